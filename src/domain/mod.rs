@@ -1,0 +1,23 @@
+//! What pkgwarden knows and decides, as values and pure functions.
+//!
+//! Nothing here reads a clock, a file, a process or the network, and nothing is `async`.
+
+pub mod build;
+pub mod bump;
+pub mod changes;
+pub mod classify;
+pub mod desired;
+pub mod directive;
+pub mod finding;
+pub mod folder;
+pub mod graph;
+pub mod keyvalue;
+pub mod message;
+pub mod name;
+pub mod observed;
+pub mod plan;
+pub mod policy;
+pub mod review;
+pub mod srcinfo;
+pub mod state;
+pub mod version;

@@ -1,0 +1,63 @@
+//! What sources said. A failure is an answer too: *unknown*, never *current*.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::finding::Finding;
+use super::folder::Folder;
+use super::name::{Oid, PkgBase};
+use super::state::Cursor;
+
+/// What the source of a package's files said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// Nothing has moved. `cursor` is what to remember, if that is news.
+    Current {
+        /// The cursor, moved or confirmed.
+        cursor: Option<Cursor>,
+    },
+    /// The files are different from what was last dealt with.
+    Changed {
+        /// What to remember once the change is dealt with.
+        cursor: Cursor,
+        /// The files of the source.
+        incoming: Folder,
+        /// The files of the monorepo they would replace.
+        present: Folder,
+    },
+    /// It could not be asked, or its answer cannot be relied on.
+    Unknown {
+        /// What happened.
+        error: String,
+        /// When to ask again; the next pass if `None`.
+        retry_at: Option<Timestamp>,
+    },
+    /// The source has no such package (any more).
+    Gone,
+}
+
+/// What the floating sources of a package said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Upstream {
+    /// The commits a build would use now, in the order of the sources.
+    At(Vec<Oid>),
+    /// At least one could not be asked.
+    Unknown {
+        /// What happened.
+        error: String,
+    },
+}
+
+/// Everything that was asked in one run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observations {
+    /// By package: its source of files. A package that was not asked is not here.
+    pub files: BTreeMap<PkgBase, Observation>,
+    /// By package: its floating sources.
+    pub upstream: BTreeMap<PkgBase, Upstream>,
+    /// Proposals that wait in review branches, by package: the files there.
+    pub reviews: BTreeMap<PkgBase, Folder>,
+    /// What went wrong with a source as a whole.
+    pub findings: Vec<Finding>,
+}

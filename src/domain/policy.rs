@@ -1,0 +1,253 @@
+//! What a repository and its packages ask for, as needed: defaults filled in, values checked.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::PkgBase;
+
+/// Where the files of a package come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceKind {
+    /// The package of the same name in the AUR.
+    Aur,
+    /// Some git repository that holds the package folder.
+    Git {
+        /// Its address.
+        url: String,
+    },
+    /// The newest tag of a GitLab project.
+    GitlabTags {
+        /// The numeric id of the project.
+        project: String,
+    },
+    /// Kept by people in this repository.
+    Custom,
+    /// Nothing is said; treated as `Custom`, and reported.
+    Unset,
+}
+
+impl SourceKind {
+    /// The word used in output.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Aur => "aur",
+            Self::Git { .. } => "git",
+            Self::GitlabTags { .. } => "gitlab",
+            Self::Custom => "custom",
+            Self::Unset => "unset",
+        }
+    }
+}
+
+/// A build class: which builders may take a build.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BuildClass(pub String);
+
+impl std::fmt::Display for BuildClass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// `[epoch:]pkgver-pkgrel/N`: while the package still has that version, its pkgrel becomes
+/// `pkgrel.N`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bump {
+    /// The version it applies to.
+    pub version: super::version::Version,
+    /// How often it has been rebuilt at that version.
+    pub count: u32,
+}
+
+/// What one package's `.CI/config` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageSettings {
+    /// `CI_PKGBUILD_SOURCE`.
+    pub source: SourceKind,
+    /// `CI_ON_TRIGGER`: builds of updates wait for this trigger.
+    pub trigger: Option<String>,
+    /// `BUILDER_CLASS`.
+    pub class: Option<BuildClass>,
+    /// `CI_PACKAGE_BUMP`.
+    pub bump: Option<Bump>,
+    /// `CI_FORCE_VCS`.
+    pub force_vcs: bool,
+    /// `CI_MANAGE_AUR`.
+    pub manage_aur: bool,
+    /// `CI_NVCHECKER`.
+    pub nvchecker: bool,
+    /// `CI_REBUILD_TRIGGERS`.
+    pub rebuild_triggers: Vec<String>,
+    /// `CI_PKGBUILD_CHANGE_ALLOW_REGEX`.
+    pub change_allow_regex: Option<String>,
+    /// `BUILDER_EXTRA_TIMEOUT`: the build may take this many times as long.
+    pub extra_timeout: f64,
+    /// `BUILDER_CACHE_SOURCES`.
+    pub cache_sources: bool,
+    /// `BUILDER_ALLOW_PROHIBITED`.
+    pub allow_prohibited: bool,
+}
+
+impl Default for PackageSettings {
+    fn default() -> Self {
+        Self {
+            source: SourceKind::Unset,
+            trigger: None,
+            class: None,
+            bump: None,
+            force_vcs: false,
+            manage_aur: false,
+            nvchecker: false,
+            rebuild_triggers: Vec::new(),
+            change_allow_regex: None,
+            extra_timeout: 1.0,
+            cache_sources: false,
+            allow_prohibited: false,
+        }
+    }
+}
+
+/// Who the commits of the program are by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `GIT_AUTHOR_NAME`.
+    pub name: String,
+    /// `GIT_AUTHOR_EMAIL`.
+    pub email: String,
+}
+
+/// What the repository's `.ci/config` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositorySettings {
+    /// `REPO_NAME`: the repository packages are published to.
+    pub target_repository: String,
+    /// `BUILD_REPO`: the name builders know this monorepo by.
+    pub source_repository: String,
+    /// `GIT_AUTHOR_NAME` and `GIT_AUTHOR_EMAIL`.
+    pub identity: Identity,
+    /// `CI_HUMAN_REVIEW`; `None` if nothing is said.
+    pub human_review: Option<bool>,
+    /// `CI_OVERWRITE_COMMITS`: replace the last automated commit in place of adding one.
+    pub overwrite_commits: bool,
+    /// `CI_DEFAULT_CLASS`.
+    pub default_class: Option<BuildClass>,
+    /// `CI_CODE_SKIP`: the exit status by which `prepare` says that there is nothing to build.
+    pub skip_exit_code: i32,
+    /// `CI_MANAGE_AUR`.
+    pub manage_aur: bool,
+    /// `CI_MAX_PARALLEL`: requests at once.
+    pub max_parallel: usize,
+    /// `CI_CLONE_DELAY`, in seconds.
+    pub clone_delay: f64,
+    /// `CI_AUR_PROXY`.
+    pub aur_proxy: Option<String>,
+    /// `CI_LIB_DB`: databases of the repositories packages are built against.
+    pub library_databases: Vec<String>,
+    /// `CI_REBUILD_BLACKLIST`.
+    pub rebuild_blacklist: BTreeSet<String>,
+    /// `.ci/aur-maintainers`: AUR accounts whose updates are trusted.
+    pub trusted_maintainers: BTreeSet<String>,
+}
+
+impl Default for RepositorySettings {
+    fn default() -> Self {
+        Self {
+            target_repository: "chaotic-aur".into(),
+            source_repository: "chaotic-aur".into(),
+            identity: Identity { name: "pkgwarden".into(), email: "pkgwarden@localhost".into() },
+            human_review: None,
+            overwrite_commits: false,
+            default_class: None,
+            skip_exit_code: 123,
+            manage_aur: false,
+            max_parallel: 8,
+            clone_delay: 0.0,
+            aur_proxy: None,
+            library_databases: Vec::new(),
+            rebuild_blacklist: BTreeSet::new(),
+            trusted_maintainers: BTreeSet::new(),
+        }
+    }
+}
+
+/// What to do about a directive that names no package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownDirective {
+    /// Report it; everything else in the range still happens.
+    #[default]
+    Report,
+    /// Do nothing at all until it is gone, as Chaotic's pipeline does.
+    Stop,
+}
+
+/// What to do with a request for a package that is being built already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Overlap {
+    /// Keep exactly one waiting, always for the newest commit.
+    #[default]
+    Coalesce,
+    /// Build each request, one after the other.
+    Queue,
+    /// Drop it, and say so.
+    Discard,
+    /// Stop the running build and start anew.
+    Cancel,
+}
+
+/// What the operator of the controller decides, beside what stands in the monorepo.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Unknown names in directives.
+    pub unknown_directive: UnknownDirective,
+    /// Requests for a package that is being built.
+    pub overlap: Overlap,
+    /// Overrides `CI_HUMAN_REVIEW`.
+    pub human_review: Option<bool>,
+}
+
+impl Policy {
+    /// Whether major updates wait for a person. If nobody says anything, they do.
+    #[must_use]
+    pub fn wants_review(&self, repository: &RepositorySettings) -> bool {
+        self.human_review.or(repository.human_review).unwrap_or(true)
+    }
+}
+
+/// A package and, perhaps, the class to build it with: `PKG[/CLASS]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// What to build.
+    pub selection: Selection,
+    /// The class asked for in place of the configured one.
+    pub class: Option<BuildClass>,
+}
+
+/// One package, or every package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Every package of the repository.
+    All,
+    /// The package of this name; it may not exist.
+    Named(String),
+}
+
+impl Target {
+    /// Reads `NAME`, `NAME/CLASS` or `all`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let (name, class) = text.split_once('/').map_or((text, None), |(name, class)| (name, Some(class)));
+        let selection = if name == "all" { Selection::All } else { Selection::Named(name.to_owned()) };
+        Self { selection, class: class.filter(|class| !class.is_empty()).map(|class| BuildClass(class.to_owned())) }
+    }
+
+    /// The target that is this one package.
+    #[must_use]
+    pub fn package(pkgbase: &PkgBase) -> Self {
+        Self { selection: Selection::Named(pkgbase.to_string()), class: None }
+    }
+}

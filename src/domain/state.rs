@@ -1,0 +1,170 @@
+//! What has been seen of each package's source: one `KEY=VALUE` file per package in the `state`
+//! branch, in Chaotic's format, with our own cursors beside its `CI_GIT_COMMIT`.
+
+use super::keyvalue::KeyValues;
+use super::name::Oid;
+
+const GIT_COMMIT: &str = "CI_GIT_COMMIT";
+const VCS_COMMITS: &str = "PKGWARDEN_VCS_COMMITS";
+const SOURCE_COMMIT: &str = "PKGWARDEN_SOURCE_COMMIT";
+const SOURCE_STAMP: &str = "PKGWARDEN_SOURCE_STAMP";
+const PROPOSED: &str = "PKGWARDEN_PROPOSED";
+const REJECTED: &str = "PKGWARDEN_REJECTED";
+
+/// The state of one package. Keys that are not ours are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PackageState {
+    file: KeyValues,
+}
+
+/// How far a source of files has been read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The commit of the source whose files were dealt with.
+    pub commit: Oid,
+    /// What the source's index said when it had that commit (the AUR: `LastModified`, unix seconds).
+    /// `None` if it has to be asked again, because the commit may be older than what the index meant.
+    pub stamp: Option<i64>,
+}
+
+impl PackageState {
+    /// Reads the file of one package.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        Self { file: KeyValues::parse(text) }
+    }
+
+    /// The file as it is written.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        self.file.to_text()
+    }
+
+    /// How far the source of files has been read.
+    #[must_use]
+    pub fn cursor(&self) -> Option<Cursor> {
+        let commit = self.oid(SOURCE_COMMIT)?;
+        Some(Cursor { commit, stamp: self.file.get(SOURCE_STAMP).and_then(|stamp| stamp.parse().ok()) })
+    }
+
+    /// Moves the cursor.
+    pub fn set_cursor(&mut self, cursor: &Cursor) {
+        self.file.set(SOURCE_COMMIT, &cursor.commit.to_string());
+        match cursor.stamp {
+            Some(stamp) => self.file.set(SOURCE_STAMP, &stamp.to_string()),
+            None => self.file.remove(SOURCE_STAMP),
+        }
+    }
+
+    /// The upstream commits of every floating source when the package was last handed to a build, in
+    /// the order of the sources. The first stands in Chaotic's key.
+    #[must_use]
+    pub fn upstream(&self) -> Vec<Oid> {
+        let all = self
+            .file
+            .get(VCS_COMMITS)
+            .map(|list| list.split(',').filter_map(|id| id.trim().parse().ok()).collect::<Vec<Oid>>());
+        let first = self.oid(GIT_COMMIT);
+        match (all, first) {
+            (Some(all), first) if all.first().copied() == first => all,
+            (_, Some(first)) => vec![first],
+            (_, None) => Vec::new(),
+        }
+    }
+
+    /// Records upstream commits. Chaotic's key gets the first; ours is only written if there are more.
+    pub fn set_upstream(&mut self, commits: &[Oid]) {
+        match commits {
+            [] => {
+                self.file.remove(GIT_COMMIT);
+                self.file.remove(VCS_COMMITS);
+            }
+            [first, rest @ ..] => {
+                self.file.set(GIT_COMMIT, &first.to_string());
+                if rest.is_empty() {
+                    self.file.remove(VCS_COMMITS);
+                } else {
+                    let all: Vec<_> = commits.iter().map(Oid::to_string).collect();
+                    self.file.set(VCS_COMMITS, &all.join(","));
+                }
+            }
+        }
+    }
+
+    /// Digest of the content that waits in a review.
+    #[must_use]
+    pub fn proposed(&self) -> Option<&str> {
+        self.file.get(PROPOSED)
+    }
+
+    /// Records that this content waits in a review, or that nothing does.
+    pub fn set_proposed(&mut self, digest: Option<&str>) {
+        self.put(PROPOSED, digest);
+    }
+
+    /// Digest of the content that a person rejected.
+    #[must_use]
+    pub fn rejected(&self) -> Option<&str> {
+        self.file.get(REJECTED)
+    }
+
+    /// Records that a person rejected this content.
+    pub fn set_rejected(&mut self, digest: Option<&str>) {
+        self.put(REJECTED, digest);
+    }
+
+    fn put(&mut self, key: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.file.set(key, value),
+            None => self.file.remove(key),
+        }
+    }
+
+    fn oid(&self, key: &str) -> Option<Oid> {
+        self.file.get(key).and_then(|text| text.parse().ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn oid(digit: char) -> Oid {
+        digit.to_string().repeat(40).parse().expect("valid")
+    }
+
+    #[test]
+    fn chaotics_single_commit_is_read_and_written() {
+        let text = format!("CI_GIT_COMMIT={}\n", oid('a'));
+        let mut state = PackageState::parse(&text);
+        assert_eq!(state.upstream(), [oid('a')]);
+        state.set_upstream(&[oid('a')]);
+        assert_eq!(state.to_text(), text);
+    }
+
+    #[test]
+    fn a_commit_that_chaotic_moved_wins_over_our_list() {
+        let mut state = PackageState::default();
+        state.set_upstream(&[oid('a'), oid('b')]);
+        assert_eq!(state.upstream(), [oid('a'), oid('b')]);
+        let moved =
+            state.to_text().replace(&format!("CI_GIT_COMMIT={}", oid('a')), &format!("CI_GIT_COMMIT={}", oid('c')));
+        assert_eq!(PackageState::parse(&moved).upstream(), [oid('c')]);
+    }
+
+    #[test]
+    fn a_cursor_without_a_stamp_asks_to_be_asked_again() {
+        let mut state = PackageState::default();
+        state.set_cursor(&Cursor { commit: oid('a'), stamp: Some(7) });
+        state.set_cursor(&Cursor { commit: oid('b'), stamp: None });
+        assert_eq!(PackageState::parse(&state.to_text()).cursor(), Some(Cursor { commit: oid('b'), stamp: None }));
+    }
+
+    #[test]
+    fn unknown_keys_stay() {
+        let mut state = PackageState::parse("FUTURE=1\n");
+        state.set_rejected(Some("d"));
+        state.set_rejected(None);
+        assert_eq!(state.to_text(), "FUTURE=1\n");
+    }
+}
