@@ -63,7 +63,7 @@ pub struct Bump {
 }
 
 /// What one package's `.CI/config` asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PackageSettings {
     /// `CI_PKGBUILD_SOURCE`.
     pub source: SourceKind,
@@ -120,7 +120,7 @@ pub struct Identity {
 }
 
 /// What the repository's `.ci/config` asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RepositorySettings {
     /// `REPO_NAME`: the repository packages are published to.
     pub target_repository: String,
