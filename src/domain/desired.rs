@@ -108,6 +108,17 @@ pub struct Refs {
     pub reviews: BTreeMap<PkgBase, Oid>,
 }
 
+/// A branch `update-<pkgbase>` and what it would change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReviewBranch {
+    /// Its tip.
+    pub head: Oid,
+    /// Digest of the files it proposes, without the monorepo's own; `None` if it has no such folder.
+    pub content: Option<String>,
+    /// Digest of the files that the branch with the packages has now.
+    pub present: Option<String>,
+}
+
 /// Everything known about one commit of the monorepo.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
@@ -121,6 +132,8 @@ pub struct Snapshot {
     pub settings: RepositorySettings,
     /// The packages, sorted by name.
     pub packages: BTreeMap<PkgBase, Arc<Package>>,
+    /// What waits for a person.
+    pub reviews: BTreeMap<PkgBase, ReviewBranch>,
     /// What the `state` branch says.
     pub states: BTreeMap<PkgBase, PackageState>,
     /// Lines of `state:.version-state`, kept as they are.

@@ -49,6 +49,17 @@ pub enum Upstream {
     },
 }
 
+/// The three sides of a review.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// The folder when the review branch left the branch with the packages.
+    pub base: Folder,
+    /// The folder now.
+    pub present: Folder,
+    /// The folder on the review branch.
+    pub proposed: Folder,
+}
+
 /// Everything that was asked in one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observations {
@@ -56,8 +67,10 @@ pub struct Observations {
     pub files: BTreeMap<PkgBase, Observation>,
     /// By package: its floating sources.
     pub upstream: BTreeMap<PkgBase, Upstream>,
-    /// Proposals that wait in review branches, by package: the files there.
-    pub reviews: BTreeMap<PkgBase, Folder>,
+    /// What a person decides about, by package.
+    pub proposals: BTreeMap<PkgBase, Proposal>,
+    /// The text of `.CI/config`, by package, where a plan may have to change it.
+    pub configs: BTreeMap<PkgBase, String>,
     /// What went wrong with a source as a whole.
     pub findings: Vec<Finding>,
 }

@@ -1,15 +1,31 @@
 //! What one run would do, as a value: `plan` prints it, `run` and `serve` perform it.
+//!
+//! [`plan`] is the only place where that is decided. It is a pure function of what was read
+//! ([`Inputs`]), so that a dry run, a test and the live controller cannot disagree.
 
-use std::collections::BTreeMap;
+mod builds;
+mod document;
+mod reviews;
+mod since;
+mod updates;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use document::Document;
+pub use updates::{Request, requests};
+
 use super::build::BuildRequest;
+use super::changes::Changes;
 use super::classify::{Decision, Reason};
+use super::desired::Snapshot;
 use super::finding::Finding;
 use super::folder::Folder;
 use super::name::{Oid, PkgBase};
+use super::observed::Observations;
+use super::policy::{Policy, Target};
 use super::state::PackageState;
 use super::version::Version;
 
@@ -23,9 +39,87 @@ pub enum Pipeline {
     /// Build the packages that wait for this trigger.
     Trigger(String),
     /// Build these packages now.
-    Deploy(Vec<super::policy::Target>),
+    Deploy(Vec<Target>),
     /// Raise the bump of these packages and build them.
-    Bump(Vec<super::policy::Target>),
+    Bump(Vec<Target>),
+    /// Merge what waits in the review of this package, if it is still this commit.
+    Approve(PkgBase, Oid),
+    /// Close the review of this package, and remember what was rejected, if it is still this commit.
+    Reject(PkgBase, Oid),
+}
+
+impl Pipeline {
+    /// The word used on the command line and in output.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::OnCommit => "on-commit",
+            Self::OnSchedule => "on-schedule",
+            Self::Trigger(_) => "trigger",
+            Self::Deploy(_) => "deploy",
+            Self::Bump(_) => "bump",
+            Self::Approve(..) => "approve",
+            Self::Reject(..) => "reject",
+        }
+    }
+}
+
+/// From where the commits of a range are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RangeBase {
+    /// The tag `scheduled`.
+    Scheduled(Oid),
+    /// There is no such tag: only the last commit counts.
+    LastCommit,
+    /// The tag is not an ancestor of the branch: somebody pushed with force.
+    Rewritten(Oid),
+    /// There is no commit at all.
+    Empty,
+}
+
+/// One commit, as far as decisions need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Its id.
+    pub id: Oid,
+    /// Its parents.
+    pub parents: Vec<Oid>,
+    /// Name of the author.
+    pub author: String,
+    /// The whole message.
+    pub message: String,
+}
+
+/// What people did since builds were last handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Since {
+    /// From where it is counted.
+    pub base: RangeBase,
+    /// The commits, oldest first.
+    pub commits: Vec<Commit>,
+    /// The folders that differ between both ends.
+    pub changes: Changes,
+    /// The last commit of the branch, in the range or not.
+    pub head: Option<Commit>,
+}
+
+/// Everything a plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The monorepo.
+    pub snapshot: &'a Snapshot,
+    /// What people did.
+    pub since: &'a Since,
+    /// What sources said.
+    pub observations: &'a Observations,
+    /// What the operator decides.
+    pub policy: &'a Policy,
+    /// Names of packages in the repositories that are built against: they win over a `provides`.
+    pub official: &'a BTreeSet<String>,
+    /// The architecture that is built for.
+    pub arch: &'a str,
+    /// The time of the run.
+    pub now: Timestamp,
 }
 
 /// What was heard about a package.
@@ -57,7 +151,7 @@ pub enum Action {
 }
 
 /// What happens with one package, and why.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PackageDecision {
     /// The package.
     pub pkgbase: PkgBase,
@@ -75,4 +169,203 @@ pub struct PackageDecision {
     pub to_version: Option<Version>,
     /// One sentence.
     pub why: String,
+}
+
+/// One change to the tree of the branch with the packages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// The whole folder of a package becomes this.
+    Folder(PkgBase, Folder),
+    /// One file becomes this; the path is inside the monorepo.
+    File(String, Vec<u8>),
+}
+
+/// What happens to a review.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReviewStep {
+    /// A branch is made, or moved to newer content.
+    Propose {
+        /// The package.
+        pkgbase: PkgBase,
+        /// Its whole folder as proposed.
+        folder: Folder,
+        /// The message of the commit.
+        message: String,
+        /// The tip of the branch it replaces, if there is one.
+        replaces: Option<Oid>,
+    },
+    /// The branch goes.
+    Close {
+        /// The package.
+        pkgbase: PkgBase,
+        /// The tip it has now.
+        head: Oid,
+        /// One sentence.
+        why: String,
+    },
+}
+
+/// Where the tag `scheduled` goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduled {
+    /// It stays.
+    Stays,
+    /// To the tip of the branch, after the commit of this plan if there is one.
+    Tip,
+}
+
+/// The commit a plan makes on the branch with the packages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCommit {
+    /// What changes.
+    pub edits: Vec<Edit>,
+    /// Its message.
+    pub message: String,
+    /// Its parents: the tip, or the tip's parents if the tip is overwritten.
+    pub parents: Vec<Oid>,
+}
+
+/// What one run would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What the run is for.
+    pub pipeline: Pipeline,
+    /// The time it is made at.
+    pub now: Timestamp,
+    /// What happens with each package that was looked at, sorted by name.
+    pub packages: Vec<PackageDecision>,
+    /// The commit on the branch with the packages.
+    pub commit: Option<NewCommit>,
+    /// State files that change; `None` removes one.
+    pub states: BTreeMap<PkgBase, Option<PackageState>>,
+    /// Reviews that are opened, updated or closed.
+    pub reviews: Vec<ReviewStep>,
+    /// Where `scheduled` goes.
+    pub scheduled: Scheduled,
+    /// What is built, in an order in which it can be.
+    pub builds: Vec<BuildRequest>,
+    /// Packages that left the monorepo.
+    pub remove: Vec<PkgBase>,
+    /// What is wrong.
+    pub problems: Vec<Finding>,
+}
+
+impl Plan {
+    /// Whether there is anything to do.
+    #[must_use]
+    pub fn is_empty(&self, snapshot: &Snapshot) -> bool {
+        self.commit.is_none()
+            && self.states.is_empty()
+            && self.reviews.is_empty()
+            && self.builds.is_empty()
+            && self.remove.is_empty()
+            && (self.scheduled == Scheduled::Stays || snapshot.refs.scheduled == snapshot.refs.main)
+    }
+
+    /// Whether a person has to act before the run can do its work.
+    #[must_use]
+    pub fn needs_a_person(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == super::finding::Severity::Error)
+    }
+}
+
+/// Decides what a run does.
+#[must_use]
+pub fn plan(pipeline: &Pipeline, inputs: &Inputs) -> Plan {
+    let mut draft = Draft::new(pipeline, inputs);
+    match pipeline {
+        Pipeline::OnCommit => {
+            draft.hand_out_commits();
+            draft.prune_reviews();
+        }
+        Pipeline::OnSchedule => {
+            if draft.hand_out_commits() {
+                draft.take_updates();
+                draft.follow_upstreams();
+            }
+            draft.prune_reviews();
+        }
+        Pipeline::Trigger(name) => draft.fire_trigger(name),
+        Pipeline::Deploy(targets) => draft.deploy(targets),
+        Pipeline::Bump(targets) => {
+            if draft.hand_out_commits() {
+                draft.bump(targets, super::build::BuildReason::Bump);
+            }
+        }
+        Pipeline::Approve(pkgbase, head) => {
+            if draft.hand_out_commits() {
+                draft.approve(pkgbase, *head);
+            }
+        }
+        Pipeline::Reject(pkgbase, head) => draft.reject(pkgbase, *head),
+    }
+    draft.finish()
+}
+
+/// A plan in the making.
+struct Draft<'a> {
+    inputs: &'a Inputs<'a>,
+    pipeline: Pipeline,
+    packages: BTreeMap<PkgBase, PackageDecision>,
+    edits: Vec<Edit>,
+    entries: Vec<(super::message::Topic, super::message::Entry)>,
+    states: BTreeMap<PkgBase, Option<PackageState>>,
+    reviews: Vec<ReviewStep>,
+    scheduled: Scheduled,
+    builds: BTreeMap<PkgBase, builds::Wanted>,
+    remove: Vec<PkgBase>,
+    problems: Vec<Finding>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(pipeline: &Pipeline, inputs: &'a Inputs<'a>) -> Self {
+        Self {
+            inputs,
+            pipeline: pipeline.clone(),
+            packages: BTreeMap::new(),
+            edits: Vec::new(),
+            entries: Vec::new(),
+            states: BTreeMap::new(),
+            reviews: Vec::new(),
+            scheduled: Scheduled::Stays,
+            builds: BTreeMap::new(),
+            remove: Vec::new(),
+            problems: inputs.observations.findings.clone(),
+        }
+    }
+
+    fn finish(mut self) -> Plan {
+        let builds = self.ordered_builds();
+        let commit = self.new_commit();
+        self.problems.sort_by(|a, b| (&a.pkgbase, a.code, &a.message).cmp(&(&b.pkgbase, b.code, &b.message)));
+        Plan {
+            pipeline: self.pipeline,
+            now: self.inputs.now,
+            packages: self.packages.into_values().collect(),
+            commit,
+            states: self.states,
+            reviews: self.reviews,
+            scheduled: self.scheduled,
+            builds,
+            remove: self.remove,
+            problems: self.problems,
+        }
+    }
+
+    /// The state of a package as this plan leaves it so far.
+    fn state(&self, pkgbase: &PkgBase) -> PackageState {
+        match self.states.get(pkgbase) {
+            Some(state) => state.clone().unwrap_or_default(),
+            None => self.inputs.snapshot.states.get(pkgbase).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Changes the state of a package, if it is a change.
+    fn put_state(&mut self, pkgbase: &PkgBase, state: PackageState) {
+        if self.inputs.snapshot.states.get(pkgbase) == Some(&state) {
+            self.states.remove(pkgbase);
+        } else {
+            self.states.insert(pkgbase.clone(), Some(state));
+        }
+    }
 }

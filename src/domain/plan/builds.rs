@@ -1,0 +1,67 @@
+//! What a plan builds, and in which order.
+
+use std::collections::BTreeSet;
+
+use super::Draft;
+use crate::domain::build::{BuildReason, BuildRequest};
+use crate::domain::desired::Package;
+use crate::domain::graph::Graph;
+use crate::domain::policy::BuildClass;
+
+/// One wanted build, before it is ordered.
+pub(super) struct Wanted {
+    pub(super) reason: BuildReason,
+    pub(super) class: Option<BuildClass>,
+}
+
+impl Wanted {
+    /// A second wish for the same package: a person's wins over what would have happened anyway.
+    pub(super) fn also(&mut self, reason: BuildReason, class: &Option<BuildClass>) {
+        if matches!(reason, BuildReason::Deploy | BuildReason::Directive) {
+            self.reason = reason;
+            self.class.clone_from(class);
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// The wanted builds, each after what it needs. The graph is that of the monorepo as this plan
+    /// leaves it.
+    pub(super) fn ordered_builds(&mut self) -> Vec<BuildRequest> {
+        let wanted = std::mem::take(&mut self.builds);
+        if wanted.is_empty() {
+            return Vec::new();
+        }
+        let updated = self.updated_packages();
+        let packages = self.inputs.snapshot.packages.iter().map(|(pkgbase, package)| updated.get(pkgbase).unwrap_or(package));
+        let graph = Graph::build(packages.map(|package| &**package), self.inputs.official, self.inputs.arch);
+        let members: BTreeSet<_> = wanted.keys().cloned().collect();
+        let mut after = graph.wave(&members);
+        let request = |pkgbase: crate::domain::name::PkgBase| {
+            let Wanted { reason, class } = &wanted[&pkgbase];
+            BuildRequest {
+                arch: self.inputs.arch.to_owned(),
+                class: class.clone(),
+                reason: *reason,
+                after: after.remove(&pkgbase).unwrap_or_default(),
+                needs: graph.direct(&pkgbase).to_vec(),
+                pkgbase,
+            }
+        };
+        graph.order_of(&members).into_iter().map(request).collect()
+    }
+
+    /// Packages whose folder this plan replaces, with the `.SRCINFO` they will have.
+    fn updated_packages(&self) -> std::collections::BTreeMap<crate::domain::name::PkgBase, std::sync::Arc<Package>> {
+        let folders = self.edits.iter().filter_map(|edit| match edit {
+            super::Edit::Folder(pkgbase, folder) => Some((pkgbase, folder)),
+            super::Edit::File(..) => None,
+        });
+        let updated = folders.filter_map(|(pkgbase, folder)| {
+            let srcinfo = crate::domain::srcinfo::Srcinfo::parse(folder.get(".SRCINFO")?).ok()?;
+            let package = self.inputs.snapshot.packages.get(pkgbase)?;
+            Some((pkgbase.clone(), std::sync::Arc::new(Package { srcinfo: Some(srcinfo), ..Package::clone(package) })))
+        });
+        updated.collect()
+    }
+}

@@ -1,0 +1,127 @@
+//! Reviews in a plan: opened, updated, closed, approved, rejected.
+
+use super::{Draft, Edit, ReviewStep};
+use super::updates::movement;
+use super::Action;
+use crate::domain::build::BuildReason;
+use crate::domain::classify::{self, Verdict, Weight};
+use crate::domain::desired::ReviewBranch;
+use crate::domain::finding::Finding;
+use crate::domain::folder::Folder;
+use crate::domain::message::{self, Entry, Topic};
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::observed::{Observation, Proposal};
+
+impl<'a> Draft<'a> {
+    /// Puts an update before a person, unless exactly this content waits already.
+    pub(super) fn propose(&mut self, pkgbase: &PkgBase, verdict: Verdict, folder: Folder, content: &str) {
+        let review = self.inputs.snapshot.reviews.get(pkgbase);
+        if review.is_some_and(|review| review.content.as_deref() == Some(content)) {
+            self.decide_update(pkgbase, Action::Review, verdict, "it waits for a person");
+            return;
+        }
+        let why = movement(&verdict);
+        let heavy = verdict.reasons.iter().filter(|reason| reason.severity > Weight::Stronger);
+        let reasons: Vec<String> = heavy.map(|reason| reason.message.clone()).collect();
+        let entry = Entry { pkgbase: pkgbase.clone(), reason: why.clone() };
+        self.reviews.push(ReviewStep::Propose {
+            pkgbase: pkgbase.clone(),
+            folder,
+            message: message::review(&entry, &reasons),
+            replaces: review.map(|review| review.head),
+        });
+        self.decide_update(pkgbase, Action::Review, verdict, &format!("{why} needs a person"));
+    }
+
+    /// Closes reviews that nobody needs any more. What could not be asked closes nothing.
+    pub(super) fn prune_reviews(&mut self) {
+        let snapshot = self.inputs.snapshot;
+        for (pkgbase, review) in &snapshot.reviews {
+            let replaced = self.reviews.iter().any(|step| matches!(step, ReviewStep::Propose { pkgbase: proposed, .. } if proposed == pkgbase));
+            if replaced {
+                continue;
+            }
+            if let Some(why) = self.obsolete(pkgbase, review) {
+                self.close(pkgbase, review.head, why);
+            }
+        }
+    }
+
+    fn obsolete(&self, pkgbase: &PkgBase, review: &ReviewBranch) -> Option<&'static str> {
+        if !self.inputs.snapshot.packages.contains_key(pkgbase) {
+            return Some("the package has left the repository");
+        }
+        if review.content.is_none() {
+            return Some("the branch does not hold the package");
+        }
+        if review.present == review.content {
+            return Some("its content has reached the branch");
+        }
+        let committed = self.edits.iter().any(|edit| matches!(edit, Edit::Folder(changed, _) if changed == pkgbase));
+        if committed {
+            return Some("a newer update went in without a person");
+        }
+        match self.inputs.observations.files.get(pkgbase) {
+            Some(Observation::Changed { incoming, present, .. }) if incoming.from_source() == present.from_source() => {
+                Some("the source went back to what the branch has")
+            }
+            _ => None,
+        }
+    }
+
+    fn close(&mut self, pkgbase: &PkgBase, head: Oid, why: &str) {
+        let mut state = self.state(pkgbase);
+        state.set_proposed(None);
+        if self.inputs.snapshot.packages.contains_key(pkgbase) {
+            self.put_state(pkgbase, state);
+        }
+        self.reviews.push(ReviewStep::Close { pkgbase: pkgbase.clone(), head, why: why.to_owned() });
+    }
+
+    /// Merges exactly what a person looked at, and builds it.
+    pub(super) fn approve(&mut self, pkgbase: &PkgBase, head: Oid) {
+        let Some((_, Proposal { base, present, proposed })) = self.waiting(pkgbase, head) else { return };
+        if base.from_source() != present.from_source() {
+            let message = "its folder has changed on the branch since the review was opened";
+            self.problems.push(
+                Finding::error("review-conflict", message)
+                    .with_package(pkgbase)
+                    .hint("the next on-schedule run proposes the update anew; or merge the branch by hand"),
+            );
+            return;
+        }
+        let folder = present.updated_to(proposed);
+        let verdict = classify::classify(present, &folder);
+        let why = format!("{}, approved by a person", movement(&verdict));
+        self.entries.push((Topic::Update, Entry { pkgbase: pkgbase.clone(), reason: why.clone() }));
+        self.edits.push(Edit::Folder(pkgbase.clone(), folder));
+        self.want(pkgbase, BuildReason::Changed, None);
+        self.decide_update(pkgbase, Action::Commit, verdict, &why);
+        self.close(pkgbase, head, "a person approved it");
+    }
+
+    /// Closes a review and remembers its content, so that it is not proposed again.
+    pub(super) fn reject(&mut self, pkgbase: &PkgBase, head: Oid) {
+        let Some((review, Proposal { present, proposed, .. })) = self.waiting(pkgbase, head) else { return };
+        self.close(pkgbase, head, "a person rejected it");
+        let mut state = self.state(pkgbase);
+        state.set_rejected(review.content.as_deref());
+        self.put_state(pkgbase, state);
+        let verdict = classify::classify(present, &present.updated_to(proposed));
+        self.decide_update(pkgbase, Action::Skip, verdict, "a person rejected it");
+    }
+
+    /// The review of a package, if it waits and is still what the person saw.
+    fn waiting(&mut self, pkgbase: &PkgBase, head: Oid) -> Option<(&'a ReviewBranch, &'a Proposal)> {
+        let review = self.inputs.snapshot.reviews.get(pkgbase);
+        let problem = match review.zip(self.inputs.observations.proposals.get(pkgbase)) {
+            None => Finding::error("no-review", "no update of it waits for a person").hint("`pkgwarden ctl review list` shows what waits"),
+            Some((review, _)) if review.head != head => {
+                Finding::error("review-moved", "its review has newer content than the one that was looked at").hint("look at it again")
+            }
+            Some(found) => return Some(found),
+        };
+        self.problems.push(problem.with_package(pkgbase));
+        None
+    }
+}

@@ -1,0 +1,172 @@
+//! The on-commit part of a plan: what people committed since builds were last handed out.
+
+use std::collections::BTreeMap;
+
+use super::builds::Wanted;
+use super::{Action, Draft, Heard, PackageDecision, RangeBase, Scheduled};
+use crate::domain::build::BuildReason;
+use crate::domain::directive::{self, Kind};
+use crate::domain::finding::{Finding, Severity};
+use crate::domain::name::PkgBase;
+use crate::domain::policy::{BuildClass, Selection, Target, UnknownDirective};
+
+/// What the directives of a range ask for, package by package; the last one wins.
+enum Wish {
+    Deploy(Option<BuildClass>),
+    Skip,
+}
+
+impl Draft<'_> {
+    /// Plans builds and removals for the commits of the range and moves `scheduled`. False if the
+    /// policy demands that nothing happens until a directive is mended.
+    pub(super) fn hand_out_commits(&mut self) -> bool {
+        self.report_range();
+        let (wishes, bumps, unknown) = self.read_directives();
+        let stop = self.inputs.policy.unknown_directive == UnknownDirective::Stop && !unknown.is_empty();
+        self.problems.extend(unknown);
+        if stop {
+            return false;
+        }
+        self.want_changed_folders(&wishes);
+        for (pkgbase, wish) in wishes {
+            if let Wish::Deploy(class) = wish {
+                self.want(&pkgbase, BuildReason::Directive, class);
+            }
+        }
+        self.bump(&bumps, BuildReason::Directive);
+        self.remove.clone_from(&self.inputs.since.changes.removed);
+        if self.inputs.snapshot.main.is_some() {
+            self.scheduled = Scheduled::Tip;
+        }
+        true
+    }
+
+    fn report_range(&mut self) {
+        let finding = match self.inputs.since.base {
+            RangeBase::Scheduled(_) => return,
+            RangeBase::LastCommit => Finding::warning("scheduled-missing", "there is no tag `scheduled`, so only the last commit counts")
+                .hint("this run sets the tag; packages changed by earlier commits are built with `deploy`"),
+            RangeBase::Rewritten(_) => {
+                Finding::warning("scheduled-not-ancestor", "`scheduled` is not an ancestor of the branch: somebody pushed with force")
+                    .hint("every folder that differs between both is built")
+            }
+            RangeBase::Empty => Finding::warning("repository-empty", "the repository has no commit").hint("push one package folder to begin"),
+        };
+        self.problems.push(finding);
+    }
+
+    fn read_directives(&self) -> (BTreeMap<PkgBase, Wish>, Vec<Target>, Vec<Finding>) {
+        let known = &self.inputs.snapshot.packages;
+        let (mut wishes, mut bumps, mut unknown) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for commit in &self.inputs.since.commits {
+            for directive in directive::parse(&commit.message) {
+                let resolved = directive::resolve(&directive, known.keys(), commit.id);
+                unknown.extend(resolved.findings);
+                for (pkgbase, class) in resolved.packages {
+                    match directive.kind {
+                        Kind::Deploy => drop(wishes.insert(pkgbase, Wish::Deploy(class))),
+                        Kind::Skip => drop(wishes.insert(pkgbase, Wish::Skip)),
+                        Kind::Bump => bumps.push(Target { class, ..Target::package(&pkgbase) }),
+                    }
+                }
+            }
+        }
+        (wishes, bumps, unknown)
+    }
+
+    fn want_changed_folders(&mut self, wishes: &BTreeMap<PkgBase, Wish>) {
+        let changes = &self.inputs.since.changes;
+        for pkgbase in changes.added.iter().chain(&changes.changed) {
+            let skipped = matches!(wishes.get(pkgbase), Some(Wish::Skip));
+            let (action, why) = if skipped {
+                (Action::Skip, "its folder changed, and a commit says [skip]")
+            } else if self.want(pkgbase, BuildReason::Changed, None) {
+                (Action::None, "its folder changed since the last builds were handed out")
+            } else {
+                (Action::Skip, "its folder changed, but holds nothing that can be built")
+            };
+            self.decide(pkgbase, Heard::Changed, action, why);
+        }
+        for pkgbase in &changes.removed {
+            self.decide(pkgbase, Heard::Changed, Action::None, "its folder is gone, so it leaves the published repository");
+        }
+    }
+
+    /// Notes what happens with a package that no update is concerned with.
+    pub(super) fn decide(&mut self, pkgbase: &PkgBase, observation: Heard, action: Action, why: &str) {
+        let version = self.inputs.snapshot.packages.get(pkgbase).and_then(|package| package.version().cloned());
+        let decision = PackageDecision {
+            pkgbase: pkgbase.clone(),
+            observation,
+            action,
+            verdict: None,
+            reasons: Vec::new(),
+            from_version: version,
+            to_version: None,
+            why: why.to_owned(),
+        };
+        self.packages.insert(pkgbase.clone(), decision);
+    }
+
+    /// Plans the build of a package; false if it cannot be built, which is then a problem.
+    pub(super) fn want(&mut self, pkgbase: &PkgBase, reason: BuildReason, class: Option<BuildClass>) -> bool {
+        let Some(package) = self.inputs.snapshot.packages.get(pkgbase) else { return false };
+        if !package.has_pkgbuild {
+            self.problems.extend(package.findings.iter().filter(|finding| finding.severity == Severity::Error).cloned());
+            return false;
+        }
+        let class = class.or_else(|| self.inputs.snapshot.class_of(package));
+        self.builds.entry(pkgbase.clone()).and_modify(|wanted| wanted.also(reason, &class)).or_insert(Wanted { reason, class });
+        true
+    }
+
+    /// Builds what somebody named.
+    pub(super) fn deploy(&mut self, targets: &[Target]) {
+        for (pkgbase, class) in self.named(targets) {
+            self.want(&pkgbase, BuildReason::Deploy, class);
+            self.decide(&pkgbase, Heard::Current, Action::None, "somebody asked for it");
+        }
+    }
+
+    /// Builds what waits for a trigger.
+    pub(super) fn fire_trigger(&mut self, name: &str) {
+        let snapshot = self.inputs.snapshot;
+        let waiting = snapshot.packages.values().filter(|package| package.settings.trigger.as_deref() == Some(name));
+        let waiting: Vec<PkgBase> = waiting.map(|package| package.pkgbase.clone()).collect();
+        if waiting.is_empty() {
+            let known = snapshot.packages.values().filter_map(|package| package.settings.trigger.as_deref());
+            let hint = crate::domain::finding::nearest(name, known).map_or_else(
+                || "set CI_ON_TRIGGER in the .CI/config of a package".to_owned(),
+                |nearest| format!("did you mean `{nearest}`?"),
+            );
+            self.problems.push(Finding::warning("unknown-trigger", format!("no package waits for the trigger `{name}`")).hint(hint));
+        }
+        for pkgbase in waiting {
+            self.want(&pkgbase, BuildReason::Trigger, None);
+            self.decide(&pkgbase, Heard::Current, Action::None, &format!("it waits for the trigger `{name}`"));
+        }
+    }
+
+    /// The packages that targets name; what names nothing is a problem.
+    pub(super) fn named(&mut self, targets: &[Target]) -> Vec<(PkgBase, Option<BuildClass>)> {
+        let known = &self.inputs.snapshot.packages;
+        let mut packages = Vec::new();
+        for target in targets {
+            match &target.selection {
+                Selection::All => packages.extend(known.keys().map(|pkgbase| (pkgbase.clone(), target.class.clone()))),
+                Selection::Named(name) => match known.get_key_value(name.as_str()) {
+                    Some((pkgbase, _)) => packages.push((pkgbase.clone(), target.class.clone())),
+                    None => self.problems.push(unknown_package(name, known.keys())),
+                },
+            }
+        }
+        packages
+    }
+}
+
+/// Says that there is no such package, and which is meant.
+pub(super) fn unknown_package<'a>(name: &str, known: impl Iterator<Item = &'a PkgBase>) -> Finding {
+    let nearest = crate::domain::finding::nearest(name, known.map(PkgBase::as_str));
+    let hint = nearest.map_or_else(|| "see `pkgwarden packages` for the names".to_owned(), |nearest| format!("did you mean `{nearest}`?"));
+    Finding::error("unknown-package", format!("there is no package `{name}`")).hint(hint)
+}

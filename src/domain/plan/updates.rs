@@ -1,0 +1,268 @@
+//! The on-schedule part of a plan: what sources have that the monorepo has not.
+
+use super::{Action, Draft, Edit, Heard, NewCommit, PackageDecision};
+use crate::domain::build::BuildReason;
+use crate::domain::bump;
+use crate::domain::classify::{self, Decision, Verdict};
+use crate::domain::desired::{Package, Snapshot};
+use crate::domain::finding::Finding;
+use crate::domain::folder::Folder;
+use crate::domain::keyvalue::KeyValues;
+use crate::domain::message::{self, Entry, Topic};
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::observed::{Observation, Upstream};
+use crate::domain::policy::{Bump, SourceKind, Target};
+use crate::domain::srcinfo::Srcinfo;
+use crate::domain::state::Cursor;
+use crate::domain::version::Version;
+
+/// A question for the source of a package's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The package.
+    pub pkgbase: PkgBase,
+    /// Where its files come from.
+    pub source: SourceKind,
+    /// How far that source was read; `None` if its files have to be looked at whatever it says.
+    pub cursor: Option<Cursor>,
+}
+
+/// What has to be asked in an on-schedule run.
+///
+/// A package whose proposed update has vanished (its review branch was deleted and the content never
+/// reached the branch) is asked anew, so that a deleted branch does not lose an update.
+#[must_use]
+pub fn requests(snapshot: &Snapshot) -> Vec<Request> {
+    let asked = |package: &&std::sync::Arc<Package>| matches!(package.settings.source, SourceKind::Aur | SourceKind::Git { .. });
+    let request = |package: &std::sync::Arc<Package>| {
+        let state = snapshot.states.get(&package.pkgbase);
+        let vanished = state.is_some_and(|state| state.proposed().is_some()) && !snapshot.reviews.contains_key(&package.pkgbase);
+        Request {
+            pkgbase: package.pkgbase.clone(),
+            source: package.settings.source.clone(),
+            cursor: state.filter(|_| !vanished).and_then(crate::domain::state::PackageState::cursor),
+        }
+    };
+    snapshot.packages.values().filter(asked).map(request).collect()
+}
+
+impl Draft<'_> {
+    /// Decides about every package whose source was asked.
+    pub(super) fn take_updates(&mut self) {
+        let observations = self.inputs.observations;
+        for (pkgbase, observation) in &observations.files {
+            match observation {
+                Observation::Current { cursor } => self.confirm(pkgbase, cursor.as_ref()),
+                Observation::Changed { cursor, incoming, present } => self.change(pkgbase, cursor, incoming, present),
+                Observation::Unknown { error, .. } => {
+                    self.problems.push(Finding::warning("source-unknown", error.clone()).with_package(pkgbase).hint("it is asked again in the next run"));
+                    self.decide(pkgbase, Heard::Unknown, Action::None, error);
+                }
+                Observation::Gone => {
+                    let message = "its source has no such package any more";
+                    let hint = "remove the folder, or set CI_PKGBUILD_SOURCE=custom to keep it";
+                    self.problems.push(Finding::warning("source-gone", message).with_package(pkgbase).hint(hint));
+                    self.decide(pkgbase, Heard::Changed, Action::Skip, message);
+                }
+            }
+        }
+    }
+
+    fn confirm(&mut self, pkgbase: &PkgBase, cursor: Option<&Cursor>) {
+        let before = self.state(pkgbase);
+        let mut after = before.clone();
+        if let Some(cursor) = cursor {
+            after.set_cursor(cursor);
+        }
+        let action = if after == before { Action::None } else { Action::State };
+        self.put_state(pkgbase, after);
+        self.decide_unless_decided(pkgbase, action, "its source has nothing new");
+    }
+
+    fn change(&mut self, pkgbase: &PkgBase, cursor: &Cursor, incoming: &Folder, present: &Folder) {
+        let proposed = present.updated_to(incoming);
+        let (before, after) = (present.from_source(), proposed.from_source());
+        let first_sight = self.state(pkgbase).cursor().is_none();
+        let content = after.digest();
+        let mut state = self.state(pkgbase);
+        state.set_cursor(cursor);
+        if before == after || (first_sight && only_formatted(&before, &after)) {
+            state.set_proposed(None);
+            self.put_state(pkgbase, state);
+            self.decide_unless_decided(pkgbase, Action::State, "its source has the same files");
+            return;
+        }
+        let verdict = classify::classify(present, &proposed);
+        if state.rejected() == Some(content.as_str()) {
+            self.put_state(pkgbase, state);
+            self.decide_update(pkgbase, Action::Skip, verdict, "a person has rejected exactly this update");
+            return;
+        }
+        state.set_rejected(None);
+        if verdict.verdict == Decision::Minor || !self.inputs.policy.wants_review(&self.inputs.snapshot.settings) {
+            state.set_proposed(None);
+            self.put_state(pkgbase, state);
+            self.commit_update(pkgbase, verdict, proposed);
+        } else {
+            state.set_proposed(Some(&content));
+            self.put_state(pkgbase, state);
+            self.propose(pkgbase, verdict, proposed, &content);
+        }
+    }
+
+    fn commit_update(&mut self, pkgbase: &PkgBase, verdict: Verdict, folder: Folder) {
+        let why = movement(&verdict);
+        self.entries.push((Topic::Update, Entry { pkgbase: pkgbase.clone(), reason: why.clone() }));
+        self.edits.push(Edit::Folder(pkgbase.clone(), folder));
+        self.want_unless_triggered(pkgbase, BuildReason::Changed);
+        self.decide_update(pkgbase, Action::Commit, verdict, &why);
+    }
+
+    /// Updates of a package with a trigger are committed at once and built when the trigger fires.
+    fn want_unless_triggered(&mut self, pkgbase: &PkgBase, reason: BuildReason) {
+        let package = self.inputs.snapshot.packages.get(pkgbase);
+        if package.is_some_and(|package| package.settings.trigger.is_none()) {
+            self.want(pkgbase, reason, None);
+        }
+    }
+
+    /// Builds packages whose upstream has moved since they were last handed to a build.
+    pub(super) fn follow_upstreams(&mut self) {
+        let observations = self.inputs.observations;
+        for (pkgbase, upstream) in &observations.upstream {
+            match upstream {
+                Upstream::At(commits) if commits.is_empty() => {}
+                Upstream::At(commits) => self.upstream_at(pkgbase, commits),
+                Upstream::Unknown { error } => {
+                    self.problems.push(Finding::warning("upstream-unknown", error.clone()).with_package(pkgbase).hint("it is asked again in the next run"));
+                    self.decide_unless_decided(pkgbase, Action::None, error);
+                }
+            }
+        }
+    }
+
+    fn upstream_at(&mut self, pkgbase: &PkgBase, commits: &[Oid]) {
+        let mut state = self.state(pkgbase);
+        if state.upstream() == commits {
+            self.decide_unless_decided(pkgbase, Action::None, "its upstream has no new commits");
+            return;
+        }
+        let known = !state.upstream().is_empty();
+        state.set_upstream(commits);
+        self.put_state(pkgbase, state);
+        self.want_unless_triggered(pkgbase, BuildReason::Upstream);
+        let why = if known { "its upstream has new commits" } else { "its upstream is seen for the first time" };
+        if self.packages.get(pkgbase).is_none_or(|decision| matches!(decision.action, Action::None | Action::State)) {
+            self.decide(pkgbase, Heard::Changed, Action::State, why);
+        }
+    }
+
+    /// Raises the bump of packages and builds them.
+    pub(super) fn bump(&mut self, targets: &[Target], reason: BuildReason) {
+        for (pkgbase, class) in self.named(targets) {
+            let package = &self.inputs.snapshot.packages[&pkgbase];
+            let Some(version) = package.version() else {
+                let message = "it cannot be bumped: its .SRCINFO gives no version";
+                self.problems.push(Finding::error("bump-impossible", message).with_package(&pkgbase).hint("regenerate it with makepkg --printsrcinfo"));
+                continue;
+            };
+            let bump = bump::next_bump(package.settings.bump.as_ref(), version);
+            let why = format!("bumped to {}", bump::effective_version(version, Some(&bump)));
+            self.edits.push(config_edit(&pkgbase, self.inputs.observations.configs.get(&pkgbase), &bump));
+            self.entries.push((Topic::Bump, Entry { pkgbase: pkgbase.clone(), reason: why.clone() }));
+            self.want(&pkgbase, reason, class);
+            self.decide(&pkgbase, Heard::Current, Action::Commit, &why);
+        }
+    }
+
+    fn decide_unless_decided(&mut self, pkgbase: &PkgBase, action: Action, why: &str) {
+        if !self.packages.contains_key(pkgbase) {
+            self.decide(pkgbase, Heard::Current, action, why);
+        }
+    }
+
+    pub(super) fn decide_update(&mut self, pkgbase: &PkgBase, action: Action, verdict: Verdict, why: &str) {
+        let decision = PackageDecision {
+            pkgbase: pkgbase.clone(),
+            observation: Heard::Changed,
+            action,
+            verdict: Some(verdict.verdict),
+            reasons: verdict.reasons,
+            from_version: verdict.old_version,
+            to_version: verdict.new_version,
+            why: why.to_owned(),
+        };
+        self.packages.insert(pkgbase.clone(), decision);
+    }
+
+    /// The commit that all edits make together. With `CI_OVERWRITE_COMMITS` it takes the place of the
+    /// tip, if the tip is an automated commit that has been handed out.
+    pub(super) fn new_commit(&mut self) -> Option<NewCommit> {
+        if self.edits.is_empty() {
+            return None;
+        }
+        let tip = self.inputs.snapshot.main.map(|tip| tip.commit);
+        let topic = self.entries.first().map_or(Topic::Update, |(topic, _)| *topic);
+        let mut entries: Vec<Entry> = self.entries.iter().map(|(_, entry)| entry.clone()).collect();
+        let overwritten = self.overwritable(topic);
+        let parents = match overwritten {
+            Some((parents, earlier)) => {
+                let renewed = |entry: &Entry| entries.iter().any(|new| new.pkgbase == entry.pkgbase);
+                let kept: Vec<Entry> = earlier.into_iter().filter(|entry| !renewed(entry)).collect();
+                entries.extend(kept);
+                parents
+            }
+            None => tip.into_iter().collect(),
+        };
+        entries.sort_by(|a, b| a.pkgbase.cmp(&b.pkgbase));
+        Some(NewCommit { edits: std::mem::take(&mut self.edits), message: message::commit(topic, &entries), parents })
+    }
+
+    fn overwritable(&self, topic: Topic) -> Option<(Vec<Oid>, Vec<Entry>)> {
+        let snapshot = self.inputs.snapshot;
+        let head = self.inputs.since.head.as_ref()?;
+        let handed_out = snapshot.refs.scheduled == Some(head.id);
+        let ours = head.author == snapshot.settings.identity.name && head.parents.len() == 1;
+        if !(snapshot.settings.overwrite_commits && handed_out && ours) {
+            return None;
+        }
+        message::entries_of(topic, &head.message).map(|entries| (head.parents.clone(), entries))
+    }
+}
+
+/// Whether the first look at a source finds what the monorepo has, only formatted: the same
+/// `.SRCINFO` and, without any white space, the same files. Chaotic's scripts run every incoming
+/// PKGBUILD through a formatter, so a repository that moves to us differs from its sources in that.
+fn only_formatted(present: &Folder, incoming: &Folder) -> bool {
+    let facts = |folder: &Folder| folder.get(".SRCINFO").and_then(|bytes| Srcinfo::parse(bytes).ok());
+    let dense = |bytes: &[u8]| bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'\\').collect::<Vec<_>>();
+    let same_paths = present.files.keys().eq(incoming.files.keys());
+    let same_files = || {
+        present.files.iter().zip(incoming.files.values()).all(|((path, old), new)| {
+            old == new || path == ".SRCINFO" || (path == "PKGBUILD" && old.mode == new.mode && dense(&old.bytes) == dense(&new.bytes))
+        })
+    };
+    same_paths && facts(present) == facts(incoming) && same_files()
+}
+
+/// `1.0-1 -> 1.1-1`, or what else happened.
+pub(super) fn movement(verdict: &Verdict) -> String {
+    match (&verdict.old_version, &verdict.new_version) {
+        (Some(old), Some(new)) if old.as_str() != new.as_str() => format!("{old} -> {new}"),
+        (_, Some(new)) => format!("files changed at {new}"),
+        (Some(old), None) => format!("files changed at {old}"),
+        (None, None) => "files changed".to_owned(),
+    }
+}
+
+fn config_edit(pkgbase: &PkgBase, present: Option<&String>, bump: &Bump) -> Edit {
+    let mut config = KeyValues::parse(present.map_or("", String::as_str));
+    config.set("CI_PACKAGE_BUMP", &bump.to_text());
+    Edit::File(format!("{pkgbase}/.CI/config"), config.to_text().into_bytes())
+}
+
+/// The version a package has after an update, if its new `.SRCINFO` says so.
+#[must_use]
+pub fn version_of(folder: &Folder) -> Option<Version> {
+    folder.get(".SRCINFO").and_then(|bytes| Srcinfo::parse(bytes).ok()).map(|srcinfo| srcinfo.version)
+}
