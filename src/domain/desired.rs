@@ -62,6 +62,8 @@ pub struct Package {
     pub srcinfo: Option<Srcinfo>,
     /// What its `.CI/config` asks for.
     pub settings: PackageSettings,
+    /// The text of its `.CI/config`, for changes that keep what people wrote there.
+    pub config: String,
     /// Interfere files it has.
     pub interfere: Vec<Interfere>,
     /// Whether there is a PKGBUILD at all.

@@ -69,8 +69,6 @@ pub struct Observations {
     pub upstream: BTreeMap<PkgBase, Upstream>,
     /// What a person decides about, by package.
     pub proposals: BTreeMap<PkgBase, Proposal>,
-    /// The text of `.CI/config`, by package, where a plan may have to change it.
-    pub configs: BTreeMap<PkgBase, String>,
     /// What went wrong with a source as a whole.
     pub findings: Vec<Finding>,
 }

@@ -168,7 +168,7 @@ impl Draft<'_> {
             };
             let bump = bump::next_bump(package.settings.bump.as_ref(), version);
             let why = format!("bumped to {}", bump::effective_version(version, Some(&bump)));
-            self.edits.push(config_edit(&pkgbase, self.inputs.observations.configs.get(&pkgbase), &bump));
+            self.edits.push(config_edit(package, &bump));
             self.entries.push((Topic::Bump, Entry { pkgbase: pkgbase.clone(), reason: why.clone() }));
             self.want(&pkgbase, reason, class);
             self.decide(&pkgbase, Heard::Current, Action::Commit, &why);
@@ -255,10 +255,10 @@ pub(super) fn movement(verdict: &Verdict) -> String {
     }
 }
 
-fn config_edit(pkgbase: &PkgBase, present: Option<&String>, bump: &Bump) -> Edit {
-    let mut config = KeyValues::parse(present.map_or("", String::as_str));
+fn config_edit(package: &Package, bump: &Bump) -> Edit {
+    let mut config = KeyValues::parse(&package.config);
     config.set("CI_PACKAGE_BUMP", &bump.to_text());
-    Edit::File(format!("{pkgbase}/.CI/config"), config.to_text().into_bytes())
+    Edit::File(format!("{}/.CI/config", package.pkgbase), config.to_text().into_bytes())
 }
 
 /// The version a package has after an update, if its new `.SRCINFO` says so.

@@ -1,0 +1,51 @@
+//! Reads what people did since builds were last handed out.
+
+use anyhow::Result;
+
+use crate::domain::changes;
+use crate::domain::desired::Refs;
+use crate::domain::name::Oid;
+use crate::domain::plan::{Commit, RangeBase, Since};
+use crate::git::{self, Entry, Repository};
+
+/// The range from `scheduled` to the tip of the branch.
+///
+/// # Errors
+/// If the object database cannot be read.
+pub fn since_scheduled(git: &Repository, refs: &Refs) -> Result<Since> {
+    let Some(main) = refs.main else { return Ok(between(git, RangeBase::Empty, None, None)?) };
+    match refs.scheduled {
+        Some(scheduled) if !git.contains(scheduled) => between(git, RangeBase::LastCommit, None, Some(main)),
+        Some(scheduled) if git.is_ancestor(scheduled, main)? => between(git, RangeBase::Scheduled(scheduled), Some(scheduled), Some(main)),
+        Some(scheduled) => between(git, RangeBase::Rewritten(scheduled), Some(scheduled), Some(main)),
+        None => between(git, RangeBase::LastCommit, None, Some(main)),
+    }
+}
+
+/// The range between two commits; without a start it is the last commit alone.
+///
+/// # Errors
+/// If the object database cannot be read.
+pub fn between(git: &Repository, base: RangeBase, from: Option<Oid>, to: Option<Oid>) -> Result<Since> {
+    let Some(to) = to else {
+        return Ok(Since { base, commits: Vec::new(), changes: changes::compare(&[], &[]), head: None });
+    };
+    let head = git.commit_at(to)?;
+    let start = from.or_else(|| head.parents.first().copied());
+    let commits = match from {
+        Some(from) => git.history(Some(from), to)?.into_iter().map(commit).collect(),
+        None => vec![commit(head.clone())],
+    };
+    let changes = changes::compare(&root(git, start)?, &root(git, Some(to))?);
+    Ok(Since { base, commits, changes, head: Some(commit(head)) })
+}
+
+fn root(git: &Repository, commit: Option<Oid>) -> Result<Vec<(String, Oid)>> {
+    let Some(commit) = commit else { return Ok(Vec::new()) };
+    let folders = git.entries(git.tree_of(commit)?)?.into_iter().filter(|entry| entry.is_tree);
+    Ok(folders.map(|Entry { name, id, .. }| (name, id)).collect())
+}
+
+fn commit(commit: git::Commit) -> Commit {
+    Commit { id: commit.id, parents: commit.parents, author: commit.author, message: commit.message }
+}
