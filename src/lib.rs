@@ -4,5 +4,15 @@
 //! above it (`tests/layering.rs` holds the exact table).
 
 pub mod domain;
+
 pub mod git;
 pub mod sys;
+
+pub mod logstore;
+
+pub mod controller;
+
+//HTTP
+//WEB
+
+//CLI
