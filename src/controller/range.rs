@@ -30,7 +30,7 @@ pub fn between(git: &Repository, base: RangeBase, from: Option<Oid>, to: Option<
     let Some(to) = to else {
         return Ok(Since { base, commits: Vec::new(), changes: Changes::default(), head: None });
     };
-    let head = git.commit_at(to)?;
+    let head = git.commit_facts(to)?;
     let start = from.or_else(|| head.parents.first().copied());
     let commits = match from {
         Some(from) => git.history(Some(from), to)?.into_iter().map(commit).collect(),
