@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::domain::changes;
+use crate::domain::changes::Changes;
 use crate::domain::desired::Refs;
 use crate::domain::name::Oid;
 use crate::domain::plan::{Commit, RangeBase, Since};
@@ -28,15 +28,17 @@ pub fn since_scheduled(git: &Repository, refs: &Refs) -> Result<Since> {
 /// If the object database cannot be read.
 pub fn between(git: &Repository, base: RangeBase, from: Option<Oid>, to: Option<Oid>) -> Result<Since> {
     let Some(to) = to else {
-        return Ok(Since { base, commits: Vec::new(), changes: changes::compare(&[], &[]), head: None });
+        return Ok(Since { base, commits: Vec::new(), changes: Changes::default(), head: None });
     };
-    let head = git.commit_at(to)?;
+    let head = git.commit_facts(to)?;
     let start = from.or_else(|| head.parents.first().copied());
     let commits = match from {
         Some(from) => git.history(Some(from), to)?.into_iter().map(commit).collect(),
         None => vec![commit(head.clone())],
     };
-    let changes = changes::compare(&root(git, start)?, &root(git, Some(to))?);
+    let (before, after) = (root(git, start)?, root(git, Some(to))?);
+    // Folders with unusable names are reported by the snapshot already.
+    let (changes, _) = Changes::between(named(&before), named(&after));
     Ok(Since { base, commits, changes, head: Some(commit(head)) })
 }
 
@@ -48,4 +50,8 @@ fn root(git: &Repository, commit: Option<Oid>) -> Result<Vec<(String, Oid)>> {
 
 fn commit(commit: git::Commit) -> Commit {
     Commit { id: commit.id, parents: commit.parents, author: commit.author, message: commit.message }
+}
+
+fn named(folders: &[(String, Oid)]) -> impl Iterator<Item = (&str, Oid)> {
+    folders.iter().map(|(name, id)| (name.as_str(), *id))
 }

@@ -34,7 +34,7 @@ impl Draft<'_> {
         }
         let updated = self.updated_packages();
         let packages = self.inputs.snapshot.packages.iter().map(|(pkgbase, package)| updated.get(pkgbase).unwrap_or(package));
-        let graph = Graph::build(packages.map(|package| &**package), self.inputs.official, self.inputs.arch);
+        let graph = Graph::build_for(self.inputs.arch, packages.map(|package| &**package), self.inputs.official);
         let members: BTreeSet<_> = wanted.keys().cloned().collect();
         let mut after = graph.wave(&members);
         let request = |pkgbase: crate::domain::name::PkgBase| {

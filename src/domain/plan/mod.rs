@@ -7,6 +7,8 @@ mod builds;
 mod document;
 mod reviews;
 mod since;
+#[cfg(test)]
+mod tests;
 mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};

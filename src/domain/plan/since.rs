@@ -1,11 +1,11 @@
 //! The on-commit part of a plan: what people committed since builds were last handed out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::builds::Wanted;
 use super::{Action, Draft, Heard, PackageDecision, RangeBase, Scheduled};
 use crate::domain::build::BuildReason;
-use crate::domain::directive::{self, Kind};
+use crate::domain::directive::{self, DirectiveKind};
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::name::PkgBase;
 use crate::domain::policy::{BuildClass, Selection, Target, UnknownDirective};
@@ -56,18 +56,16 @@ impl Draft<'_> {
     }
 
     fn read_directives(&self) -> (BTreeMap<PkgBase, Wish>, Vec<Target>, Vec<Finding>) {
-        let known = &self.inputs.snapshot.packages;
+        let known: BTreeSet<PkgBase> = self.inputs.snapshot.packages.keys().cloned().collect();
         let (mut wishes, mut bumps, mut unknown) = (BTreeMap::new(), Vec::new(), Vec::new());
         for commit in &self.inputs.since.commits {
-            for directive in directive::parse(&commit.message) {
-                let resolved = directive::resolve(&directive, known.keys(), commit.id);
-                unknown.extend(resolved.findings);
-                for (pkgbase, class) in resolved.packages {
-                    match directive.kind {
-                        Kind::Deploy => drop(wishes.insert(pkgbase, Wish::Deploy(class))),
-                        Kind::Skip => drop(wishes.insert(pkgbase, Wish::Skip)),
-                        Kind::Bump => bumps.push(Target { class, ..Target::package(&pkgbase) }),
-                    }
+            let (requests, findings) = directive::resolve(commit.id, &directive::parse(&commit.message), &known);
+            unknown.extend(findings);
+            for request in requests {
+                match request.kind {
+                    DirectiveKind::Bump => bumps.extend(request.targets),
+                    DirectiveKind::Deploy => wish(&mut wishes, &known, &request.targets, |class| Wish::Deploy(class.clone())),
+                    DirectiveKind::Skip => wish(&mut wishes, &known, &request.targets, |_| Wish::Skip),
                 }
             }
         }
@@ -161,6 +159,16 @@ impl Draft<'_> {
             }
         }
         packages
+    }
+}
+
+/// Notes a wish for every package the targets reach.
+fn wish(wishes: &mut BTreeMap<PkgBase, Wish>, known: &BTreeSet<PkgBase>, targets: &[Target], make: impl Fn(&Option<BuildClass>) -> Wish) {
+    for target in targets {
+        match &target.selection {
+            Selection::All => wishes.extend(known.iter().map(|pkgbase| (pkgbase.clone(), make(&target.class)))),
+            Selection::Named(name) => wishes.extend(known.get(name.as_str()).map(|pkgbase| (pkgbase.clone(), make(&target.class)))),
+        }
     }
 }
 

@@ -14,7 +14,6 @@ use crate::domain::observed::{Observation, Upstream};
 use crate::domain::policy::{Bump, SourceKind, Target};
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::state::Cursor;
-use crate::domain::version::Version;
 
 /// A question for the source of a package's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,10 +258,4 @@ fn config_edit(package: &Package, bump: &Bump) -> Edit {
     let mut config = KeyValues::parse(&package.config);
     config.set("CI_PACKAGE_BUMP", &bump.to_text());
     Edit::File(format!("{}/.CI/config", package.pkgbase), config.to_text().into_bytes())
-}
-
-/// The version a package has after an update, if its new `.SRCINFO` says so.
-#[must_use]
-pub fn version_of(folder: &Folder) -> Option<Version> {
-    folder.get(".SRCINFO").and_then(|bytes| Srcinfo::parse(bytes).ok()).map(|srcinfo| srcinfo.version)
 }

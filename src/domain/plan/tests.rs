@@ -1,0 +1,464 @@
+//! Decisions as stories: a small monorepo, what happened, and what follows.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::desired::{Package, Refs, ReviewBranch, Tip};
+use crate::domain::observed::{Observation, Proposal, Upstream};
+use crate::domain::policy::{PackageSettings, SourceKind, UnknownDirective};
+use crate::domain::srcinfo::Srcinfo;
+use crate::domain::state::Cursor;
+
+fn oid(digit: char) -> Oid {
+    digit.to_string().repeat(40).parse().expect("valid")
+}
+
+fn name(text: &str) -> PkgBase {
+    PkgBase::new(text).expect("legal")
+}
+
+/// The files of a package at a version, needing others.
+fn files(pkgbase: &str, version: &str, depends: &[&str]) -> Folder {
+    let (pkgver, pkgrel) = version.split_once('-').expect("a release");
+    let sum = format!("{:064x}", pkgver.len() * 31 + usize::from(pkgver.as_bytes()[pkgver.len() - 1]));
+    let depends_lines: String = depends.iter().map(|name| format!("\tdepends = {name}\n")).collect();
+    let srcinfo = format!(
+        "pkgbase = {pkgbase}\n\tpkgver = {pkgver}\n\tpkgrel = {pkgrel}\n\tarch = x86_64\n{depends_lines}\tsource = https://host/{pkgbase}.tar.gz\n\tsha256sums = {sum}\n\npkgname = {pkgbase}\n"
+    );
+    let pkgbuild = format!(
+        "pkgname={pkgbase}\npkgver={pkgver}\npkgrel={pkgrel}\narch=(x86_64)\ndepends=({})\nsource=(https://host/{pkgbase}.tar.gz)\nsha256sums=('{sum}')\nbuild() {{\n  make\n}}\n",
+        depends.join(" ")
+    );
+    Folder::default().with("PKGBUILD", pkgbuild).with(".SRCINFO", srcinfo)
+}
+
+fn with_other_build(folder: &Folder) -> Folder {
+    let text = String::from_utf8_lossy(folder.get("PKGBUILD").expect("there")).replace("  make\n", "  make CC=evil\n");
+    folder.clone().with("PKGBUILD", text)
+}
+
+/// A monorepo, what people did to it, and what sources said.
+struct Story {
+    snapshot: Snapshot,
+    since: Since,
+    observations: Observations,
+    policy: Policy,
+    folders: BTreeMap<PkgBase, Folder>,
+}
+
+impl Story {
+    fn new() -> Self {
+        let refs = Refs { branch: "main".into(), main: Some(oid('a')), scheduled: Some(oid('a')), state: Some(oid('b')), ..Refs::default() };
+        let head = Commit { id: oid('a'), parents: vec![oid('9')], author: "somebody".into(), message: "x\n".into() };
+        Self {
+            snapshot: Snapshot {
+                repository: "test".into(),
+                refs,
+                main: Some(Tip { commit: oid('a'), tree: oid('c') }),
+                settings: crate::domain::policy::RepositorySettings::default(),
+                packages: BTreeMap::new(),
+                reviews: BTreeMap::new(),
+                states: BTreeMap::new(),
+                version_state: None,
+                findings: Vec::new(),
+            },
+            since: Since { base: RangeBase::Scheduled(oid('a')), commits: Vec::new(), changes: Changes::default(), head: Some(head) },
+            observations: Observations::default(),
+            policy: Policy::default(),
+            folders: BTreeMap::new(),
+        }
+    }
+
+    fn package(mut self, pkgbase: &str, version: &str, depends: &[&str]) -> Self {
+        let folder = files(pkgbase, version, depends);
+        let package = Package {
+            pkgbase: name(pkgbase),
+            tree: oid('d'),
+            srcinfo: Srcinfo::parse(folder.get(".SRCINFO").expect("there")).ok(),
+            settings: PackageSettings { source: SourceKind::Aur, ..PackageSettings::default() },
+            config: "CI_PKGBUILD_SOURCE=aur\n".into(),
+            interfere: Vec::new(),
+            has_pkgbuild: true,
+            findings: Vec::new(),
+        };
+        self.snapshot.packages.insert(name(pkgbase), Arc::new(package));
+        self.folders.insert(name(pkgbase), folder);
+        let mut state = PackageState::default();
+        state.set_cursor(&Cursor { commit: oid('1'), stamp: Some(1) });
+        self.snapshot.states.insert(name(pkgbase), state);
+        self
+    }
+
+    fn configured(mut self, pkgbase: &str, change: impl FnOnce(&mut Package)) -> Self {
+        let package = self.snapshot.packages.get_mut(pkgbase).expect("there");
+        change(Arc::make_mut(package));
+        self
+    }
+
+    fn committed(mut self, message: &str) -> Self {
+        let id = oid(char::from_digit(u32::try_from(self.since.commits.len() + 2).expect("few"), 16).expect("few"));
+        self.since.commits.push(Commit { id, parents: vec![], author: "somebody".into(), message: message.into() });
+        self.since.base = RangeBase::Scheduled(oid('9'));
+        self.snapshot.refs.scheduled = Some(oid('9'));
+        self
+    }
+
+    fn changed(mut self, pkgbase: &str) -> Self {
+        self.since.changes.changed.push(name(pkgbase));
+        self
+    }
+
+    fn source_has(mut self, pkgbase: &str, incoming: Folder) -> Self {
+        let present = self.folders[&name(pkgbase)].clone();
+        let cursor = Cursor { commit: oid('2'), stamp: Some(2) };
+        self.observations.files.insert(name(pkgbase), Observation::Changed { cursor, incoming, present });
+        self
+    }
+
+    fn plan(&self, pipeline: &Pipeline) -> Plan {
+        let official = BTreeSet::new();
+        plan(
+            pipeline,
+            &Inputs {
+                snapshot: &self.snapshot,
+                since: &self.since,
+                observations: &self.observations,
+                policy: &self.policy,
+                official: &official,
+                arch: "x86_64",
+                now: Timestamp::UNIX_EPOCH,
+            },
+        )
+    }
+}
+
+fn built(plan: &Plan) -> Vec<&str> {
+    plan.builds.iter().map(|build| build.pkgbase.as_str()).collect()
+}
+
+fn decision<'a>(plan: &'a Plan, pkgbase: &str) -> &'a PackageDecision {
+    plan.packages.iter().find(|decision| decision.pkgbase.as_str() == pkgbase).expect("decided")
+}
+
+fn codes(plan: &Plan) -> Vec<&str> {
+    plan.problems.iter().map(|problem| problem.code).collect()
+}
+
+#[test]
+fn a_changed_folder_is_built_and_scheduled_moves() {
+    let story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).committed("fix(a): x").changed("a");
+    let plan = story.plan(&Pipeline::OnCommit);
+    assert_eq!(built(&plan), ["a"]);
+    assert_eq!(plan.scheduled, Scheduled::Tip);
+    assert!(plan.commit.is_none() && plan.states.is_empty());
+}
+
+#[test]
+fn every_directive_of_every_commit_counts() {
+    let story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).package("c", "1.0-1", &[]);
+    let story = story.committed("x [deploy a] [deploy b/9]").committed("y\n\n[deploy c]");
+    let plan = story.plan(&Pipeline::OnCommit);
+    assert_eq!(built(&plan), ["a", "b", "c"]);
+    assert_eq!(plan.builds[1].class, Some(crate::domain::policy::BuildClass("9".into())));
+}
+
+#[test]
+fn an_unknown_directive_is_reported_and_stops_nothing() {
+    let story = Story::new().package("firefox", "1.0-1", &[]).package("b", "1.0-1", &[]).committed("[deploy firefx]").changed("b");
+    let plan = story.plan(&Pipeline::OnCommit);
+    assert_eq!(built(&plan), ["b"]);
+    assert_eq!(codes(&plan), ["unknown-directive"]);
+    assert!(plan.problems[0].hint.contains("firefox"), "{}", plan.problems[0].hint);
+    assert_eq!(plan.scheduled, Scheduled::Tip);
+}
+
+#[test]
+fn the_policy_stop_holds_everything_until_the_directive_is_mended() {
+    let mut story = Story::new().package("a", "1.0-1", &[]).committed("[deploy nope]").changed("a");
+    story.policy.unknown_directive = UnknownDirective::Stop;
+    let plan = story.plan(&Pipeline::OnCommit);
+    assert!(plan.is_empty(&story.snapshot) && plan.needs_a_person());
+}
+
+#[test]
+fn a_skip_keeps_a_changed_folder_from_being_built() {
+    let story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).committed("[skip a]").changed("a").changed("b");
+    let plan = story.plan(&Pipeline::OnCommit);
+    assert_eq!(built(&plan), ["b"]);
+    assert_eq!(decision(&plan, "a").action, Action::Skip);
+    assert_eq!(plan.scheduled, Scheduled::Tip);
+}
+
+#[test]
+fn builds_come_after_what_they_need() {
+    let story = Story::new().package("app", "1.0-1", &["lib"]).package("lib", "1.0-1", &[]).committed("x").changed("app").changed("lib");
+    let plan = story.plan(&Pipeline::OnCommit);
+    assert_eq!(built(&plan), ["lib", "app"]);
+    assert_eq!(plan.builds[1].after, [name("lib")]);
+}
+
+#[test]
+fn a_version_bump_is_committed_with_its_cursor_and_built() {
+    let story = Story::new().package("a", "1.0-1", &[]).source_has("a", files("a", "1.1-1", &[]));
+    let plan = story.plan(&Pipeline::OnSchedule);
+    assert_eq!(decision(&plan, "a").action, Action::Commit);
+    assert_eq!(built(&plan), ["a"]);
+    let commit = plan.commit.as_ref().expect("a commit");
+    assert_eq!(commit.message, "chore(update): a\n\n- a: 1.0-1 -> 1.1-1\n");
+    assert_eq!(commit.parents, [oid('a')]);
+    let state = plan.states[&name("a")].as_ref().expect("kept");
+    assert_eq!(state.cursor().expect("moved").commit, oid('2'));
+}
+
+#[test]
+fn a_changed_build_function_waits_for_a_person() {
+    let story = Story::new().package("a", "1.0-1", &[]).source_has("a", with_other_build(&files("a", "1.1-1", &[])));
+    let plan = story.plan(&Pipeline::OnSchedule);
+    let decision = decision(&plan, "a");
+    assert_eq!((decision.action, decision.verdict), (Action::Review, Some(Decision::Major)));
+    assert!(!decision.reasons.is_empty());
+    assert!(plan.commit.is_none() && plan.builds.is_empty());
+    assert!(matches!(&plan.reviews[..], [ReviewStep::Propose { replaces: None, .. }]));
+    assert!(plan.states[&name("a")].as_ref().expect("kept").proposed().is_some());
+}
+
+#[test]
+fn an_identical_review_is_not_pushed_again_and_newer_content_updates_it() {
+    let proposed = with_other_build(&files("a", "1.1-1", &[]));
+    let mut story = Story::new().package("a", "1.0-1", &[]).source_has("a", proposed.clone());
+    let review = ReviewBranch { head: oid('e'), content: Some(proposed.digest()), present: Some(files("a", "1.0-1", &[]).digest()) };
+    story.snapshot.reviews.insert(name("a"), review);
+    let plan = story.plan(&Pipeline::OnSchedule);
+    assert!(plan.reviews.is_empty());
+    assert_eq!(decision(&plan, "a").action, Action::Review);
+
+    let story = story.source_has("a", with_other_build(&files("a", "1.2-1", &[])));
+    let plan = story.plan(&Pipeline::OnSchedule);
+    assert!(matches!(&plan.reviews[..], [ReviewStep::Propose { replaces: Some(head), .. }] if *head == oid('e')));
+}
+
+#[test]
+fn rejected_content_is_not_proposed_again_until_it_changes() {
+    let proposed = with_other_build(&files("a", "1.1-1", &[]));
+    let mut story = Story::new().package("a", "1.0-1", &[]).source_has("a", proposed.clone());
+    story.snapshot.states.get_mut("a").expect("there").set_rejected(Some(&proposed.digest()));
+    let plan = story.plan(&Pipeline::OnSchedule);
+    assert_eq!(decision(&plan, "a").action, Action::Skip);
+    assert!(plan.reviews.is_empty());
+
+    let story = story.source_has("a", with_other_build(&files("a", "1.2-1", &[])));
+    assert_eq!(story.plan(&Pipeline::OnSchedule).reviews.len(), 1);
+}
+
+#[test]
+fn what_could_not_be_asked_is_unknown_and_moves_nothing() {
+    let mut story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).source_has("b", files("b", "1.1-1", &[]));
+    let unknown = Observation::Unknown { error: "the mirror does not answer".into(), retry_at: None };
+    story.observations.files.insert(name("a"), unknown);
+    let review = ReviewBranch { head: oid('e'), content: Some("x".into()), present: Some("y".into()) };
+    story.snapshot.reviews.insert(name("a"), review);
+    let plan = story.plan(&Pipeline::OnSchedule);
+    assert_eq!(decision(&plan, "a").observation, Heard::Unknown);
+    assert!(!plan.states.contains_key(&name("a")));
+    assert!(plan.reviews.is_empty(), "a failed answer closes no review");
+    assert_eq!(built(&plan), ["b"]);
+}
+
+#[test]
+fn obsolete_review_branches_are_pruned_however_old() {
+    let mut story = Story::new().package("a", "1.0-1", &[]);
+    let merged = ReviewBranch { head: oid('e'), content: Some("same".into()), present: Some("same".into()) };
+    let orphan = ReviewBranch { head: oid('f'), content: Some("x".into()), present: None };
+    story.snapshot.reviews.insert(name("a"), merged);
+    story.snapshot.reviews.insert(name("left"), orphan);
+    let plan = story.plan(&Pipeline::OnCommit);
+    assert_eq!(plan.reviews.len(), 2);
+    assert!(plan.reviews.iter().all(|step| matches!(step, ReviewStep::Close { .. })));
+    assert!(!plan.states.contains_key(&name("left")));
+}
+
+#[test]
+fn a_review_ends_when_its_update_becomes_minor() {
+    let mut story = Story::new().package("a", "1.0-1", &[]).source_has("a", files("a", "1.1-1", &[]));
+    let review = ReviewBranch { head: oid('e'), content: Some("x".into()), present: Some("y".into()) };
+    story.snapshot.reviews.insert(name("a"), review);
+    let plan = story.plan(&Pipeline::OnSchedule);
+    assert_eq!(decision(&plan, "a").action, Action::Commit);
+    assert!(matches!(&plan.reviews[..], [ReviewStep::Close { .. }]));
+}
+
+#[test]
+fn a_deleted_review_branch_loses_no_update() {
+    let mut story = Story::new().package("a", "1.0-1", &[]);
+    story.snapshot.states.get_mut("a").expect("there").set_proposed(Some("digest"));
+    assert_eq!(requests(&story.snapshot)[0].cursor, None);
+    let review = ReviewBranch { head: oid('e'), content: Some("digest".into()), present: Some("y".into()) };
+    story.snapshot.reviews.insert(name("a"), review);
+    assert!(requests(&story.snapshot)[0].cursor.is_some());
+}
+
+#[test]
+fn an_upstream_commit_builds_and_is_recorded_in_the_same_run() {
+    let mut story = Story::new().package("x-git", "1.0-1", &[]);
+    story.snapshot.states.get_mut("x-git").expect("there").set_upstream(&[oid('3')]);
+    story.observations.upstream.insert(name("x-git"), Upstream::At(vec![oid('4')]));
+    let plan = story.plan(&Pipeline::OnSchedule);
+    assert_eq!(plan.builds[0].reason, crate::domain::build::BuildReason::Upstream);
+    assert_eq!(plan.states[&name("x-git")].as_ref().expect("kept").upstream(), [oid('4')]);
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_keeps_the_recorded_commit() {
+    let mut story = Story::new().package("x-git", "1.0-1", &[]);
+    story.snapshot.states.get_mut("x-git").expect("there").set_upstream(&[oid('3')]);
+    story.observations.upstream.insert(name("x-git"), Upstream::Unknown { error: "timed out".into() });
+    let plan = story.plan(&Pipeline::OnSchedule);
+    assert!(plan.states.is_empty() && plan.builds.is_empty());
+    assert_eq!(codes(&plan), ["upstream-unknown"]);
+}
+
+#[test]
+fn updates_of_a_package_with_a_trigger_are_committed_and_built_when_it_fires() {
+    let story = Story::new().package("heavy", "1.0-1", &[]).source_has("heavy", files("heavy", "1.1-1", &[]));
+    let story = story.configured("heavy", |package| package.settings.trigger = Some("daily".into()));
+    let plan = story.plan(&Pipeline::OnSchedule);
+    assert!(plan.commit.is_some() && plan.builds.is_empty());
+    assert_eq!(built(&story.plan(&Pipeline::Trigger("daily".into()))), ["heavy"]);
+    let wrong = story.plan(&Pipeline::Trigger("daly".into()));
+    assert!(wrong.problems[0].hint.contains("daily"));
+}
+
+#[test]
+fn commits_of_people_are_handed_out_by_a_scheduled_run_too() {
+    let story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]);
+    let story = story.committed("fix(a): x").changed("a").source_has("b", files("b", "1.1-1", &[]));
+    let plan = story.plan(&Pipeline::OnSchedule);
+    assert_eq!(built(&plan), ["a", "b"]);
+    assert_eq!(plan.scheduled, Scheduled::Tip);
+}
+
+#[test]
+fn an_automated_tip_is_overwritten_and_its_names_are_kept() {
+    let mut story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).source_has("a", files("a", "1.1-1", &[]));
+    story.snapshot.settings.overwrite_commits = true;
+    let head = story.since.head.as_mut().expect("there");
+    head.author = story.snapshot.settings.identity.name.clone();
+    head.message = "chore(update): b\n\n- b: 0.9-1 -> 1.0-1\n".into();
+    let commit = story.plan(&Pipeline::OnSchedule).commit.expect("a commit");
+    assert_eq!(commit.parents, [oid('9')]);
+    assert_eq!(commit.message, "chore(update): a, b\n\n- a: 1.0-1 -> 1.1-1\n- b: 0.9-1 -> 1.0-1\n");
+
+    story.since.head.as_mut().expect("there").author = "a person".into();
+    assert_eq!(story.plan(&Pipeline::OnSchedule).commit.expect("a commit").parents, [oid('a')]);
+}
+
+#[test]
+fn a_bump_counts_on_and_keeps_the_rest_of_the_configuration() {
+    let story = Story::new().package("a", "1:1.0-1", &[]).configured("a", |package| {
+        package.config = "# why\nCI_PKGBUILD_SOURCE=aur\nCI_PACKAGE_BUMP=1:1.0-1/2\n".into();
+        package.settings.bump = Some(crate::domain::policy::Bump { version: Version::new("1:1.0-1"), count: 2 });
+    });
+    let mut story = story;
+    let srcinfo = Arc::make_mut(story.snapshot.packages.get_mut("a").expect("there")).srcinfo.as_mut().expect("parsed");
+    srcinfo.version = Version::new("1:1.0-1");
+    let plan = story.plan(&Pipeline::Bump(vec![Target::parse("a")]));
+    let commit = plan.commit.as_ref().expect("a commit");
+    let [Edit::File(path, bytes)] = &commit.edits[..] else { panic!("one file") };
+    assert_eq!(path, "a/.CI/config");
+    assert_eq!(String::from_utf8_lossy(bytes), "# why\nCI_PKGBUILD_SOURCE=aur\nCI_PACKAGE_BUMP=1:1.0-1/3\n");
+    assert_eq!(built(&plan), ["a"]);
+}
+
+#[test]
+fn an_approval_merges_what_was_seen_and_refuses_what_moved() {
+    let present = files("a", "1.0-1", &[]).with(".CI/config", "CI_PKGBUILD_SOURCE=aur\n");
+    let proposed = with_other_build(&files("a", "1.1-1", &[])).with(".CI/config", "CI_PKGBUILD_SOURCE=aur\n");
+    let mut story = Story::new().package("a", "1.0-1", &[]);
+    let review = ReviewBranch { head: oid('e'), content: Some("x".into()), present: Some("y".into()) };
+    story.snapshot.reviews.insert(name("a"), review);
+    let proposal = Proposal { base: present.clone(), present: present.clone(), proposed: proposed.clone() };
+    story.observations.proposals.insert(name("a"), proposal);
+
+    let plan = story.plan(&Pipeline::Approve(name("a"), oid('e')));
+    let [Edit::Folder(_, folder)] = &plan.commit.as_ref().expect("a commit").edits[..] else { panic!("one folder") };
+    assert_eq!(*folder, proposed);
+    assert_eq!(built(&plan), ["a"]);
+    assert!(matches!(&plan.reviews[..], [ReviewStep::Close { .. }]));
+
+    assert_eq!(codes(&story.plan(&Pipeline::Approve(name("a"), oid('f')))), ["review-moved"]);
+    story.observations.proposals.get_mut("a").expect("there").present = files("a", "1.0-2", &[]);
+    let conflict = story.plan(&Pipeline::Approve(name("a"), oid('e')));
+    assert_eq!(codes(&conflict), ["review-conflict"]);
+    assert!(conflict.commit.is_none());
+}
+
+#[test]
+fn a_rejection_is_remembered_and_closes_the_review() {
+    let folder = files("a", "1.0-1", &[]);
+    let mut story = Story::new().package("a", "1.0-1", &[]);
+    let review = ReviewBranch { head: oid('e'), content: Some("digest".into()), present: Some("y".into()) };
+    story.snapshot.reviews.insert(name("a"), review);
+    let proposal = Proposal { base: folder.clone(), present: folder.clone(), proposed: with_other_build(&folder) };
+    story.observations.proposals.insert(name("a"), proposal);
+    let plan = story.plan(&Pipeline::Reject(name("a"), oid('e')));
+    assert_eq!(plan.states[&name("a")].as_ref().expect("kept").rejected(), Some("digest"));
+    assert!(matches!(&plan.reviews[..], [ReviewStep::Close { .. }]));
+    assert_eq!(plan.scheduled, Scheduled::Stays);
+}
+
+#[test]
+fn the_first_look_at_a_source_adopts_what_only_a_formatter_changed() {
+    let indented = String::from_utf8_lossy(files("a", "1.0-1", &[]).get("PKGBUILD").expect("there")).replace("  make", "\tmake");
+    let mut story = Story::new().package("a", "1.0-1", &[]).source_has("a", files("a", "1.0-1", &[]).with("PKGBUILD", &indented));
+    story.snapshot.states.remove("a");
+    let plan = story.plan(&Pipeline::OnSchedule);
+    assert_eq!(decision(&plan, "a").action, Action::State);
+    assert!(plan.commit.is_none() && plan.reviews.is_empty());
+
+    let mut story = story.source_has("a", with_other_build(&files("a", "1.0-1", &[])));
+    story.snapshot.states.remove("a");
+    assert_eq!(decision(&story.plan(&Pipeline::OnSchedule), "a").action, Action::Review);
+}
+
+#[test]
+fn a_missing_tag_and_a_rewritten_branch_are_said() {
+    let mut story = Story::new().package("a", "1.0-1", &[]).committed("x").changed("a");
+    story.since.base = RangeBase::LastCommit;
+    assert_eq!(codes(&story.plan(&Pipeline::OnCommit)), ["scheduled-missing"]);
+    story.since.base = RangeBase::Rewritten(oid('9'));
+    let plan = story.plan(&Pipeline::OnCommit);
+    assert_eq!(codes(&plan), ["scheduled-not-ancestor"]);
+    assert_eq!(built(&plan), ["a"]);
+}
+
+#[test]
+fn an_empty_repository_plans_nothing() {
+    let mut story = Story::new();
+    story.snapshot.main = None;
+    story.snapshot.refs = Refs { branch: "main".into(), ..Refs::default() };
+    story.since = Since { base: RangeBase::Empty, commits: Vec::new(), changes: Changes::default(), head: None };
+    let plan = story.plan(&Pipeline::OnSchedule);
+    assert!(plan.is_empty(&story.snapshot));
+    assert_eq!(codes(&plan), ["repository-empty"]);
+}
+
+#[test]
+fn a_deploy_of_an_unknown_name_builds_the_others() {
+    let story = Story::new().package("a", "1.0-1", &[]);
+    let plan = story.plan(&Pipeline::Deploy(vec![Target::parse("a/7"), Target::parse("bb")]));
+    assert_eq!(built(&plan), ["a"]);
+    assert_eq!(codes(&plan), ["unknown-package"]);
+    assert_eq!(plan.scheduled, Scheduled::Stays);
+}
+
+#[test]
+fn the_document_names_every_ref_that_moves() {
+    let story = Story::new().package("a", "1.0-1", &[]).source_has("a", files("a", "1.1-1", &[]));
+    let document = story.plan(&Pipeline::OnSchedule).document(&story.snapshot);
+    let names: Vec<_> = document.refs.iter().map(|change| (change.name.as_str(), change.change)).collect();
+    assert_eq!(names, [("refs/heads/main", "update"), ("refs/heads/state", "update"), ("refs/tags/scheduled", "update")]);
+    let json = serde_json::to_value(&document).expect("serialisable");
+    for key in ["repository", "pipeline", "now", "base", "packages", "refs", "builds", "remove", "reviews", "aur_push", "problems"] {
+        assert!(json.get(key).is_some(), "{key}");
+    }
+}
