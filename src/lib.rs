@@ -12,7 +12,7 @@ pub mod logstore;
 
 pub mod controller;
 
-//HTTP
-//WEB
+pub mod http;
+pub mod web;
 
-//CLI
+pub mod cli;

@@ -33,7 +33,8 @@ impl Draft<'_> {
             return Vec::new();
         }
         let updated = self.updated_packages();
-        let packages = self.inputs.snapshot.packages.iter().map(|(pkgbase, package)| updated.get(pkgbase).unwrap_or(package));
+        let packages =
+            self.inputs.snapshot.packages.iter().map(|(pkgbase, package)| updated.get(pkgbase).unwrap_or(package));
         let graph = Graph::build_for(self.inputs.arch, packages.map(|package| &**package), self.inputs.official);
         let members: BTreeSet<_> = wanted.keys().cloned().collect();
         let mut after = graph.wave(&members);
