@@ -145,18 +145,12 @@ pub async fn one(
     let found = pages.face.build(&id).await?.ok_or_else(|| Fault::not_found(format!("there is no build `{id}`")))?;
     let attempt = query.attempt.or_else(|| found.build.attempt.clone());
     if let Some(attempt) = &attempt
-        && !knows(&found, attempt)
+        && !found.has_attempt(attempt)
     {
         return Err(Fault::not_found(format!("build `{id}` has no attempt `{attempt}`")));
     }
     let log = attempt.as_deref().map(|attempt| log_part(pages.face.logs(), &found, attempt)).transpose()?;
     page(&One::new(frame, &found, attempt.as_deref(), log))
-}
-
-/// Whether an attempt belongs to a build.
-#[must_use]
-pub fn knows(found: &BuildPage, attempt: &str) -> bool {
-    found.build.attempt.as_deref() == Some(attempt) || found.attempts.iter().any(|known| known.id == attempt)
 }
 
 impl One {
