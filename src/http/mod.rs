@@ -17,6 +17,10 @@ mod problem;
 mod read;
 mod serve;
 mod stream;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
