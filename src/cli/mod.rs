@@ -1,1 +1,3 @@
-//! x
+//! The command line.
+
+pub mod ctl;

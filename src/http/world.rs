@@ -69,7 +69,11 @@ impl World {
     pub fn empty() -> Arc<Self> {
         let dir = tempfile::tempdir().unwrap();
         let logs = LogStore::new(dir.path().join("logs")).unwrap();
-        let state = State { repositories: vec![repository()], graph: json!({"nodes": [], "edges": [], "cycles": [], "order": []}), ..State::default() };
+        let state = State {
+            repositories: vec![repository()],
+            graph: json!({"nodes": [], "edges": [], "cycles": [], "order": []}),
+            ..State::default()
+        };
         Arc::new(Self { state: Mutex::new(state), logs, changes: watch::Sender::new(0), _dir: dir })
     }
 
@@ -246,7 +250,10 @@ impl Face for World {
     fn start<'a>(&'a self, pipeline: Pipeline, trigger: &'a str) -> Answer<'a, RunPage> {
         let asked = format!("{pipeline:?} by {trigger}");
         self.command(asked, |state| {
-            let run = RunPage { run: run(&format!("r{}", state.runs.len() + 1), pipeline.name(), trigger), document: document() };
+            let run = RunPage {
+                run: run(&format!("r{}", state.runs.len() + 1), pipeline.name(), trigger),
+                document: document(),
+            };
             state.runs.insert(0, run.clone());
             if let Pipeline::Approve(pkgbase, _) | Pipeline::Reject(pkgbase, _) = pipeline {
                 state.reviews.retain(|review| review.pkgbase != pkgbase);
@@ -443,8 +450,14 @@ pub fn garden() -> Arc<World> {
     }
     world.change(|state| {
         state.builds.iter_mut().find(|page| page.build.id == "b2").unwrap().attempts = vec![attempt("b2.1", true)];
-        state.reviews.push(review("sundial", "pkgver=1.4.2\nsource=(https://example.org/a.tar.gz)\n", "pkgver=1.5.0\nsource=(https://example.net/a.tar.gz)\n"));
-        let finding = Finding::warning("srcinfo-disagrees", "`pkgver` is 1.4.2 here and 1.4.1 in the PKGBUILD").at("hedge/.SRCINFO", Some(3)).hint("run `makepkg --printsrcinfo`");
+        state.reviews.push(review(
+            "sundial",
+            "pkgver=1.4.2\nsource=(https://example.org/a.tar.gz)\n",
+            "pkgver=1.5.0\nsource=(https://example.net/a.tar.gz)\n",
+        ));
+        let finding = Finding::warning("srcinfo-disagrees", "`pkgver` is 1.4.2 here and 1.4.1 in the PKGBUILD")
+            .at("hedge/.SRCINFO", Some(3))
+            .hint("run `makepkg --printsrcinfo`");
         let hedge = state.packages.get_mut("hedge").unwrap();
         hedge.package.last_build = Some(failed.clone());
         hedge.package.problems = 1;

@@ -98,12 +98,10 @@ fn head(repository: &RepositoryView, now: Timestamp) -> RepositoryHead {
 }
 
 fn published(generations: &[GenerationView]) -> (String, String) {
-    generations
-        .iter()
-        .find(|generation| generation.current)
-        .map_or_else(|| ("–".to_owned(), "published".to_owned()), |current| {
-            (current.packages.to_string(), format!("published, generation {}", current.number))
-        })
+    generations.iter().find(|generation| generation.current).map_or_else(
+        || ("–".to_owned(), "published".to_owned()),
+        |current| (current.packages.to_string(), format!("published, generation {}", current.number)),
+    )
 }
 
 /// Everything that goes on only if somebody acts: reviews, the heaviest first, then failures, then what
