@@ -44,7 +44,7 @@ pub enum Origin {
     /// In a file.
     File {
         /// The file, with passwords in URLs blotted out.
-        source: NamedSource<Arc<str>>,
+        source: Arc<NamedSource<String>>,
         /// The bytes to underline.
         span: Range<usize>,
     },
@@ -89,7 +89,7 @@ impl Diagnostic for Problem {
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
         match &self.origin {
-            Origin::File { source, .. } => Some(source),
+            Origin::File { source, .. } => Some(source.as_ref()),
             Origin::Environment(_) => None,
         }
     }
@@ -112,7 +112,7 @@ pub(super) fn without_passwords(text: &str) -> String {
         let (authority, after) = address.split_at(authority.unwrap_or(address.len()));
         match authority.rsplit_once('@').and_then(|(login, host)| Some((login.split_once(':')?, host))) {
             Some(((user, password), host)) => {
-                clean.push_str(&format!("{user}:{}@{host}", "*".repeat(password.len())));
+                clean.extend([user, ":", &"*".repeat(password.len()), "@", host]);
             }
             None => clean.push_str(authority),
         }

@@ -34,7 +34,7 @@ pub(super) struct Layers<'a> {
 
 /// A parsed file.
 struct Document<'a> {
-    source: NamedSource<Arc<str>>,
+    source: Arc<NamedSource<String>>,
     table: Spanned<DeTable<'a>>,
 }
 
@@ -101,7 +101,7 @@ fn defaults(env: &BTreeMap<String, String>) -> Written {
 }
 
 fn read_document<'a>(path: &str, text: &'a str, problems: &mut Vec<Problem>) -> (Document<'a>, Written) {
-    let source = NamedSource::new(path, Arc::from(without_passwords(text)));
+    let source = Arc::new(NamedSource::new(path, without_passwords(text)));
     let at = |span: Range<usize>| Origin::File { source: source.clone(), span };
     let (mut table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -207,7 +207,7 @@ fn suggest_key(written: &str, table: &Schema) -> String {
 /// Takes unknown keys and numbers out of range out of a table, and remembers them.
 fn take_out_misfits(table: &mut DeTable<'_>, schema: &Schema, path: &mut Vec<String>, found: &mut Vec<Misfit>) {
     let keys: Vec<_> = table.keys().cloned().collect();
-    for key in keys.into_iter() {
+    for key in keys {
         let name = key.get_ref().to_string();
         let Some(value) = table.get_mut(name.as_str()) else { continue };
         let misfit = match schema::key(schema, &name) {

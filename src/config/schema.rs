@@ -108,7 +108,7 @@ pub(super) fn tables(schema: &Value) -> Vec<(Vec<&str>, &Value)> {
 mod tests {
     use super::*;
 
-    fn undescribed<'s>(schema: &'s Value, path: &str, found: &mut Vec<String>) {
+    fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) {
         for name in keys(schema) {
             let inner = key(schema, name).expect("listed");
             let path = format!("{path}.{name}");
