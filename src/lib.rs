@@ -4,5 +4,9 @@
 //! above it (`tests/layering.rs` holds the exact table).
 
 pub mod domain;
-pub mod git;
+
+pub mod config;
 pub mod sys;
+
+pub mod git;
+
