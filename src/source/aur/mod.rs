@@ -1,0 +1,3 @@
+//! The AUR.
+pub mod dump;
+pub mod rule;

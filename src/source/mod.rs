@@ -1,0 +1,3 @@
+//! Sources.
+pub mod advert;
+pub mod aur;
