@@ -4,5 +4,6 @@
 //! above it (`tests/layering.rs` holds the exact table).
 
 pub mod domain;
+pub mod git;
 pub mod sys;
 pub mod source;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
 
@@ -76,6 +77,12 @@ fn keep_mode(old: &Path, new: &std::fs::File) -> io::Result<()> {
         Err(_) => std::fs::Permissions::from_mode(0o644),
     };
     new.set_permissions(permissions)
+}
+
+/// How long ago a file was last written; `None` if it is not there, or was written in the future.
+#[must_use]
+pub fn age(path: &Path) -> Option<Duration> {
+    std::fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()
 }
 
 /// How many bytes may still be written on the file system that holds `path`, which need not exist yet.
