@@ -10,3 +10,5 @@ pub mod sys;
 
 pub mod git;
 
+pub mod source;
+

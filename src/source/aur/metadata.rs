@@ -1,0 +1,223 @@
+//! Asks for the AUR's metadata dump, and only once for each time it is written: conditional requests,
+//! with what was read kept in memory and, beyond a restart, in a file.
+//!
+//! Not for what stands in it: that is [`super::dump`].
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use reqwest::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
+
+use super::dump::{self, DumpError, DumpLimits, Facts};
+use crate::domain::name::PkgBase;
+
+/// Pieces of the body that may wait to be decompressed.
+const PIPE_CAPACITY: usize = 16;
+
+/// An index that could not be had. Nothing is known about any package then.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The server cannot be reached, or the connection broke.
+    #[error("cannot reach the AUR index {url}")]
+    Unreachable {
+        /// What was asked for.
+        url: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The server answers with something else than the index.
+    #[error("the AUR index {url} answers {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The answer.
+        status: StatusCode,
+    },
+    /// It takes too long.
+    #[error("the AUR index {url} did not arrive within {} s", after.as_secs())]
+    TooSlow {
+        /// What was asked for.
+        url: String,
+        /// The time it was given.
+        after: Duration,
+    },
+    /// It arrived and cannot be used.
+    #[error("the AUR index {url} is not usable")]
+    Unusable {
+        /// What was asked for.
+        url: String,
+        /// Why.
+        #[source]
+        source: DumpError,
+    },
+}
+
+/// What a server said about a document, to be sent back when asking again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Validators {
+    etag: Option<String>,
+    last_modified: Option<String>,
+}
+
+/// What was read last.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kept {
+    url: String,
+    validators: Validators,
+    /// The packages whose facts were looked for: about others the kept facts say nothing.
+    asked: BTreeSet<PkgBase>,
+    facts: Arc<Facts>,
+}
+
+/// The AUR's metadata dump at some address.
+#[derive(Debug)]
+pub struct Metadata {
+    client: reqwest::Client,
+    url: String,
+    timeout: Duration,
+    limits: DumpLimits,
+    cache: Option<PathBuf>,
+    kept: Mutex<Option<Arc<Kept>>>,
+}
+
+impl Metadata {
+    /// Reads the dump at `url` within `timeout` per pass, and keeps what was read in the file `cache`.
+    pub fn new(client: reqwest::Client, url: String, timeout: Duration, cache: Option<PathBuf>) -> Self {
+        Self { client, url, timeout, limits: DumpLimits::default(), cache, kept: Mutex::new(None) }
+    }
+
+    /// The facts of the wanted packages as the index has them now. A wanted package that is missing in
+    /// the answer is not in the AUR.
+    pub async fn facts(&self, wanted: &BTreeSet<PkgBase>) -> Result<Arc<Facts>, IndexError> {
+        let mut kept = self.kept.lock().await;
+        if kept.is_none() {
+            *kept = self.load().await;
+        }
+        let usable = kept.clone().filter(|kept| kept.asked.is_superset(wanted));
+        let deadline = Instant::now() + self.timeout;
+        let response = self.ask(usable.as_ref().map(|kept| &kept.validators), deadline).await?;
+        if let Some(usable) = usable
+            && response.status() == StatusCode::NOT_MODIFIED
+        {
+            return Ok(Arc::clone(&usable.facts));
+        }
+        if response.status() != StatusCode::OK {
+            return Err(IndexError::Status { url: self.url.clone(), status: response.status() });
+        }
+        let validators = Validators::of(response.headers());
+        let facts = Arc::new(self.receive(response, wanted, deadline).await?);
+        let new = Kept { url: self.url.clone(), validators, asked: wanted.clone(), facts: Arc::clone(&facts) };
+        self.save(&new);
+        *kept = Some(Arc::new(new));
+        Ok(facts)
+    }
+
+    async fn ask(&self, known: Option<&Validators>, deadline: Instant) -> Result<Response, IndexError> {
+        let mut request = self.client.get(&self.url);
+        if let Some(etag) = known.and_then(|known| known.etag.as_deref()) {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        if let Some(date) = known.and_then(|known| known.last_modified.as_deref()) {
+            request = request.header(IF_MODIFIED_SINCE, date);
+        }
+        let answer = tokio::time::timeout_at(deadline, request.send()).await.map_err(|_| self.too_slow())?;
+        answer.map_err(|source| self.unreachable(source))
+    }
+
+    /// Passes the body on, piece by piece, to a thread that decompresses and reads it.
+    async fn receive(
+        &self,
+        mut response: Response,
+        wanted: &BTreeSet<PkgBase>,
+        deadline: Instant,
+    ) -> Result<Facts, IndexError> {
+        let (sender, receiver) = mpsc::channel(PIPE_CAPACITY);
+        let (wanted, limits) = (wanted.clone(), self.limits);
+        let reader = tokio::task::spawn_blocking(move || dump::read(Pipe::new(receiver), &wanted, limits));
+        let delivered = loop {
+            match tokio::time::timeout_at(deadline, response.chunk()).await {
+                Err(_) => break Err(self.too_slow()),
+                Ok(Err(source)) => break Err(self.unreachable(source)),
+                Ok(Ok(None)) => break Ok(()),
+                Ok(Ok(Some(piece))) => match tokio::time::timeout_at(deadline, sender.send(Ok(piece))).await {
+                    Err(_) => break Err(self.too_slow()),
+                    // The reader has given up, and says why.
+                    Ok(Err(_)) => break Ok(()),
+                    Ok(Ok(())) => {}
+                },
+            }
+        };
+        if delivered.is_err() {
+            // Whatever is read by now is not the whole; the reader must not take its end for the end.
+            let _ = sender.try_send(Err(io::Error::from(io::ErrorKind::UnexpectedEof)));
+        }
+        drop(sender);
+        delivered?;
+        let facts = reader.await.expect("reading a dump does not panic");
+        facts.map_err(|source| IndexError::Unusable { url: self.url.clone(), source })
+    }
+
+    async fn load(&self) -> Option<Arc<Kept>> {
+        let text = tokio::fs::read(self.cache.as_ref()?).await.ok()?;
+        let kept: Kept = serde_json::from_slice(&text).ok()?;
+        (kept.url == self.url).then(|| Arc::new(kept))
+    }
+
+    /// Losing the file costs one download, so trouble with it is only logged.
+    fn save(&self, kept: &Kept) {
+        let Some(path) = &self.cache else { return };
+        let text = serde_json::to_vec(kept).expect("plain data");
+        if let Err(error) = crate::sys::fs::write_atomic(path, &text) {
+            tracing::warn!(path = %path.display(), %error, "cannot keep the AUR index");
+        }
+    }
+
+    fn too_slow(&self) -> IndexError {
+        IndexError::TooSlow { url: self.url.clone(), after: self.timeout }
+    }
+
+    fn unreachable(&self, source: reqwest::Error) -> IndexError {
+        IndexError::Unreachable { url: self.url.clone(), source: source.without_url() }
+    }
+}
+
+impl Validators {
+    fn of(headers: &HeaderMap) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Self { etag: text(ETAG), last_modified: text(LAST_MODIFIED) }
+    }
+}
+
+/// The reading end of the pieces.
+struct Pipe {
+    receiver: mpsc::Receiver<io::Result<hyper::body::Bytes>>,
+    piece: hyper::body::Bytes,
+}
+
+impl Pipe {
+    fn new(receiver: mpsc::Receiver<io::Result<hyper::body::Bytes>>) -> Self {
+        Self { receiver, piece: hyper::body::Bytes::new() }
+    }
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(piece) => self.piece = piece?,
+                None => return Ok(0),
+            }
+        }
+        let count = self.piece.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.piece.split_to(count));
+        Ok(count)
+    }
+}

@@ -1,0 +1,4 @@
+//! The AUR.
+pub mod dump;
+pub mod metadata;
+pub mod rule;
