@@ -12,3 +12,5 @@ pub mod git;
 
 pub mod source;
 
+pub mod controller;
+

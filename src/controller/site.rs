@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
@@ -14,9 +15,9 @@ use crate::domain::desired::{Refs, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::name::Oid;
 use crate::domain::plan::{self, Inputs, Pipeline, Plan, Since};
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Policy, RepositorySettings};
 use crate::git::{Remote, Repository};
-use crate::source::Sources;
+use crate::source::{Sources, SourcesConfig};
 
 /// How often a look is repeated when refs move while they are fetched.
 const LOOKS: usize = 3;
@@ -38,8 +39,10 @@ pub struct Site {
     pub policy: Policy,
     /// Names of packages that are not built here.
     pub official: BTreeSet<String>,
-    /// What is asked for updates.
-    pub sources: Sources,
+    /// How sources are asked, before the repository's own settings.
+    pub sources: SourcesConfig,
+    /// The sources as they were last asked; made anew when the settings change.
+    pub asked: Mutex<Option<(SourcesConfig, Arc<Sources>)>>,
     /// Remembers what was parsed.
     pub reader: Arc<SnapshotReader>,
     /// What is planned on if the remote does not answer; only ever set for a plan that is not performed.
@@ -115,7 +118,25 @@ impl Site {
 
     /// Asks the sources what a pipeline has to know.
     pub async fn ask(&self, look: &Look, pipeline: &Pipeline, now: Timestamp) -> Answers {
-        observe::ask(&self.sources, &look.snapshot, pipeline, now).await
+        let sources = self.sources_for(&look.snapshot.settings);
+        observe::ask(&sources, &look.snapshot, pipeline, now).await
+    }
+
+    /// The sources, asked as `.ci/config` wants it.
+    fn sources_for(&self, settings: &RepositorySettings) -> Arc<Sources> {
+        let mut config = self.sources.clone();
+        config.aur.proxy = settings.aur_proxy.clone().or(config.aur.proxy);
+        config.aur.max_parallel = settings.max_parallel;
+        config.aur.clone_delay = Duration::from_secs_f64(settings.clone_delay.max(0.0));
+        let mut asked = self.asked.lock().expect("nobody panics with it");
+        match &*asked {
+            Some((same, sources)) if *same == config => sources.clone(),
+            _ => {
+                let sources = Arc::new(Sources::new(&config));
+                *asked = Some((config, sources.clone()));
+                sources
+            }
+        }
     }
 
     /// Decides what a run does, from a look and answers that may be older than it.

@@ -35,7 +35,7 @@ use lsremote::RefReader;
 use vcs::{UpstreamRequest, Upstreams};
 
 /// Where and how sources are asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourcesConfig {
     /// The AUR.
     pub aur: AurConfig,
@@ -50,7 +50,7 @@ pub struct SourcesConfig {
 }
 
 /// Where and how the AUR is asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AurConfig {
     /// Its index: `packages-meta-ext-v1.json.gz`.
     pub metadata_url: String,
