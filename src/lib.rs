@@ -6,3 +6,9 @@
 pub mod domain;
 
 pub mod config;
+pub mod sys;
+pub mod telemetry;
+
+pub mod git;
+
+pub mod cli;
