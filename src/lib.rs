@@ -9,6 +9,7 @@ pub mod config;
 pub mod sys;
 
 pub mod git;
+pub mod store;
 
 pub mod source;
 

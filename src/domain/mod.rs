@@ -17,6 +17,7 @@ pub mod name;
 pub mod observed;
 pub mod plan;
 pub mod policy;
+pub mod queue;
 pub mod review;
 pub mod srcinfo;
 pub mod state;
