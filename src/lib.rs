@@ -4,3 +4,4 @@
 //! above it (`tests/layering.rs` holds the exact table).
 
 pub mod domain;
+pub mod sys;
