@@ -3,6 +3,7 @@
 //! The modules stand in the order in which they may name each other: each may name only what stands
 //! above it (`tests/layering.rs` holds the exact table).
 
+pub mod demo;
 pub mod domain;
 
 pub mod config;
