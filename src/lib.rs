@@ -3,16 +3,20 @@
 //! The modules stand in the order in which they may name each other: each may name only what stands
 //! above it (`tests/layering.rs` holds the exact table).
 
-pub mod demo;
 pub mod domain;
 
 pub mod config;
 pub mod sys;
 
 pub mod git;
+pub mod logstore;
 pub mod store;
 
 pub mod source;
 
+pub mod builder;
+
 pub mod controller;
+
+pub mod demo;
 
