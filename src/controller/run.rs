@@ -42,7 +42,7 @@ pub struct Outcome {
 }
 
 /// Performs runs on one repository.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Runner {
     /// The repository.
     pub site: Arc<Site>,

@@ -56,6 +56,18 @@ impl Repository {
         })
     }
 
+    /// The commit at which the histories of two commits parted; `None` if they never met.
+    ///
+    /// # Errors
+    /// [`GitError`] if the histories cannot be read.
+    pub fn merge_base(&self, one: Oid, other: Oid) -> Result<Option<Oid>, GitError> {
+        match self.inner.merge_base(to_git(one), to_git(other)) {
+            Ok(base) => Ok(Some(from_git(base))),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(GitError::library(format!("find where {one} and {other} parted"))(error)),
+        }
+    }
+
     /// Whether `older` is `newer` or leads to it.
     ///
     /// # Errors

@@ -44,6 +44,12 @@ impl Remote {
         }
     }
 
+    /// The address, or the name the workspace knows it by.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.address
+    }
+
     /// Gives up on a conversation after this time; ten minutes by default.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
