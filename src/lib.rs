@@ -7,6 +7,7 @@ pub mod domain;
 
 pub mod config;
 pub mod sys;
+pub mod telemetry;
 
 pub mod git;
 pub mod logstore;
@@ -20,3 +21,4 @@ pub mod controller;
 
 pub mod demo;
 
+pub mod cli;
