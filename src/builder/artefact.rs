@@ -129,7 +129,8 @@ mod tests {
 
     use super::*;
 
-    const SRCINFO: &str = "pkgbase = foo\n\tpkgver = 1.0\n\tpkgrel = 1\n\tarch = x86_64\n\npkgname = foo\n\npkgname = foo-docs\n";
+    const SRCINFO: &str =
+        "pkgbase = foo\n\tpkgver = 1.0\n\tpkgrel = 1\n\tarch = x86_64\n\npkgname = foo\n\npkgname = foo-docs\n";
 
     fn expectation() -> Expectation {
         let folder = Folder::default().with(".SRCINFO", SRCINFO);
@@ -142,7 +143,9 @@ mod tests {
         for good in ["foo-1.0-1-x86_64", "foo-docs-1:1.0-1.2-any", "foo-debug-1.0-1-x86_64"] {
             assert!(expected.allows(&format!("{good}{EXTENSION}")), "{good}");
         }
-        for bad in ["bash-5-1-x86_64", "foo-1.0-1-aarch64", "foo-1.0-any", "foo", "-1-1-any", "foo-1\n-1-any", ".foo-1-1-any"] {
+        for bad in
+            ["bash-5-1-x86_64", "foo-1.0-1-aarch64", "foo-1.0-any", "foo", "-1-1-any", "foo-1\n-1-any", ".foo-1-1-any"]
+        {
             assert!(!expected.allows(&format!("{bad}{EXTENSION}")), "{bad:?}");
         }
         assert!(!expected.allows("foo-1.0-1-x86_64.pkg.tar.xz"));

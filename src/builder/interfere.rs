@@ -124,7 +124,8 @@ mod tests {
         let interference = Interference { bump: Some(bump), ..Interference::default() };
         let mut script = interference.pkgbuild(pkgbuild.as_bytes());
         script.extend(br#"echo "${epoch:+$epoch:}$pkgver-$pkgrel""#);
-        let output = Program::new("bash").args(["-eu", "-c", &String::from_utf8(script).unwrap()]).run_blocking().unwrap();
+        let output =
+            Program::new("bash").args(["-eu", "-c", &String::from_utf8(script).unwrap()]).run_blocking().unwrap();
         assert!(output.stderr.is_empty(), "{}", output.stderr_text());
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }

@@ -9,4 +9,5 @@ pub mod makepkg;
 pub mod pacman;
 pub mod sandbox;
 pub mod user;
+pub mod verdict;
 pub mod workspace;

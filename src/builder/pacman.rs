@@ -38,7 +38,9 @@ pub struct PackageRepository {
 
 /// A repository that cannot be written into a `pacman.conf`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` cannot be used as the name or address of a package repository: it is empty or holds a space, a bracket, a slash in its name, or a control character")]
+#[error(
+    "`{0}` cannot be used as the name or address of a package repository: it is empty or holds a space, a bracket, a slash in its name, or a control character"
+)]
 pub struct BadRepository(pub String);
 
 impl PackageRepository {
@@ -89,7 +91,7 @@ pub fn config(arch: &str, repositories: &[PackageRepository]) -> String {
             Server::Url(url) => url.clone(),
         };
         let level = repository.sig_level.as_deref().map_or(String::new(), |level| format!("SigLevel = {level}\n"));
-        writeln!(text, "\n[{}]\nServer = {server}\n{level}", repository.name).expect("writing to a string");
+        write!(text, "\n[{}]\nServer = {server}\n{level}", repository.name).expect("writing to a string");
     }
     text
 }
@@ -128,7 +130,24 @@ mod tests {
             sig_level: Some("Optional TrustAll".into()),
         };
         let both = [local("mine"), remote];
-        insta::assert_snapshot!(config("x86_64", &both), @"");
+        insta::assert_snapshot!(config("x86_64", &both), @r#"
+        [options]
+        RootDir = /pacman
+        DBPath = /pacman/var/lib/pacman
+        CacheDir = /pacman/var/cache/pacman/pkg
+        LogFile = /pacman/var/log/pacman.log
+        HookDir = /pacman/etc/pacman.d/hooks
+        GPGDir = /pacman/etc/pacman.d/gnupg
+        Architecture = x86_64
+        SigLevel = Never
+
+        [mine]
+        Server = file:///repos/mine
+
+        [extra]
+        Server = https://mirror.example/$repo/os/$arch
+        SigLevel = Optional TrustAll
+        "#);
         assert_eq!(network_for(&both), Network::Shared);
         assert_eq!(network_for(&both[..1]), Network::None);
     }

@@ -173,14 +173,52 @@ mod tests {
 
     #[test]
     fn a_build_step_sees_only_the_system_and_what_it_is_given() {
-        insta::assert_snapshot!(text(&spec(Network::None)), @"");
+        insta::assert_snapshot!(text(&spec(Network::None)), @r#"
+        --unshare-all
+        --uid 1000
+        --gid 1000
+        --hostname build
+        --die-with-parent
+        --new-session
+        --clearenv
+        --ro-bind /usr /usr
+        --symlink usr/bin /bin
+        --symlink usr/lib /lib
+        --symlink usr/lib64 /lib64
+        --symlink usr/sbin /sbin
+        --dev /dev
+        --proc /proc
+        --tmpfs /tmp
+        --dir /run
+        --dir /var/tmp
+        --dir /home/build
+        --ro-bind-try /etc/makepkg.conf /etc/makepkg.conf
+        --ro-bind-try /etc/makepkg.conf.d /etc/makepkg.conf.d
+        --ro-bind-try /etc/alternatives /etc/alternatives
+        --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache
+        --ro-bind-try /etc/ld.so.conf /etc/ld.so.conf
+        --ro-bind-try /etc/ld.so.conf.d /etc/ld.so.conf.d
+        --ro-bind-try /etc/ssl /etc/ssl
+        --ro-bind-try /etc/ca-certificates /etc/ca-certificates
+        --bind /data/work/a1/start /startdir
+        --ro-bind /srv/repo /repos/mine
+        --setenv PATH /usr/bin
+        --chdir /startdir
+        -- /bin/sh -c exec "$@" 2>&1 sh makepkg
+        --verifysource
+        "#);
     }
 
     #[test]
     fn only_a_step_with_network_sees_how_to_find_hosts() {
         let (without, with) = (text(&spec(Network::None)), text(&spec(Network::Shared)));
         let added: Vec<_> = with.lines().filter(|line| !without.contains(line)).collect();
-        insta::assert_snapshot!(added.join("\n"), @"");
+        insta::assert_snapshot!(added.join("\n"), @r#"
+        --share-net
+        --ro-bind-try /etc/resolv.conf /etc/resolv.conf
+        --ro-bind-try /etc/hosts /etc/hosts
+        --ro-bind-try /etc/nsswitch.conf /etc/nsswitch.conf
+        "#);
     }
 
     #[test]

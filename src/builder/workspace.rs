@@ -24,7 +24,7 @@ const WRITABLE: [&str; 9] = [
     "srcdest",
     "root",
     "root/usr",
-    "root/var/lib/pacman",
+    "root/var/lib/pacman/sync",
     "root/var/cache/pacman/pkg",
     "root/var/log",
 ];
@@ -61,6 +61,12 @@ impl Workspace {
             workspace.make_own(&path).map_err(|error| FsError::new("create", &path, error))?;
         }
         Ok(workspace)
+    }
+
+    /// The directories of an attempt that has them already, to be removed.
+    #[must_use]
+    pub fn at(dir: PathBuf, user: BuildUser) -> Self {
+        Self { dir, user }
     }
 
     /// Creates a directory inside `tree/` and those above it, all of them the build user's.
@@ -154,11 +160,22 @@ impl Workspace {
         Ok(())
     }
 
-    /// Lets pacman know what is installed on this machine, whose `/usr` the build sees.
-    pub fn copy_installed(&self, database: &Path) -> Result<(), FsError> {
+    /// Lets pacman know what is installed on this machine, whose `/usr` the build sees. A machine without
+    /// pacman's database (Debian) has nothing installed as far as packages are concerned.
+    pub fn know_installed(&self, database: Option<&Path>) -> Result<(), FsError> {
         let target = self.path("root/var/lib/pacman/local");
-        let copied = copy_tree(database, &target, &self.user);
-        copied.map_err(|error| FsError::new("copy the database of installed packages to", &target, error))
+        let known = match database.filter(|database| database.is_dir()) {
+            Some(database) => copy_tree(database, &target, &self.user),
+            None => self.empty_database(&target),
+        };
+        known.map_err(|error| FsError::new("write the database of installed packages", &target, error))
+    }
+
+    fn empty_database(&self, target: &Path) -> io::Result<()> {
+        self.make_own(target)?;
+        let version = target.join("ALPM_DB_VERSION");
+        write_new(&version, b"9\n", 0o644)?;
+        self.user.own(&version)
     }
 
     /// Removes what the build worked in.

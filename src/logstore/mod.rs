@@ -201,11 +201,10 @@ impl LogStore {
     fn final_len(&self, attempt: &str) -> Result<Option<u64>, LogError> {
         let path = self.end_path(attempt)?;
         match fs::read_to_string(&path) {
-            Ok(text) => text
-                .trim()
-                .parse()
-                .map(Some)
-                .map_err(|error| LogError::Io { path, source: io::Error::new(io::ErrorKind::InvalidData, error) }),
+            Ok(text) => text.trim().parse().map(Some).map_err(|error| {
+                let error = io::Error::new(io::ErrorKind::InvalidData, error);
+                FsError::new("read the length of the log in", &path, error).into()
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(FsError::new("read the log", &path, error).into()),
         }
