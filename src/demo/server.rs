@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path as UrlPath, Request, State};
@@ -33,7 +33,7 @@ pub(super) struct Shown {
     pub(super) sources: PathBuf,
 }
 
-/// The world's server. Dropping it stops it.
+/// The world's server. Once it is dropped, it takes no new connection.
 #[derive(Debug)]
 pub struct Server {
     task: tokio::task::JoinHandle<()>,
@@ -196,8 +196,7 @@ async fn backend(
 /// Turns what a CGI program wrote into a response: headers, an empty line, the body.
 fn from_cgi(output: &Bytes, stderr: &[u8]) -> Result<Response> {
     let end = output.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-    ensure!(end.is_some(), "git http-backend said nothing: {}", String::from_utf8_lossy(stderr).trim());
-    let end = end.unwrap_or_default();
+    let end = end.with_context(|| format!("git http-backend: {}", String::from_utf8_lossy(stderr).trim()))?;
     let mut response = Response::new(Body::from(output.slice(end + 4..)));
     for line in String::from_utf8_lossy(&output[..end]).lines() {
         let (name, value) = line.split_once(": ").with_context(|| format!("`{line}` is no header"))?;

@@ -81,7 +81,6 @@ impl World {
         tokio::fs::create_dir_all(&sources).await.with_context(|| format!("cannot create {}", sources.display()))?;
         let world = Self::listening(directory, clock, options.listen)?;
         let address = world.address.to_string();
-        write(&directory.join(ADDRESS_FILE), address.as_bytes()).await?;
         let mut packages = fixtures::packages(&address);
         packages.extend(fixtures::pebbles(options.extra_packages));
         for tarball in packages.iter().filter_map(|package| package.tarball.as_ref()) {
@@ -90,6 +89,8 @@ impl World {
         world.found_upstream().await?;
         world.found_aur(&packages).await?;
         world.found_monorepo(&packages).await?;
+        // Last, because it is what makes the directory a world.
+        write(&directory.join(ADDRESS_FILE), address.as_bytes()).await?;
         Ok(world)
     }
 
@@ -201,8 +202,9 @@ impl World {
         let (first, second) = (self.address.to_string(), format!("{OTHER_HOST}:{}", self.address.port()));
         let is_moved = recipe.pkgbuild.contains(&second);
         let (from, to) = if is_moved { (&second, &first) } else { (&first, &second) };
-        let line = format!("  export CFLAGS=\"-O3 -DRELEASE={version}\"");
-        let recipe = recipe.with_source_host(from, to).with_build_line(&line);
+        let flags = "  export CFLAGS=";
+        let line = format!("{flags}\"-O3 -DRELEASE={version}\"");
+        let recipe = recipe.with_source_host(from, to).without_lines(flags).with_build_line(&line);
         let message = format!("Update to {version}, build with -O3\n");
         self.aur.push(pkgbase, &message, &recipe_files("", &recipe), self.clock.now()).await?;
         Ok(version)
@@ -266,7 +268,7 @@ impl World {
     /// There is no such package, or it has no `build()`.
     pub async fn break_package(&self, pkgbase: &PkgBase) -> Result<Oid> {
         let recipe = self.recipe(pkgbase).await?;
-        let broken = recipe.without_line(BROKEN_LINE).with_build_line(BROKEN_LINE);
+        let broken = recipe.without_lines(BROKEN_LINE).with_build_line(BROKEN_LINE);
         ensure!(broken.has_line(BROKEN_LINE), "`{pkgbase}` has no build() to break");
         let mut changes = recipe_changes(pkgbase, &broken.released_again());
         let dependants = self.dependants(pkgbase).await?;
@@ -283,7 +285,7 @@ impl World {
     /// # Errors
     /// There is no such package.
     pub async fn fix_package(&self, pkgbase: &PkgBase) -> Result<Oid> {
-        let fixed = self.recipe(pkgbase).await?.without_line(BROKEN_LINE).released_again();
+        let fixed = self.recipe(pkgbase).await?.without_lines(BROKEN_LINE).released_again();
         let message = format!("fix({pkgbase}): leave inertia out until its file is here\n");
         self.push(&message, &recipe_changes(pkgbase, &fixed)).await
     }
@@ -578,6 +580,11 @@ mod tests {
         let srcinfo = scene.world.aur.text(&name("banner"), ".SRCINFO").await.unwrap();
         assert!(srcinfo.contains(&format!("\tsource = http://mirror.localhost:{port}/sources/banner-3.0.2.tar.gz")));
         assert!(srcinfo.contains(&format!("\turl = http://127.0.0.1:{port}/sources/")));
+
+        scene.world.aur_major_update(&name("banner")).await.unwrap();
+        let pkgbuild = scene.world.aur.text(&name("banner"), "PKGBUILD").await.unwrap();
+        assert!(!pkgbuild.contains("mirror.localhost"), "the next one moves back: {pkgbuild}");
+        assert_eq!(pkgbuild.matches("export CFLAGS").count(), 1, "{pkgbuild}");
     }
 
     #[tokio::test]
