@@ -210,6 +210,14 @@ impl World {
         Ok(version)
     }
 
+    /// Stops the mirror where it is, or lets it follow the AUR again, beginning with what it missed.
+    ///
+    /// # Errors
+    /// The mirror cannot be written.
+    pub async fn set_mirror_follows(&mut self, follows: bool) -> Result<()> {
+        self.aur.set_mirror_follows(follows).await
+    }
+
     /// The recipe for the next version, whose tarball is on the server when this returns.
     async fn next_release(&self, pkgbase: &PkgBase) -> Result<(Recipe, String)> {
         let (pkgbuild, srcinfo) =
@@ -490,14 +498,56 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_fetch_takes_many_packages_from_the_mirror() {
+    async fn a_mirror_that_stays_behind_catches_up_later() {
+        let mut scene = scene(0).await;
+        let urls = scene.world.aur_urls();
+        let own = urls.git_url.replace("{pkgbase}", "knotwork");
+        let tip = async |url: &str, branch: &str| {
+            run("git", &["ls-remote", url, &format!("refs/heads/{branch}")])
+                .await
+                .split('\t')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        let before = tip(&own, "master").await;
+        scene.world.set_mirror_follows(false).await.unwrap();
+        scene.world.aur_minor_update(&name("knotwork")).await.unwrap();
+        let after = tip(&own, "master").await;
+        assert_ne!(before, after);
+        assert_eq!(tip(&urls.mirror_url, "knotwork").await, before);
+        assert_eq!(dump(&scene.world).await["knotwork"]["Version"], "1.2.1-1", "the dump is ahead of the mirror");
+        scene.world.set_mirror_follows(true).await.unwrap();
+        assert_eq!(tip(&urls.mirror_url, "knotwork").await, after);
+    }
+
+    #[tokio::test]
+    async fn nothing_but_sources_is_served_as_a_source() {
         let scene = scene(0).await;
+        let client = crate::sys::http::client(Duration::from_secs(10));
+        for (path, status) in [
+            ("sources/banner-3.0.1.tar.gz", 200),
+            ("sources/..%2Faddress", 404),
+            ("sources/no-such.tar.gz", 404),
+            ("upstream/..%2F..%2Faddress.git/HEAD", 404),
+            ("aur/..%2Faur.git/HEAD", 404),
+            ("packages.git/..%2F..%2Faddress", 404),
+        ] {
+            let url = format!("http://{}/{path}", scene.world.address());
+            assert_eq!(client.get(url).send().await.unwrap().status(), status, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_fetch_takes_many_packages_from_the_mirror() {
+        // Enough of them that git compresses its request.
+        let scene = scene(60).await;
         let clone = tempfile::tempdir().unwrap();
         let path = clone.path().to_str().unwrap();
         run("git", &["init", "--quiet", "--bare", path]).await;
         let mirror = scene.world.aur_urls().mirror_url;
-        let specs = ["refs/heads/banner:refs/heads/banner", "refs/heads/abacus++:refs/heads/abacus++"];
-        run("git", &[&["-C", path, "fetch", "--quiet", &mirror][..], &specs].concat()).await;
+        run("git", &["-C", path, "fetch", "--quiet", &mirror, "refs/heads/*:refs/heads/*"]).await;
+        assert_eq!(run("git", &["-C", path, "for-each-ref"]).await.lines().count(), 66);
         let files = run("git", &["-C", path, "ls-tree", "--name-only", "refs/heads/abacus++"]).await;
         assert_eq!(files, ".SRCINFO\nPKGBUILD\n", "what belongs to the monorepo is not on the AUR");
     }
