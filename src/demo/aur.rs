@@ -2,7 +2,8 @@
 //! them.
 //!
 //! As in the AUR itself, one repository holds every package: each is a git namespace with a `master`,
-//! which [`super::server`] serves as a repository of its own, and a branch of the mirror.
+//! which [`super::server`] serves as a repository of its own. The branches of that repository are the
+//! mirror, which may stay behind.
 
 use std::io::Write as _;
 
@@ -11,7 +12,7 @@ use flate2::{Compression, write::GzEncoder};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::repository::{Branch, Change, Import, NewCommit, Repository};
+use super::repository::{Change, Import, NewCommit, Repository, Tip};
 use super::tarball::sha256;
 use crate::domain::folder::Folder;
 use crate::domain::name::PkgBase;
@@ -21,7 +22,11 @@ use crate::domain::policy::Identity;
 #[derive(Debug, Clone)]
 pub(super) struct Aur {
     repository: Repository,
+    mirror_follows: bool,
 }
+
+/// Every `master`.
+const MASTERS: &str = "refs/namespaces/*/refs/heads/master";
 
 /// The metadata dump at one moment.
 pub(super) struct Dump {
@@ -63,7 +68,7 @@ struct Entry {
 impl Aur {
     /// The AUR that is kept in this repository.
     pub(super) fn new(repository: Repository) -> Self {
-        Self { repository }
+        Self { repository, mirror_follows: true }
     }
 
     /// Creates it with these packages, all submitted at `time`.
@@ -75,9 +80,9 @@ impl Aur {
         for (pkgbase, folder) in packages {
             let changes = Change::put_all("", folder);
             let who = maintainer(&folder_text(folder, "PKGBUILD"));
-            let branch = mirror_branch(pkgbase);
+            let branch = master(pkgbase);
             let commit = NewCommit { branch: &branch, who: &who, time, message: "Initial import\n", changes: &changes };
-            import.commit(&commit).point(&master(pkgbase), &branch);
+            import.commit(&commit).point(&mirror_branch(pkgbase), &branch);
         }
         self.repository.import(import).await?;
         for (pkgbase, _) in packages {
@@ -91,38 +96,54 @@ impl Aur {
     /// A file of a package as it is now.
     pub(super) async fn text(&self, pkgbase: &PkgBase, path: &str) -> Result<String> {
         let missing = || format!("`{pkgbase}` is not in the demo's AUR");
-        self.repository.text(&format!("{}:{path}", mirror_branch(pkgbase))).await.with_context(missing)
+        self.repository.text(&format!("{}:{path}", master(pkgbase))).await.with_context(missing)
     }
 
     /// Pushes a new state of some files, as the package's maintainer.
     pub(super) async fn push(&self, pkgbase: &PkgBase, message: &str, files: &Folder, time: Timestamp) -> Result<()> {
-        let branch = mirror_branch(pkgbase);
         let who = maintainer(&folder_text(files, "PKGBUILD"));
-        let changes = Change::put_all("", files);
+        let (branch, changes) = (master(pkgbase), Change::put_all("", files));
         self.repository.commit(&NewCommit { branch: &branch, who: &who, time, message, changes: &changes }).await?;
+        if self.mirror_follows { self.mirror([pkgbase.clone()]).await } else { Ok(()) }
+    }
+
+    /// Stops the mirror where it is, or lets it follow again, beginning with all it has missed.
+    pub(super) async fn set_mirror_follows(&mut self, follows: bool) -> Result<()> {
+        self.mirror_follows = follows;
+        if !follows {
+            return Ok(());
+        }
+        let tips = self.repository.tips(MASTERS).await?;
+        let names = tips.iter().map(|tip| PkgBase::new(package_of(&tip.name)));
+        self.mirror(names.collect::<Result<Vec<_>, _>>()?).await
+    }
+
+    async fn mirror(&self, packages: impl IntoIterator<Item = PkgBase>) -> Result<()> {
         let mut import = Import::default();
-        import.point(&master(pkgbase), &format!("{branch}^0"));
+        for pkgbase in packages {
+            import.point(&mirror_branch(&pkgbase), &format!("{}^0", master(&pkgbase)));
+        }
         self.repository.import(import).await
     }
 
     /// The dump as the AUR would make it now.
     pub(super) async fn dump(&self) -> Result<Dump> {
-        let branches = self.repository.branches().await?;
-        let beginnings = self.repository.beginnings().await?;
-        let specs = |path: &str| branches.iter().map(|branch| format!("{}:{path}", branch.tip)).collect::<Vec<_>>();
+        let tips = self.repository.tips(MASTERS).await?;
+        let beginnings = self.repository.beginnings(MASTERS).await?;
+        let specs = |path: &str| tips.iter().map(|tip| format!("{}:{path}", tip.commit)).collect::<Vec<_>>();
         let (srcinfos, pkgbuilds) = (specs(".SRCINFO"), specs("PKGBUILD"));
         let (srcinfos, pkgbuilds) =
             tokio::try_join!(self.repository.blobs(&srcinfos), self.repository.blobs(&pkgbuilds))?;
         let mut lines = Vec::new();
-        for ((branch, srcinfo), pkgbuild) in branches.iter().zip(srcinfos).zip(pkgbuilds) {
+        for ((tip, srcinfo), pkgbuild) in tips.iter().zip(srcinfos).zip(pkgbuilds) {
             let account = account(&String::from_utf8_lossy(&pkgbuild.unwrap_or_default()));
-            let begun = beginnings.get(&branch.name).copied().unwrap_or(branch.time);
-            for entry in entries(branch, &String::from_utf8_lossy(&srcinfo.unwrap_or_default()), &account, begun) {
+            let begun = beginnings.get(&tip.name).copied().unwrap_or(tip.time);
+            for entry in entries(tip, &String::from_utf8_lossy(&srcinfo.unwrap_or_default()), &account, begun) {
                 lines.push(serde_json::to_string(&entry)?);
             }
         }
         let json = format!("[\n{}\n]", lines.join(",\n"));
-        let modified = branches.iter().map(|branch| branch.time).max().unwrap_or(Timestamp::UNIX_EPOCH);
+        let modified = tips.iter().map(|tip| tip.time).max().unwrap_or(Timestamp::UNIX_EPOCH);
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         gzip.write_all(json.as_bytes())?;
         Ok(Dump { gzip: gzip.finish()?, etag: format!("\"{}\"", &sha256(json.as_bytes())[..20]), modified })
@@ -137,6 +158,12 @@ fn mirror_branch(pkgbase: &PkgBase) -> String {
 /// `master` of the package's own repository.
 fn master(pkgbase: &PkgBase) -> String {
     format!("refs/namespaces/{pkgbase}/refs/heads/master")
+}
+
+/// The package whose `master` this is.
+fn package_of(master: &str) -> &str {
+    let name = master.strip_prefix("refs/namespaces/").unwrap_or(master);
+    name.split('/').next().unwrap_or(name)
 }
 
 fn folder_text(folder: &Folder, path: &str) -> String {
@@ -170,7 +197,7 @@ const LISTS: [(&str, &str); 9] = [
 ];
 
 /// An entry for each package of one `.SRCINFO`.
-fn entries(branch: &Branch, srcinfo: &str, account: &str, begun: Timestamp) -> Vec<Entry> {
+fn entries(tip: &Tip, srcinfo: &str, account: &str, begun: Timestamp) -> Vec<Entry> {
     let mut sections = srcinfo.split("\npkgname = ");
     let base = fields(sections.next().unwrap_or_default());
     let value = |name: &str| first(&base, name).unwrap_or_default();
@@ -183,8 +210,8 @@ fn entries(branch: &Branch, srcinfo: &str, account: &str, begun: Timestamp) -> V
         Entry {
             id: number(&format!("{name} {version}")),
             name: name.to_owned(),
-            package_base_id: number(&branch.name),
-            package_base: branch.name.clone(),
+            package_base_id: number(package_of(&tip.name)),
+            package_base: package_of(&tip.name).to_owned(),
             version: version.clone(),
             description: told("pkgdesc"),
             url: told("url"),
@@ -194,7 +221,7 @@ fn entries(branch: &Branch, srcinfo: &str, account: &str, begun: Timestamp) -> V
             maintainer: account.to_owned(),
             submitter: account.to_owned(),
             first_submitted: begun.as_second(),
-            last_modified: branch.time.as_second(),
+            last_modified: tip.time.as_second(),
             url_path: format!("/cgit/aur.git/snapshot/{name}.tar.gz"),
             lists: lists(&base, &own),
         }

@@ -99,10 +99,10 @@ impl Recipe {
         Self { pkgbuild, srcinfo: self.srcinfo.clone() }
     }
 
-    /// Without any line that is exactly this one.
+    /// Without the lines of the PKGBUILD that begin like this.
     #[must_use]
-    pub fn without_line(&self, unwanted: &str) -> Self {
-        let kept = self.pkgbuild.lines().filter(|line| *line != unwanted);
+    pub fn without_lines(&self, beginning: &str) -> Self {
+        let kept = self.pkgbuild.lines().filter(|line| !line.starts_with(beginning));
         Self { pkgbuild: kept.flat_map(|line| [line, "\n"]).collect(), srcinfo: self.srcinfo.clone() }
     }
 
@@ -172,7 +172,7 @@ mod tests {
     fn a_line_put_into_build_can_be_taken_out_again() {
         let broken = recipe().with_build_line("  gcc missing.c");
         assert!(broken.has_line("  gcc missing.c"));
-        assert_eq!(broken.without_line("  gcc missing.c"), recipe());
+        assert_eq!(broken.without_lines("  gcc missing.c"), recipe());
     }
 
     #[test]

@@ -73,10 +73,11 @@ pub(super) struct NewCommit<'a> {
     pub(super) changes: &'a [Change],
 }
 
-/// A branch and what its tip is.
-pub(super) struct Branch {
+/// A ref and the commit it points at.
+pub(super) struct Tip {
+    /// The full name of the ref.
     pub(super) name: String,
-    pub(super) tip: Oid,
+    pub(super) commit: Oid,
     pub(super) time: Timestamp,
 }
 
@@ -179,22 +180,23 @@ impl Repository {
         Ok(program.stdin_bytes(import.0).run().await?)
     }
 
-    /// Every branch, in the order of their names.
-    pub(super) async fn branches(&self) -> Result<Vec<Branch>> {
-        let format = "--format=%(objectname) %(committerdate:unix) %(refname:lstrip=2)";
-        let text = self.run(&["for-each-ref", format, "refs/heads"], Vec::new()).await?;
-        let branch = |line: &str| {
+    /// The refs that match `pattern`, in the order of their names.
+    pub(super) async fn tips(&self, pattern: &str) -> Result<Vec<Tip>> {
+        let format = "--format=%(objectname) %(committerdate:unix) %(refname)";
+        let text = self.run(&["for-each-ref", format, pattern], Vec::new()).await?;
+        let tip_of = |line: &str| {
             let mut words = line.splitn(3, ' ');
-            let tip = words.next()?.parse().ok()?;
+            let commit = words.next()?.parse().ok()?;
             let time = Timestamp::from_second(words.next()?.parse().ok()?).ok()?;
-            Some(Branch { name: words.next()?.to_owned(), tip, time })
+            Some(Tip { name: words.next()?.to_owned(), commit, time })
         };
-        text.lines().map(|line| branch(line).with_context(|| format!("unexpected ref `{line}`"))).collect()
+        text.lines().map(|line| tip_of(line).with_context(|| format!("unexpected ref `{line}`"))).collect()
     }
 
-    /// When the first commit of each branch was made, by the name of the branch.
-    pub(super) async fn beginnings(&self) -> Result<std::collections::BTreeMap<String, Timestamp>> {
-        let args = ["log", "--branches", "--max-parents=0", "--source", "--format=%ct %S"];
+    /// When the first commit of each ref that matches `pattern` was made, by the name of the ref.
+    pub(super) async fn beginnings(&self, pattern: &str) -> Result<std::collections::BTreeMap<String, Timestamp>> {
+        let glob = format!("--glob={pattern}");
+        let args = ["log", &glob, "--max-parents=0", "--source", "--format=%ct %S"];
         let text = self.run(&args, Vec::new()).await?;
         let beginning = |line: &str| {
             let (seconds, name) = line.split_once(' ')?;

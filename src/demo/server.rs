@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path as UrlPath, Request, State};
@@ -33,7 +33,7 @@ pub(super) struct Shown {
     pub(super) sources: PathBuf,
 }
 
-/// The world's server. Dropping it stops it.
+/// The world's server. Once it is dropped, it takes no new connection.
 #[derive(Debug)]
 pub struct Server {
     task: tokio::task::JoinHandle<()>,
@@ -171,6 +171,9 @@ async fn backend(
     namespace: Option<&PkgBase>,
     request: Request,
 ) -> Result<Response, Failure> {
+    if rest.split('/').any(|part| part == "..") {
+        return Ok(not_found());
+    }
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, MAX_REQUEST).await.context("cannot read the request")?;
     let header = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -196,8 +199,7 @@ async fn backend(
 /// Turns what a CGI program wrote into a response: headers, an empty line, the body.
 fn from_cgi(output: &Bytes, stderr: &[u8]) -> Result<Response> {
     let end = output.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-    ensure!(end.is_some(), "git http-backend said nothing: {}", String::from_utf8_lossy(stderr).trim());
-    let end = end.unwrap_or_default();
+    let end = end.with_context(|| format!("git http-backend: {}", String::from_utf8_lossy(stderr).trim()))?;
     let mut response = Response::new(Body::from(output.slice(end + 4..)));
     for line in String::from_utf8_lossy(&output[..end]).lines() {
         let (name, value) = line.split_once(": ").with_context(|| format!("`{line}` is no header"))?;
@@ -210,4 +212,25 @@ fn from_cgi(output: &Bytes, stderr: &[u8]) -> Result<Response> {
         }
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgi_answer_becomes_a_response() {
+        let output = Bytes::from_static(b"Status: 403 Forbidden\r\nContent-Type: text/plain\r\n\r\nno\r\n\r\n");
+        let response = from_cgi(&output, b"").unwrap();
+        assert_eq!(response.status(), StatusCode::FORBIDDEN);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain");
+        let plain = Bytes::from_static(b"Expires: 0\r\n\r\n");
+        assert_eq!(from_cgi(&plain, b"").unwrap().status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn a_cgi_program_that_said_nothing_is_quoted() {
+        let error = from_cgi(&Bytes::new(), b"fatal: out of paper\n").unwrap_err();
+        assert_eq!(error.to_string(), "git http-backend: fatal: out of paper");
+    }
 }

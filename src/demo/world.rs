@@ -81,7 +81,6 @@ impl World {
         tokio::fs::create_dir_all(&sources).await.with_context(|| format!("cannot create {}", sources.display()))?;
         let world = Self::listening(directory, clock, options.listen)?;
         let address = world.address.to_string();
-        write(&directory.join(ADDRESS_FILE), address.as_bytes()).await?;
         let mut packages = fixtures::packages(&address);
         packages.extend(fixtures::pebbles(options.extra_packages));
         for tarball in packages.iter().filter_map(|package| package.tarball.as_ref()) {
@@ -90,6 +89,8 @@ impl World {
         world.found_upstream().await?;
         world.found_aur(&packages).await?;
         world.found_monorepo(&packages).await?;
+        // Last, because it is what makes the directory a world.
+        write(&directory.join(ADDRESS_FILE), address.as_bytes()).await?;
         Ok(world)
     }
 
@@ -201,11 +202,20 @@ impl World {
         let (first, second) = (self.address.to_string(), format!("{OTHER_HOST}:{}", self.address.port()));
         let is_moved = recipe.pkgbuild.contains(&second);
         let (from, to) = if is_moved { (&second, &first) } else { (&first, &second) };
-        let line = format!("  export CFLAGS=\"-O3 -DRELEASE={version}\"");
-        let recipe = recipe.with_source_host(from, to).with_build_line(&line);
+        let flags = "  export CFLAGS=";
+        let line = format!("{flags}\"-O3 -DRELEASE={version}\"");
+        let recipe = recipe.with_source_host(from, to).without_lines(flags).with_build_line(&line);
         let message = format!("Update to {version}, build with -O3\n");
         self.aur.push(pkgbase, &message, &recipe_files("", &recipe), self.clock.now()).await?;
         Ok(version)
+    }
+
+    /// Stops the mirror where it is, or lets it follow the AUR again, beginning with what it missed.
+    ///
+    /// # Errors
+    /// The mirror cannot be written.
+    pub async fn set_mirror_follows(&mut self, follows: bool) -> Result<()> {
+        self.aur.set_mirror_follows(follows).await
     }
 
     /// The recipe for the next version, whose tarball is on the server when this returns.
@@ -266,7 +276,7 @@ impl World {
     /// There is no such package, or it has no `build()`.
     pub async fn break_package(&self, pkgbase: &PkgBase) -> Result<Oid> {
         let recipe = self.recipe(pkgbase).await?;
-        let broken = recipe.without_line(BROKEN_LINE).with_build_line(BROKEN_LINE);
+        let broken = recipe.without_lines(BROKEN_LINE).with_build_line(BROKEN_LINE);
         ensure!(broken.has_line(BROKEN_LINE), "`{pkgbase}` has no build() to break");
         let mut changes = recipe_changes(pkgbase, &broken.released_again());
         let dependants = self.dependants(pkgbase).await?;
@@ -283,7 +293,7 @@ impl World {
     /// # Errors
     /// There is no such package.
     pub async fn fix_package(&self, pkgbase: &PkgBase) -> Result<Oid> {
-        let fixed = self.recipe(pkgbase).await?.without_line(BROKEN_LINE).released_again();
+        let fixed = self.recipe(pkgbase).await?.without_lines(BROKEN_LINE).released_again();
         let message = format!("fix({pkgbase}): leave inertia out until its file is here\n");
         self.push(&message, &recipe_changes(pkgbase, &fixed)).await
     }
@@ -488,14 +498,56 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_fetch_takes_many_packages_from_the_mirror() {
+    async fn a_mirror_that_stays_behind_catches_up_later() {
+        let mut scene = scene(0).await;
+        let urls = scene.world.aur_urls();
+        let own = urls.git_url.replace("{pkgbase}", "knotwork");
+        let tip = async |url: &str, branch: &str| {
+            run("git", &["ls-remote", url, &format!("refs/heads/{branch}")])
+                .await
+                .split('\t')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        let before = tip(&own, "master").await;
+        scene.world.set_mirror_follows(false).await.unwrap();
+        scene.world.aur_minor_update(&name("knotwork")).await.unwrap();
+        let after = tip(&own, "master").await;
+        assert_ne!(before, after);
+        assert_eq!(tip(&urls.mirror_url, "knotwork").await, before);
+        assert_eq!(dump(&scene.world).await["knotwork"]["Version"], "1.2.1-1", "the dump is ahead of the mirror");
+        scene.world.set_mirror_follows(true).await.unwrap();
+        assert_eq!(tip(&urls.mirror_url, "knotwork").await, after);
+    }
+
+    #[tokio::test]
+    async fn nothing_but_sources_is_served_as_a_source() {
         let scene = scene(0).await;
+        let client = crate::sys::http::client(Duration::from_secs(10));
+        for (path, status) in [
+            ("sources/banner-3.0.1.tar.gz", 200),
+            ("sources/..%2Faddress", 404),
+            ("sources/no-such.tar.gz", 404),
+            ("upstream/..%2F..%2Faddress.git/HEAD", 404),
+            ("aur/..%2Faur.git/HEAD", 404),
+            ("packages.git/..%2F..%2Faddress", 404),
+        ] {
+            let url = format!("http://{}/{path}", scene.world.address());
+            assert_eq!(client.get(url).send().await.unwrap().status(), status, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_fetch_takes_many_packages_from_the_mirror() {
+        // Enough of them that git compresses its request.
+        let scene = scene(60).await;
         let clone = tempfile::tempdir().unwrap();
         let path = clone.path().to_str().unwrap();
         run("git", &["init", "--quiet", "--bare", path]).await;
         let mirror = scene.world.aur_urls().mirror_url;
-        let specs = ["refs/heads/banner:refs/heads/banner", "refs/heads/abacus++:refs/heads/abacus++"];
-        run("git", &[&["-C", path, "fetch", "--quiet", &mirror][..], &specs].concat()).await;
+        run("git", &["-C", path, "fetch", "--quiet", &mirror, "refs/heads/*:refs/heads/*"]).await;
+        assert_eq!(run("git", &["-C", path, "for-each-ref"]).await.lines().count(), 66);
         let files = run("git", &["-C", path, "ls-tree", "--name-only", "refs/heads/abacus++"]).await;
         assert_eq!(files, ".SRCINFO\nPKGBUILD\n", "what belongs to the monorepo is not on the AUR");
     }
@@ -578,6 +630,11 @@ mod tests {
         let srcinfo = scene.world.aur.text(&name("banner"), ".SRCINFO").await.unwrap();
         assert!(srcinfo.contains(&format!("\tsource = http://mirror.localhost:{port}/sources/banner-3.0.2.tar.gz")));
         assert!(srcinfo.contains(&format!("\turl = http://127.0.0.1:{port}/sources/")));
+
+        scene.world.aur_major_update(&name("banner")).await.unwrap();
+        let pkgbuild = scene.world.aur.text(&name("banner"), "PKGBUILD").await.unwrap();
+        assert!(!pkgbuild.contains("mirror.localhost"), "the next one moves back: {pkgbuild}");
+        assert_eq!(pkgbuild.matches("export CFLAGS").count(), 1, "{pkgbuild}");
     }
 
     #[tokio::test]
