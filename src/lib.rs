@@ -17,6 +17,8 @@ pub mod source;
 
 pub mod builder;
 
+pub mod executor;
+
 pub mod controller;
 
 pub mod demo;

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
-use super::{completions, config, man};
+use super::{changes, check, classify, completions, config, explain, graph, man, packages, plan, run};
 
 /// Keeps a monorepo of Arch Linux packages current, reviewed, built and published.
 #[derive(Debug, Parser)]
@@ -96,6 +96,14 @@ macro_rules! commands {
 }
 
 commands! {
+    Packages => packages,
+    Graph => graph,
+    Changes => changes,
+    Check => check,
+    Explain => explain,
+    Classify => classify,
+    Plan => plan,
+    Run => run,
     Config => config,
     Completions => completions,
     Man => man,

@@ -4,13 +4,21 @@
 //! command *does* is decided below this module; here it is only asked for and shown.
 
 mod args;
+mod changes;
+mod check;
+mod classify;
 mod completions;
 mod config;
 mod context;
 mod error;
 mod exit;
+mod explain;
+mod graph;
 mod man;
 mod output;
+mod packages;
+mod plan;
+mod run;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
+use comfy_table::{Attribute, Cell, ContentArrangement, Table};
 use serde::Serialize;
 
 /// Form of the results.
@@ -60,6 +61,15 @@ impl Output {
     pub fn finish(&mut self) -> Result<(), OutputError> {
         self.stream.flush().map_err(OutputError)
     }
+}
+
+/// A table without lines, for lists.
+#[must_use]
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().map(|word| Cell::new(word).add_attribute(Attribute::Bold)));
+    table
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod finding;
 pub mod folder;
 pub mod graph;
 pub mod keyvalue;
+pub mod lint;
 pub mod message;
 pub mod name;
 pub mod observed;
