@@ -4,4 +4,6 @@
 //! above it (`tests/layering.rs` holds the exact table).
 
 pub mod domain;
+pub mod git;
 pub mod store;
+pub mod sys;

@@ -1,0 +1,19 @@
+//! One door to git: objects through libgit2, everything that talks to a remote through the git program.
+//!
+//! Reading and writing objects blocks for as long as the disk takes; call it from a blocking thread.
+//! A [`Repository`] can be sent to another thread but not shared, and is cheap to open, so each task
+//! opens its own. Nothing of a repository is ever executed: no hooks, no filters, no work tree.
+
+mod error;
+mod folder;
+mod history;
+mod objects;
+mod repository;
+mod tree;
+
+pub use error::GitError;
+pub use folder::{FolderError, Limits};
+pub use history::Commit;
+pub use objects::Entry;
+pub use repository::Repository;
+pub use tree::{NewCommit, TREE_MODE, TreeEdit};

@@ -1,0 +1,111 @@
+//! Reading and writing single objects: the entries of a tree, the bytes of a blob.
+
+use git2::ObjectType;
+
+use super::repository::{from_git, to_git};
+use super::{GitError, Repository};
+use crate::domain::name::Oid;
+
+/// One entry of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name; bytes that are not UTF-8 are replaced. [`Repository::folder`] refuses such names.
+    pub name: String,
+    /// Its mode as git writes it, such as `0o100644`.
+    pub mode: u32,
+    /// What it is.
+    pub id: Oid,
+    /// Whether it is a folder.
+    pub is_tree: bool,
+}
+
+impl Repository {
+    /// What is in a tree, in git's order.
+    ///
+    /// # Errors
+    /// [`GitError::MissingObject`], or what is wrong with the object.
+    pub fn entries(&self, tree: Oid) -> Result<Vec<Entry>, GitError> {
+        let tree = self.inner.find_tree(to_git(tree)).map_err(GitError::object(tree))?;
+        let entry = |entry: git2::TreeEntry<'_>| Entry {
+            name: String::from_utf8_lossy(entry.name_bytes()).into_owned(),
+            mode: mode_of(&entry),
+            id: from_git(entry.id()),
+            is_tree: entry.kind() == Some(ObjectType::Tree),
+        };
+        Ok(tree.iter().map(entry).collect())
+    }
+
+    /// The bytes of a file of at most `max` bytes. Many small ones can be read in a loop: an open
+    /// repository keeps its packs mapped.
+    ///
+    /// # Errors
+    /// [`GitError::MissingObject`], [`GitError::TooLarge`], or what is wrong with the object.
+    pub fn blob(&self, id: Oid, max: usize) -> Result<Vec<u8>, GitError> {
+        let odb = self.inner.odb().map_err(GitError::library("open the objects"))?;
+        // Asked first, so that a huge object never gets into memory.
+        let (size, kind) = odb.read_header(to_git(id)).map_err(GitError::object(id))?;
+        if kind != ObjectType::Blob {
+            return Err(GitError::library(format!("read object {id}"))(git2::Error::from_str("it is not a file")));
+        }
+        if size > max {
+            return Err(GitError::TooLarge { id, size, max });
+        }
+        let object = odb.read(to_git(id)).map_err(GitError::object(id))?;
+        Ok(object.data().to_vec())
+    }
+
+    /// What is at a path such as `foo/.CI/config` below a tree; `None` if nothing is.
+    ///
+    /// # Errors
+    /// [`GitError`] if a tree on the way cannot be read.
+    pub fn entry_at(&self, tree: Oid, path: &str) -> Result<Option<Entry>, GitError> {
+        let mut tree = tree;
+        let (folders, last) = path.rsplit_once('/').map_or((None, path), |(folders, last)| (Some(folders), last));
+        for folder in folders.into_iter().flat_map(|folders| folders.split('/')) {
+            match self.entry_of(tree, folder)? {
+                Some(entry) if entry.is_tree => tree = entry.id,
+                _ => return Ok(None),
+            }
+        }
+        self.entry_of(tree, last)
+    }
+
+    fn entry_of(&self, tree: Oid, name: &str) -> Result<Option<Entry>, GitError> {
+        let tree = self.inner.find_tree(to_git(tree)).map_err(GitError::object(tree))?;
+        Ok(tree.get_name(name).map(|entry| Entry {
+            name: name.to_owned(),
+            mode: mode_of(&entry),
+            id: from_git(entry.id()),
+            is_tree: entry.kind() == Some(ObjectType::Tree),
+        }))
+    }
+
+    /// The bytes of the file at a path below a tree; `None` if there is no file.
+    ///
+    /// # Errors
+    /// As [`Repository::blob`].
+    pub fn file(&self, tree: Oid, path: &str, max: usize) -> Result<Option<Vec<u8>>, GitError> {
+        let is_file = |entry: &Entry| entry.mode & 0o170_000 == 0o100_000;
+        self.entry_at(tree, path)?.filter(is_file).map(|entry| self.blob(entry.id, max)).transpose()
+    }
+
+    /// Writes a file into the repository.
+    ///
+    /// # Errors
+    /// [`GitError::Library`], also when the disk is full.
+    pub fn write_blob(&self, bytes: &[u8]) -> Result<Oid, GitError> {
+        let id = self.inner.blob(bytes).map_err(GitError::library("write a file into the repository"))?;
+        Ok(from_git(id))
+    }
+
+    /// Whether the repository has an object.
+    #[must_use]
+    pub fn contains(&self, id: Oid) -> bool {
+        self.inner.odb().is_ok_and(|odb| odb.exists(to_git(id)))
+    }
+}
+
+/// The mode as it is written in the tree, not as git would have liked it.
+pub(super) fn mode_of(entry: &git2::TreeEntry<'_>) -> u32 {
+    u32::try_from(entry.filemode_raw()).unwrap_or(0)
+}

@@ -1,0 +1,153 @@
+//! Files that are whole or not there at all, and disks that are full.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::statvfs::statvfs;
+
+/// A file that could not be written or looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum FsError {
+    /// There is no room left.
+    #[error("the disk is full: {} needs room on its file system; {free_text}", path.display(), free_text = free_text(*free))]
+    DiskFull {
+        /// What was to be written.
+        path: PathBuf,
+        /// Bytes that are free there.
+        free: u64,
+    },
+    /// Anything else.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn free_text(bytes: u64) -> String {
+    format!("{} MiB are free, so make room there or choose another folder", bytes >> 20)
+}
+
+impl FsError {
+    /// Tells a full disk from other errors.
+    pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        if full {
+            return Self::DiskFull { path: path.to_owned(), free: free_space(path).unwrap_or(0) };
+        }
+        Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// Writes a file so that, whatever happens, readers find the old content or the new: into a temporary
+/// file beside it, synced, then renamed over it, and the folder synced. Parents are created.
+///
+/// # Errors
+/// [`FsError`]; the old content is then untouched.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder).map_err(|error| FsError::new("create the folder", folder, error))?;
+    replace(folder, path, bytes).map_err(|error| FsError::new("write", path, error))
+}
+
+fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    keep_mode(path, file.as_file())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Gives the new file the permissions of the one it replaces, or those that a new file usually has
+/// (temporary files are private).
+fn keep_mode(old: &Path, new: &std::fs::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let permissions = match std::fs::metadata(old) {
+        Ok(metadata) => metadata.permissions(),
+        Err(_) => std::fs::Permissions::from_mode(0o644),
+    };
+    new.set_permissions(permissions)
+}
+
+/// How long ago a file was last written; `None` if it is not there, or was written in the future.
+#[must_use]
+pub fn age(path: &Path) -> Option<Duration> {
+    std::fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()
+}
+
+/// How many bytes may still be written on the file system that holds `path`, which need not exist yet.
+///
+/// # Errors
+/// What the system says.
+pub fn free_space(path: &Path) -> io::Result<u64> {
+    let there = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
+    let stats = statvfs(there)?;
+    Ok(stats.blocks_available() * stats.fragment_size())
+}
+
+/// Checks that there is room for `bytes` more where `path` is or will be.
+///
+/// # Errors
+/// [`FsError::DiskFull`] if there is not.
+pub fn ensure_free(path: &Path, bytes: u64) -> Result<(), FsError> {
+    let free = free_space(path).map_err(|error| FsError::new("look at the file system of", path, error))?;
+    if free < bytes { Err(FsError::DiskFull { path: path.to_owned(), free }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_else_is_left() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("deep/er/file");
+        write_atomic(&path, b"one").expect("written");
+        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o644);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("mode");
+        write_atomic(&path, b"two").expect("written");
+        assert_eq!(std::fs::read(&path).expect("read"), b"two");
+        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(dir.path().join("deep/er")).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn when_it_fails_the_old_content_stays() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("folder");
+        std::fs::create_dir(&path).expect("folder");
+        let error = write_atomic(&path, b"x").expect_err("a folder is there");
+        assert_eq!(error.to_string(), format!("cannot write {}", path.display()));
+        assert!(path.is_dir());
+        assert_eq!(std::fs::read_dir(dir.path()).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_is_called_by_its_name() {
+        let path = Path::new("/dev/full");
+        let source = std::fs::write(path, b"x").expect_err("always full");
+        let error = FsError::new("write", path, source);
+        assert!(error.to_string().starts_with("the disk is full: /dev/full needs room"), "{error}");
+    }
+
+    #[test]
+    fn there_is_never_room_for_everything() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("not/yet");
+        assert!(free_space(&path).expect("free") > 0);
+        ensure_free(&path, 1).expect("room for a byte");
+        assert!(matches!(ensure_free(&path, u64::MAX), Err(FsError::DiskFull { .. })));
+    }
+}

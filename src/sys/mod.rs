@@ -1,0 +1,12 @@
+//! The only callers of the operating system: clock, processes, environment, HTTP clients, files,
+//! secrets, signals.
+//!
+//! Nothing here knows about packages, repositories or builds.
+
+pub mod clock;
+pub mod env;
+pub mod fs;
+pub mod http;
+pub mod process;
+pub mod secret;
+pub mod signal;

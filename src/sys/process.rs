@@ -1,0 +1,437 @@
+//! The one door to other programs.
+//!
+//! A child starts with an almost empty environment, nothing on its standard input, and a process
+//! group of its own, so that stopping it also stops what it started. What it prints is kept up to a
+//! limit; the rest is read and dropped, so that a talkative child never blocks and never fills memory.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+
+/// Variables every child inherits. Whatever else it needs is given by name.
+pub const INHERITED: [&str; 13] = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// How much of each of stdout and stderr is kept unless said otherwise: 64 MiB.
+pub const DEFAULT_OUTPUT_LIMIT: usize = 64 << 20;
+
+/// How long a child may take to end after SIGTERM before it gets SIGKILL.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How long output is still read after the child has ended, when something it started holds it open.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A program that could not be run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// It is not installed.
+    #[error("`{program}` is not installed{hint}")]
+    Missing {
+        /// What was to be run.
+        program: String,
+        /// What to install, beginning with `: `; empty if unknown.
+        hint: String,
+    },
+    /// It took too long and was stopped, with everything it had started.
+    #[error("`{program}` was stopped after {} s", after.as_secs_f64())]
+    TimedOut {
+        /// What was run.
+        program: String,
+        /// Its time limit.
+        after: Duration,
+    },
+    /// The system did not let us start it or talk to it.
+    #[error("cannot run `{program}`")]
+    Io {
+        /// What was to be run.
+        program: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The folder it was to run in is not there.
+    #[error("cannot run `{program}`: there is no folder {}", folder.display())]
+    NoFolder {
+        /// What was to be run.
+        program: String,
+        /// Where.
+        folder: PathBuf,
+    },
+}
+
+/// How a program ended and what it printed.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// How it ended; a failure is not an error of running it.
+    pub status: ExitStatus,
+    /// What it wrote to stdout, up to the limit.
+    pub stdout: Vec<u8>,
+    /// What it wrote to stderr, up to the limit.
+    pub stderr: Vec<u8>,
+    /// Whether something it wrote is missing from `stdout` or `stderr`.
+    pub truncated: bool,
+}
+
+impl Output {
+    /// What it wrote to stderr, for messages: without what is not UTF-8 and without the last newline.
+    #[must_use]
+    pub fn stderr_text(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).trim_end().to_owned()
+    }
+}
+
+/// A program to be run. Arguments are passed as they are; no shell is involved.
+#[derive(Debug, Clone)]
+#[must_use = "nothing runs until `run` or `spawn`"]
+pub struct Program {
+    name: OsString,
+    args: Vec<OsString>,
+    env: BTreeMap<OsString, OsString>,
+    folder: Option<PathBuf>,
+    stdin: Option<Vec<u8>>,
+    timeout: Option<Duration>,
+    output_limit: usize,
+    user: Option<(u32, u32)>,
+}
+
+impl Program {
+    /// A program by its path, or by its name in `PATH`.
+    pub fn new(name: impl AsRef<OsStr>) -> Self {
+        let mut env = BTreeMap::from([("LANG".into(), "C.UTF-8".into()), ("LC_ALL".into(), "C".into())]);
+        env.extend(INHERITED.iter().filter_map(|&key| Some((key.into(), inherited(key)?))));
+        Self {
+            name: name.as_ref().to_owned(),
+            args: Vec::new(),
+            env,
+            folder: None,
+            stdin: None,
+            timeout: None,
+            output_limit: DEFAULT_OUTPUT_LIMIT,
+            user: None,
+        }
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable of the child.
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.insert(key.as_ref().to_owned(), value.as_ref().to_owned());
+        self
+    }
+
+    /// Lets the child inherit one more variable, if it is set.
+    pub fn inherit(self, key: &str) -> Self {
+        match inherited(key) {
+            Some(value) => self.env(key, value),
+            None => self,
+        }
+    }
+
+    /// Starts the child with no variables but those set after this.
+    pub fn env_clear(mut self) -> Self {
+        self.env.clear();
+        self
+    }
+
+    /// Runs it in this folder.
+    pub fn current_dir(mut self, folder: impl AsRef<Path>) -> Self {
+        self.folder = Some(folder.as_ref().to_owned());
+        self
+    }
+
+    /// Gives it this on its standard input, which is empty otherwise.
+    pub fn stdin_bytes(mut self, bytes: Vec<u8>) -> Self {
+        self.stdin = Some(bytes);
+        self
+    }
+
+    /// Stops it, with everything it started, after this time. Only for [`Program::run`]; whoever
+    /// spawns a child watches the time.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Keeps at most this many bytes of each of stdout and stderr.
+    pub fn output_limit(mut self, bytes: usize) -> Self {
+        self.output_limit = bytes;
+        self
+    }
+
+    /// Runs it as this user and group, without supplementary groups. Needs to be root.
+    pub fn user(mut self, uid: u32, gid: u32) -> Self {
+        self.user = Some((uid, gid));
+        self
+    }
+
+    /// Starts it, with stdout and stderr to be read while it runs.
+    ///
+    /// # Errors
+    /// [`ProcessError`] if it cannot be started.
+    pub fn spawn(mut self) -> Result<Child, ProcessError> {
+        let stdin = self.stdin.take();
+        let mut command = self.command();
+        command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut inner = command.spawn().map_err(|error| self.cannot_start(error))?;
+        if let (Some(bytes), Some(pipe)) = (stdin, inner.stdin.take()) {
+            tokio::spawn(feed(pipe, bytes));
+        }
+        let group = inner.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        Ok(Child { inner, group, name: self.name.to_string_lossy().into_owned() })
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// [`ProcessError`] if it cannot be started or takes too long. A failing status is not an error.
+    pub async fn run(self) -> Result<Output, ProcessError> {
+        let (limit, timeout) = (self.output_limit, self.timeout);
+        let mut child = self.spawn()?;
+        let Some(after) = timeout else { return child.collect(limit).await };
+        if let Ok(output) = tokio::time::timeout(after, child.collect(limit)).await {
+            return output;
+        }
+        child.stop(GRACE).await;
+        Err(ProcessError::TimedOut { program: child.name.clone(), after })
+    }
+
+    /// Runs it to its end from code that is not `async`; safe to call on any thread.
+    ///
+    /// # Errors
+    /// As [`Program::run`].
+    pub fn run_blocking(self) -> Result<Output, ProcessError> {
+        let name = self.name.to_string_lossy().into_owned();
+        // A thread of its own, because the caller's may belong to a runtime that must not be blocked on.
+        std::thread::scope(|scope| {
+            let runs = scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let runtime = runtime.map_err(|source| ProcessError::Io { program: name, source })?;
+                runtime.block_on(self.run())
+            });
+            runs.join().expect("running a program does not panic")
+        })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the door to other programs")]
+    fn command(&self) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(&self.name);
+        command.args(&self.args).env_clear().envs(&self.env);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+
+    fn cannot_start(&self, source: io::Error) -> ProcessError {
+        let program = self.name.to_string_lossy().into_owned();
+        if source.kind() != io::ErrorKind::NotFound {
+            return ProcessError::Io { program, source };
+        }
+        match &self.folder {
+            Some(folder) if !folder.is_dir() => ProcessError::NoFolder { program, folder: folder.clone() },
+            _ => ProcessError::Missing { hint: what_to_install(&program), program },
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the door to other programs, which need some of our environment")]
+fn inherited(key: &str) -> Option<OsString> {
+    std::env::var_os(key)
+}
+
+/// Which packages of Debian and Arch hold the programs we call.
+const PACKAGES: [(&str, &str, &str); 18] = [
+    ("bsdtar", "libarchive-tools", "libarchive"),
+    ("bwrap", "bubblewrap", "bubblewrap"),
+    ("fakeroot", "fakeroot", "fakeroot"),
+    ("git", "git", "git"),
+    ("gpg", "gnupg", "gnupg"),
+    ("makepkg", "makepkg", "pacman"),
+    ("nvchecker", "nvchecker", "nvchecker"),
+    ("pacman", "pacman-package-manager", "pacman"),
+    ("pacman-conf", "pacman-package-manager", "pacman"),
+    ("patch", "patch", "patch"),
+    ("redis-server", "redis-server", "valkey"),
+    ("repo-add", "pacman-package-manager", "pacman"),
+    ("repo-remove", "pacman-package-manager", "pacman"),
+    ("setpriv", "util-linux", "util-linux"),
+    ("shfmt", "shfmt", "shfmt"),
+    ("ssh", "openssh-client", "openssh"),
+    ("vercmp", "makepkg", "pacman"),
+    ("zstd", "zstd", "zstd"),
+];
+
+/// What to install to get a program, as the rest of a sentence; empty for a program we do not know.
+#[must_use]
+pub fn what_to_install(program: &str) -> String {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    match PACKAGES.iter().find(|(known, ..)| *known == name) {
+        Some((_, debian, arch)) => {
+            format!(": install it with `apt install {debian}` (Debian) or `pacman -S {arch}` (Arch)")
+        }
+        None => String::new(),
+    }
+}
+
+/// A running program. Dropping it kills its whole process group.
+#[derive(Debug)]
+pub struct Child {
+    inner: tokio::process::Child,
+    group: Option<Pid>,
+    name: String,
+}
+
+impl Child {
+    /// What it writes to stdout; `None` the second time.
+    pub fn stdout(&mut self) -> Option<ChildStdout> {
+        self.inner.stdout.take()
+    }
+
+    /// What it writes to stderr; `None` the second time.
+    pub fn stderr(&mut self) -> Option<ChildStderr> {
+        self.inner.stderr.take()
+    }
+
+    /// Its process id, which is also its process group; `None` once it has ended and been waited for.
+    pub fn id(&self) -> Option<u32> {
+        self.inner.id()
+    }
+
+    /// Waits until it ends, then kills whatever is left of its process group.
+    ///
+    /// # Errors
+    /// [`ProcessError::Io`] if the system cannot wait for it.
+    pub async fn wait(&mut self) -> Result<ExitStatus, ProcessError> {
+        let status = self.inner.wait().await.map_err(|source| self.io(source))?;
+        self.kill();
+        self.group = None;
+        Ok(status)
+    }
+
+    /// Asks the whole process group to end (SIGTERM), and kills it after `grace`.
+    pub async fn stop(&mut self, grace: Duration) {
+        self.signal(Signal::SIGTERM);
+        if tokio::time::timeout(grace, self.wait()).await.is_err() {
+            self.kill();
+            // It was killed; there is nothing to do about a system that cannot even wait for it.
+            let _ = self.wait().await;
+        }
+    }
+
+    /// Kills the whole process group (SIGKILL).
+    pub fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // The only likely error is that nobody is left in the group, which is what we want.
+            let _ = killpg(group, signal);
+        }
+    }
+
+    async fn collect(&mut self, limit: usize) -> Result<Output, ProcessError> {
+        let (stdout, stderr) = (self.stdout(), self.stderr());
+        let (mut out, mut err) = (Kept::default(), Kept::default());
+        let (status, lingering) = {
+            let reads = async { tokio::join!(out.fill(stdout, limit), err.fill(stderr, limit)) };
+            tokio::pin!(reads);
+            tokio::select! {
+                (one, other) = &mut reads => {
+                    one.and(other).map_err(|source| ProcessError::Io { program: self.name.clone(), source })?;
+                    (None, false)
+                }
+                status = self.inner.wait() => {
+                    let status = status.map_err(|source| ProcessError::Io { program: self.name.clone(), source })?;
+                    (Some(status), tokio::time::timeout(LINGER, &mut reads).await.is_err())
+                }
+            }
+        };
+        let status = match status {
+            Some(status) => status,
+            None => self.inner.wait().await.map_err(|source| self.io(source))?,
+        };
+        self.kill();
+        self.group = None;
+        Ok(Output {
+            status,
+            truncated: out.truncated || err.truncated || lingering,
+            stdout: out.bytes,
+            stderr: err.bytes,
+        })
+    }
+
+    fn io(&self, source: io::Error) -> ProcessError {
+        ProcessError::Io { program: self.name.clone(), source }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The first bytes of a stream.
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    truncated: bool,
+}
+
+impl Kept {
+    /// Reads the stream to its end, keeping `limit` bytes.
+    async fn fill(&mut self, stream: Option<impl AsyncRead + Unpin>, limit: usize) -> io::Result<()> {
+        let Some(mut stream) = stream else { return Ok(()) };
+        let mut buffer = vec![0; 32 << 10];
+        loop {
+            let read = stream.read(&mut buffer).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            let room = limit.saturating_sub(self.bytes.len()).min(read);
+            self.bytes.extend_from_slice(&buffer[..room]);
+            self.truncated |= room < read;
+        }
+    }
+}
+
+async fn feed(mut pipe: ChildStdin, bytes: Vec<u8>) {
+    // A child that ends without reading everything says so by its status, not through this pipe.
+    let _ = pipe.write_all(&bytes).await;
+}

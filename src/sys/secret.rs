@@ -1,0 +1,149 @@
+//! Secrets: where they are read, and how their values are kept out of what people see.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+pub use secrecy::{ExposeSecret, SecretString};
+
+/// A secret shorter than this is not redacted: its value would be found in innocent text.
+const MIN_REDACTED: usize = 4;
+
+/// What stands in place of a secret.
+const MARK: &str = "[secret]";
+
+/// A secret that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file cannot be read.
+    #[error("cannot read the secret in {}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// There is a place for it, with nothing in it.
+    #[error("the secret in {place} is empty; write the token into it")]
+    Empty {
+        /// The file or the variable.
+        place: String,
+    },
+}
+
+/// Reads a secret from a file; white space at its end is not part of it.
+///
+/// # Errors
+/// [`SecretError`] if it cannot be read or is empty.
+pub fn from_file(path: &Path) -> Result<SecretString, SecretError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| SecretError::Unreadable { path: path.to_owned(), source })?;
+    non_empty(text, || path.display().to_string())
+}
+
+/// Reads a secret from an environment variable; `None` if it is unset.
+///
+/// # Errors
+/// [`SecretError::Empty`] if it is set to nothing.
+pub fn from_env(name: &str) -> Result<Option<SecretString>, SecretError> {
+    super::env::var(name).map(|text| non_empty(text, || name.to_owned())).transpose()
+}
+
+fn non_empty(mut text: String, place: impl FnOnce() -> String) -> Result<SecretString, SecretError> {
+    text.truncate(text.trim_end().len());
+    if text.is_empty() { Err(SecretError::Empty { place: place() }) } else { Ok(text.into()) }
+}
+
+/// Knows the values of secrets and takes them out of text. Clones share what they know.
+#[derive(Clone, Default)]
+pub struct Redactor(Arc<RwLock<Vec<String>>>);
+
+impl Redactor {
+    /// Learns a secret, also in the forms in which it travels: percent-encoded and base64.
+    pub fn learn(&self, secret: &SecretString) {
+        let value = secret.expose_secret();
+        if value.len() < MIN_REDACTED {
+            return;
+        }
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for form in [value.to_owned(), percent_encoded(value), STANDARD.encode(value)] {
+            if !known.contains(&form) {
+                known.push(form);
+            }
+        }
+        // A secret that contains another one must go first, or a part of it would stay.
+        known.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    }
+
+    /// The text with every known secret replaced by `[secret]`.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known
+            .iter()
+            .filter(|form| text.contains(form.as_str()))
+            .fold(text.to_owned(), |text, form| text.replace(form, MARK))
+    }
+}
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Redactor")
+    }
+}
+
+fn percent_encoded(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_redacted_in_every_form_it_travels_in() {
+        let redactor = Redactor::default();
+        redactor.clone().learn(&"hun/ter2".into());
+        assert_eq!(redactor.redact("x hun/ter2 hun%2Fter2 aHVuL3RlcjI= y"), "x [secret] [secret] [secret] y");
+        assert_eq!(redactor.redact("nothing"), "nothing");
+    }
+
+    #[test]
+    fn of_two_secrets_the_longer_goes_first() {
+        let redactor = Redactor::default();
+        redactor.learn(&"token".into());
+        redactor.learn(&"token-and-more".into());
+        assert_eq!(redactor.redact("token-and-more token"), "[secret] [secret]");
+    }
+
+    #[test]
+    fn a_very_short_secret_does_not_eat_text() {
+        let redactor = Redactor::default();
+        redactor.learn(&"a".into());
+        assert_eq!(redactor.redact("banana"), "banana");
+    }
+
+    #[test]
+    fn a_secret_file_ends_before_its_newline_and_must_not_be_empty() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("token");
+        std::fs::write(&path, "abc\n").expect("write");
+        assert_eq!(from_file(&path).expect("read").expose_secret(), "abc");
+        std::fs::write(&path, "\n").expect("write");
+        assert!(from_file(&path).expect_err("empty").to_string().contains("is empty"));
+        let missing = from_file(&dir.path().join("none")).expect_err("missing");
+        assert!(matches!(missing, SecretError::Unreadable { .. }), "{missing}");
+    }
+
+    #[test]
+    fn nothing_prints_a_secret() {
+        let secret: SecretString = "visible".into();
+        let redactor = Redactor::default();
+        redactor.learn(&secret);
+        assert!(!format!("{secret:?} {redactor:?}").contains("visible"));
+    }
+}
