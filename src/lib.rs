@@ -5,5 +5,6 @@
 
 pub mod domain;
 pub mod git;
+pub mod publish;
 pub mod store;
 pub mod sys;
