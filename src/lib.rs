@@ -11,6 +11,7 @@ pub mod telemetry;
 
 pub mod git;
 pub mod logstore;
+pub mod publish;
 pub mod store;
 
 pub mod source;
