@@ -66,14 +66,14 @@ impl<'a> KeyFile<'a> {
 
     /// Reports something about the value of a key, at the line it stands on.
     pub fn complain(&mut self, key: &str, message: &str, hint: &str) {
-        let finding = Finding::warning("config-value", format!("{key}: {message}"));
+        let finding = Finding::warning("config-value", format!("{key}: {}", printable(message)));
         let line = self.values.line_of(key);
         self.findings.push(finding.at(self.path, line).hint(hint));
     }
 
     fn report_unreadable_lines(&mut self) {
         let unreadable = self.values.unreadable().map(|line| {
-            let shown: String = line.text.trim().chars().take(60).flat_map(char::escape_debug).collect();
+            let shown = printable(&line.text.trim().chars().take(60).collect::<String>());
             Finding::warning("config-line", format!("`{shown}` is not KEY=VALUE and means nothing"))
                 .at(self.path, Some(line.line))
                 .hint("write KEY=VALUE, or put a # before a comment")
@@ -97,6 +97,12 @@ impl<'a> KeyFile<'a> {
             }
         }
     }
+}
+
+/// Text of a file with control characters escaped, so that a terminal shows it and nothing more.
+pub(super) fn printable(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
 }
 
 fn did_you_mean(key: &str, known: &[&str]) -> String {

@@ -3,7 +3,6 @@
 use super::keyfile::KeyFile;
 use crate::domain::finding::Finding;
 use crate::domain::policy::{BuildClass, Bump, PackageSettings, SourceKind};
-use crate::domain::version::Version;
 
 /// The keys of `.CI/config`.
 pub const KEYS: [&str; 12] = [
@@ -90,27 +89,9 @@ fn is_git_address(text: &str) -> bool {
     host.contains('@') && !host.contains('/') && !path.is_empty() && !path.starts_with(':')
 }
 
-/// `[epoch:]pkgver-pkgrel[/N]`.
 fn parse_bump(text: &str) -> Result<Bump, Unreadable> {
     const FORM: &str = "write [epoch:]pkgver-pkgrel/N, such as 1:2.0-1/3";
-    let (version, count) = match text.split_once('/') {
-        Some((version, count)) => (version, count.parse().ok().filter(|count| *count > 0)),
-        None => (text, Some(1)),
-    };
-    let count = count.ok_or_else(|| (format!("in `{text}`, what follows the / is not a number from 1"), FORM))?;
-    let version = Version::new(version);
-    match version.parts() {
-        (_, pkgver, Some(pkgrel)) if is_pkgver(pkgver) && is_pkgrel(pkgrel) => Ok(Bump { version, count }),
-        _ => Err((format!("`{text}` is not a full version and a count"), FORM)),
-    }
-}
-
-fn is_pkgver(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c == '/' || c == ':')
-}
-
-fn is_pkgrel(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+    Bump::parse(text).map_err(|error| (format!("`{}` is not a bump: {}", error.text, error.reason), FORM))
 }
 
 fn parse_extra_timeout(text: &str) -> Result<f64, Unreadable> {
@@ -127,6 +108,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::version::Version;
 
     fn settings(text: &str) -> PackageSettings {
         let (settings, findings) = parse(text, "foo/.CI/config");
@@ -189,22 +171,8 @@ mod tests {
         insta::assert_snapshot!(findings(text).join("\n"), @"
         foo/.CI/config:1: BUILDER_EXTRA_TIMEOUT: `abc` is not a number; the default is used; write how many times as long the build may take: a number from 1 to 100
         foo/.CI/config:2: CI_FORCE_VCS: `maybe` is neither true nor false; the default is used; write CI_FORCE_VCS=true or CI_FORCE_VCS=false
-        foo/.CI/config:3: CI_PACKAGE_BUMP: `3` is not a full version and a count; the default is used; write [epoch:]pkgver-pkgrel/N, such as 1:2.0-1/3
+        foo/.CI/config:3: CI_PACKAGE_BUMP: `3` is not a bump: pkgrel is missing or not a number; the default is used; write [epoch:]pkgver-pkgrel/N, such as 1:2.0-1/3
         ");
-    }
-
-    #[test]
-    fn a_bump_without_count_counts_one() {
-        let bump = |text: &str| settings(&format!("CI_PACKAGE_BUMP={text}")).bump;
-        assert_eq!(bump("1.0-1"), Some(Bump { version: Version::new("1.0-1"), count: 1 }));
-        assert_eq!(bump("20260630-60888387-2/4").map(|bump| bump.count), Some(4));
-    }
-
-    #[test]
-    fn nonsense_is_no_bump() {
-        for bad in ["1.0", "1.0-1/0", "1.0-1/x", "1.0-/1", "-1/1", "+1", "a b-1/1", "1.0-1/1/1"] {
-            assert_eq!(findings(&format!("CI_PACKAGE_BUMP={bad}")).len(), 1, "{bad}");
-        }
     }
 
     #[test]

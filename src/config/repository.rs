@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::keyfile::KeyFile;
+use super::keyfile::{KeyFile, printable};
 use crate::domain::finding::Finding;
 use crate::domain::policy::{BuildClass, Identity, RepositorySettings};
 
@@ -90,7 +90,7 @@ fn maintainers(text: &str) -> (BTreeSet<String>, Vec<Finding>) {
         if !name.is_empty() && name.bytes().all(legal) {
             names.insert(name.to_owned());
         } else if !name.is_empty() {
-            let shown: String = name.chars().take(60).flat_map(char::escape_debug).collect();
+            let shown = printable(&name.chars().take(60).collect::<String>());
             let finding = Finding::warning("config-maintainer", format!("`{shown}` is not an AUR account"));
             findings.push(finding.at(MAINTAINERS_PATH, Some(number)).hint("write one account a line"));
         }
