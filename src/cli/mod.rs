@@ -17,6 +17,7 @@ mod graph;
 mod man;
 mod output;
 mod packages;
+mod pipeline;
 mod plan;
 mod run;
 

@@ -53,8 +53,8 @@ pub struct Repository {
     pub name: String,
     /// Its address for git; `None` for the repository the command line names.
     pub url: Option<String>,
-    /// The branch with the packages.
-    pub branch: String,
+    /// The branch with the packages; `None` leaves it to the clone, and then to `main`.
+    pub branch: Option<String>,
     /// Where updates come from.
     pub sources: Sources,
     /// Where reviews are opened.
@@ -388,7 +388,7 @@ fn resolve_repository(
     Repository {
         name: name.to_owned(),
         url,
-        branch: branch.unwrap_or_else(|| "main".into()),
+        branch,
         sources: resolve_sources(written.sources),
         forge: resolve_forge(written.forge),
         executor: resolve_executor(written.executor),

@@ -257,7 +257,7 @@ pub(super) struct WrittenRepository {
     pub name: Name,
     /// Its address for git.
     pub url: GitAddress,
-    /// The branch with the packages. Without it: `main`.
+    /// The branch with the packages. Without it: the one the clone has checked out, else `main`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
     /// Replaces the common schedule.

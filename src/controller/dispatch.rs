@@ -185,7 +185,7 @@ impl Dispatcher {
         let (files, time) = site.with_git(move |git| Ok((folder_at(git, commit, &pkgbase)?, git.commit_facts(commit)?.time))).await?;
         let settings = settings_in(&files);
         let published = match self.parts.publishers.get(&build.repository) {
-            Some(publisher) => publisher.current().await?,
+            Some(publisher) => publisher.current()?,
             None => Vec::new(),
         };
         Ok(BuildOrder {
@@ -197,7 +197,7 @@ impl Dispatcher {
             expected_version: expected(&files, &settings),
             bump: settings.bump,
             package_repositories: self.repositories_for(&build.repository),
-            published: published.into_iter().filter(|package| package.base == build.pkgbase.as_str()).map(|package| package.file).collect(),
+            published: published.into_iter().filter(|package| package.base == build.pkgbase).map(|package| package.file).collect(),
             timeout: self.parts.timeout,
             extra_timeout: settings.extra_timeout,
             cache_sources: settings.cache_sources,
@@ -275,7 +275,7 @@ impl Dispatcher {
         let files = site.with_git(move |git| folder_at(git, commit, &pkgbase)).await?;
         let version = expected(&files, &settings_in(&files));
         let members = facts(&files).map(|facts| facts.members.into_iter().map(|member| member.name).collect()).unwrap_or_default();
-        Ok(Expected { pkgbase: build.pkgbase.clone(), version, arch: build.arch.clone(), members })
+        Ok(Expected { pkgbase: build.pkgbase.clone(), version, arch: build.arch.clone(), members, build: Some(build.id) })
     }
 }
 

@@ -101,8 +101,15 @@ impl Inspection {
         Ok((since, names.collect()))
     }
 
-    /// Verdicts on every package that differs between two revisions: the old folder, the new one, or
-    /// only one of them if it came or went.
+    /// What was committed since builds were last handed out.
+    ///
+    /// # Errors
+    /// If the objects cannot be read.
+    pub fn since_scheduled(&self, refs: &Refs) -> Result<Since> {
+        range::since_scheduled(&self.git, refs)
+    }
+
+    /// The folder of a package at two revisions; `None` where it does not exist.
     ///
     /// # Errors
     /// If the objects cannot be read.

@@ -3,17 +3,17 @@
 //! [`Controller`] is what the faces see: it keeps repositories, performs runs, and answers questions.
 
 pub mod apply;
-//pub mod dispatch;
+pub mod dispatch;
 pub mod face;
 pub mod inspect;
 pub mod observe;
-//pub mod query;
+pub mod query;
 pub mod range;
 pub mod recover;
 pub mod run;
 pub mod site;
 pub mod snapshot;
-//pub mod supervise;
+pub mod supervise;
 pub mod view;
 
 use std::collections::BTreeMap;

@@ -139,12 +139,12 @@ impl Face for Controller {
         async move {
             let mut views = Vec::new();
             for publisher in self.kept().filter_map(|kept| kept.publisher.as_ref()) {
-                let generations = publisher.generations().await.map_err(anyhow::Error::from)?;
-                views.extend(generations.into_iter().rev().map(|generation| GenerationView {
+                let generations = publisher.generations().map_err(anyhow::Error::from)?;
+                views.extend(generations.into_iter().enumerate().map(|(index, generation)| GenerationView {
                     number: generation.number,
-                    current: generation.current,
+                    current: index == 0,
                     packages: generation.entries.len(),
-                    published: Some(generation.published_at),
+                    published: Some(generation.created),
                 }));
             }
             Ok(views)
@@ -244,7 +244,7 @@ impl Controller {
         let Some(look) = kept.looked().look else { return Ok(Vec::new()) };
         let wanted = |pkgbase: &PkgBase| filter.text.as_ref().is_none_or(|text| pkgbase.as_str().contains(text.as_str()));
         let newest = self.0.store.newest_builds(&kept.site().name).await?;
-        let published = published_versions(kept).await?;
+        let published = published_versions(kept)?;
         let packages = look.snapshot.packages.values().filter(|package| wanted(&package.pkgbase));
         Ok(packages.map(|package| package_view(package, &look, newest.get(&package.pkgbase), &published)).collect())
     }
@@ -256,7 +256,7 @@ impl Controller {
         let cursor = look.snapshot.states.get(pkgbase).and_then(crate::domain::state::PackageState::cursor);
         let members = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.members);
         Ok(PackagePage {
-            package: package_view(package, look, builds.first(), &published_versions(kept).await?),
+            package: package_view(package, look, builds.first(), &published_versions(kept)?),
             pkgnames: members.map(|member| member.name.to_string()).collect(),
             needs: graph.direct(pkgbase).to_vec(),
             needed_by: graph.dependants(pkgbase),
@@ -340,13 +340,13 @@ fn build_id(text: &str) -> Result<BuildId, ControllerError> {
 
 fn graph_of(kept: &Kept, look: &Look) -> Graph {
     let packages = look.snapshot.packages.values().map(|package| &**package);
-    Graph::build_for(&kept.site().arch, packages, &kept.site().official)
+    Graph::build_for(&kept.site().arch, packages, &super::inspect::recorded_names(&look.snapshot))
 }
 
-async fn published_versions(kept: &Kept) -> Result<BTreeMap<String, String>, ControllerError> {
+fn published_versions(kept: &Kept) -> Result<BTreeMap<String, String>, ControllerError> {
     let Some(publisher) = &kept.publisher else { return Ok(BTreeMap::new()) };
-    let published = publisher.current().await.map_err(anyhow::Error::from)?;
-    Ok(published.into_iter().map(|package| (package.base, package.version)).collect())
+    let published = publisher.current().map_err(anyhow::Error::from)?;
+    Ok(published.into_iter().map(|package| (package.base.to_string(), package.version.to_string())).collect())
 }
 
 fn package_view(package: &Package, look: &Look, last: Option<&Build>, published: &BTreeMap<String, String>) -> PackageView {

@@ -50,6 +50,8 @@ pub struct Runner {
     pub store: Store,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Whether builds are handed out from the record; if not, somebody else schedules them.
+    enqueues: bool,
     /// One run at a time.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -58,7 +60,13 @@ impl Runner {
     /// A runner for one repository.
     #[must_use]
     pub fn new(site: Arc<Site>, store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { site, store, clock, turn: Arc::default() }
+        Self { site, store, clock, enqueues: true, turn: Arc::default() }
+    }
+
+    /// Whether runs enqueue the builds they plan.
+    #[must_use]
+    pub fn enqueues(self, enqueues: bool) -> Self {
+        Self { enqueues, ..self }
     }
 
     /// Finishes what a crash interrupted, then performs one run and records it.
@@ -147,8 +155,8 @@ impl Runner {
             repository: self.site.name.clone(),
             // An empty repository has nothing to build, so no build ever carries this id.
             commit: commit.unwrap_or(crate::domain::name::Oid::from_bytes([0; 20])),
-            builds: plan.builds.clone(),
-            remove: plan.remove.clone(),
+            builds: if self.enqueues { plan.builds.clone() } else { Vec::new() },
+            remove: if self.enqueues { plan.remove.clone() } else { Vec::new() },
         }
     }
 

@@ -1,6 +1,5 @@
 //! One repository that is kept: how to look at it, and what a plan about it is made from.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use super::range;
 use super::snapshot::SnapshotReader;
 use crate::domain::desired::{Refs, Snapshot};
 use crate::domain::finding::Finding;
+use crate::domain::lint;
 use crate::domain::name::Oid;
 use crate::domain::plan::{self, Inputs, Pipeline, Plan, Since};
 use crate::domain::policy::{Policy, RepositorySettings};
@@ -37,8 +37,6 @@ pub struct Site {
     pub arch: String,
     /// What the operator decides.
     pub policy: Policy,
-    /// Names of packages that are not built here.
-    pub official: BTreeSet<String>,
     /// How sources are asked, before the repository's own settings.
     pub sources: SourcesConfig,
     /// The sources as they were last asked; made anew when the settings change.
@@ -47,6 +45,8 @@ pub struct Site {
     pub reader: Arc<SnapshotReader>,
     /// What is planned on if the remote does not answer; only ever set for a plan that is not performed.
     pub fallback: Option<Refs>,
+    /// Holds the workspace, if it is to go with this value.
+    pub scratch: Option<tempfile::TempDir>,
 }
 
 /// One look at the monorepo.
@@ -145,10 +145,11 @@ impl Site {
     /// If the monorepo's objects cannot be read.
     pub async fn decide(&self, look: &Look, pipeline: &Pipeline, answers: &Arc<Answers>, now: Timestamp) -> Result<Plan> {
         let (look, pipeline, answers) = (look.clone(), pipeline.clone(), answers.clone());
-        let (policy, official, arch) = (self.policy.clone(), self.official.clone(), self.arch.clone());
+        let (policy, arch) = (self.policy.clone(), self.arch.clone());
         self.with_git(move |git| {
             let mut observations = observe::compare(git, &look.snapshot, &pipeline, &answers)?;
             observations.findings.extend(look.findings.iter().cloned());
+            let official = lint::known_elsewhere(look.snapshot.version_state.as_deref());
             let inputs = Inputs {
                 snapshot: &look.snapshot,
                 since: &look.since,
