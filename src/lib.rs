@@ -22,6 +22,8 @@ pub mod executor;
 
 pub mod controller;
 
+pub mod app;
+
 pub mod demo;
 
 pub mod cli;

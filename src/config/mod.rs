@@ -8,6 +8,7 @@ mod keyfile;
 mod layer;
 pub mod package;
 pub mod repository;
+mod resolve;
 mod schema;
 pub mod settings;
 pub mod value;

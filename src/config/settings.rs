@@ -1,7 +1,6 @@
-//! `pkgwarden.toml` as it is needed: layers laid over each other, defaults filled in, and what depends
-//! on more than one key checked.
+//! `pkgwarden.toml` as it is needed: every default filled in, every value checked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,17 +9,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
-use super::layer::{self, Layers};
-use super::value::{Address, CronLine, Listen, Name, Zone};
+use super::value::{Address, CronLine, Listen, Zone};
 pub use super::written::PacmanRepository;
-use super::written::{
-    Layer, ScheduledPipeline, Written, WrittenExecutor, WrittenForge, WrittenPolicy, WrittenPublish, WrittenRepository,
-    WrittenSchedule, WrittenServer, WrittenSources,
-};
+use super::written::Written;
+use super::{layer, resolve};
 use crate::domain::policy::Policy;
-
-/// The name of the repository if the configuration lists none.
-const ONLY_REPOSITORY: &str = "packages";
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -248,9 +241,7 @@ pub enum ScheduledRun {
 /// # Errors
 /// Everything that is wrong, not only the first thing.
 pub fn load(file: Option<(&str, &str)>, env: &BTreeMap<String, String>) -> Result<Settings, ConfigError> {
-    let layers = layer::read(file, env)?;
-    let problems = check(&layers);
-    if problems.is_empty() { Ok(resolve(layers.written)) } else { Err(ConfigError { problems }) }
+    checked(file, env).map(resolve::resolve)
 }
 
 /// The settings in force as a table of the shape of `pkgwarden.toml`, with passwords blotted out.
@@ -261,122 +252,99 @@ pub fn in_force(
     file: Option<(&str, &str)>,
     env: &BTreeMap<String, String>,
 ) -> Result<impl Serialize + use<>, ConfigError> {
-    load(file, env)?;
-    layer::read(file, env).map(|layers| layers.written)
+    checked(file, env)
 }
 
-/// What depends on more than one key.
-fn check(layers: &Layers<'_>) -> Vec<super::Problem> {
-    let mut problems = Vec::new();
-    let mut names = BTreeSet::new();
-    let written = &layers.written;
-    let repositories = written.repository.as_deref().unwrap_or_default();
-    for (index, repository) in repositories.iter().enumerate() {
-        if !names.insert(&repository.name) {
-            let message = format!("there are two repositories with the name `{}`", repository.name);
-            problems.push(layers.problem(Some(index), &["name"], message, "give each its own name"));
-        }
-        let in_force = in_force_for(repository.clone(), written);
-        problems.extend(check_sections(layers, Some(index), &in_force));
-    }
-    if repositories.is_empty() {
-        problems.extend(check_sections(layers, None, written));
-    }
-    problems
+fn checked(file: Option<(&str, &str)>, env: &BTreeMap<String, String>) -> Result<Written, ConfigError> {
+    let layers = layer::read(file, env)?;
+    let problems = resolve::check(&layers);
+    if problems.is_empty() { Ok(layers.written) } else { Err(ConfigError { problems }) }
 }
 
-fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Written) -> Vec<super::Problem> {
-    let mut problems = Vec::new();
-    let mut require = |given: bool, section: &[&str], key: &str, reason: &str| {
-        if !given {
-            let message = format!("{reason}, which needs `{}.{key}`", section.join("."));
-            let place: Vec<&str> = section[..1].iter().copied().chain(["kind"]).collect();
-            problems.push(layers.problem(
-                repository,
-                &place,
-                message,
-                &format!("set `{key}` in [{}]", section.join(".")),
-            ));
-        }
-    };
-    let (forge, executor) = (&written.forge, &written.executor);
-    if forge.kind.is_some_and(|kind| kind != ForgeKind::Local) {
-        require(forge.project.is_some(), &["forge"], "project", "the monorepo is on a forge");
-        require(forge.token_file.is_some(), &["forge"], "token_file", "the monorepo is on a forge");
-    }
-    if executor.kind == Some(ExecutorKind::Command) {
-        require(executor.command.program.is_some(), &["executor", "command"], "program", "a command runs the builds");
-    }
-    if executor.kind == Some(ExecutorKind::Copr) {
-        let copr = &executor.copr;
-        require(copr.url.is_some(), &["executor", "copr"], "url", "COPR runs the builds");
-        require(copr.project.is_some(), &["executor", "copr"], "project", "COPR runs the builds");
-        require(copr.login_file.is_some(), &["executor", "copr"], "login_file", "COPR runs the builds");
-    }
-    if written.sources.aur.git_url.as_ref().is_some_and(|url| !url.as_str().contains("{pkgbase}")) {
-        let message = "the address holds no `{pkgbase}`, so that every package would have the same".into();
-        let hint = "write {pkgbase} where the name of the package goes";
-        problems.push(layers.problem(repository, &["sources", "aur", "git_url"], message, hint));
-    }
-    for (index, schedule) in written.schedule.iter().flatten().enumerate() {
-        let message = match (schedule.run, &schedule.name) {
-            (ScheduledPipeline::Trigger, None) => "a schedule with run = \"trigger\" needs the `name` of the trigger",
-            (ScheduledPipeline::OnSchedule, Some(_)) => "only a schedule with run = \"trigger\" has a `name`",
-            (ScheduledPipeline::Trigger, Some(_)) | (ScheduledPipeline::OnSchedule, None) => continue,
-        };
-        let index = index.to_string();
-        problems.push(layers.problem(repository, &["schedule", &index, "run"], message.into(), ""));
-    }
-    problems
-}
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
 
-/// The sections in force for one of several repositories.
-fn in_force_for(repository: WrittenRepository, common: &Written) -> Written {
-    let own = Written {
-        schedule: repository.schedule,
-        sources: repository.sources,
-        forge: repository.forge,
-        executor: repository.executor,
-        publish: repository.publish,
-        policy: repository.policy,
-        ..Written::default()
-    };
-    // One directory cannot hold the packages of two repositories.
-    let mut common = common.clone();
-    common.publish.dir = None;
-    own.over(common)
-}
+    use super::*;
+    use crate::domain::policy::Overlap;
 
-fn resolve(mut written: Written) -> Settings {
-    let server = resolve_server(written.server.clone());
-    let listed = written.repository.take().unwrap_or_default();
-    let repositories = if listed.is_empty() {
-        vec![resolve_repository(ONLY_REPOSITORY, None, None, written, &server)]
-    } else {
-        let resolve_one = |repository: WrittenRepository| {
-            let (name, url) = (repository.name.to_string(), repository.url.as_str().to_owned());
-            let branch = repository.branch.clone();
-            resolve_repository(&name, Some(url), branch, in_force_for(repository, &written), &server)
-        };
-        listed.into_iter().map(resolve_one).collect()
-    };
-    Settings { server, repositories }
-}
+    fn load_text(text: &str) -> Settings {
+        load(Some(("pkgwarden.toml", text)), &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}"))
+    }
 
-/// A value that `defaults.toml` gives if nobody else does.
-fn given<T>(value: Option<T>) -> T {
-    value.expect("defaults.toml gives this key")
-}
+    #[test]
+    fn without_anything_one_repository_is_kept_on_this_machine() {
+        let settings = load(None, &BTreeMap::new()).expect("defaults are right");
+        assert_eq!(settings.server.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.server.poll, Duration::from_mins(1));
+        let [repository] = settings.repositories.as_slice() else { panic!("{:?}", settings.repositories) };
+        assert_eq!(
+            (repository.name.as_str(), &repository.url, repository.branch.as_str()),
+            ("packages", &None, "main")
+        );
+        assert_eq!((repository.forge.kind, repository.executor.kind), (ForgeKind::Local, ExecutorKind::Local));
+        assert_eq!(repository.publish.dir, PathBuf::from("/var/lib/pkgwarden/published/packages"));
+        assert_eq!(repository.policy, Policy::default());
+        let noon = "2026-06-01T12:00:00Z".parse().expect("a time");
+        let half_past = "2026-06-01T12:30:00Z".parse().expect("a time");
+        assert_eq!(repository.schedules.iter().filter_map(|schedule| schedule.next_after(noon)).min(), Some(half_past));
+    }
 
-fn resolve_server(server: WrittenServer) -> Server {
-    Server {
-        listen: given(server.listen),
-        data_dir: given(server.data_dir),
-        public_url: server.public_url,
-        poll: given(server.poll).duration(),
-        token_file: server.token_file,
+    #[test]
+    fn what_the_monorepo_may_decide_is_left_open() {
+        let repository = &load_text("").repositories[0];
+        assert_eq!((repository.sources.parallel, &repository.publish.name), (None, &None));
+        assert_eq!(repository.policy.human_review, None);
+    }
+
+    #[test]
+    fn a_repository_overrides_single_keys_and_keeps_the_rest() {
+        let settings = load_text(
+            "[executor]\nslots = 4\ntimeout = \"2h\"\n[publish]\ndir = \"/srv/x\"\nkeep = 2\n\
+             [[repository]]\nname = \"a\"\nurl = \"/srv/a.git\"\nexecutor.slots = 1\npolicy.overlap = \"queue\"\n\
+             [[repository]]\nname = \"b\"\nurl = \"git@h:b\"\nbranch = \"master\"\nschedule = []\n\
+             publish.dir = \"/srv/b\"\n",
+        );
+        let [a, b] = settings.repositories.as_slice() else { panic!("{:?}", settings.repositories) };
+        assert_eq!((a.executor.slots, b.executor.slots), (1, 4));
+        assert_eq!((a.executor.timeout, b.executor.timeout), (Duration::from_hours(2), Duration::from_hours(2)));
+        assert_eq!((a.policy.overlap, b.policy.overlap), (Overlap::Queue, Overlap::Coalesce));
+        assert_eq!((a.schedules.len(), b.schedules.len()), (1, 0));
+        assert_eq!((a.branch.as_str(), b.branch.as_str()), ("main", "master"));
+        assert_eq!((a.publish.keep, b.publish.keep), (2, 2));
+    }
+
+    #[test]
+    fn two_repositories_never_share_a_directory_by_accident() {
+        let settings = load_text(
+            "[publish]\ndir = \"/srv/x\"\n[[repository]]\nname = \"a\"\nurl = \"a\"\n\
+             [[repository]]\nname = \"b\"\nurl = \"b\"\n",
+        );
+        let dirs: Vec<_> = settings.repositories.iter().map(|repository| repository.publish.dir.as_path()).collect();
+        assert_eq!(dirs, [Path::new("/srv/x/a"), Path::new("/srv/x/b")]);
+    }
+
+    #[test]
+    fn without_a_mirror_each_package_is_asked_for() {
+        let aur = load_text("[sources.aur]\nmirror_url = \"\"\nrpc_url = \"http://127.0.0.1:1/rpc/\"\n");
+        let aur = &aur.repositories[0].sources.aur;
+        assert_eq!((&aur.mirror_url, aur.prefer), (&None, AurTransport::Git));
+        assert_eq!(aur.rpc_url, "http://127.0.0.1:1/rpc");
+        assert_eq!(load_text("").repositories[0].sources.aur.prefer, AurTransport::Mirror);
+    }
+
+    #[test]
+    fn a_trigger_has_its_own_schedule() {
+        let text =
+            "[[schedule]]\ncron = \"0 4 * * *\"\ntimezone = \"Europe/Berlin\"\nrun = \"trigger\"\nname = \"daily\"\n";
+        let settings = load_text(text);
+        let [schedule] = settings.repositories[0].schedules.as_slice() else { panic!("one schedule") };
+        assert_eq!(schedule.run, ScheduledRun::Trigger("daily".into()));
+        let after = "2026-07-01T00:00:00Z".parse().expect("a time");
+        assert_eq!(schedule.next_after(after).map(|next| next.to_string()), Some("2026-07-01T02:00:00Z".into()));
     }
 }
+<<<<<<< HEAD
 
 fn resolve_repository(
     name: &str,
@@ -461,3 +429,5 @@ fn resolve_schedule(schedule: WrittenSchedule) -> Schedule {
     };
     Schedule { cron: schedule.cron, zone: schedule.timezone.unwrap_or_default(), run }
 }
+=======
+>>>>>>> part-C

@@ -223,7 +223,8 @@ section! {
 section! {
     /// The pacman repository that built packages go to.
     WrittenPublish {
-        /// Its directory. Without it: `published/<repository>` in the data directory.
+        /// Its directory; with several repositories, each has its own in it. Without it: `published/<repository>`
+        /// in the data directory.
         #[schemars(example = "/srv/http/packages")]
         dir: PathBuf,
         /// Its name in pacman's configuration. Without it: `REPO_NAME` of the monorepo.
