@@ -5,5 +5,5 @@
 
 pub mod domain;
 pub mod git;
-pub mod sys;
 pub mod source;
+pub mod sys;

@@ -10,7 +10,7 @@ use reqwest::header::CONTENT_TYPE;
 
 use super::advert::{Advert, AdvertError, Progress};
 use crate::domain::name::Oid;
-use crate::git::{GitError, Remote};
+use crate::git::{GitError, Remote, Repository};
 
 /// More of a ref list is not read: some 800,000 refs.
 const ADVERT_LIMIT: usize = 64 << 20;
@@ -49,7 +49,7 @@ pub enum LsError {
         status: StatusCode,
     },
     /// It takes too long.
-    #[error("{url} did not answer within {} s", after.as_secs())]
+    #[error("{url} did not answer within {} s", after.as_secs_f64())]
     TooSlow {
         /// The address, safe to show.
         url: String,
@@ -94,11 +94,11 @@ impl RefReader {
         Self { client, workspace, timeout }
     }
 
-    /// The commits of those of `refs` (full names, or `HEAD`) that exist.
+    /// The commits of those of `refs` (full names, or `HEAD`) that exist. An address that a stranger wrote
+    /// goes through [`check`] before.
     pub async fn tips(&self, url: &str, refs: &[&str]) -> Result<BTreeMap<String, Oid>, LsError> {
-        let scheme = check(url)?;
         let ask = async {
-            if matches!(scheme, "http" | "https")
+            if (url.starts_with("http://") || url.starts_with("https://"))
                 && let Some(found) = self.over_http(url, refs).await?
             {
                 return Ok(found);
@@ -111,7 +111,8 @@ impl RefReader {
 
     /// `None` if the server only hands out files ("dumb" HTTP): the git program can cope with that.
     async fn over_http(&self, url: &str, refs: &[&str]) -> Result<Option<BTreeMap<String, Oid>>, LsError> {
-        let unreachable = |source: reqwest::Error| LsError::Unreachable { url: shown(url), source: source.without_url() };
+        let unreachable =
+            |source: reqwest::Error| LsError::Unreachable { url: shown(url), source: source.without_url() };
         let address = format!("{}/info/refs?service=git-upload-pack", url.trim_end_matches('/'));
         let mut response = self.client.get(address).send().await.map_err(unreachable)?;
         if response.status() != StatusCode::OK {
@@ -131,32 +132,31 @@ impl RefReader {
     }
 
     async fn by_program(&self, url: &str, refs: &[&str]) -> Result<BTreeMap<String, Oid>, LsError> {
+        let workspace = self.workspace.clone();
+        let created = tokio::task::spawn_blocking(move || Repository::create_workspace(&workspace, None).map(drop));
+        created.await.expect("creating a repository does not panic")?;
         let patterns: Vec<String> = refs.iter().map(|&name| name.to_owned()).collect();
-        let mut found = Remote::new(self.workspace.clone(), url.to_owned()).ls(&patterns).await?;
-        // A pattern also matches the end of longer names.
-        found.retain(|name, _| refs.contains(&name.as_str()));
-        Ok(found)
+        Ok(Remote::new(self.workspace.clone(), url.to_owned()).timeout(self.timeout).ls(&patterns).await?)
     }
 }
 
-/// The scheme of an address that may be asked.
-fn check(url: &str) -> Result<&str, LsError> {
+/// Refuses addresses that nobody needs in a PKGBUILD and that could make git do something else than ask.
+pub fn check(url: &str) -> Result<(), LsError> {
     let refuse = |reason| LsError::Refused { url: shown(url), reason };
     if url.contains(|c: char| c.is_control() || c.is_whitespace()) {
         return Err(refuse("it contains spaces or control characters"));
     }
     let (scheme, rest) = url.split_once("://").ok_or_else(|| refuse("it has no `scheme://`"))?;
-    let scheme = SCHEMES.iter().find(|known| **known == scheme);
-    let scheme = scheme.ok_or_else(|| refuse("only http, https, git, ssh and file are asked"))?;
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if authority.starts_with('-') || host.starts_with('-') {
+    if !SCHEMES.contains(&scheme) {
+        return Err(refuse("only http, https, git, ssh and file are asked"));
+    }
+    if rest.starts_with('-') || host(url).starts_with('-') {
         return Err(refuse("its host begins with a hyphen"));
     }
-    if host.is_empty() && *scheme != "file" {
+    if host(url).is_empty() && scheme != "file" {
         return Err(refuse("it names no host"));
     }
-    Ok(scheme)
+    Ok(())
 }
 
 /// The host part of an address; empty for files.

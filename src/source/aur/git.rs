@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::srcinfo::Srcinfo;
@@ -64,6 +66,7 @@ impl Mirror {
         if let Err(error) = prepare(&self.workspace).await {
             return all_failed(pkgbases, &error);
         }
+        let deadline = Instant::now() + self.timeout;
         let mut contents = Contents::new();
         let mut batches = VecDeque::from([pkgbases]);
         let mut fetched = Vec::new();
@@ -71,14 +74,17 @@ impl Mirror {
         let mut count = 0;
         while let Some(mut batch) = batches.pop_front().filter(|batch| !batch.is_empty()) {
             count += 1;
-            match self.fetch(&batch).await {
+            match self.fetch(&batch, deadline).await {
                 Ok(()) => {
                     failures = 0;
                     fetched.append(&mut batch);
                 }
                 Err(error) => {
                     failures += 1;
-                    let give_up = failures == MAX_FAILURES || count == MAX_FETCHES || !may_be_one_branch(&error);
+                    let give_up = failures == MAX_FAILURES
+                        || count == MAX_FETCHES
+                        || Instant::now() >= deadline
+                        || !may_be_one_branch(&error);
                     if give_up {
                         batches.push_front(batch);
                         contents.extend(all_failed(batches.drain(..).flatten(), &error_text(&error)));
@@ -95,9 +101,10 @@ impl Mirror {
         contents
     }
 
-    async fn fetch(&self, batch: &[PkgBase]) -> Result<(), GitError> {
-        let refspecs: Vec<String> = batch.iter().map(|name| format!("+{}:{}", branch(name), kept_as(name))).collect();
-        remote(&self.workspace, &self.url, self.timeout).fetch(&refspecs, Some(1)).await
+    async fn fetch(&self, batch: &[PkgBase], deadline: Instant) -> Result<(), GitError> {
+        let refspecs: Vec<String> = batch.iter().map(|name| format!("{}:{}", branch(name), kept_as(name))).collect();
+        let remote = Remote::new(self.workspace.clone(), self.url.clone());
+        remote.timeout(deadline.duration_since(Instant::now())).fetch(&refspecs, Some(1)).await
     }
 }
 
@@ -106,13 +113,14 @@ impl Mirror {
 pub struct Direct {
     template: String,
     reader: RefReader,
+    proxy: Option<String>,
     timeout: Duration,
 }
 
 impl Direct {
-    /// Repositories at `template`, in which `{pkgbase}` stands for the name.
-    pub const fn new(template: String, reader: RefReader, timeout: Duration) -> Self {
-        Self { template, reader, timeout }
+    /// Repositories at `template`, in which `{pkgbase}` stands for the name, fetched through `proxy`.
+    pub const fn new(template: String, reader: RefReader, proxy: Option<String>, timeout: Duration) -> Self {
+        Self { template, reader, proxy, timeout }
     }
 
     /// The address of one package.
@@ -129,11 +137,18 @@ impl Direct {
     /// The files of one package. No two calls may use the same workspace at once: git locks it.
     pub async fn content(&self, pkgbase: &PkgBase, workspace: &Path) -> Result<Content, String> {
         prepare(workspace).await?;
-        let refspec = format!("+HEAD:{}", kept_as(pkgbase));
-        let fetched = remote(workspace, &self.url(pkgbase), self.timeout).fetch(&[refspec], Some(1)).await;
+        let refspec = format!("HEAD:{}", kept_as(pkgbase));
+        let fetched = self.remote(pkgbase, workspace).fetch(&[refspec], Some(1)).await;
         fetched.map_err(|error| error_text(&error))?;
         let mut read = read_all(workspace, vec![pkgbase.clone()]).await;
         read.remove(pkgbase).expect("what is asked for is answered")
+    }
+
+    fn remote(&self, pkgbase: &PkgBase, workspace: &Path) -> Remote {
+        let remote = Remote::new(workspace.to_owned(), self.url(pkgbase)).timeout(self.timeout);
+        let Some(proxy) = &self.proxy else { return remote };
+        let through = |remote: Remote, variable: &str| remote.env(variable, proxy.as_str());
+        ["http_proxy", "https_proxy", "all_proxy"].into_iter().fold(remote.env("no_proxy", ""), through)
     }
 }
 
@@ -152,17 +167,9 @@ fn kept_as(pkgbase: &PkgBase) -> String {
     format!("refs/pkgwarden/aur/{pkgbase}")
 }
 
-fn remote(workspace: &Path, url: &str, timeout: Duration) -> Remote {
-    Remote::new(workspace.to_owned(), url.to_owned()).timeout(timeout)
-}
-
 /// Whether fewer branches may succeed where these failed.
 fn may_be_one_branch(error: &GitError) -> bool {
-    match error {
-        GitError::Unreachable { .. } | GitError::MissingRefs { .. } | GitError::Command { .. } => true,
-        GitError::RefusedRef { .. } => true,
-        _ => false,
-    }
+    matches!(error, GitError::Unreachable { .. } | GitError::MissingRefs { .. } | GitError::Command { .. })
 }
 
 fn all_failed(pkgbases: impl IntoIterator<Item = PkgBase>, error: &str) -> Contents {
@@ -195,9 +202,9 @@ fn read_one(repository: &Repository, pkgbase: &PkgBase) -> Result<Content, Strin
     let commit = repository.resolve(&kept_as(pkgbase)).map_err(text)?.ok_or("its branch vanished while it was read")?;
     let facts = repository.commit_facts(commit).map_err(text)?;
     let tree = repository.tree_of(commit).map_err(text)?;
-    let folder = repository.folder(tree, &Limits::default()).map_err(|error| {
-        format!("the files of commit {} are not taken: {}", commit.short(), error_text(&error))
-    })?;
+    let folder = repository
+        .folder(tree, &Limits::default())
+        .map_err(|error| format!("the files of commit {} are not taken: {}", commit.short(), error_text(&error)))?;
     let srcinfo = folder.get(".SRCINFO").and_then(|text| Srcinfo::parse(text).ok());
     let seen = Seen { commit, time: facts.time.as_second(), version: srcinfo.map(|srcinfo| srcinfo.version) };
     Ok(Content { seen, folder })

@@ -42,7 +42,7 @@ pub enum IndexError {
         status: StatusCode,
     },
     /// It takes too long.
-    #[error("the AUR index {url} did not arrive within {} s", after.as_secs())]
+    #[error("the AUR index {url} did not arrive within {} s", after.as_secs_f64())]
     TooSlow {
         /// What was asked for.
         url: String,
@@ -219,5 +219,76 @@ impl Read for Pipe {
         let count = self.piece.len().min(buffer.len());
         buffer[..count].copy_from_slice(&self.piece.split_to(count));
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::error_text;
+    use crate::source::testing::{Mood, World, name};
+    use crate::sys::http;
+
+    fn metadata(world: &World, timeout: Duration) -> Metadata {
+        Metadata::new(http::client(Duration::from_secs(20)), world.url("index.json.gz"), timeout, None)
+    }
+
+    #[tokio::test]
+    async fn every_way_of_not_answering_is_told_apart_and_the_next_good_answer_counts() {
+        let world = World::start().await;
+        world.announce("foo", "1-1", 7);
+        let metadata = metadata(&world, Duration::from_millis(300));
+        let wanted = BTreeSet::from([name("foo")]);
+        let mut said = Vec::new();
+        for mood in [Mood::Status(500), Mood::Status(404), Mood::Status(304), Mood::Page, Mood::Truncated, Mood::Silent]
+        {
+            world.set_mood(mood);
+            let error = metadata.facts(&wanted).await.expect_err("no index");
+            said.push(error_text(&error).replace(&world.url(""), "URL/"));
+        }
+        insta::assert_snapshot!(said.join("\n"), @r"
+        the AUR index URL/index.json.gz answers 500 Internal Server Error
+        the AUR index URL/index.json.gz answers 404 Not Found
+        the AUR index URL/index.json.gz answers 304 Not Modified
+        the AUR index URL/index.json.gz is not usable: it is not gzip; it begins with `<html>maintenance</html>`
+        the AUR index URL/index.json.gz is not usable: it cannot be read: incomplete deflate stream at line 1 column 26
+        the AUR index URL/index.json.gz did not arrive within 0.3 s
+        ");
+        world.set_mood(Mood::Fine);
+        assert_eq!(metadata.facts(&wanted).await.expect("an index")["foo"].last_modified, 7);
+    }
+
+    #[tokio::test]
+    async fn an_index_that_nobody_serves_is_unreachable() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let url = format!("http://{}/index", listener.local_addr().expect("bound"));
+        drop(listener);
+        let metadata = Metadata::new(http::client(Duration::from_secs(5)), url, Duration::from_secs(5), None);
+        let error = metadata.facts(&BTreeSet::from([name("foo")])).await.expect_err("nobody");
+        assert!(matches!(error, IndexError::Unreachable { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_and_a_file_about_another_address_are_ignored() {
+        let world = World::start().await;
+        world.announce("foo", "1-1", 7);
+        let dir = tempfile::tempdir().expect("dir");
+        let cache = dir.path().join("index.json");
+        let wanted = BTreeSet::from([name("foo")]);
+        let fresh = |path: &str| {
+            let client = http::client(Duration::from_secs(20));
+            Metadata::new(client, world.url(path), Duration::from_secs(20), Some(cache.clone()))
+        };
+        fresh("index.json.gz").facts(&wanted).await.expect("an index");
+        world.requests();
+        for prepare in
+            [|_: &std::path::Path| (), |cache: &std::path::Path| std::fs::write(cache, "{").expect("written")]
+        {
+            prepare(&cache);
+            fresh("other.json.gz").facts(&wanted).await.expect("an index");
+            assert_eq!(world.requests(), ["GET index"]);
+            fresh("index.json.gz").facts(&wanted).await.expect("an index");
+            assert_eq!(world.requests(), ["GET index"]);
+        }
     }
 }

@@ -211,7 +211,13 @@ mod tests {
             ("the push arrived", before.clone(), seen('b', PUSHED, "2-1"), soon, moved('b', Some(PUSHED), false)),
             ("an earlier push arrived", before.clone(), seen('b', PUSHED, "1.5-1"), soon, moved('b', None, true)),
             ("the mirror is ahead", before.clone(), seen('b', PUSHED + 9, "3-1"), soon, moved('b', None, false)),
-            ("a second push, same version", same.clone(), seen('b', PUSHED, "2-1"), soon, moved('b', Some(PUSHED), false)),
+            (
+                "a second push, same version",
+                same.clone(),
+                seen('b', PUSHED, "2-1"),
+                soon,
+                moved('b', Some(PUSHED), false),
+            ),
             ("dealt with", same, seen('a', PUSHED, "2-1"), soon, kept.clone()),
             ("announced, not there", before.clone(), seen('a', PUSHED - DAY, "1-1"), soon, Verdict::Behind),
             ("still not there days later", before.clone(), seen('a', PUSHED - DAY, "1-1"), later, Verdict::Behind),
@@ -220,7 +226,13 @@ mod tests {
             ("made in the future", before, seen('a', PUSHED + DAY, "2-1"), soon, Verdict::Behind),
             ("unstamped, settling", unstamped.clone(), seen('a', PUSHED, "2-1"), soon, kept),
             ("unstamped, settled", unstamped.clone(), seen('a', PUSHED - 9 * DAY, "2-1"), later, confirmed),
-            ("unstamped, index still older", unstamped.clone(), seen('a', PUSHED, "3-1"), later, Verdict::Unmoved(None)),
+            (
+                "unstamped, index still older",
+                unstamped.clone(),
+                seen('a', PUSHED, "3-1"),
+                later,
+                Verdict::Unmoved(None),
+            ),
             ("unstamped, newer announced", unstamped, seen('a', PUSHED, "1-1"), later, Verdict::Behind),
         ];
         for (case, cursor, seen, now, expected) in table {
@@ -239,9 +251,8 @@ mod tests {
     #[test]
     fn without_the_index_the_commit_alone_decides_and_no_stamp_is_written() {
         let cursor = stamped(oid('a'), Some(PUSHED));
-        let verdict = |commit| {
-            from_commit(&seen(commit, PUSHED, "2-1"), None, Some(&cursor), Origin::Mirror, at(PUSHED + DAY))
-        };
+        let verdict =
+            |commit| from_commit(&seen(commit, PUSHED, "2-1"), None, Some(&cursor), Origin::Mirror, at(PUSHED + DAY));
         assert_eq!(verdict('a'), Verdict::Unmoved(None));
         assert_eq!(verdict('b'), moved('b', None, false));
     }
