@@ -16,8 +16,7 @@ use crate::domain::name::Oid;
 /// How many links are followed before it is a loop; what Linux allows.
 const MAX_LINKS: usize = 40;
 
-/// The largest folder that is taken in. The AUR allows files of 488 KiB; the largest folder among 2,534
-/// of Chaotic-AUR has 175 files.
+/// The largest folder that is taken in. Of 2,534 real ones the largest has 31 files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Files in all its folders; 2,000 by default.

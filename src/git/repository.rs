@@ -8,6 +8,7 @@ use git2::{ErrorCode, ObjectType, RepositoryInitOptions, RepositoryOpenFlags};
 use tempfile::TempDir;
 
 use super::GitError;
+use super::command::SecretSetting;
 use crate::domain::name::Oid;
 use crate::sys::fs::{FsError, age, write_atomic};
 
@@ -156,6 +157,21 @@ impl Repository {
         }
         let base = self.inner.workdir().unwrap_or(self.inner.path());
         Some(absolute(&base.join(url)).display().to_string())
+    }
+
+    /// What the repository's own configuration says about transports.
+    pub(super) fn transport_settings(&self) -> Vec<SecretSetting> {
+        let local = || self.inner.config()?.open_level(git2::ConfigLevel::Local);
+        let mut settings = Vec::new();
+        let Ok(config) = local() else { return settings };
+        let Ok(mut entries) = config.entries(None) else { return settings };
+        while let Some(Ok(entry)) = entries.next() {
+            let (Ok(key), Ok(value)) = (entry.name(), entry.value()) else { continue };
+            if key.starts_with("http.") || key.starts_with("credential.") || key == "core.sshcommand" {
+                settings.push(SecretSetting { key: key.to_owned(), value: value.to_owned().into() });
+            }
+        }
+        settings
     }
 }
 
