@@ -147,7 +147,7 @@ impl World {
             time: at(time),
         };
         let id = repository.commit(&commit).expect("committed");
-        self.set_ref(&path, branch, &id.to_string());
+        std::fs::write(path.join("refs/heads").join(branch), format!("{id}\n")).expect("written");
         id
     }
 
@@ -163,10 +163,6 @@ impl World {
     /// Where a repository of this world lies.
     pub fn repository(&self, name: &str) -> PathBuf {
         self.inner.repositories.join(name)
-    }
-
-    fn set_ref(&self, path: &std::path::Path, branch: &str, text: &str) {
-        std::fs::write(path.join("refs/heads").join(branch), format!("{text}\n")).expect("written");
     }
 
     /// What was asked since the last call, as `METHOD path`.
@@ -189,6 +185,9 @@ async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response<Bo
     let path = request.uri().path().to_owned();
     if path.starts_with("/git/") {
         return git(&inner, request).await;
+    }
+    if let Some(file) = path.strip_prefix("/files/") {
+        return files(&inner, file);
     }
     let known = request.headers().get(IF_NONE_MATCH).cloned();
     let label = if known.is_some() { "GET index (conditional)" } else { "GET index" };
@@ -219,6 +218,18 @@ impl Inner {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(serde_json::to_string(&entries).expect("plain").as_bytes()).expect("in memory");
         encoder.finish().expect("in memory")
+    }
+}
+
+/// A server that knows nothing of git: files as they lie there, and the lists that git prepares for it.
+fn files(inner: &Inner, path: &str) -> Response<Body> {
+    let (repository, file) = path.split_once('/').expect("a file in a repository");
+    let folder = inner.repositories.join(repository);
+    let head = Repository::open(&folder).expect("repository").resolve("main").expect("readable").expect("there");
+    match file {
+        "info/refs" => plain(StatusCode::OK, format!("{head}\trefs/heads/main\n").into()),
+        _ => std::fs::read(folder.join(file))
+            .map_or_else(|_| plain(StatusCode::NOT_FOUND, Body::empty()), |bytes| plain(StatusCode::OK, bytes.into())),
     }
 }
 

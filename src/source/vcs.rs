@@ -13,7 +13,7 @@ use super::error_text;
 use super::lsremote::{self, LsError, RefReader};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Upstream;
-use crate::domain::srcinfo::Srcinfo;
+use crate::domain::srcinfo::{SourceEntry, Srcinfo};
 
 /// A branch of some repository; the default branch if none is named.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +37,7 @@ impl UpstreamRequest {
     /// All floating git sources of a package; `None` if it has none.
     #[must_use]
     pub fn new(pkgbase: &PkgBase, srcinfo: &Srcinfo) -> Option<Self> {
-        let floating = srcinfo.sources.iter().filter_map(|source| source.floating());
+        let floating = srcinfo.sources.iter().filter_map(SourceEntry::floating);
         let followed: Vec<_> = floating
             .filter(|source| source.protocol == "git")
             .map(|source| Followed { url: source.url.to_owned(), branch: source.branch.map(str::to_owned) })
@@ -122,7 +122,8 @@ mod tests {
     use crate::source::{Sources, SourcesConfig};
 
     fn request(pkgbase: &str, sources: &[&str]) -> UpstreamRequest {
-        let sources: String = sources.iter().map(|source| format!("\tsource = {source}\n")).collect();
+        let sources: Vec<_> = sources.iter().map(|source| format!("\tsource = {source}\n")).collect();
+        let sources = sources.concat();
         let text =
             format!("pkgbase = {pkgbase}\n\tpkgver = 1\n\tpkgrel = 1\n\tarch = any\n{sources}\npkgname = {pkgbase}\n");
         let srcinfo = Srcinfo::parse(text.as_bytes()).expect("valid");
@@ -200,6 +201,15 @@ mod tests {
         let tip = world.commit("lib.git", "main", &package("lib", "1-1"), 1);
         let path = world.repository("lib.git");
         let answers = ask(&world.config(), &[request("a-git", &[&format!("git+file://{}", path.display())])]).await;
+        assert_eq!(answers["a-git"], Upstream::At(vec![tip]));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_only_hands_out_files_is_asked_through_git() {
+        let world = World::start().await;
+        let tip = world.commit("lib.git", "main", &package("lib", "1-1"), 1);
+        let answers =
+            ask(&world.config(), &[request("a-git", &[&format!("git+{}", world.url("files/lib.git"))])]).await;
         assert_eq!(answers["a-git"], Upstream::At(vec![tip]));
     }
 

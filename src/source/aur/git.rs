@@ -156,7 +156,8 @@ impl Direct {
 #[must_use]
 pub fn can_be_branch(pkgbase: &PkgBase) -> bool {
     let name = pkgbase.as_str();
-    !(name.contains("..") || name.ends_with('.') || name.ends_with(".lock") || name == "@")
+    let bad_end = [".", ".lock"].into_iter().any(|end| name.ends_with(end));
+    !(bad_end || name.contains("..") || name == "@")
 }
 
 fn branch(pkgbase: &PkgBase) -> String {

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::dump::{self, DumpError, DumpLimits, Facts};
 use crate::domain::name::PkgBase;
+use crate::sys::fs::write_atomic;
 
 /// Pieces of the body that may wait to be decompressed.
 const PIPE_CAPACITY: usize = 16;
@@ -115,8 +116,9 @@ impl Metadata {
         let validators = Validators::of(response.headers());
         let facts = Arc::new(self.receive(response, wanted, deadline).await?);
         let new = Kept { url: self.url.clone(), validators, asked: wanted.clone(), facts: Arc::clone(&facts) };
-        self.save(&new);
-        *kept = Some(Arc::new(new));
+        let new = Arc::new(new);
+        self.save(Arc::clone(&new)).await;
+        *kept = Some(new);
         Ok(facts)
     }
 
@@ -172,12 +174,15 @@ impl Metadata {
     }
 
     /// Losing the file costs one download, so trouble with it is only logged.
-    fn save(&self, kept: &Kept) {
-        let Some(path) = &self.cache else { return };
-        let text = serde_json::to_vec(kept).expect("plain data");
-        if let Err(error) = crate::sys::fs::write_atomic(path, &text) {
-            tracing::warn!(path = %path.display(), %error, "cannot keep the AUR index");
-        }
+    async fn save(&self, kept: Arc<Kept>) {
+        let Some(path) = self.cache.clone() else { return };
+        let saved = tokio::task::spawn_blocking(move || {
+            let text = serde_json::to_vec(&*kept).expect("plain data");
+            if let Err(error) = write_atomic(&path, &text) {
+                tracing::warn!(path = %path.display(), error = &error as &dyn std::error::Error, "cannot keep the AUR index");
+            }
+        });
+        saved.await.expect("writing a file does not panic");
     }
 
     fn too_slow(&self) -> IndexError {

@@ -22,7 +22,7 @@ use self::git::{Contents, Direct, Mirror, can_be_branch};
 use self::metadata::{IndexError, Metadata};
 use self::rule::{Announced, Origin, Verdict};
 use super::lsremote::RefReader;
-use super::{Answers, SourceAnswer, SourceRequest, SourcesConfig, error_text};
+use super::{Answers, AurConfig, SourceAnswer, SourceRequest, SourcesConfig, error_text};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
@@ -30,10 +30,10 @@ use crate::domain::state::Cursor;
 use crate::sys::http;
 
 /// The index gets at least this long: it is some ten megabytes.
-const INDEX_TIMEOUT: Duration = Duration::from_secs(300);
+const INDEX_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Fetching files gets at least this long: the first time, it is all of them.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(600);
+const FETCH_TIMEOUT: Duration = Duration::from_mins(10);
 
 const BEHIND: &str = "the AUR announces a newer push than the mirror has; it is asked again in the next pass";
 
@@ -74,33 +74,11 @@ type Files = BTreeMap<PkgBase, SourceAnswer>;
 impl Aur {
     /// Prepares everything; asks nobody yet. The error says what is wrong with the configuration.
     pub fn new(config: &SourcesConfig) -> Result<Self, String> {
-        let aur = &config.aur;
         let folder = config.cache_dir.join("aur");
-        let client = |timeout| match &aur.proxy {
-            None => Ok(http::client(timeout)),
-            Some(proxy) => http::client_through(proxy, timeout)
-                .map_err(|error| format!("CI_AUR_PROXY cannot be used: {}", error_text(&error))),
-        };
-        let index_timeout = config.timeout.max(INDEX_TIMEOUT);
-        let cache = Some(folder.join("index.json"));
-        let metadata = Metadata::new(client(index_timeout)?, aur.metadata_url.clone(), index_timeout, cache);
-        let fetch_timeout = config.timeout.max(FETCH_TIMEOUT);
-        let mirror = aur.mirror_url.as_ref().filter(|_| aur.prefer_mirror || aur.git_url.is_none());
-        let access = if let Some(url) = mirror {
-            let workspace = folder.join("mirror.git");
-            let reader = RefReader::new(http::client(fetch_timeout), workspace.clone(), fetch_timeout);
-            Access::Mirror(Mirror::new(url.clone(), reader, workspace, fetch_timeout))
-        } else if let Some(template) = &aur.git_url {
-            if !template.contains("{pkgbase}") {
-                return Err(format!("sources.aur.git_url is `{template}`; it must contain `{{pkgbase}}`"));
-            }
-            let reader = RefReader::new(client(config.timeout)?, folder.join("listing.git"), config.timeout);
-            let direct = Direct::new(template.clone(), reader, aur.proxy.clone(), fetch_timeout);
-            Access::Direct(Box::new(Workers::new(direct, aur.clone_delay, aur.max_parallel, &folder)))
-        } else {
-            return Err("neither sources.aur.mirror_url nor sources.aur.git_url is set".to_owned());
-        };
-        Ok(Self { metadata, access })
+        let timeout = config.timeout.max(INDEX_TIMEOUT);
+        let url = config.aur.metadata_url.clone();
+        let metadata = Metadata::new(client(&config.aur, timeout)?, url, timeout, Some(folder.join("index.json")));
+        Ok(Self { metadata, access: Access::new(config, &folder)? })
     }
 
     /// What the AUR says about every requested package.
@@ -159,6 +137,35 @@ impl Aur {
     }
 }
 
+/// A client for the AUR's own servers.
+fn client(aur: &AurConfig, timeout: Duration) -> Result<reqwest::Client, String> {
+    match &aur.proxy {
+        None => Ok(http::client(timeout)),
+        Some(proxy) => http::client_through(proxy, timeout)
+            .map_err(|error| format!("CI_AUR_PROXY cannot be used: {}", error_text(&error))),
+    }
+}
+
+impl Access {
+    fn new(config: &SourcesConfig, folder: &Path) -> Result<Self, String> {
+        let aur = &config.aur;
+        let timeout = config.timeout.max(FETCH_TIMEOUT);
+        let mirror = aur.mirror_url.as_ref().filter(|_| aur.prefer_mirror || aur.git_url.is_none());
+        if let Some(url) = mirror {
+            let workspace = folder.join("mirror.git");
+            let reader = RefReader::new(http::client(timeout), workspace.clone(), timeout);
+            return Ok(Self::Mirror(Mirror::new(url.clone(), reader, workspace, timeout)));
+        }
+        let template = aur.git_url.clone().ok_or("neither sources.aur.mirror_url nor sources.aur.git_url is set")?;
+        if !template.contains("{pkgbase}") {
+            return Err(format!("sources.aur.git_url is `{template}`; it must contain `{{pkgbase}}`"));
+        }
+        let reader = RefReader::new(client(aur, config.timeout)?, folder.join("listing.git"), config.timeout);
+        let direct = Direct::new(template, reader, aur.proxy.clone(), timeout);
+        Ok(Self::Direct(Box::new(Workers::new(direct, aur.clone_delay, aur.max_parallel, folder))))
+    }
+}
+
 impl Answers {
     /// Nobody answers: everything is unknown, and one finding says so.
     fn silent(&mut self, code: &'static str, what: &str, asked: &[Asked<'_>], error: &str) {
@@ -175,11 +182,11 @@ impl<'a> Asked<'a> {
         Self { pkgbase: &request.pkgbase, cursor: request.cursor.as_ref(), announced }
     }
 
-    fn from_tip(&self, tip: Oid, origin: Origin) -> Option<SourceAnswer> {
+    fn judge_tip(&self, tip: Oid, origin: Origin) -> Option<SourceAnswer> {
         rule::from_tip(tip, self.announced.as_ref(), self.cursor, origin).map(|verdict| answer(verdict, None))
     }
 
-    fn from_contents(&self, contents: &mut Contents, origin: Origin, now: Timestamp) -> SourceAnswer {
+    fn judge(&self, contents: &mut Contents, origin: Origin, now: Timestamp) -> SourceAnswer {
         match contents.remove(self.pkgbase).expect("what is asked for is answered") {
             Ok(content) => {
                 let announced = self.announced.as_ref();
@@ -234,7 +241,7 @@ async fn from_mirror(mirror: &Mirror, asked: &[Asked<'_>], now: Timestamp) -> Re
     let mut to_read = Vec::new();
     for asked in asked {
         let settled = match tips.get(asked.pkgbase) {
-            Some(&tip) => asked.from_tip(tip, Origin::Mirror),
+            Some(&tip) => asked.judge_tip(tip, Origin::Mirror),
             None => Some(SourceAnswer::unknown(no_branch(asked.pkgbase))),
         };
         match settled {
@@ -244,7 +251,7 @@ async fn from_mirror(mirror: &Mirror, asked: &[Asked<'_>], now: Timestamp) -> Re
     }
     let mut contents = mirror.contents(to_read.iter().map(|asked| asked.pkgbase.clone()).collect()).await;
     for asked in to_read {
-        files.insert(asked.pkgbase.clone(), asked.from_contents(&mut contents, Origin::Mirror, now));
+        files.insert(asked.pkgbase.clone(), asked.judge(&mut contents, Origin::Mirror, now));
     }
     Ok(files)
 }
@@ -278,7 +285,7 @@ impl Workers {
         match self.direct.tip(asked.pkgbase).await {
             Err(error) => SourceAnswer::unknown(error_text(&error)),
             Ok(None) => SourceAnswer::unknown(format!("{} has no commits", self.direct.url(asked.pkgbase))),
-            Ok(Some(tip)) => match asked.from_tip(tip, Origin::Aur) {
+            Ok(Some(tip)) => match asked.judge_tip(tip, Origin::Aur) {
                 Some(answer) => answer,
                 None => self.read(asked, now).await,
             },
@@ -288,7 +295,7 @@ impl Workers {
     async fn read(&self, asked: &Asked<'_>, now: Timestamp) -> SourceAnswer {
         let workspace = Workspace::take(&self.workspaces);
         let content = self.direct.content(asked.pkgbase, &workspace.path).await;
-        asked.from_contents(&mut Contents::from([(asked.pkgbase.clone(), content)]), Origin::Aur, now)
+        asked.judge(&mut Contents::from([(asked.pkgbase.clone(), content)]), Origin::Aur, now)
     }
 }
 
@@ -315,7 +322,6 @@ impl Drop for Workspace<'_> {
 mod tests {
     use super::*;
     use crate::domain::folder::{File, FileMode};
-    use crate::source::AurConfig;
     use crate::source::testing::{Mood, World, asking, at, name, package};
 
     const PUSHED: i64 = 1_750_000_000;
@@ -519,6 +525,44 @@ mod tests {
         let confirmed = pass(&aur, &mut cursors, PUSHED + 60).await;
         assert!(matches!(confirmed.files["p1"], SourceAnswer::Unmoved { cursor: Some(_) }), "{confirmed:?}");
         assert_eq!(world.fetches(), 0, "its commit is known");
+    }
+
+    #[tokio::test]
+    async fn the_proxy_is_used_for_the_index_and_for_the_aur_itself() {
+        let world = World::start().await;
+        world.announce("foo", "1-1", PUSHED);
+        world.commit("foo.git", "main", &package("foo", "1-1"), PUSHED);
+        let mut config = world.config();
+        config.aur.metadata_url = "http://aur.invalid/index.json.gz".to_owned();
+        config.aur.git_url = Some("http://aur.invalid/git/{pkgbase}.git".to_owned());
+        config.aur.prefer_mirror = false;
+        config.aur.proxy = Some(world.url(""));
+        let answers = pass(&Aur::new(&config).expect("configured"), &mut nothing_known(&["foo"]), PUSHED).await;
+        assert_eq!(pkgver(&answers.files["foo"]), Some("1"), "{answers:?}");
+    }
+
+    #[tokio::test]
+    async fn files_older_than_what_is_announced_say_so() {
+        let world = World::start().await;
+        world.announce("foo", "2-1", PUSHED);
+        world.mirror("foo", "1-1", PUSHED - DAY);
+        let mut cursors = nothing_known(&["foo"]);
+        let answers = pass(&Aur::new(&world.config()).expect("configured"), &mut cursors, PUSHED + 60).await;
+        assert!(matches!(&answers.files["foo"], SourceAnswer::Files { behind: Some(_), .. }), "{answers:?}");
+        assert_eq!(cursors["foo"].as_ref().expect("moved").stamp, None);
+    }
+
+    #[tokio::test]
+    async fn packages_that_settle_are_listed_again_and_not_fetched_again() {
+        let world = World::start().await;
+        world.announce("foo", "1-1", PUSHED);
+        world.mirror("foo", "1-1", PUSHED);
+        let aur = Aur::new(&world.config()).expect("configured");
+        let mut cursors = nothing_known(&["foo"]);
+        pass(&aur, &mut cursors, PUSHED + 60).await;
+        world.requests();
+        assert_eq!(pass(&aur, &mut cursors, PUSHED + 120).await.files["foo"], UNMOVED);
+        assert_eq!(world.requests(), ["GET index (conditional)", "GET /mirror.git/info/refs"]);
     }
 
     #[test]
