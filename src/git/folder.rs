@@ -254,18 +254,23 @@ fn follow(path: &str, links: &BTreeMap<&str, &str>) -> Followed {
     let mut hops = 0;
     while let Some(part) = todo.pop() {
         match part {
-            "" | "." => continue,
-            ".." if here.pop().is_none() => return Followed::Outside,
-            ".." => continue,
-            name => here.push(name),
-        }
-        if let Some(target) = links.get(here.join("/").as_str()) {
-            here.pop();
-            todo.extend(target.rsplit('/'));
-            hops += 1;
-            if hops > MAX_LINKS {
-                return Followed::Round;
+            "" | "." => {}
+            ".." => {
+                if here.pop().is_none() {
+                    return Followed::Outside;
+                }
             }
+            name => {
+                here.push(name);
+                if let Some(target) = links.get(here.join("/").as_str()) {
+                    here.pop();
+                    todo.extend(target.rsplit('/'));
+                    hops += 1;
+                }
+            }
+        }
+        if hops > MAX_LINKS {
+            return Followed::Round;
         }
     }
     Followed::Inside

@@ -13,6 +13,8 @@ mod parse;
 mod push;
 mod remote;
 mod repository;
+#[cfg(test)]
+mod testing;
 mod tree;
 mod url;
 

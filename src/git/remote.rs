@@ -16,7 +16,7 @@ use crate::sys::process::{Output, Program};
 use crate::sys::secret::SecretString;
 
 /// How long one conversation with a remote may take.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// A repository somewhere else, seen from a workspace. Cheap to make and to clone.
 #[derive(Debug, Clone)]

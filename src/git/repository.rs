@@ -13,14 +13,14 @@ use crate::domain::name::Oid;
 use crate::sys::fs::{FsError, age, write_atomic};
 
 /// A lock file older than this belongs to a git that was killed.
-const STALE_LOCK: Duration = Duration::from_secs(15 * 60);
+const STALE_LOCK: Duration = Duration::from_mins(15);
 
 /// An open repository. Opening one costs little as long as its refs are not listed, so whoever needs
 /// one on another thread opens it again there.
 pub struct Repository {
     pub(super) inner: git2::Repository,
     /// Keeps the stand-in of a repository that belongs to somebody else; see [`open_foreign`].
-    _stand_in: Option<TempDir>,
+    stand_in: Option<TempDir>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -49,7 +49,7 @@ impl Repository {
     fn open_with(path: &Path, flags: RepositoryOpenFlags) -> Result<Self, GitError> {
         let no_ceiling: [&Path; 0] = [];
         match git2::Repository::open_ext(path, flags, no_ceiling) {
-            Ok(inner) => Ok(Self { inner, _stand_in: None }),
+            Ok(inner) => Ok(Self { inner, stand_in: None }),
             Err(error) if error.code() == ErrorCode::Owner => open_foreign(path),
             Err(source) => Err(GitError::NotARepository { path: path.to_owned(), source }),
         }
@@ -84,7 +84,7 @@ impl Repository {
     /// The folder with the repository's own files: itself if bare, else its `.git`.
     #[must_use]
     pub fn path(&self) -> &Path {
-        if self._stand_in.is_some() { self.inner.commondir() } else { self.inner.path() }
+        if self.stand_in.is_some() { self.inner.commondir() } else { self.inner.path() }
     }
 
     fn common_dir(&self) -> &Path {
@@ -189,7 +189,7 @@ fn open_foreign(path: &Path) -> Result<Repository, GitError> {
     std::fs::copy(real.join("HEAD"), stand_in.path().join("HEAD")).map_err(file)?;
     write_atomic(&stand_in.path().join("commondir"), format!("{}\n", absolute(&real).display()).as_bytes())?;
     let inner = git2::Repository::open_bare(stand_in.path()).map_err(not_one)?;
-    Ok(Repository { inner, _stand_in: Some(stand_in) })
+    Ok(Repository { inner, stand_in: Some(stand_in) })
 }
 
 fn absolute(path: &Path) -> PathBuf {
