@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ struct Inner {
     repositories: PathBuf,
     index: Mutex<BTreeMap<String, (String, i64)>>,
     mood: Mutex<Mood>,
+    hangs: AtomicBool,
     log: Mutex<Vec<String>>,
 }
 
@@ -83,6 +85,7 @@ impl World {
             repositories: dir.path().join("git"),
             index: Mutex::default(),
             mood: Mutex::new(Mood::Fine),
+            hangs: AtomicBool::new(false),
             log: Mutex::default(),
         });
         Repository::create_workspace(&inner.repositories.join("mirror.git"), None).expect("created");
@@ -118,6 +121,11 @@ impl World {
 
     pub fn set_mood(&self, mood: Mood) {
         *self.inner.mood.lock().expect("sound") = mood;
+    }
+
+    /// From now on the git server takes requests for objects and never answers them.
+    pub fn hang(&self) {
+        self.inner.hangs.store(true, Ordering::SeqCst);
     }
 
     /// The index announces this push.
@@ -244,6 +252,9 @@ async fn git(inner: &Inner, request: Request) -> Response<Body> {
     let header = |name: &str| header(&parts.headers, name);
     let path = parts.uri.path().trim_start_matches("/git");
     inner.log.lock().expect("sound").push(format!("{} {path}{}", parts.method, command(&parts.headers, &body)));
+    if parts.method == "POST" && inner.hangs.load(Ordering::SeqCst) {
+        return std::future::pending().await;
+    }
     let output = Program::new("git")
         .args(["-c", "safe.directory=*", "http-backend"])
         .env("GIT_PROJECT_ROOT", &inner.repositories)

@@ -538,6 +538,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_git_server_that_hangs_is_unknown_in_bounded_time() {
+        let world = World::start().await;
+        world.announce("foo", "1-1", PUSHED);
+        world.mirror("foo", "1-1", PUSHED);
+        world.hang();
+        let config = SourcesConfig { timeout: Duration::from_secs(1), ..world.config() };
+        let aur = Aur::new(&config).expect("configured");
+        let mut cursors = nothing_known(&["foo"]);
+        let answering = pass(&aur, &mut cursors, PUSHED + DAY);
+        let answers = tokio::time::timeout(Duration::from_secs(30), answering).await.expect("in bounded time");
+        assert!(matches!(answers.files["foo"], SourceAnswer::Unknown { .. }), "{answers:?}");
+    }
+
+    #[tokio::test]
     async fn files_older_than_what_is_announced_say_so() {
         let world = World::start().await;
         world.announce("foo", "2-1", PUSHED);
