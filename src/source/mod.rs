@@ -41,7 +41,8 @@ pub struct SourcesConfig {
     pub aur: AurConfig,
     /// A folder that may be deleted at any time, at the price of asking again.
     pub cache_dir: PathBuf,
-    /// How long one request may take. The AUR's index, and fetching files, get longer.
+    /// How long one request may take. The AUR's index and fetched files may take longer, but not stand
+    /// still for longer.
     pub timeout: Duration,
     /// Requests at once.
     pub parallel: usize,
@@ -125,6 +126,22 @@ pub struct Answers {
     pub findings: Vec<Finding>,
 }
 
+/// How long to wait for something large.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// While nothing moves.
+    idle: Duration,
+    /// In all.
+    total: Duration,
+}
+
+impl Patience {
+    /// Nothing takes longer in all than it may take without moving.
+    fn new(idle: Duration, total: Duration) -> Self {
+        Self { idle, total: total.max(idle) }
+    }
+}
+
 /// Every source, ready to be asked.
 #[derive(Debug)]
 pub struct Sources {
@@ -145,7 +162,9 @@ impl Sources {
 
     /// Asks where files come from. One package's failure is that package's answer.
     pub async fn observe(&self, requests: &[SourceRequest], now: Timestamp) -> Answers {
-        let from_aur: Vec<&SourceRequest> = requests.iter().filter(|request| request.kind == SourceKind::Aur).collect();
+        let from_aur = requests.iter().filter(|request| request.kind == SourceKind::Aur);
+        let from_aur: BTreeMap<_, _> = from_aur.map(|request| (&request.pkgbase, request)).collect();
+        let from_aur: Vec<&SourceRequest> = from_aur.into_values().collect();
         match &self.aur {
             _ if from_aur.is_empty() => Answers::default(),
             Ok(aur) => aur.observe(&from_aur, now).await,
@@ -176,4 +195,31 @@ fn error_text(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{World, asking, at, name};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_that_cannot_work_makes_its_packages_unknown_and_stops_nobody_else() {
+        let world = World::start().await;
+        let mut config = world.config();
+        config.aur.proxy = Some("::".to_owned());
+        let sources = Sources::new(&config);
+        let custom = SourceRequest { kind: SourceKind::Custom, ..asking("own", None) };
+        let requests = [asking("foo", None), asking("foo", None), custom];
+        // Spawned, because the controller asks from other threads.
+        let (answers, upstream) =
+            tokio::spawn(async move { (sources.observe(&requests, at(0)).await, sources.upstream(&[]).await) })
+                .await
+                .expect("no panic");
+        assert!(
+            matches!(&answers.files[&name("foo")], SourceAnswer::Unknown { error, .. } if error.contains("CI_AUR_PROXY"))
+        );
+        assert_eq!((answers.files.len(), answers.findings.len()), (1, 1));
+        assert!(upstream.is_empty());
+        assert!(world.requests().is_empty());
+    }
 }

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+
+use tokio::time::Instant;
 
 use tokio::time::Instant;
 
@@ -13,8 +14,8 @@ use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::srcinfo::Srcinfo;
 use crate::git::{GitError, Limits, Remote, Repository};
-use crate::source::error_text;
 use crate::source::lsremote::{LsError, RefReader};
+use crate::source::{Patience, error_text};
 
 use super::rule::Seen;
 
@@ -42,13 +43,13 @@ pub struct Mirror {
     url: String,
     reader: RefReader,
     workspace: PathBuf,
-    timeout: Duration,
+    patience: Patience,
 }
 
 impl Mirror {
     /// The mirror at `url`; objects are kept in a bare repository at `workspace`.
-    pub const fn new(url: String, reader: RefReader, workspace: PathBuf, timeout: Duration) -> Self {
-        Self { url, reader, workspace, timeout }
+    pub const fn new(url: String, reader: RefReader, workspace: PathBuf, patience: Patience) -> Self {
+        Self { url, reader, workspace, patience }
     }
 
     /// The commits of the branches that exist, found with one request.
@@ -66,7 +67,11 @@ impl Mirror {
         if let Err(error) = prepare(&self.workspace).await {
             return all_failed(pkgbases, &error);
         }
+<<<<<<< HEAD
         let deadline = Instant::now() + self.timeout;
+=======
+        let deadline = Instant::now() + self.patience.total;
+>>>>>>> part-D
         let mut contents = Contents::new();
         let mut batches = VecDeque::from([pkgbases]);
         let mut fetched = Vec::new();
@@ -103,8 +108,13 @@ impl Mirror {
 
     async fn fetch(&self, batch: &[PkgBase], deadline: Instant) -> Result<(), GitError> {
         let refspecs: Vec<String> = batch.iter().map(|name| format!("{}:{}", branch(name), kept_as(name))).collect();
+<<<<<<< HEAD
         let remote = Remote::new(self.workspace.clone(), self.url.clone());
         remote.timeout(deadline.duration_since(Instant::now())).fetch(&refspecs, Some(1)).await
+=======
+        let left = Patience { total: deadline.duration_since(Instant::now()), ..self.patience };
+        remote(&self.workspace, self.url.clone(), left).fetch(&refspecs, Some(1)).await
+>>>>>>> part-D
     }
 }
 
@@ -114,13 +124,22 @@ pub struct Direct {
     template: String,
     reader: RefReader,
     proxy: Option<String>,
+<<<<<<< HEAD
     timeout: Duration,
+=======
+    patience: Patience,
+>>>>>>> part-D
 }
 
 impl Direct {
     /// Repositories at `template`, in which `{pkgbase}` stands for the name, fetched through `proxy`.
+<<<<<<< HEAD
     pub const fn new(template: String, reader: RefReader, proxy: Option<String>, timeout: Duration) -> Self {
         Self { template, reader, proxy, timeout }
+=======
+    pub const fn new(template: String, reader: RefReader, proxy: Option<String>, patience: Patience) -> Self {
+        Self { template, reader, proxy, patience }
+>>>>>>> part-D
     }
 
     /// The address of one package.
@@ -145,7 +164,11 @@ impl Direct {
     }
 
     fn remote(&self, pkgbase: &PkgBase, workspace: &Path) -> Remote {
+<<<<<<< HEAD
         let remote = Remote::new(workspace.to_owned(), self.url(pkgbase)).timeout(self.timeout);
+=======
+        let remote = remote(workspace, self.url(pkgbase), self.patience);
+>>>>>>> part-D
         let Some(proxy) = &self.proxy else { return remote };
         let through = |remote: Remote, variable: &str| remote.env(variable, proxy.as_str());
         ["http_proxy", "https_proxy", "all_proxy"].into_iter().fold(remote.env("no_proxy", ""), through)
@@ -168,6 +191,16 @@ fn kept_as(pkgbase: &PkgBase) -> String {
     format!("refs/pkgwarden/aur/{pkgbase}")
 }
 
+<<<<<<< HEAD
+=======
+/// A remote that is left when it sends next to nothing for too long.
+fn remote(workspace: &Path, url: String, patience: Patience) -> Remote {
+    let idle = patience.idle.as_secs().max(1).to_string();
+    let remote = Remote::new(workspace.to_owned(), url).timeout(patience.total);
+    remote.env("GIT_HTTP_LOW_SPEED_LIMIT", "1").env("GIT_HTTP_LOW_SPEED_TIME", idle)
+}
+
+>>>>>>> part-D
 /// Whether fewer branches may succeed where these failed.
 fn may_be_one_branch(error: &GitError) -> bool {
     matches!(error, GitError::Unreachable { .. } | GitError::MissingRefs { .. } | GitError::Command { .. })

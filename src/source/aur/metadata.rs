@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::header::{ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use reqwest::{Response, StatusCode};
@@ -17,6 +16,10 @@ use tokio::time::Instant;
 
 use super::dump::{self, DumpError, DumpLimits, Facts};
 use crate::domain::name::PkgBase;
+<<<<<<< HEAD
+=======
+use crate::source::Patience;
+>>>>>>> part-D
 use crate::sys::fs::write_atomic;
 
 /// Pieces of the body that may wait to be decompressed.
@@ -43,12 +46,19 @@ pub enum IndexError {
         status: StatusCode,
     },
     /// It takes too long.
+<<<<<<< HEAD
     #[error("the AUR index {url} did not arrive within {} s", after.as_secs_f64())]
+=======
+    #[error(
+        "the AUR index {url} stood still for {} s, or did not arrive within {} s",
+        patience.idle.as_secs_f64(), patience.total.as_secs_f64()
+    )]
+>>>>>>> part-D
     TooSlow {
         /// What was asked for.
         url: String,
         /// The time it was given.
-        after: Duration,
+        patience: Patience,
     },
     /// It arrived and cannot be used.
     #[error("the AUR index {url} is not usable")]
@@ -83,16 +93,16 @@ struct Kept {
 pub struct Metadata {
     client: reqwest::Client,
     url: String,
-    timeout: Duration,
+    patience: Patience,
     limits: DumpLimits,
     cache: Option<PathBuf>,
     kept: Mutex<Option<Arc<Kept>>>,
 }
 
 impl Metadata {
-    /// Reads the dump at `url` within `timeout` per pass, and keeps what was read in the file `cache`.
-    pub fn new(client: reqwest::Client, url: String, timeout: Duration, cache: Option<PathBuf>) -> Self {
-        Self { client, url, timeout, limits: DumpLimits::default(), cache, kept: Mutex::new(None) }
+    /// Reads the dump at `url`, and keeps what was read in the file `cache`.
+    pub fn new(client: reqwest::Client, url: String, patience: Patience, cache: Option<PathBuf>) -> Self {
+        Self { client, url, patience, limits: DumpLimits::default(), cache, kept: Mutex::new(None) }
     }
 
     /// The facts of the wanted packages as the index has them now. A wanted package that is missing in
@@ -103,7 +113,7 @@ impl Metadata {
             *kept = self.load().await;
         }
         let usable = kept.clone().filter(|kept| kept.asked.is_superset(wanted));
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + self.patience.total;
         let response = self.ask(usable.as_ref().map(|kept| &kept.validators), deadline).await?;
         if let Some(usable) = usable
             && response.status() == StatusCode::NOT_MODIFIED
@@ -130,7 +140,7 @@ impl Metadata {
         if let Some(date) = known.and_then(|known| known.last_modified.as_deref()) {
             request = request.header(IF_MODIFIED_SINCE, date);
         }
-        let answer = tokio::time::timeout_at(deadline, request.send()).await.map_err(|_| self.too_slow())?;
+        let answer = self.within(deadline, request.send()).await?;
         answer.map_err(|source| self.unreachable(source))
     }
 
@@ -145,12 +155,12 @@ impl Metadata {
         let (wanted, limits) = (wanted.clone(), self.limits);
         let reader = tokio::task::spawn_blocking(move || dump::read(Pipe::new(receiver), &wanted, limits));
         let delivered = loop {
-            match tokio::time::timeout_at(deadline, response.chunk()).await {
-                Err(_) => break Err(self.too_slow()),
+            match self.within(deadline, response.chunk()).await {
+                Err(error) => break Err(error),
                 Ok(Err(source)) => break Err(self.unreachable(source)),
                 Ok(Ok(None)) => break Ok(()),
-                Ok(Ok(Some(piece))) => match tokio::time::timeout_at(deadline, sender.send(Ok(piece))).await {
-                    Err(_) => break Err(self.too_slow()),
+                Ok(Ok(Some(piece))) => match self.within(deadline, sender.send(Ok(piece))).await {
+                    Err(error) => break Err(error),
                     // The reader has given up, and says why.
                     Ok(Err(_)) => break Ok(()),
                     Ok(Ok(())) => {}
@@ -185,8 +195,11 @@ impl Metadata {
         saved.await.expect("writing a file does not panic");
     }
 
-    fn too_slow(&self) -> IndexError {
-        IndexError::TooSlow { url: self.url.clone(), after: self.timeout }
+    /// One step of the conversation.
+    async fn within<T>(&self, deadline: Instant, step: impl Future<Output = T>) -> Result<T, IndexError> {
+        let limit = deadline.min(Instant::now() + self.patience.idle);
+        let slow = |_| IndexError::TooSlow { url: self.url.clone(), patience: self.patience };
+        tokio::time::timeout_at(limit, step).await.map_err(slow)
     }
 
     fn unreachable(&self, source: reqwest::Error) -> IndexError {
@@ -229,20 +242,36 @@ impl Read for Pipe {
 
 #[cfg(test)]
 mod tests {
+<<<<<<< HEAD
+=======
+    use std::time::Duration;
+
+>>>>>>> part-D
     use super::*;
     use crate::source::error_text;
     use crate::source::testing::{Mood, World, name};
     use crate::sys::http;
 
+<<<<<<< HEAD
     fn metadata(world: &World, timeout: Duration) -> Metadata {
         Metadata::new(http::client(Duration::from_secs(20)), world.url("index.json.gz"), timeout, None)
+=======
+    const PATIENCE: Patience = Patience { idle: Duration::from_millis(500), total: Duration::from_secs(20) };
+
+    fn metadata(world: &World) -> Metadata {
+        Metadata::new(http::client(PATIENCE.total), world.url("index.json.gz"), PATIENCE, None)
+>>>>>>> part-D
     }
 
     #[tokio::test]
     async fn every_way_of_not_answering_is_told_apart_and_the_next_good_answer_counts() {
         let world = World::start().await;
         world.announce("foo", "1-1", 7);
+<<<<<<< HEAD
         let metadata = metadata(&world, Duration::from_millis(300));
+=======
+        let metadata = metadata(&world);
+>>>>>>> part-D
         let wanted = BTreeSet::from([name("foo")]);
         let mut said = Vec::new();
         for mood in [Mood::Status(500), Mood::Status(404), Mood::Status(304), Mood::Page, Mood::Truncated, Mood::Silent]
@@ -257,7 +286,11 @@ mod tests {
         the AUR index URL/index.json.gz answers 304 Not Modified
         the AUR index URL/index.json.gz is not usable: it is not gzip; it begins with `<html>maintenance</html>`
         the AUR index URL/index.json.gz is not usable: it cannot be read: incomplete deflate stream at line 1 column 26
+<<<<<<< HEAD
         the AUR index URL/index.json.gz did not arrive within 0.3 s
+=======
+        the AUR index URL/index.json.gz stood still for 0.5 s, or did not arrive within 20 s
+>>>>>>> part-D
         ");
         world.set_mood(Mood::Fine);
         assert_eq!(metadata.facts(&wanted).await.expect("an index")["foo"].last_modified, 7);
@@ -268,7 +301,11 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
         let url = format!("http://{}/index", listener.local_addr().expect("bound"));
         drop(listener);
+<<<<<<< HEAD
         let metadata = Metadata::new(http::client(Duration::from_secs(5)), url, Duration::from_secs(5), None);
+=======
+        let metadata = Metadata::new(http::client(PATIENCE.total), url, PATIENCE, None);
+>>>>>>> part-D
         let error = metadata.facts(&BTreeSet::from([name("foo")])).await.expect_err("nobody");
         assert!(matches!(error, IndexError::Unreachable { .. }), "{error:?}");
     }
@@ -280,10 +317,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let cache = dir.path().join("index.json");
         let wanted = BTreeSet::from([name("foo")]);
+<<<<<<< HEAD
         let fresh = |path: &str| {
             let client = http::client(Duration::from_secs(20));
             Metadata::new(client, world.url(path), Duration::from_secs(20), Some(cache.clone()))
         };
+=======
+        let fresh =
+            |path: &str| Metadata::new(http::client(PATIENCE.total), world.url(path), PATIENCE, Some(cache.clone()));
+>>>>>>> part-D
         fresh("index.json.gz").facts(&wanted).await.expect("an index");
         world.requests();
         for prepare in
