@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::builder::pacman::PackageRepository;
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Parts};
@@ -16,7 +17,7 @@ use crate::controller::run::Runner;
 use crate::controller::site::Site;
 use crate::controller::{Controller, Inner, Kept};
 use crate::executor::local::{self, LocalConfig, LocalExecutor};
-use crate::executor::{Executor, PackageRepository};
+use crate::executor::Executor;
 use crate::git::{Remote, Repository};
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
@@ -245,6 +246,6 @@ fn executor(settings: &Settings, executor: &settings::Executor, logs: &LogStore)
             }
             Ok(Arc::new(LocalExecutor::open(config, logs.clone())?))
         }
-        other => bail!("executor.kind = \"{}\" is not part of this version; use \"local\" or \"none\"", other.name()),
+        other => bail!("executor.kind = {other:?} is not part of this version; use \"local\" or \"none\""),
     }
 }

@@ -1,6 +1,6 @@
 //! `.ci/config` and `.ci/aur-maintainers`: what the whole monorepo asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::keyfile::{KeyFile, printable};
 use crate::domain::finding::Finding;
@@ -73,11 +73,19 @@ pub fn parse(ci_config: &str, aur_maintainers: Option<&str>) -> (RepositorySetti
         aur_proxy: file.parsed("CI_AUR_PROXY", parse_proxy),
         library_databases: library_databases(&mut file),
         rebuild_blacklist: file.list("CI_REBUILD_BLACKLIST", |c| c == ':').into_iter().collect(),
+        manager_variables: manager_variables(&mut file),
         trusted_maintainers,
     };
     let mut findings = file.into_findings();
     findings.extend(complaints);
     (settings, findings)
+}
+
+/// With the defaults of Chaotic's scripts.
+fn manager_variables(file: &mut KeyFile<'_>) -> BTreeMap<String, String> {
+    let defaults = [("REDIS_PORT", "6379"), ("REDIS_SSH_HOST", "localhost"), ("REDIS_SSH_PORT", "22"), ("REDIS_SSH_USER", "redis")];
+    let variable = |(key, default): (&'static str, &str)| (key.to_owned(), file.text(key).unwrap_or_else(|| default.to_owned()));
+    defaults.map(variable).into()
 }
 
 /// One account a line; `#` begins a comment.

@@ -151,7 +151,7 @@ fn resolve_repository(
     Repository {
         name: name.to_owned(),
         url,
-        branch: branch.unwrap_or_else(|| "main".into()),
+        branch,
         sources: resolve_sources(written.sources),
         forge: resolve_forge(written.forge),
         executor: resolve_executor(written.executor),

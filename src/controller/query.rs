@@ -25,7 +25,7 @@ use crate::domain::plan::Pipeline;
 use crate::domain::queue::BuildId;
 use crate::logstore::LogStore;
 use crate::store::StoreError;
-use crate::store::attempts::Attempt;
+use crate::store::attempts::{Attempt, AttemptEnding};
 use crate::store::builds::Build;
 use crate::store::queries;
 use crate::store::runs::Run;
@@ -71,7 +71,7 @@ impl Face for Controller {
 
     fn builds(&self, filter: BuildFilter) -> Answer<'_, Vec<BuildView>> {
         async move {
-            let wanted = queries::BuildFilter { pkgbase: filter.pkgbase, state: filter.state, ..queries::BuildFilter::default() };
+            let wanted = queries::BuildFilter { pkgbase: filter.pkgbase, states: filter.state.into_iter().collect(), ..queries::BuildFilter::default() };
             self.build_views(self.0.store.builds(wanted, clamp(filter.limit)).await?).await
         }
         .boxed()
@@ -82,7 +82,7 @@ impl Face for Controller {
             let Ok(id) = build_id(id) else { return Ok(None) };
             let Some(detail) = self.0.store.build(id).await? else { return Ok(None) };
             let attempts: Vec<AttemptView> = detail.attempts.iter().map(attempt_view).collect();
-            let waits = self.names_of(detail.waits.iter().map(|wait| wait.dependency)).await?;
+            let waits = waiting_for(&detail.waits);
             Ok(Some(BuildPage { build: build_view(&detail.build, attempts.last(), waits), attempts }))
         }
         .boxed()
@@ -101,7 +101,7 @@ impl Face for Controller {
                 };
                 let detail = self.0.store.build(queued.build.id).await?;
                 let last = detail.as_ref().and_then(|detail| detail.attempts.last()).map(attempt_view);
-                list.push(build_view(&queued.build, last.as_ref(), queued.waits_for));
+                list.push(build_view(&queued.build, last.as_ref(), waiting_for(&queued.waits)));
             }
             Ok(view)
         }
@@ -199,7 +199,7 @@ impl Face for Controller {
 
     fn release<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, ()> {
         async move {
-            let wanted = queries::BuildFilter { pkgbase: Some(pkgbase.clone()), state: Some(BuildState::Blocked), ..queries::BuildFilter::default() };
+            let wanted = queries::BuildFilter { pkgbase: Some(pkgbase.clone()), states: vec![BuildState::Blocked], ..queries::BuildFilter::default() };
             let blocked = self.0.store.builds(wanted, 1).await?;
             let build = blocked.first().ok_or_else(|| ControllerError::Conflict {
                 message: format!("no build of `{pkgbase}` is blocked"),
@@ -290,20 +290,12 @@ impl Controller {
         for build in builds {
             let detail = self.0.store.build(build.id).await?;
             let (last, waits) = match &detail {
-                Some(detail) => (detail.attempts.last().map(attempt_view), self.names_of(detail.waits.iter().map(|wait| wait.dependency)).await?),
+                Some(detail) => (detail.attempts.last().map(attempt_view), waiting_for(&detail.waits)),
                 None => (None, Vec::new()),
             };
             views.push(build_view(&build, last.as_ref(), waits));
         }
         Ok(views)
-    }
-
-    async fn names_of(&self, builds: impl Iterator<Item = BuildId>) -> Result<Vec<PkgBase>, ControllerError> {
-        let mut names = BTreeSet::new();
-        for build in builds {
-            names.extend(self.0.store.build(build).await?.map(|detail| detail.build.pkgbase));
-        }
-        Ok(names.into_iter().collect())
     }
 
     /// The repository that has a package, and the last look at it.
@@ -328,6 +320,13 @@ impl Controller {
 
 fn not_looked() -> ControllerError {
     ControllerError::Unavailable("the repository has not been read yet".into())
+}
+
+/// The packages whose builds a build still waits for, or is blocked by.
+fn waiting_for(waits: &[queries::Wait]) -> Vec<PkgBase> {
+    let open = waits.iter().filter(|wait| !wait.state.satisfies_dependants());
+    let names: BTreeSet<PkgBase> = open.map(|wait| wait.pkgbase.clone()).collect();
+    names.into_iter().collect()
 }
 
 fn clamp(limit: usize) -> u32 {
@@ -386,7 +385,7 @@ fn attempt_view(attempt: &Attempt) -> AttemptView {
         id: attempt.id.clone(),
         started: attempt.started_at.unwrap_or(attempt.created_at),
         ended: attempt.ended_at,
-        outcome: attempt.ending.as_ref().map(ToString::to_string),
+        outcome: attempt.ending.map(AttemptEnding::as_str).map(str::to_owned),
         exit_code: attempt.exit_code,
         message: attempt.message.clone(),
         log_length: attempt.log_length,

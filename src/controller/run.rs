@@ -1,5 +1,6 @@
 //! One run: look, ask, decide, apply; again if somebody pushed in between.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -10,12 +11,17 @@ use super::observe::Answers;
 use super::recover::{self, Fate};
 use super::site::{Look, Site};
 use crate::domain::build::Wave;
+use crate::domain::chaotic::{self, Schedule};
+use crate::domain::graph::Graph;
+use crate::domain::lint;
+use crate::domain::name::Oid;
 use crate::domain::plan::{Document, Pipeline, Plan};
 use crate::git::{PushError, RefUpdate};
 use crate::store::Store;
 use crate::store::intents::{Intent, NewIntent, RefChange};
 use crate::store::runs::RunOutcome;
 use crate::sys::clock::Clock;
+use crate::sys::fs;
 
 /// How often a run is planned anew because somebody pushed while it was under way.
 const REPLANS: usize = 5;
@@ -52,6 +58,8 @@ pub struct Runner {
     pub clock: Arc<dyn Clock>,
     /// Whether builds are handed out from the record; if not, somebody else schedules them.
     enqueues: bool,
+    /// Where the files for an existing Chaotic Manager are written.
+    emit_to: Option<PathBuf>,
     /// One run at a time.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -60,13 +68,19 @@ impl Runner {
     /// A runner for one repository.
     #[must_use]
     pub fn new(site: Arc<Site>, store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { site, store, clock, enqueues: true, turn: Arc::default() }
+        Self { site, store, clock, enqueues: true, emit_to: None, turn: Arc::default() }
     }
 
     /// Whether runs enqueue the builds they plan.
     #[must_use]
     pub fn enqueues(self, enqueues: bool) -> Self {
         Self { enqueues, ..self }
+    }
+
+    /// Has every run write files for an existing Chaotic Manager into this directory.
+    #[must_use]
+    pub fn emits_to(self, dir: Option<PathBuf>) -> Self {
+        Self { emit_to: dir, ..self }
     }
 
     /// Finishes what a crash interrupted, then performs one run and records it.
@@ -115,9 +129,11 @@ impl Runner {
         let wave = self.wave(&look, &plan, &updates);
         let mut document = plan.document(&look.snapshot);
         name_new_ids(&mut document, &updates);
-        if updates.is_empty() && wave.builds.is_empty() && wave.remove.is_empty() {
+        if updates.is_empty() && plan.builds.is_empty() && plan.remove.is_empty() {
             return Ok(Some(Report { document, outcome: Outcome { pushed: false, run_id: run_id.to_owned(), enqueued: 0 } }));
         }
+        // Before the push: a crash after it must not leave moved tags without the files that act on them.
+        self.emit(&look, &plan, (!plan.builds.is_empty()).then_some(wave.commit))?;
         let intent = self.store.record_intent(self.intent(run_id, &updates, wave), self.clock.now()).await?;
         fail::fail_point!("apply.intent-recorded", |_| crate::sys::signal::die());
         if !updates.is_empty() {
@@ -154,10 +170,23 @@ impl Runner {
         Wave {
             repository: self.site.name.clone(),
             // An empty repository has nothing to build, so no build ever carries this id.
-            commit: commit.unwrap_or(crate::domain::name::Oid::from_bytes([0; 20])),
+            commit: commit.unwrap_or(Oid::from_bytes([0; 20])),
             builds: if self.enqueues { plan.builds.clone() } else { Vec::new() },
             remove: if self.enqueues { plan.remove.clone() } else { Vec::new() },
         }
+    }
+
+    /// Writes the files an existing Chaotic Manager is scheduled with.
+    fn emit(&self, look: &Look, plan: &Plan, commit: Option<Oid>) -> Result<()> {
+        let Some(dir) = &self.emit_to else { return Ok(()) };
+        let snapshot = &look.snapshot;
+        let keep = (!plan.remove.is_empty()).then(|| snapshot.packages.keys().collect());
+        let schedule = Schedule { settings: &snapshot.settings, commit, builds: &plan.builds, keep };
+        let official = lint::known_elsewhere(snapshot.version_state.as_deref());
+        let graph = Graph::build_for(&self.site.arch, snapshot.packages.values().map(Arc::as_ref), &official);
+        fs::write_atomic(&dir.join(chaotic::PARAMS_FILE), schedule.params().as_bytes())?;
+        fs::write_atomic(&dir.join(chaotic::DEPTREE_FILE), format!("{}\n", graph.deptree_text()).as_bytes())?;
+        Ok(())
     }
 
     fn intent(&self, run_id: &str, updates: &[RefUpdate], wave: Wave) -> NewIntent {

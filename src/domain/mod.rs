@@ -5,6 +5,7 @@
 pub mod build;
 pub mod bump;
 pub mod changes;
+pub mod chaotic;
 pub mod classify;
 pub mod desired;
 pub mod directive;

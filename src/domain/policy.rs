@@ -1,6 +1,6 @@
 //! What a repository and its packages ask for, as needed: defaults filled in, values checked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -204,6 +204,8 @@ pub struct RepositorySettings {
     pub library_databases: Vec<String>,
     /// `CI_REBUILD_BLACKLIST`.
     pub rebuild_blacklist: BTreeSet<String>,
+    /// `REDIS_…`: how Chaotic's CI job reaches its manager, for the files that are written for it.
+    pub manager_variables: BTreeMap<String, String>,
     /// `.ci/aur-maintainers`: AUR accounts whose updates are trusted.
     pub trusted_maintainers: BTreeSet<String>,
 }
@@ -224,6 +226,7 @@ impl Default for RepositorySettings {
             aur_proxy: None,
             library_databases: Vec::new(),
             rebuild_blacklist: BTreeSet::new(),
+            manager_variables: BTreeMap::new(),
             trusted_maintainers: BTreeSet::new(),
         }
     }

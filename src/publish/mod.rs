@@ -230,6 +230,12 @@ impl Publisher {
         &self.layout.dir
     }
 
+    /// The name of the repository, as pacman's configuration has it in brackets.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.layout.name
+    }
+
     /// Publishes the files of one build, all or none, and takes members away that the build no longer
     /// yields. The files are copied. Publishing the same again changes nothing and gives the current
     /// generation.

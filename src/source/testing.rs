@@ -4,10 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
-<<<<<<< HEAD
-=======
 use std::sync::atomic::{AtomicBool, Ordering};
->>>>>>> part-D
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,10 +43,7 @@ struct Inner {
     repositories: PathBuf,
     index: Mutex<BTreeMap<String, (String, i64)>>,
     mood: Mutex<Mood>,
-<<<<<<< HEAD
-=======
     hangs: AtomicBool,
->>>>>>> part-D
     log: Mutex<Vec<String>>,
 }
 
@@ -91,10 +85,7 @@ impl World {
             repositories: dir.path().join("git"),
             index: Mutex::default(),
             mood: Mutex::new(Mood::Fine),
-<<<<<<< HEAD
-=======
             hangs: AtomicBool::new(false),
->>>>>>> part-D
             log: Mutex::default(),
         });
         Repository::create_workspace(&inner.repositories.join("mirror.git"), None).expect("created");
@@ -132,14 +123,11 @@ impl World {
         *self.inner.mood.lock().expect("sound") = mood;
     }
 
-<<<<<<< HEAD
-=======
     /// From now on the git server takes requests for objects and never answers them.
     pub fn hang(&self) {
         self.inner.hangs.store(true, Ordering::SeqCst);
     }
 
->>>>>>> part-D
     /// The index announces this push.
     pub fn announce(&self, pkgbase: &str, version: &str, stamp: i64) {
         self.inner.index.lock().expect("sound").insert(pkgbase.to_owned(), (version.to_owned(), stamp));
@@ -264,12 +252,9 @@ async fn git(inner: &Inner, request: Request) -> Response<Body> {
     let header = |name: &str| header(&parts.headers, name);
     let path = parts.uri.path().trim_start_matches("/git");
     inner.log.lock().expect("sound").push(format!("{} {path}{}", parts.method, command(&parts.headers, &body)));
-<<<<<<< HEAD
-=======
     if parts.method == "POST" && inner.hangs.load(Ordering::SeqCst) {
         return std::future::pending().await;
     }
->>>>>>> part-D
     let output = Program::new("git")
         .args(["-c", "safe.directory=*", "http-backend"])
         .env("GIT_PROJECT_ROOT", &inner.repositories)

@@ -52,6 +52,17 @@ pub enum AttemptEnding {
     Done(Outcome),
 }
 
+impl AttemptEnding {
+    /// The word used in output and in the record.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Infrastructure => "infrastructure",
+            Self::Done(outcome) => outcome.as_str(),
+        }
+    }
+}
+
 /// What is known when an attempt has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptEnd {

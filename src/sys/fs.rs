@@ -120,12 +120,11 @@ pub fn read_folder(dir: &Path) -> Result<Folder, FsError> {
 }
 
 fn read_into(folder: &mut Folder, dir: &Path, prefix: &str) -> Result<(), FsError> {
-    let failed = |path: &Path| move |source| FsError::new("read", path, source);
-    let path = dir.to_owned();
-    for entry in fs::read_dir(dir).map_err(failed(&path))? {
-        let entry = entry.map_err(failed(dir))?;
+    let failed = |source| FsError::new("read", dir, source);
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
         let name = entry.file_name().into_string();
-        let name = name.map_err(|_| failed(dir)(io::Error::new(io::ErrorKind::InvalidData, "a file name is not UTF-8")))?;
+        let name = name.map_err(|_| failed(io::Error::new(io::ErrorKind::InvalidData, "a file name is not UTF-8")))?;
         let (path, inside) = (entry.path(), format!("{prefix}{name}"));
         let meta = fs::symlink_metadata(&path).map_err(|source| FsError::new("read", &path, source))?;
         if meta.is_dir() {

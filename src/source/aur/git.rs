@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 
 use tokio::time::Instant;
 
-use tokio::time::Instant;
-
 use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::srcinfo::Srcinfo;
@@ -67,11 +65,7 @@ impl Mirror {
         if let Err(error) = prepare(&self.workspace).await {
             return all_failed(pkgbases, &error);
         }
-<<<<<<< HEAD
-        let deadline = Instant::now() + self.timeout;
-=======
         let deadline = Instant::now() + self.patience.total;
->>>>>>> part-D
         let mut contents = Contents::new();
         let mut batches = VecDeque::from([pkgbases]);
         let mut fetched = Vec::new();
@@ -108,13 +102,8 @@ impl Mirror {
 
     async fn fetch(&self, batch: &[PkgBase], deadline: Instant) -> Result<(), GitError> {
         let refspecs: Vec<String> = batch.iter().map(|name| format!("{}:{}", branch(name), kept_as(name))).collect();
-<<<<<<< HEAD
-        let remote = Remote::new(self.workspace.clone(), self.url.clone());
-        remote.timeout(deadline.duration_since(Instant::now())).fetch(&refspecs, Some(1)).await
-=======
         let left = Patience { total: deadline.duration_since(Instant::now()), ..self.patience };
         remote(&self.workspace, self.url.clone(), left).fetch(&refspecs, Some(1)).await
->>>>>>> part-D
     }
 }
 
@@ -124,22 +113,13 @@ pub struct Direct {
     template: String,
     reader: RefReader,
     proxy: Option<String>,
-<<<<<<< HEAD
-    timeout: Duration,
-=======
     patience: Patience,
->>>>>>> part-D
 }
 
 impl Direct {
     /// Repositories at `template`, in which `{pkgbase}` stands for the name, fetched through `proxy`.
-<<<<<<< HEAD
-    pub const fn new(template: String, reader: RefReader, proxy: Option<String>, timeout: Duration) -> Self {
-        Self { template, reader, proxy, timeout }
-=======
     pub const fn new(template: String, reader: RefReader, proxy: Option<String>, patience: Patience) -> Self {
         Self { template, reader, proxy, patience }
->>>>>>> part-D
     }
 
     /// The address of one package.
@@ -164,11 +144,7 @@ impl Direct {
     }
 
     fn remote(&self, pkgbase: &PkgBase, workspace: &Path) -> Remote {
-<<<<<<< HEAD
-        let remote = Remote::new(workspace.to_owned(), self.url(pkgbase)).timeout(self.timeout);
-=======
         let remote = remote(workspace, self.url(pkgbase), self.patience);
->>>>>>> part-D
         let Some(proxy) = &self.proxy else { return remote };
         let through = |remote: Remote, variable: &str| remote.env(variable, proxy.as_str());
         ["http_proxy", "https_proxy", "all_proxy"].into_iter().fold(remote.env("no_proxy", ""), through)
@@ -191,8 +167,6 @@ fn kept_as(pkgbase: &PkgBase) -> String {
     format!("refs/pkgwarden/aur/{pkgbase}")
 }
 
-<<<<<<< HEAD
-=======
 /// A remote that is left when it sends next to nothing for too long.
 fn remote(workspace: &Path, url: String, patience: Patience) -> Remote {
     let idle = patience.idle.as_secs().max(1).to_string();
@@ -200,7 +174,6 @@ fn remote(workspace: &Path, url: String, patience: Patience) -> Remote {
     remote.env("GIT_HTTP_LOW_SPEED_LIMIT", "1").env("GIT_HTTP_LOW_SPEED_TIME", idle)
 }
 
->>>>>>> part-D
 /// Whether fewer branches may succeed where these failed.
 fn may_be_one_branch(error: &GitError) -> bool {
     matches!(error, GitError::Unreachable { .. } | GitError::MissingRefs { .. } | GitError::Command { .. })

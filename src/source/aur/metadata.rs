@@ -16,10 +16,7 @@ use tokio::time::Instant;
 
 use super::dump::{self, DumpError, DumpLimits, Facts};
 use crate::domain::name::PkgBase;
-<<<<<<< HEAD
-=======
 use crate::source::Patience;
->>>>>>> part-D
 use crate::sys::fs::write_atomic;
 
 /// Pieces of the body that may wait to be decompressed.
@@ -46,14 +43,10 @@ pub enum IndexError {
         status: StatusCode,
     },
     /// It takes too long.
-<<<<<<< HEAD
-    #[error("the AUR index {url} did not arrive within {} s", after.as_secs_f64())]
-=======
     #[error(
         "the AUR index {url} stood still for {} s, or did not arrive within {} s",
         patience.idle.as_secs_f64(), patience.total.as_secs_f64()
     )]
->>>>>>> part-D
     TooSlow {
         /// What was asked for.
         url: String,
@@ -242,36 +235,24 @@ impl Read for Pipe {
 
 #[cfg(test)]
 mod tests {
-<<<<<<< HEAD
-=======
     use std::time::Duration;
 
->>>>>>> part-D
     use super::*;
     use crate::source::error_text;
     use crate::source::testing::{Mood, World, name};
     use crate::sys::http;
 
-<<<<<<< HEAD
-    fn metadata(world: &World, timeout: Duration) -> Metadata {
-        Metadata::new(http::client(Duration::from_secs(20)), world.url("index.json.gz"), timeout, None)
-=======
     const PATIENCE: Patience = Patience { idle: Duration::from_millis(500), total: Duration::from_secs(20) };
 
     fn metadata(world: &World) -> Metadata {
         Metadata::new(http::client(PATIENCE.total), world.url("index.json.gz"), PATIENCE, None)
->>>>>>> part-D
     }
 
     #[tokio::test]
     async fn every_way_of_not_answering_is_told_apart_and_the_next_good_answer_counts() {
         let world = World::start().await;
         world.announce("foo", "1-1", 7);
-<<<<<<< HEAD
-        let metadata = metadata(&world, Duration::from_millis(300));
-=======
         let metadata = metadata(&world);
->>>>>>> part-D
         let wanted = BTreeSet::from([name("foo")]);
         let mut said = Vec::new();
         for mood in [Mood::Status(500), Mood::Status(404), Mood::Status(304), Mood::Page, Mood::Truncated, Mood::Silent]
@@ -286,11 +267,7 @@ mod tests {
         the AUR index URL/index.json.gz answers 304 Not Modified
         the AUR index URL/index.json.gz is not usable: it is not gzip; it begins with `<html>maintenance</html>`
         the AUR index URL/index.json.gz is not usable: it cannot be read: incomplete deflate stream at line 1 column 26
-<<<<<<< HEAD
-        the AUR index URL/index.json.gz did not arrive within 0.3 s
-=======
         the AUR index URL/index.json.gz stood still for 0.5 s, or did not arrive within 20 s
->>>>>>> part-D
         ");
         world.set_mood(Mood::Fine);
         assert_eq!(metadata.facts(&wanted).await.expect("an index")["foo"].last_modified, 7);
@@ -301,11 +278,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
         let url = format!("http://{}/index", listener.local_addr().expect("bound"));
         drop(listener);
-<<<<<<< HEAD
-        let metadata = Metadata::new(http::client(Duration::from_secs(5)), url, Duration::from_secs(5), None);
-=======
         let metadata = Metadata::new(http::client(PATIENCE.total), url, PATIENCE, None);
->>>>>>> part-D
         let error = metadata.facts(&BTreeSet::from([name("foo")])).await.expect_err("nobody");
         assert!(matches!(error, IndexError::Unreachable { .. }), "{error:?}");
     }
@@ -317,15 +290,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let cache = dir.path().join("index.json");
         let wanted = BTreeSet::from([name("foo")]);
-<<<<<<< HEAD
-        let fresh = |path: &str| {
-            let client = http::client(Duration::from_secs(20));
-            Metadata::new(client, world.url(path), Duration::from_secs(20), Some(cache.clone()))
-        };
-=======
         let fresh =
             |path: &str| Metadata::new(http::client(PATIENCE.total), world.url(path), PATIENCE, Some(cache.clone()));
->>>>>>> part-D
         fresh("index.json.gz").facts(&wanted).await.expect("an index");
         world.requests();
         for prepare in

@@ -22,28 +22,17 @@ use self::git::{Contents, Direct, Mirror, can_be_branch};
 use self::metadata::{IndexError, Metadata};
 use self::rule::{Announced, Origin, Verdict};
 use super::lsremote::RefReader;
-<<<<<<< HEAD
-use super::{Answers, AurConfig, SourceAnswer, SourceRequest, SourcesConfig, error_text};
-=======
 use super::{Answers, AurConfig, Patience, SourceAnswer, SourceRequest, SourcesConfig, error_text};
->>>>>>> part-D
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::state::Cursor;
 use crate::sys::http;
 
-<<<<<<< HEAD
-/// The index gets at least this long: it is some ten megabytes.
-const INDEX_TIMEOUT: Duration = Duration::from_mins(5);
-
-/// Fetching files gets at least this long: the first time, it is all of them.
-=======
 /// The index may take this long while it moves: it is some ten megabytes.
 const INDEX_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Fetching files may take this long while it moves: the first time, it is all of them.
->>>>>>> part-D
 const FETCH_TIMEOUT: Duration = Duration::from_mins(10);
 
 const BEHIND: &str = "the AUR announces a newer push than the mirror has; it is asked again in the next pass";
@@ -86,33 +75,6 @@ impl Aur {
     /// Prepares everything; asks nobody yet. The error says what is wrong with the configuration.
     pub fn new(config: &SourcesConfig) -> Result<Self, String> {
         let folder = config.cache_dir.join("aur");
-<<<<<<< HEAD
-        let timeout = config.timeout.max(INDEX_TIMEOUT);
-        let url = config.aur.metadata_url.clone();
-        let metadata = Metadata::new(client(&config.aur, timeout)?, url, timeout, Some(folder.join("index.json")));
-        Ok(Self { metadata, access: Access::new(config, &folder)? })
-    }
-
-    /// What the AUR says about every requested package.
-    pub async fn observe(&self, requests: &[&SourceRequest], now: Timestamp) -> Answers {
-        let wanted: BTreeSet<PkgBase> = requests.iter().map(|request| request.pkgbase.clone()).collect();
-        let index = self.metadata.facts(&wanted).await;
-        let mut answers = Answers::default();
-        let asked = match &index {
-            Ok(facts) => {
-                answers.aur = Arc::clone(facts);
-                sort_out(requests, facts, self.origin(), now, &mut answers.files)
-            }
-            Err(error) => self.without_index(requests, error, &mut answers),
-        };
-        if asked.is_empty() {
-            return answers;
-        }
-        match &self.access {
-            Access::Mirror(mirror) => match from_mirror(mirror, &asked, now).await {
-                Ok(files) => answers.files.extend(files),
-                Err(error) => answers.silent("aur-mirror", "the AUR mirror cannot be asked", &asked, &error),
-=======
         let patience = Patience::new(config.timeout, INDEX_TIMEOUT);
         let (client, url) = (client(&config.aur, patience.total)?, config.aur.metadata_url.clone());
         let metadata = Metadata::new(client, url, patience, Some(folder.join("index.json")));
@@ -137,15 +99,12 @@ impl Aur {
             Access::Mirror(mirror) => match from_mirror(mirror, &asked, now).await {
                 Ok(files) => answers.files.extend(files),
                 Err(error) => answers.silent(&asked, "aur-mirror", &format!("the AUR mirror cannot be asked: {error}")),
->>>>>>> part-D
             },
             Access::Direct(workers) => answers.files.extend(workers.ask_all(&asked, now).await),
         }
         answers
     }
 
-<<<<<<< HEAD
-=======
     /// Without the index, the mirror's list of branches tells what has moved at the price of one request.
     /// Asking the AUR itself about every package would be an attack on it.
     async fn without_index(&self, requests: &[&SourceRequest], error: &IndexError, now: Timestamp) -> Answers {
@@ -168,39 +127,12 @@ impl Aur {
         answers
     }
 
->>>>>>> part-D
     const fn origin(&self) -> Origin {
         match self.access {
             Access::Mirror(_) => Origin::Mirror,
             Access::Direct(_) => Origin::Aur,
         }
     }
-<<<<<<< HEAD
-
-    /// Without the index, the mirror's list of branches tells what has moved at the price of one request.
-    /// Asking the AUR itself about every package would be an attack on it.
-    fn without_index<'a>(
-        &self,
-        requests: &[&'a SourceRequest],
-        error: &IndexError,
-        answers: &mut Answers,
-    ) -> Vec<Asked<'a>> {
-        let asked: Vec<_> = requests.iter().map(|request| Asked::new(request, None)).collect();
-        let error = error_text(error);
-        match self.access {
-            Access::Mirror(_) => {
-                let message = format!("{error}; the branches of the mirror are compared in its place");
-                answers.findings.push(Finding::warning("aur-index", message));
-                asked
-            }
-            Access::Direct(_) => {
-                answers.silent("aur-index", "the AUR cannot be asked", &asked, &error);
-                Vec::new()
-            }
-        }
-    }
-=======
->>>>>>> part-D
 }
 
 /// A client for the AUR's own servers.
@@ -215,50 +147,28 @@ fn client(aur: &AurConfig, timeout: Duration) -> Result<reqwest::Client, String>
 impl Access {
     fn new(config: &SourcesConfig, folder: &Path) -> Result<Self, String> {
         let aur = &config.aur;
-<<<<<<< HEAD
-        let timeout = config.timeout.max(FETCH_TIMEOUT);
-        let mirror = aur.mirror_url.as_ref().filter(|_| aur.prefer_mirror || aur.git_url.is_none());
-        if let Some(url) = mirror {
-            let workspace = folder.join("mirror.git");
-            let reader = RefReader::new(http::client(timeout), workspace.clone(), timeout);
-            return Ok(Self::Mirror(Mirror::new(url.clone(), reader, workspace, timeout)));
-=======
         let patience = Patience::new(config.timeout, FETCH_TIMEOUT);
         let mirror = aur.mirror_url.as_ref().filter(|_| aur.prefer_mirror || aur.git_url.is_none());
         if let Some(url) = mirror {
             let workspace = folder.join("mirror.git");
             let reader = RefReader::new(http::client(config.timeout), workspace.clone(), config.timeout);
             return Ok(Self::Mirror(Mirror::new(url.clone(), reader, workspace, patience)));
->>>>>>> part-D
         }
         let template = aur.git_url.clone().ok_or("neither sources.aur.mirror_url nor sources.aur.git_url is set")?;
         if !template.contains("{pkgbase}") {
             return Err(format!("sources.aur.git_url is `{template}`; it must contain `{{pkgbase}}`"));
         }
         let reader = RefReader::new(client(aur, config.timeout)?, folder.join("listing.git"), config.timeout);
-<<<<<<< HEAD
-        let direct = Direct::new(template, reader, aur.proxy.clone(), timeout);
-=======
         let direct = Direct::new(template, reader, aur.proxy.clone(), patience);
->>>>>>> part-D
         Ok(Self::Direct(Box::new(Workers::new(direct, aur.clone_delay, aur.max_parallel, folder))))
     }
 }
 
 impl Answers {
-<<<<<<< HEAD
-    /// Nobody answers: everything is unknown, and one finding says so.
-    fn silent(&mut self, code: &'static str, what: &str, asked: &[Asked<'_>], error: &str) {
-        let unknown = asked.iter().map(|it| (it.pkgbase.clone(), SourceAnswer::unknown(error)));
-        self.files.extend(unknown);
-        let count = asked.len();
-        let finding = Finding::error(code, format!("{what}, so {count} packages are unknown: {error}"));
-=======
     /// Nobody answers: what was asked is unknown, and one finding says so.
     fn silent(&mut self, asked: &[Asked<'_>], code: &'static str, error: &str) {
         self.files.extend(asked.iter().map(|asked| (asked.pkgbase.clone(), SourceAnswer::unknown(error))));
         let finding = Finding::error(code, format!("{} packages of the AUR are unknown: {error}", asked.len()));
->>>>>>> part-D
         self.findings.push(finding.hint("it is asked again in the next pass"));
     }
 }
@@ -575,13 +485,8 @@ mod tests {
         let answers = pass(&Aur::new(&config).expect("configured"), &mut cursors, PUSHED).await;
         assert!(answers.files.values().all(|answer| matches!(answer, SourceAnswer::Unknown { .. })), "{answers:?}");
         assert_eq!(answers.files.len(), 2);
-<<<<<<< HEAD
-        let errors = answers.findings.iter().filter(|finding| finding.code == "aur-mirror");
-        assert_eq!(errors.count(), 1, "{:?}", answers.findings);
-=======
         let [finding] = answers.findings.as_slice() else { panic!("{:?}", answers.findings) };
         insta::assert_snapshot!(finding.to_string().replace(&world.url(""), "URL/"), @"2 packages of the AUR are unknown: the AUR index URL/index.json.gz answers 503 Service Unavailable, nor can the AUR mirror be asked: URL/git/nowhere.git answers 404 Not Found: the repository is private, has moved, or is gone; it is asked again in the next pass");
->>>>>>> part-D
 
         config.aur.prefer_mirror = false;
         let answers = pass(&Aur::new(&config).expect("configured"), &mut cursors, PUSHED).await;
@@ -633,8 +538,6 @@ mod tests {
     }
 
     #[tokio::test]
-<<<<<<< HEAD
-=======
     async fn a_git_server_that_hangs_is_unknown_in_bounded_time() {
         let world = World::start().await;
         world.announce("foo", "1-1", PUSHED);
@@ -649,7 +552,6 @@ mod tests {
     }
 
     #[tokio::test]
->>>>>>> part-D
     async fn files_older_than_what_is_announced_say_so() {
         let world = World::start().await;
         world.announce("foo", "2-1", PUSHED);
