@@ -84,7 +84,7 @@ impl Graph {
         packages.sort_by(|a, b| a.pkgbase.cmp(&b.pkgbase));
         packages.dedup_by(|a, b| a.pkgbase == b.pkgbase);
         let providers = Providers::of(&packages, official, arch);
-        let arcs = arcs(&packages, &providers, arch);
+        let arcs = resolved(&packages, &providers, arch);
         let needs = Links::group(packages.len(), arcs.iter().map(|&(from, to, kind, _)| (from, to, kind)));
         let dependants = needs.reversed();
         let arrangement = arrange(&needs, &dependants);
@@ -230,7 +230,7 @@ impl Graph {
 }
 
 /// One arc for each pair of packages, with the strongest kind and of those the first name; sorted.
-fn arcs<'a>(
+fn resolved<'a>(
     packages: &[&'a Package],
     providers: &Providers<'_>,
     arch: &str,
