@@ -200,7 +200,9 @@ fn checksum(number: u32, old: &[u8], new: &[u8], forward: bool) -> Reason {
         (_, true) => ("checksum-skip", Weight::Trust, "a checksum was replaced by SKIP: nothing verifies this source"),
         (true, false) => ("checksum-stronger", Weight::Stronger, "a source that was not verified now is"),
         (false, false) if forward => ("checksum-updated", Weight::Version, "a checksum moved with the version"),
-        (false, false) => ("retag", Weight::Trust, "a checksum changed although the version did not move forward"),
+        (false, false) => {
+            ("retag", Weight::Trust, "a checksum changed although the version did not plainly move forward")
+        }
     };
     reason(code, weight, (PKGBUILD, Some(number)), Some(old), Some(new), message)
 }

@@ -11,15 +11,23 @@ const SHORTEST_COMMIT: usize = 7;
 pub(super) fn is_kept(old: &str, new: &str) -> bool {
     let letters = |text: &str| text.bytes().take_while(u8::is_ascii_alphabetic).count();
     let same_start = old[..letters(old)] == new[..letters(new)] || (is_commit(old) && is_commit(new));
-    let old_parts: Vec<_> = parts(old).collect();
-    let kept = |(position, part): (usize, &str)| {
-        !is_commit(part) || old_parts.get(position).is_some_and(|old| is_same_kind(old, part))
+    // Counted from the end as well: `0.5.r20.ga449edb` may become `0.5.1.r1.ge712f94`.
+    let all_kept = |old: &[&str], new: &[&str]| {
+        let pairs = old.iter().map(Some).chain(std::iter::repeat(None)).zip(new);
+        let mut kept = pairs.map(|(old, new)| !is_commit(new) || old.is_some_and(|old| is_same_kind(old, new)));
+        kept.all(|kept| kept)
     };
-    new.bytes().any(|byte| byte.is_ascii_digit()) && same_start && parts(new).enumerate().all(kept)
+    let (forth, back) = ((parts(old), parts(new)), (reversed(old), reversed(new)));
+    let kept = all_kept(&forth.0, &forth.1) || all_kept(&back.0, &back.1);
+    new.bytes().any(|byte| byte.is_ascii_digit()) && same_start && kept
 }
 
-fn parts(version: &str) -> impl Iterator<Item = &str> {
-    version.split(['.', '_', '+'])
+fn parts(version: &str) -> Vec<&str> {
+    version.split(['.', '_', '+']).collect()
+}
+
+fn reversed(version: &str) -> Vec<&str> {
+    version.rsplit(['.', '_', '+']).collect()
 }
 
 /// Commit ids and dates are both runs of hexadecimal digits; `git describe` puts a `g` before the former.
@@ -47,6 +55,7 @@ mod tests {
             ("20250101", "20260630"),
             ("r169.cc8bfc6", "r170.1234567"),
             ("1.2.r3.gabcdef1", "1.2.r4.g0123456"),
+            ("0.5.r20.ga449edb", "0.6.1.r1.ge712f94"),
             ("1.0_beta1", "1.0_beta2"),
             ("2024.12.31", "2025.01.01"),
             ("v1", "v2"),

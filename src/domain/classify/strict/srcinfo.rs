@@ -54,7 +54,11 @@ pub(super) fn compare(old: &[u8], new: &[u8], pkgbuild: &Facts<'_>) -> Vec<Reaso
         reasons.extend(differs(key.1, old, new, &forms));
     }
     reasons.truncate(REPORTED);
-    if reasons.is_empty() && old != new {
+    let agrees = reasons.is_empty();
+    if !texts(values(&before, (0, "pkgver"))).eq(texts(values(&after, (0, "pkgver")))) {
+        reasons.extend(unverified(&after));
+    }
+    if agrees && old != new {
         let same = before.len() == after.len()
             && before.iter().zip(&after).all(|(a, b)| a.0 == b.0 && texts(a.1).eq(texts(b.1)));
         reasons.push(if same {
@@ -139,6 +143,56 @@ fn contradictions(before: &Fields<'_>, after: &Fields<'_>, pkgbuild: &Facts<'_>)
     reasons
 }
 
+/// Downloads of a new version that nothing verifies: no checksum, no signature, and not a version-control
+/// source, which has its own.
+fn unverified(fields: &Fields<'_>) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    let in_base = fields.iter().filter(|((section, _), _)| *section == 0);
+    for ((_, key), sources) in in_base.filter(|((_, key), _)| key.split('_').next() == Some("source")) {
+        let suffix = key.trim_start_matches("source");
+        let sums: Vec<_> = ["md5", "sha1", "sha224", "sha256", "sha384", "sha512", "b2"]
+            .iter()
+            .map(|algorithm| format!("{algorithm}sums{suffix}"))
+            .map(|key| texts(values(fields, (0, key.as_str()))).map(|sum| sum != "SKIP").collect::<Vec<_>>())
+            .filter(|sums| sums.len() == sources.len())
+            .collect();
+        let signed = signed(sources, fields);
+        for (index, source) in sources.iter().enumerate() {
+            let has_sum = sums.iter().any(|sums| sums[index]);
+            if !has_sum && is_download(source.value) && !signed.contains(address_of(source.value)) {
+                let message = "nothing verifies what this address gives for the new version";
+                let (place, new) = ((SRCINFO, Some(source.line)), Some(source.value.as_bytes()));
+                reasons.push(reason("source-unverified", Weight::Review, place, None, new, message));
+            }
+        }
+    }
+    reasons.truncate(REPORTED);
+    reasons
+}
+
+/// Whether it is fetched as a file, and is not itself a signature.
+fn is_download(source: &str) -> bool {
+    let address = address_of(source);
+    let versioned = ["git+", "hg+", "svn+", "bzr+", "fossil+", "git://", "hg://", "svn://", "bzr://", "fossil://"];
+    let signature = SIGNATURES.iter().any(|ending| address.ends_with(ending));
+    address.contains("://") && !signature && !versioned.iter().any(|scheme| address.starts_with(scheme))
+}
+
+const SIGNATURES: [&str; 3] = [".sig", ".asc", ".sign"];
+
+/// The addresses whose signatures are fetched too, if these have to be by named keys.
+fn signed<'a>(sources: &[Field<'a>], fields: &Fields<'_>) -> BTreeSet<&'a str> {
+    if values(fields, (0, "validpgpkeys")).is_empty() {
+        return BTreeSet::new();
+    }
+    let of = |source: &Field<'a>| SIGNATURES.iter().find_map(|ending| address_of(source.value).strip_suffix(ending));
+    sources.iter().filter_map(of).collect()
+}
+
+fn address_of(source: &str) -> &str {
+    source.split_once("::").map_or(source, |(_, address)| address)
+}
+
 fn sorted<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut values: Vec<_> = values.collect();
     values.sort_unstable();
@@ -215,8 +269,8 @@ fn is_moved(old: &str, new: &str, forms: &[Form]) -> bool {
             !host.contains(&i)
                 && before[i..].starts_with(from.as_bytes())
                 && after[j..].starts_with(to.as_bytes())
-                && stands_alone(before, i, from.len())
-                && stands_alone(after, j, to.len())
+                && stands_alone(before, i, from)
+                && stands_alone(after, j, to)
         });
         if let Some((from, to)) = form {
             i += from.len();
@@ -240,17 +294,18 @@ fn host_of(value: &str) -> std::ops::Range<usize> {
     start..start + length
 }
 
-/// Whether the version at this place is not part of a longer one. Short forms (`2` of `2.0`) have to begin
-/// a word, or follow a `v` or `r`.
-fn stands_alone(text: &[u8], at: usize, length: usize) -> bool {
+/// Whether the version at this place is not part of a longer one. A form without a separator (`2` of
+/// `2.0`) is found by chance more easily: it has to begin a word, or to follow a `v` or `r`, and no other
+/// part of a version may follow.
+fn stands_alone(text: &[u8], at: usize, form: &str) -> bool {
     let is_digit = |index: usize| text.get(index).is_some_and(u8::is_ascii_digit);
-    let end = at + length;
-    let continues = is_digit(end) || (text.get(end) == Some(&b'.') && is_digit(end + 1));
-    let before = at.checked_sub(1).map(|index| text[index]);
-    let free = match before {
+    let end = at + form.len();
+    let single = form.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let continues = is_digit(end) || (single && text.get(end) == Some(&b'.') && is_digit(end + 1));
+    let free = match at.checked_sub(1).map(|index| text[index]) {
         None => true,
         Some(byte) if byte.is_ascii_digit() => false,
-        Some(byte) => length > 2 || !byte.is_ascii_alphanumeric() || b"vVrR".contains(&byte),
+        Some(byte) => !single || !byte.is_ascii_alphanumeric() || b"vVrR".contains(&byte),
     };
     free && !continues
 }

@@ -263,6 +263,12 @@ fn weaker_verification_needs_a_person() {
             u.sums("a1", "0d");
         }),
         ("a checksum moves and the version goes back", "retag", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.2.0")),
+        ("the download was not verified before either", "source-unverified", |u| {
+            *u = Update::none();
+            u.version("1.2.3", "1.2.4");
+            u.always(PKGBUILD, &"c3".repeat(32), "SKIP");
+            u.always(SRCINFO, &"c3".repeat(32), "SKIP");
+        }),
         ("a key is replaced", "line-changed", |u| u.pkgbuild("0123456789ABCDEF", "FEDCBA9876543210")),
         ("the signature is dropped", "line-changed", |u| u.pkgbuild(".tar.gz.sig\"", ".tar.gz\"")),
     ]);
@@ -448,6 +454,24 @@ const GOES_THROUGH: &[Through] = &[
         u.version("1.2.3", "1.2.4");
         u.pkgbuild("'SKIP'", &format!("'{}'", "5f".repeat(32)));
         u.srcinfo("= SKIP", &format!("= {}", "5f".repeat(32)));
+    }),
+    ("a signature verifies the download", &["srcinfo-regenerated", "version-forward"], |u| {
+        *u = Update::none();
+        u.version("1.2.3", "1.2.4");
+        u.always(PKGBUILD, &"a1".repeat(32), "SKIP");
+        u.always(SRCINFO, &"a1".repeat(32), "SKIP");
+    }),
+    ("version control verifies itself", &["srcinfo-regenerated", "version-forward"], |u| {
+        *u = Update::none();
+        u.always(
+            SRCINFO,
+            "source_x86_64 = https://example.org/tool/1.2/blob.bin",
+            "source_x86_64 = git+https://a.example/b",
+        );
+        u.always(PKGBUILD, "https://example.org/tool/${pkgver%.*}/blob.bin", "git+https://a.example/b");
+        u.always(PKGBUILD, &"c3".repeat(32), "SKIP");
+        u.always(SRCINFO, &"c3".repeat(32), "SKIP");
+        u.version("1.2.3", "1.2.4");
     }),
     ("no .SRCINFO at all", &["version-forward", "release-reset", "checksum-updated", "checksum-updated"], |u| {
         u.without_srcinfo();
