@@ -4,6 +4,7 @@
 //! what the name says is checked by the publisher.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
@@ -120,7 +121,11 @@ fn digest(file: &mut File) -> io::Result<(u64, String)> {
         hash.update(&buffer[..read]);
         size += read as u64;
     }
-    Ok((size, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    let hex = hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("writing to a string");
+        hex
+    });
+    Ok((size, hex))
 }
 
 #[cfg(test)]

@@ -77,7 +77,10 @@ const LINKS: [(&str, &str); 4] =
 
 /// Runs the command with its errors where its output is, so that both arrive in order through one pipe
 /// and what is left on the pipe for errors can only be bubblewrap's.
-const MERGE_OUTPUT: &str = r#"exec "$@" 2>&1"#;
+///
+/// It prints a line first: if the controller was killed while the sandbox was being set up, before
+/// `--die-with-parent` took hold inside, nobody reads that line, and so the command does not run.
+const START: &str = r#"echo "$0" && exec "$@" 2>&1"#;
 
 impl SandboxSpec {
     /// The arguments for `bwrap`.
@@ -110,9 +113,16 @@ impl SandboxSpec {
         for (name, value) in &self.env {
             args.add(["--setenv", name, value]);
         }
-        args.add(["--chdir", self.directory, "--", "/bin/sh", "-c", MERGE_OUTPUT, "sh"]);
+        args.add(["--chdir", self.directory, "--", "/bin/sh", "-c", START, self.first_line()]);
         args.add(self.command.iter().map(String::as_str));
         args.0
+    }
+
+    const fn first_line(&self) -> &'static str {
+        match self.network {
+            Network::None => "  -> In a sandbox without network",
+            Network::Shared => "  -> In a sandbox with network",
+        }
     }
 }
 
@@ -204,7 +214,7 @@ mod tests {
         --ro-bind /srv/repo /repos/mine
         --setenv PATH /usr/bin
         --chdir /startdir
-        -- /bin/sh -c exec "$@" 2>&1 sh makepkg
+        -- /bin/sh -c echo "$0" && exec "$@" 2>&1   -> In a sandbox without network makepkg
         --verifysource
         "#);
     }
@@ -218,6 +228,7 @@ mod tests {
         --ro-bind-try /etc/resolv.conf /etc/resolv.conf
         --ro-bind-try /etc/hosts /etc/hosts
         --ro-bind-try /etc/nsswitch.conf /etc/nsswitch.conf
+        -- /bin/sh -c echo "$0" && exec "$@" 2>&1   -> In a sandbox with network makepkg
         "#);
     }
 

@@ -88,8 +88,14 @@ fn judge_makepkg(phase: Phase, code: i32, printed: &str) -> Verdict {
 }
 
 fn judge_dependencies(printed: &str) -> Verdict {
+    // A database that cannot be read hides packages that are there.
+    let unreadable = ["error: could not open file ", "error: database "];
+    if let Some(line) = printed.lines().find(|line| unreadable.iter().any(|mark| line.starts_with(mark))) {
+        return Verdict::Infrastructure(with_error("a package database cannot be read", Some(line)));
+    }
     let missing = missing_dependencies(printed);
-    if missing.is_empty() || (!printed.contains("target not found") && printed.contains("failed retrieving file")) {
+    let undelivered = !printed.contains("target not found") && printed.contains("failed retrieving file");
+    if missing.is_empty() || undelivered {
         let error = last_line(printed, "error: ");
         return Verdict::Infrastructure(with_error("the packages it needs could not be installed", error));
     }

@@ -141,6 +141,7 @@ pub trait Executor: Send + Sync {
     /// Stops the build; [`Executor::finished`] then tells that it was cancelled, unless it had ended.
     fn cancel<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>>;
 
-    /// Forgets an attempt that has ended, with what it made.
+    /// Forgets an attempt, with what it made: for every attempt, once its end is recorded and its artefacts
+    /// are taken. One that has not ended is cancelled.
     fn discard<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>>;
 }

@@ -39,7 +39,7 @@ const PROXIES: [&str; 8] =
     ["http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
 
 /// The longest a build may take, whatever is asked for: 30 days.
-const MAX_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
+const MAX_TIME: Duration = Duration::from_hours(30 * 24);
 
 /// How this machine builds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,12 +256,10 @@ async fn carry_out(
     progress.send_replace(Progress::Ended(Arc::new(report)));
 }
 
-/// Writes the end into the log and, where there is something to fetch, the report beside it.
+/// Keeps the report for a controller that restarts now, and writes the end into the log.
 fn close(report: &AttemptReport, dir: &Path, log: &mut LogWriter) -> Result<(), ExecutorError> {
-    if !report.artefacts.is_empty() {
-        let json = serde_json::to_vec(report).expect("a report has only text and numbers");
-        write_atomic(&report_path(dir), &json)?;
-    }
+    let json = serde_json::to_vec(report).expect("a report has only text and numbers");
+    write_atomic(&report_path(dir), &json)?;
     let word = match report.ending {
         Ending::Done(outcome) => crate::domain::build::BuildState::from(outcome).as_str(),
         Ending::Infrastructure => "infrastructure failure",

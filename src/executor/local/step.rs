@@ -14,9 +14,6 @@ use crate::sys::process::{Child, ProcessError, Program};
 
 use super::launcher::Launcher;
 
-/// How long a sandbox may take to end after SIGTERM before it is killed.
-const GRACE: Duration = Duration::from_secs(2);
-
 /// How long output that is still in the pipe is read after a sandbox was stopped.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -107,7 +104,7 @@ pub async fn run(
     let exit = match exit {
         Ok(exit) => exit,
         Err(error) => {
-            child.stop(GRACE).await;
+            end(&mut child).await;
             return Err(error);
         }
     };
@@ -133,9 +130,19 @@ async fn copy(output: &mut (impl AsyncRead + Unpin), log: &mut LogWriter, tail: 
     }
 }
 
+/// Ends everything inside the sandbox.
+///
+/// SIGTERM would end only its outer process, which takes the rest along by SIGKILL: nothing inside could
+/// use a warning. Killing both processes of a sandbox that is being set up leaves none behind.
+async fn end(child: &mut Child) {
+    child.kill();
+    // It was killed; there is nothing to do about a system that cannot even wait for it.
+    let _ = child.wait().await;
+}
+
 /// Ends everything inside the sandbox, and keeps what was printed until then.
 async fn stop(mut child: Child, output: &mut (impl AsyncRead + Unpin), log: &mut LogWriter, tail: &mut Tail) {
-    child.stop(GRACE).await;
+    end(&mut child).await;
     // Whether the rest can be kept changes nothing: the build is over.
     let _ = tokio::time::timeout(DRAIN, copy(output, log, tail)).await;
 }

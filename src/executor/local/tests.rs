@@ -48,7 +48,7 @@ impl World {
             bump: None,
             package_repositories: vec![PackageRepository { name: "mine".into(), server, sig_level: None }],
             published: Vec::new(),
-            timeout: Duration::from_secs(120),
+            timeout: Duration::from_mins(2),
             extra_timeout: 1.0,
             cache_sources: false,
             source_date_epoch: 1_700_000_000,
@@ -97,9 +97,11 @@ impl World {
         }
     }
 
+    /// What there is in the directories of attempts.
     fn leftovers(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.dir.path().join("work")).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let work = self.dir.path().join("work");
+        let files = walkdir::WalkDir::new(&work).min_depth(1).into_iter().map(|entry| entry.unwrap().into_path());
+        files.map(|path| path.strip_prefix(&work).unwrap().to_string_lossy().into_owned()).collect()
     }
 }
 
@@ -151,6 +153,33 @@ async fn member(package: &Path, name: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Serves the files of a directory over HTTP until the test ends; says where.
+async fn serve(dir: &Path) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, dir) = (listener.local_addr().unwrap(), dir.to_owned());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap_or_default();
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let path = request.split([' ', '?']).nth(1).unwrap_or_default().trim_start_matches('/');
+            let (status, body) = match fs::read(dir.join(path)) {
+                Ok(body) => ("200 OK", body),
+                Err(_) => ("404 Not Found", Vec::new()),
+            };
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+        }
+    });
+    address
+}
+
+async fn git(dir: &Path, args: &[&str]) {
+    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"];
+    let output = Program::new("git").args(identity).args(args).current_dir(dir).run().await.unwrap();
+    assert!(output.status.success(), "{}", output.stderr_text());
+}
+
 /// Whether a process of this machine has `marker` among its arguments.
 fn running(marker: &str) -> bool {
     let processes =
@@ -159,15 +188,14 @@ fn running(marker: &str) -> bool {
     processes.any(|cmdline| cmdline.split('\0').any(|word| word == marker))
 }
 
-/// Waits until no process has `marker` among its arguments; the kernel ends a namespace a moment after
-/// its first process.
-async fn gone(marker: &str) {
+/// Waits for something that the kernel does in a moment of its own.
+async fn until(what: &str, holds: impl Fn() -> bool) {
     let wait = async {
-        while running(marker) {
+        while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), wait).await.unwrap_or_else(|_| panic!("`{marker}` still runs"));
+    tokio::time::timeout(Duration::from_secs(5), wait).await.unwrap_or_else(|_| panic!("not so after 5 s: {what}"));
 }
 
 #[tokio::test]
@@ -200,16 +228,9 @@ async fn a_build_before_its_dependency_fails_and_names_it() {
 
 #[tokio::test]
 async fn sources_are_fetched_with_the_network_and_the_build_has_none() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let _ = stream.read(&mut [0; 4096]).await;
-            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n";
-            let _ = stream.write_all(answer.as_bytes()).await;
-        }
-    });
+    let site = tempfile::tempdir().unwrap();
+    fs::write(site.path().join("hello.txt"), "hello\n").unwrap();
+    let address = serve(site.path()).await;
     let world = World::new();
     let source = format!(
         "source=(http://{address}/hello.txt)\nsha256sums=(5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03)"
@@ -222,7 +243,34 @@ async fn sources_are_fetched_with_the_network_and_the_build_has_none() {
     assert_eq!(report.ending, Ending::Done(Outcome::Failed), "{}", world.log("a2"));
     assert_eq!(report.exit_code, Some(4));
     assert!(world.log("a2").contains("curl: (7)"), "{}", world.log("a2"));
-    server.abort();
+}
+
+#[tokio::test]
+async fn a_vcs_package_is_cloned_with_the_network_and_built_without_it() {
+    let site = tempfile::tempdir().unwrap();
+    let (upstream, work) = (site.path().join("upstream.git"), site.path().join("work"));
+    git(site.path(), &["init", "-q", "-b", "main", "--bare", "upstream.git"]).await;
+    git(site.path(), &["init", "-q", "-b", "main", "work"]).await;
+    let world = World::new();
+    let address = serve(site.path()).await;
+    let lines = format!(
+        "source=(git+http://{address}/upstream.git)\nsha256sums=(SKIP)\n\
+         pkgver() {{ cd upstream; echo \"r$(git rev-list --count HEAD).$(git rev-parse --short=7 HEAD)\"; }}\n\
+         package() {{ install -D upstream/file \"$pkgdir/usr/share/file\"; }}"
+    );
+    for (attempt, content) in [("a1", "one"), ("a2", "two")] {
+        fs::write(work.join("file"), content).unwrap();
+        git(&work, &["add", "file"]).await;
+        git(&work, &["commit", "-qm", content]).await;
+        git(&work, &["push", "-q", "../upstream.git", "main"]).await;
+        git(&upstream, &["update-server-info"]).await;
+        let order = BuildOrder { cache_sources: true, ..world.small(attempt, &lines) };
+        let report = world.succeed(order).await;
+        let count = if attempt == "a1" { "r1" } else { "r2" };
+        assert!(report.artefacts[0].name.starts_with(&format!("small-{count}.")), "{report:?}");
+        assert_eq!(member(&report.artefacts[0].path, "usr/share/file").await, content);
+    }
+    assert!(world.log("a1").contains("Cloning upstream") && world.log("a2").contains("Updating upstream"));
 }
 
 #[tokio::test]
@@ -274,11 +322,11 @@ async fn a_build_that_takes_too_long_is_stopped_with_its_grandchildren() {
     let order = BuildOrder { timeout: Duration::from_secs(3), extra_timeout: 1.5, ..order };
     let handle = world.executor.submit(order).await.unwrap();
     world.wait_for_log("a1", "\nwaiting\n").await;
-    assert!(running(&marker));
+    until("the sleep runs", || running(&marker)).await;
     let report = world.executor.finished(&handle).await.unwrap();
     assert_eq!(report.ending, Ending::Done(Outcome::TimedOut));
-    gone(&marker).await;
-    assert_eq!(world.leftovers(), Vec::<String>::new());
+    until("nothing of the build runs", || !running(&marker)).await;
+    assert_eq!(world.leftovers(), ["a1", "a1/report.json"]);
     assert!(world.log("a1").ends_with("==> timed_out: the build took too long\n"), "{}", world.log("a1"));
 }
 
@@ -299,9 +347,12 @@ async fn cancelling_stops_a_running_build_at_once_and_a_queued_one_before_it_beg
     let report = world.executor.finished(&running_one).await.unwrap();
     assert_eq!(report.ending, Ending::Done(Outcome::Cancelled));
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-    gone(&marker).await;
+    until("nothing of the build runs", || !running(&marker)).await;
     let end = world.logs.position("a1").unwrap();
     assert_eq!(end.final_len, Some(end.len));
+    for handle in [&running_one, &queued] {
+        world.executor.discard(handle).await.unwrap();
+    }
     assert_eq!(world.leftovers(), Vec::<String>::new());
 }
 
@@ -324,7 +375,7 @@ async fn two_builds_of_the_same_commit_are_the_same_to_the_bit() {
     let world = World::with(2, crate::logstore::DEFAULT_LIMIT);
     let (one, other) = tokio::join!(
         world.succeed(world.order("a1", "libanswer", library())),
-        world.succeed(world.order("a2", "libanswer", library())),
+        world.succeed(world.order("a2", "libanswer", library()))
     );
     assert_eq!(one.artefacts[0].sha256, other.artefacts[0].sha256);
     assert_ne!(one.artefacts[0].path, other.artefacts[0].path);
@@ -375,7 +426,7 @@ async fn a_broken_package_fails_and_says_where() {
     let world = World::new();
     for (attempt, lines, message) in [
         ("a1", "build() { false; }\npackage() { :; }", "the package does not build: A failure occurred in build()."),
-        ("a2", "package() { false; }", "the package cannot be packaged: A failure occurred in package()."),
+        ("a2", "package() { false; }", "the package does not build: A failure occurred in package()."),
         ("a3", "pkgver='a b'", "the PKGBUILD is not valid: pkgver is not allowed to contain"),
     ] {
         let report = world.build(world.small(attempt, lines)).await;
@@ -384,7 +435,7 @@ async fn a_broken_package_fails_and_says_where() {
     }
     let report = world.build(world.order("a4", "small", Folder::default())).await;
     assert_eq!(report.message, "the package folder has no PKGBUILD that is an ordinary file");
-    assert_eq!(world.leftovers(), Vec::<String>::new());
+    assert!(world.leftovers().iter().all(|path| path.len() == 2 || path.ends_with("/report.json")));
 }
 
 #[tokio::test]
@@ -417,7 +468,7 @@ async fn output_and_errors_of_a_build_stay_in_order_and_resume_by_offset() {
         }
     }
     world.executor.finished(&attempt).await.unwrap();
-    let expected: String = (1..=2000).map(|i| format!("out {i}\nerr {i}\n")).collect();
+    let expected = (1..=2000).map(|i| format!("out {i}\nerr {i}\n")).collect::<Vec<_>>().concat();
     let text = String::from_utf8(seen).unwrap();
     assert!(text.contains(&expected), "{text}");
     assert_eq!(text, world.log("a1"));
@@ -427,6 +478,7 @@ async fn output_and_errors_of_a_build_stay_in_order_and_resume_by_offset() {
 async fn a_restarted_controller_knows_what_was_finished_and_what_was_not() {
     let world = World::new();
     let report = world.succeed(world.small("done", PACKAGE)).await;
+    let failed = world.build(world.small("failed", "package() { false; }")).await;
     fs::create_dir_all(world.dir.path().join("work/half/tree/start")).unwrap();
     world.logs.writer("half").unwrap().write(b"==> Starting build()...\n").unwrap();
     let config = LocalConfig { installed: None, ..LocalConfig::under(world.dir.path()) };
@@ -438,8 +490,10 @@ async fn a_restarted_controller_knows_what_was_finished_and_what_was_not() {
     assert_eq!(lost.ending, Ending::Infrastructure);
     assert_eq!(lost.message, "the controller restarted during this build");
     assert!(logs.position("half").unwrap().final_len.is_some());
-    assert_eq!(world.leftovers(), ["done"]);
+    assert_eq!(again.finished(&handle("failed")).await.unwrap(), failed);
+    assert!(!world.dir.path().join("work/half").exists());
     again.discard(&handle("done")).await.unwrap();
+    again.discard(&handle("failed")).await.unwrap();
     assert_eq!(world.leftovers(), Vec::<String>::new());
     assert!(again.discard(&handle("../repo")).await.is_err());
     let foreign = Handle { executor: "copr".into(), attempt: "done".into() };
@@ -481,7 +535,7 @@ async fn a_repository_without_a_readable_database_is_not_the_packages_fault() {
     let order = world.order("a1", "ask", program());
     let report = world.build(order.clone()).await;
     assert_eq!(report.ending, Ending::Infrastructure, "{report:?} {}", world.log("a1"));
-    assert!(report.message.starts_with("the package databases could not be fetched"), "{report:?}");
+    assert!(report.message.starts_with("a package database cannot be read"), "{report:?}");
     assert_eq!(world.executor.submit(order).await.unwrap(), handle("a1"), "the same attempt is the same build");
 }
 
