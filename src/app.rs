@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::builder::pacman::PackageRepository;
+use crate::builder::pacman::{PackageRepository, Server};
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Parts};
@@ -230,11 +230,15 @@ fn dispatcher(
         executor_name: local::NAME,
         slots: repository.executor.slots,
         timeout: repository.executor.timeout,
-        package_repositories: repositories.map(|it| PackageRepository { name: it.name.clone(), server: it.server.to_string() }).collect(),
+        package_repositories: repositories.map(package_repository).collect(),
         publishers: kept.iter().filter_map(|(name, kept)| Some((name.clone(), kept.publisher.clone()?))).collect(),
         logs: logs.clone(),
         clock: clock.clone(),
     })))
+}
+
+fn package_repository(written: &settings::PacmanRepository) -> PackageRepository {
+    PackageRepository { name: written.name.to_string(), server: Server::Url(written.server.to_string()), sig_level: None }
 }
 
 fn executor(settings: &Settings, executor: &settings::Executor, logs: &LogStore) -> Result<Arc<dyn Executor>> {

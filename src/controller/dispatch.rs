@@ -19,7 +19,7 @@ use crate::domain::policy::PackageSettings;
 use crate::domain::queue::BuildId;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::version::Version;
-use crate::builder::pacman::PackageRepository;
+use crate::builder::pacman::{PackageRepository, Server};
 use crate::executor::{AttemptReport, BuildOrder, Ending, Executor, Handle};
 use crate::logstore::LogStore;
 use crate::publish::{Expected, Publisher};
@@ -212,7 +212,8 @@ impl Dispatcher {
     fn repositories_for(&self, repository: &str) -> Vec<PackageRepository> {
         let own = self.parts.publishers.get(repository).map(|publisher| PackageRepository {
             name: publisher.name().to_owned(),
-            server: format!("file://{}", publisher.dir().display()),
+            server: Server::Directory(publisher.dir().to_owned()),
+            sig_level: None,
         });
         own.into_iter().chain(self.parts.package_repositories.iter().cloned()).collect()
     }
