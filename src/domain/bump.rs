@@ -1,1 +1,135 @@
-//!
+//! Rebuilds of a package whose own version stands still: how `CI_PACKAGE_BUMP` counts, and what it
+//! makes of a version. How the value is written stands with [`Bump`] itself.
+
+use super::policy::Bump;
+use super::version::Version;
+
+/// The bump that asks for one more rebuild.
+///
+/// `version` is what is to be rebuilt: the version of the `.SRCINFO`, or the published one, which
+/// already carries the bump it was built with. A bump that was meant for another version is stale, and
+/// counting starts anew.
+#[must_use]
+pub fn next_bump(current: Option<&Bump>, version: &Version) -> Bump {
+    match current {
+        Some(bump) if is_meant_for(bump, version) => {
+            Bump { version: bump.version.clone(), count: bump.count.saturating_add(1) }
+        }
+        _ => Bump { version: version.clone(), count: 1 },
+    }
+}
+
+fn is_meant_for(bump: &Bump, version: &Version) -> bool {
+    bump.version == *version || effective_version(&bump.version, Some(bump)) == *version
+}
+
+/// The version a build of `version` comes out with.
+///
+/// While the bump still names that version, its pkgrel becomes `pkgrel.N`. A pkgrel that has a part
+/// after the dot already gets that part raised by N, because makepkg refuses `1.1.1`.
+#[must_use]
+pub fn effective_version(version: &Version, bump: Option<&Bump>) -> Version {
+    let Some(bump) = bump.filter(|bump| bump.version == *version) else {
+        return version.clone();
+    };
+    let Some((front, release)) = version.as_str().rsplit_once('-') else {
+        return version.clone();
+    };
+    Version::new(format!("{front}-{}", bumped_release(release, bump.count)))
+}
+
+fn bumped_release(release: &str, count: u32) -> String {
+    let raised = release.split_once('.').and_then(|(major, minor)| {
+        let minor = minor.parse::<u64>().ok()?.checked_add(count.into())?;
+        Some(format!("{major}.{minor}"))
+    });
+    raised.unwrap_or_else(|| format!("{release}.{count}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bump(text: &str) -> Bump {
+        Bump::parse(text).expect("valid")
+    }
+
+    fn version(text: &str) -> Version {
+        Version::new(text)
+    }
+
+    #[test]
+    fn both_ways_of_writing_a_bump_are_read() {
+        assert_eq!(bump("1.0-1").to_text(), "1.0-1/1");
+        assert_eq!(bump("1.0-1/12").to_text(), "1.0-1/12");
+        assert_eq!(bump(" 1:r12.abc-3.1/2 ").to_text(), "1:r12.abc-3.1/2");
+    }
+
+    #[test]
+    fn what_is_not_a_bump_is_refused_with_the_remedy() {
+        for text in
+            ["", "3", "1.0", "1.0-1/", "1.0-1/0", "1.0-1/+2", "1.0-1/x", "-1", "1.0-x", "1.0-1.", "a:1-1", "1 0-1"]
+        {
+            let error = Bump::parse(text).expect_err(text);
+            assert!(error.to_string().contains("pkgver-pkgrel/N"), "{error}");
+        }
+    }
+
+    /// Chaotic's `cut -d: -f2` takes the epoch for the version, so these packages are never bumped (D4).
+    #[test]
+    fn a_package_with_an_epoch_is_bumped_like_any_other() {
+        let first = next_bump(None, &version("2:1.0-1"));
+        assert_eq!(first.to_text(), "2:1.0-1/1");
+        assert_eq!(effective_version(&version("2:1.0-1"), Some(&first)).as_str(), "2:1.0-1.1");
+        let second = next_bump(Some(&Bump::parse(&first.to_text()).expect("valid")), &version("2:1.0-1"));
+        assert_eq!(second.to_text(), "2:1.0-1/2");
+        assert_eq!(next_bump(Some(&second), &version("2:1.1-1")).to_text(), "2:1.1-1/1");
+    }
+
+    #[test]
+    fn the_epoch_is_part_of_the_version_a_bump_is_meant_for() {
+        let meant = bump("1.0-1/3");
+        assert_eq!(effective_version(&version("1:1.0-1"), Some(&meant)).as_str(), "1:1.0-1");
+        assert_eq!(effective_version(&version("0:1.0-1"), Some(&meant)).as_str(), "0:1.0-1.3");
+        assert_eq!(next_bump(Some(&meant), &version("1:1.0-1")).to_text(), "1:1.0-1/1");
+    }
+
+    #[test]
+    fn a_stale_bump_changes_nothing() {
+        assert_eq!(effective_version(&version("1.1-1"), Some(&bump("1.0-1/3"))).as_str(), "1.1-1");
+        assert_eq!(effective_version(&version("1.0-2"), Some(&bump("1.0-1/3"))).as_str(), "1.0-2");
+        assert_eq!(effective_version(&version("1.0-1"), None).as_str(), "1.0-1");
+    }
+
+    #[test]
+    fn the_published_version_counts_on_from_the_bump_it_was_built_with() {
+        assert_eq!(next_bump(Some(&bump("1.0-1/3")), &version("1.0-1.3")).to_text(), "1.0-1/4");
+    }
+
+    #[test]
+    fn a_release_with_a_dot_stays_one_that_makepkg_takes() {
+        assert_eq!(effective_version(&version("1.0-2.1"), Some(&bump("1.0-2.1/2"))).as_str(), "1.0-2.3");
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics_and_round_trips(text in "[0-9:a-z./-]{0,16}|\\PC{0,12}") {
+            if let Ok(bump) = Bump::parse(&text) {
+                prop_assert_eq!(Bump::parse(&bump.to_text()).expect("its own text"), bump);
+            }
+        }
+
+        #[test]
+        fn every_bump_makes_a_newer_version_than_the_one_before(
+            version in "([1-3]:)?[0-9]{1,3}\\.[0-9a-z]{1,4}-[1-9](\\.[0-9])?",
+        ) {
+            let version = Version::new(version);
+            let first = next_bump(None, &version);
+            let second = next_bump(Some(&first), &version);
+            prop_assert!(version < effective_version(&version, Some(&first)));
+            prop_assert!(effective_version(&version, Some(&first)) < effective_version(&version, Some(&second)));
+        }
+    }
+}

@@ -62,6 +62,62 @@ pub struct Bump {
     pub count: u32,
 }
 
+/// A `CI_PACKAGE_BUMP` that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a bump: {reason}; write `[epoch:]pkgver-pkgrel` or `[epoch:]pkgver-pkgrel/N`")]
+pub struct InvalidBump {
+    /// The text as it was given.
+    pub text: String,
+    /// Which part is wrong.
+    pub reason: &'static str,
+}
+
+impl Bump {
+    /// Reads the value of `CI_PACKAGE_BUMP`: `[epoch:]pkgver-pkgrel/N`, or without `/N` for the first.
+    ///
+    /// # Errors
+    /// [`InvalidBump`] with the part that is wrong. A bare number is refused too: Chaotic's manual
+    /// describes it, and Chaotic's builder reads it as a version that no package has.
+    pub fn parse(text: &str) -> Result<Self, InvalidBump> {
+        let fail = |reason| InvalidBump { text: text.to_owned(), reason };
+        let written = text.trim();
+        let (version, count) = match written.rsplit_once('/') {
+            Some((version, count)) => (version, count_of(count).ok_or_else(|| fail("N is not a number from 1"))?),
+            None => (written, 1),
+        };
+        let version = super::version::Version::new(version);
+        let (_, pkgver, pkgrel) = version.parts();
+        let in_pkgver = |c: char| c.is_ascii_graphic() && !":/".contains(c);
+        if pkgver.is_empty() || !pkgver.chars().all(in_pkgver) {
+            return Err(fail("pkgver is missing or holds characters that makepkg refuses"));
+        }
+        if !pkgrel.is_some_and(is_release) {
+            return Err(fail("pkgrel is missing or not a number"));
+        }
+        Ok(Self { version, count })
+    }
+
+    /// The value of `CI_PACKAGE_BUMP` as Chaotic's scripts write it, always with `/N`.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{}/{}", self.version, self.count)
+    }
+}
+
+fn count_of(text: &str) -> Option<u32> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|&count| digits && count > 0)
+}
+
+/// Whether makepkg takes it as `pkgrel`: digits, or digits, a dot and digits.
+pub(crate) fn is_release(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    match text.split_once('.') {
+        Some((major, minor)) => digits(major) && digits(minor),
+        None => digits(text),
+    }
+}
+
 /// What one package's `.CI/config` asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PackageSettings {

@@ -1,0 +1,254 @@
+//! Who is built before whom.
+//!
+//! Nodes are the package folders; an edge says that one needs another that is kept in the same
+//! repository. It knows nothing of what is built when: that is the planner's and the queue's.
+
+mod order;
+mod providers;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use self::order::{Links, arrange, index};
+use self::providers::Providers;
+use super::desired::Package;
+use super::name::PkgBase;
+use super::srcinfo::DependencyKind;
+
+/// The architecture that is built for when nobody says otherwise.
+pub const DEFAULT_ARCH: &str = "x86_64";
+
+/// `from` is built after `to`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Edge {
+    /// The package that needs something.
+    pub from: PkgBase,
+    /// The package that yields it.
+    pub to: PkgBase,
+    /// The dependency as it is written, without its version.
+    pub via: String,
+    /// The strongest kind of dependency between the two: `depends` before `makedepends` before
+    /// `checkdepends`.
+    pub kind: DependencyKind,
+}
+
+/// The dependency graph of one repository on one architecture.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    nodes: Vec<PkgBase>,
+    edges: Vec<Edge>,
+    /// `edges[i].to`, so that what a package needs is a slice.
+    needed: Vec<PkgBase>,
+    needs: Links,
+    dependants: Links,
+    order: Vec<u32>,
+    /// Where each node stands in `order`.
+    position: Vec<u32>,
+    cycles: Vec<Vec<PkgBase>>,
+    /// The names under which others reach each node.
+    answers: Vec<Vec<String>>,
+}
+
+/// What `pkgwarden graph` prints as JSON.
+#[derive(Debug, Serialize)]
+pub struct Document<'a> {
+    /// Every package, sorted.
+    pub nodes: &'a [PkgBase],
+    /// Sorted by `from`, then `to`.
+    pub edges: &'a [Edge],
+    /// Groups of packages that need each other.
+    pub cycles: &'a [Vec<PkgBase>],
+    /// Each package after what it needs.
+    pub order: Vec<PkgBase>,
+}
+
+impl Graph {
+    /// The graph for [`DEFAULT_ARCH`]. `official` holds the names of packages that come from
+    /// repositories outside.
+    #[must_use]
+    pub fn build<'a>(packages: impl Iterator<Item = &'a Package>, official: &BTreeSet<String>) -> Self {
+        Self::build_for(DEFAULT_ARCH, packages, official)
+    }
+
+    /// The graph for one architecture: `depends`, `makedepends` and `checkdepends` of every section,
+    /// with those that are limited to `arch` or to none.
+    ///
+    /// Each dependency leads to the package of the repository that has exactly this name; else nowhere
+    /// if `official` has the name; else to a package that provides it (the one whose pkgbase is nearest,
+    /// if there are several).
+    #[must_use]
+    pub fn build_for<'a>(arch: &str, packages: impl Iterator<Item = &'a Package>, official: &BTreeSet<String>) -> Self {
+        let mut packages: Vec<_> = packages.collect();
+        packages.sort_by(|a, b| a.pkgbase.cmp(&b.pkgbase));
+        packages.dedup_by(|a, b| a.pkgbase == b.pkgbase);
+        let providers = Providers::of(&packages, official, arch);
+        let arcs = arcs(&packages, &providers, arch);
+        let needs = Links::group(packages.len(), arcs.iter().map(|&(from, to, kind, _)| (from, to, kind)));
+        let dependants = needs.reversed();
+        let arrangement = arrange(&needs, &dependants);
+        let mut position = vec![0; packages.len()];
+        for (place, &node) in arrangement.order.iter().enumerate() {
+            position[node as usize] = index(place);
+        }
+        let nodes: Vec<PkgBase> = packages.iter().map(|package| package.pkgbase.clone()).collect();
+        let name = |node: u32| nodes[node as usize].clone();
+        let edges = arcs.iter().map(|&(from, to, kind, via)| Edge {
+            from: name(from),
+            to: name(to),
+            via: via.to_owned(),
+            kind,
+        });
+        let answers =
+            (0..nodes.len()).map(|node| providers.answers(index(node)).into_iter().map(str::to_owned).collect());
+        Self {
+            edges: edges.collect(),
+            needed: arcs.iter().map(|&(_, to, _, _)| name(to)).collect(),
+            cycles: arrangement.cycles.iter().map(|cycle| cycle.iter().map(|&node| name(node)).collect()).collect(),
+            answers: answers.collect(),
+            order: arrangement.order,
+            position,
+            needs,
+            dependants,
+            nodes,
+        }
+    }
+
+    /// Every package, sorted by name.
+    #[must_use]
+    pub fn nodes(&self) -> &[PkgBase] {
+        &self.nodes
+    }
+
+    /// Every edge, one for each pair of packages, sorted by `from`, then `to`.
+    #[must_use]
+    pub fn edges(&self) -> &[Edge] {
+        &self.edges
+    }
+
+    /// Groups of packages that need each other, each sorted. They are built one after the other like all
+    /// others, and somebody should know.
+    #[must_use]
+    pub fn cycles(&self) -> &[Vec<PkgBase>] {
+        &self.cycles
+    }
+
+    /// Every package after what it needs; packages that could swap places are sorted by name. Inside a
+    /// cycle, needs for tests give way first, then needs for building.
+    #[must_use]
+    pub fn order(&self) -> Vec<PkgBase> {
+        self.named(self.order.iter().copied())
+    }
+
+    /// The packages of `some` that exist, in the same order.
+    #[must_use]
+    pub fn order_of(&self, some: &BTreeSet<PkgBase>) -> Vec<PkgBase> {
+        self.in_order(some.iter().filter_map(|pkgbase| self.node(pkgbase)).collect())
+    }
+
+    /// What a package directly needs, sorted, cycles included.
+    #[must_use]
+    pub fn direct(&self, pkgbase: &PkgBase) -> &[PkgBase] {
+        self.node(pkgbase).map_or(&[], |node| &self.needed[self.needs.range(node)])
+    }
+
+    /// Everything that needs a package, directly or not, in build order; the package itself is left out.
+    #[must_use]
+    pub fn dependants(&self, pkgbase: &PkgBase) -> Vec<PkgBase> {
+        let Some(start) = self.node(pkgbase) else {
+            return Vec::new();
+        };
+        let mut seen = vec![false; self.nodes.len()];
+        seen[start as usize] = true;
+        let mut reached = Vec::new();
+        let mut open = vec![start];
+        while let Some(node) = open.pop() {
+            for &(dependant, _) in self.dependants.of(node) {
+                if !std::mem::replace(&mut seen[dependant as usize], true) {
+                    reached.push(dependant);
+                    open.push(dependant);
+                }
+            }
+        }
+        self.in_order(reached)
+    }
+
+    /// For each package of `some`: the packages of `some` that have to be built before it, in build
+    /// order. Packages outside `some` are seen through: if A needs B and B needs C, C comes before A
+    /// also where B is not built. Needs that cannot be kept because of a cycle are left out, so that
+    /// the answer has no cycle. A package that does not exist waits for nothing.
+    #[must_use]
+    pub fn wave(&self, some: &BTreeSet<PkgBase>) -> BTreeMap<PkgBase, Vec<PkgBase>> {
+        let mut chosen = vec![false; self.nodes.len()];
+        for node in some.iter().filter_map(|pkgbase| self.node(pkgbase)) {
+            chosen[node as usize] = true;
+        }
+        let mut seen = vec![u32::MAX; self.nodes.len()];
+        let before = |pkgbase: &PkgBase| {
+            let before = self.node(pkgbase).map(|node| self.nearest(node, &chosen, &mut seen));
+            (pkgbase.clone(), self.in_order(before.unwrap_or_default()))
+        };
+        some.iter().map(before).collect()
+    }
+
+    /// The chosen nodes that `start` reaches without passing another chosen one. `seen` holds who last
+    /// passed a node, so that it need not be cleared for each start.
+    fn nearest(&self, start: u32, chosen: &[bool], seen: &mut [u32]) -> Vec<u32> {
+        let mut found = Vec::new();
+        let mut open = vec![start];
+        while let Some(node) = open.pop() {
+            let kept = |to: u32| self.position[to as usize] < self.position[node as usize];
+            for &(to, _) in self.needs.of(node).iter().filter(|(to, _)| kept(*to)) {
+                if std::mem::replace(&mut seen[to as usize], start) != start {
+                    if chosen[to as usize] { found.push(to) } else { open.push(to) }
+                }
+            }
+        }
+        found
+    }
+
+    /// The document of `pkgwarden graph`, its order limited to `only`.
+    #[must_use]
+    pub fn document(&self, only: Option<&BTreeSet<PkgBase>>) -> Document<'_> {
+        let order = only.map_or_else(|| self.order(), |only| self.order_of(only));
+        Document { nodes: &self.nodes, edges: &self.edges, cycles: &self.cycles, order }
+    }
+
+    fn node(&self, pkgbase: &PkgBase) -> Option<u32> {
+        self.nodes.binary_search(pkgbase).ok().map(index)
+    }
+
+    fn in_order(&self, mut nodes: Vec<u32>) -> Vec<PkgBase> {
+        nodes.sort_unstable_by_key(|&node| self.position[node as usize]);
+        self.named(nodes.into_iter())
+    }
+
+    fn named(&self, nodes: impl Iterator<Item = u32>) -> Vec<PkgBase> {
+        nodes.map(|node| self.nodes[node as usize].clone()).collect()
+    }
+}
+
+/// One arc for each pair of packages, with the strongest kind and of those the first name; sorted.
+fn arcs<'a>(
+    packages: &[&'a Package],
+    providers: &Providers<'_>,
+    arch: &str,
+) -> Vec<(u32, u32, DependencyKind, &'a str)> {
+    let mut arcs = Vec::new();
+    for (package, from) in packages.iter().zip((0..).map(index)) {
+        let dependencies = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.dependencies);
+        let in_play = |limit: &Option<String>| limit.as_deref().is_none_or(|limit| limit == arch || limit == "any");
+        for dependency in dependencies.filter(|dependency| in_play(&dependency.arch)) {
+            if let Some(to) = providers.resolve(&dependency.name, from).filter(|&to| to != from) {
+                arcs.push((from, to, dependency.kind, dependency.name.as_str()));
+            }
+        }
+    }
+    arcs.sort_unstable();
+    arcs.dedup_by_key(|&mut (from, to, _, _)| (from, to));
+    arcs
+}
+
+#[cfg(test)]
+mod tests;
