@@ -4,4 +4,7 @@
 //! above it (`tests/layering.rs` holds the exact table).
 
 pub mod domain;
+
 pub mod sys;
+
+pub mod logstore;
