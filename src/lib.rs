@@ -8,3 +8,5 @@ pub mod domain;
 pub mod sys;
 
 pub mod logstore;
+
+pub mod builder;
