@@ -4,9 +4,10 @@
 //! above it (`tests/layering.rs` holds the exact table).
 
 pub mod domain;
-
 pub mod sys;
 
 pub mod logstore;
 
 pub mod builder;
+
+pub mod executor;
