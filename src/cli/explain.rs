@@ -148,7 +148,9 @@ fn on_commit(inspection: &Inspection, snapshot: &Snapshot, package: &Package) ->
 fn text(it: &Explanation) -> String {
     let list = |names: &[PkgBase]| if names.is_empty() { "nothing".to_owned() } else { names.iter().map(PkgBase::as_str).collect::<Vec<_>>().join(", ") };
     let mut text = format!("{} {}\n", it.pkgbase, it.version.as_deref().unwrap_or("(version unknown)"));
-    let mut line = |name: &str, value: &str| drop(writeln!(text, "  {name:<12} {value}"));
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<12} {value}");
+    };
     line("packages", &it.pkgnames.join(", "));
     line("source", it.source);
     line("needs", &list(&it.needs));

@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(settings.server.poll, Duration::from_mins(1));
         let [repository] = settings.repositories.as_slice() else { panic!("{:?}", settings.repositories) };
         assert_eq!(
-            (repository.name.as_str(), &repository.url, repository.branch.as_str()),
+            (repository.name.as_str(), &repository.url, repository.branch.as_deref()),
             ("packages", &None, "main")
         );
         assert_eq!((repository.forge.kind, repository.executor.kind), (ForgeKind::Local, ExecutorKind::Local));
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!((a.executor.timeout, b.executor.timeout), (Duration::from_hours(2), Duration::from_hours(2)));
         assert_eq!((a.policy.overlap, b.policy.overlap), (Overlap::Queue, Overlap::Coalesce));
         assert_eq!((a.schedules.len(), b.schedules.len()), (1, 0));
-        assert_eq!((a.branch.as_str(), b.branch.as_str()), ("main", "master"));
+        assert_eq!((a.branch.as_deref(), b.branch.as_deref()), (None, Some("master")));
         assert_eq!((a.publish.keep, b.publish.keep), (2, 2));
     }
 
