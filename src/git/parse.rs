@@ -271,8 +271,12 @@ mod tests {
         }
     }
 
-    /// What `git push --porcelain` 2.47 printed, with its stderr, and what it means.
-    const PUSHES: &[(&str, &str, &[(&str, bool, &str)], &[&str])] = &[
+    /// Stdout and stderr of a push, its refs as they were read, and which of them were stale.
+    type PushCase =
+        (&'static str, &'static str, &'static [(&'static str, bool, &'static str)], &'static [&'static str]);
+
+    /// What `git push --porcelain` 2.47 printed, and what it means.
+    const PUSHES: &[PushCase] = &[
         (
             "To ../up.git\n*\t6756354:refs/heads/main\t[new branch]\n+\t6756354:refs/tags/scheduled\t6756354...4ea5229 \
              (forced update)\n=\t6756354:refs/heads/x\t[up to date]\n \t6756354:refs/heads/y\t6756354..4ea5229\n\
@@ -446,8 +450,8 @@ mod tests {
 
         #[test]
         fn pushed_refs_come_back(names in vec("refs/[a-z/()]{1,20}", 0..10), flag in "[-+*= !]", reason in "[a-z ]{0,20}") {
-            let text: String = names.iter().map(|name| format!("{flag}\t{A}:{name}\t[x] ({reason})\n")).collect();
-            let report = push(&format!("To x:y\n{text}Done\n"));
+            let lines: Vec<String> = names.iter().map(|name| format!("{flag}\t{A}:{name}\t[x] ({reason})")).collect();
+            let report = push(&format!("To x:y\n{}\nDone\n", lines.join("\n")));
             prop_assert_eq!(report.iter().map(|one| one.name.clone()).collect::<Vec<_>>(), names);
             prop_assert!(report.iter().all(|one| one.accepted != (flag == "!")));
             prop_assert!(report.iter().all(|one| one.accepted || one.reason == reason));

@@ -159,10 +159,14 @@ impl Repository {
         Some(absolute(&base.join(url)).display().to_string())
     }
 
-    /// What the repository's own configuration says about transports.
+    /// What the repository's own configuration says about transports. Such settings can name programs to
+    /// run, so those of a repository that belongs to somebody else do not count.
     pub(super) fn transport_settings(&self) -> Vec<SecretSetting> {
         let local = || self.inner.config()?.open_level(git2::ConfigLevel::Local);
         let mut settings = Vec::new();
+        if self.stand_in.is_some() {
+            return settings;
+        }
         let Ok(config) = local() else { return settings };
         let Ok(mut entries) = config.entries(None) else { return settings };
         while let Some(Ok(entry)) = entries.next() {

@@ -253,6 +253,9 @@ mod tests {
         TreeEdit::Put { path: path.to_owned(), id, mode: FileMode::Regular.as_octal() }
     }
 
+    /// Edits, and the files there are after them.
+    type EditCase<'a> = (&'a [TreeEdit], &'a [(&'a str, &'a str)]);
+
     fn remove(path: &str) -> TreeEdit {
         TreeEdit::Remove { path: path.to_owned() }
     }
@@ -282,7 +285,7 @@ mod tests {
         let base = repository.write_folder(&folder(&[("a/x", "1"), ("a/y", "2"), ("b", "3"), ("z/only", "4")]));
         let base = base.expect("written");
         let whole = repository.write_folder(&folder(&[("p", "5"), ("q", "6")])).expect("written");
-        let cases: [(&[TreeEdit], &[(&str, &str)]); 9] = [
+        let cases: [EditCase<'_>; 9] = [
             (&[], &[("a/x", "1"), ("a/y", "2"), ("b", "3"), ("z/only", "4")]),
             (
                 &[put(&repository, "a/n/m", "9")],
@@ -371,7 +374,9 @@ mod tests {
             let world = World::new();
             let repository = world.bare("repo");
             let mut files = BTreeMap::new();
-            base.iter().for_each(|(path, text)| model(&mut files, path, Some(text)));
+            for (path, text) in &base {
+                model(&mut files, path, Some(text));
+            }
             let as_folder = |files: &BTreeMap<String, String>| {
                 files.iter().fold(Folder::default(), |folder, (path, text)| folder.with(path, text))
             };
