@@ -95,7 +95,7 @@ impl Repository {
     /// [`GitError::Library`], also when the disk is full.
     pub fn write_blob(&self, bytes: &[u8]) -> Result<Oid, GitError> {
         let id = self.inner.blob(bytes).map_err(GitError::library("write a file into the repository"))?;
-        Ok(from_git(id))
+        Ok(from_git(self.note(id)))
     }
 
     /// Whether the repository has an object.

@@ -166,6 +166,25 @@ impl Remote {
         }
     }
 
+    /// Packs up what many fetches have left in the workspace, if it has become much. Objects nobody
+    /// refers to stay for two weeks.
+    ///
+    /// # Errors
+    /// [`GitError::Command`] if git cannot do it, for example because the disk is full.
+    pub async fn tidy_workspace(&self) -> Result<(), GitError> {
+        let program = command::git(&self.workspace, &[], self.timeout);
+        let program = program.args(["-c", "gc.auto=6700", "-c", "gc.autoDetach=false", "gc", "--auto", "--quiet"]);
+        let failed = |message, hint| Err(GitError::Command { command: "gc", message, hint });
+        match command::run(program).await? {
+            Ending::Done(_) => Ok(()),
+            Ending::Failed(output) => {
+                let (message, hint) = command::explain(&output);
+                failed(message, hint)
+            }
+            Ending::TooSlow(after) => failed(format!("no end after {} s", after.as_secs_f64()), String::new()),
+        }
+    }
+
     /// Fetches those of the refspecs whose refs are there, and returns the others. Usually one
     /// negotiation; only when something is missing the remote is asked what it has.
     ///
@@ -478,6 +497,24 @@ mod tests {
         world.git("work", &["config", "remote.origin.url", "../hub"]);
         let origin = Remote::new(world.path("work"), "origin".to_owned());
         assert_eq!(origin.refs("main").await.expect("answers").main, Some(first));
+    }
+
+    #[tokio::test]
+    async fn packs_do_not_pile_up_in_the_workspace() {
+        let world = World::new();
+        let (_hub, work, first) = world.hub_and_workspace();
+        let mut last = first;
+        for number in 0..55 {
+            let files: Vec<(String, String)> = (0..70).map(|it| (format!("f{it}"), format!("{number} {it}"))).collect();
+            let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+            last = work.write_at_once(|work| Ok::<_, GitError>(commit(work, &[last], &files))).expect("written");
+        }
+        world.set("work", "refs/keep", last);
+        let packs = || std::fs::read_dir(world.path("work/objects/pack")).expect("there").count();
+        let before = packs();
+        world.remote().tidy_workspace().await.expect("tidied");
+        assert!(packs() < 10 && before > 100, "{before} files, then {}", packs());
+        assert_eq!(work.history(Some(first), last).expect("all there, also for who had it open").len(), 55);
     }
 
     #[tokio::test]

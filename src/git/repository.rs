@@ -1,6 +1,7 @@
 //! Opening and creating repositories, and finding commits in them by name.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct Repository {
     pub(super) inner: git2::Repository,
     /// Keeps the stand-in of a repository that belongs to somebody else; see [`open_foreign`].
     stand_in: Option<TempDir>,
+    /// What has been written, while it is collected in memory.
+    pub(super) written: Option<RefCell<BTreeSet<git2::Oid>>>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -49,7 +52,7 @@ impl Repository {
     fn open_with(path: &Path, flags: RepositoryOpenFlags) -> Result<Self, GitError> {
         let no_ceiling: [&Path; 0] = [];
         match git2::Repository::open_ext(path, flags, no_ceiling) {
-            Ok(inner) => Ok(Self { inner, stand_in: None }),
+            Ok(inner) => Ok(Self { inner, stand_in: None, written: None }),
             Err(error) if error.code() == ErrorCode::Owner => open_foreign(path),
             Err(source) => Err(GitError::NotARepository { path: path.to_owned(), source }),
         }
@@ -193,7 +196,7 @@ fn open_foreign(path: &Path) -> Result<Repository, GitError> {
     std::fs::copy(real.join("HEAD"), stand_in.path().join("HEAD")).map_err(file)?;
     write_atomic(&stand_in.path().join("commondir"), format!("{}\n", absolute(&real).display()).as_bytes())?;
     let inner = git2::Repository::open_bare(stand_in.path()).map_err(not_one)?;
-    Ok(Repository { inner, stand_in: Some(stand_in) })
+    Ok(Repository { inner, stand_in: Some(stand_in), written: None })
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -190,7 +190,7 @@ impl Repository {
         let parents: Vec<git2::Commit<'_>> = new.parents.iter().map(find).collect::<Result<_, _>>()?;
         let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
         let made = self.inner.commit(None, &who, &who, &new.message, &tree, &parents);
-        Ok(from_git(made.map_err(GitError::library("write a commit"))?))
+        Ok(from_git(self.note(made.map_err(GitError::library("write a commit"))?)))
     }
 
     /// Writes the changed folder; `None` if nothing is left in it.
@@ -214,7 +214,11 @@ impl Repository {
                 None => {}
             }
         }
-        if builder.is_empty() { Ok(None) } else { Ok(Some(from_git(builder.write().map_err(failed())?))) }
+        if builder.is_empty() {
+            return Ok(None);
+        }
+        let written = builder.write().map_err(failed())?;
+        Ok(Some(from_git(self.note(written))))
     }
 
     /// The object that stands under a name after a change, if any.
@@ -234,7 +238,8 @@ impl Repository {
 
     fn write_empty(&self) -> Result<Oid, GitError> {
         let builder = self.inner.treebuilder(None).map_err(GitError::library("write a tree"))?;
-        Ok(from_git(builder.write().map_err(GitError::library("write a tree"))?))
+        let written = builder.write().map_err(GitError::library("write a tree"))?;
+        Ok(from_git(self.note(written)))
     }
 }
 
