@@ -4,6 +4,7 @@
 //! A [`Repository`] can be sent to another thread but not shared, and is cheap to open, so each task
 //! opens its own. Nothing of a repository is ever executed: no hooks, no filters, no work tree.
 
+mod batch;
 mod command;
 mod error;
 mod folder;

@@ -190,7 +190,7 @@ impl Repository {
         let parents: Vec<git2::Commit<'_>> = new.parents.iter().map(find).collect::<Result<_, _>>()?;
         let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
         let made = self.inner.commit(None, &who, &who, &new.message, &tree, &parents);
-        Ok(from_git(made.map_err(GitError::library("write a commit"))?))
+        Ok(from_git(self.note(made.map_err(GitError::library("write a commit"))?)))
     }
 
     /// Writes the changed folder; `None` if nothing is left in it.
@@ -214,7 +214,11 @@ impl Repository {
                 None => {}
             }
         }
-        if builder.is_empty() { Ok(None) } else { Ok(Some(from_git(builder.write().map_err(failed())?))) }
+        if builder.is_empty() {
+            return Ok(None);
+        }
+        let written = builder.write().map_err(failed())?;
+        Ok(Some(from_git(self.note(written))))
     }
 
     /// The object that stands under a name after a change, if any.
@@ -234,7 +238,8 @@ impl Repository {
 
     fn write_empty(&self) -> Result<Oid, GitError> {
         let builder = self.inner.treebuilder(None).map_err(GitError::library("write a tree"))?;
-        Ok(from_git(builder.write().map_err(GitError::library("write a tree"))?))
+        let written = builder.write().map_err(GitError::library("write a tree"))?;
+        Ok(from_git(self.note(written)))
     }
 }
 
@@ -252,6 +257,9 @@ mod tests {
         let id = repository.write_blob(text.as_bytes()).expect("blob");
         TreeEdit::Put { path: path.to_owned(), id, mode: FileMode::Regular.as_octal() }
     }
+
+    /// Edits, and the files there are after them.
+    type EditCase<'a> = (&'a [TreeEdit], &'a [(&'a str, &'a str)]);
 
     fn remove(path: &str) -> TreeEdit {
         TreeEdit::Remove { path: path.to_owned() }
@@ -282,7 +290,7 @@ mod tests {
         let base = repository.write_folder(&folder(&[("a/x", "1"), ("a/y", "2"), ("b", "3"), ("z/only", "4")]));
         let base = base.expect("written");
         let whole = repository.write_folder(&folder(&[("p", "5"), ("q", "6")])).expect("written");
-        let cases: [(&[TreeEdit], &[(&str, &str)]); 9] = [
+        let cases: [EditCase<'_>; 9] = [
             (&[], &[("a/x", "1"), ("a/y", "2"), ("b", "3"), ("z/only", "4")]),
             (
                 &[put(&repository, "a/n/m", "9")],
@@ -371,7 +379,9 @@ mod tests {
             let world = World::new();
             let repository = world.bare("repo");
             let mut files = BTreeMap::new();
-            base.iter().for_each(|(path, text)| model(&mut files, path, Some(text)));
+            for (path, text) in &base {
+                model(&mut files, path, Some(text));
+            }
             let as_folder = |files: &BTreeMap<String, String>| {
                 files.iter().fold(Folder::default(), |folder, (path, text)| folder.with(path, text))
             };

@@ -102,3 +102,96 @@ fn percent_decoded(text: &str) -> String {
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        Address::parse(text).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn addresses_that_git_would_read_as_something_else_are_refused() {
+        for text in [
+            "",
+            "-oProxyCommand=touch pwned",
+            "--upload-pack=touch pwned",
+            "ext::sh -c touch% pwned",
+            "EXT::x",
+            "fd::17",
+            "helper::https://example.org/x",
+            "https://example.org/x\n--upload-pack=y",
+            "ssh://-oProxyCommand=x/y",
+            "ssh://git@-oProxyCommand=x/y",
+            "ftp://example.org/x",
+            "gopher://example.org/x",
+            "https://",
+            "a\0b",
+        ] {
+            let error = Address::parse(text).expect_err(text);
+            assert!(matches!(error, GitError::RefusedUrl { .. }), "{text}: {error}");
+        }
+        let shown = refusal("ftp://user:hunter2@example.org/x");
+        assert_eq!(
+            shown,
+            "`ftp://example.org/x` is refused as the address of a repository: only file, git, http, https and ssh are \
+             allowed"
+        );
+    }
+
+    #[test]
+    fn ordinary_addresses_pass_as_they_are() {
+        for text in [
+            "https://aur.archlinux.org/foo.git",
+            "https://user@example.org/x",
+            "http://127.0.0.1:8080/x",
+            "ssh://aur@aur.archlinux.org/foo.git",
+            "git@github.com:owner/repo.git",
+            "git://example.org/x",
+            "file:///srv/git/x",
+            "/srv/my git/x.git",
+            "../x",
+        ] {
+            assert_eq!(Address::parse(text).expect(text).url(), text);
+        }
+    }
+
+    #[test]
+    fn a_password_leaves_the_address_and_goes_to_that_server_only() {
+        let address = Address::parse("https://ci:hun%2Fter@example.org:8443/a/b.git").expect("legal");
+        assert_eq!(address.url(), "https://example.org:8443/a/b.git");
+        let setting = address.authorization(None).expect("has a password");
+        assert_eq!(setting.key, "http.https://example.org:8443/.extraHeader");
+        assert_eq!(setting.value.expose_secret(), &format!("Authorization: Basic {}", STANDARD.encode("ci:hun/ter")));
+        let printed = format!("{address:?} {setting:?}");
+        assert!(!printed.contains("hun/ter") && !printed.contains(setting.value.expose_secret()), "{printed}");
+        let token = ("bot".to_owned(), SecretString::from("t"));
+        let setting = address.authorization(Some(&token)).expect("has a token");
+        assert_eq!(setting.value.expose_secret(), &format!("Authorization: Basic {}", STANDARD.encode("bot:t")));
+        for other in ["/srv/x", "ssh://git@example.org/x", "git@example.org:x"] {
+            assert!(Address::parse(other).expect("legal").authorization(Some(&token)).is_none(), "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_password_is_ever_shown(user in "[a-z]{1,5}", password in "[!-.0-9;-~]{6,12}", host in "[a-z]{1,8}") {
+            prop_assume!(!password.contains(['@', '/']));
+            let text = format!("https://{user}:{password}@{host}/x");
+            match Address::parse(&text) {
+                Ok(address) => prop_assert_eq!(address.shown(), format!("https://{host}/x")),
+                Err(error) => prop_assert!(!error.to_string().contains(&password)),
+            }
+        }
+
+        #[test]
+        fn any_text_is_taken_or_refused(text in "\\PC{0,40}") {
+            if let Ok(address) = Address::parse(&text) {
+                prop_assert!(!address.url().starts_with('-') && !address.url().is_empty());
+            }
+        }
+    }
+}
