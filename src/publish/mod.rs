@@ -486,7 +486,8 @@ fn sha256(path: &Path) -> Result<String, PublishError> {
         }
     });
     hashed.map_err(|error| FsError::new("read", path, error))?;
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    let digits = |text: String, byte: &u8| format!("{text}{byte:02x}");
+    Ok(hash.finalize().iter().fold(String::with_capacity(64), digits))
 }
 
 /// Entries of a database with where they came from.

@@ -47,7 +47,7 @@ pub(super) fn happen(
         .prepare_cached("SELECT state, pkgbase FROM builds WHERE id = ?")?
         .query_row([build], |row| Ok((row.get(0)?, row.get(1)?)))
         .map_err(|error| match error {
-            rusqlite::Error::QueryReturnedNoRows => StoreError::not_found("build", build),
+            rusqlite::Error::QueryReturnedNoRows => StoreError::not_found("build", &build),
             other => other.into(),
         })?;
     let to = from.after(event)?;
