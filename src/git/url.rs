@@ -34,7 +34,7 @@ impl Address {
         let Some((scheme, rest)) = text.split_once("://") else {
             return match text.split_once("::") {
                 // `host::path` and `[::1]:path` do not exist as paths either, so nothing is lost.
-                Some(_) => refuse("`helper::` addresses can run programs"),
+                Some(_) => refuse("`NAME::` addresses can run programs"),
                 None => Ok(Self { url: text.to_owned(), login: None }),
             };
         };
@@ -122,7 +122,7 @@ mod tests {
             "ext::sh -c touch% pwned",
             "EXT::x",
             "fd::17",
-            "helper::https://example.org/x",
+            "name::https://example.org/x",
             "https://example.org/x\n--upload-pack=y",
             "ssh://-oProxyCommand=x/y",
             "ssh://git@-oProxyCommand=x/y",
