@@ -80,24 +80,11 @@ pub fn settle(view: &[Pending]) -> Vec<(BuildId, BuildEvent)> {
 
 fn event_for(build: &Pending) -> Option<BuildEvent> {
     use BuildState as S;
-    match (build.state, standing(build)) {
-        (S::Waiting | S::Blocked, Standing::Go) => Some(BuildEvent::DependenciesMet),
-        (S::Waiting | S::Ready, Standing::Block) => Some(BuildEvent::DependencyFailed),
-        (S::Blocked | S::Ready, Standing::Wait) => Some(BuildEvent::DependencyRetried),
-        (S::Waiting, Standing::Wait) | (S::Blocked, Standing::Block) | (S::Ready, Standing::Go) => None,
-        (
-            S::Dispatched
-            | S::Running
-            | S::Succeeded
-            | S::Failed
-            | S::TimedOut
-            | S::Cancelled
-            | S::Superseded
-            | S::AlreadyBuilt
-            | S::Skipped
-            | S::Lost,
-            _,
-        ) => None,
+    match (standing(build), build.state) {
+        (Standing::Go, S::Waiting | S::Blocked) => Some(BuildEvent::DependenciesMet),
+        (Standing::Block, S::Waiting | S::Ready) => Some(BuildEvent::DependencyFailed),
+        (Standing::Wait, S::Blocked | S::Ready) => Some(BuildEvent::DependencyRetried),
+        (Standing::Go | Standing::Block | Standing::Wait, _) => None,
     }
 }
 

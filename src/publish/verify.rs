@@ -83,7 +83,7 @@ fn read(path: &Path) -> Result<Pkginfo, String> {
     let info = pkginfo::parse(&ours)?;
     let program = Program::new("bsdtar").args(["-xOqf"]).arg(path).arg(".PKGINFO");
     let output = program
-        .timeout(Duration::from_secs(120))
+        .timeout(Duration::from_mins(2))
         .output_limit(pkginfo::MAX_BYTES + 1)
         .run_blocking()
         .map_err(|error| error.to_string())?;

@@ -196,7 +196,7 @@ impl Store {
                 [build],
             )?;
             catch_up(tx, build)?;
-            open_circles(tx, build)?;
+            open_circles(tx, build, &mut consequences)?;
             consequences.concerned.insert(build);
             settle(tx, now, consequences)
         })
@@ -226,7 +226,7 @@ impl Store {
 
 fn state_of(tx: &Connection, build: BuildId) -> Result<BuildState, StoreError> {
     let state = tx.query_row("SELECT state FROM builds WHERE id = ?", [build], |row| row.get(0)).optional()?;
-    state.ok_or_else(|| StoreError::not_found("build", build))
+    state.ok_or_else(|| StoreError::not_found("build", &build))
 }
 
 /// Notes that a build underway has to stop. A cancellation by a person outweighs a newer request.

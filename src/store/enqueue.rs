@@ -48,7 +48,7 @@ pub(super) fn enqueue(
     let enqueued = wave.builds.iter().map(|request| entry.admit(request)).collect::<Result<Vec<_>, _>>()?;
     entry.connect(&enqueued, &before)?;
     if let Some(first) = enqueued.first() {
-        open_circles(tx, first.build)?;
+        open_circles(tx, first.build, &mut entry.consequences)?;
     }
     let changes = settle(tx, now, entry.consequences)?;
     Ok((enqueued, changes))
@@ -197,4 +197,29 @@ fn failed_dependencies(tx: &Connection, repository: &str) -> Result<HashMap<Key,
         failed.entry((row.get(0)?, row.get(1)?)).or_default().push(row.get(2)?);
     }
     Ok(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Store;
+    use super::super::testing::wave;
+    use crate::domain::policy::Overlap;
+
+    #[tokio::test]
+    async fn a_wave_of_a_whole_monorepo_is_enqueued_in_one_breath() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("record.sqlite")).unwrap();
+        let written: Vec<_> = (0..2534)
+            .map(|n| if n < 4 { format!("p{n}") } else { format!("p{n}:p{},p{}?p{}", n - 1, n / 2, (n + 7) % 2534) })
+            .collect();
+        let written: Vec<_> = written.iter().map(String::as_str).collect();
+        for round in 0..2 {
+            let begin = tokio::time::Instant::now();
+            store.give(wave(round, &written), Overlap::Coalesce).await;
+            let taken = begin.elapsed();
+            // Far above what it takes, for a slow machine that is busy with other tests.
+            assert!(taken.as_secs() < 5, "{taken:?}");
+        }
+        assert_eq!(store.queue(None).await.unwrap().len(), 2534);
+    }
 }

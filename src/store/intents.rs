@@ -119,7 +119,7 @@ impl Store {
                     Ok((row.get::<_, String>("status")?, raw(row)?))
                 })
                 .optional()?
-                .ok_or_else(|| StoreError::not_found("intent", id))?;
+                .ok_or_else(|| StoreError::not_found("intent", &id))?;
             if status == "dropped" {
                 return Err(StoreError::Refused(format!("intent {id} was dropped: its run has to be done again")));
             }

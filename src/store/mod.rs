@@ -1,9 +1,9 @@
-//! The record: runs, what they meant to do, builds and their attempts, in one SQLite database.
+//! The record: runs, what they meant to do, builds and their attempts, in one `SQLite` database.
 //!
 //! Losing it loses history and nothing else. It decides nothing: states move through
 //! [`crate::domain::build`], the order of builds comes from [`crate::domain::queue`].
 //!
-//! [`Store`] is a cheap handle that is cloned freely. SQLite has one writer at a time, so writes take
+//! [`Store`] is a cheap handle that is cloned freely. `SQLite` has one writer at a time, so writes take
 //! turns on one connection; reads of a file have connections of their own and see the last commit
 //! (WAL). Each call runs on tokio's blocking threads and is one transaction: dropping the future does
 //! not undo it.
@@ -57,7 +57,7 @@ pub enum StoreError {
     Open {
         /// The file.
         path: String,
-        /// What SQLite says.
+        /// What the database says.
         #[source]
         source: rusqlite::Error,
     },
@@ -99,7 +99,7 @@ impl StoreError {
         matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
     }
 
-    fn not_found(what: &'static str, id: impl ToString) -> Self {
+    fn not_found(what: &'static str, id: &(impl ToString + ?Sized)) -> Self {
         Self::NotFound { what, id: id.to_string() }
     }
 }
@@ -238,7 +238,7 @@ where
     }
 }
 
-/// Sets what SQLite keeps per connection.
+/// Sets what is kept per connection.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -249,6 +249,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod testing;
 

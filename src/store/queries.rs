@@ -186,3 +186,35 @@ fn conditions(filter: &BuildFilter) -> (String, Vec<Value>) {
     }
     (parts.join(" AND "), values)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{base, wave};
+    use super::*;
+    use crate::domain::policy::Overlap;
+
+    #[tokio::test]
+    async fn lists_are_filtered_and_paged() {
+        let store = Store::in_memory().unwrap();
+        store.give(wave(1, &["a", "b:a", "c"]), Overlap::Coalesce).await;
+        store.give(wave(2, &["a", "d"]), Overlap::Coalesce).await;
+        let list = async |filter: BuildFilter, limit| {
+            let builds = store.builds(filter, limit).await.unwrap();
+            builds.iter().map(|build| format!("{}{}", build.pkgbase, build.id)).collect::<Vec<_>>()
+        };
+        assert_eq!(list(BuildFilter::default(), 2).await, ["d5", "a4"]);
+        let next = BuildFilter { before: Some(BuildId(4)), ..BuildFilter::default() };
+        assert_eq!(list(next, 2).await, ["c3", "b2"]);
+        let states = vec![BuildState::Superseded, BuildState::Waiting];
+        assert_eq!(list(BuildFilter { states, ..BuildFilter::default() }, 9).await, ["b2", "a1"]);
+        let run_id = Some(store.build(BuildId(5)).await.unwrap().unwrap().build.run_id);
+        let (arch, repository) = (Some("x86_64".to_owned()), Some("repo".to_owned()));
+        let filter = BuildFilter { run_id, arch, repository, pkgbase: Some(base("a")), ..BuildFilter::default() };
+        assert_eq!(list(filter, 9).await, ["a4"]);
+        let newest = store.newest_builds("repo").await.unwrap();
+        assert_eq!(newest.values().map(|build| build.id.0).collect::<Vec<_>>(), [4, 2, 3, 5]);
+        let counts = store.build_counts(Some("repo")).await.unwrap();
+        assert_eq!(counts[&BuildState::Ready], 3);
+        assert!(store.build(BuildId(99)).await.unwrap().is_none());
+    }
+}

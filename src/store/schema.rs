@@ -23,6 +23,7 @@ macro_rules! migration {
 pub const MIGRATIONS: &[Migration] = &[migration!("0001_record.sql")];
 
 /// The newest schema this program knows.
+#[expect(clippy::cast_possible_truncation, reason = "there are not four billion migrations")]
 pub const NEWEST: u32 = MIGRATIONS.len() as u32;
 
 /// Applies what is missing, each migration in a transaction of its own.
