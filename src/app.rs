@@ -16,8 +16,8 @@ use crate::controller::inspect::Inspection;
 use crate::controller::run::Runner;
 use crate::controller::site::Site;
 use crate::controller::{Controller, Inner, Kept};
-use crate::executor::local::{self, LocalConfig, LocalExecutor};
 use crate::executor::Executor;
+use crate::executor::local::{self, LocalConfig, LocalExecutor};
 use crate::git::{Remote, Repository};
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
@@ -68,7 +68,8 @@ pub fn one_shot_runner(settings: &Settings, place: &Place, clock: Arc<dyn Clock>
 fn one_shot_site(settings: &Settings, place: &Place, data_dir: Option<&Path>) -> Result<Site> {
     let repository = chosen(settings, place)?;
     let clone = Repository::discover(&place.dir)?;
-    let scratch = tempfile::Builder::new().prefix("pkgwarden-").tempdir().context("no temporary directory can be made")?;
+    let scratch =
+        tempfile::Builder::new().prefix("pkgwarden-").tempdir().context("no temporary directory can be made")?;
     let workspace = scratch.path().join("workspace.git");
     Repository::create_workspace(&workspace, Some(clone.path()))?;
     let remote = Remote::new(workspace.clone(), remote_address(&clone, place)?).settings_of(&clone);
@@ -170,7 +171,8 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     let mut kept = BTreeMap::new();
     for repository in &settings.repositories {
         let site = Arc::new(kept_site(settings, repository, dir)?);
-        let runner = Runner::new(site, store.clone(), clock.clone()).enqueues(repository.executor.kind != ExecutorKind::None);
+        let runner =
+            Runner::new(site, store.clone(), clock.clone()).enqueues(repository.executor.kind != ExecutorKind::None);
         let publisher = Arc::new(publisher(repository, clock.clone()));
         kept.insert(repository.name.clone(), Kept::new(runner, Some(publisher), repository.schedules.clone()));
     }
@@ -195,12 +197,12 @@ fn kept_site(settings: &Settings, repository: &settings::Repository, dir: &Path)
     let workspace = home.join("workspace.git");
     std::fs::create_dir_all(&home).map_err(|source| FsError::new("create", &home, source))?;
     Repository::create_workspace(&workspace, None)?;
-    let (address, branch) = match &repository.url {
-        Some(url) => (url.clone(), None),
-        None => {
-            let clone = Repository::discover(dir).context("the configuration names no repository, and this is none either")?;
-            (remote_address(&clone, &Place { dir: dir.to_owned(), remote: None })?, clone.head_branch())
-        }
+    let (address, branch) = if let Some(url) = &repository.url {
+        (url.clone(), None)
+    } else {
+        let clone =
+            Repository::discover(dir).context("the configuration names no repository, and this is none either")?;
+        (remote_address(&clone, &Place { dir: dir.to_owned(), remote: None })?, clone.head_branch())
     };
     let remote = Remote::new(workspace.clone(), address);
     Ok(site(repository, workspace, remote, repository.branch.clone().or(branch), home.join("cache"), None))
@@ -218,7 +220,9 @@ fn dispatcher(
     logs: &LogStore,
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Arc<Dispatcher>>> {
-    let Some(repository) = settings.repositories.iter().find(|repository| repository.executor.kind != ExecutorKind::None) else {
+    let Some(repository) =
+        settings.repositories.iter().find(|repository| repository.executor.kind != ExecutorKind::None)
+    else {
         return Ok(None);
     };
     let executor = executor(settings, &repository.executor, logs)?;
@@ -238,7 +242,7 @@ fn dispatcher(
 }
 
 fn package_repository(written: &settings::PacmanRepository) -> PackageRepository {
-    PackageRepository { name: written.name.to_string(), server: Server::Url(written.server.to_string()), sig_level: None }
+    PackageRepository { name: written.name.to_string(), server: Server::Url(written.server.clone()), sig_level: None }
 }
 
 fn executor(settings: &Settings, executor: &settings::Executor, logs: &LogStore) -> Result<Arc<dyn Executor>> {

@@ -48,7 +48,11 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
 
 fn text(document: &ChangesDocument) -> String {
     let mut text = format!("{} commits\n", document.commits);
-    let lists = [("changed", &document.changes.changed), ("added", &document.changes.added), ("removed", &document.changes.removed)];
+    let lists = [
+        ("changed", &document.changes.changed),
+        ("added", &document.changes.added),
+        ("removed", &document.changes.removed),
+    ];
     for (word, packages) in lists.into_iter().filter(|(_, packages)| !packages.is_empty()) {
         let names: Vec<&str> = packages.iter().map(PkgBase::as_str).collect();
         let _ = writeln!(text, "{word} ({}): {}", names.len(), names.join(" "));

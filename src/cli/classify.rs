@@ -60,7 +60,9 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
 
 fn folders(names: &[String], context: &mut Context) -> Result<bool, CliError> {
     let [old, new] = names else {
-        return Err(CliError::usage("classify takes two folders, OLD and NEW").hint("or two commits: --from REV --to REV"));
+        return Err(
+            CliError::usage("classify takes two folders, OLD and NEW").hint("or two commits: --from REV --to REV")
+        );
     };
     let verdict = inspect::classify_directories(&PathBuf::from(old), &PathBuf::from(new))?;
     match context.output.format {
@@ -88,8 +90,12 @@ fn commits(from: &str, to: &str, only: &[String], context: &mut Context) -> Resu
         let entry = Entry { pkgbase, answer };
         match (context.output.format, &entry.answer) {
             (Format::Json, _) => context.output.json_line(&entry)?,
-            (Format::Text, Answer::Compared(verdict)) => context.output.text(format_args!("{pkgbase}: {}", text(verdict)))?,
-            (Format::Text, Answer::OnlyOne { verdict }) => context.output.text(format_args!("{pkgbase}: {verdict}\n"))?,
+            (Format::Text, Answer::Compared(verdict)) => {
+                context.output.text(format_args!("{pkgbase}: {}", text(verdict)))?;
+            }
+            (Format::Text, Answer::OnlyOne { verdict }) => {
+                context.output.text(format_args!("{pkgbase}: {verdict}\n"))?;
+            }
         }
     }
     Ok(major)
@@ -111,7 +117,8 @@ fn text(verdict: &Verdict) -> String {
         let style = if reason.severity > Weight::Stronger { Style::new().bold() } else { Style::new().dimmed() };
         let line = reason.line.map(|line| format!(":{line}")).unwrap_or_default();
         let weight = weight_word(reason.severity);
-        let _ = writeln!(text, "  {style}{weight:<8}{style:#} {}{line}: {} [{}]", reason.file, reason.message, reason.code);
+        let _ =
+            writeln!(text, "  {style}{weight:<8}{style:#} {}{line}: {} [{}]", reason.file, reason.message, reason.code);
         for (sign, side) in [('-', &reason.old), ('+', &reason.new)] {
             if let Some(side) = side {
                 let _ = writeln!(text, "           {sign} {side}");

@@ -77,7 +77,8 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let Some(package) = snapshot.packages.get(args.package.as_str()) else {
         let error = CliError::from(anyhow::anyhow!("there is no package `{}`", args.package));
         let near = nearest(&args.package, snapshot.packages.keys().map(PkgBase::as_str));
-        return Err(near.map_or_else(|| error_without_hint(&args.package), |near| error.hint(format!("did you mean `{near}`?"))));
+        return Err(near
+            .map_or_else(|| error_without_hint(&args.package), |near| error.hint(format!("did you mean `{near}`?"))));
     };
     let explanation = explain(&inspection, &snapshot, package)?;
     match context.output.format {
@@ -141,12 +142,21 @@ fn on_commit(inspection: &Inspection, snapshot: &Snapshot, package: &Package) ->
     Ok(OnCommit {
         action: decision.map_or(Action::None, |decision| decision.action),
         build: plan.builds.into_iter().find(|build| build.pkgbase == package.pkgbase),
-        why: decision.map_or_else(|| "it has not changed since builds were last handed out".to_owned(), |decision| decision.why.clone()),
+        why: decision.map_or_else(
+            || "it has not changed since builds were last handed out".to_owned(),
+            |decision| decision.why.clone(),
+        ),
     })
 }
 
 fn text(it: &Explanation) -> String {
-    let list = |names: &[PkgBase]| if names.is_empty() { "nothing".to_owned() } else { names.iter().map(PkgBase::as_str).collect::<Vec<_>>().join(", ") };
+    let list = |names: &[PkgBase]| {
+        if names.is_empty() {
+            "nothing".to_owned()
+        } else {
+            names.iter().map(PkgBase::as_str).collect::<Vec<_>>().join(", ")
+        }
+    };
     let mut text = format!("{} {}\n", it.pkgbase, it.version.as_deref().unwrap_or("(version unknown)"));
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<12} {value}");

@@ -59,7 +59,8 @@ enum Form {
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let snapshot = Inspection::open(&context.global.directory)?.snapshot(&args.rev)?;
-    let official = if args.official.is_empty() { inspect::recorded_names(&snapshot) } else { names_in(&args.official)? };
+    let official =
+        if args.official.is_empty() { inspect::recorded_names(&snapshot) } else { names_in(&args.official)? };
     let graph = Graph::build(snapshot.packages.values().map(Arc::as_ref), &official);
     let default = if context.output.format == Format::Json { Form::Json } else { Form::Order };
     let form = args.form.unwrap_or(default);
@@ -106,7 +107,9 @@ fn named(snapshot: &Snapshot, name: &str) -> Result<PkgBase, CliError> {
 fn names_in(files: &[PathBuf]) -> Result<BTreeSet<String>, CliError> {
     let mut names = BTreeSet::new();
     for file in files {
-        names.extend(names_in_file(file).with_context(|| format!("cannot read package names from `{}`", file.display()))?);
+        names.extend(
+            names_in_file(file).with_context(|| format!("cannot read package names from `{}`", file.display()))?,
+        );
     }
     Ok(names)
 }

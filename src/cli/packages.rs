@@ -54,7 +54,9 @@ impl<'a> Entry<'a> {
         };
         Self {
             pkgbase: &package.pkgbase,
-            pkgnames: srcinfo.map(|srcinfo| srcinfo.members.iter().map(|member| &member.name).collect()).unwrap_or_default(),
+            pkgnames: srcinfo
+                .map(|srcinfo| srcinfo.members.iter().map(|member| &member.name).collect())
+                .unwrap_or_default(),
             version: package.version(),
             arch: srcinfo.map(|srcinfo| srcinfo.arch.as_slice()).unwrap_or_default(),
             source: Source { kind: package.settings.source.name(), url },

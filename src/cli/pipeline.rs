@@ -29,7 +29,7 @@ enum What {
     OnCommit,
     /// That, and ask every source for updates
     OnSchedule,
-    /// Build the packages whose CI_ON_TRIGGER has this name
+    /// Build the packages whose `CI_ON_TRIGGER` has this name
     Trigger {
         /// The trigger
         name: String,
@@ -119,7 +119,9 @@ fn text(document: &Document, outcome: Option<&Outcome>) -> String {
             let pushed = if outcome.pushed { "pushed" } else { "nothing to push" };
             let _ = writeln!(text, "{pushed}, {} builds enqueued, run {}", outcome.enqueued, outcome.run_id);
         }
-        None if document.refs.is_empty() && document.builds.is_empty() && document.remove.is_empty() => text.push_str("nothing to do\n"),
+        None if document.refs.is_empty() && document.builds.is_empty() && document.remove.is_empty() => {
+            text.push_str("nothing to do\n");
+        }
         None => {}
     }
     text
@@ -140,7 +142,8 @@ fn packages(text: &mut String, document: &Document) {
             Action::Skip => "skip",
         };
         let _ = writeln!(text, "  {action:<7} {}: {}", decision.pkgbase, decision.why);
-        let heavy = decision.reasons.iter().filter(|reason| reason.severity > crate::domain::classify::Weight::Stronger);
+        let heavy =
+            decision.reasons.iter().filter(|reason| reason.severity > crate::domain::classify::Weight::Stronger);
         for reason in heavy {
             let line = reason.line.map(|line| format!(":{line}")).unwrap_or_default();
             let _ = writeln!(text, "            {}{line}: {}", reason.file, reason.message);

@@ -33,6 +33,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let runner = app::one_shot_runner(&settings, &place, Arc::new(SystemClock))?.emits_to(args.emit_chaotic);
     let report = pipeline::block_on(runner.run(&pipeline, "command"))?;
     pipeline::show(&report.document, Some(&report.outcome), context)?;
-    let needs_a_person = report.document.problems.iter().any(|problem| problem.severity == crate::domain::finding::Severity::Error);
+    let needs_a_person =
+        report.document.problems.iter().any(|problem| problem.severity == crate::domain::finding::Severity::Error);
     Ok(if needs_a_person { Exit::NeedsPerson } else { Exit::Done })
 }

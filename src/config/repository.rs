@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::keyfile::{KeyFile, printable};
 use crate::domain::finding::Finding;
-use crate::domain::policy::{BuildClass, Identity, RepositorySettings};
+use crate::domain::policy::{BuildClass, Identity, MANAGER_DEFAULTS, RepositorySettings};
 
 /// Where the settings stand in the monorepo.
 pub const PATH: &str = ".ci/config";
@@ -83,9 +83,9 @@ pub fn parse(ci_config: &str, aur_maintainers: Option<&str>) -> (RepositorySetti
 
 /// With the defaults of Chaotic's scripts.
 fn manager_variables(file: &mut KeyFile<'_>) -> BTreeMap<String, String> {
-    let defaults = [("REDIS_PORT", "6379"), ("REDIS_SSH_HOST", "localhost"), ("REDIS_SSH_PORT", "22"), ("REDIS_SSH_USER", "redis")];
-    let variable = |(key, default): (&'static str, &str)| (key.to_owned(), file.text(key).unwrap_or_else(|| default.to_owned()));
-    defaults.map(variable).into()
+    let variable =
+        |(key, default): (&'static str, &str)| (key.to_owned(), file.text(key).unwrap_or_else(|| default.to_owned()));
+    MANAGER_DEFAULTS.map(variable).into()
 }
 
 /// One account a line; `#` begins a comment.
@@ -191,6 +191,14 @@ mod tests {
             manage_aur: true,
             library_databases: vec!["https://a.example/core.db".into(), "https://a.example/extra.db".into()],
             rebuild_blacklist: ["glibc".to_owned(), "gcc-libs".to_owned()].into(),
+            manager_variables: [
+                ("REDIS_PORT", "6379"),
+                ("REDIS_SSH_HOST", "b.example"),
+                ("REDIS_SSH_PORT", "270"),
+                ("REDIS_SSH_USER", "deployer"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
             trusted_maintainers: ["alice".to_owned(), "bob".to_owned()].into(),
             ..RepositorySettings::default()
         };

@@ -280,7 +280,7 @@ mod tests {
         let [repository] = settings.repositories.as_slice() else { panic!("{:?}", settings.repositories) };
         assert_eq!(
             (repository.name.as_str(), &repository.url, repository.branch.as_deref()),
-            ("packages", &None, "main")
+            ("packages", &None, None)
         );
         assert_eq!((repository.forge.kind, repository.executor.kind), (ForgeKind::Local, ExecutorKind::Local));
         assert_eq!(repository.publish.dir, PathBuf::from("/var/lib/pkgwarden/published/packages"));

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::apply::folder_at;
 use super::site::Site;
+use crate::builder::pacman::{PackageRepository, Server};
 use crate::config;
 use crate::domain::build::Outcome;
 use crate::domain::bump::effective_version;
@@ -19,7 +20,6 @@ use crate::domain::policy::PackageSettings;
 use crate::domain::queue::BuildId;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::version::Version;
-use crate::builder::pacman::{PackageRepository, Server};
 use crate::executor::{AttemptReport, BuildOrder, Ending, Executor, Handle};
 use crate::logstore::LogStore;
 use crate::publish::{Expected, Publisher};
@@ -95,7 +95,10 @@ impl Dispatcher {
             return;
         }
         let handles: Vec<Handle> = self.underway.lock().expect("nobody panics with it").values().cloned().collect();
-        tracing::warn!(builds = handles.len(), "stopping builds that did not end in time; they are taken up again after the next start");
+        tracing::warn!(
+            builds = handles.len(),
+            "stopping builds that did not end in time; they are taken up again after the next start"
+        );
         for handle in handles {
             if let Err(error) = self.parts.executor.cancel(&handle).await {
                 tracing::error!(attempt = handle.attempt, error = error.to_string(), "a build could not be stopped");
@@ -181,9 +184,14 @@ impl Dispatcher {
     /// Everything an executor has to know: the files are those of the commit that was scheduled,
     /// wherever the branch is now.
     async fn order(&self, build: &Build, attempt: &str) -> Result<BuildOrder> {
-        let site = self.parts.sites.get(&build.repository).with_context(|| format!("no repository `{}` is configured", build.repository))?;
+        let site = self
+            .parts
+            .sites
+            .get(&build.repository)
+            .with_context(|| format!("no repository `{}` is configured", build.repository))?;
         let (commit, pkgbase) = (build.commit, build.pkgbase.clone());
-        let (files, time) = site.with_git(move |git| Ok((folder_at(git, commit, &pkgbase)?, git.commit_facts(commit)?.time))).await?;
+        let (files, time) =
+            site.with_git(move |git| Ok((folder_at(git, commit, &pkgbase)?, git.commit_facts(commit)?.time))).await?;
         let settings = settings_in(&files);
         let published = match self.parts.publishers.get(&build.repository) {
             Some(publisher) => publisher.current()?,
@@ -198,7 +206,11 @@ impl Dispatcher {
             expected_version: expected(&files, &settings),
             bump: settings.bump,
             package_repositories: self.repositories_for(&build.repository),
-            published: published.into_iter().filter(|package| package.base == build.pkgbase).map(|package| package.file).collect(),
+            published: published
+                .into_iter()
+                .filter(|package| package.base == build.pkgbase)
+                .map(|package| package.file)
+                .collect(),
             timeout: self.parts.timeout,
             extra_timeout: settings.extra_timeout,
             cache_sources: settings.cache_sources,
@@ -223,7 +235,11 @@ impl Dispatcher {
         let this = self.clone();
         self.followers.spawn(async move {
             if let Err(error) = this.see_through(&build, &handle).await {
-                tracing::error!(package = build.pkgbase.as_str(), error = format!("{error:#}"), "the end of a build could not be recorded");
+                tracing::error!(
+                    package = build.pkgbase.as_str(),
+                    error = format!("{error:#}"),
+                    "the end of a build could not be recorded"
+                );
             }
             this.underway.lock().expect("nobody panics with it").remove(&build.id);
         });
@@ -243,7 +259,11 @@ impl Dispatcher {
             Err(error) => end(AttemptEnding::Infrastructure, None, error.to_string()),
         };
         let log_length = self.parts.logs.position(&handle.attempt).map_or(0, |position| position.len);
-        let finished = self.parts.store.finish_attempt(&handle.attempt, AttemptEnd { log_length, ..end }, self.parts.clock.now()).await?;
+        let finished = self
+            .parts
+            .store
+            .finish_attempt(&handle.attempt, AttemptEnd { log_length, ..end }, self.parts.clock.now())
+            .await?;
         tracing::info!(package = build.pkgbase.as_str(), state = finished.state.as_str(), "a build ended");
         executor.discard(handle).await?;
         Ok(())
@@ -256,7 +276,9 @@ impl Dispatcher {
             Ending::Infrastructure => AttemptEnding::Infrastructure,
             Ending::Done(outcome) => AttemptEnding::Done(outcome),
         };
-        let (AttemptEnding::Done(Outcome::Succeeded), Some(publisher)) = (ending, self.parts.publishers.get(&build.repository)) else {
+        let (AttemptEnding::Done(Outcome::Succeeded), Some(publisher)) =
+            (ending, self.parts.publishers.get(&build.repository))
+        else {
             return end(ending, exit_code, message);
         };
         let paths: Vec<_> = artefacts.into_iter().map(|artefact| artefact.path).collect();
@@ -266,8 +288,12 @@ impl Dispatcher {
         };
         match publisher.publish(&paths, &expected).await {
             Ok(_) => end(ending, exit_code, message),
-            Err(error) if error.is_the_builds_fault() => end(AttemptEnding::Done(Outcome::Failed), exit_code, error.to_string()),
-            Err(error) => end(AttemptEnding::Infrastructure, exit_code, format!("publishing: {:#}", anyhow::Error::from(error))),
+            Err(error) if error.is_the_builds_fault() => {
+                end(AttemptEnding::Done(Outcome::Failed), exit_code, error.to_string())
+            }
+            Err(error) => {
+                end(AttemptEnding::Infrastructure, exit_code, format!("publishing: {:#}", anyhow::Error::from(error)))
+            }
         }
     }
 
@@ -276,8 +302,16 @@ impl Dispatcher {
         let (commit, pkgbase) = (build.commit, build.pkgbase.clone());
         let files = site.with_git(move |git| folder_at(git, commit, &pkgbase)).await?;
         let version = expected(&files, &settings_in(&files));
-        let members = facts(&files).map(|facts| facts.members.into_iter().map(|member| member.name).collect()).unwrap_or_default();
-        Ok(Expected { pkgbase: build.pkgbase.clone(), version, arch: build.arch.clone(), members, build: Some(build.id) })
+        let members = facts(&files)
+            .map(|facts| facts.members.into_iter().map(|member| member.name).collect())
+            .unwrap_or_default();
+        Ok(Expected {
+            pkgbase: build.pkgbase.clone(),
+            version,
+            arch: build.arch.clone(),
+            members,
+            build: Some(build.id),
+        })
     }
 }
 
@@ -298,8 +332,13 @@ fn facts(files: &Folder) -> Option<Srcinfo> {
 /// function decides or an interfere file may change it.
 fn expected(files: &Folder, settings: &PackageSettings) -> Option<Version> {
     let recipe = String::from_utf8_lossy(files.get("PKGBUILD")?);
-    let decides_itself = recipe.lines().any(|line| line.trim_start().trim_start_matches("function ").starts_with("pkgver()") || line.trim_start().starts_with("pkgver ()"));
-    let interfered = [".CI/PKGBUILD.append", ".CI/PKGBUILD.prepend", ".CI/interfere.patch", ".CI/prepare"].iter().any(|path| files.files.contains_key(*path));
+    let decides_itself = recipe.lines().any(|line| {
+        line.trim_start().trim_start_matches("function ").starts_with("pkgver()")
+            || line.trim_start().starts_with("pkgver ()")
+    });
+    let interfered = [".CI/PKGBUILD.append", ".CI/PKGBUILD.prepend", ".CI/interfere.patch", ".CI/prepare"]
+        .iter()
+        .any(|path| files.files.contains_key(*path));
     if decides_itself || interfered {
         return None;
     }

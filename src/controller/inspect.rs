@@ -81,7 +81,8 @@ impl Inspection {
     #[must_use]
     pub fn name(&self) -> String {
         let path = self.git.path();
-        let path = if path.file_name().is_some_and(|name| name == ".git") { path.parent().unwrap_or(path) } else { path };
+        let path =
+            if path.file_name().is_some_and(|name| name == ".git") { path.parent().unwrap_or(path) } else { path };
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         name.strip_suffix(".git").unwrap_or(&name).to_owned()
     }
@@ -137,7 +138,9 @@ impl Inspection {
         }
         let graph = Graph::build(snapshot.packages.values().map(Arc::as_ref), official);
         findings.extend(lint::repository(snapshot, &graph, official));
-        findings.sort_by(|a, b| (&a.pkgbase, &a.file, a.line, a.code, &a.message).cmp(&(&b.pkgbase, &b.file, b.line, b.code, &b.message)));
+        findings.sort_by(|a, b| {
+            (&a.pkgbase, &a.file, a.line, a.code, &a.message).cmp(&(&b.pkgbase, &b.file, b.line, b.code, &b.message))
+        });
         Ok(findings)
     }
 

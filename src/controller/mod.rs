@@ -54,7 +54,11 @@ struct Looked {
 impl Kept {
     /// A repository nobody has looked at yet.
     #[must_use]
-    pub fn new(runner: Runner, publisher: Option<Arc<Publisher>>, schedules: Vec<crate::config::settings::Schedule>) -> Self {
+    pub fn new(
+        runner: Runner,
+        publisher: Option<Arc<Publisher>>,
+        schedules: Vec<crate::config::settings::Schedule>,
+    ) -> Self {
         Self { runner, publisher, schedules, looked: RwLock::default() }
     }
 
@@ -118,7 +122,11 @@ impl Controller {
     async fn perform(&self, kept: &Kept, pipeline: &Pipeline, cause: &str) -> Result<Report> {
         let report = kept.runner.run(pipeline, cause).await;
         if let Err(error) = kept.look(self.0.clock.now()).await {
-            tracing::warn!(repository = kept.site().name, error = format!("{error:#}"), "the remote could not be looked at after a run");
+            tracing::warn!(
+                repository = kept.site().name,
+                error = format!("{error:#}"),
+                "the remote could not be looked at after a run"
+            );
         }
         report
     }

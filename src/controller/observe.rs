@@ -29,7 +29,11 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, pipeline: &Pipeline, no
     if *pipeline != Pipeline::OnSchedule {
         return Answers::default();
     }
-    let requests = plan::requests(snapshot).into_iter().map(|Request { pkgbase, source, cursor }| SourceRequest { pkgbase, kind: source, cursor });
+    let requests = plan::requests(snapshot).into_iter().map(|Request { pkgbase, source, cursor }| SourceRequest {
+        pkgbase,
+        kind: source,
+        cursor,
+    });
     let requests: Vec<SourceRequest> = requests.collect();
     let following = snapshot.packages.values().filter(|package| package.follows_upstream());
     let following: Vec<UpstreamRequest> =
@@ -43,7 +47,11 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, pipeline: &Pipeline, no
 /// # Errors
 /// If the monorepo's objects cannot be read.
 pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answers: &Answers) -> Result<Observations> {
-    let mut observations = Observations { upstream: answers.upstream.clone(), findings: answers.findings.clone(), ..Observations::default() };
+    let mut observations = Observations {
+        upstream: answers.upstream.clone(),
+        findings: answers.findings.clone(),
+        ..Observations::default()
+    };
     for (pkgbase, answer) in &answers.files {
         if let Some(package) = snapshot.packages.get(pkgbase) {
             let present = || Ok::<Folder, anyhow::Error>(git.folder(package.tree, &Limits::default())?);

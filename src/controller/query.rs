@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use super::face::{Answer, BuildFilter, ControllerError, Face, PackageFilter};
 use super::site::Look;
 use super::view::{
-    AttemptView, BuildPage, BuildView, CursorView, FileDiff, GenerationView, PackagePage, PackageView, QueueView, RepositoryView,
-    ReviewView, RunPage, RunView,
+    AttemptView, BuildPage, BuildView, CursorView, FileDiff, GenerationView, PackagePage, PackageView, QueueView,
+    RepositoryView, ReviewView, RunPage, RunView,
 };
 use super::{Controller, Kept, observe};
 use crate::domain::build::BuildState;
@@ -71,7 +71,11 @@ impl Face for Controller {
 
     fn builds(&self, filter: BuildFilter) -> Answer<'_, Vec<BuildView>> {
         async move {
-            let wanted = queries::BuildFilter { pkgbase: filter.pkgbase, states: filter.state.into_iter().collect(), ..queries::BuildFilter::default() };
+            let wanted = queries::BuildFilter {
+                pkgbase: filter.pkgbase,
+                states: filter.state.into_iter().collect(),
+                ..queries::BuildFilter::default()
+            };
             self.build_views(self.0.store.builds(wanted, clamp(filter.limit)).await?).await
         }
         .boxed()
@@ -199,7 +203,11 @@ impl Face for Controller {
 
     fn release<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, ()> {
         async move {
-            let wanted = queries::BuildFilter { pkgbase: Some(pkgbase.clone()), states: vec![BuildState::Blocked], ..queries::BuildFilter::default() };
+            let wanted = queries::BuildFilter {
+                pkgbase: Some(pkgbase.clone()),
+                states: vec![BuildState::Blocked],
+                ..queries::BuildFilter::default()
+            };
             let blocked = self.0.store.builds(wanted, 1).await?;
             let build = blocked.first().ok_or_else(|| ControllerError::Conflict {
                 message: format!("no build of `{pkgbase}` is blocked"),
@@ -242,7 +250,8 @@ impl Controller {
 
     async fn package_views(&self, kept: &Kept, filter: &PackageFilter) -> Result<Vec<PackageView>, ControllerError> {
         let Some(look) = kept.looked().look else { return Ok(Vec::new()) };
-        let wanted = |pkgbase: &PkgBase| filter.text.as_ref().is_none_or(|text| pkgbase.as_str().contains(text.as_str()));
+        let wanted =
+            |pkgbase: &PkgBase| filter.text.as_ref().is_none_or(|text| pkgbase.as_str().contains(text.as_str()));
         let newest = self.0.store.newest_builds(&kept.site().name).await?;
         let published = published_versions(kept)?;
         let packages = look.snapshot.packages.values().filter(|package| wanted(&package.pkgbase));
@@ -273,11 +282,16 @@ impl Controller {
     }
 
     /// What the newest run that looked at a package decided about it.
-    async fn last_decision(&self, kept: &Kept, pkgbase: &PkgBase) -> Result<Option<serde_json::Value>, ControllerError> {
+    async fn last_decision(
+        &self,
+        kept: &Kept,
+        pkgbase: &PkgBase,
+    ) -> Result<Option<serde_json::Value>, ControllerError> {
         for run in self.0.store.runs(Some(&kept.site().name), None, RUNS_SEARCHED).await? {
             let document = self.0.store.run(&run.id).await?.and_then(|run| run.document);
             let decisions = document.as_ref().and_then(|document| document.get("packages")?.as_array());
-            let decision = decisions.and_then(|decisions| decisions.iter().find(|decision| decision["pkgbase"] == pkgbase.as_str()));
+            let decision = decisions
+                .and_then(|decisions| decisions.iter().find(|decision| decision["pkgbase"] == pkgbase.as_str()));
             if let Some(decision) = decision {
                 return Ok(Some(decision.clone()));
             }
@@ -300,17 +314,21 @@ impl Controller {
 
     /// The repository that has a package, and the last look at it.
     fn home_of(&self, pkgbase: &PkgBase) -> Option<(&Kept, Look)> {
-        self.kept().find_map(|kept| Some((kept, kept.looked().look?)).filter(|(_, look)| look.snapshot.packages.contains_key(pkgbase)))
+        self.kept().find_map(|kept| {
+            Some((kept, kept.looked().look?)).filter(|(_, look)| look.snapshot.packages.contains_key(pkgbase))
+        })
     }
 
     /// The repository a pipeline is meant for: the one with the named package, else the only one.
     fn target_of(&self, pipeline: &Pipeline) -> Result<&Kept, ControllerError> {
         let named = match pipeline {
             Pipeline::Approve(pkgbase, _) | Pipeline::Reject(pkgbase, _) => Some(pkgbase.clone()),
-            Pipeline::Deploy(targets) | Pipeline::Bump(targets) => targets.iter().find_map(|target| match &target.selection {
-                crate::domain::policy::Selection::Named(name) => PkgBase::new(name).ok(),
-                crate::domain::policy::Selection::All => None,
-            }),
+            Pipeline::Deploy(targets) | Pipeline::Bump(targets) => {
+                targets.iter().find_map(|target| match &target.selection {
+                    crate::domain::policy::Selection::Named(name) => PkgBase::new(name).ok(),
+                    crate::domain::policy::Selection::All => None,
+                })
+            }
             Pipeline::OnCommit | Pipeline::OnSchedule | Pipeline::Trigger(_) => None,
         };
         let home = named.and_then(|pkgbase| self.home_of(&pkgbase)).map(|(kept, _)| kept);
@@ -348,7 +366,12 @@ fn published_versions(kept: &Kept) -> Result<BTreeMap<String, String>, Controlle
     Ok(published.into_iter().map(|package| (package.base.to_string(), package.version.to_string())).collect())
 }
 
-fn package_view(package: &Package, look: &Look, last: Option<&Build>, published: &BTreeMap<String, String>) -> PackageView {
+fn package_view(
+    package: &Package,
+    look: &Look,
+    last: Option<&Build>,
+    published: &BTreeMap<String, String>,
+) -> PackageView {
     PackageView {
         pkgbase: package.pkgbase.clone(),
         version: package.version().cloned(),
@@ -412,7 +435,8 @@ fn summary(document: &serde_json::Value) -> String {
     }
     let count = |key: &str| document[key].as_array().map_or(0, Vec::len);
     let parts = [("builds", "builds"), ("reviews", "reviews"), ("remove", "removals"), ("problems", "problems")];
-    let said: Vec<String> = parts.iter().filter(|(key, _)| count(key) > 0).map(|(key, word)| format!("{} {word}", count(key))).collect();
+    let said: Vec<String> =
+        parts.iter().filter(|(key, _)| count(key) > 0).map(|(key, word)| format!("{} {word}", count(key))).collect();
     if said.is_empty() { "nothing to do".to_owned() } else { said.join(", ") }
 }
 
@@ -430,7 +454,8 @@ async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<Option
     if after.from_source() == present.from_source() {
         return Ok(None);
     }
-    let conflict = (base.from_source() != present.from_source()).then(|| "its folder has changed on the branch since the review was opened".to_owned());
+    let conflict = (base.from_source() != present.from_source())
+        .then(|| "its folder has changed on the branch since the review was opened".to_owned());
     Ok(Some(ReviewView {
         pkgbase: pkgbase.clone(),
         branch: pkgbase.review_branch(),
@@ -444,7 +469,8 @@ async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<Option
 fn file_diffs(old: &Folder, new: &Folder) -> Vec<FileDiff> {
     let paths: BTreeSet<&String> = old.files.keys().chain(new.files.keys()).collect();
     let differs = |path: &&&String| old.files.get(**path) != new.files.get(**path);
-    let text = |folder: &Folder, path: &str| folder.get(path).map(|bytes| std::str::from_utf8(bytes).map(str::to_owned));
+    let text =
+        |folder: &Folder, path: &str| folder.get(path).map(|bytes| std::str::from_utf8(bytes).map(str::to_owned));
     let diff = |path: &String| {
         let (before, after) = (text(old, path), text(new, path));
         let binary = matches!(before, Some(Err(_))) || matches!(after, Some(Err(_)));
@@ -458,7 +484,9 @@ impl From<StoreError> for ControllerError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound { .. } => Self::NotFound(error.to_string()),
-            StoreError::Refused(_) | StoreError::Illegal(_) => Self::Conflict { message: error.to_string(), hint: String::new() },
+            StoreError::Refused(_) | StoreError::Illegal(_) => {
+                Self::Conflict { message: error.to_string(), hint: String::new() }
+            }
             other => Self::Internal(other.into()),
         }
     }

@@ -130,7 +130,10 @@ impl Runner {
         let mut document = plan.document(&look.snapshot);
         name_new_ids(&mut document, &updates);
         if updates.is_empty() && plan.builds.is_empty() && plan.remove.is_empty() {
-            return Ok(Some(Report { document, outcome: Outcome { pushed: false, run_id: run_id.to_owned(), enqueued: 0 } }));
+            return Ok(Some(Report {
+                document,
+                outcome: Outcome { pushed: false, run_id: run_id.to_owned(), enqueued: 0 },
+            }));
         }
         // Before the push: a crash after it must not leave moved tags without the files that act on them.
         self.emit(&look, &plan, (!plan.builds.is_empty()).then_some(wave.commit))?;
@@ -150,7 +153,8 @@ impl Runner {
         fail::fail_point!("apply.pushed", |_| crate::sys::signal::die());
         let settled = self.store.settle_intent(intent, self.site.policy.overlap, self.clock.now()).await?;
         fail::fail_point!("apply.settled", |_| crate::sys::signal::die());
-        let outcome = Outcome { pushed: !updates.is_empty(), run_id: run_id.to_owned(), enqueued: settled.enqueued.len() };
+        let outcome =
+            Outcome { pushed: !updates.is_empty(), run_id: run_id.to_owned(), enqueued: settled.enqueued.len() };
         Ok(Some(Report { document, outcome }))
     }
 
@@ -190,8 +194,15 @@ impl Runner {
     }
 
     fn intent(&self, run_id: &str, updates: &[RefUpdate], wave: Wave) -> NewIntent {
-        let refs = updates.iter().map(|update| RefChange { name: update.name.clone(), old: update.old, new: update.new });
-        NewIntent { run_id: run_id.to_owned(), repository: self.site.name.clone(), refs: refs.collect(), wave, outbox: Vec::new() }
+        let refs =
+            updates.iter().map(|update| RefChange { name: update.name.clone(), old: update.old, new: update.new });
+        NewIntent {
+            run_id: run_id.to_owned(),
+            repository: self.site.name.clone(),
+            refs: refs.collect(),
+            wave,
+            outbox: Vec::new(),
+        }
     }
 
     /// Settles or drops the intents of runs that a crash interrupted.
@@ -216,7 +227,12 @@ impl Runner {
     }
 
     async fn fate(&self, intent: &Intent) -> Result<Fate> {
-        let updates: Vec<RefUpdate> = intent.intent.refs.iter().map(|change| RefUpdate { name: change.name.clone(), old: change.old, new: change.new }).collect();
+        let updates: Vec<RefUpdate> = intent
+            .intent
+            .refs
+            .iter()
+            .map(|change| RefUpdate { name: change.name.clone(), old: change.old, new: change.new })
+            .collect();
         if updates.is_empty() {
             // Nothing was to be pushed, so the builds were promised as soon as the intent was recorded.
             return Ok(Fate::Pushed);

@@ -70,8 +70,12 @@ impl Site {
         let refs = match (self.fetch().await, &self.fallback) {
             (Ok(refs), _) => refs,
             (Err(error), Some(refs)) => {
-                let message = format!("the remote does not answer, so this is planned on what the clone has: {error:#}");
-                findings.push(Finding::warning("remote-unreachable", message).hint("mend the connection, or name another remote with --remote"));
+                let message =
+                    format!("the remote does not answer, so this is planned on what the clone has: {error:#}");
+                findings.push(
+                    Finding::warning("remote-unreachable", message)
+                        .hint("mend the connection, or name another remote with --remote"),
+                );
                 refs.clone()
             }
             (Err(error), None) => return Err(error),
@@ -109,11 +113,18 @@ impl Site {
 
     /// Names of the refs whose objects are not here yet.
     async fn missing(&self, refs: &Refs) -> Result<Vec<String>> {
-        let mut wanted: Vec<(String, Oid)> = refs.reviews.iter().map(|(pkgbase, &head)| (format!("refs/heads/{}", pkgbase.review_branch()), head)).collect();
+        let mut wanted: Vec<(String, Oid)> = refs
+            .reviews
+            .iter()
+            .map(|(pkgbase, &head)| (format!("refs/heads/{}", pkgbase.review_branch()), head))
+            .collect();
         wanted.extend(refs.main.map(|id| (format!("refs/heads/{}", refs.branch), id)));
         wanted.extend(refs.state.map(|id| ("refs/heads/state".to_owned(), id)));
         wanted.extend(refs.scheduled.map(|id| ("refs/tags/scheduled".to_owned(), id)));
-        self.with_git(move |git| Ok(wanted.into_iter().filter(|(_, id)| !git.contains(*id)).map(|(name, _)| name).collect())).await
+        self.with_git(move |git| {
+            Ok(wanted.into_iter().filter(|(_, id)| !git.contains(*id)).map(|(name, _)| name).collect())
+        })
+        .await
     }
 
     /// Asks the sources what a pipeline has to know.
@@ -143,7 +154,13 @@ impl Site {
     ///
     /// # Errors
     /// If the monorepo's objects cannot be read.
-    pub async fn decide(&self, look: &Look, pipeline: &Pipeline, answers: &Arc<Answers>, now: Timestamp) -> Result<Plan> {
+    pub async fn decide(
+        &self,
+        look: &Look,
+        pipeline: &Pipeline,
+        answers: &Arc<Answers>,
+        now: Timestamp,
+    ) -> Result<Plan> {
         let (look, pipeline, answers) = (look.clone(), pipeline.clone(), answers.clone());
         let (policy, arch) = (self.policy.clone(), self.arch.clone());
         self.with_git(move |git| {
@@ -168,10 +185,14 @@ impl Site {
     ///
     /// # Errors
     /// What the work fails with, or that the workspace cannot be opened.
-    pub async fn with_git<T: Send + 'static>(&self, work: impl FnOnce(&Repository) -> Result<T> + Send + 'static) -> Result<T> {
+    pub async fn with_git<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Repository) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let path = self.workspace.clone();
         tokio::task::spawn_blocking(move || {
-            let git = Repository::open(&path).with_context(|| format!("the workspace {} cannot be opened", path.display()))?;
+            let git = Repository::open(&path)
+                .with_context(|| format!("the workspace {} cannot be opened", path.display()))?;
             work(&git)
         })
         .await

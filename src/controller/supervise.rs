@@ -13,7 +13,7 @@ use crate::domain::name::Oid;
 use crate::domain::plan::Pipeline;
 
 /// The longest sleep: a clock that is set must not silence a schedule for long.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
 /// Starts the loops of every repository. They end soon after `stop`, a run that is under way first.
 pub fn start(controller: &Controller, poll: Duration, tracker: &TaskTracker, stop: &CancellationToken) {
@@ -44,7 +44,11 @@ async fn poll_once(controller: &Controller, kept: &Kept, handled: Option<Oid>) -
     let look = match kept.look(controller.0.clock.now()).await {
         Ok(look) => look,
         Err(error) => {
-            tracing::warn!(repository = kept.site().name, error = format!("{error:#}"), "the remote cannot be looked at");
+            tracing::warn!(
+                repository = kept.site().name,
+                error = format!("{error:#}"),
+                "the remote cannot be looked at"
+            );
             return handled;
         }
     };
@@ -55,7 +59,11 @@ async fn poll_once(controller: &Controller, kept: &Kept, handled: Option<Oid>) -
     match controller.perform(kept, &Pipeline::OnCommit, "poll").await {
         Ok(report) => report.document.base.main,
         Err(error) => {
-            tracing::error!(repository = kept.site().name, error = format!("{error:#}"), "the on-commit run failed; it is tried again");
+            tracing::error!(
+                repository = kept.site().name,
+                error = format!("{error:#}"),
+                "the on-commit run failed; it is tried again"
+            );
             handled
         }
     }
@@ -67,7 +75,9 @@ async fn schedule_loop(controller: Controller, name: String, stop: CancellationT
     let mut since = controller.0.clock.now();
     while !stop.is_cancelled() {
         let now = controller.0.clock.now();
-        for schedule in kept.schedules.iter().filter(|schedule| schedule.next_after(since).is_some_and(|due| due <= now)) {
+        for schedule in
+            kept.schedules.iter().filter(|schedule| schedule.next_after(since).is_some_and(|due| due <= now))
+        {
             if !controller.is_paused() && !stop.is_cancelled() {
                 run_scheduled(&controller, kept, &schedule.run).await;
             }
@@ -92,6 +102,11 @@ async fn run_scheduled(controller: &Controller, kept: &Kept, run: &ScheduledRun)
         ScheduledRun::Trigger(name) => Pipeline::Trigger(name.clone()),
     };
     if let Err(error) = controller.perform(kept, &pipeline, "schedule").await {
-        tracing::error!(repository = kept.site().name, pipeline = pipeline.name(), error = format!("{error:#}"), "a scheduled run failed");
+        tracing::error!(
+            repository = kept.site().name,
+            pipeline = pipeline.name(),
+            error = format!("{error:#}"),
+            "a scheduled run failed"
+        );
     }
 }

@@ -35,7 +35,11 @@ impl Schedule<'_> {
         }
         let target = format!("--target-repo={}", self.settings.target_repository);
         if !self.builds.is_empty() {
-            let mut words = vec!["schedule".to_owned(), target.clone(), format!("--source-repo={}", self.settings.source_repository)];
+            let mut words = vec![
+                "schedule".to_owned(),
+                target.clone(),
+                format!("--source-repo={}", self.settings.source_repository),
+            ];
             if let Some(commit) = self.commit {
                 words.extend(["--commit".to_owned(), commit.to_string()]);
             }
@@ -64,7 +68,8 @@ fn mirror(databases: &[String]) -> Option<String> {
 }
 
 fn array(text: &mut String, name: &str, words: &[String]) {
-    let words: Vec<String> = words.iter().enumerate().map(|(index, word)| format!("[{index}]={}", quoted(word))).collect();
+    let words: Vec<String> =
+        words.iter().enumerate().map(|(index, word)| format!("[{index}]={}", quoted(word))).collect();
     let _ = writeln!(text, "declare -a {name}=({})", words.join(" "));
 }
 

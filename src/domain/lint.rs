@@ -17,7 +17,11 @@ pub fn package(package: &Package, files: &Folder) -> Vec<Finding> {
     let remedy = "regenerate it with `makepkg --printsrcinfo > .SRCINFO`";
     if srcinfo.pkgbase != package.pkgbase {
         let message = format!("it says pkgbase `{}`, the folder says `{}`", srcinfo.pkgbase, package.pkgbase);
-        findings.push(Finding::warning("pkgbase-differs", message).at(&path, None).hint("rename the folder, unless .CI files change the name"));
+        findings.push(
+            Finding::warning("pkgbase-differs", message)
+                .at(&path, None)
+                .hint("rename the folder, unless .CI files change the name"),
+        );
     }
     let recipe = files.get("PKGBUILD").map(String::from_utf8_lossy).unwrap_or_default();
     let (epoch, pkgver, pkgrel) = srcinfo.version.parts();
@@ -33,7 +37,9 @@ pub fn package(package: &Package, files: &Folder) -> Vec<Finding> {
         let local = !source.contains("://") && !source.contains("::") && !source.contains('$');
         if local && !files.files.contains_key(source) {
             let message = format!("source `{source}` is not in the folder");
-            findings.push(Finding::error("source-missing", message).at(&path, None).hint("add the file, or regenerate .SRCINFO"));
+            findings.push(
+                Finding::error("source-missing", message).at(&path, None).hint("add the file, or regenerate .SRCINFO"),
+            );
         }
     }
     findings.into_iter().map(|finding| finding.with_package(&package.pkgbase)).collect()
@@ -64,19 +70,23 @@ pub fn repository(snapshot: &Snapshot, graph: &Graph, known_elsewhere: &BTreeSet
 fn cycle_finding(cycle: &[super::name::PkgBase]) -> Finding {
     let names: Vec<&str> = cycle.iter().map(super::name::PkgBase::as_str).collect();
     let message = format!("these packages need each other: {}", names.join(", "));
-    Finding::warning("cycle", message).hint("they are built in a fixed order; name packages of other repositories with --official if a `provides` misleads")
+    Finding::warning("cycle", message).hint(
+        "they are built in a fixed order; name packages of other repositories with --official if a `provides` misleads",
+    )
 }
 
 /// Names in `CI_REBUILD_TRIGGERS` that no repository has.
 fn dangling_triggers(snapshot: &Snapshot, known_elsewhere: &BTreeSet<String>) -> Vec<Finding> {
-    let members = snapshot.packages.values().filter_map(|package| package.srcinfo.as_ref()).flat_map(|srcinfo| &srcinfo.members);
+    let members =
+        snapshot.packages.values().filter_map(|package| package.srcinfo.as_ref()).flat_map(|srcinfo| &srcinfo.members);
     let mut known: BTreeSet<&str> = known_elsewhere.iter().map(String::as_str).collect();
     known.extend(snapshot.packages.keys().map(super::name::PkgBase::as_str));
     known.extend(members.map(|member| member.name.as_str()));
     let dangling = snapshot.packages.values().flat_map(|package| {
         let unknown = package.settings.rebuild_triggers.iter().filter(|name| !known.contains(name.as_str()));
         unknown.map(|name| {
-            let hint = nearest(name, known.iter().copied()).map_or_else(|| "remove it".to_owned(), |near| format!("did you mean `{near}`?"));
+            let hint = nearest(name, known.iter().copied())
+                .map_or_else(|| "remove it".to_owned(), |near| format!("did you mean `{near}`?"));
             Finding::warning("trigger-dangling", format!("CI_REBUILD_TRIGGERS names `{name}`, which no repository has"))
                 .with_package(&package.pkgbase)
                 .at(format!("{}/.CI/config", package.pkgbase), None)

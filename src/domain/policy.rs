@@ -175,6 +175,10 @@ pub struct Identity {
     pub email: String,
 }
 
+/// How Chaotic's scripts reach a manager where nothing else is said.
+pub const MANAGER_DEFAULTS: [(&str, &str); 4] =
+    [("REDIS_PORT", "6379"), ("REDIS_SSH_HOST", "localhost"), ("REDIS_SSH_PORT", "22"), ("REDIS_SSH_USER", "redis")];
+
 /// What the repository's `.ci/config` asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RepositorySettings {
@@ -226,7 +230,7 @@ impl Default for RepositorySettings {
             aur_proxy: None,
             library_databases: Vec::new(),
             rebuild_blacklist: BTreeSet::new(),
-            manager_variables: BTreeMap::new(),
+            manager_variables: MANAGER_DEFAULTS.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             trusted_maintainers: BTreeSet::new(),
         }
     }

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{Generation, PublishError};
+use super::{Generation, PublishError, database};
 use crate::sys::fs::FsError;
 
 const MANIFEST: &str = "manifest.json";
@@ -168,9 +168,22 @@ impl Layout {
 
     /// The package files that kept generations name.
     pub fn published_files(&self) -> Result<BTreeSet<String>, PublishError> {
-        let manifests = self.numbers()?.into_iter().map(|number| self.manifest(number));
-        let files = manifests.map(|manifest| Ok(manifest?.entries.into_iter().map(|entry| entry.file)));
-        Ok(files.collect::<Result<Vec<_>, PublishError>>()?.into_iter().flatten().collect())
+        self.files_of(&self.numbers()?)
+    }
+
+    /// The package files that these generations name; where a manifest is damaged, the database tells.
+    fn files_of(&self, numbers: &[u64]) -> Result<BTreeSet<String>, PublishError> {
+        let mut files = BTreeSet::new();
+        for &number in numbers {
+            match self.manifest(number) {
+                Ok(manifest) => files.extend(manifest.entries.into_iter().map(|entry| entry.file)),
+                Err(error) => {
+                    tracing::warn!(number, %error, "the manifest of a generation is damaged; its database is read");
+                    files.extend(database::read(&self.database(number))?.into_iter().map(|entry| entry.file));
+                }
+            }
+        }
+        Ok(files)
     }
 
     /// Starts a generation from the database that is published.
@@ -245,18 +258,10 @@ impl Layout {
         if old.is_empty() {
             return Ok(());
         }
-        let mut named = BTreeSet::new();
-        for &number in kept {
-            named.extend(self.manifest(number)?.entries.into_iter().map(|entry| entry.file));
-        }
+        let named = self.files_of(kept)?;
         for &number in old {
-            match self.manifest(number) {
-                Ok(manifest) => {
-                    for entry in manifest.entries.iter().filter(|entry| !named.contains(&entry.file)) {
-                        self.remove_file(&entry.file)?;
-                    }
-                }
-                Err(error) => tracing::warn!(number, %error, "an old generation cannot be read; its files stay"),
+            for file in self.files_of(&[number])?.difference(&named) {
+                self.remove_file(file)?;
             }
             let folder = self.generation(number);
             fs::remove_dir_all(&folder).map_err(failed("remove", &folder))?;

@@ -274,14 +274,15 @@ impl Publisher {
         Ok(published(database::read(&database)?, known.as_ref(), &[], None))
     }
 
-    /// The kept generations, newest first; the first is the published one.
+    /// The kept generations, newest first; the first is the published one. One with a damaged manifest
+    /// is left out.
     ///
     /// # Errors
-    /// [`PublishError::Manifest`] if one cannot be understood.
+    /// [`PublishError::Fs`] if the folder cannot be read.
     pub fn generations(&self) -> Result<Vec<Generation>, PublishError> {
         let current = self.layout.current()?.unwrap_or(0);
         let numbers = self.layout.numbers()?.into_iter().filter(|&number| number <= current);
-        numbers.map(|number| self.layout.manifest(number)).collect()
+        Ok(numbers.filter_map(|number| self.layout.manifest(number).ok()).collect())
     }
 
     fn locked<T>(&self, work: impl FnOnce() -> Result<T, PublishError>) -> Result<T, PublishError> {
@@ -314,8 +315,8 @@ impl Publisher {
         if difference.added.is_empty()
             && difference.removed.is_empty()
             && let Some(number) = self.layout.current()?
+            && let Ok(generation) = self.layout.manifest(number)
         {
-            let generation = self.layout.manifest(number)?;
             self.layout.recover()?;
             return Ok(Generation { not_replaced: difference.not_replaced, ..generation });
         }

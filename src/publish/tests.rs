@@ -277,6 +277,20 @@ async fn a_repository_made_by_hand_is_taken_over() {
 }
 
 #[tokio::test]
+async fn a_damaged_manifest_stops_nothing() {
+    let mut world = world();
+    world.publisher = world.publisher.clone().keep_generations(2);
+    world.publish("foo", "1-1", &["foo"]).await.unwrap();
+    world.publish("foo", "2-1", &["foo"]).await.unwrap();
+    std::fs::write(world.publisher.layout.generation(2).join("manifest.json"), "{").unwrap();
+    assert_eq!(world.publisher.generations().unwrap().len(), 1);
+    world.publish("foo", "3-1", &["foo"]).await.unwrap();
+    assert_eq!(world.files(), ["foo-2-1-any.pkg.tar.zst", "foo-3-1-any.pkg.tar.zst"]);
+    world.publish("foo", "4-1", &["foo"]).await.unwrap();
+    assert_eq!(world.files(), ["foo-3-1-any.pkg.tar.zst", "foo-4-1-any.pkg.tar.zst"]);
+}
+
+#[tokio::test]
 async fn publications_of_several_handles_take_turns() {
     let world = world();
     let other = Publisher::new(world.publisher.dir(), "test");

@@ -196,7 +196,7 @@ impl Store {
                 [build],
             )?;
             catch_up(tx, build)?;
-            open_circles(tx, build)?;
+            open_circles(tx, build, &mut consequences)?;
             consequences.concerned.insert(build);
             settle(tx, now, consequences)
         })

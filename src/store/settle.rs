@@ -89,7 +89,7 @@ fn conclude(
         let moved = move_waits(tx, build, successor)?;
         if !moved.is_empty() {
             consequences.concerned.extend(moved);
-            open_circles(tx, build)?;
+            open_circles(tx, build, consequences)?;
         }
     }
     Ok(())
@@ -117,7 +117,7 @@ fn dependants(tx: &Connection, build: BuildId) -> Result<Vec<BuildId>, StoreErro
 }
 
 /// Gives up the weakest waits where builds of the repository of `build` wait for each other in a circle.
-pub(super) fn open_circles(tx: &Connection, build: BuildId) -> Result<(), StoreError> {
+pub(super) fn open_circles(tx: &Connection, build: BuildId, consequences: &mut Consequences) -> Result<(), StoreError> {
     let repository: String =
         tx.prepare_cached("SELECT repository FROM builds WHERE id = ?")?.query_row([build], |row| row.get(0))?;
     let dropped = queue::waits_to_drop(&edges(tx, &repository)?);
@@ -125,6 +125,7 @@ pub(super) fn open_circles(tx: &Connection, build: BuildId) -> Result<(), StoreE
     for edge in dropped {
         tracing::info!(build = %edge.from, on = %edge.to, "builds wait for each other in a circle: one goes first");
         statement.execute(params![edge.from, edge.to])?;
+        consequences.concerned.insert(edge.from);
     }
     Ok(())
 }

@@ -16,10 +16,10 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// A second wish for the same package: a person's wins over what would have happened anyway.
-    pub(super) fn also(&mut self, reason: BuildReason, class: &Option<BuildClass>) {
+    pub(super) fn also(&mut self, reason: BuildReason, class: Option<&BuildClass>) {
         if matches!(reason, BuildReason::Deploy | BuildReason::Directive) {
             self.reason = reason;
-            self.class.clone_from(class);
+            self.class = class.cloned();
         }
     }
 }
@@ -33,7 +33,8 @@ impl Draft<'_> {
             return Vec::new();
         }
         let updated = self.updated_packages();
-        let packages = self.inputs.snapshot.packages.iter().map(|(pkgbase, package)| updated.get(pkgbase).unwrap_or(package));
+        let packages =
+            self.inputs.snapshot.packages.iter().map(|(pkgbase, package)| updated.get(pkgbase).unwrap_or(package));
         let graph = Graph::build_for(self.inputs.arch, packages.map(|package| &**package), self.inputs.official);
         let members: BTreeSet<_> = wanted.keys().cloned().collect();
         let mut after = graph.wave(&members);

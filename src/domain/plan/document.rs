@@ -160,7 +160,12 @@ impl Plan {
         }
         if self.scheduled == Scheduled::Tip && (self.commit.is_some() || refs.scheduled != refs.main) {
             let new = refs.main.filter(|_| self.commit.is_none());
-            changes.push(RefChange { name: "refs/tags/scheduled".to_owned(), old: refs.scheduled, new, change: verb(refs.scheduled) });
+            changes.push(RefChange {
+                name: "refs/tags/scheduled".to_owned(),
+                old: refs.scheduled,
+                new,
+                change: verb(refs.scheduled),
+            });
         }
         changes.extend(self.reviews.iter().map(|step| match step {
             ReviewStep::Propose { pkgbase, replaces, .. } => to_new_commit(branch_ref(pkgbase), *replaces),

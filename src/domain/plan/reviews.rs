@@ -1,8 +1,8 @@
 //! Reviews in a plan: opened, updated, closed, approved, rejected.
 
-use super::{Draft, Edit, ReviewStep};
-use super::updates::movement;
 use super::Action;
+use super::updates::movement;
+use super::{Draft, Edit, ReviewStep};
 use crate::domain::build::BuildReason;
 use crate::domain::classify::{self, Verdict, Weight};
 use crate::domain::desired::ReviewBranch;
@@ -37,7 +37,10 @@ impl<'a> Draft<'a> {
     pub(super) fn prune_reviews(&mut self) {
         let snapshot = self.inputs.snapshot;
         for (pkgbase, review) in &snapshot.reviews {
-            let replaced = self.reviews.iter().any(|step| matches!(step, ReviewStep::Propose { pkgbase: proposed, .. } if proposed == pkgbase));
+            let replaced = self
+                .reviews
+                .iter()
+                .any(|step| matches!(step, ReviewStep::Propose { pkgbase: proposed, .. } if proposed == pkgbase));
             if replaced {
                 continue;
             }
@@ -115,9 +118,11 @@ impl<'a> Draft<'a> {
     fn waiting(&mut self, pkgbase: &PkgBase, head: Oid) -> Option<(&'a ReviewBranch, &'a Proposal)> {
         let review = self.inputs.snapshot.reviews.get(pkgbase);
         let problem = match review.zip(self.inputs.observations.proposals.get(pkgbase)) {
-            None => Finding::error("no-review", "no update of it waits for a person").hint("`pkgwarden ctl review list` shows what waits"),
+            None => Finding::error("no-review", "no update of it waits for a person")
+                .hint("`pkgwarden ctl review list` shows what waits"),
             Some((review, _)) if review.head != head => {
-                Finding::error("review-moved", "its review has newer content than the one that was looked at").hint("look at it again")
+                Finding::error("review-moved", "its review has newer content than the one that was looked at")
+                    .hint("look at it again")
             }
             Some(found) => return Some(found),
         };

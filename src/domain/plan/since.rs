@@ -44,13 +44,17 @@ impl Draft<'_> {
     fn report_range(&mut self) {
         let finding = match self.inputs.since.base {
             RangeBase::Scheduled(_) => return,
-            RangeBase::LastCommit => Finding::warning("scheduled-missing", "there is no tag `scheduled`, so only the last commit counts")
-                .hint("this run sets the tag; packages changed by earlier commits are built with `deploy`"),
-            RangeBase::Rewritten(_) => {
-                Finding::warning("scheduled-not-ancestor", "`scheduled` is not an ancestor of the branch: somebody pushed with force")
-                    .hint("every folder that differs between both is built")
+            RangeBase::LastCommit => {
+                Finding::warning("scheduled-missing", "there is no tag `scheduled`, so only the last commit counts")
+                    .hint("this run sets the tag; packages changed by earlier commits are built with `deploy`")
             }
-            RangeBase::Empty => Finding::warning("repository-empty", "the repository has no commit").hint("push one package folder to begin"),
+            RangeBase::Rewritten(_) => Finding::warning(
+                "scheduled-not-ancestor",
+                "`scheduled` is not an ancestor of the branch: somebody pushed with force",
+            )
+            .hint("every folder that differs between both is built"),
+            RangeBase::Empty => Finding::warning("repository-empty", "the repository has no commit")
+                .hint("push one package folder to begin"),
         };
         self.problems.push(finding);
     }
@@ -64,7 +68,9 @@ impl Draft<'_> {
             for request in requests {
                 match request.kind {
                     DirectiveKind::Bump => bumps.extend(request.targets),
-                    DirectiveKind::Deploy => wish(&mut wishes, &known, &request.targets, |class| Wish::Deploy(class.clone())),
+                    DirectiveKind::Deploy => {
+                        wish(&mut wishes, &known, &request.targets, |class| Wish::Deploy(class.clone()));
+                    }
                     DirectiveKind::Skip => wish(&mut wishes, &known, &request.targets, |_| Wish::Skip),
                 }
             }
@@ -86,7 +92,12 @@ impl Draft<'_> {
             self.decide(pkgbase, Heard::Changed, action, why);
         }
         for pkgbase in &changes.removed {
-            self.decide(pkgbase, Heard::Changed, Action::None, "its folder is gone, so it leaves the published repository");
+            self.decide(
+                pkgbase,
+                Heard::Changed,
+                Action::None,
+                "its folder is gone, so it leaves the published repository",
+            );
         }
     }
 
@@ -110,11 +121,15 @@ impl Draft<'_> {
     pub(super) fn want(&mut self, pkgbase: &PkgBase, reason: BuildReason, class: Option<BuildClass>) -> bool {
         let Some(package) = self.inputs.snapshot.packages.get(pkgbase) else { return false };
         if !package.has_pkgbuild {
-            self.problems.extend(package.findings.iter().filter(|finding| finding.severity == Severity::Error).cloned());
+            self.problems
+                .extend(package.findings.iter().filter(|finding| finding.severity == Severity::Error).cloned());
             return false;
         }
         let class = class.or_else(|| self.inputs.snapshot.class_of(package));
-        self.builds.entry(pkgbase.clone()).and_modify(|wanted| wanted.also(reason, &class)).or_insert(Wanted { reason, class });
+        self.builds
+            .entry(pkgbase.clone())
+            .and_modify(|wanted| wanted.also(reason, class.as_ref()))
+            .or_insert(Wanted { reason, class });
         true
     }
 
@@ -137,7 +152,9 @@ impl Draft<'_> {
                 || "set CI_ON_TRIGGER in the .CI/config of a package".to_owned(),
                 |nearest| format!("did you mean `{nearest}`?"),
             );
-            self.problems.push(Finding::warning("unknown-trigger", format!("no package waits for the trigger `{name}`")).hint(hint));
+            self.problems.push(
+                Finding::warning("unknown-trigger", format!("no package waits for the trigger `{name}`")).hint(hint),
+            );
         }
         for pkgbase in waiting {
             self.want(&pkgbase, BuildReason::Trigger, None);
@@ -163,11 +180,18 @@ impl Draft<'_> {
 }
 
 /// Notes a wish for every package the targets reach.
-fn wish(wishes: &mut BTreeMap<PkgBase, Wish>, known: &BTreeSet<PkgBase>, targets: &[Target], make: impl Fn(&Option<BuildClass>) -> Wish) {
+fn wish(
+    wishes: &mut BTreeMap<PkgBase, Wish>,
+    known: &BTreeSet<PkgBase>,
+    targets: &[Target],
+    make: impl Fn(&Option<BuildClass>) -> Wish,
+) {
     for target in targets {
         match &target.selection {
             Selection::All => wishes.extend(known.iter().map(|pkgbase| (pkgbase.clone(), make(&target.class)))),
-            Selection::Named(name) => wishes.extend(known.get(name.as_str()).map(|pkgbase| (pkgbase.clone(), make(&target.class)))),
+            Selection::Named(name) => {
+                wishes.extend(known.get(name.as_str()).map(|pkgbase| (pkgbase.clone(), make(&target.class))));
+            }
         }
     }
 }
@@ -175,6 +199,9 @@ fn wish(wishes: &mut BTreeMap<PkgBase, Wish>, known: &BTreeSet<PkgBase>, targets
 /// Says that there is no such package, and which is meant.
 pub(super) fn unknown_package<'a>(name: &str, known: impl Iterator<Item = &'a PkgBase>) -> Finding {
     let nearest = crate::domain::finding::nearest(name, known.map(PkgBase::as_str));
-    let hint = nearest.map_or_else(|| "see `pkgwarden packages` for the names".to_owned(), |nearest| format!("did you mean `{nearest}`?"));
+    let hint = nearest.map_or_else(
+        || "see `pkgwarden packages` for the names".to_owned(),
+        |nearest| format!("did you mean `{nearest}`?"),
+    );
     Finding::error("unknown-package", format!("there is no package `{name}`")).hint(hint)
 }

@@ -48,7 +48,13 @@ struct Story {
 
 impl Story {
     fn new() -> Self {
-        let refs = Refs { branch: "main".into(), main: Some(oid('a')), scheduled: Some(oid('a')), state: Some(oid('b')), ..Refs::default() };
+        let refs = Refs {
+            branch: "main".into(),
+            main: Some(oid('a')),
+            scheduled: Some(oid('a')),
+            state: Some(oid('b')),
+            ..Refs::default()
+        };
         let head = Commit { id: oid('a'), parents: vec![oid('9')], author: "somebody".into(), message: "x\n".into() };
         Self {
             snapshot: Snapshot {
@@ -62,7 +68,12 @@ impl Story {
                 version_state: None,
                 findings: Vec::new(),
             },
-            since: Since { base: RangeBase::Scheduled(oid('a')), commits: Vec::new(), changes: Changes::default(), head: Some(head) },
+            since: Since {
+                base: RangeBase::Scheduled(oid('a')),
+                commits: Vec::new(),
+                changes: Changes::default(),
+                head: Some(head),
+            },
             observations: Observations::default(),
             policy: Policy::default(),
             folders: BTreeMap::new(),
@@ -164,7 +175,11 @@ fn every_directive_of_every_commit_counts() {
 
 #[test]
 fn an_unknown_directive_is_reported_and_stops_nothing() {
-    let story = Story::new().package("firefox", "1.0-1", &[]).package("b", "1.0-1", &[]).committed("[deploy firefx]").changed("b");
+    let story = Story::new()
+        .package("firefox", "1.0-1", &[])
+        .package("b", "1.0-1", &[])
+        .committed("[deploy firefx]")
+        .changed("b");
     let plan = story.plan(&Pipeline::OnCommit);
     assert_eq!(built(&plan), ["b"]);
     assert_eq!(codes(&plan), ["unknown-directive"]);
@@ -182,7 +197,12 @@ fn the_policy_stop_holds_everything_until_the_directive_is_mended() {
 
 #[test]
 fn a_skip_keeps_a_changed_folder_from_being_built() {
-    let story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).committed("[skip a]").changed("a").changed("b");
+    let story = Story::new()
+        .package("a", "1.0-1", &[])
+        .package("b", "1.0-1", &[])
+        .committed("[skip a]")
+        .changed("a")
+        .changed("b");
     let plan = story.plan(&Pipeline::OnCommit);
     assert_eq!(built(&plan), ["b"]);
     assert_eq!(decision(&plan, "a").action, Action::Skip);
@@ -191,7 +211,12 @@ fn a_skip_keeps_a_changed_folder_from_being_built() {
 
 #[test]
 fn builds_come_after_what_they_need() {
-    let story = Story::new().package("app", "1.0-1", &["lib"]).package("lib", "1.0-1", &[]).committed("x").changed("app").changed("lib");
+    let story = Story::new()
+        .package("app", "1.0-1", &["lib"])
+        .package("lib", "1.0-1", &[])
+        .committed("x")
+        .changed("app")
+        .changed("lib");
     let plan = story.plan(&Pipeline::OnCommit);
     assert_eq!(built(&plan), ["lib", "app"]);
     assert_eq!(plan.builds[1].after, [name("lib")]);
@@ -226,7 +251,11 @@ fn a_changed_build_function_waits_for_a_person() {
 fn an_identical_review_is_not_pushed_again_and_newer_content_updates_it() {
     let proposed = with_other_build(&files("a", "1.1-1", &[]));
     let mut story = Story::new().package("a", "1.0-1", &[]).source_has("a", proposed.clone());
-    let review = ReviewBranch { head: oid('e'), content: Some(proposed.digest()), present: Some(files("a", "1.0-1", &[]).digest()) };
+    let review = ReviewBranch {
+        head: oid('e'),
+        content: Some(proposed.digest()),
+        present: Some(files("a", "1.0-1", &[]).digest()),
+    };
     story.snapshot.reviews.insert(name("a"), review);
     let plan = story.plan(&Pipeline::OnSchedule);
     assert!(plan.reviews.is_empty());
@@ -252,7 +281,8 @@ fn rejected_content_is_not_proposed_again_until_it_changes() {
 
 #[test]
 fn what_could_not_be_asked_is_unknown_and_moves_nothing() {
-    let mut story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).source_has("b", files("b", "1.1-1", &[]));
+    let mut story =
+        Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).source_has("b", files("b", "1.1-1", &[]));
     let unknown = Observation::Unknown { error: "the mirror does not answer".into(), retry_at: None };
     story.observations.files.insert(name("a"), unknown);
     let review = ReviewBranch { head: oid('e'), content: Some("x".into()), present: Some("y".into()) };
@@ -339,7 +369,8 @@ fn commits_of_people_are_handed_out_by_a_scheduled_run_too() {
 
 #[test]
 fn an_automated_tip_is_overwritten_and_its_names_are_kept() {
-    let mut story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).source_has("a", files("a", "1.1-1", &[]));
+    let mut story =
+        Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).source_has("a", files("a", "1.1-1", &[]));
     story.snapshot.settings.overwrite_commits = true;
     let head = story.since.head.as_mut().expect("there");
     head.author = story.snapshot.settings.identity.name.clone();
@@ -408,8 +439,10 @@ fn a_rejection_is_remembered_and_closes_the_review() {
 
 #[test]
 fn the_first_look_at_a_source_adopts_what_only_a_formatter_changed() {
-    let indented = String::from_utf8_lossy(files("a", "1.0-1", &[]).get("PKGBUILD").expect("there")).replace("  make", "\tmake");
-    let mut story = Story::new().package("a", "1.0-1", &[]).source_has("a", files("a", "1.0-1", &[]).with("PKGBUILD", &indented));
+    let indented =
+        String::from_utf8_lossy(files("a", "1.0-1", &[]).get("PKGBUILD").expect("there")).replace("  make", "\tmake");
+    let mut story =
+        Story::new().package("a", "1.0-1", &[]).source_has("a", files("a", "1.0-1", &[]).with("PKGBUILD", &indented));
     story.snapshot.states.remove("a");
     let plan = story.plan(&Pipeline::OnSchedule);
     assert_eq!(decision(&plan, "a").action, Action::State);
@@ -456,9 +489,24 @@ fn the_document_names_every_ref_that_moves() {
     let story = Story::new().package("a", "1.0-1", &[]).source_has("a", files("a", "1.1-1", &[]));
     let document = story.plan(&Pipeline::OnSchedule).document(&story.snapshot);
     let names: Vec<_> = document.refs.iter().map(|change| (change.name.as_str(), change.change)).collect();
-    assert_eq!(names, [("refs/heads/main", "update"), ("refs/heads/state", "update"), ("refs/tags/scheduled", "update")]);
+    assert_eq!(
+        names,
+        [("refs/heads/main", "update"), ("refs/heads/state", "update"), ("refs/tags/scheduled", "update")]
+    );
     let json = serde_json::to_value(&document).expect("serialisable");
-    for key in ["repository", "pipeline", "now", "base", "packages", "refs", "builds", "remove", "reviews", "aur_push", "problems"] {
+    for key in [
+        "repository",
+        "pipeline",
+        "now",
+        "base",
+        "packages",
+        "refs",
+        "builds",
+        "remove",
+        "reviews",
+        "aur_push",
+        "problems",
+    ] {
         assert!(json.get(key).is_some(), "{key}");
     }
 }

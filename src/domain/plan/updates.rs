@@ -32,10 +32,13 @@ pub struct Request {
 /// reached the branch) is asked anew, so that a deleted branch does not lose an update.
 #[must_use]
 pub fn requests(snapshot: &Snapshot) -> Vec<Request> {
-    let asked = |package: &&std::sync::Arc<Package>| matches!(package.settings.source, SourceKind::Aur | SourceKind::Git { .. });
+    let asked = |package: &&std::sync::Arc<Package>| {
+        matches!(package.settings.source, SourceKind::Aur | SourceKind::Git { .. })
+    };
     let request = |package: &std::sync::Arc<Package>| {
         let state = snapshot.states.get(&package.pkgbase);
-        let vanished = state.is_some_and(|state| state.proposed().is_some()) && !snapshot.reviews.contains_key(&package.pkgbase);
+        let vanished =
+            state.is_some_and(|state| state.proposed().is_some()) && !snapshot.reviews.contains_key(&package.pkgbase);
         Request {
             pkgbase: package.pkgbase.clone(),
             source: package.settings.source.clone(),
@@ -54,7 +57,11 @@ impl Draft<'_> {
                 Observation::Current { cursor } => self.confirm(pkgbase, cursor.as_ref()),
                 Observation::Changed { cursor, incoming, present } => self.change(pkgbase, cursor, incoming, present),
                 Observation::Unknown { error, .. } => {
-                    self.problems.push(Finding::warning("source-unknown", error.clone()).with_package(pkgbase).hint("it is asked again in the next run"));
+                    self.problems.push(
+                        Finding::warning("source-unknown", error.clone())
+                            .with_package(pkgbase)
+                            .hint("it is asked again in the next run"),
+                    );
                     self.decide(pkgbase, Heard::Unknown, Action::None, error);
                 }
                 Observation::Gone => {
@@ -133,7 +140,11 @@ impl Draft<'_> {
                 Upstream::At(commits) if commits.is_empty() => {}
                 Upstream::At(commits) => self.upstream_at(pkgbase, commits),
                 Upstream::Unknown { error } => {
-                    self.problems.push(Finding::warning("upstream-unknown", error.clone()).with_package(pkgbase).hint("it is asked again in the next run"));
+                    self.problems.push(
+                        Finding::warning("upstream-unknown", error.clone())
+                            .with_package(pkgbase)
+                            .hint("it is asked again in the next run"),
+                    );
                     self.decide_unless_decided(pkgbase, Action::None, error);
                 }
             }
@@ -162,7 +173,11 @@ impl Draft<'_> {
             let package = &self.inputs.snapshot.packages[&pkgbase];
             let Some(version) = package.version() else {
                 let message = "it cannot be bumped: its .SRCINFO gives no version";
-                self.problems.push(Finding::error("bump-impossible", message).with_package(&pkgbase).hint("regenerate it with makepkg --printsrcinfo"));
+                self.problems.push(
+                    Finding::error("bump-impossible", message)
+                        .with_package(&pkgbase)
+                        .hint("regenerate it with makepkg --printsrcinfo"),
+                );
                 continue;
             };
             let bump = bump::next_bump(package.settings.bump.as_ref(), version);
@@ -234,11 +249,15 @@ impl Draft<'_> {
 /// PKGBUILD through a formatter, so a repository that moves to us differs from its sources in that.
 fn only_formatted(present: &Folder, incoming: &Folder) -> bool {
     let facts = |folder: &Folder| folder.get(".SRCINFO").and_then(|bytes| Srcinfo::parse(bytes).ok());
-    let dense = |bytes: &[u8]| bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'\\').collect::<Vec<_>>();
+    let dense = |bytes: &[u8]| {
+        bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'\\').collect::<Vec<_>>()
+    };
     let same_paths = present.files.keys().eq(incoming.files.keys());
     let same_files = || {
         present.files.iter().zip(incoming.files.values()).all(|((path, old), new)| {
-            old == new || path == ".SRCINFO" || (path == "PKGBUILD" && old.mode == new.mode && dense(&old.bytes) == dense(&new.bytes))
+            old == new
+                || path == ".SRCINFO"
+                || (path == "PKGBUILD" && old.mode == new.mode && dense(&old.bytes) == dense(&new.bytes))
         })
     };
     same_paths && facts(present) == facts(incoming) && same_files()
