@@ -25,6 +25,7 @@ fn packages(count: usize) -> Vec<Package> {
             number / 4
         );
         Package {
+            config: String::new(),
             pkgbase: PkgBase::new(&pkgbase).expect("legal"),
             tree: Oid::from_bytes([0; 20]),
             srcinfo: Some(Srcinfo::parse(text.as_bytes()).expect("valid")),
