@@ -110,6 +110,12 @@ impl Controller {
         Self(Arc::new(inner))
     }
 
+    /// The record.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
     fn kept(&self) -> impl Iterator<Item = &Kept> {
         self.0.kept.values()
     }
