@@ -5,14 +5,29 @@
 
 pub mod domain;
 
-pub mod git;
+pub mod config;
 pub mod sys;
+pub mod telemetry;
 
+pub mod git;
 pub mod logstore;
+pub mod publish;
+pub mod store;
+
+pub mod source;
+
+pub mod builder;
+
+pub mod executor;
 
 pub mod controller;
 
-pub mod http;
 pub mod web;
+
+pub mod http;
+
+pub mod app;
+
+pub mod demo;
 
 pub mod cli;

@@ -64,7 +64,9 @@ impl Writer<'_> {
             Edit::Folder(pkgbase, folder) => {
                 TreeEdit::Put { path: pkgbase.to_string(), id: self.git.write_folder(folder)?, mode: TREE_MODE }
             }
-            Edit::File(path, bytes) => TreeEdit::Put { path: path.clone(), id: self.git.write_blob(bytes)?, mode: 0o100_644 },
+            Edit::File(path, bytes) => {
+                TreeEdit::Put { path: path.clone(), id: self.git.write_blob(bytes)?, mode: 0o100_644 }
+            }
         })
     }
 
@@ -85,7 +87,9 @@ impl Writer<'_> {
         let edit = |(pkgbase, state): (&PkgBase, &Option<PackageState>)| {
             let path = pkgbase.to_string();
             Ok(match state {
-                Some(state) => TreeEdit::Put { path, id: self.git.write_blob(state.to_text().as_bytes())?, mode: 0o100_644 },
+                Some(state) => {
+                    TreeEdit::Put { path, id: self.git.write_blob(state.to_text().as_bytes())?, mode: 0o100_644 }
+                }
                 None => TreeEdit::Remove { path },
             })
         };
@@ -97,7 +101,8 @@ impl Writer<'_> {
         Ok(match step {
             ReviewStep::Propose { pkgbase, folder, message, replaces } => {
                 let tip = tip.context("a review needs a commit to stand on")?;
-                let put = TreeEdit::Put { path: pkgbase.to_string(), id: self.git.write_folder(folder)?, mode: TREE_MODE };
+                let put =
+                    TreeEdit::Put { path: pkgbase.to_string(), id: self.git.write_folder(folder)?, mode: TREE_MODE };
                 let tree = self.git.write_tree(Some(self.git.tree_of(tip)?), &[put])?;
                 update(branch(pkgbase), *replaces, Some(self.commit(tree, vec![tip], message)?))
             }
@@ -125,4 +130,3 @@ pub fn folder_at(git: &Repository, commit: Oid, pkgbase: &PkgBase) -> Result<cra
     let entry = entry.with_context(|| format!("commit {} has no folder `{pkgbase}`", commit.short()))?;
     git.folder(entry.id, &Limits::default()).with_context(|| format!("the folder `{pkgbase}` cannot be used"))
 }
-

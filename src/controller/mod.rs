@@ -1,4 +1,146 @@
-//! Observe, plan, apply; and what the faces (pages, API, `ctl`) may ask and know.
+//! Observe, plan, apply: what ties the decisions of [`crate::domain`] to the world.
+//!
+//! [`Controller`] is what the faces see: it keeps repositories, performs runs, and answers questions.
 
+pub mod apply;
+pub mod dispatch;
 pub mod face;
+pub mod inspect;
+pub mod observe;
+pub mod query;
+pub mod range;
+pub mod recover;
+pub mod run;
+pub mod site;
+pub mod snapshot;
+pub mod supervise;
 pub mod view;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::plan::Pipeline;
+use crate::logstore::LogStore;
+use crate::publish::Publisher;
+use crate::store::Store;
+use crate::sys::clock::Clock;
+use run::{Report, Runner};
+use site::{Look, Site};
+
+/// One repository and what is done for it.
+pub struct Kept {
+    /// Performs runs on it.
+    pub runner: Runner,
+    /// What publishes its packages, if it is published here.
+    pub publisher: Option<Arc<Publisher>>,
+    /// When pipelines run by themselves.
+    pub schedules: Vec<crate::config::settings::Schedule>,
+    /// The last look at it.
+    looked: RwLock<Looked>,
+    /// Reviews as they were last shown, by package, with the tip of the branch and the folder they were
+    /// compared with: comparing hundreds of them anew for every page would be slow.
+    reviews: Mutex<BTreeMap<PkgBase, (ReviewKey, Option<view::ReviewView>)>>,
+}
+
+/// The tip of a review branch, and the git tree of the package it would change.
+type ReviewKey = (Oid, Option<Oid>);
+
+/// What the last look found.
+#[derive(Debug, Clone, Default)]
+struct Looked {
+    look: Option<Look>,
+    at: Option<Timestamp>,
+    error: Option<String>,
+}
+
+impl Kept {
+    /// A repository nobody has looked at yet.
+    #[must_use]
+    pub fn new(
+        runner: Runner,
+        publisher: Option<Arc<Publisher>>,
+        schedules: Vec<crate::config::settings::Schedule>,
+    ) -> Self {
+        Self { runner, publisher, schedules, looked: RwLock::default(), reviews: Mutex::default() }
+    }
+
+    /// The repository.
+    #[must_use]
+    pub fn site(&self) -> &Arc<Site> {
+        &self.runner.site
+    }
+
+    fn looked(&self) -> Looked {
+        self.looked.read().expect("nobody panics with it").clone()
+    }
+
+    /// Looks at the remote and keeps what was found for the faces.
+    async fn look(&self, now: Timestamp) -> Result<Look> {
+        let found = self.site().look().await;
+        let mut looked = self.looked.write().expect("nobody panics with it");
+        looked.at = Some(now);
+        looked.error = found.as_ref().err().map(|error| format!("{error:#}"));
+        if let Ok(look) = &found {
+            looked.look = Some(look.clone());
+        }
+        found
+    }
+}
+
+/// Keeps repositories, performs runs, answers questions. Cheap to clone.
+#[derive(Clone)]
+pub struct Controller(Arc<Inner>);
+
+/// What a controller consists of.
+pub struct Inner {
+    /// The repositories, by name; at least one.
+    pub kept: BTreeMap<String, Kept>,
+    /// The record.
+    pub store: Store,
+    /// The logs.
+    pub logs: LogStore,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Whether schedules and polling rest.
+    pub paused: AtomicBool,
+}
+
+impl Controller {
+    /// A controller that does nothing by itself before it is supervised.
+    #[must_use]
+    pub fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    fn kept(&self) -> impl Iterator<Item = &Kept> {
+        self.0.kept.values()
+    }
+
+    fn is_paused(&self) -> bool {
+        self.0.paused.load(Ordering::Relaxed)
+    }
+
+    /// Performs a run on one repository and looks at what it left.
+    async fn perform(&self, kept: &Kept, pipeline: &Pipeline, cause: &str) -> Result<Report> {
+        let report = kept.runner.run(pipeline, cause).await;
+        if let Err(error) = kept.look(self.0.clock.now()).await {
+            tracing::warn!(
+                repository = kept.site().name,
+                error = format!("{error:#}"),
+                "the remote could not be looked at after a run"
+            );
+        }
+        report
+    }
+}

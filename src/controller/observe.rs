@@ -11,10 +11,10 @@ use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
 use crate::domain::name::PkgBase;
 use crate::domain::observed::{Observation, Observations, Proposal, Upstream};
-use crate::domain::plan::{self, Pipeline};
-use crate::domain::srcinfo::SourceEntry;
+use crate::domain::plan::{self, Pipeline, Request};
 use crate::git::{Limits, Repository};
-use crate::source::{Sources, SourceAnswer};
+use crate::source::vcs::UpstreamRequest;
+use crate::source::{SourceAnswer, SourceRequest, Sources};
 
 /// What sources said, before it is compared with the monorepo: it stays valid when the monorepo moves.
 #[derive(Debug, Default)]
@@ -29,17 +29,23 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, pipeline: &Pipeline, no
     if *pipeline != Pipeline::OnSchedule {
         return Answers::default();
     }
-    let requests = plan::requests(snapshot);
-    let floating = floating_sources(snapshot);
-    let (files, upstream) = tokio::join!(sources.files(&requests, &snapshot.settings, now), sources.upstream(&floating, &snapshot.settings));
-    Answers { files: files.answers, upstream, findings: files.findings }
-}
-
-/// The sources of packages that are rebuilt when upstream moves.
-fn floating_sources(snapshot: &Snapshot) -> BTreeMap<PkgBase, Vec<SourceEntry>> {
+    let requests = plan::requests(snapshot).into_iter().map(|Request { pkgbase, source, cursor }| SourceRequest {
+        pkgbase,
+        kind: source,
+        cursor,
+    });
+    let requests: Vec<SourceRequest> = requests.collect();
     let following = snapshot.packages.values().filter(|package| package.follows_upstream());
-    let sources = following.filter_map(|package| Some((package.pkgbase.clone(), package.srcinfo.as_ref()?.sources.clone())));
-    sources.filter(|(_, sources)| sources.iter().any(|source| source.floating().is_some())).collect()
+    let following: Vec<UpstreamRequest> =
+        following.filter_map(|package| UpstreamRequest::new(&package.pkgbase, package.srcinfo.as_ref()?)).collect();
+    let (files, upstream) = tokio::join!(sources.observe(&requests, now), sources.upstream(&following));
+    let mut answers = files.files;
+    for request in requests {
+        // Never silently current: what nobody can ask yet is unknown.
+        let error = || format!("sources of the kind `{}` are not asked by this version", request.kind.name());
+        answers.entry(request.pkgbase).or_insert_with(|| SourceAnswer::Unknown { error: error(), retry_at: None });
+    }
+    Answers { files: answers, upstream, findings: files.findings }
 }
 
 /// Compares answers with the monorepo.
@@ -47,7 +53,11 @@ fn floating_sources(snapshot: &Snapshot) -> BTreeMap<PkgBase, Vec<SourceEntry>> 
 /// # Errors
 /// If the monorepo's objects cannot be read.
 pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answers: &Answers) -> Result<Observations> {
-    let mut observations = Observations { upstream: answers.upstream.clone(), findings: answers.findings.clone(), ..Observations::default() };
+    let mut observations = Observations {
+        upstream: answers.upstream.clone(),
+        findings: answers.findings.clone(),
+        ..Observations::default()
+    };
     for (pkgbase, answer) in &answers.files {
         if let Some(package) = snapshot.packages.get(pkgbase) {
             let present = || Ok::<Folder, anyhow::Error>(git.folder(package.tree, &Limits::default())?);
@@ -66,8 +76,14 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
 fn observation(answer: &SourceAnswer, present: impl FnOnce() -> Result<Folder>) -> Result<Observation> {
     Ok(match answer {
         SourceAnswer::Unmoved { cursor } => Observation::Current { cursor: cursor.clone() },
-        SourceAnswer::Files { cursor, folder } => {
-            Observation::Changed { cursor: cursor.clone(), incoming: folder.clone(), present: present()? }
+        SourceAnswer::Files { cursor, folder, behind } => {
+            let present = present()?;
+            match behind {
+                Some(why) if present.from_source() == folder.from_source() => {
+                    Observation::Unknown { error: why.clone(), retry_at: None }
+                }
+                _ => Observation::Changed { cursor: cursor.clone(), incoming: folder.clone(), present },
+            }
         }
         SourceAnswer::Unknown { error, retry_at } => Observation::Unknown { error: error.clone(), retry_at: *retry_at },
         SourceAnswer::Gone => Observation::Gone,

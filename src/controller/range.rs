@@ -13,10 +13,12 @@ use crate::git::{self, Entry, Repository};
 /// # Errors
 /// If the object database cannot be read.
 pub fn since_scheduled(git: &Repository, refs: &Refs) -> Result<Since> {
-    let Some(main) = refs.main else { return Ok(between(git, RangeBase::Empty, None, None)?) };
+    let Some(main) = refs.main else { return between(git, RangeBase::Empty, None, None) };
     match refs.scheduled {
         Some(scheduled) if !git.contains(scheduled) => between(git, RangeBase::LastCommit, None, Some(main)),
-        Some(scheduled) if git.is_ancestor(scheduled, main)? => between(git, RangeBase::Scheduled(scheduled), Some(scheduled), Some(main)),
+        Some(scheduled) if git.is_ancestor(scheduled, main)? => {
+            between(git, RangeBase::Scheduled(scheduled), Some(scheduled), Some(main))
+        }
         Some(scheduled) => between(git, RangeBase::Rewritten(scheduled), Some(scheduled), Some(main)),
         None => between(git, RangeBase::LastCommit, None, Some(main)),
     }

@@ -16,7 +16,7 @@ use crate::domain::state::PackageState;
 use crate::git::{Entry, Limits, Repository};
 
 /// A `.SRCINFO`, `.CI/config` or state file larger than this is not one.
-const SMALL_FILE: usize = 4 << 20;
+pub(super) const SMALL_FILE: usize = 4 << 20;
 
 /// Reads snapshots, remembering what was parsed.
 #[derive(Debug, Default)]
@@ -38,10 +38,25 @@ impl SnapshotReader {
         let packages = self.read_packages(git, &root, &mut findings)?;
         let reviews = self.read_reviews(git, &refs, &packages)?;
         let (states, version_state) = read_states(git, refs.state)?;
-        Ok(Snapshot { repository: repository.to_owned(), refs, main, settings, packages, reviews, states, version_state, findings })
+        Ok(Snapshot {
+            repository: repository.to_owned(),
+            refs,
+            main,
+            settings,
+            packages,
+            reviews,
+            states,
+            version_state,
+            findings,
+        })
     }
 
-    fn read_packages(&self, git: &Repository, root: &[Entry], findings: &mut Vec<Finding>) -> Result<BTreeMap<PkgBase, Arc<Package>>> {
+    fn read_packages(
+        &self,
+        git: &Repository,
+        root: &[Entry],
+        findings: &mut Vec<Finding>,
+    ) -> Result<BTreeMap<PkgBase, Arc<Package>>> {
         let mut remembered = self.packages.lock().expect("no reader panics");
         let mut current = HashMap::with_capacity(root.len());
         let mut packages = BTreeMap::new();
@@ -50,14 +65,18 @@ impl SnapshotReader {
                 Ok(pkgbase) => pkgbase,
                 Err(error) => {
                     let hint = "rename the folder, or give it a leading dot to keep it out";
-                    findings.push(Finding::error("folder-name", error.to_string()).at(entry.name.clone(), None).hint(hint));
+                    findings
+                        .push(Finding::error("folder-name", error.to_string()).at(entry.name.clone(), None).hint(hint));
                     continue;
                 }
             };
             let key = (pkgbase.clone(), entry.id);
             let package = match remembered.remove(&key) {
                 Some(package) => package,
-                None => Arc::new(read_package(git, &pkgbase, entry.id).with_context(|| format!("cannot read the folder `{pkgbase}`"))?),
+                None => Arc::new(
+                    read_package(git, &pkgbase, entry.id)
+                        .with_context(|| format!("cannot read the folder `{pkgbase}`"))?,
+                ),
             };
             current.insert(key, package.clone());
             packages.insert(pkgbase, package);
@@ -74,7 +93,10 @@ impl SnapshotReader {
     ) -> Result<BTreeMap<PkgBase, ReviewBranch>> {
         let mut reviews = BTreeMap::new();
         for (pkgbase, &head) in &refs.reviews {
-            let folder = git.entries(git.tree_of(head)?)?.into_iter().find(|entry| entry.is_tree && entry.name == pkgbase.as_str());
+            let folder = git
+                .entries(git.tree_of(head)?)?
+                .into_iter()
+                .find(|entry| entry.is_tree && entry.name == pkgbase.as_str());
             let content = folder.map(|folder| self.digest(git, folder.id));
             let present = packages.get(pkgbase).map(|package| self.digest(git, package.tree));
             reviews.insert(pkgbase.clone(), ReviewBranch { head, content, present });
@@ -120,18 +142,32 @@ fn read_package(git: &Repository, pkgbase: &PkgBase, tree: Oid) -> Result<Packag
     let has_pkgbuild = files.iter().any(|entry| !entry.is_tree && entry.name == "PKGBUILD");
     if !has_pkgbuild {
         let hint = "add one, or remove the folder, or give its name a leading dot";
-        findings.push(Finding::error("pkgbuild-missing", "the folder has no PKGBUILD, so it is not built").at(format!("{pkgbase}/PKGBUILD"), None).hint(hint));
+        findings.push(
+            Finding::error("pkgbuild-missing", "the folder has no PKGBUILD, so it is not built")
+                .at(format!("{pkgbase}/PKGBUILD"), None)
+                .hint(hint),
+        );
     }
-    let interfere = Interfere::ALL.into_iter().filter(|kind| own.iter().any(|entry| entry.name == kind.file_name())).collect();
+    let interfere =
+        Interfere::ALL.into_iter().filter(|kind| own.iter().any(|entry| entry.name == kind.file_name())).collect();
     let findings = findings.into_iter().map(|finding| finding.with_package(pkgbase)).collect();
     Ok(Package { pkgbase: pkgbase.clone(), tree, srcinfo, settings, config, interfere, has_pkgbuild, findings })
 }
 
-fn read_srcinfo(git: &Repository, pkgbase: &PkgBase, files: &[Entry], findings: &mut Vec<Finding>) -> Result<Option<Srcinfo>> {
+fn read_srcinfo(
+    git: &Repository,
+    pkgbase: &PkgBase,
+    files: &[Entry],
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Srcinfo>> {
     let path = format!("{pkgbase}/.SRCINFO");
     let remedy = "regenerate it with `makepkg --printsrcinfo > .SRCINFO`";
     let Some(entry) = files.iter().find(|entry| !entry.is_tree && entry.name == ".SRCINFO") else {
-        findings.push(Finding::warning("srcinfo-missing", "there is no .SRCINFO, so its dependencies are unknown").at(path, None).hint(remedy));
+        findings.push(
+            Finding::warning("srcinfo-missing", "there is no .SRCINFO, so its dependencies are unknown")
+                .at(path, None)
+                .hint(remedy),
+        );
         return Ok(None);
     };
     match Srcinfo::parse(&git.blob(entry.id, SMALL_FILE)?) {

@@ -71,8 +71,8 @@ pub struct PackagePage {
     pub class: Option<String>,
     /// How far its source has been read.
     pub cursor: Option<CursorView>,
-    /// What the last run decided about it.
-    pub decision: Option<crate::domain::plan::PackageDecision>,
+    /// What the last run that looked at it decided, as its document has it.
+    pub decision: Option<serde_json::Value>,
     /// Its builds, newest first.
     pub builds: Vec<BuildView>,
     /// What is wrong with it.

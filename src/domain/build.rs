@@ -118,6 +118,22 @@ pub enum Outcome {
     Lost,
 }
 
+impl Outcome {
+    /// The word used in output and in the record.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::AlreadyBuilt => "already_built",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// An event that makes no sense in a state: a defect of the caller, or a message that came late.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a build that is {state:?} cannot take {event:?}")]

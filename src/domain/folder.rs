@@ -1,6 +1,7 @@
 //! The files of one package folder, as values: what an update brings and what it replaces.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -105,7 +106,10 @@ impl Folder {
             hash.update((file.bytes.len() as u64).to_le_bytes());
             hash.update(&file.bytes);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a repository and its packages ask for, as needed: defaults filled in, values checked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -175,6 +175,10 @@ pub struct Identity {
     pub email: String,
 }
 
+/// How Chaotic's scripts reach a manager where nothing else is said.
+pub const MANAGER_DEFAULTS: [(&str, &str); 4] =
+    [("REDIS_PORT", "6379"), ("REDIS_SSH_HOST", "localhost"), ("REDIS_SSH_PORT", "22"), ("REDIS_SSH_USER", "redis")];
+
 /// What the repository's `.ci/config` asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RepositorySettings {
@@ -204,6 +208,8 @@ pub struct RepositorySettings {
     pub library_databases: Vec<String>,
     /// `CI_REBUILD_BLACKLIST`.
     pub rebuild_blacklist: BTreeSet<String>,
+    /// `REDIS_…`: how Chaotic's CI job reaches its manager, for the files that are written for it.
+    pub manager_variables: BTreeMap<String, String>,
     /// `.ci/aur-maintainers`: AUR accounts whose updates are trusted.
     pub trusted_maintainers: BTreeSet<String>,
 }
@@ -224,6 +230,7 @@ impl Default for RepositorySettings {
             aur_proxy: None,
             library_databases: Vec::new(),
             rebuild_blacklist: BTreeSet::new(),
+            manager_variables: MANAGER_DEFAULTS.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             trusted_maintainers: BTreeSet::new(),
         }
     }

@@ -146,6 +146,8 @@ fn remainder(a: &[u8], b: &[u8]) -> Ordering {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -170,5 +172,54 @@ mod tests {
     fn parts_keep_a_hyphen_inside_the_version() {
         assert_eq!(Version::new("1:20260630-60888387-2").parts(), ("1", "20260630-60888387", Some("2")));
         assert_eq!(Version::new("r169.cc8bfc6").parts(), ("0", "r169.cc8bfc6", None));
+    }
+
+    /// What pacman's own program says.
+    #[expect(clippy::disallowed_methods, reason = "a test asks the program this code has to agree with")]
+    fn real_vercmp(a: &str, b: &str) -> Ordering {
+        let output = std::process::Command::new("vercmp").args([a, b]).output();
+        let output = output.expect("vercmp is installed: .ci/setup does it");
+        let answer = String::from_utf8(output.stdout).expect("a number");
+        answer.trim().parse::<i32>().expect("a number").cmp(&0)
+    }
+
+    #[test]
+    fn order_agrees_with_pacman_where_others_went_wrong() {
+        let versions = [
+            "0:r169.cc8bfc6-1",
+            "r170.0000000-1",
+            "0:1",
+            "1",
+            "1.0-1",
+            "1.0",
+            "1.0-1.1",
+            "20260630-60888387-2",
+            "20260630-60888387",
+            "8.02",
+            "8.2",
+            "1.0.",
+            "1.0..1",
+            "1..0.1",
+            "1.0a",
+            "1.0.a",
+            "1.a0",
+            "2:1_0+x-3",
+            "007",
+            "a:1-1",
+        ];
+        for a in versions {
+            for b in versions {
+                assert_eq!(vercmp(a, b), real_vercmp(a, b), "{a} against {b}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn order_agrees_with_pacman(a in "([0-2]:)?[0-9a-c.+_]{1,6}(-[0-9.]{1,3})?", b in "([0-2]:)?[0-9a-c.+_]{1,6}(-[0-9.]{1,3})?") {
+            prop_assert_eq!(vercmp(&a, &b), real_vercmp(&a, &b));
+        }
     }
 }

@@ -118,8 +118,9 @@ impl GitError {
 
     /// Wraps what the library says about reading an object.
     pub(super) fn object(id: Oid) -> impl FnOnce(git2::Error) -> Self {
-        move |source| match source.code() {
-            git2::ErrorCode::NotFound => Self::MissingObject { id },
+        // The library also says "not found" of an object that is there and is of another kind.
+        move |source| match (source.code(), source.class()) {
+            (git2::ErrorCode::NotFound, git2::ErrorClass::Odb) => Self::MissingObject { id },
             _ => Self::Library { action: format!("read object {id}"), source },
         }
     }

@@ -16,11 +16,10 @@ use crate::domain::name::Oid;
 /// How many links are followed before it is a loop; what Linux allows.
 const MAX_LINKS: usize = 40;
 
-/// The largest folder that is taken in. The AUR allows files of 488 KiB; the largest folder among 2,534
-/// of Chaotic-AUR has 175 files.
+/// The largest folder that is taken in. Of 2,534 real ones the largest has 31 files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Files in all its folders; 2,000 by default.
+    /// Files in all its folders, and also folders; 2,000 by default.
     pub files: usize,
     /// Bytes of all its files; 64 MiB by default.
     pub bytes: usize,
@@ -107,6 +106,12 @@ pub enum FolderError {
         /// The limit.
         max: usize,
     },
+    /// More folders than files are allowed.
+    #[error("there are more than {max} folders")]
+    TooManyFolders {
+        /// The limit.
+        max: usize,
+    },
     /// Folders nested deeper than the limit.
     #[error("`{}` is more than {max} folders deep", path.escape_debug())]
     TooDeep {
@@ -142,7 +147,7 @@ impl Repository {
     /// # Errors
     /// [`FolderError`] with the first thing that is wrong.
     pub fn folder(&self, tree: Oid, limits: &Limits) -> Result<Folder, FolderError> {
-        let mut reader = Reader { repository: self, limits, bytes: 0, folder: Folder::default() };
+        let mut reader = Reader { repository: self, limits, bytes: 0, folders: 0, folder: Folder::default() };
         reader.read(tree, "", 0)?;
         check_links(&reader.folder)?;
         Ok(reader.folder)
@@ -153,6 +158,7 @@ struct Reader<'a> {
     repository: &'a Repository,
     limits: &'a Limits,
     bytes: usize,
+    folders: usize,
     folder: Folder,
 }
 
@@ -160,6 +166,10 @@ impl Reader<'_> {
     fn read(&mut self, id: Oid, prefix: &str, depth: usize) -> Result<(), FolderError> {
         if depth > self.limits.depth {
             return Err(FolderError::TooDeep { path: prefix.to_owned(), max: self.limits.depth });
+        }
+        self.folders += usize::from(depth > 0);
+        if self.folders > self.limits.files {
+            return Err(FolderError::TooManyFolders { max: self.limits.files });
         }
         let tree = self.repository.inner.find_tree(to_git(id)).map_err(GitError::object(id))?;
         let mut seen = BTreeMap::new();
@@ -255,19 +265,164 @@ fn follow(path: &str, links: &BTreeMap<&str, &str>) -> Followed {
     let mut hops = 0;
     while let Some(part) = todo.pop() {
         match part {
-            "" | "." => continue,
-            ".." if here.pop().is_none() => return Followed::Outside,
-            ".." => continue,
-            name => here.push(name),
-        }
-        if let Some(target) = links.get(here.join("/").as_str()) {
-            here.pop();
-            todo.extend(target.rsplit('/'));
-            hops += 1;
-            if hops > MAX_LINKS {
-                return Followed::Round;
+            "" | "." => {}
+            ".." => {
+                if here.pop().is_none() {
+                    return Followed::Outside;
+                }
             }
+            name => {
+                here.push(name);
+                if let Some(target) = links.get(here.join("/").as_str()) {
+                    here.pop();
+                    todo.extend(target.rsplit('/'));
+                    hops += 1;
+                }
+            }
+        }
+        if hops > MAX_LINKS {
+            return Followed::Round;
         }
     }
     Followed::Inside
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{World, folder, git, link};
+    use super::*;
+
+    /// A tree exactly as given, which git itself would not write.
+    fn raw_tree(world: &World, entries: &[(&str, &[u8], Oid)]) -> Oid {
+        let mut bytes = Vec::new();
+        for (mode, name, id) in entries {
+            bytes.extend_from_slice(mode.as_bytes());
+            bytes.push(b' ');
+            bytes.extend_from_slice(name);
+            bytes.push(0);
+            bytes.extend_from_slice(id.as_bytes());
+        }
+        let id = git(&world.path("repo"), &["hash-object", "-t", "tree", "-w", "--literally", "--stdin"], &bytes);
+        id.trim().parse().expect("an id")
+    }
+
+    fn refusal(world: &World, entries: &[(&str, &[u8], Oid)]) -> String {
+        let repository = Repository::open(&world.path("repo")).expect("opened");
+        repository.folder(raw_tree(world, entries), &Limits::default()).expect_err("hostile").to_string()
+    }
+
+    #[test]
+    fn names_that_would_reach_outside_are_refused() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let file = repository.write_blob(b"x").expect("blob");
+        let inner = repository.write_folder(&folder(&[("config", "x")])).expect("tree");
+        let one = |name: &[u8]| refusal(&world, &[("100644", name, file)]);
+        assert_eq!(one(b".."), "`..`: this name leads out of its folder");
+        assert_eq!(one(b"."), "`.`: this name leads out of its folder");
+        assert_eq!(one(b"a/b"), "`a/b`: this name leads out of its folder");
+        assert_eq!(one(b"/etc/passwd"), "`/etc/passwd`: this name leads out of its folder");
+        assert_eq!(one(b"a\nb"), "`a\\nb`: names must be UTF-8 without control characters");
+        assert_eq!(one(b"a\x1b[2Jb"), "`a\\u{1b}[2Jb`: names must be UTF-8 without control characters");
+        assert_eq!(one(b"a\xffb"), "`a\u{fffd}b`: names must be UTF-8 without control characters");
+        assert_eq!(one(b".git"), "`.git`: git's own folder must not be part of a package");
+        let up = refusal(&world, &[("40000", b"..", inner)]);
+        assert_eq!(up, "`..`: this name leads out of its folder");
+        let deep = raw_tree(&world, &[("40000", b".GiT", inner)]);
+        let deep = refusal(&world, &[("40000", b"sub", deep)]);
+        assert_eq!(deep, "`sub/.GiT`: git's own folder must not be part of a package");
+    }
+
+    #[test]
+    fn entries_that_are_not_files_or_folders_are_refused() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let file = repository.write_blob(b"x").expect("blob");
+        let submodule = refusal(&world, &[("160000", b"vendor", Oid::from_bytes([1; 20]))]);
+        assert_eq!(submodule, "`vendor` is a submodule; a package folder must hold its files itself");
+        assert_eq!(refusal(&world, &[("20644", b"device", file)]), "`device` has the unknown mode 20644");
+        let disguised = refusal(&world, &[("40000", b"folder", file)]);
+        assert_eq!(disguised, format!("cannot read object {file}"));
+    }
+
+    #[test]
+    fn two_entries_under_one_name_are_refused() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let target = repository.write_blob(b"/etc").expect("blob");
+        let inner = repository.write_folder(&folder(&[("cron.d", "x")])).expect("tree");
+        let twice = refusal(&world, &[("120000", b"a", target), ("40000", b"a", inner)]);
+        assert_eq!(twice, "`a` and `a` cannot both be there on every file system");
+        let tree = repository.write_folder(&folder(&[("d/Readme", "1"), ("d/README", "2")])).expect("tree");
+        let error = repository.folder(tree, &Limits::default()).expect_err("collides");
+        assert_eq!(error.to_string(), "`d/README` and `d/Readme` cannot both be there on every file system");
+    }
+
+    #[test]
+    fn links_may_not_leave_the_folder_by_any_way() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let check = |links: &[(&str, &str)]| {
+            let files = folder(&[("file", "x"), ("deep/er/file", "y")]);
+            let folder = links.iter().fold(files, |folder, (path, target)| link(folder, path, target));
+            let tree = repository.write_folder(&folder).expect("tree");
+            repository
+                .folder(tree, &Limits::default())
+                .map(|read| assert_eq!(read, folder))
+                .map_err(|it| it.to_string())
+        };
+        let good =
+            [("a", "file"), ("deep/b", "../file"), ("deep/er/c", "../../deep/er"), ("d", "not/there"), ("e", "d/../x")];
+        check(&good).expect("inside");
+        let bad = |links: &[(&str, &str)]| check(links).expect_err("outside");
+        assert_eq!(bad(&[("a", "/etc/passwd")]), "`a` is a link to the absolute path `/etc/passwd`");
+        assert_eq!(bad(&[("a", "..")]), "`a` is a link out of the folder, to `..`");
+        assert_eq!(bad(&[("a", "deep/../../x")]), "`a` is a link out of the folder, to `deep/../../x`");
+        assert_eq!(bad(&[("deep/a", "../../x")]), "`deep/a` is a link out of the folder, to `../../x`");
+        // Looks harmless as text: `deep/er/up/..`. But `up` leads to the top, and `..` goes on from there.
+        let chain = [("deep/er/up", "../.."), ("out", "deep/er/up/../x")];
+        assert_eq!(bad(&chain), "`out` is a link out of the folder, to `deep/er/up/../x`");
+        assert_eq!(bad(&[("a", "b"), ("b", "a")]), "`a` is a link that leads round in a circle");
+    }
+
+    #[test]
+    fn huge_trees_are_refused_before_they_fill_memory() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let files = folder(&[("a", "12345"), ("b", "12345"), ("d/e/f", "1")]);
+        let tree = repository.write_folder(&files).expect("tree");
+        let exact = Limits { files: 3, bytes: 11, file_bytes: 5, depth: 2 };
+        assert_eq!(repository.folder(tree, &exact).expect("fits"), files);
+        let error = |limits: Limits| repository.folder(tree, &limits).expect_err("too much").to_string();
+        assert_eq!(error(Limits { files: 2, ..exact }), "there are more than 2 files");
+        assert_eq!(error(Limits { bytes: 10, ..exact }), "the files have more than 10 bytes together");
+        assert_eq!(error(Limits { file_bytes: 4, ..exact }), "`a` has 5 bytes, and at most 4 are allowed");
+        assert_eq!(error(Limits { depth: 1, ..exact }), "`d/e` is more than 1 folders deep");
+    }
+
+    #[test]
+    fn a_tree_bomb_is_refused_quickly() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let file = repository.write_blob(b"x").expect("blob");
+        // Ten levels of ten times the same folder: ten thousand million files in ten objects.
+        let mut tree = file;
+        for level in 0..10 {
+            let mode = if level == 0 { "100644" } else { "40000" };
+            let names: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+            let entries: Vec<(&str, &[u8], Oid)> = names.iter().map(|name| (mode, name.as_bytes(), tree)).collect();
+            tree = raw_tree(&world, &entries);
+        }
+        let error = repository.folder(tree, &Limits::default()).expect_err("bomb");
+        assert_eq!(error.to_string(), "there are more than 2000 files");
+        // The same without a single file: nothing but folders.
+        let mut tree = raw_tree(&world, &[]);
+        for _ in 0..10 {
+            let names: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+            let entries: Vec<(&str, &[u8], Oid)> = names.iter().map(|name| ("40000", name.as_bytes(), tree)).collect();
+            tree = raw_tree(&world, &entries);
+        }
+        let error = repository.folder(tree, &Limits::default()).expect_err("bomb");
+        assert_eq!(error.to_string(), "there are more than 2000 folders");
+    }
 }

@@ -4,16 +4,26 @@
 //! A [`Repository`] can be sent to another thread but not shared, and is cheap to open, so each task
 //! opens its own. Nothing of a repository is ever executed: no hooks, no filters, no work tree.
 
+mod batch;
+mod command;
 mod error;
 mod folder;
 mod history;
 mod objects;
+mod parse;
+mod push;
+mod remote;
 mod repository;
+#[cfg(test)]
+mod testing;
 mod tree;
+mod url;
 
 pub use error::GitError;
 pub use folder::{FolderError, Limits};
 pub use history::Commit;
 pub use objects::Entry;
+pub use push::{PushError, Pushed, RefUpdate, Rejection};
+pub use remote::Remote;
 pub use repository::Repository;
 pub use tree::{NewCommit, TREE_MODE, TreeEdit};

@@ -95,7 +95,7 @@ impl Repository {
     /// [`GitError::Library`], also when the disk is full.
     pub fn write_blob(&self, bytes: &[u8]) -> Result<Oid, GitError> {
         let id = self.inner.blob(bytes).map_err(GitError::library("write a file into the repository"))?;
-        Ok(from_git(id))
+        Ok(from_git(self.note(id)))
     }
 
     /// Whether the repository has an object.
@@ -108,4 +108,57 @@ impl Repository {
 /// The mode as it is written in the tree, not as git would have liked it.
 pub(super) fn mode_of(entry: &git2::TreeEntry<'_>) -> u32 {
     u32::try_from(entry.filemode_raw()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{World, folder, link};
+    use super::*;
+
+    #[test]
+    fn files_are_found_by_their_path() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let files = link(folder(&[("foo/.CI/config", "A=1"), ("foo/PKGBUILD", "x")]), "foo/link", "PKGBUILD");
+        let tree = repository.write_folder(&files).expect("written");
+        let read = |path: &str| repository.file(tree, path, 100).expect(path);
+        assert_eq!(read("foo/.CI/config").as_deref(), Some(&b"A=1"[..]));
+        for absent in ["foo", "foo/none", "foo/PKGBUILD/x", "none/at/all", "foo/link", "", "/"] {
+            assert_eq!(read(absent), None, "{absent}");
+        }
+        let foo = repository.entry_at(tree, "foo").expect("read").expect("there");
+        assert!(foo.is_tree && foo.mode == 0o040_000);
+        let entries = repository.entries(foo.id).expect("read");
+        let seen: Vec<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.mode)).collect();
+        assert_eq!(seen, [(".CI", 0o040_000), ("PKGBUILD", 0o100_644), ("link", 0o120_000)]);
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_not_read() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let id = repository.write_blob(b"12345").expect("written");
+        assert_eq!(repository.blob(id, 5).expect("fits"), b"12345");
+        let error = repository.blob(id, 4).expect_err("too large").to_string();
+        assert_eq!(error, format!("object {id} has 5 bytes, and at most 4 are allowed"));
+        let tree = repository.write_folder(&folder(&[("a", "1")])).expect("written");
+        assert!(matches!(repository.blob(tree, 100), Err(GitError::Library { .. })));
+        let absent = Oid::from_bytes([5; 20]);
+        assert!(matches!(repository.blob(absent, 100), Err(GitError::MissingObject { id }) if id == absent));
+        assert!(matches!(repository.entries(absent), Err(GitError::MissingObject { .. })));
+    }
+
+    #[test]
+    fn objects_that_the_git_program_adds_later_are_seen() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        repository.write_blob(b"first").expect("written");
+        let late = super::super::testing::git(&world.path("repo"), &["hash-object", "-w", "--stdin"], b"late");
+        let late = late.trim().parse().expect("an id");
+        assert!(repository.contains(late));
+        assert_eq!(repository.blob(late, 100).expect("read"), b"late");
+        world.git("repo", &["update-ref", "refs/keep", &late.to_string()]);
+        world.git("repo", &["repack", "-adq"]);
+        assert_eq!(repository.blob(late, 100).expect("read"), b"late");
+    }
 }

@@ -1,6 +1,7 @@
 //! Opening and creating repositories, and finding commits in them by name.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,18 +9,21 @@ use git2::{ErrorCode, ObjectType, RepositoryInitOptions, RepositoryOpenFlags};
 use tempfile::TempDir;
 
 use super::GitError;
+use super::command::SecretSetting;
 use crate::domain::name::Oid;
 use crate::sys::fs::{FsError, age, write_atomic};
 
 /// A lock file older than this belongs to a git that was killed.
-const STALE_LOCK: Duration = Duration::from_secs(15 * 60);
+const STALE_LOCK: Duration = Duration::from_mins(15);
 
 /// An open repository. Opening one costs little as long as its refs are not listed, so whoever needs
 /// one on another thread opens it again there.
 pub struct Repository {
     pub(super) inner: git2::Repository,
     /// Keeps the stand-in of a repository that belongs to somebody else; see [`open_foreign`].
-    _stand_in: Option<TempDir>,
+    stand_in: Option<TempDir>,
+    /// What has been written, while it is collected in memory.
+    pub(super) written: Option<RefCell<BTreeSet<git2::Oid>>>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -48,7 +52,7 @@ impl Repository {
     fn open_with(path: &Path, flags: RepositoryOpenFlags) -> Result<Self, GitError> {
         let no_ceiling: [&Path; 0] = [];
         match git2::Repository::open_ext(path, flags, no_ceiling) {
-            Ok(inner) => Ok(Self { inner, _stand_in: None }),
+            Ok(inner) => Ok(Self { inner, stand_in: None, written: None }),
             Err(error) if error.code() == ErrorCode::Owner => open_foreign(path),
             Err(source) => Err(GitError::NotARepository { path: path.to_owned(), source }),
         }
@@ -83,7 +87,7 @@ impl Repository {
     /// The folder with the repository's own files: itself if bare, else its `.git`.
     #[must_use]
     pub fn path(&self) -> &Path {
-        if self._stand_in.is_some() { self.inner.commondir() } else { self.inner.path() }
+        if self.stand_in.is_some() { self.inner.commondir() } else { self.inner.path() }
     }
 
     fn common_dir(&self) -> &Path {
@@ -157,6 +161,25 @@ impl Repository {
         let base = self.inner.workdir().unwrap_or(self.inner.path());
         Some(absolute(&base.join(url)).display().to_string())
     }
+
+    /// What the repository's own configuration says about transports. Such settings can name programs to
+    /// run, so those of a repository that belongs to somebody else do not count.
+    pub(super) fn transport_settings(&self) -> Vec<SecretSetting> {
+        let local = || self.inner.config()?.open_level(git2::ConfigLevel::Local);
+        let mut settings = Vec::new();
+        if self.stand_in.is_some() {
+            return settings;
+        }
+        let Ok(config) = local() else { return settings };
+        let Ok(mut entries) = config.entries(None) else { return settings };
+        while let Some(Ok(entry)) = entries.next() {
+            let (Ok(key), Ok(value)) = (entry.name(), entry.value()) else { continue };
+            if key.starts_with("http.") || key.starts_with("credential.") || key == "core.sshcommand" {
+                settings.push(SecretSetting { key: key.to_owned(), value: value.to_owned().into() });
+            }
+        }
+        settings
+    }
 }
 
 /// Opens a repository that belongs to another user.
@@ -173,7 +196,7 @@ fn open_foreign(path: &Path) -> Result<Repository, GitError> {
     std::fs::copy(real.join("HEAD"), stand_in.path().join("HEAD")).map_err(file)?;
     write_atomic(&stand_in.path().join("commondir"), format!("{}\n", absolute(&real).display()).as_bytes())?;
     let inner = git2::Repository::open_bare(stand_in.path()).map_err(not_one)?;
-    Ok(Repository { inner, _stand_in: Some(stand_in) })
+    Ok(Repository { inner, stand_in: Some(stand_in), written: None })
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -209,4 +232,139 @@ pub(super) fn to_git(id: Oid) -> git2::Oid {
 
 pub(super) fn from_git(id: git2::Oid) -> Oid {
     Oid::from_bytes(id.as_bytes().try_into().expect("an id of git has 20 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{World, commit, git};
+    use super::*;
+
+    #[test]
+    fn a_repository_is_opened_bare_or_with_a_work_tree_or_from_below() {
+        let world = World::new();
+        let bare = world.bare("repo");
+        assert_eq!(Repository::open(&world.path("repo")).expect("opened").path(), bare.path());
+        git(&world.path("."), &["init", "-q", "-b", "trunk", "tree"], &[]);
+        let below = world.path("tree/a/b");
+        std::fs::create_dir_all(&below).expect("folders");
+        assert_eq!(Repository::open(&world.path("tree")).expect("opened").head_branch().as_deref(), Some("trunk"));
+        assert!(Repository::discover(&below).expect("found").path().ends_with("tree/.git"));
+        assert!(matches!(Repository::open(&below), Err(GitError::NotARepository { .. })));
+        let error = Repository::open(&world.path("nothing")).expect_err("nothing there");
+        assert_eq!(error.to_string(), format!("there is no git repository at {}", world.path("nothing").display()));
+    }
+
+    #[test]
+    fn revisions_lead_to_commits() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        assert_eq!(repository.resolve("HEAD").expect("empty"), None);
+        let first = commit(&repository, &[], &[("a", "1")]);
+        let second = commit(&repository, &[first], &[("a", "2")]);
+        world.set("repo", "refs/heads/main", second);
+        world.git("repo", &["tag", "-a", "-m", "x", "scheduled", &first.to_string()]);
+        for (rev, expected) in [
+            ("HEAD", Some(second)),
+            ("main", Some(second)),
+            ("refs/heads/main", Some(second)),
+            ("main~1", Some(first)),
+            ("main~2", None),
+            ("scheduled", Some(first)),
+            ("nothing", None),
+            ("ffffffffffffffffffffffffffffffffffffffff", None),
+        ] {
+            assert_eq!(repository.resolve(rev).expect(rev), expected, "{rev}");
+        }
+        assert_eq!(repository.resolve(&second.to_string()).expect("an id"), Some(second));
+        let tree = repository.tree_of(first).expect("read").to_string();
+        for bad in [tree.as_str(), "main^{", "main..main"] {
+            assert!(matches!(repository.resolve(bad), Err(GitError::BadRevision { .. })), "{bad}");
+        }
+        let refs = repository.refs("refs/").expect("listed");
+        let expected = [("refs/heads/main".to_owned(), second), ("refs/tags/scheduled".to_owned(), first)];
+        assert_eq!(refs.into_iter().collect::<Vec<_>>(), expected);
+        assert_eq!(repository.refs("refs/heads/up").expect("listed").len(), 0);
+    }
+
+    #[test]
+    fn a_workspace_can_be_made_again_and_keeps_what_it_has() {
+        let world = World::new();
+        let (hub, work, first) = world.hub_and_workspace();
+        let own = commit(&work, &[first], &[("a", "1")]);
+        let again = Repository::create_workspace(&world.path("work"), Some(hub.path())).expect("made again");
+        assert!(again.contains(own) && again.contains(first));
+        let alternates = std::fs::read_to_string(world.path("work/objects/info/alternates")).expect("there");
+        assert_eq!(alternates, format!("{}\n", absolute(&world.path("hub/objects")).display()));
+        let missing = Repository::create_workspace(&world.path("other"), Some(&world.path("none")));
+        assert!(matches!(missing, Err(GitError::NotARepository { .. })));
+    }
+
+    #[test]
+    fn what_a_killed_git_left_locked_is_unlocked_when_it_is_old() {
+        let world = World::new();
+        world.bare("work");
+        let lock = |name: &str, age: u64| {
+            let path = world.path("work").join(name);
+            std::fs::create_dir_all(path.parent().expect("has one")).expect("folder");
+            let file = std::fs::File::create(&path).expect("lock");
+            let now = file.metadata().and_then(|it| it.modified()).expect("time");
+            file.set_modified(now - Duration::from_secs(age)).expect("aged");
+            path
+        };
+        let old = [lock("packed-refs.lock", 3600), lock("refs/pkgwarden/aur/x.lock", 3600), lock("shallow.lock", 3600)];
+        let young = lock("refs/heads/main.lock", 1);
+        Repository::create_workspace(&world.path("work"), None).expect("opened");
+        assert!(old.iter().all(|path| !path.exists()));
+        assert!(young.exists());
+    }
+
+    #[test]
+    fn the_history_of_a_shallow_clone_ends_where_it_was_cut() {
+        let world = World::new();
+        let (_hub, _work, first) = world.hub_and_workspace();
+        let hub = Repository::open(&world.path("hub")).expect("opened");
+        let second = commit(&hub, &[first], &[("a", "2")]);
+        world.set("hub", "refs/heads/main", second);
+        let url = format!("file://{}", world.path("hub").display());
+        git(&world.path("."), &["clone", "-q", "--depth=1", "--bare", &url, "shallow"], &[]);
+        let work = Repository::create_workspace(&world.path("work2"), Some(&world.path("shallow"))).expect("created");
+        let history = work.history(None, second).expect("ends");
+        assert_eq!(history.iter().map(|commit| commit.id).collect::<Vec<_>>(), [second]);
+    }
+
+    #[test]
+    fn a_repository_of_another_user_can_be_read() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let world = World::new();
+        let hub = world.bare("hub");
+        let first = commit(&hub, &[], &[("a", "1")]);
+        world.set("hub", "refs/heads/main", first);
+        world.git("hub", &["pack-refs", "--all"]);
+        let other = Some(nix::unistd::Uid::from_raw(65_534));
+        nix::unistd::chown(&world.path("hub"), other, None).expect("given away");
+        let foreign = Repository::open(&world.path("hub")).expect("read");
+        assert_eq!(foreign.resolve("HEAD").expect("resolved"), Some(first));
+        assert_eq!(foreign.commit_facts(first).expect("read").message, "message");
+        assert_eq!(foreign.head_branch().as_deref(), Some("main"));
+        assert_eq!(absolute(foreign.path()), absolute(&world.path("hub")));
+        let work = Repository::create_workspace(&world.path("work"), Some(&world.path("hub"))).expect("created");
+        assert!(work.contains(first));
+    }
+
+    #[test]
+    fn the_address_of_a_remote_is_absolute() {
+        let world = World::new();
+        world.bare("hub");
+        let work = world.bare("work");
+        for (name, url) in [("near", "../hub"), ("far", "https://example.org/x.git"), ("ssh", "git@example.org:x.git")]
+        {
+            world.git("work", &["config", &format!("remote.{name}.url"), url]);
+        }
+        assert_eq!(work.remote_url("near"), Some(absolute(&world.path("hub")).display().to_string()));
+        assert_eq!(work.remote_url("far").as_deref(), Some("https://example.org/x.git"));
+        assert_eq!(work.remote_url("ssh").as_deref(), Some("git@example.org:x.git"));
+        assert_eq!(work.remote_url("none"), None);
+    }
 }

@@ -68,6 +68,8 @@ enum Change {
 /// What becomes of the entries of a folder.
 struct Changes {
     start: Start,
+    /// Whether anything has been put below, so that a file which stood here is gone.
+    is_folder: bool,
     by_name: BTreeMap<String, Change>,
 }
 
@@ -83,20 +85,21 @@ enum Start {
 
 impl Changes {
     const fn from(start: Start) -> Self {
-        Self { start, by_name: BTreeMap::new() }
+        Self { start, is_folder: false, by_name: BTreeMap::new() }
     }
 
     fn add(&mut self, edit: &TreeEdit) -> Result<(), GitError> {
         let path = edit.path();
         let (folders, name) = path.rsplit_once('/').map_or(("", path), |(folders, name)| (folders, name));
-        let name = legal(path, name)?;
+        path.split('/').try_for_each(|part| legal(path, part))?;
+        let removes = matches!(edit, TreeEdit::Remove { .. });
         let mut here = self;
-        for folder in folders.split('/').filter(|_| !folders.is_empty()) {
-            let folder = legal(path, folder)?;
-            if matches!(edit, TreeEdit::Remove { .. }) && here.holds_nothing_below(folder) {
+        for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
+            if removes && here.holds_nothing_below(folder) {
                 return Ok(());
             }
             here = here.within(folder);
+            here.is_folder |= !removes;
         }
         let change = match edit {
             TreeEdit::Put { id, mode, .. } => Change::Put { id: *id, mode: *mode },
@@ -130,14 +133,14 @@ impl Changes {
     }
 }
 
-fn legal<'a>(path: &str, part: &'a str) -> Result<&'a str, GitError> {
+fn legal(path: &str, part: &str) -> Result<(), GitError> {
     let bad = |reason| Err(GitError::BadPath { path: path.to_owned(), reason });
     match part {
         "" => bad("it has an empty part"),
         "." | ".." => bad("`.` and `..` are not names"),
         _ if part.eq_ignore_ascii_case(".git") => bad("`.git` belongs to git"),
         _ if part.contains('\0') => bad("it has a zero byte"),
-        _ => Ok(part),
+        _ => Ok(()),
     }
 }
 
@@ -187,7 +190,7 @@ impl Repository {
         let parents: Vec<git2::Commit<'_>> = new.parents.iter().map(find).collect::<Result<_, _>>()?;
         let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
         let made = self.inner.commit(None, &who, &who, &new.message, &tree, &parents);
-        Ok(from_git(made.map_err(GitError::library("write a commit"))?))
+        Ok(from_git(self.note(made.map_err(GitError::library("write a commit"))?)))
     }
 
     /// Writes the changed folder; `None` if nothing is left in it.
@@ -211,7 +214,11 @@ impl Repository {
                 None => {}
             }
         }
-        if builder.is_empty() { Ok(None) } else { Ok(Some(from_git(builder.write().map_err(failed())?))) }
+        if builder.is_empty() {
+            return Ok(None);
+        }
+        let written = builder.write().map_err(failed())?;
+        Ok(Some(from_git(self.note(written))))
     }
 
     /// The object that stands under a name after a change, if any.
@@ -225,12 +232,167 @@ impl Repository {
         let folder = old.filter(is_tree).map(|entry| from_git(entry.id()));
         let written = self.write_changes(folder, inner)?.map(|id| (id, TREE_MODE));
         // Removing something below a file must leave the file.
-        let file = old.filter(|_| folder.is_none() && matches!(inner.start, Start::Base));
+        let file = old.filter(|_| folder.is_none() && matches!(inner.start, Start::Base) && !inner.is_folder);
         Ok(written.or_else(|| file.map(|entry| (from_git(entry.id()), mode_of(entry)))))
     }
 
     fn write_empty(&self) -> Result<Oid, GitError> {
         let builder = self.inner.treebuilder(None).map_err(GitError::library("write a tree"))?;
-        Ok(from_git(builder.write().map_err(GitError::library("write a tree"))?))
+        let written = builder.write().map_err(GitError::library("write a tree"))?;
+        Ok(from_git(self.note(written)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::testing::{World, folder};
+    use super::super::{FolderError, Limits};
+    use super::*;
+    use crate::domain::folder::FileMode;
+
+    fn put(repository: &Repository, path: &str, text: &str) -> TreeEdit {
+        let id = repository.write_blob(text.as_bytes()).expect("blob");
+        TreeEdit::Put { path: path.to_owned(), id, mode: FileMode::Regular.as_octal() }
+    }
+
+    /// Edits, and the files there are after them.
+    type EditCase<'a> = (&'a [TreeEdit], &'a [(&'a str, &'a str)]);
+
+    fn remove(path: &str) -> TreeEdit {
+        TreeEdit::Remove { path: path.to_owned() }
+    }
+
+    fn read(repository: &Repository, tree: Oid) -> Folder {
+        repository.folder(tree, &Limits::default()).expect("readable")
+    }
+
+    #[test]
+    fn a_folder_is_written_as_git_would_write_it() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let mut folder = folder(&[("PKGBUILD", "x"), (".CI/config", "y"), ("a-b", "1"), ("a/b/c", "2"), ("a.b", "3")]);
+        folder.files.get_mut("a.b").expect("there").mode = FileMode::Executable;
+        let folder = super::super::testing::link(folder, "a/link", "../PKGBUILD");
+        let tree = repository.write_folder(&folder).expect("written");
+        assert_eq!(read(&repository, tree), folder);
+        world.git("repo", &["fsck", "--strict"]);
+        let empty = repository.write_folder(&Folder::default()).expect("written");
+        assert_eq!(empty.to_string(), "4b825dc642cb6eb9a060e54bf8d69288fbee4904");
+    }
+
+    #[test]
+    fn edits_are_made_in_their_order() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let base = repository.write_folder(&folder(&[("a/x", "1"), ("a/y", "2"), ("b", "3"), ("z/only", "4")]));
+        let base = base.expect("written");
+        let whole = repository.write_folder(&folder(&[("p", "5"), ("q", "6")])).expect("written");
+        let cases: [EditCase<'_>; 9] = [
+            (&[], &[("a/x", "1"), ("a/y", "2"), ("b", "3"), ("z/only", "4")]),
+            (
+                &[put(&repository, "a/n/m", "9")],
+                &[("a/n/m", "9"), ("a/x", "1"), ("a/y", "2"), ("b", "3"), ("z/only", "4")],
+            ),
+            (&[remove("z/only"), remove("a/x"), remove("none"), remove("no/ne")], &[("a/y", "2"), ("b", "3")]),
+            (&[remove("a"), put(&repository, "a/new", "7")], &[("a/new", "7"), ("b", "3"), ("z/only", "4")]),
+            (&[put(&repository, "a/new", "7"), remove("a")], &[("b", "3"), ("z/only", "4")]),
+            (&[put(&repository, "b/c", "8"), remove("a"), remove("z")], &[("b/c", "8")]),
+            (&[remove("b/c"), remove("a"), remove("z")], &[("b", "3")]),
+            (&[put(&repository, "b", "8"), remove("b/c"), remove("a"), remove("z")], &[("b", "8")]),
+            (
+                &[
+                    TreeEdit::Put { path: "a".to_owned(), id: whole, mode: TREE_MODE },
+                    remove("a/p"),
+                    put(&repository, "a/r", "7"),
+                    remove("z"),
+                    remove("b"),
+                ],
+                &[("a/q", "6"), ("a/r", "7")],
+            ),
+        ];
+        for (edits, expected) in cases {
+            let tree = repository.write_tree(Some(base), edits).expect("written");
+            assert_eq!(read(&repository, tree), folder(expected), "{edits:?}");
+        }
+    }
+
+    #[test]
+    fn paths_that_git_does_not_allow_are_refused() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        for path in ["", "/a", "a/", "a//b", ".", "a/../b", ".git/config", "a/.GIT/x", "a\0b"] {
+            let error = repository.write_tree(None, &[put(&repository, path, "x")]).expect_err(path);
+            assert!(matches!(error, GitError::BadPath { .. }), "{path}: {error}");
+            assert!(matches!(repository.write_tree(None, &[remove(path)]), Err(GitError::BadPath { .. })), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_goes_into_the_workspace_alone() {
+        let world = World::new();
+        let (hub, work, first) = world.hub_and_workspace();
+        let tree = work.write_tree(Some(work.tree_of(first).expect("read")), &[put(&work, "new", "text")]);
+        let tree = tree.expect("written");
+        assert_eq!(read(&work, tree), folder(&[("README", "hello"), ("new", "text")]));
+        assert!(work.contains(first) && !hub.contains(tree));
+        assert!(matches!(hub.folder(tree, &Limits::default()), Err(FolderError::Git(GitError::MissingObject { .. }))));
+    }
+
+    #[test]
+    fn a_commit_needs_its_tree_and_its_parents() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let absent = Oid::from_bytes([9; 20]);
+        let identity = Identity { name: "N".to_owned(), email: "n@example.org".to_owned() };
+        let tree = repository.write_folder(&Folder::default()).expect("written");
+        let good = NewCommit { tree, parents: vec![], message: "m".to_owned(), identity, time: Timestamp::UNIX_EPOCH };
+        repository.commit(&good).expect("made");
+        let without_tree = NewCommit { tree: absent, ..good.clone() };
+        assert!(matches!(repository.commit(&without_tree), Err(GitError::MissingObject { .. })));
+        let without_parent = NewCommit { parents: vec![absent], ..good.clone() };
+        assert!(matches!(repository.commit(&without_parent), Err(GitError::MissingObject { .. })));
+        let nameless = NewCommit { identity: Identity { name: String::new(), email: "e".to_owned() }, ..good };
+        assert!(repository.commit(&nameless).expect_err("no name").to_string().contains("a commit by ` <e>`"));
+    }
+
+    /// What edits mean, said without trees: a map from path to text.
+    fn model(files: &mut BTreeMap<String, String>, path: &str, text: Option<&str>) {
+        let below = |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        files.retain(|name, _| !below(name));
+        if let Some(text) = text {
+            files.retain(|name, _| !path.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('/')));
+            files.insert(path.to_owned(), text.to_owned());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn edits_do_what_they_would_do_to_files(
+            base in vec(("[ab](/[ab]){0,2}", "[x-z]"), 0..6),
+            edits in vec(("[ab](/[ab]){0,2}", proptest::option::of("[x-z]")), 0..8),
+        ) {
+            let world = World::new();
+            let repository = world.bare("repo");
+            let mut files = BTreeMap::new();
+            for (path, text) in &base {
+                model(&mut files, path, Some(text));
+            }
+            let as_folder = |files: &BTreeMap<String, String>| {
+                files.iter().fold(Folder::default(), |folder, (path, text)| folder.with(path, text))
+            };
+            let tree = repository.write_folder(&as_folder(&files)).expect("written");
+            let mut made = Vec::new();
+            for (path, text) in &edits {
+                model(&mut files, path, text.as_deref());
+                made.push(text.as_ref().map_or_else(|| remove(path), |text| put(&repository, path, text)));
+            }
+            let edited = repository.write_tree(Some(tree), &made).expect("written");
+            prop_assert_eq!(edited, repository.write_folder(&as_folder(&files)).expect("written"));
+        }
     }
 }

@@ -12,10 +12,12 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
+
+use crate::sys::fs::{FsError, write_atomic};
 
 pub use writer::LogWriter;
 
@@ -39,13 +41,8 @@ pub struct LogPosition {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The file system said no.
-    #[error("cannot use the log file {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Fs(#[from] FsError),
     /// The id of an attempt would lead out of the log directory.
     #[error("`{0}` cannot name a log: only letters, digits and `._+@-` are allowed, and no dot at the start")]
     BadName(String),
@@ -92,7 +89,7 @@ impl LogStore {
     /// As [`LogStore::new`], with another limit in bytes.
     pub fn with_limit(dir: impl Into<PathBuf>, limit: u64) -> Result<Self, LogError> {
         let dir = dir.into();
-        fs::create_dir_all(&dir).map_err(|source| LogError::Io { path: dir.clone(), source })?;
+        fs::create_dir_all(&dir).map_err(|error| FsError::new("create the folder", &dir, error))?;
         Ok(Self { inner: Arc::new(Inner { dir, limit, live: Mutex::default() }) })
     }
 
@@ -107,7 +104,7 @@ impl LogStore {
         if entry.has_writer {
             return Err(LogError::Busy(attempt.to_owned()));
         }
-        let io = |source| LogError::Io { path: path.clone(), source };
+        let io = |error| FsError::new("open the log", &path, error);
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
         entry.has_writer = true;
@@ -128,7 +125,7 @@ impl LogStore {
         match fs::metadata(&path) {
             Ok(metadata) => Ok(LogPosition { len: metadata.len(), final_len: None }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LogPosition::default()),
-            Err(source) => Err(LogError::Io { path, source }),
+            Err(error) => Err(FsError::new("read the log", &path, error).into()),
         }
     }
 
@@ -141,9 +138,9 @@ impl LogStore {
             return Ok(Vec::new());
         }
         let path = self.path(attempt)?;
-        let io = |source| LogError::Io { path: path.clone(), source };
         let mut bytes = vec![0; wanted];
-        File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, offset)).map_err(io)?;
+        let read = File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, offset));
+        read.map_err(|error| FsError::new("read the log", &path, error))?;
         Ok(bytes)
     }
 
@@ -173,7 +170,7 @@ impl LogStore {
         }
         let path = self.end_path(attempt)?;
         let end = LogPosition { len: position.len, final_len: Some(position.len) };
-        write_whole(&path, position.len.to_string().as_bytes()).map_err(|source| LogError::Io { path, source })?;
+        write_atomic(&path, position.len.to_string().as_bytes())?;
         if let Some(entry) = self.live().remove(attempt) {
             entry.sender.send_replace(end);
         }
@@ -204,13 +201,12 @@ impl LogStore {
     fn final_len(&self, attempt: &str) -> Result<Option<u64>, LogError> {
         let path = self.end_path(attempt)?;
         match fs::read_to_string(&path) {
-            Ok(text) => text
-                .trim()
-                .parse()
-                .map(Some)
-                .map_err(|error| LogError::Io { path, source: io::Error::new(io::ErrorKind::InvalidData, error) }),
+            Ok(text) => text.trim().parse().map(Some).map_err(|error| {
+                let error = io::Error::new(io::ErrorKind::InvalidData, error);
+                FsError::new("read the length of the log in", &path, error).into()
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(LogError::Io { path, source }),
+            Err(error) => Err(FsError::new("read the log", &path, error).into()),
         }
     }
 
@@ -244,14 +240,6 @@ impl Live {
     fn is_needed(&self) -> bool {
         self.has_writer || self.sender.receiver_count() > 0
     }
-}
-
-/// Writes a small file so that a reader sees all of it or none.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_added_extension("new");
-    fs::write(&draft, bytes)?;
-    File::open(&draft)?.sync_all()?;
-    fs::rename(&draft, path)
 }
 
 #[cfg(test)]

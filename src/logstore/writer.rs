@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::sys::fs::FsError;
+
 use super::{LogError, LogPosition, LogStore};
 
 /// Adds to one log. Dropping it leaves the log open, to be gone on with or ended later.
@@ -27,7 +29,7 @@ impl LogWriter {
     /// the build has to be stopped.
     ///
     /// # Errors
-    /// [`LogError::LimitReached`], then and at every later call; [`LogError::Io`].
+    /// [`LogError::LimitReached`], then and at every later call; [`LogError::Fs`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), LogError> {
         let limit = self.store.limit();
         if self.cut {
@@ -53,7 +55,7 @@ impl LogWriter {
 
     /// Ends the log: its length is durable before anybody is told.
     pub fn finish(self) -> Result<LogPosition, LogError> {
-        self.file.sync_data().map_err(|source| LogError::Io { path: self.path.clone(), source })?;
+        self.file.sync_data().map_err(|error| FsError::new("write the log", &self.path, error))?;
         self.store.finish(&self.attempt)
     }
 
@@ -65,7 +67,7 @@ impl LogWriter {
             Err(_) => self.file.metadata().map_or(self.len, |metadata| metadata.len()),
         };
         self.store.announce(&self.attempt, self.len);
-        written.map_err(|source| LogError::Io { path: self.path.clone(), source })
+        Ok(written.map_err(|error| FsError::new("write the log", &self.path, error))?)
     }
 
     fn last_byte(&self) -> Result<u8, LogError> {

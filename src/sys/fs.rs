@@ -1,10 +1,14 @@
 //! Files that are whole or not there at all, and disks that are full.
 
+use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
+
+use crate::domain::folder::{File, FileMode, Folder};
 
 /// A file that could not be written or looked at.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +106,47 @@ pub fn free_space(path: &Path) -> io::Result<u64> {
 pub fn ensure_free(path: &Path, bytes: u64) -> Result<(), FsError> {
     let free = free_space(path).map_err(|error| FsError::new("look at the file system of", path, error))?;
     if free < bytes { Err(FsError::DiskFull { path: path.to_owned(), free }) } else { Ok(()) }
+}
+
+/// The files of a package folder that lies on this machine. Links are kept as links, and `.git` is passed
+/// over.
+///
+/// # Errors
+/// [`FsError`] if something cannot be read, or a name is not UTF-8.
+pub fn read_folder(dir: &Path) -> Result<Folder, FsError> {
+    let mut folder = Folder::default();
+    read_into(&mut folder, dir, "")?;
+    Ok(folder)
+}
+
+fn read_into(folder: &mut Folder, dir: &Path, prefix: &str) -> Result<(), FsError> {
+    let failed = |source| FsError::new("read", dir, source);
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().into_string();
+        let name = name.map_err(|_| failed(io::Error::new(io::ErrorKind::InvalidData, "a file name is not UTF-8")))?;
+        let (path, inside) = (entry.path(), format!("{prefix}{name}"));
+        let meta = fs::symlink_metadata(&path).map_err(|source| FsError::new("read", &path, source))?;
+        if meta.is_dir() {
+            if name != ".git" {
+                read_into(folder, &path, &format!("{inside}/"))?;
+            }
+            continue;
+        }
+        folder.files.insert(inside, read_file(&path, &meta)?);
+    }
+    Ok(())
+}
+
+fn read_file(path: &Path, meta: &fs::Metadata) -> Result<File, FsError> {
+    let failed = |source| FsError::new("read", path, source);
+    if meta.is_symlink() {
+        let target = fs::read_link(path).map_err(failed)?;
+        return Ok(File { mode: FileMode::Symlink, bytes: target.into_os_string().into_encoded_bytes().into() });
+    }
+    let executable = meta.permissions().mode() & 0o100 != 0;
+    let mode = if executable { FileMode::Executable } else { FileMode::Regular };
+    Ok(File { mode, bytes: fs::read(path).map_err(failed)?.into() })
 }
 
 #[cfg(test)]

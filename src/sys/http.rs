@@ -18,22 +18,33 @@ const MAX_REDIRECTS: usize = 5;
 ///
 /// Proxies are taken from the environment. If the machine has no certificates, plain HTTP works and
 /// HTTPS fails for each request with a message that says so.
-#[expect(clippy::disallowed_methods, reason = "this is the door to HTTP clients")]
 pub fn client(timeout: Duration) -> reqwest::Client {
-    let builder = || {
-        reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .timeout(timeout)
-            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
-            .redirect(Policy::custom(follow))
-    };
-    builder().build().unwrap_or_else(|error| {
+    builder(timeout).build().unwrap_or_else(|error| {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "this machine has no usable TLS certificates, so https will not work; install `ca-certificates`"
         );
-        builder().tls_certs_only([]).build().expect("a client without certificates needs nothing of the machine")
+        builder(timeout).tls_certs_only([]).build().expect("a client without certificates needs nothing of the machine")
     })
+}
+
+/// As [`client`], with every request going through `proxy`, whatever the environment says.
+///
+/// # Errors
+/// If `proxy` is not the address of a proxy.
+pub fn client_through(proxy: &str, timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    let proxy = reqwest::Proxy::all(proxy)?;
+    let build = |builder: reqwest::ClientBuilder| builder.proxy(proxy.clone()).build();
+    build(builder(timeout)).or_else(|_| build(builder(timeout).tls_certs_only([])))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the door to HTTP clients")]
+fn builder(timeout: Duration) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .timeout(timeout)
+        .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+        .redirect(Policy::custom(follow))
 }
 
 fn follow(attempt: Attempt) -> reqwest::redirect::Action {

@@ -55,6 +55,16 @@ impl Stream for Signals {
     }
 }
 
+/// Ends the program as `kill -9` would: nothing is flushed, closed or cleaned up. For tests that stop it
+/// between two steps.
+#[cfg(feature = "failpoints")]
+pub fn die() -> ! {
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
+    loop {
+        std::thread::park();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt as _;

@@ -9,7 +9,6 @@ use crate::controller::view::{BuildView, RunView};
 use crate::domain::build::{BuildReason, BuildState};
 use crate::domain::classify::{Reason, Weight};
 use crate::domain::finding::{Finding, Severity};
-use crate::domain::plan::{Action, PackageDecision};
 
 /// A word with a colour; the word alone says everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -416,40 +415,15 @@ pub struct DecisionRow {
 }
 
 impl DecisionRow {
-    /// The row of a decision.
-    #[must_use]
-    pub fn new(decision: &PackageDecision) -> Self {
-        let version = |version: &Option<crate::domain::version::Version>| {
-            version.as_ref().map(ToString::to_string).unwrap_or_default()
-        };
-        let action = match decision.action {
-            Action::None => "none",
-            Action::Commit => "commit",
-            Action::Review => "review",
-            Action::State => "state",
-            Action::Skip => "skip",
-        };
-        Self {
-            pkgbase: decision.pkgbase.to_string(),
-            href: package_href(decision.pkgbase.as_str()),
-            heard: String::new(),
-            badge: action_badge(action),
-            versions: versions(&version(&decision.from_version), &version(&decision.to_version)),
-            why: decision.why.clone(),
-            quiet: decision.action == Action::None,
-            open: decision.action == Action::Review,
-            summary: reasons_summary(decision.reasons.len()),
-            reasons: reason_groups(&decision.reasons),
-        }
-    }
-
     /// The decisions in a run's document.
     #[must_use]
     pub fn of_document(document: &Value) -> Vec<Self> {
         items(document, "packages").iter().map(Self::from_json).collect()
     }
 
-    fn from_json(decision: &Value) -> Self {
+    /// The row of a decision as a run's document has it.
+    #[must_use]
+    pub fn from_json(decision: &Value) -> Self {
         let pkgbase = text(decision, "pkgbase");
         let action = text(decision, "action");
         let reasons = items(decision, "reasons");

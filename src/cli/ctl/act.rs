@@ -1,32 +1,24 @@
 //! The commands that ask once or tell once.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::client::{CtlError, address};
-use super::show::{Look, list, text};
-use super::{Decision, Ending, RunKind, Session};
-use crate::sys::clock::{Clock as _, SystemClock};
+use super::show::{self, Look, list, text};
+use super::{CliError, Decision, Exit, RunKind, Session};
 use crate::web::text::path_part;
 
 impl Session<'_> {
-    pub(super) fn look(&self) -> Look {
-        Look { colour: self.around.colour, now: now() }
-    }
-
     /// Prints the API's JSON, or what `text` makes of it.
-    pub(super) fn print(&mut self, answer: &Value, text: impl FnOnce(Look) -> String) -> anyhow::Result<()> {
-        if self.around.json {
-            writeln!(self.out, "{answer:#}")?;
+    pub(super) fn print(&mut self, answer: &Value, text: impl FnOnce(Look) -> String) -> Result<(), CliError> {
+        if self.is_json() {
+            self.out.json(answer)?;
         } else {
-            let text = text(self.look());
-            self.out.write_all(text.as_bytes())?;
+            self.out.text(text(Look { now: self.now }))?;
         }
-        self.out.flush()?;
-        Ok(())
+        Ok(self.out.finish()?)
     }
 
-    pub(super) async fn status(&mut self) -> anyhow::Result<Ending> {
+    pub(super) async fn status(&mut self) -> Result<Exit, CliError> {
         let repositories = self.client.get("/api/v1/repositories").await?;
         let queue = self.client.get("/api/v1/queue").await?;
         let reviews = self.client.get("/api/v1/reviews").await?;
@@ -36,7 +28,7 @@ impl Session<'_> {
             let mut out = look.repositories(list(&all, "repositories"));
             if !list(&all, "reviews").is_empty() {
                 out += "\nwaiting for a person\n";
-                out += &look.reviews(list(&all, "reviews"));
+                out += &show::reviews(list(&all, "reviews"));
             }
             let queued = in_queue(&queue);
             if !queued.is_empty() {
@@ -46,16 +38,16 @@ impl Session<'_> {
             out += "\nlatest runs\n";
             out + &look.runs(list(&all, "runs"))
         })?;
-        Ok(Ending::Done)
+        Ok(Exit::Done)
     }
 
-    pub(super) async fn queue(&mut self) -> anyhow::Result<Ending> {
+    pub(super) async fn queue(&mut self) -> Result<Exit, CliError> {
         let queue = self.client.get("/api/v1/queue").await?;
         self.print(&queue, |look| match in_queue(&queue).as_slice() {
             [] => "The queue is empty.\n".to_owned(),
             builds => look.builds(builds),
         })?;
-        Ok(Ending::Done)
+        Ok(Exit::Done)
     }
 
     pub(super) async fn builds(
@@ -63,7 +55,7 @@ impl Session<'_> {
         state: Option<String>,
         package: Option<String>,
         limit: usize,
-    ) -> anyhow::Result<Ending> {
+    ) -> Result<Exit, CliError> {
         let mut path = format!("/api/v1/builds?limit={limit}");
         for (name, value) in [("state", state), ("pkgbase", package)] {
             if let Some(value) = value {
@@ -72,13 +64,13 @@ impl Session<'_> {
         }
         let builds = self.client.get(&path).await?;
         self.print(&builds, |look| look.builds(builds.as_array().map(Vec::as_slice).unwrap_or_default()))?;
-        Ok(Ending::Done)
+        Ok(Exit::Done)
     }
 
-    pub(super) async fn build(&mut self, id: &str) -> anyhow::Result<Ending> {
+    pub(super) async fn build(&mut self, id: &str) -> Result<Exit, CliError> {
         let build = self.client.get(&address(&["builds", id])).await?;
         self.print(&build, |look| look.build(&build))?;
-        Ok(Ending::Done)
+        Ok(Exit::Done)
     }
 
     /// The id of a build that is named by it, or by its package.
@@ -98,20 +90,20 @@ impl Session<'_> {
         }
     }
 
-    pub(super) async fn on_build(&mut self, of: &str, command: &str) -> anyhow::Result<Ending> {
+    pub(super) async fn on_build(&mut self, of: &str, command: &str) -> Result<Exit, CliError> {
         let id = self.find_build(of).await?;
         let build = self.client.post(&address(&["builds", &id, command]), &json!({})).await?;
         self.print(&build, |look| look.build(&build))?;
-        Ok(Ending::Done)
+        Ok(Exit::Done)
     }
 
-    pub(super) async fn release(&mut self, package: &str) -> anyhow::Result<Ending> {
+    pub(super) async fn release(&mut self, package: &str) -> Result<Exit, CliError> {
         let package = self.client.post(&address(&["packages", package, "release"]), &json!({})).await?;
         self.print(&package, |look| look.builds(&list(&package, "builds")[..list(&package, "builds").len().min(1)]))?;
-        Ok(Ending::Done)
+        Ok(Exit::Done)
     }
 
-    pub(super) async fn run_pipeline(&mut self, kind: RunKind) -> anyhow::Result<Ending> {
+    pub(super) async fn run_pipeline(&mut self, kind: RunKind) -> Result<Exit, CliError> {
         let pipeline = match kind {
             RunKind::OnSchedule => "on-schedule",
             RunKind::OnCommit => "on-commit",
@@ -119,45 +111,44 @@ impl Session<'_> {
         self.start("/api/v1/run", &json!({ "pipeline": pipeline })).await.map(|(_, ending)| ending)
     }
 
-    pub(super) async fn trigger(&mut self, name: &str) -> anyhow::Result<Ending> {
+    pub(super) async fn trigger(&mut self, name: &str) -> Result<Exit, CliError> {
         let body = json!({"pipeline": "trigger", "name": name});
         self.start("/api/v1/run", &body).await.map(|(_, ending)| ending)
     }
 
-    pub(super) async fn bump(&mut self, packages: Vec<String>) -> anyhow::Result<Ending> {
+    pub(super) async fn bump(&mut self, packages: Vec<String>) -> Result<Exit, CliError> {
         self.start("/api/v1/bump", &json!({ "packages": packages })).await.map(|(_, ending)| ending)
     }
 
     /// Starts a run and prints what it did.
-    pub(super) async fn start(&mut self, path: &str, body: &Value) -> anyhow::Result<(Value, Ending)> {
+    pub(super) async fn start(&mut self, path: &str, body: &Value) -> Result<(Value, Exit), CliError> {
         let run = self.client.post(path, body).await?;
-        self.print(&run, |look| look.run(&run))?;
-        let wrong = list(&run["document"], "problems").iter().any(|problem| problem["severity"] == "error");
-        let ending = if wrong || run["state"] == "failed" { Ending::NeedsAPerson } else { Ending::Done };
-        Ok((run, ending))
+        self.print(&run, |_| show::run(&run))?;
+        let exit = exit_of(&run);
+        Ok((run, exit))
     }
 
-    pub(super) async fn pause_or_resume(&mut self, command: &str) -> anyhow::Result<Ending> {
+    pub(super) async fn pause_or_resume(&mut self, command: &str) -> Result<Exit, CliError> {
         let repositories = self.client.post(&address(&[command]), &json!({})).await?;
         self.print(&repositories, |look| {
             look.repositories(repositories.as_array().map(Vec::as_slice).unwrap_or_default())
         })?;
-        Ok(Ending::Done)
+        Ok(Exit::Done)
     }
 
-    pub(super) async fn reviews(&mut self) -> anyhow::Result<Ending> {
+    pub(super) async fn reviews(&mut self) -> Result<Exit, CliError> {
         let reviews = self.client.get("/api/v1/reviews").await?;
-        self.print(&reviews, |look| look.reviews(reviews.as_array().map(Vec::as_slice).unwrap_or_default()))?;
-        Ok(Ending::Done)
+        self.print(&reviews, |_| show::reviews(reviews.as_array().map(Vec::as_slice).unwrap_or_default()))?;
+        Ok(Exit::Done)
     }
 
-    pub(super) async fn review(&mut self, package: &str) -> anyhow::Result<Ending> {
+    pub(super) async fn review(&mut self, package: &str) -> Result<Exit, CliError> {
         let review = self.client.get(&address(&["reviews", package])).await?;
-        self.print(&review, |look| look.review(&review))?;
-        Ok(Ending::Done)
+        self.print(&review, |_| show::review(&review))?;
+        Ok(Exit::Done)
     }
 
-    pub(super) async fn decide(&mut self, decision: Decision, command: &str) -> anyhow::Result<Ending> {
+    pub(super) async fn decide(&mut self, decision: Decision, command: &str) -> Result<Exit, CliError> {
         let package = &decision.package;
         let head = match decision.head {
             Some(head) => head.to_string(),
@@ -168,8 +159,14 @@ impl Session<'_> {
     }
 }
 
-pub(super) fn now() -> Timestamp {
-    SystemClock.now()
+/// How a run leaves the one who asked for it.
+pub(super) fn exit_of(run: &Value) -> Exit {
+    let wrong = list(&run["document"], "problems").iter().any(|problem| problem["severity"] == "error");
+    match run["state"].as_str() {
+        Some("failed") => Exit::Failed,
+        _ if wrong => Exit::NeedsPerson,
+        _ => Exit::Done,
+    }
 }
 
 fn in_queue(queue: &Value) -> Vec<Value> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 
-use super::{Surroundings, socket_path};
+use super::CliError;
 use crate::sys::http::USER_AGENT;
 use crate::sys::secret::{ExposeSecret, SecretString};
 use crate::web::text::{one_line, path_part};
@@ -19,7 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum CtlError {
     /// Nobody answers.
-    #[error("no controller answers at {at}; start one with `pkgwarden serve`, or say where it is with PKGWARDEN_URL")]
+    #[error("no controller answers at {at}")]
     Unreachable {
         /// Where it was looked for.
         at: String,
@@ -28,13 +28,13 @@ pub enum CtlError {
         source: reqwest::Error,
     },
     /// The socket belongs to somebody else.
-    #[error("{path} may not be opened by this user; be the user of the controller, or set PKGWARDEN_URL and PKGWARDEN_TOKEN", path = path.display())]
+    #[error("{} may not be opened by this user", path.display())]
     SocketRefused {
         /// The socket.
         path: PathBuf,
     },
     /// The connection broke, or what came back is no answer of a controller.
-    #[error("the answer of {at} cannot be read; is it a pkgwarden controller?")]
+    #[error("the answer of {at} cannot be read")]
     Unreadable {
         /// Where it was asked.
         at: String,
@@ -43,7 +43,7 @@ pub enum CtlError {
         source: reqwest::Error,
     },
     /// It answered that it will not.
-    #[error("{detail}{}", if hint.is_empty() { String::new() } else { format!("; {hint}") })]
+    #[error("{detail}")]
     Refused {
         /// The status.
         status: u16,
@@ -53,7 +53,7 @@ pub enum CtlError {
         hint: String,
     },
     /// The address makes no sense.
-    #[error("`{url}` is not an address of a controller; write `http://HOST:PORT`")]
+    #[error("`{url}` is not an address of a controller")]
     BadUrl {
         /// As it was given.
         url: String,
@@ -65,6 +65,38 @@ impl CtlError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
+
+    /// What would help; may be empty.
+    fn hint(&self) -> &str {
+        match self {
+            Self::Unreachable { .. } => "start one with `pkgwarden serve`, or say where it is with PKGWARDEN_URL",
+            Self::SocketRefused { .. } => "be the user of the controller, or set PKGWARDEN_URL and PKGWARDEN_TOKEN",
+            Self::Unreadable { .. } => "see whether a pkgwarden controller answers there, of this version",
+            Self::Refused { hint, .. } => hint,
+            Self::BadUrl { .. } => "write `http://HOST:PORT`",
+        }
+    }
+}
+
+impl From<CtlError> for CliError {
+    fn from(error: CtlError) -> Self {
+        let hint = error.hint().to_owned();
+        let error = match error {
+            CtlError::BadUrl { .. } => Self::usage(error.to_string()),
+            error => Self::from(anyhow::Error::from(error)),
+        };
+        if hint.is_empty() { error } else { error.hint(hint) }
+    }
+}
+
+/// Where a controller is.
+pub enum Place {
+    /// At this address.
+    Url(String),
+    /// Behind this socket.
+    Socket(PathBuf),
+    /// Where one listens that was told nothing else.
+    Default,
 }
 
 /// A controller to talk to.
@@ -76,20 +108,18 @@ pub struct Client {
 }
 
 impl Client {
-    /// The controller at `url`; without one, that behind the socket in the data directory if there is
-    /// one, or else the one at the default address.
-    pub fn new(url: Option<String>, around: &Surroundings) -> Result<Self, CtlError> {
-        let path = socket_path(&around.data_dir);
-        let socket = (url.is_none() && path.exists()).then_some(path);
-        let base = match &socket {
-            Some(_) => "http://localhost".to_owned(),
-            None => url.unwrap_or_else(|| DEFAULT_URL.to_owned()).trim_end_matches('/').to_owned(),
+    /// The controller that is there. Nothing is asked of it yet.
+    pub fn new(place: Place, token: Option<SecretString>) -> Result<Self, CtlError> {
+        let (base, socket) = match place {
+            Place::Url(url) => (url.trim_end_matches('/').to_owned(), None),
+            Place::Socket(path) => ("http://localhost".to_owned(), Some(path)),
+            Place::Default => (DEFAULT_URL.to_owned(), None),
         };
         let parsed = reqwest::Url::parse(&base).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let parsed = parsed.ok_or_else(|| CtlError::BadUrl { url: base.clone() })?;
         let http =
             build(&parsed, socket.clone()).map_err(|source| CtlError::Unreachable { at: base.clone(), source })?;
-        Ok(Self { http, base, token: around.token.clone(), socket })
+        Ok(Self { http, base, token, socket })
     }
 
     fn at(&self) -> String {

@@ -6,25 +6,42 @@ mod client;
 mod show;
 mod watch;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
+use jiff::Timestamp;
 
-use self::client::Client;
-pub use self::client::CtlError;
+use self::client::{Client, Place};
+use super::context::Context;
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::{Format, Output};
+use crate::app::serve::SOCKET;
 use crate::domain::name::Oid;
+use crate::sys::clock::{Clock as _, SystemClock};
 use crate::sys::secret::SecretString;
 
-/// Talks to a running controller.
-#[derive(Debug, Args)]
-pub struct CtlArgs {
-    /// Where it answers; otherwise its socket in the data directory, or else <http://127.0.0.1:8080>
-    #[arg(long, env = "PKGWARDEN_URL", value_name = "URL", global = true)]
-    pub url: Option<String>,
+const URL_HELP: &str = "Where the controller answers [default: PKGWARDEN_URL, else its socket in the data directory, \
+                        else http://127.0.0.1:8080]";
+
+/// Tell a running controller what to do, or ask how it stands
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  pkgwarden ctl status
+  pkgwarden ctl deploy firefox --follow    build it now, print the log, end with the build
+  pkgwarden ctl logs firefox -f
+  pkgwarden ctl review show sundial        why it needs a person, and what would change
+  PKGWARDEN_URL=https://packages.example PKGWARDEN_TOKEN=… pkgwarden ctl pause
+
+On the machine of the controller its socket in the data directory is used, which needs no token. Ends
+with status 3 if a run met something that needs a person, with 1 if a build that was waited for failed.")]
+pub struct Args {
+    #[arg(long, value_name = "URL", global = true, help = URL_HELP)]
+    url: Option<String>,
     /// What to do.
     #[command(subcommand)]
-    pub command: CtlCommand,
+    command: CtlCommand,
 }
 
 /// What to tell or ask it.
@@ -134,7 +151,7 @@ pub enum ReviewCommand {
 }
 
 /// What is decided about.
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 pub struct Decision {
     /// The package
     pub package: String,
@@ -152,58 +169,42 @@ pub enum RunKind {
     OnCommit,
 }
 
-/// What a command needs to know about where it is run.
-#[derive(Debug)]
-pub struct Surroundings {
-    /// The data directory of the controller, for its socket.
-    pub data_dir: PathBuf,
-    /// `PKGWARDEN_TOKEN`.
-    pub token: Option<SecretString>,
-    /// `--format json`.
-    pub json: bool,
-    /// Whether to colour.
-    pub colour: bool,
+pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
+    let place = place(args.url, context)?;
+    let token = context.env.get("PKGWARDEN_TOKEN").filter(|token| !token.is_empty());
+    let client = Client::new(place, token.map(|token| SecretString::from(token.as_str())))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
+    let mut session = Session { client, now: SystemClock.now(), out: &mut context.output };
+    runtime.block_on(session.obey(args.command))
 }
 
-/// How a command ended that did not fail itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// All is well.
-    Done,
-    /// Something needs a person.
-    NeedsAPerson,
-    /// It waited for builds, and some failed.
-    BuildsFailed,
+/// Where the controller is: as it is said, or behind its socket, or at the default address.
+fn place(url: Option<String>, context: &Context) -> Result<Place, CliError> {
+    let said = url.or_else(|| context.env.get("PKGWARDEN_URL").filter(|url| !url.is_empty()).cloned());
+    if let Some(url) = said {
+        return Ok(Place::Url(url));
+    }
+    let socket = socket_path(&context.settings()?.server.data_dir);
+    Ok(if socket.exists() { Place::Socket(socket) } else { Place::Default })
 }
 
-/// The name of the socket in the data directory.
-pub const SOCKET: &str = "control.sock";
-
-/// The socket in a data directory.
-#[must_use]
-pub fn socket_path(data_dir: &Path) -> PathBuf {
+fn socket_path(data_dir: &Path) -> PathBuf {
     data_dir.join(SOCKET)
-}
-
-/// Does what was asked. Results are written to `out`.
-///
-/// # Errors
-/// [`CtlError`] if the controller cannot be reached or refuses; anything that `out` says.
-pub async fn run(args: CtlArgs, around: &Surroundings, out: &mut (dyn Write + Send)) -> anyhow::Result<Ending> {
-    let client = Client::new(args.url, around)?;
-    let mut session = Session { client, around, out };
-    session.obey(args.command).await
 }
 
 /// One use of `ctl`.
 struct Session<'a> {
     client: Client,
-    around: &'a Surroundings,
-    out: &'a mut (dyn Write + Send),
+    now: Timestamp,
+    out: &'a mut Output,
 }
 
 impl Session<'_> {
-    async fn obey(&mut self, command: CtlCommand) -> anyhow::Result<Ending> {
+    fn is_json(&self) -> bool {
+        self.out.format == Format::Json
+    }
+
+    async fn obey(&mut self, command: CtlCommand) -> Result<Exit, CliError> {
         match command {
             CtlCommand::Deploy { packages, wait, follow } => self.deploy(packages, wait || follow, follow).await,
             CtlCommand::Status => self.status().await,

@@ -4,10 +4,11 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Cell, CellAlignment, Color, Table, presets};
+use comfy_table::{Cell, CellAlignment, Color, Table};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::cli::output::table;
 use crate::controller::view::FileDiff;
 use crate::web::diff::{self, FileChange, FileView, Line};
 use crate::web::text::{one_line, visible};
@@ -31,33 +32,24 @@ fn names(value: &Value, key: &str) -> String {
     list(value, key).iter().filter_map(Value::as_str).map(one_line).collect::<Vec<_>>().join(", ")
 }
 
-/// How to print.
+/// How to print. Colours are always written; the stream takes them out where nobody wants them.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
-    /// Whether to colour.
-    pub colour: bool,
     /// What time it is, for "3 min ago".
     pub now: Timestamp,
 }
 
+fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+fn new_table(headings: &[&str]) -> Table {
+    let mut table = table(headings);
+    table.enforce_styling().style_text_only();
+    table
+}
+
 impl Look {
-    fn paint(self, style: Style, text: &str) -> String {
-        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
-    }
-
-    fn table(self, headings: &[&str]) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        if self.colour {
-            table.enforce_styling();
-        } else {
-            table.force_no_tty();
-        }
-        let heading = |text: &&str| Cell::new(text).fg(Color::DarkGrey);
-        table.set_header(headings.iter().map(heading));
-        table
-    }
-
     fn when(self, at: Option<Timestamp>) -> Cell {
         Cell::new(at.map(|at| time::ago(at, self.now)).unwrap_or_default()).set_alignment(CellAlignment::Right)
     }
@@ -67,7 +59,7 @@ impl Look {
         if builds.is_empty() {
             return "No build.\n".to_owned();
         }
-        let mut table = self.table(&["ID", "PACKAGE", "STATE", "WHY", "TOOK", "WHEN", ""]);
+        let mut table = new_table(&["ID", "PACKAGE", "STATE", "WHY", "TOOK", "WHEN", ""]);
         for build in builds {
             let (started, ended) = (moment(build, "started"), moment(build, "ended"));
             let is_live = matches!(build["state"].as_str(), Some("running" | "dispatched"));
@@ -105,7 +97,7 @@ impl Look {
 
     /// Runs, one a line.
     pub fn runs(self, runs: &[Value]) -> String {
-        let mut table = self.table(&["RUN", "PIPELINE", "STATE", "BY", "WHEN", ""]);
+        let mut table = new_table(&["RUN", "PIPELINE", "STATE", "BY", "WHEN", ""]);
         for run in runs {
             table.add_row(vec![
                 Cell::new(text(run, "id")),
@@ -119,42 +111,6 @@ impl Look {
         lines(&table)
     }
 
-    /// What a run did.
-    pub fn run(self, run: &Value) -> String {
-        let mut out = format!("{} run {}: {}\n", text(run, "pipeline"), text(run, "id"), text(run, "summary"));
-        let document = &run["document"];
-        let acted = list(document, "packages").iter().filter(|package| package["action"] != "none");
-        let mut table = self.table(&["PACKAGE", "ACTION", "VERSION", "WHY"]);
-        for package in acted {
-            table.add_row(vec![
-                Cell::new(text(package, "pkgbase")),
-                Cell::new(text(package, "action")),
-                Cell::new(versions(package, "from_version", "to_version")),
-                Cell::new(text(package, "why")),
-            ]);
-        }
-        if table.row_count() > 0 {
-            out += &lines(&table);
-        }
-        let builds = names_of(list(document, "builds"));
-        if !builds.is_empty() {
-            let _ = writeln!(out, "builds: {builds}");
-        }
-        out + &self.problems(list(document, "problems"))
-    }
-
-    fn problems(self, problems: &[Value]) -> String {
-        let mut out = String::new();
-        for problem in problems {
-            let colour = if problem["severity"] == "error" { AnsiColor::Red } else { AnsiColor::Yellow };
-            let severity = self.paint(colour.on_default().bold(), &text(problem, "severity"));
-            let hint = text(problem, "hint");
-            let hint = if hint.is_empty() { hint } else { format!("; {hint}") };
-            let _ = writeln!(out, "{severity}: {}{hint}", text(problem, "message"));
-        }
-        out
-    }
-
     /// Repositories, one a line.
     pub fn repositories(self, repositories: &[Value]) -> String {
         let mut out = String::new();
@@ -163,113 +119,137 @@ impl Look {
             let looked = moment(repository, "looked_at")
                 .map_or("not looked at yet".to_owned(), |at| format!("looked at {}", time::ago(at, self.now)));
             let paused = if repository["paused"] == true {
-                self.paint(AnsiColor::Yellow.on_default(), " · paused")
+                paint(AnsiColor::Yellow.on_default(), " · paused")
             } else {
                 String::new()
             };
             let _ = writeln!(
                 out,
                 "{} · {} at {main} · {} packages · {looked}{paused}",
-                self.paint(Style::new().bold(), &text(repository, "name")),
+                paint(Style::new().bold(), &text(repository, "name")),
                 text(repository, "branch"),
                 repository["packages"],
             );
             if !repository["error"].is_null() {
-                let _ = writeln!(
-                    out,
-                    "{}: {}",
-                    self.paint(AnsiColor::Red.on_default(), "error"),
-                    text(repository, "error")
-                );
+                let _ = writeln!(out, "{}: {}", paint(AnsiColor::Red.on_default(), "error"), text(repository, "error"));
             }
         }
         out
     }
+}
 
-    /// Reviews, one a line.
-    pub fn reviews(self, reviews: &[Value]) -> String {
-        if reviews.is_empty() {
-            return "No update waits for a person.\n".to_owned();
-        }
-        let mut table = self.table(&["PACKAGE", "WEIGHT", "VERSION", "WHY"]);
-        for review in reviews {
-            let verdict = &review["verdict"];
-            let heaviest = list(verdict, "reasons").iter().find(|reason| reason["severity"] == verdict["severity"]);
-            table.add_row(vec![
-                Cell::new(text(review, "pkgbase")),
-                Cell::new(text(verdict, "severity")).fg(weight_colour(verdict)),
-                Cell::new(versions(verdict, "old_version", "new_version")),
-                Cell::new(heaviest.map(|reason| text(reason, "message")).unwrap_or_default()),
-            ]);
-        }
-        lines(&table)
+fn problems(problems: &[Value]) -> String {
+    let mut out = String::new();
+    for problem in problems {
+        let colour = if problem["severity"] == "error" { AnsiColor::Red } else { AnsiColor::Yellow };
+        let severity = paint(colour.on_default().bold(), &text(problem, "severity"));
+        let hint = text(problem, "hint");
+        let hint = if hint.is_empty() { hint } else { format!("; {hint}") };
+        let _ = writeln!(out, "{severity}: {}{hint}", text(problem, "message"));
     }
+    out
+}
 
-    /// One review: why, and what would change.
-    pub fn review(self, review: &Value) -> String {
+/// Reviews, one a line.
+pub fn reviews(reviews: &[Value]) -> String {
+    if reviews.is_empty() {
+        return "No update waits for a person.\n".to_owned();
+    }
+    let mut table = new_table(&["PACKAGE", "WEIGHT", "VERSION", "WHY"]);
+    for review in reviews {
         let verdict = &review["verdict"];
-        let bold = Style::new().bold();
-        let title = format!("{} {}", text(review, "pkgbase"), versions(verdict, "old_version", "new_version"));
-        let mut out =
-            format!("{}\n{} at {}\n\n", self.paint(bold, &title), text(review, "branch"), text(review, "head"));
-        if !review["conflict"].is_null() {
-            let _ = writeln!(
-                out,
-                "{}: {}\n",
-                self.paint(AnsiColor::Red.on_default(), "cannot be merged"),
-                text(review, "conflict")
-            );
-        }
-        for reason in list(verdict, "reasons") {
-            let line = reason["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
-            let _ = writeln!(
-                out,
-                "[{}] {} ({}{line})",
-                text(reason, "severity"),
-                text(reason, "message"),
-                text(reason, "file")
-            );
-        }
-        for file in list(review, "files") {
-            out += &self.file(&file_of(file));
-        }
-        out
+        let heaviest = list(verdict, "reasons").iter().find(|reason| reason["severity"] == verdict["severity"]);
+        table.add_row(vec![
+            Cell::new(text(review, "pkgbase")),
+            Cell::new(text(verdict, "severity")).fg(weight_colour(verdict)),
+            Cell::new(versions(verdict, "old_version", "new_version")),
+            Cell::new(heaviest.map(|reason| text(reason, "message")).unwrap_or_default()),
+        ]);
     }
+    lines(&table)
+}
 
-    fn file(self, file: &FileView) -> String {
-        let mut out = format!(
-            "\n{}\n",
-            self.paint(Style::new().bold(), &format!("{} ({})", one_line(&file.path), file.change.as_str()))
+/// One review: why, and what would change.
+pub fn review(review: &Value) -> String {
+    let verdict = &review["verdict"];
+    let bold = Style::new().bold();
+    let title = format!("{} {}", text(review, "pkgbase"), versions(verdict, "old_version", "new_version"));
+    let mut out = format!("{}\n{} at {}\n\n", paint(bold, &title), text(review, "branch"), text(review, "head"));
+    if !review["conflict"].is_null() {
+        let _ =
+            writeln!(out, "{}: {}\n", paint(AnsiColor::Red.on_default(), "cannot be merged"), text(review, "conflict"));
+    }
+    for reason in list(verdict, "reasons") {
+        let line = reason["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "[{}] {} ({}{line})",
+            text(reason, "severity"),
+            text(reason, "message"),
+            text(reason, "file")
         );
-        if file.change == FileChange::Binary {
-            out += "not text; look at the branch with git\n";
-        }
-        for hunk in &file.hunks {
-            let _ = writeln!(out, "{}", self.paint(AnsiColor::Cyan.on_default(), &hunk.header));
-            for line in &hunk.lines {
-                out += &self.line(line);
-            }
-        }
-        if file.left_out > 0 {
-            let _ = writeln!(out, "{} more lines are not shown; look at the branch with git", file.left_out);
-        }
-        out
     }
+    for file in list(review, "files") {
+        out += &file_diff(&file_of(file));
+    }
+    out
+}
 
-    fn line(self, line: &Line) -> String {
-        let style = match line.sign {
-            '+' => AnsiColor::Green.on_default(),
-            '-' => AnsiColor::Red.on_default(),
-            _ => Style::new(),
-        };
-        let mut out = self.paint(style, &line.sign.to_string());
-        for (marked, part) in &line.parts {
-            let style = if *marked { style.bold().underline() } else { style };
-            out += &self.paint(style, &visible(part));
-        }
-        out.push('\n');
-        out
+fn file_diff(file: &FileView) -> String {
+    let mut out =
+        format!("\n{}\n", paint(Style::new().bold(), &format!("{} ({})", one_line(&file.path), file.change.as_str())));
+    if file.change == FileChange::Binary {
+        out += "not text; look at the branch with git\n";
     }
+    for hunk in &file.hunks {
+        let _ = writeln!(out, "{}", paint(AnsiColor::Cyan.on_default(), &hunk.header));
+        for line in &hunk.lines {
+            out += &diff_line(line);
+        }
+    }
+    if file.left_out > 0 {
+        let _ = writeln!(out, "{} more lines are not shown; look at the branch with git", file.left_out);
+    }
+    out
+}
+
+fn diff_line(line: &Line) -> String {
+    let style = match line.sign {
+        '+' => AnsiColor::Green.on_default(),
+        '-' => AnsiColor::Red.on_default(),
+        _ => Style::new(),
+    };
+    let mut out = paint(style, &line.sign.to_string());
+    for (marked, part) in &line.parts {
+        let style = if *marked { style.bold().underline() } else { style };
+        out += &paint(style, &visible(part));
+    }
+    out.push('\n');
+    out
+}
+
+/// What a run did.
+pub fn run(run: &Value) -> String {
+    let mut out = format!("{} run {}: {}\n", text(run, "pipeline"), text(run, "id"), text(run, "summary"));
+    let document = &run["document"];
+    let acted = list(document, "packages").iter().filter(|package| package["action"] != "none");
+    let mut table = new_table(&["PACKAGE", "ACTION", "VERSION", "WHY"]);
+    for package in acted {
+        table.add_row(vec![
+            Cell::new(text(package, "pkgbase")),
+            Cell::new(text(package, "action")),
+            Cell::new(versions(package, "from_version", "to_version")),
+            Cell::new(text(package, "why")),
+        ]);
+    }
+    if table.row_count() > 0 {
+        out += &lines(&table);
+    }
+    let builds = names_of(list(document, "builds"));
+    if !builds.is_empty() {
+        let _ = writeln!(out, "builds: {builds}");
+    }
+    out + &problems(list(document, "problems"))
 }
 
 fn file_of(file: &Value) -> FileView {

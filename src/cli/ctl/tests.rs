@@ -1,57 +1,77 @@
 //! `ctl` against a served world, over the unix socket and over TCP.
 
-use super::*;
+use std::sync::Arc;
+
+use super::socket_path;
+use crate::cli::Exit;
+use crate::cli::testing::{Ran, pkgwarden};
 use crate::controller::face::Face as _;
 use crate::domain::build::BuildState;
 use crate::http::world::{World, garden, oid};
 use crate::http::{UnixSocket, serve};
 
-#[derive(clap::Parser)]
-struct Cli {
-    #[command(flatten)]
-    ctl: CtlArgs,
+/// A served world, and how to reach it.
+struct Remote {
+    data_dir: tempfile::TempDir,
+    env: Vec<(&'static str, String)>,
 }
 
-fn args(line: &str) -> CtlArgs {
-    use clap::Parser as _;
-    Cli::try_parse_from(std::iter::once("ctl").chain(line.split(' '))).unwrap().ctl
-}
+impl Remote {
+    /// Nobody is there.
+    fn nobody() -> Self {
+        Self { data_dir: tempfile::tempdir().unwrap(), env: Vec::new() }
+    }
 
-/// A directory with the socket of a served world in it.
-async fn over_socket(world: &std::sync::Arc<World>) -> Surroundings {
-    let data_dir = tempfile::tempdir().unwrap().keep();
-    let socket = UnixSocket::bind(&socket_path(&data_dir)).await.unwrap();
-    let server = world.server(None);
-    tokio::spawn(async move { serve(&server, None, Some(socket)).await });
-    Surroundings { data_dir, token: None, json: false, colour: false }
-}
+    /// The world answers on the socket in the data directory.
+    async fn over_socket(world: &Arc<World>) -> Self {
+        let remote = Self::nobody();
+        let socket = UnixSocket::bind(&socket_path(remote.data_dir.path())).await.unwrap();
+        let server = world.server(None);
+        tokio::spawn(async move { serve(&server, None, Some(socket)).await });
+        remote
+    }
 
-async fn ctl(around: &Surroundings, line: &str) -> (anyhow::Result<Ending>, String) {
-    let mut out = Vec::new();
-    let ending = run(args(line), around, &mut out).await;
-    (ending, String::from_utf8(out).unwrap())
-}
+    async fn ctl(&self, line: &str) -> Ran {
+        let args: Vec<String> = ["ctl"].into_iter().chain(line.split(' ')).map(str::to_owned).collect();
+        let mut env = self.env.clone();
+        env.push(("PKGWARDEN__SERVER__DATA_DIR", self.data_dir.path().display().to_string()));
+        let run = move || {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            pkgwarden(&args, &env)
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
+    }
 
-async fn says(around: &Surroundings, line: &str) -> String {
-    let (ending, out) = ctl(around, line).await;
-    ending.unwrap_or_else(|error| panic!("{line}: {error:#}"));
-    out
+    /// What a command prints that must not fail.
+    async fn says(&self, line: &str) -> String {
+        let ran = self.ctl(line).await;
+        assert!(matches!(ran.exit, Exit::Done | Exit::NeedsPerson), "{line}: {}", ran.stderr);
+        ran.stdout
+    }
+
+    /// What a command complains of that must fail.
+    async fn complains(&self, line: &str) -> String {
+        let ran = self.ctl(line).await;
+        assert!(matches!(ran.exit, Exit::Failed | Exit::Usage), "{line}: {}", ran.stdout);
+        ran.stderr
+    }
 }
 
 #[tokio::test]
 async fn over_the_socket_everything_can_be_asked_and_told_without_a_token() {
     let world = garden();
-    let around = over_socket(&world).await;
-    let status = says(&around, "status").await;
+    let around = Remote::over_socket(&world).await;
+    let status = around.says("status").await;
     assert!(status.contains("garden · main at 1a1a1a1a1a") && status.contains("sundial"), "{status}");
-    insta::assert_snapshot!(says(&around, "queue").await.lines().map(|line| line.split_whitespace().take(3).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n"), @"
+    insta::assert_snapshot!(around.says("queue").await.lines().map(|line| line.split_whitespace().take(3).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n"), @"
     ID PACKAGE STATE
     b3 trellis running
     b4 pergola blocked
     b5 arbour waiting
     ");
-    assert!(says(&around, "builds --package hedge").await.contains("A failure occurred"));
-    assert!(says(&around, "build b2").await.contains("attempt b2.1: failed"));
+    assert!(around.says("builds --package hedge").await.contains("A failure occurred"));
+    assert!(around.says("build b2").await.contains("attempt b2.1: failed"));
     for line in [
         "retry b2",
         "release pergola",
@@ -64,8 +84,7 @@ async fn over_the_socket_everything_can_be_asked_and_told_without_a_token() {
         "deploy mulch hedge/heavy",
         "cancel b3",
     ] {
-        let (ending, _) = ctl(&around, line).await;
-        ending.unwrap_or_else(|error| panic!("{line}: {error:#}"));
+        around.says(line).await;
     }
     let asked = world.read(|state| state.asked.clone());
     assert_eq!(asked.len(), 10);
@@ -75,9 +94,9 @@ async fn over_the_socket_everything_can_be_asked_and_told_without_a_token() {
 #[tokio::test]
 async fn a_review_is_read_and_decided() {
     let world = garden();
-    let around = over_socket(&world).await;
-    assert!(says(&around, "review list").await.contains("trust"));
-    insta::assert_snapshot!(says(&around, "review show sundial").await, @"
+    let around = Remote::over_socket(&world).await;
+    assert!(around.says("review list").await.contains("trust"));
+    insta::assert_snapshot!(around.says("review show sundial").await, @"
     sundial 1.4.2-1 → 1.5.0-1
     update-sundial at eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee
 
@@ -90,12 +109,12 @@ async fn a_review_is_read_and_decided() {
     +pkgver=1.5.0
     +source=(https://example.net/a.tar.gz)
     ");
-    let (stale, _) = ctl(&around, &format!("review approve sundial --head {}", oid(1))).await;
-    assert!(stale.unwrap_err().to_string().contains("has moved"));
-    let (approved, _) = ctl(&around, &format!("review approve sundial --head {}", oid(0xee))).await;
+    let stale = around.complains(&format!("review approve sundial --head {}", oid(1))).await;
+    assert!(stale.contains("has moved"), "{stale}");
+    let approved = around.ctl(&format!("review approve sundial --head {}", oid(0xee))).await;
     // The run it answers with has an error among its problems.
-    assert_eq!(approved.unwrap(), Ending::NeedsAPerson);
-    assert!(says(&around, "review list").await.contains("No update waits"));
+    assert_eq!(approved.exit, Exit::NeedsPerson);
+    assert!(around.says("review list").await.contains("No update waits"));
 }
 
 #[tokio::test]
@@ -103,69 +122,68 @@ async fn logs_are_copied_and_cannot_steer_the_terminal() {
     let world = garden();
     world.write("b3.1", b"\x1b]0;owned\x07\x1b[2J\rlast\n");
     world.logs().finish("b3.1").unwrap();
-    let mut around = over_socket(&world).await;
-    let plain = says(&around, "logs b3 -f").await;
+    let around = Remote::over_socket(&world).await;
+    let plain = around.says("logs b3 -f").await;
     assert!(plain.ends_with("␛]0;owned␇\nlast\n"), "{plain:?}");
     assert!(!plain.contains('\u{1b}'));
-    around.colour = true;
-    assert!(says(&around, "logs hedge").await.contains("\u{1b}[1m\u{1b}[38;5;2m==>\u{1b}[0m"));
+    assert!(around.says("logs hedge").await.starts_with("==> Making package: hedge 1.4.2-1\n"));
 }
 
 #[tokio::test]
 async fn json_is_the_apis() {
     let world = garden();
-    let mut around = over_socket(&world).await;
-    around.json = true;
-    let queue: serde_json::Value = serde_json::from_str(&says(&around, "queue").await).unwrap();
+    let around = Remote::over_socket(&world).await;
+    let queue: serde_json::Value = serde_json::from_str(&around.says("queue --format json").await).unwrap();
     assert_eq!(queue["underway"][0]["id"], "b3");
+    world.set_state("b3", BuildState::Succeeded, None);
+    world.set_state("b5", BuildState::AlreadyBuilt, None);
+    let waited: serde_json::Value =
+        serde_json::from_str(&around.says("deploy trellis --wait --format json").await).unwrap();
+    assert_eq!((&waited["pipeline"], &waited["builds"][0]["state"]), (&"deploy".into(), &"succeeded".into()));
 }
 
 #[tokio::test]
 async fn waiting_ends_with_the_builds_and_says_if_one_failed() {
     let world = garden();
-    let around = over_socket(&world).await;
+    let around = Remote::over_socket(&world).await;
     // The run names trellis and arbour.
+    world.write("b3.1", b"nearly there\n");
+    world.logs().finish("b3.1").unwrap();
     world.set_state("b3", BuildState::Succeeded, None);
     world.set_state("b5", BuildState::Failed, None);
-    let (ending, out) = ctl(&around, "deploy trellis --wait").await;
-    assert_eq!(ending.unwrap(), Ending::BuildsFailed);
-    assert!(out.contains("succeeded") && out.contains("failed"), "{out}");
+    let ran = around.ctl("deploy trellis --follow").await;
+    assert_eq!(ran.exit, Exit::Failed);
+    for part in ["nearly there\n", "succeeded", "failed"] {
+        assert!(ran.stdout.contains(part), "{part} is missing in {}", ran.stdout);
+    }
 }
 
 #[tokio::test]
 async fn over_tcp_the_token_is_sent() {
     let world = garden();
     let served = world.serve(Some("hunter22")).await;
-    let empty = tempfile::tempdir().unwrap();
-    let mut around = Surroundings { data_dir: empty.path().into(), token: None, json: false, colour: false };
-    let line = format!("--url {} pause", served.url);
-    let (refused, _) = ctl(&around, &line).await;
-    assert!(refused.unwrap_err().to_string().contains("PKGWARDEN_TOKEN"));
-    around.token = Some("hunter22".into());
-    assert!(says(&around, &line).await.contains("paused"));
+    let mut around = Remote::nobody();
+    around.env.push(("PKGWARDEN_URL", served.url.clone()));
+    assert!(around.complains("pause").await.contains("PKGWARDEN_TOKEN"));
+    around.env.push(("PKGWARDEN_TOKEN", "hunter22".into()));
+    assert!(around.says("pause").await.contains("paused"));
 }
 
 #[tokio::test]
 async fn if_nobody_answers_the_error_says_what_to_start_or_set() {
     let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let empty = tempfile::tempdir().unwrap();
-    let around = Surroundings { data_dir: empty.path().into(), token: None, json: false, colour: false };
-    let (refused, _) = ctl(&around, &format!("--url http://{unused} status")).await;
-    let message = refused.unwrap_err().to_string();
-    assert!(message.contains("pkgwarden serve") && message.contains("PKGWARDEN_URL"), "{message}");
-    let (wrong, _) = ctl(&around, "--url nonsense status").await;
-    assert!(wrong.unwrap_err().to_string().contains("http://HOST:PORT"));
+    let around = Remote::nobody();
+    let refused = around.complains(&format!("--url http://{unused} status")).await;
+    assert!(refused.contains("pkgwarden serve") && refused.contains("PKGWARDEN_URL"), "{refused}");
+    assert!(around.complains("--url nonsense status").await.contains("http://HOST:PORT"));
     // A socket that nobody listens on any more.
-    drop(tokio::net::UnixListener::bind(socket_path(empty.path())).unwrap());
-    let (stale, _) = ctl(&around, "status").await;
-    assert!(stale.unwrap_err().to_string().contains("control.sock"));
+    drop(tokio::net::UnixListener::bind(socket_path(around.data_dir.path())).unwrap());
+    assert!(around.complains("status").await.contains("control.sock"));
 }
 
 #[tokio::test]
 async fn a_package_that_was_never_built_has_no_log_and_that_is_said() {
-    let around = over_socket(&garden()).await;
-    let (missing, _) = ctl(&around, "logs mulch").await;
-    assert!(missing.unwrap_err().to_string().contains("has not been built yet"));
-    let (unknown, _) = ctl(&around, "logs nothing").await;
-    assert!(unknown.unwrap_err().to_string().contains("there is no build `nothing`"));
+    let around = Remote::over_socket(&garden()).await;
+    assert!(around.complains("logs mulch").await.contains("has not been built yet"));
+    assert!(around.complains("logs nothing").await.contains("there is no build `nothing`"));
 }

@@ -1,71 +1,72 @@
 //! The commands that stay: logs that are followed, builds that are waited for.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::act::exit_of;
 use super::client::{CtlError, address};
-use super::show::{list, text};
-use super::{Ending, Session};
+use super::show::{self, list, text};
+use super::{CliError, Exit, Session};
 use crate::domain::build::BuildState;
 use crate::web::log::{LogDecoder, Piece};
-use crate::web::text::{path_part, visible};
+use crate::web::text::{one_line, path_part, visible};
 
 /// How often builds are looked at that are waited for.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
-    pub(super) async fn logs(&mut self, of: &str, follow: bool) -> anyhow::Result<Ending> {
+    pub(super) async fn logs(&mut self, of: &str, follow: bool) -> Result<Exit, CliError> {
         let id = self.find_build(of).await?;
         self.copy_log(&id, follow).await?;
-        Ok(Ending::Done)
+        Ok(Exit::Done)
     }
 
     /// Copies a log: for people with everything shown that a terminal would act upon, colours kept.
-    async fn copy_log(&mut self, id: &str, follow: bool) -> anyhow::Result<()> {
+    async fn copy_log(&mut self, id: &str, follow: bool) -> Result<(), CliError> {
         let path = format!("{}{}", address(&["builds", id, "log"]), if follow { "?follow=1" } else { "" });
         let mut bytes = self.client.stream(&path).await?;
         let mut decoder = LogDecoder::default();
         while let Some(chunk) = bytes.next().await? {
-            self.out.write_all(printable(&decoder.push(&chunk), self.around.colour).as_bytes())?;
-            self.out.flush()?;
+            self.out.text(printable(&decoder.push(&chunk)))?;
+            self.out.finish()?;
         }
-        self.out.write_all(printable(&decoder.finish(), self.around.colour).as_bytes())?;
-        self.out.flush()?;
-        Ok(())
+        self.out.text(printable(&decoder.finish()))?;
+        Ok(self.out.finish()?)
     }
 
-    pub(super) async fn deploy(&mut self, packages: Vec<String>, wait: bool, follow: bool) -> anyhow::Result<Ending> {
-        let (run, ending) = self.start("/api/v1/deploy", &json!({ "packages": packages })).await?;
+    pub(super) async fn deploy(&mut self, packages: Vec<String>, wait: bool, follow: bool) -> Result<Exit, CliError> {
+        let mut run = self.client.post("/api/v1/deploy", &json!({ "packages": packages })).await?;
+        let exit = exit_of(&run);
         if !wait {
-            return Ok(ending);
+            self.print(&run, |_| show::run(&run))?;
+            return Ok(exit);
         }
-        let wanted: BTreeSet<String> = list(&run["document"], "builds")
-            .iter()
-            .filter_map(|build| build["pkgbase"].as_str())
-            .map(str::to_owned)
-            .collect();
+        if !self.is_json() {
+            self.print(&run, |_| show::run(&run))?;
+        }
+        let builds = list(&run["document"], "builds").iter().filter_map(|build| build["pkgbase"].as_str());
+        let wanted: Vec<String> = builds.map(str::to_owned).collect();
         let mut builds = Vec::new();
         for pkgbase in wanted {
             builds.extend(self.wait_for(&run, &pkgbase, follow).await?);
         }
         let failed = builds.iter().any(|build| !is_good(build));
-        let all = Value::from(builds);
-        self.print(&all, |look| look.builds(all.as_array().map(Vec::as_slice).unwrap_or_default()))?;
-        Ok(if failed { Ending::BuildsFailed } else { ending })
+        run["builds"] = builds.into();
+        self.print(&run, |look| look.builds(list(&run, "builds")))?;
+        Ok(if failed { Exit::Failed } else { exit })
     }
 
     /// Waits until the build of a package has ended, or is blocked and would wait for a person.
-    async fn wait_for(&mut self, run: &Value, pkgbase: &str, follow: bool) -> anyhow::Result<Option<Value>> {
+    async fn wait_for(&mut self, run: &Value, pkgbase: &str, follow: bool) -> Result<Option<Value>, CliError> {
         let Some(id) = self.build_of(run, pkgbase).await? else { return Ok(None) };
         let mut printed = false;
         loop {
             let build = self.client.get(&address(&["builds", &id])).await?;
             if follow && !printed && build["attempt"].is_string() {
                 printed = true;
-                if !self.around.json {
-                    writeln!(self.out, "\n{pkgbase}")?;
+                if !self.is_json() {
+                    self.out.text(format_args!("\n{}\n", one_line(pkgbase)))?;
                     self.copy_log(&id, true).await?;
                 }
                 continue;
@@ -100,16 +101,28 @@ fn is_good(build: &Value) -> bool {
 }
 
 /// Pieces of a log for a terminal: our own colours, and nothing else that it would obey.
-fn printable(pieces: &[Piece], colour: bool) -> String {
+fn printable(pieces: &[Piece]) -> String {
     let mut out = String::new();
     for piece in pieces {
         let text = visible(&piece.text);
-        if colour && !piece.style.is_plain() {
+        if piece.style.is_plain() {
+            out += &text;
+        } else {
             let style = piece.style.for_terminal();
             out.extend([style.render().to_string(), text.into_owned(), style.render_reset().to_string()]);
-        } else {
-            out += &text;
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_our_colours_and_nothing_else_to_obey() {
+        let mut decoder = LogDecoder::default();
+        let pieces = decoder.push(b"\x1b[1;32m==>\x1b[0m x\x1b]0;owned\x07\x1b[2Jy\n");
+        assert_eq!(printable(&pieces), "\x1b[1m\x1b[38;5;2m==>\x1b[0m x\u{241b}]0;owned\u{2407}y\n");
+    }
 }

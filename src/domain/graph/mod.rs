@@ -84,8 +84,8 @@ impl Graph {
         packages.sort_by(|a, b| a.pkgbase.cmp(&b.pkgbase));
         packages.dedup_by(|a, b| a.pkgbase == b.pkgbase);
         let providers = Providers::of(&packages, official, arch);
-        let arcs = arcs(&packages, &providers, arch);
-        let needs = Links::group(packages.len(), arcs.iter().map(|&(from, to, kind, _)| (from, to, kind)));
+        let links = resolved(&packages, &providers, arch);
+        let needs = Links::group(packages.len(), links.iter().map(|&(from, to, kind, _)| (from, to, kind)));
         let dependants = needs.reversed();
         let arrangement = arrange(&needs, &dependants);
         let mut position = vec![0; packages.len()];
@@ -94,7 +94,7 @@ impl Graph {
         }
         let nodes: Vec<PkgBase> = packages.iter().map(|package| package.pkgbase.clone()).collect();
         let name = |node: u32| nodes[node as usize].clone();
-        let edges = arcs.iter().map(|&(from, to, kind, via)| Edge {
+        let edges = links.iter().map(|&(from, to, kind, via)| Edge {
             from: name(from),
             to: name(to),
             via: via.to_owned(),
@@ -104,7 +104,7 @@ impl Graph {
             (0..nodes.len()).map(|node| providers.answers(index(node)).into_iter().map(str::to_owned).collect());
         Self {
             edges: edges.collect(),
-            needed: arcs.iter().map(|&(_, to, _, _)| name(to)).collect(),
+            needed: links.iter().map(|&(_, to, _, _)| name(to)).collect(),
             cycles: arrangement.cycles.iter().map(|cycle| cycle.iter().map(|&node| name(node)).collect()).collect(),
             answers: answers.collect(),
             order: arrangement.order,
@@ -229,25 +229,25 @@ impl Graph {
     }
 }
 
-/// One arc for each pair of packages, with the strongest kind and of those the first name; sorted.
-fn arcs<'a>(
+/// One link for each pair of packages, with the strongest kind and of those the first name; sorted.
+fn resolved<'a>(
     packages: &[&'a Package],
     providers: &Providers<'_>,
     arch: &str,
 ) -> Vec<(u32, u32, DependencyKind, &'a str)> {
-    let mut arcs = Vec::new();
+    let mut links = Vec::new();
     for (package, from) in packages.iter().zip((0..).map(index)) {
         let dependencies = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.dependencies);
         let in_play = |limit: &Option<String>| limit.as_deref().is_none_or(|limit| limit == arch || limit == "any");
         for dependency in dependencies.filter(|dependency| in_play(&dependency.arch)) {
             if let Some(to) = providers.resolve(&dependency.name, from).filter(|&to| to != from) {
-                arcs.push((from, to, dependency.kind, dependency.name.as_str()));
+                links.push((from, to, dependency.kind, dependency.name.as_str()));
             }
         }
     }
-    arcs.sort_unstable();
-    arcs.dedup_by_key(|&mut (from, to, _, _)| (from, to));
-    arcs
+    links.sort_unstable();
+    links.dedup_by_key(|&mut (from, to, _, _)| (from, to));
+    links
 }
 
 #[cfg(test)]

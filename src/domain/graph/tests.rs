@@ -8,10 +8,12 @@ use crate::domain::srcinfo::Srcinfo;
 /// A package whose `.SRCINFO` is `lines` in short: `depends = x` and so on; `pkgname = x` begins a section.
 fn package(pkgbase: &str, lines: &[&str]) -> Package {
     let head = format!("pkgbase = {pkgbase}\npkgver = 1\npkgrel = 1\narch = x86_64\narch = aarch64\n");
-    let mut text = head + &lines.join("\n");
-    if !lines.iter().any(|line| line.starts_with("pkgname")) {
-        text += &format!("\npkgname = {pkgbase}\n");
-    }
+    let section = if lines.iter().any(|line| line.starts_with("pkgname")) {
+        String::new()
+    } else {
+        format!("pkgname = {pkgbase}")
+    };
+    let text = format!("{head}{}\n{section}\n", lines.join("\n"));
     let srcinfo = Srcinfo::parse(text.as_bytes()).expect("valid");
     Package { srcinfo: Some(srcinfo), ..without_srcinfo(pkgbase) }
 }

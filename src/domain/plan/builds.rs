@@ -16,10 +16,10 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// A second wish for the same package: a person's wins over what would have happened anyway.
-    pub(super) fn also(&mut self, reason: BuildReason, class: &Option<BuildClass>) {
+    pub(super) fn also(&mut self, reason: BuildReason, class: Option<&BuildClass>) {
         if matches!(reason, BuildReason::Deploy | BuildReason::Directive) {
             self.reason = reason;
-            self.class.clone_from(class);
+            self.class = class.cloned();
         }
     }
 }

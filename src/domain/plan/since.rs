@@ -69,7 +69,7 @@ impl Draft<'_> {
                 match request.kind {
                     DirectiveKind::Bump => bumps.extend(request.targets),
                     DirectiveKind::Deploy => {
-                        wish(&mut wishes, &known, &request.targets, |class| Wish::Deploy(class.clone()))
+                        wish(&mut wishes, &known, &request.targets, |class| Wish::Deploy(class.clone()));
                     }
                     DirectiveKind::Skip => wish(&mut wishes, &known, &request.targets, |_| Wish::Skip),
                 }
@@ -128,7 +128,7 @@ impl Draft<'_> {
         let class = class.or_else(|| self.inputs.snapshot.class_of(package));
         self.builds
             .entry(pkgbase.clone())
-            .and_modify(|wanted| wanted.also(reason, &class))
+            .and_modify(|wanted| wanted.also(reason, class.as_ref()))
             .or_insert(Wanted { reason, class });
         true
     }
@@ -190,7 +190,7 @@ fn wish(
         match &target.selection {
             Selection::All => wishes.extend(known.iter().map(|pkgbase| (pkgbase.clone(), make(&target.class)))),
             Selection::Named(name) => {
-                wishes.extend(known.get(name.as_str()).map(|pkgbase| (pkgbase.clone(), make(&target.class))))
+                wishes.extend(known.get(name.as_str()).map(|pkgbase| (pkgbase.clone(), make(&target.class))));
             }
         }
     }

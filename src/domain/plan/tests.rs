@@ -21,7 +21,7 @@ fn name(text: &str) -> PkgBase {
 fn files(pkgbase: &str, version: &str, depends: &[&str]) -> Folder {
     let (pkgver, pkgrel) = version.split_once('-').expect("a release");
     let sum = format!("{:064x}", pkgver.len() * 31 + usize::from(pkgver.as_bytes()[pkgver.len() - 1]));
-    let depends_lines: String = depends.iter().map(|name| format!("\tdepends = {name}\n")).collect();
+    let depends_lines = depends.iter().map(|name| format!("\tdepends = {name}\n")).collect::<Vec<_>>().concat();
     let srcinfo = format!(
         "pkgbase = {pkgbase}\n\tpkgver = {pkgver}\n\tpkgrel = {pkgrel}\n\tarch = x86_64\n{depends_lines}\tsource = https://host/{pkgbase}.tar.gz\n\tsha256sums = {sum}\n\npkgname = {pkgbase}\n"
     );

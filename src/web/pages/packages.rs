@@ -254,7 +254,7 @@ impl One {
             class: found.class.clone(),
             needs: links(&found.needs),
             needed_by: links(&found.needed_by),
-            decision: found.decision.as_ref().map(DecisionRow::new),
+            decision: found.decision.as_ref().map(DecisionRow::from_json),
             problems: found.findings.iter().map(rows::ProblemRow::from_finding).collect(),
             builds: BuildRow::all(&found.builds, frame.now),
             frame,

@@ -1,0 +1,261 @@
+//! The composition root: the only place where adapters are made and put together.
+
+pub mod serve;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::builder::pacman::{PackageRepository, Server};
+use crate::config::Settings;
+use crate::config::settings::{self, AurTransport, ExecutorKind};
+use crate::controller::dispatch::{Dispatcher, Parts};
+use crate::controller::inspect::Inspection;
+use crate::controller::run::Runner;
+use crate::controller::site::Site;
+use crate::controller::{Controller, Inner, Kept};
+use crate::executor::Executor;
+use crate::executor::local::{self, LocalConfig, LocalExecutor};
+use crate::git::{Remote, Repository};
+use crate::logstore::LogStore;
+use crate::publish::Publisher;
+use crate::source::{AurConfig, SourcesConfig};
+use crate::store::Store;
+use crate::sys::clock::Clock;
+use crate::sys::fs::FsError;
+
+/// Requests at once where neither the configuration nor the repository says a number.
+const DEFAULT_PARALLEL: usize = 8;
+/// Requests at once to one host.
+const PER_HOST: usize = 4;
+/// The architecture that is built for.
+const ARCH: &str = "x86_64";
+
+/// A clone on this machine, for one run.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The clone, bare or with a work tree.
+    pub dir: PathBuf,
+    /// The remote to read and to push to, by name or address; `origin` if there is one, else the clone
+    /// itself.
+    pub remote: Option<String>,
+}
+
+/// The site of one run that is only planned: everything lies in a temporary directory, and if the remote
+/// does not answer, what the clone has is planned on.
+///
+/// # Errors
+/// If the clone cannot be opened.
+pub fn planned_site(settings: &Settings, place: &Place) -> Result<Site> {
+    let mut site = one_shot_site(settings, place, None)?;
+    site.fallback = Some(Inspection::open(&place.dir)?.refs("HEAD")?);
+    Ok(site)
+}
+
+/// What performs one run on a clone, recorded in the data directory.
+///
+/// # Errors
+/// If the clone or the record cannot be opened.
+pub fn one_shot_runner(settings: &Settings, place: &Place, clock: Arc<dyn Clock>) -> Result<Runner> {
+    let site = one_shot_site(settings, place, Some(&settings.server.data_dir))?;
+    let store = Store::open(&record_path(settings))?;
+    let enqueues = chosen(settings, place)?.executor.kind != ExecutorKind::None;
+    Ok(Runner::new(Arc::new(site), store, clock).enqueues(enqueues))
+}
+
+fn one_shot_site(settings: &Settings, place: &Place, data_dir: Option<&Path>) -> Result<Site> {
+    let repository = chosen(settings, place)?;
+    let clone = Repository::discover(&place.dir)?;
+    let scratch =
+        tempfile::Builder::new().prefix("pkgwarden-").tempdir().context("no temporary directory can be made")?;
+    let workspace = scratch.path().join("workspace.git");
+    Repository::create_workspace(&workspace, Some(clone.path()))?;
+    let remote = Remote::new(workspace.clone(), remote_address(&clone, place)?).settings_of(&clone);
+    let cache = data_dir.map_or_else(|| scratch.path().join("cache"), |dir| dir.join("cache").join(&repository.name));
+    let branch = repository.branch.clone().or_else(|| clone.head_branch());
+    Ok(site(repository, workspace, remote, branch, cache, Some(scratch)))
+}
+
+/// The configured repository that a clone is of: the only one, or the one with its address.
+fn chosen<'a>(settings: &'a Settings, place: &Place) -> Result<&'a settings::Repository> {
+    if let [only] = settings.repositories.as_slice() {
+        return Ok(only);
+    }
+    let address = remote_address(&Repository::discover(&place.dir)?, place)?;
+    let found = settings.repositories.iter().find(|repository| repository.url.as_deref() == Some(address.as_str()));
+    found.with_context(|| format!("no [[repository]] in the configuration has the url {address}"))
+}
+
+fn remote_address(clone: &Repository, place: &Place) -> Result<String> {
+    let absolute = |address: String| {
+        let local = place.dir.join(&address);
+        let is_path = !address.contains("://") && local.exists();
+        if is_path { local.canonicalize().map_or(address, |path| path.display().to_string()) } else { address }
+    };
+    match &place.remote {
+        Some(remote) => match clone.remote_url(remote) {
+            Some(address) => Ok(absolute(address)),
+            None if remote.contains(['/', ':']) => Ok(absolute(remote.clone())),
+            None => bail!("the clone {} has no remote `{remote}`", place.dir.display()),
+        },
+        None => Ok(clone.remote_url("origin").map_or_else(|| clone.path().display().to_string(), absolute)),
+    }
+}
+
+fn site(
+    repository: &settings::Repository,
+    workspace: PathBuf,
+    remote: Remote,
+    branch: Option<String>,
+    cache_dir: PathBuf,
+    scratch: Option<tempfile::TempDir>,
+) -> Site {
+    Site {
+        name: repository.name.clone(),
+        workspace,
+        remote,
+        branch: branch.unwrap_or_else(|| "main".to_owned()),
+        arch: ARCH.to_owned(),
+        policy: repository.policy.clone(),
+        sources: sources(&repository.sources, cache_dir),
+        asked: Mutex::default(),
+        reader: Arc::default(),
+        fallback: None,
+        scratch,
+    }
+}
+
+fn sources(settings: &settings::Sources, cache_dir: PathBuf) -> SourcesConfig {
+    let parallel = settings.parallel.unwrap_or(DEFAULT_PARALLEL);
+    SourcesConfig {
+        aur: AurConfig {
+            metadata_url: settings.aur.metadata_url.to_string(),
+            mirror_url: settings.aur.mirror_url.clone(),
+            git_url: Some(settings.aur.git_url.clone()).filter(|url| !url.is_empty()),
+            prefer_mirror: settings.aur.prefer == AurTransport::Mirror,
+            proxy: None,
+            clone_delay: Duration::ZERO,
+            max_parallel: parallel,
+        },
+        cache_dir,
+        timeout: settings.timeout,
+        parallel,
+        per_host: PER_HOST,
+    }
+}
+
+fn record_path(settings: &Settings) -> PathBuf {
+    settings.server.data_dir.join("record.sqlite")
+}
+
+/// The long-running controller, put together and not started.
+pub struct Serving {
+    /// Keeps the repositories.
+    pub controller: Controller,
+    /// Hands out builds, if builds are handed out from here.
+    pub dispatcher: Option<Arc<Dispatcher>>,
+    /// Held as long as this process keeps the data directory.
+    pub lock: std::fs::File,
+}
+
+/// Puts the controller together. `dir` is the clone to keep if the configuration names no repository.
+///
+/// # Errors
+/// If another process keeps the data directory, or something in it cannot be opened.
+pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result<Serving> {
+    let lock = lock(&settings.server.data_dir)?;
+    let store = Store::open(&record_path(settings))?;
+    let logs = LogStore::new(settings.server.data_dir.join("logs"))?;
+    let mut kept = BTreeMap::new();
+    for repository in &settings.repositories {
+        let site = Arc::new(kept_site(settings, repository, dir)?);
+        let runner =
+            Runner::new(site, store.clone(), clock.clone()).enqueues(repository.executor.kind != ExecutorKind::None);
+        let publisher = Arc::new(publisher(repository, clock.clone()));
+        kept.insert(repository.name.clone(), Kept::new(runner, Some(publisher), repository.schedules.clone()));
+    }
+    let dispatcher = dispatcher(settings, &kept, &store, &logs, &clock)?;
+    let controller = Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false) });
+    Ok(Serving { controller, dispatcher, lock })
+}
+
+/// Two controllers on one data directory would hand out every build twice.
+fn lock(data_dir: &Path) -> Result<std::fs::File> {
+    std::fs::create_dir_all(data_dir).map_err(|source| FsError::new("create", data_dir, source))?;
+    let path = data_dir.join("serve.lock");
+    let file = std::fs::File::create(&path).map_err(|source| FsError::new("open", &path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => bail!("another pkgwarden keeps {}; stop it, or set server.data_dir", data_dir.display()),
+    }
+}
+
+fn kept_site(settings: &Settings, repository: &settings::Repository, dir: &Path) -> Result<Site> {
+    let home = settings.server.data_dir.join("repositories").join(&repository.name);
+    let workspace = home.join("workspace.git");
+    std::fs::create_dir_all(&home).map_err(|source| FsError::new("create", &home, source))?;
+    Repository::create_workspace(&workspace, None)?;
+    let (address, branch) = if let Some(url) = &repository.url {
+        (url.clone(), None)
+    } else {
+        let clone =
+            Repository::discover(dir).context("the configuration names no repository, and this is none either")?;
+        (remote_address(&clone, &Place { dir: dir.to_owned(), remote: None })?, clone.head_branch())
+    };
+    let remote = Remote::new(workspace.clone(), address);
+    Ok(site(repository, workspace, remote, repository.branch.clone().or(branch), home.join("cache"), None))
+}
+
+fn publisher(repository: &settings::Repository, clock: Arc<dyn Clock>) -> Publisher {
+    let name = repository.publish.name.as_deref().unwrap_or(&repository.name);
+    Publisher::new(&repository.publish.dir, name).keep_generations(repository.publish.keep).with_clock(clock)
+}
+
+fn dispatcher(
+    settings: &Settings,
+    kept: &BTreeMap<String, Kept>,
+    store: &Store,
+    logs: &LogStore,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Arc<Dispatcher>>> {
+    let Some(repository) =
+        settings.repositories.iter().find(|repository| repository.executor.kind != ExecutorKind::None)
+    else {
+        return Ok(None);
+    };
+    let executor = executor(settings, &repository.executor, logs)?;
+    let repositories = repository.executor.local.repositories.iter();
+    Ok(Some(Dispatcher::new(Parts {
+        store: store.clone(),
+        sites: kept.iter().map(|(name, kept)| (name.clone(), kept.site().clone())).collect(),
+        executor,
+        executor_name: local::NAME,
+        slots: repository.executor.slots,
+        timeout: repository.executor.timeout,
+        package_repositories: repositories.map(package_repository).collect(),
+        publishers: kept.iter().filter_map(|(name, kept)| Some((name.clone(), kept.publisher.clone()?))).collect(),
+        logs: logs.clone(),
+        clock: clock.clone(),
+    })))
+}
+
+fn package_repository(written: &settings::PacmanRepository) -> PackageRepository {
+    PackageRepository { name: written.name.to_string(), server: Server::Url(written.server.clone()), sig_level: None }
+}
+
+fn executor(settings: &Settings, executor: &settings::Executor, logs: &LogStore) -> Result<Arc<dyn Executor>> {
+    match executor.kind {
+        ExecutorKind::Local => {
+            let mut config = LocalConfig { slots: executor.slots, ..LocalConfig::under(&settings.server.data_dir) };
+            if let Some(user) = &executor.local.user {
+                config.user.clone_from(user);
+            }
+            Ok(Arc::new(LocalExecutor::open(config, logs.clone())?))
+        }
+        other => bail!("executor.kind = {other:?} is not part of this version; use \"local\" or \"none\""),
+    }
+}

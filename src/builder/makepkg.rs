@@ -1,0 +1,248 @@
+//! The steps of a build and the sandbox each runs in.
+//!
+//! Databases are synchronised, the repository's own patch is applied, sources and dependencies are
+//! fetched with the network, and the package is built without it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::interfere;
+use super::pacman::{self, DEPENDENCIES, PackageRepository, ROOT, Server};
+use super::sandbox::{Access, Mount, Network, SandboxSpec};
+use super::workspace::Workspace;
+
+const CONFIG: &str = "/etc/pkgwarden";
+
+/// One step of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Apply the monorepo's patch.
+    Patch,
+    /// Fetch the package databases.
+    Sync,
+    /// Install what the build needs, fetch its sources and check them.
+    Fetch,
+    /// Build and package.
+    Build,
+}
+
+impl Phase {
+    /// The word used in logs and messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Patch => "patch",
+            Self::Sync => "sync",
+            Self::Fetch => "fetch",
+            Self::Build => "build",
+        }
+    }
+
+    /// The program and its arguments.
+    #[must_use]
+    pub fn command(self) -> Vec<String> {
+        let words: &[&str] = match self {
+            Self::Patch => &["patch", "-p1", "--batch", "--no-backup-if-mismatch", "-i", interfere::PATCH],
+            Self::Sync => &["fakeroot", "pacman", "-Sy", "--noconfirm", "--noprogressbar", "--color", "never"],
+            Self::Fetch => &[
+                "makepkg",
+                "--verifysource",
+                "--syncdeps",
+                "--noconfirm",
+                "--noprogressbar",
+                "--nocolor",
+                "--skippgpcheck",
+            ],
+            Self::Build => &["makepkg", "--cleanbuild", "--holdver", "--noconfirm", "--nocolor", "--skippgpcheck"],
+        };
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+}
+
+/// What every step of one build shares.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The architecture to build for.
+    pub arch: String,
+    /// Where its dependencies come from.
+    pub repositories: Vec<PackageRepository>,
+    /// Who is named as the packager.
+    pub packager: String,
+    /// The time that is written into the package, in seconds since 1970.
+    pub source_date_epoch: i64,
+    /// The exit status by which the package says that there is nothing to build.
+    pub skip_exit_code: i32,
+    /// Compiler processes at once (`MAKEFLAGS=-jN`); what the machine's makepkg.conf says if not given.
+    pub jobs: Option<usize>,
+    /// Variables that name the proxies, for steps with the network.
+    pub proxies: BTreeMap<String, String>,
+    /// Where sources are kept for the next build, if not in the tree.
+    pub source_cache: Option<std::path::PathBuf>,
+}
+
+impl Job {
+    /// The configuration files that the steps read, by name.
+    #[must_use]
+    pub fn config_files(&self) -> [(&'static str, String); 4] {
+        let uid = super::sandbox::INSIDE_UID;
+        [
+            ("makepkg.conf", self.makepkg_conf()),
+            ("pacman.conf", pacman::config(&self.arch, &self.repositories)),
+            ("passwd", format!("build:x:{uid}:{uid}:build:/home/build:/bin/bash\n")),
+            ("group", format!("build:x:{uid}:\n")),
+        ]
+    }
+
+    /// The machine's makepkg.conf with what a build here needs otherwise.
+    fn makepkg_conf(&self) -> String {
+        let mut text = "source /etc/makepkg.conf\n\
+             PKGEXT='.pkg.tar.zst'\n\
+             BUILDENV+=(!sign !distcc !color)\n\
+             PACMAN_AUTH=(fakeroot)\n\
+             DLAGENTS=(\"${DLAGENTS[@]/curl /curl -sS }\")\n"
+            .to_owned();
+        if let Some(jobs) = self.jobs {
+            writeln!(text, "MAKEFLAGS='-j{jobs}'").expect("writing to a string");
+        }
+        text
+    }
+
+    /// The sandbox of a step.
+    #[must_use]
+    pub fn sandbox(&self, phase: Phase, workspace: &Workspace) -> SandboxSpec {
+        let network = match phase {
+            Phase::Patch | Phase::Build => Network::None,
+            Phase::Sync => pacman::network_for(&self.repositories),
+            Phase::Fetch => Network::Shared,
+        };
+        let mut env = self.env();
+        if network == Network::Shared {
+            env.extend(self.proxies.clone());
+        }
+        SandboxSpec {
+            network,
+            mounts: self.mounts(phase, workspace),
+            repositories: self.directories(),
+            env,
+            directory: "/startdir",
+            command: phase.command(),
+        }
+    }
+
+    fn mounts(&self, phase: Phase, workspace: &Workspace) -> Vec<Mount> {
+        let mount = |from: &str, to, access| Mount { from: workspace.path(from), to, access };
+        let root = if phase == Phase::Build { Access::Read } else { Access::Write };
+        let sources = self.source_cache.clone().unwrap_or_else(|| workspace.path("srcdest"));
+        vec![
+            mount("etc/makepkg.conf", "/etc/pkgwarden/makepkg.conf", Access::Read),
+            mount("etc/pacman.conf", "/etc/pacman.conf", Access::Read),
+            mount("etc/passwd", "/etc/passwd", Access::Read),
+            mount("etc/group", "/etc/group", Access::Read),
+            mount("start", "/startdir", Access::Write),
+            mount("build", "/build", Access::Write),
+            mount("pkgdest", "/pkgdest", Access::Write),
+            Mount { from: sources, to: "/srcdest", access: Access::Write },
+            mount("root", ROOT, root),
+            mount("root/usr", DEPENDENCIES, Access::Read),
+        ]
+    }
+
+    fn directories(&self) -> Vec<(std::path::PathBuf, String)> {
+        let directory = |repository: &PackageRepository| match &repository.server {
+            Server::Directory(path) => Some((path.clone(), repository.mount_point())),
+            Server::Url(_) => None,
+        };
+        self.repositories.iter().filter_map(directory).collect()
+    }
+
+    fn env(&self) -> BTreeMap<String, String> {
+        let mut env = pacman::search_paths();
+        let values = [
+            ("HOME", "/home/build".to_owned()),
+            ("USER", "build".to_owned()),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("LC_ALL", "C.UTF-8".to_owned()),
+            ("TZ", "UTC".to_owned()),
+            ("MAKEPKG_CONF", format!("{CONFIG}/makepkg.conf")),
+            ("CARCH", self.arch.clone()),
+            ("BUILDDIR", "/build".to_owned()),
+            ("PKGDEST", "/pkgdest".to_owned()),
+            ("SRCDEST", "/srcdest".to_owned()),
+            ("PACKAGER", self.packager.clone()),
+            ("SOURCE_DATE_EPOCH", self.source_date_epoch.to_string()),
+            ("CI_CODE_SKIP", self.skip_exit_code.to_string()),
+        ];
+        env.extend(values.map(|(name, value)| (name.to_owned(), value)));
+        env
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builder::user::BuildUser;
+
+    fn job() -> Job {
+        Job {
+            arch: "x86_64".into(),
+            repositories: Vec::new(),
+            packager: "A B <a@b.example>".into(),
+            source_date_epoch: 1_700_000_000,
+            skip_exit_code: 123,
+            jobs: Some(2),
+            proxies: [("https_proxy".to_owned(), "http://proxy:3128".to_owned())].into(),
+            source_cache: None,
+        }
+    }
+
+    fn workspace() -> (tempfile::TempDir, Workspace) {
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = Workspace::create(dir.path().join("a"), BuildUser::resolve("nobody").unwrap()).unwrap();
+        (dir, workspace)
+    }
+
+    #[test]
+    fn only_the_fetching_step_has_the_network_and_the_proxies() {
+        let (_dir, workspace) = workspace();
+        for phase in [Phase::Patch, Phase::Sync, Phase::Fetch, Phase::Build] {
+            let spec = job().sandbox(phase, &workspace);
+            let fetching = phase == Phase::Fetch;
+            assert_eq!(spec.network == Network::Shared, fetching, "{phase:?}");
+            assert_eq!(spec.env.contains_key("https_proxy"), fetching, "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn the_building_step_cannot_change_what_is_installed() {
+        let (_dir, workspace) = workspace();
+        let spec = job().sandbox(Phase::Build, &workspace);
+        let root = spec.mounts.iter().find(|mount| mount.to == ROOT).unwrap();
+        assert_eq!(root.access, Access::Read);
+    }
+
+    #[test]
+    fn the_environment_is_fixed() {
+        let env: Vec<_> = job().env().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        insta::assert_snapshot!(env.join("\n"), @r#"
+        BUILDDIR=/build
+        CARCH=x86_64
+        CI_CODE_SKIP=123
+        CMAKE_PREFIX_PATH=/deps/usr
+        CPATH=/deps/usr/include
+        HOME=/home/build
+        LANG=C.UTF-8
+        LC_ALL=C.UTF-8
+        LD_LIBRARY_PATH=/deps/usr/lib
+        LIBRARY_PATH=/deps/usr/lib
+        MAKEPKG_CONF=/etc/pkgwarden/makepkg.conf
+        PACKAGER=A B <a@b.example>
+        PATH=/deps/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+        PKGDEST=/pkgdest
+        PKG_CONFIG_PATH=/deps/usr/lib/pkgconfig:/deps/usr/share/pkgconfig
+        SOURCE_DATE_EPOCH=1700000000
+        SRCDEST=/srcdest
+        TZ=UTC
+        USER=build
+        "#);
+    }
+}

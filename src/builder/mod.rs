@@ -1,0 +1,13 @@
+//! What happens around one makepkg: its private directory, its sandbox, its pacman, the changes that
+//! the monorepo makes to the package before the build, and what is collected after it.
+//!
+//! Deciding what to build, when and where is not done here.
+
+pub mod artefact;
+pub mod interfere;
+pub mod makepkg;
+pub mod pacman;
+pub mod sandbox;
+pub mod user;
+pub mod verdict;
+pub mod workspace;

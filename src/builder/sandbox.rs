@@ -1,0 +1,241 @@
+//! The bubblewrap sandbox of one step of a build: a value, and the arguments it becomes.
+//!
+//! Inside there is the system's `/usr` read-only, a few files of `/etc`, and what the step is given;
+//! nothing of `/root`, `/home`, the controller's data or its environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The user and group a build sees itself as, whoever it is outside.
+pub const INSIDE_UID: u32 = 1000;
+
+/// Whether a step reaches the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// A network of its own, with nothing in it.
+    None,
+    /// The network of this machine.
+    Shared,
+}
+
+/// What a step may do with a directory it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read.
+    Read,
+    /// Read and write.
+    Write,
+}
+
+/// A file or directory of this machine that is seen inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it is on this machine.
+    pub from: PathBuf,
+    /// Where it is seen.
+    pub to: &'static str,
+    /// What may be done with it.
+    pub access: Access,
+}
+
+/// One step to run in a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxSpec {
+    /// Whether it reaches the network.
+    pub network: Network,
+    /// What it is given beside the system.
+    pub mounts: Vec<Mount>,
+    /// Directories of packages (from, to), read-only.
+    pub repositories: Vec<(PathBuf, String)>,
+    /// Its whole environment.
+    pub env: BTreeMap<String, String>,
+    /// Where it starts.
+    pub directory: &'static str,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+}
+
+/// Files of the system every step sees, where the system has them.
+const SYSTEM: [&str; 8] = [
+    "/etc/makepkg.conf",
+    "/etc/makepkg.conf.d",
+    "/etc/alternatives",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/ssl",
+    "/etc/ca-certificates",
+];
+
+/// Files of the system a step needs to find hosts.
+const NAMES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
+
+/// Compatibility links that stand in the root of a system with a merged `/usr`.
+const LINKS: [(&str, &str); 4] =
+    [("usr/bin", "/bin"), ("usr/lib", "/lib"), ("usr/lib64", "/lib64"), ("usr/sbin", "/sbin")];
+
+/// Runs the command with its errors where its output is, so that both arrive in order through one pipe
+/// and what is left on the pipe for errors can only be bubblewrap's.
+///
+/// It prints a line first: if the controller was killed while the sandbox was being set up, before
+/// `--die-with-parent` took hold inside, nobody reads that line, and so the command does not run.
+const START: &str = r#"echo "$0" && exec "$@" 2>&1"#;
+
+impl SandboxSpec {
+    /// The arguments for `bwrap`.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut args = Arguments::default();
+        args.add(["--unshare-all"]);
+        if self.network == Network::Shared {
+            args.add(["--share-net"]);
+        }
+        let id = INSIDE_UID.to_string();
+        args.add(["--uid", &id, "--gid", &id, "--hostname", "build"]);
+        args.add(["--die-with-parent", "--new-session", "--clearenv"]);
+        args.add(["--ro-bind", "/usr", "/usr"]);
+        for (target, link) in LINKS {
+            args.add(["--symlink", target, link]);
+        }
+        args.add(["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]);
+        args.add(["--dir", "/run", "--dir", "/var/tmp", "--dir", "/home/build"]);
+        let names = if self.network == Network::Shared { &NAMES[..] } else { &[] };
+        for path in SYSTEM.iter().chain(names) {
+            args.add(["--ro-bind-try", path, path]);
+        }
+        for mount in &self.mounts {
+            args.bind(mount.access, &mount.from, mount.to);
+        }
+        for (from, to) in &self.repositories {
+            args.bind(Access::Read, from, to);
+        }
+        for (name, value) in &self.env {
+            args.add(["--setenv", name, value]);
+        }
+        args.add(["--chdir", self.directory, "--", "/bin/sh", "-c", START, self.first_line()]);
+        args.add(self.command.iter().map(String::as_str));
+        args.0
+    }
+
+    const fn first_line(&self) -> &'static str {
+        match self.network {
+            Network::None => "  -> In a sandbox without network",
+            Network::Shared => "  -> In a sandbox with network",
+        }
+    }
+}
+
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn add<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) {
+        self.0.extend(words.into_iter().map(OsString::from));
+    }
+
+    fn bind(&mut self, access: Access, from: &std::path::Path, to: &str) {
+        self.add([match access {
+            Access::Read => "--ro-bind",
+            Access::Write => "--bind",
+        }]);
+        self.0.push(from.into());
+        self.add([to]);
+    }
+}
+
+/// What bubblewrap's complaint means and how to mend it.
+#[must_use]
+pub fn explain(complaint: &str) -> String {
+    let complaint = complaint.trim();
+    let remedy = if ["namespace", "uid map", "setting up"].iter().any(|word| complaint.contains(word)) {
+        "this machine does not let its users create namespaces: set the sysctls \
+         `kernel.unprivileged_userns_clone=1` (Debian, Arch's linux-hardened), \
+         `user.max_user_namespaces=10000` and, on Ubuntu, `kernel.apparmor_restrict_unprivileged_userns=0`; \
+         in a container, allow `unshare` in its seccomp profile"
+    } else if complaint.contains("Permission denied") || complaint.contains("Can't find source path") {
+        "the build user has to be able to enter every directory above the ones it is given"
+    } else {
+        "`pkgwarden doctor` tries the sandbox on its own"
+    };
+    format!("the sandbox could not be set up: {complaint} ({remedy})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(network: Network) -> SandboxSpec {
+        SandboxSpec {
+            network,
+            mounts: vec![Mount { from: "/data/work/a1/start".into(), to: "/startdir", access: Access::Write }],
+            repositories: vec![("/srv/repo".into(), "/repos/mine".into())],
+            env: [("PATH".to_owned(), "/usr/bin".to_owned())].into(),
+            directory: "/startdir",
+            command: vec!["makepkg".into(), "--verifysource".into()],
+        }
+    }
+
+    fn text(spec: &SandboxSpec) -> String {
+        let words: Vec<_> = spec.arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        words.join(" ").replace(" --", "\n--")
+    }
+
+    #[test]
+    fn a_build_step_sees_only_the_system_and_what_it_is_given() {
+        insta::assert_snapshot!(text(&spec(Network::None)), @r#"
+        --unshare-all
+        --uid 1000
+        --gid 1000
+        --hostname build
+        --die-with-parent
+        --new-session
+        --clearenv
+        --ro-bind /usr /usr
+        --symlink usr/bin /bin
+        --symlink usr/lib /lib
+        --symlink usr/lib64 /lib64
+        --symlink usr/sbin /sbin
+        --dev /dev
+        --proc /proc
+        --tmpfs /tmp
+        --dir /run
+        --dir /var/tmp
+        --dir /home/build
+        --ro-bind-try /etc/makepkg.conf /etc/makepkg.conf
+        --ro-bind-try /etc/makepkg.conf.d /etc/makepkg.conf.d
+        --ro-bind-try /etc/alternatives /etc/alternatives
+        --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache
+        --ro-bind-try /etc/ld.so.conf /etc/ld.so.conf
+        --ro-bind-try /etc/ld.so.conf.d /etc/ld.so.conf.d
+        --ro-bind-try /etc/ssl /etc/ssl
+        --ro-bind-try /etc/ca-certificates /etc/ca-certificates
+        --bind /data/work/a1/start /startdir
+        --ro-bind /srv/repo /repos/mine
+        --setenv PATH /usr/bin
+        --chdir /startdir
+        -- /bin/sh -c echo "$0" && exec "$@" 2>&1   -> In a sandbox without network makepkg
+        --verifysource
+        "#);
+    }
+
+    #[test]
+    fn only_a_step_with_network_sees_how_to_find_hosts() {
+        let (without, with) = (text(&spec(Network::None)), text(&spec(Network::Shared)));
+        let added: Vec<_> = with.lines().filter(|line| !without.contains(line)).collect();
+        insta::assert_snapshot!(added.join("\n"), @r#"
+        --share-net
+        --ro-bind-try /etc/resolv.conf /etc/resolv.conf
+        --ro-bind-try /etc/hosts /etc/hosts
+        --ro-bind-try /etc/nsswitch.conf /etc/nsswitch.conf
+        -- /bin/sh -c echo "$0" && exec "$@" 2>&1   -> In a sandbox with network makepkg
+        "#);
+    }
+
+    #[test]
+    fn a_machine_without_user_namespaces_is_told_the_remedy() {
+        let text = explain("bwrap: No permissions to create new namespace, likely because the kernel does not allow");
+        assert!(text.contains("kernel.unprivileged_userns_clone=1"), "{text}");
+        assert!(explain("bwrap: Can't find source path /root/x: Permission denied").contains("enter every directory"));
+    }
+}

@@ -1,0 +1,319 @@
+//! The directory of one attempt on this machine.
+//!
+//! `tree/` is what the build works in and is removed when it ends; `artefacts/` is what it made, which
+//! only the controller can write, and stays until somebody took it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::domain::folder::{FileMode, Folder};
+use crate::sys::fs::FsError;
+
+use super::user::BuildUser;
+
+/// A PKGBUILD longer than this is not read back: 16 MiB.
+const MAX_PKGBUILD: u64 = 16 << 20;
+
+/// Directories the build may write, all inside `tree/`.
+const WRITABLE: [&str; 9] = [
+    "start",
+    "build",
+    "pkgdest",
+    "srcdest",
+    "root",
+    "root/usr",
+    "root/var/lib/pacman/sync",
+    "root/var/cache/pacman/pkg",
+    "root/var/log",
+];
+
+/// The directories of one attempt.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    dir: PathBuf,
+    user: BuildUser,
+}
+
+/// A package folder that cannot be written out.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// The file system said no.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// A path that leads out of the folder, or through a file.
+    #[error("`{0}` cannot be a file of a package folder")]
+    BadPath(String),
+    /// A submodule, which has no content.
+    #[error("`{0}` is a git submodule, which a package folder cannot hold")]
+    Submodule(String),
+}
+
+impl Workspace {
+    /// Creates the directories of an attempt under `dir`, in place of what an earlier process left there.
+    pub fn create(dir: PathBuf, user: BuildUser) -> Result<Self, FsError> {
+        let workspace = Self { dir, user };
+        workspace.remove()?;
+        make_enterable(&workspace.tree()).map_err(|error| workspace.error("create", error))?;
+        for name in WRITABLE {
+            let path = workspace.tree().join(name);
+            workspace.make_own(&path).map_err(|error| FsError::new("create", &path, error))?;
+        }
+        Ok(workspace)
+    }
+
+    /// The directories of an attempt that has them already, to be removed.
+    #[must_use]
+    pub fn at(dir: PathBuf, user: BuildUser) -> Self {
+        Self { dir, user }
+    }
+
+    /// Creates a directory inside `tree/` and those above it, all of them the build user's.
+    fn make_own(&self, path: &Path) -> io::Result<()> {
+        let tree = self.tree();
+        let missing: Vec<_> = path.ancestors().take_while(|above| *above != tree && !above.exists()).collect();
+        for dir in missing.into_iter().rev() {
+            DirBuilder::new().mode(0o755).create(dir)?;
+            self.user.own(dir)?;
+        }
+        Ok(())
+    }
+
+    /// What the build works in.
+    #[must_use]
+    pub fn tree(&self) -> PathBuf {
+        self.dir.join("tree")
+    }
+
+    /// One of the directories of the tree.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.tree().join(name)
+    }
+
+    /// What the build made.
+    #[must_use]
+    pub fn artefacts(&self) -> PathBuf {
+        self.dir.join("artefacts")
+    }
+
+    /// Writes the files of a package into `start`.
+    pub fn write_package(&self, folder: &Folder) -> Result<(), WorkspaceError> {
+        let start = self.path("start");
+        for (path, file) in &folder.files {
+            let target = start.join(checked(path, folder)?);
+            let error = |error| FsError::new("write", &target, error);
+            if let Some(parent) = target.parent() {
+                self.make_own(parent).map_err(error)?;
+            }
+            match file.mode {
+                FileMode::Regular => write_new(&target, &file.bytes, 0o644),
+                FileMode::Executable => write_new(&target, &file.bytes, 0o755),
+                FileMode::Symlink => symlink(Path::new(&*String::from_utf8_lossy(&file.bytes)), &target),
+                FileMode::Submodule => return Err(WorkspaceError::Submodule(path.clone())),
+            }
+            .and_then(|()| self.user.own(&target))
+            .map_err(error)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a configuration file the build can read but not change.
+    pub fn write_config(&self, name: &str, text: &str) -> Result<(), FsError> {
+        let path = self.path("etc").join(name);
+        let written = make_enterable(&self.path("etc")).and_then(|()| write_new(&path, text.as_bytes(), 0o644));
+        written.map_err(|error| FsError::new("write", &path, error))
+    }
+
+    /// Reads the PKGBUILD as it is now; `None` if it is not an ordinary file.
+    pub fn pkgbuild(&self) -> Result<Option<Vec<u8>>, FsError> {
+        let path = self.path("start").join("PKGBUILD");
+        let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
+        let Ok(file) = OpenOptions::new().read(true).custom_flags(flags.bits()).open(&path) else { return Ok(None) };
+        let read = || -> io::Result<Option<Vec<u8>>> {
+            let mut bytes = Vec::new();
+            if !file.metadata()?.is_file() || file.metadata()?.len() > MAX_PKGBUILD {
+                return Ok(None);
+            }
+            (&file).take(MAX_PKGBUILD).read_to_end(&mut bytes)?;
+            Ok(Some(bytes))
+        };
+        read().map_err(|error| FsError::new("read", &path, error))
+    }
+
+    /// Puts another PKGBUILD in the place of the one that is there.
+    pub fn replace_pkgbuild(&self, bytes: &[u8]) -> Result<(), FsError> {
+        let path = self.path("start").join("PKGBUILD");
+        let written = fs::remove_file(&path).and_then(|()| write_new(&path, bytes, 0o644));
+        written.and_then(|()| self.user.own(&path)).map_err(|error| FsError::new("write", &path, error))
+    }
+
+    /// Marks file names as published, so that makepkg itself says that they are built already.
+    pub fn mark_published(&self, names: &[String]) -> Result<(), FsError> {
+        let dir = self.path("pkgdest");
+        for name in names.iter().filter(|name| !name.is_empty() && !name.starts_with('.') && !name.contains('/')) {
+            let path = dir.join(name);
+            let marked = write_new(&path, b"", 0o644).and_then(|()| self.user.own(&path));
+            marked.map_err(|error| FsError::new("mark", &path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Lets pacman know what is installed on this machine, whose `/usr` the build sees. A machine without
+    /// pacman's database (Debian) has nothing installed as far as packages are concerned.
+    pub fn know_installed(&self, database: Option<&Path>) -> Result<(), FsError> {
+        let target = self.path("root/var/lib/pacman/local");
+        let known = match database.filter(|database| database.is_dir()) {
+            Some(database) => copy_tree(database, &target, &self.user),
+            None => self.empty_database(&target),
+        };
+        known.map_err(|error| FsError::new("write the database of installed packages", &target, error))
+    }
+
+    fn empty_database(&self, target: &Path) -> io::Result<()> {
+        self.make_own(target)?;
+        let version = target.join("ALPM_DB_VERSION");
+        write_new(&version, b"9\n", 0o644)?;
+        self.user.own(&version)
+    }
+
+    /// Removes what the build worked in.
+    pub fn remove_tree(&self) -> Result<(), FsError> {
+        remove_all(&self.tree()).map_err(|error| self.error("remove", error))
+    }
+
+    /// Removes everything.
+    pub fn remove(&self) -> Result<(), FsError> {
+        remove_all(&self.dir).map_err(|error| self.error("remove", error))
+    }
+
+    fn error(&self, action: &'static str, error: io::Error) -> FsError {
+        FsError::new(action, &self.dir, error)
+    }
+}
+
+/// A path of a folder, if it stays inside and goes through no file or link.
+fn checked<'a>(path: &'a str, folder: &Folder) -> Result<&'a Path, WorkspaceError> {
+    let parts_are_names = path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'));
+    let through_file = path.match_indices('/').any(|(at, _)| folder.files.contains_key(&path[..at]));
+    if parts_are_names && !through_file { Ok(Path::new(path)) } else { Err(WorkspaceError::BadPath(path.to_owned())) }
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    // The umask must not decide what the build can read.
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(bytes)
+}
+
+/// Creates directories that anybody may pass through and nobody else may list.
+pub fn make_enterable(path: &Path) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().take_while(|above| !above.exists()).collect();
+    for dir in missing.into_iter().rev() {
+        match DirBuilder::new().create(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+            Ok(()) => fs::set_permissions(dir, Permissions::from_mode(0o711))?,
+        }
+    }
+    Ok(())
+}
+
+fn copy_tree(from: &Path, to: &Path, user: &BuildUser) -> io::Result<()> {
+    DirBuilder::new().mode(0o755).create(to)?;
+    user.own(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_tree(&entry.path(), &target, user)?;
+        } else if kind.is_file() {
+            io::copy(&mut File::open(entry.path())?, &mut File::create_new(&target)?)?;
+            user.own(&target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a directory, also one in which a build left directories it had closed to itself.
+pub fn remove_all(path: &Path) -> io::Result<()> {
+    let gone = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    gone(fs::remove_dir_all(path)).or_else(|_| {
+        open_directories(path)?;
+        gone(fs::remove_dir_all(path))
+    })
+}
+
+fn open_directories(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_directories(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workspace(dir: &tempfile::TempDir) -> Workspace {
+        Workspace::create(dir.path().join("a1"), BuildUser::resolve("nobody").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_folder_is_written_as_it_is_and_nothing_outside() {
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = workspace(&dir);
+        let folder = Folder::default().with("PKGBUILD", "x").with("deep/er/file", "y");
+        workspace.write_package(&folder).unwrap();
+        assert_eq!(fs::read(workspace.path("start/deep/er/file")).unwrap(), b"y");
+        for bad in ["../x", "/etc/x", "a//b", "a/./b", "", "PKGBUILD/x"] {
+            let folder = Folder::default().with("PKGBUILD", "x").with(bad, "y");
+            assert!(matches!(workspace.write_package(&folder), Err(WorkspaceError::BadPath(_))), "{bad:?}");
+            fs::remove_file(workspace.path("start/PKGBUILD")).unwrap_or_default();
+        }
+    }
+
+    #[test]
+    fn a_pkgbuild_that_became_a_link_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = workspace(&dir);
+        symlink("/etc/passwd", workspace.path("start/PKGBUILD")).unwrap();
+        assert_eq!(workspace.pkgbuild().unwrap(), None);
+        workspace.replace_pkgbuild(b"new").unwrap();
+        assert_eq!(workspace.pkgbuild().unwrap().as_deref(), Some(&b"new"[..]));
+        assert!(fs::read_to_string("/etc/passwd").unwrap().starts_with("root:"));
+    }
+
+    #[test]
+    fn removing_follows_no_link_and_opens_closed_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = dir.path().join("kept");
+        fs::create_dir(&kept).unwrap();
+        fs::write(kept.join("file"), "x").unwrap();
+        let workspace = workspace(&dir);
+        symlink(&kept, workspace.path("build/link")).unwrap();
+        let closed = workspace.path("build/closed");
+        fs::create_dir_all(closed.join("inner")).unwrap();
+        fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
+        workspace.remove().unwrap();
+        workspace.remove().unwrap();
+        assert!(kept.join("file").exists() && !workspace.tree().exists());
+    }
+
+    #[test]
+    fn a_published_name_cannot_lead_out_of_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = workspace(&dir);
+        workspace.mark_published(&["../evil".into(), "a-1-1-any.pkg.tar.zst".into(), ".x".into()]).unwrap();
+        assert!(workspace.path("pkgdest/a-1-1-any.pkg.tar.zst").exists());
+        assert!(!workspace.path("evil").exists());
+    }
+}

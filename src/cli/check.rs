@@ -1,0 +1,69 @@
+//! `pkgwarden check`: everything that is wrong in a repository.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use super::context::Context;
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::Format;
+use crate::controller::inspect::{self, Inspection};
+use crate::domain::finding::{Finding, Severity};
+
+/// Find what is wrong in a repository
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  pkgwarden check                          every finding, with its remedy
+  pkgwarden -C repo.git check --rev main --format json
+
+Ends with status 0 whatever is found: look at `errors` in the JSON to fail a job.")]
+pub struct Args {
+    /// The commit to look at
+    #[arg(long, value_name = "REV", default_value = "HEAD")]
+    rev: String,
+}
+
+#[derive(Serialize)]
+struct Report {
+    errors: usize,
+    warnings: usize,
+    findings: Vec<Finding>,
+}
+
+pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
+    let inspection = Inspection::open(&context.global.directory)?;
+    let snapshot = inspection.snapshot(&args.rev)?;
+    let findings = inspection.lints(&snapshot, &inspect::recorded_names(&snapshot))?;
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let report = Report { errors: count(Severity::Error), warnings: count(Severity::Warning), findings };
+    match context.output.format {
+        Format::Json => context.output.json(&report)?,
+        Format::Text => context.output.text(text(&report))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    let dim = Style::new().dimmed();
+    for finding in &report.findings {
+        let (word, style) = match finding.severity {
+            Severity::Error => ("error", AnsiColor::Red.on_default().bold()),
+            Severity::Warning => ("warning", AnsiColor::Yellow.on_default().bold()),
+        };
+        let place = match (&finding.file, finding.line) {
+            (Some(file), Some(line)) => format!("{file}:{line}: "),
+            (Some(file), None) => format!("{file}: "),
+            (None, _) => String::new(),
+        };
+        let _ = writeln!(text, "{style}{word}{style:#}: {place}{} {dim}[{}]{dim:#}", finding.message, finding.code);
+        if !finding.hint.is_empty() {
+            let _ = writeln!(text, "  {dim}{}{dim:#}", finding.hint);
+        }
+    }
+    let _ = writeln!(text, "{} errors, {} warnings", report.errors, report.warnings);
+    text
+}

@@ -1,0 +1,277 @@
+//! `pkgwarden config`: check, describe and show the configuration.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::context::{ConfigFile, Context};
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::Format;
+use crate::config::{self, ConfigError, settings};
+
+/// Check, describe and show the configuration
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  pkgwarden config check pkgwarden.toml        every mistake, underlined
+  pkgwarden config schema > pkgwarden.schema.json
+  PKGWARDEN__SERVER__LISTEN=127.0.0.1:0 pkgwarden config show")]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Find what is wrong with a configuration file, and with our variables in the environment
+    Check {
+        /// The file [default: the one that would be used]
+        file: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of a document
+    Schema {
+        /// Which document
+        #[arg(long, value_enum, default_value_t = Document::Config)]
+        of: Document,
+    },
+    /// Print what is in force: defaults, file and environment together; passwords are hidden
+    Show,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Document {
+    /// `pkgwarden.toml`
+    Config,
+}
+
+pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
+    match args.action {
+        Action::Check { file } => check(file, context),
+        Action::Schema { of: Document::Config } => {
+            context.output.json(config::schema())?;
+            Ok(Exit::Done)
+        }
+        Action::Show => show(context),
+    }
+}
+
+/// What is wrong, for programs.
+#[derive(Serialize)]
+struct Report<'a> {
+    errors: usize,
+    warnings: usize,
+    findings: Vec<ReportedProblem<'a>>,
+}
+
+#[derive(Serialize)]
+struct ReportedProblem<'a> {
+    file: &'a str,
+    line: Option<usize>,
+    column: Option<usize>,
+    code: &'static str,
+    severity: &'static str,
+    message: &'a str,
+    hint: &'a str,
+}
+
+impl<'a> Report<'a> {
+    fn of(error: Option<&'a ConfigError>) -> Self {
+        let problems = error.map(|error| error.problems.as_slice()).unwrap_or_default();
+        let reported = |problem: &'a config::Problem| {
+            let position = problem.position();
+            ReportedProblem {
+                file: problem.origin_name(),
+                line: position.map(|(line, _)| line),
+                column: position.map(|(_, column)| column),
+                code: "configuration",
+                severity: "error",
+                message: &problem.message,
+                hint: &problem.hint,
+            }
+        };
+        Self { errors: problems.len(), warnings: 0, findings: problems.iter().map(reported).collect() }
+    }
+}
+
+fn check(file: Option<PathBuf>, context: &mut Context) -> Result<Exit, CliError> {
+    let file = match file {
+        Some(path) => Some(ConfigFile::read(&path)?),
+        None => context.config_file()?,
+    };
+    let result = settings::load(file.as_ref().map(ConfigFile::as_parts), &context.env);
+    if context.output.format == Format::Json {
+        context.output.json(&Report::of(result.as_ref().err()))?;
+        return Ok(if result.is_ok() { Exit::Done } else { Exit::Usage });
+    }
+    result?;
+    let checked = file.as_ref().map_or("the environment", |file| file.path.as_str());
+    context.output.text(format_args!("{checked}: nothing is wrong\n"))?;
+    Ok(Exit::Done)
+}
+
+fn show(context: &mut Context) -> Result<Exit, CliError> {
+    let file = context.config_file()?;
+    let in_force = settings::in_force(file.as_ref().map(ConfigFile::as_parts), &context.env)?;
+    match context.output.format {
+        Format::Json => context.output.json(&in_force)?,
+        Format::Text => {
+            let text = toml::to_string_pretty(&in_force).context("cannot show the configuration as TOML")?;
+            let origin = file.as_ref().map_or("no file was found", |file| file.path.as_str());
+            context.output.text(format_args!("# In force: defaults, {origin}, environment.\n{text}"))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::pkgwarden;
+    use super::*;
+
+    fn file(text: &str) -> (tempfile::TempDir, String) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("pkgwarden.toml");
+        std::fs::write(&path, text).expect("written");
+        let path = path.to_str().expect("text").to_owned();
+        (dir, path)
+    }
+
+    #[test]
+    fn a_right_file_is_found_to_be_right() {
+        let (_dir, path) = file("[server]\nlisten = \"127.0.0.1:0\"\n");
+        let ran = pkgwarden(&["config", "check", &path], &[]);
+        assert_eq!((ran.exit, ran.stdout), (Exit::Done, format!("{path}: nothing is wrong\n")));
+    }
+
+    #[test]
+    fn a_mistake_is_underlined_and_ends_with_two() {
+        let (_dir, path) = file("[server]\nlisen = \"127.0.0.1:0\"\n");
+        let ran = pkgwarden(&["config", "check", &path], &[]);
+        assert_eq!((ran.exit, ran.stdout.as_str()), (Exit::Usage, ""));
+        insta::assert_snapshot!(ran.stderr.replace(&path, "FILE"), @r#"
+          × there is no setting `lisen` in [server]
+           ╭─[FILE:2:1]
+         1 │ [server]
+         2 │ lisen = "127.0.0.1:0"
+           · ─────
+           ╰────
+          help: did you mean `listen`?
+
+        1 problem in the configuration
+        "#);
+    }
+
+    #[test]
+    fn mistakes_are_listed_for_programs() {
+        let (_dir, path) = file("[server]\nlisen = \"127.0.0.1:0\"\n");
+        let variable = [("PKGWARDEN__PUBLISH__KEEP", "-1")];
+        let ran = pkgwarden(&["--format", "json", "config", "check", &path], &variable);
+        assert_eq!((ran.exit, ran.stderr.as_str()), (Exit::Usage, ""));
+        insta::assert_snapshot!(ran.stdout.replace(&path, "FILE"), @r#"
+        {
+          "errors": 2,
+          "warnings": 0,
+          "findings": [
+            {
+              "file": "FILE",
+              "line": 2,
+              "column": 1,
+              "code": "configuration",
+              "severity": "error",
+              "message": "there is no setting `lisen` in [server]",
+              "hint": "did you mean `listen`?"
+            },
+            {
+              "file": "PKGWARDEN__PUBLISH__KEEP",
+              "line": null,
+              "column": null,
+              "code": "configuration",
+              "severity": "error",
+              "message": "-1 is out of range: from 0 to 1000",
+              "hint": ""
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let ran = pkgwarden(&["--config", "/nowhere/x.toml", "config", "show"], &[]);
+        assert_eq!(ran.exit, Exit::Failed);
+        insta::assert_snapshot!(ran.stderr, @"
+        error: cannot read the configuration file `/nowhere/x.toml`
+          because: No such file or directory (os error 2)
+        ");
+    }
+
+    #[test]
+    fn what_is_in_force_hides_passwords_and_can_be_read_back() {
+        let (_dir, path) = file("[executor.bullmq]\nurl = \"redis://:s3cret@host/0\"\n");
+        let ran = pkgwarden(&["--config", &path, "config", "show"], &[("PKGWARDEN__SERVER__POLL", "5m")]);
+        assert!(!ran.stdout.contains("s3cret"));
+        insta::assert_snapshot!(ran.stdout.replace(&path, "FILE"), @r#"
+        # In force: defaults, FILE, environment.
+        [[schedule]]
+        cron = "*/30 * * * *"
+        timezone = "UTC"
+        run = "on-schedule"
+
+        [server]
+        listen = "127.0.0.1:8080"
+        data_dir = "/var/lib/pkgwarden"
+        poll = "5m"
+
+        [sources]
+        timeout = "1m"
+
+        [sources.aur]
+        metadata_url = "https://aur.archlinux.org/packages-meta-ext-v1.json.gz"
+        rpc_url = "https://aur.archlinux.org/rpc/v5"
+        git_url = "https://aur.archlinux.org/{pkgbase}.git"
+        mirror_url = "https://github.com/archlinux/aur.git"
+        prefer = "mirror"
+
+        [forge]
+        kind = "local"
+
+        [executor]
+        kind = "local"
+        slots = 1
+        timeout = "1h"
+
+        [executor.local]
+        repository = []
+
+        [executor.bullmq]
+        url = "redis://:******@host/0"
+        queue = "builds"
+        prefix = "bull"
+
+        [executor.copr]
+
+        [executor.command]
+
+        [publish]
+        sign = false
+        keep = 5
+
+        [policy]
+        unknown_directive = "report"
+        overlap = "coalesce"
+        "#);
+        let (_dir, shown) = file(&ran.stdout);
+        assert_eq!(pkgwarden(&["config", "check", &shown], &[]).exit, Exit::Done);
+    }
+
+    #[test]
+    fn the_schema_is_json_and_describes_every_section() {
+        let ran = pkgwarden(&["config", "schema"], &[]);
+        let schema: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        for section in ["server", "sources", "forge", "executor", "publish", "policy", "schedule", "repository"] {
+            assert!(schema["properties"][section].is_object(), "{section}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What every command is given: the global options, the environment, and where results go.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::args::GlobalArgs;
+use super::error::CliError;
+use super::output::Output;
+use crate::config::{Settings, settings};
+
+/// Where a configuration is looked for if none is named; the first one that is there counts.
+const PLACES: [&str; 2] = ["pkgwarden.toml", "/etc/pkgwarden/pkgwarden.toml"];
+
+/// What every command is given.
+pub struct Context {
+    /// Options every command has.
+    pub global: GlobalArgs,
+    /// The environment the program was started with.
+    pub env: BTreeMap<String, String>,
+    /// Where results go.
+    pub output: Output,
+}
+
+/// A configuration file: its path, for messages, and its text.
+pub struct ConfigFile {
+    /// As it was given or found.
+    pub path: String,
+    /// What it holds.
+    pub text: String,
+}
+
+impl ConfigFile {
+    /// Reads a file that must be there.
+    pub fn read(path: &Path) -> Result<Self, CliError> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration file `{}`", path.display()))?;
+        Ok(Self { path: path.display().to_string(), text })
+    }
+
+    /// As the functions of [`settings`] take it.
+    pub fn as_parts(&self) -> (&str, &str) {
+        (&self.path, &self.text)
+    }
+}
+
+impl Context {
+    /// The configuration file named on the command line, or the one that is found.
+    pub fn config_file(&self) -> Result<Option<ConfigFile>, CliError> {
+        let found = || PLACES.iter().map(PathBuf::from).find(|place| place.exists());
+        self.global.config.clone().or_else(found).map(|path| ConfigFile::read(&path)).transpose()
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Result<Settings, CliError> {
+        let file = self.config_file()?;
+        Ok(settings::load(file.as_ref().map(ConfigFile::as_parts), &self.env)?)
+    }
+}

@@ -1,0 +1,188 @@
+//! `pkgwarden explain`: everything known about one package, and what a run would do with it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::context::Context;
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::Format;
+use crate::controller::inspect::{self, Inspection};
+use crate::domain::build::BuildRequest;
+use crate::domain::desired::{Package, Snapshot};
+use crate::domain::finding::{Finding, nearest};
+use crate::domain::graph::Graph;
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::plan::{self, Action, Pipeline};
+use crate::sys::clock::{Clock as _, SystemClock};
+
+/// Tell everything known about one package, and what a run would do with it and why
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  pkgwarden explain firefox
+  pkgwarden -C repo.git explain libfoo --format json
+
+Nothing is asked of sources: `plan on-schedule` does that, and `ctl` knows what a running controller saw.")]
+pub struct Args {
+    /// The package
+    #[arg(value_name = "PKG")]
+    package: String,
+    /// The commit to look at
+    #[arg(long, value_name = "REV", default_value = "HEAD")]
+    rev: String,
+}
+
+#[derive(Serialize)]
+struct Explanation {
+    pkgbase: PkgBase,
+    pkgnames: Vec<String>,
+    version: Option<String>,
+    tree: Oid,
+    source: &'static str,
+    trigger: Option<String>,
+    class: Option<String>,
+    follows_upstream: bool,
+    interfere: Vec<crate::domain::desired::Interfere>,
+    needs: Vec<PkgBase>,
+    needed_by: Vec<PkgBase>,
+    seen: Seen,
+    review: Option<String>,
+    on_commit: OnCommit,
+    problems: Vec<Finding>,
+}
+
+/// What the `state` branch remembers.
+#[derive(Serialize)]
+struct Seen {
+    source_commit: Option<Oid>,
+    source_stamp: Option<i64>,
+    upstream: Vec<Oid>,
+    rejected: Option<String>,
+}
+
+/// What an on-commit run would do with it.
+#[derive(Serialize)]
+struct OnCommit {
+    action: Action,
+    build: Option<BuildRequest>,
+    why: String,
+}
+
+pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
+    let inspection = Inspection::open(&context.global.directory)?;
+    let snapshot = inspection.snapshot(&args.rev)?;
+    let Some(package) = snapshot.packages.get(args.package.as_str()) else {
+        let error = CliError::from(anyhow::anyhow!("there is no package `{}`", args.package));
+        let near = nearest(&args.package, snapshot.packages.keys().map(PkgBase::as_str));
+        return Err(near
+            .map_or_else(|| error_without_hint(&args.package), |near| error.hint(format!("did you mean `{near}`?"))));
+    };
+    let explanation = explain(&inspection, &snapshot, package)?;
+    match context.output.format {
+        Format::Json => context.output.json(&explanation)?,
+        Format::Text => context.output.text(text(&explanation))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn error_without_hint(name: &str) -> CliError {
+    CliError::from(anyhow::anyhow!("there is no package `{name}`")).hint("`pkgwarden packages` lists them")
+}
+
+fn explain(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> Result<Explanation, CliError> {
+    let official = inspect::recorded_names(snapshot);
+    let graph = Graph::build(snapshot.packages.values().map(Arc::as_ref), &official);
+    let state = snapshot.states.get(&package.pkgbase).cloned().unwrap_or_default();
+    let cursor = state.cursor();
+    let members = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.members);
+    let mut problems = package.findings.clone();
+    problems.extend(crate::domain::lint::package(package, &inspection.files(package)?));
+    Ok(Explanation {
+        pkgbase: package.pkgbase.clone(),
+        pkgnames: members.map(|member| member.name.to_string()).collect(),
+        version: package.version().map(ToString::to_string),
+        tree: package.tree,
+        source: package.settings.source.name(),
+        trigger: package.settings.trigger.clone(),
+        class: snapshot.class_of(package).map(|class| class.0),
+        follows_upstream: package.follows_upstream(),
+        interfere: package.interfere.clone(),
+        needs: graph.direct(&package.pkgbase).to_vec(),
+        needed_by: graph.dependants(&package.pkgbase),
+        seen: Seen {
+            source_commit: cursor.as_ref().map(|cursor| cursor.commit),
+            source_stamp: cursor.and_then(|cursor| cursor.stamp),
+            upstream: state.upstream(),
+            rejected: state.rejected().map(str::to_owned),
+        },
+        review: snapshot.reviews.get(&package.pkgbase).map(|_| package.pkgbase.review_branch()),
+        on_commit: on_commit(inspection, snapshot, package)?,
+        problems,
+    })
+}
+
+/// The decision of the same function that every run uses.
+fn on_commit(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> Result<OnCommit, CliError> {
+    let since = inspection.since_scheduled(&snapshot.refs)?;
+    let official = inspect::recorded_names(snapshot);
+    let inputs = plan::Inputs {
+        snapshot,
+        since: &since,
+        observations: &crate::domain::observed::Observations::default(),
+        policy: &crate::domain::policy::Policy::default(),
+        official: &official,
+        arch: crate::domain::graph::DEFAULT_ARCH,
+        now: SystemClock.now(),
+    };
+    let plan = plan::plan(&Pipeline::OnCommit, &inputs);
+    let decision = plan.packages.iter().find(|decision| decision.pkgbase == package.pkgbase);
+    Ok(OnCommit {
+        action: decision.map_or(Action::None, |decision| decision.action),
+        build: plan.builds.into_iter().find(|build| build.pkgbase == package.pkgbase),
+        why: decision.map_or_else(
+            || "it has not changed since builds were last handed out".to_owned(),
+            |decision| decision.why.clone(),
+        ),
+    })
+}
+
+fn text(it: &Explanation) -> String {
+    let list = |names: &[PkgBase]| {
+        if names.is_empty() {
+            "nothing".to_owned()
+        } else {
+            names.iter().map(PkgBase::as_str).collect::<Vec<_>>().join(", ")
+        }
+    };
+    let mut text = format!("{} {}\n", it.pkgbase, it.version.as_deref().unwrap_or("(version unknown)"));
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<12} {value}");
+    };
+    line("packages", &it.pkgnames.join(", "));
+    line("source", it.source);
+    line("needs", &list(&it.needs));
+    line("needed by", &list(&it.needed_by));
+    line("class", it.class.as_deref().unwrap_or("any"));
+    if let Some(trigger) = &it.trigger {
+        line("trigger", trigger);
+    }
+    match (it.seen.source_commit, it.seen.source_stamp) {
+        (Some(commit), Some(_)) => line("source seen", &commit.to_string()),
+        (Some(commit), None) => line("source seen", &format!("{commit}, to be confirmed")),
+        (None, _) => line("source seen", "never"),
+    }
+    for commit in &it.seen.upstream {
+        line("upstream", &commit.to_string());
+    }
+    if let Some(branch) = &it.review {
+        line("review", &format!("an update waits on {branch}"));
+    }
+    line("on-commit", &it.on_commit.why);
+    for problem in &it.problems {
+        line("problem", &problem.to_string());
+    }
+    text
+}

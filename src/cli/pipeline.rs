@@ -1,0 +1,165 @@
+//! What `plan` and `run` have in common: the pipelines on the command line, and their document as text.
+
+use std::fmt::Write as _;
+use std::future::Future;
+
+use anstyle::{AnsiColor, Style};
+
+use super::context::Context;
+use super::error::CliError;
+use super::output::Format;
+use crate::app::Place;
+use crate::controller::run::Outcome;
+use crate::domain::plan::{Action, Document, Heard, Pipeline};
+use crate::domain::policy::Target;
+
+/// The pipeline and the clone it works on.
+#[derive(Debug, clap::Args)]
+pub struct PipelineArgs {
+    #[command(subcommand)]
+    what: What,
+    /// The remote to read and to push to, by name or address [default: origin, else the repository itself]
+    #[arg(long, global = true, value_name = "NAME")]
+    remote: Option<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Hand what was committed since `scheduled` to builds
+    OnCommit,
+    /// That, and ask every source for updates
+    OnSchedule,
+    /// Build the packages whose `CI_ON_TRIGGER` has this name
+    Trigger {
+        /// The trigger
+        name: String,
+    },
+    /// Build packages now
+    Deploy {
+        /// Packages, each perhaps with a build class; `all` for every one
+        #[arg(required = true, value_name = "PKG[/CLASS]")]
+        packages: Vec<String>,
+    },
+    /// Raise the pkgrel of packages and build them
+    Bump {
+        /// Packages; `all` for every one
+        #[arg(required = true, value_name = "PKG")]
+        packages: Vec<String>,
+    },
+}
+
+impl PipelineArgs {
+    /// The pipeline.
+    pub fn pipeline(&self) -> Pipeline {
+        let targets = |packages: &[String]| packages.iter().map(|package| Target::parse(package)).collect();
+        match &self.what {
+            What::OnCommit => Pipeline::OnCommit,
+            What::OnSchedule => Pipeline::OnSchedule,
+            What::Trigger { name } => Pipeline::Trigger(name.clone()),
+            What::Deploy { packages } => Pipeline::Deploy(targets(packages)),
+            What::Bump { packages } => Pipeline::Bump(targets(packages)),
+        }
+    }
+
+    /// The clone and its remote.
+    pub fn place(&self, context: &Context) -> Place {
+        Place { dir: context.global.directory.clone(), remote: self.remote.clone() }
+    }
+}
+
+/// Waits for an asynchronous answer; an interrupt ends it.
+pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from)?;
+    runtime.block_on(async {
+        tokio::select! {
+            result = work => result.map_err(CliError::from),
+            _ = tokio::signal::ctrl_c() => Err(CliError::interrupted()),
+        }
+    })
+}
+
+/// Shows the document of a plan, or of a run with what came of it.
+pub fn show(document: &Document, outcome: Option<&Outcome>, context: &mut Context) -> Result<(), CliError> {
+    match (context.output.format, outcome) {
+        (Format::Json, None) => context.output.json(document)?,
+        (Format::Json, Some(outcome)) => {
+            let mut value = serde_json::to_value(document).map_err(anyhow::Error::from)?;
+            value["outcome"] = serde_json::to_value(outcome).map_err(anyhow::Error::from)?;
+            context.output.json(&value)?;
+        }
+        (Format::Text, _) => context.output.text(text(document, outcome))?,
+    }
+    Ok(())
+}
+
+fn text(document: &Document, outcome: Option<&Outcome>) -> String {
+    let mut text = String::new();
+    let bold = Style::new().bold();
+    let _ = writeln!(text, "{bold}{} of {}{bold:#}", document.pipeline, document.repository);
+    packages(&mut text, document);
+    for build in &document.builds {
+        let after: Vec<&str> = build.after.iter().map(crate::domain::name::PkgBase::as_str).collect();
+        let after = if after.is_empty() { String::new() } else { format!(", after {}", after.join(", ")) };
+        let class = build.class.as_ref().map(|class| format!(", class {class}")).unwrap_or_default();
+        let _ = writeln!(text, "  build   {} ({}{class}{after})", build.pkgbase, build.reason.as_str());
+    }
+    for pkgbase in &document.remove {
+        let _ = writeln!(text, "  remove  {pkgbase}");
+    }
+    for review in &document.reviews {
+        let why = if review.why.is_empty() { String::new() } else { format!(": {}", review.why) };
+        let _ = writeln!(text, "  review  {} {}{why}", review.action, review.branch);
+    }
+    for change in &document.refs {
+        let _ = writeln!(text, "  ref     {} {}", change.change, change.name);
+    }
+    problems(&mut text, document);
+    match outcome {
+        Some(outcome) => {
+            let pushed = if outcome.pushed { "pushed" } else { "nothing to push" };
+            let _ = writeln!(text, "{pushed}, {} builds enqueued, run {}", outcome.enqueued, outcome.run_id);
+        }
+        None if document.refs.is_empty() && document.builds.is_empty() && document.remove.is_empty() => {
+            text.push_str("nothing to do\n");
+        }
+        None => {}
+    }
+    text
+}
+
+/// Packages with which something happens; the others are only counted.
+fn packages(text: &mut String, document: &Document) {
+    let quiet = |heard, action| heard == Heard::Current && matches!(action, Action::None | Action::State);
+    let current = document.packages.iter().filter(|decision| quiet(decision.observation, decision.action)).count();
+    if current > 0 {
+        let _ = writeln!(text, "  {current} packages are current");
+    }
+    for decision in document.packages.iter().filter(|decision| !quiet(decision.observation, decision.action)) {
+        let action = match decision.action {
+            Action::None | Action::State => "note",
+            Action::Commit => "commit",
+            Action::Review => "review",
+            Action::Skip => "skip",
+        };
+        let _ = writeln!(text, "  {action:<7} {}: {}", decision.pkgbase, decision.why);
+        let heavy =
+            decision.reasons.iter().filter(|reason| reason.severity > crate::domain::classify::Weight::Stronger);
+        for reason in heavy {
+            let line = reason.line.map(|line| format!(":{line}")).unwrap_or_default();
+            let _ = writeln!(text, "            {}{line}: {}", reason.file, reason.message);
+        }
+    }
+}
+
+fn problems(text: &mut String, document: &Document) {
+    for problem in &document.problems {
+        let style = match problem.severity {
+            crate::domain::finding::Severity::Error => AnsiColor::Red.on_default(),
+            crate::domain::finding::Severity::Warning => AnsiColor::Yellow.on_default(),
+        };
+        let package = problem.pkgbase.as_ref().map(|pkgbase| format!("{pkgbase}: ")).unwrap_or_default();
+        let commit = problem.commit.map(|commit| format!(" (commit {})", commit.short())).unwrap_or_default();
+        let hint = if problem.hint.is_empty() { String::new() } else { format!("; {}", problem.hint) };
+        let _ = writeln!(text, "  {style}problem{style:#} {package}{}{commit}{hint}", problem.message);
+    }
+}

@@ -1,0 +1,623 @@
+//! Reads the layers of the configuration (defaults, file, environment), and finds everything in them
+//! that is wrong.
+//!
+//! What depends on more than one key is not looked at here, but in [`super::settings`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use miette::NamedSource;
+use serde::Deserialize;
+use serde_json::Value as Schema;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, Origin, Problem, without_passwords};
+use super::schema::{self, schema};
+use super::written::{Layer, Written};
+use crate::domain::finding::nearest;
+
+/// What every variable of ours begins with. The rest names sections and key, with `__` between them.
+const PREFIX: &str = "PKGWARDEN__";
+
+/// After this many problems in one file, the others wait.
+const MOST_PROBLEMS: usize = 20;
+
+/// The layers laid over each other, and where each setting came from.
+pub(super) struct Layers<'a> {
+    pub written: Written,
+    document: Option<Document<'a>>,
+    env: &'a BTreeMap<String, String>,
+}
+
+/// A parsed file.
+struct Document<'a> {
+    source: Arc<NamedSource<String>>,
+    table: Spanned<DeTable<'a>>,
+}
+
+/// Reads every layer.
+///
+/// # Errors
+/// Everything that is wrong in any of them.
+pub(super) fn read<'a>(
+    file: Option<(&str, &'a str)>,
+    env: &'a BTreeMap<String, String>,
+) -> Result<Layers<'a>, ConfigError> {
+    let mut problems = Vec::new();
+    let mut written = defaults(env);
+    let mut document = None;
+    if let Some((path, text)) = file {
+        let (read, layer) = read_document(path, text, &mut problems);
+        written = layer.over(written);
+        document = Some(read);
+    }
+    for (variable, value) in env.range(PREFIX.to_owned()..).take_while(|(name, _)| name.starts_with(PREFIX)) {
+        match read_variable(variable, value) {
+            Ok(layer) => written = layer.over(written),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(Layers { written, document, env }) } else { Err(ConfigError { problems }) }
+}
+
+impl Layers<'_> {
+    /// A problem with a setting: at its place in the file, or with its environment variable. For one of
+    /// several repositories, the place is in that repository's table if it overrides the setting.
+    pub fn problem(&self, repository: Option<usize>, keys: &[&str], message: String, hint: &str) -> Problem {
+        let variable = |keys: &[&str]| format!("{PREFIX}{}", keys.join("__").to_ascii_uppercase());
+        let mut candidates = vec![variable(keys), variable(&keys[..1])];
+        candidates.extend(repository.map(|_| variable(&["repository"])));
+        let origin = match candidates.into_iter().find(|name| self.env.contains_key(name)) {
+            Some(variable) => Origin::Environment(variable),
+            None => self.place(repository, keys),
+        };
+        Problem { message, hint: hint.to_owned(), origin }
+    }
+
+    fn place(&self, repository: Option<usize>, keys: &[&str]) -> Origin {
+        let document = self.document.as_ref().expect("what the environment does not say, the file says");
+        let index = repository.map(|index| index.to_string());
+        let own = index.iter().flat_map(|index| ["repository", index.as_str()]).chain(keys.iter().copied());
+        let span = deepest(document.table.get_ref(), own.collect::<Vec<_>>().as_slice())
+            .or_else(|| deepest(document.table.get_ref(), keys))
+            .unwrap_or(0..0);
+        Origin::File { source: document.source.clone(), span }
+    }
+}
+
+/// The bottom layer. Only the place for data depends on the machine.
+fn defaults(env: &BTreeMap<String, String>) -> Written {
+    let mut written: Written = toml::from_str(schema::DEFAULTS).expect("defaults.toml is a configuration");
+    let given = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let own_folder = |base: PathBuf| base.join("pkgwarden");
+    written.server.data_dir = given("STATE_DIRECTORY")
+        .or_else(|| given("XDG_STATE_HOME").map(own_folder))
+        .or_else(|| given("HOME").map(|home| own_folder(home.join(".local/state"))))
+        .or_else(|| Some("/var/lib/pkgwarden".into()));
+    written
+}
+
+fn read_document<'a>(path: &str, text: &'a str, problems: &mut Vec<Problem>) -> (Document<'a>, Written) {
+    let source = Arc::new(NamedSource::new(path, without_passwords(text)));
+    let at = |span: Range<usize>| Origin::File { source: source.clone(), span };
+    let (mut table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let problem = |error: toml::de::Error| Problem {
+            message: error.message().to_owned(),
+            hint: "this is not TOML: see https://toml.io".into(),
+            origin: at(error.span().unwrap_or(0..0)),
+        };
+        problems.extend(errors.into_iter().take(MOST_PROBLEMS).map(problem));
+        return (Document { source, table }, Written::default());
+    }
+    let whole = table.clone();
+    let mut found = Vec::new();
+    take_out_misfits(table.get_mut(), schema(), &mut Vec::new(), &mut found);
+    let written = take_out_errors(&mut table, &mut found);
+    found.sort_by_key(|misfit| misfit.span.start);
+    let problem = |misfit: Misfit| Problem { message: misfit.message, hint: misfit.hint, origin: at(misfit.span) };
+    problems.extend(found.into_iter().take(MOST_PROBLEMS).map(problem));
+    (Document { source, table: whole }, written)
+}
+
+/// Reads what can be read: a value that is wrong is remembered and taken out, until nothing is wrong.
+fn take_out_errors(table: &mut Spanned<DeTable<'_>>, found: &mut Vec<Misfit>) -> Written {
+    let mut taken_out = BTreeSet::new();
+    while found.len() < MOST_PROBLEMS {
+        let error = match Written::deserialize(toml::de::Deserializer::from(table.clone())) {
+            Ok(written) => return written,
+            Err(error) => error,
+        };
+        let span = error.span().unwrap_or(0..0);
+        let path = take_out_at(table.get_mut(), &span);
+        let misfit = Misfit::from_error(&error, span, path.as_deref());
+        let own_doing = taken_out.iter().any(|name| misfit.message == format!("missing field `{name}`"));
+        if !own_doing {
+            found.push(misfit);
+        }
+        match path {
+            Some(path) => taken_out.extend(path.into_iter().next_back()),
+            None => break,
+        }
+    }
+    Written::default()
+}
+
+/// Something in a document that does not fit the schema.
+struct Misfit {
+    message: String,
+    hint: String,
+    span: Range<usize>,
+}
+
+impl Misfit {
+    fn unknown_key(key: &Spanned<std::borrow::Cow<'_, str>>, path: &[String], table: &Schema) -> Self {
+        let place = if path.is_empty() { "at the top".to_owned() } else { format!("in [{}]", path.join(".")) };
+        let shown = key.get_ref().escape_debug();
+        Self {
+            message: format!("there is no setting `{shown}` {place}"),
+            hint: suggest_key(key.get_ref(), table),
+            span: key.span(),
+        }
+    }
+
+    fn from_error(error: &toml::de::Error, span: Range<usize>, path: Option<&[String]>) -> Self {
+        let message = error.message().to_owned();
+        let written = message.split('`').nth(1).unwrap_or_default();
+        let place = path.and_then(schema_at);
+        let hint = if message.starts_with("missing field") {
+            let missing = place.and_then(|place| schema::key(&place["items"], written));
+            missing.map(|missing| format!("add {written} = {}", example(missing)))
+        } else if message.starts_with("invalid type") {
+            place.map(|place| format!("such as {}", example(place)))
+        } else {
+            let choices = place.map(schema::choices).unwrap_or_default();
+            nearest(written, choices).map(|choice| format!("did you mean \"{choice}\"?"))
+        };
+        Self { hint: hint.unwrap_or_default(), message, span }
+    }
+}
+
+/// A value that would do, as TOML.
+fn example(place: &Schema) -> String {
+    if let Some(example) = place.get("examples").and_then(|examples| examples.get(0)) {
+        return toml::Value::try_from(example).expect("an example holds no null").to_string();
+    }
+    match schema::choices(place).first() {
+        Some(choice) => format!("\"{choice}\""),
+        None => "true or false".to_owned(),
+    }
+}
+
+fn suggest_key(written: &str, table: &Schema) -> String {
+    if let Some(name) = nearest(written, schema::keys(table)) {
+        return format!("did you mean `{name}`?");
+    }
+    let elsewhere = schema::tables(schema()).into_iter().find(|(_, table)| schema::key(table, written).is_some());
+    match elsewhere {
+        Some((path, _)) if path.is_empty() => format!("`{written}` belongs at the top of the file, before any section"),
+        Some((path, _)) => format!("`{written}` belongs in [{}]", path.join(".")),
+        None => format!("the settings here are: {}", schema::keys(table).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Takes unknown keys and numbers out of range out of a table, and remembers them.
+fn take_out_misfits(table: &mut DeTable<'_>, schema: &Schema, path: &mut Vec<String>, found: &mut Vec<Misfit>) {
+    let keys: Vec<_> = table.keys().cloned().collect();
+    for key in keys {
+        let name = key.get_ref().to_string();
+        let Some(value) = table.get_mut(name.as_str()) else { continue };
+        let misfit = match schema::key(schema, &name) {
+            None => Some(Misfit::unknown_key(&key, path, schema)),
+            Some(inner) => {
+                path.push(name.clone());
+                look_inside(value, inner, path, found);
+                path.pop();
+                out_of_range(value.get_ref(), inner).map(|message| Misfit {
+                    message,
+                    hint: String::new(),
+                    span: value.span(),
+                })
+            }
+        };
+        if let Some(misfit) = misfit {
+            found.push(misfit);
+            table.remove(name.as_str());
+        }
+    }
+}
+
+fn look_inside(value: &mut Spanned<DeValue<'_>>, schema: &Schema, path: &mut Vec<String>, found: &mut Vec<Misfit>) {
+    match value.get_mut() {
+        DeValue::Table(table) if schema["properties"].is_object() => take_out_misfits(table, schema, path, found),
+        DeValue::Array(items) => {
+            for item in items.iter_mut() {
+                if let DeValue::Table(table) = item.get_mut() {
+                    take_out_misfits(table, &schema["items"], path, found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn out_of_range(value: &DeValue<'_>, schema: &Schema) -> Option<String> {
+    let DeValue::Integer(number) = value else { return None };
+    let number = i128::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()?;
+    let limit = |name: &str| schema.get(name).and_then(Schema::as_f64);
+    // Limits are small whole numbers, so that nothing is lost.
+    #[expect(clippy::cast_precision_loss, reason = "only compared with small limits")]
+    let fits = limit("minimum").is_none_or(|least| number as f64 >= least)
+        && limit("maximum").is_none_or(|most| number as f64 <= most);
+    let name = |limit: Option<f64>, missing: &str| limit.map_or(missing.to_owned(), |limit| limit.to_string());
+    (!fits).then(|| {
+        format!("{number} is out of range: from {} to {}", name(limit("minimum"), "0"), name(limit("maximum"), "any"))
+    })
+}
+
+/// Takes out the smallest value that holds a span, and answers with the keys that led to it.
+fn take_out_at(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<Vec<String>> {
+    let holds = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
+    let mut inside = None;
+    for (key, value) in table.iter_mut() {
+        let path = match value.get_mut() {
+            DeValue::Table(table) => take_out_at(table, span),
+            DeValue::Array(items) => {
+                let inner = items.iter_mut().find_map(|item| match item.get_mut() {
+                    DeValue::Table(table) => take_out_at(table, span),
+                    _ => None,
+                });
+                inner.or_else(|| {
+                    let index = items.iter().position(|item| holds(item.span()))?;
+                    *items =
+                        items.iter().enumerate().filter(|(at, _)| *at != index).map(|(_, item)| item.clone()).collect();
+                    Some(Vec::new())
+                })
+            }
+            _ => None,
+        };
+        if let Some(mut path) = path {
+            path.insert(0, key.get_ref().to_string());
+            return Some(path);
+        }
+        if holds(value.span()) {
+            inside = Some(key.get_ref().to_string());
+        }
+    }
+    let key = inside?;
+    table.remove(key.as_str());
+    Some(vec![key])
+}
+
+/// The span of what the keys lead to, or of the deepest of them that is there; a number counts the
+/// elements of an array.
+fn deepest(table: &DeTable<'_>, keys: &[&str]) -> Option<Range<usize>> {
+    let (first, rest) = keys.split_first()?;
+    let value = table.get(*first)?;
+    deepest_in(value, rest).or_else(|| Some(value.span()))
+}
+
+fn deepest_in(value: &Spanned<DeValue<'_>>, keys: &[&str]) -> Option<Range<usize>> {
+    match value.get_ref() {
+        DeValue::Table(table) => deepest(table, keys),
+        DeValue::Array(items) => {
+            let (index, rest) = keys.split_first()?;
+            let item = items.get(index.parse::<usize>().ok()?)?;
+            deepest_in(item, rest).or_else(|| Some(item.span()))
+        }
+        _ => None,
+    }
+}
+
+fn schema_at(path: &[String]) -> Option<&'static Schema> {
+    path.iter()
+        .try_fold(schema(), |place, name| schema::key(place, name).or_else(|| schema::key(&place["items"], name)))
+}
+
+/// Reads one environment variable as a layer of its own.
+fn read_variable(variable: &str, value: &str) -> Result<Written, Problem> {
+    let problem =
+        |message: String, hint: String| Problem { message, hint, origin: Origin::Environment(variable.to_owned()) };
+    let path: Vec<String> = variable[PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
+    let place = match schema_at(&path) {
+        Some(place) if place["properties"].is_object() => {
+            let key = schema::keys(place).next().unwrap_or_default().to_ascii_uppercase();
+            return Err(problem("this names a section".into(), format!("add the key, such as {variable}__{key}")));
+        }
+        Some(place) => place,
+        None => return Err(problem("there is no such setting".into(), suggest_variable(&path))),
+    };
+    let literal = literal(value, place)
+        .ok_or_else(|| problem("this cannot be read".into(), format!("such as {}", example(place))))?;
+    let document = format!("{} = {literal}", path.join("."));
+    let mut found = Vec::new();
+    let mut table = DeTable::parse(&document).map_err(|error| problem(error.message().into(), String::new()))?;
+    take_out_misfits(table.get_mut(), schema(), &mut Vec::new(), &mut found);
+    if let Some(misfit) = found.into_iter().next() {
+        return Err(problem(misfit.message, misfit.hint));
+    }
+    Written::deserialize(toml::de::Deserializer::from(table)).map_err(|error| {
+        let misfit = Misfit::from_error(&error, 0..0, Some(&path));
+        problem(misfit.message, misfit.hint)
+    })
+}
+
+/// The value of a variable as TOML: text needs no quotes, everything else is written as in the file.
+fn literal(value: &str, place: &Schema) -> Option<String> {
+    let is_text = !matches!(place["type"].as_str(), Some("boolean" | "integer" | "number" | "array"));
+    if is_text {
+        return Some(toml::Value::String(value.to_owned()).to_string());
+    }
+    DeValue::parse(value.trim()).is_ok().then(|| value.trim().to_owned())
+}
+
+fn suggest_variable(path: &[String]) -> String {
+    let tables = schema::tables(schema());
+    let known = tables.iter().flat_map(|(section, table)| {
+        let single = schema::keys(table).filter(|name| !table["properties"][name]["properties"].is_object());
+        single.map(|name| section.iter().copied().chain([name]).collect::<Vec<_>>().join("__"))
+    });
+    let known: Vec<String> = known.collect();
+    match nearest(&path.join("__"), known.iter().map(String::as_str)) {
+        Some(name) => format!("did you mean {PREFIX}{}?", name.to_ascii_uppercase()),
+        None => "`pkgwarden config schema` lists the settings".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use miette::{GraphicalReportHandler, GraphicalTheme};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::settings::{ForgeKind, load};
+    use crate::config::written::WrittenRepository;
+
+    fn env(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// What a person sees.
+    fn rendered(text: &str, variables: &[(&str, &str)]) -> String {
+        let error = load(Some(("pkgwarden.toml", text)), &env(variables)).expect_err("it is wrong");
+        let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(100);
+        let mut output = String::new();
+        for problem in &error.problems {
+            handler.render_report(&mut output, problem).expect("writing to a string");
+        }
+        output.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    }
+
+    /// One line per problem.
+    fn lines(text: &str, variables: &[(&str, &str)]) -> String {
+        load(Some(("pkgwarden.toml", text)), &env(variables)).expect_err("it is wrong").to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_underlined_with_a_suggestion() {
+        insta::assert_snapshot!(rendered("[server]\nlisten = \"127.0.0.1:0\"\npol = \"60s\"\n", &[]), @r#"
+         × there is no setting `pol` in [server]
+          ╭─[pkgwarden.toml:3:1]
+        2 │ listen = "127.0.0.1:0"
+        3 │ pol = "60s"
+          · ───
+          ╰────
+         help: did you mean `poll`?
+        "#);
+    }
+
+    #[test]
+    fn a_bad_cron_line_is_underlined() {
+        insta::assert_snapshot!(rendered("[[schedule]]\ncron = \"every day\"\nrun = \"on-schedule\"\n", &[]), @r#"
+         × `every day` is not a cron line of five fields, such as */30 * * * *: Invalid pattern: Pattern
+         │ must have 5 fields when seconds are disallowed.
+          ╭─[pkgwarden.toml:2:8]
+        1 │ [[schedule]]
+        2 │ cron = "every day"
+          ·        ───────────
+        3 │ run = "on-schedule"
+          ╰────
+        "#);
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once_and_in_order() {
+        let text = "liste = 1\n[server]\nlisten = \"localhost\"\npoll = 60\nkeep = 3\n[forge]\nkind = \"githb\"\n\
+             [executor]\nslots = 0\n[[schedule]]\nrun = \"on-schedule\"\n[[schedule]]\ncron = \"* * * * *\"\n\
+             timezone = \"Europe/Berln\"\nrun = \"trigger\"\n[[repository]]\nname = \"a\"\nurl = \"--x\"\n";
+        insta::assert_snapshot!(lines(text, &[]), @r#"
+        pkgwarden.toml:1:1: there is no setting `liste` at the top; the settings here are: executor, forge, policy, publish, repository, schedule, server, sources
+        pkgwarden.toml:3:10: `localhost` has no port: write an IP address and a port, such as 127.0.0.1:8080
+        pkgwarden.toml:4:8: invalid type: integer `60`, expected a string; such as "1m"
+        pkgwarden.toml:5:1: there is no setting `keep` in [server]; `keep` belongs in [publish]
+        pkgwarden.toml:7:8: unknown variant `githb`, expected one of `local`, `github`, `gitlab`, `gitea`; did you mean "github"?
+        pkgwarden.toml:9:9: 0 is out of range: from 1 to 256
+        pkgwarden.toml:10:1: missing field `cron`; add cron = "*/30 * * * *"
+        pkgwarden.toml:14:12: `Europe/Berln` is not a time zone: write its IANA name, such as Europe/Berlin
+        pkgwarden.toml:18:7: this is not the address of a git repository, such as https://host/path.git
+        "#);
+    }
+
+    #[test]
+    fn text_that_is_not_toml_is_reported_with_its_place() {
+        insta::assert_snapshot!(lines("[server\nlisten = 1\n= 3\n", &[]), @"
+        pkgwarden.toml:1:8: unclosed table, expected `]`; this is not TOML: see https://toml.io
+        pkgwarden.toml:3:1: unquoted keys cannot be empty, expected letters, numbers, `-`, `_`; this is not TOML: see https://toml.io
+        ");
+    }
+
+    #[test]
+    fn what_depends_on_two_keys_is_underlined_at_the_one_that_is_there() {
+        let text = "[forge]\nkind = \"github\"\ntoken_file = \"t\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
+             [[schedule]]\ncron = \"@daily\"\nrun = \"trigger\"\n";
+        insta::assert_snapshot!(lines(text, &[]), @r#"
+        pkgwarden.toml:2:8: the monorepo is on a forge, which needs `forge.project`; set `project` in [forge]
+        pkgwarden.toml:5:11: the address holds no `{pkgbase}`, so that every package would have the same; write {pkgbase} where the name of the package goes
+        pkgwarden.toml:8:7: a schedule with run = "trigger" needs the `name` of the trigger
+        "#);
+        insta::assert_snapshot!(lines("", &[("PKGWARDEN__EXECUTOR__KIND", "command")]), @"PKGWARDEN__EXECUTOR__KIND: a command runs the builds, which needs `executor.command.program`; set `program` in [executor.command]");
+    }
+
+    #[test]
+    fn an_override_of_one_repository_is_underlined_there() {
+        let text = "[[repository]]\nname = \"a\"\nurl = \"u\"\n[[repository]]\nname = \"a\"\nurl = \"v\"\n\
+             forge.kind = \"gitlab\"\nforge.project = \"p\"\n";
+        insta::assert_snapshot!(lines(text, &[]), @"
+        pkgwarden.toml:5:8: there are two repositories with the name `a`; give each its own name
+        pkgwarden.toml:7:14: the monorepo is on a forge, which needs `forge.token_file`; set `token_file` in [forge]
+        ");
+    }
+
+    #[test]
+    fn bad_variables_are_named() {
+        let variables = [
+            ("PKGWARDEN__SERVER__LISTN", "x"),
+            ("PKGWARDEN__SERVER__LISTEN", "99999"),
+            ("PKGWARDEN__SERVER", "x"),
+            ("PKGWARDEN__PUBLISH__KEEP", "many"),
+            ("PKGWARDEN__PUBLISH__SIGN", "1\nserver.poll = \"1s\""),
+            ("PKGWARDEN__FORGE__KIND", "gitlub"),
+            ("PKGWARDEN__EXECUTOR__SLOTS", "0"),
+            ("PKGWARDEN__", ""),
+            ("PKGWARDEN_URL", "is another thing"),
+        ];
+        insta::assert_snapshot!(lines("", &variables), @r#"
+        PKGWARDEN__: there is no such setting; `pkgwarden config schema` lists the settings
+        PKGWARDEN__EXECUTOR__SLOTS: 0 is out of range: from 1 to 256
+        PKGWARDEN__FORGE__KIND: unknown variant `gitlub`, expected one of `local`, `github`, `gitlab`, `gitea`; did you mean "github"?
+        PKGWARDEN__PUBLISH__KEEP: this cannot be read; such as 5
+        PKGWARDEN__PUBLISH__SIGN: this cannot be read; such as true or false
+        PKGWARDEN__SERVER: this names a section; add the key, such as PKGWARDEN__SERVER__DATA_DIR
+        PKGWARDEN__SERVER__LISTEN: `99999` has no port: write an IP address and a port, such as 127.0.0.1:8080
+        PKGWARDEN__SERVER__LISTN: there is no such setting; did you mean PKGWARDEN__SERVER__LISTEN?
+        "#);
+    }
+
+    #[test]
+    fn a_password_in_a_file_is_not_shown() {
+        let text = "[executor.bullmq]\nurl = \"redis://:s3cret@host:99999/0\"\n";
+        assert!(!rendered(text, &[]).contains("s3cret"), "{}", rendered(text, &[]));
+        let variable = [("PKGWARDEN__EXECUTOR__BULLMQ__URL", "redis://:s3cret@host:99999/0")];
+        assert!(!rendered("", &variable).contains("s3cret"));
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
+        let text = "[server]\nlisten = \"127.0.0.1:1\"\npoll = \"1s\"\n";
+        let env = env(&[("PKGWARDEN__SERVER__LISTEN", "127.0.0.1:2"), ("PKGWARDEN__FORGE__PROJECT", "123")]);
+        let settings = load(Some(("pkgwarden.toml", text)), &env).expect("it is right");
+        assert_eq!(settings.server.listen.to_string(), "127.0.0.1:2");
+        assert_eq!(settings.server.poll.as_secs(), 1);
+        assert_eq!(settings.repositories[0].forge.project.as_deref(), Some("123"), "text stays text");
+        assert_eq!(settings.repositories[0].forge.kind, ForgeKind::Local);
+    }
+
+    #[test]
+    fn the_state_directory_is_found_as_systemd_and_the_user_have_it() {
+        let data_dir = |variables: &[(&str, &str)]| load(None, &env(variables)).expect("defaults").server.data_dir;
+        assert_eq!(data_dir(&[]), PathBuf::from("/var/lib/pkgwarden"));
+        assert_eq!(data_dir(&[("HOME", "/home/a")]), PathBuf::from("/home/a/.local/state/pkgwarden"));
+        let both = [("HOME", "/home/a"), ("STATE_DIRECTORY", "/var/lib/warden")];
+        assert_eq!(data_dir(&both), PathBuf::from("/var/lib/warden"));
+    }
+
+    /// Sections and keys that lead to each single setting, and its schema.
+    fn settings_of(schema: &'static Schema) -> Vec<(Vec<&'static str>, &'static Schema)> {
+        let single = |(section, table): (Vec<&'static str>, &'static Schema)| {
+            schema::keys(table)
+                .filter(|name| !table["properties"][name]["properties"].is_object())
+                .map(|name| (section.iter().copied().chain([name]).collect(), &table["properties"][name]))
+                .collect::<Vec<_>>()
+        };
+        schema::tables(schema).into_iter().flat_map(single).collect()
+    }
+
+    fn sample(place: &Schema) -> Schema {
+        let choices = schema::choices(place);
+        match (place.get("examples"), choices.last(), place["type"].as_str()) {
+            (Some(examples), _, _) => examples[0].clone(),
+            (None, Some(choice), _) => (*choice).into(),
+            (None, None, Some("boolean")) => true.into(),
+            other => panic!("no value to try: {other:?} in {place}"),
+        }
+    }
+
+    /// A JSON value as it is written in a variable.
+    fn as_variable(value: &Schema) -> String {
+        match value {
+            Schema::String(text) => text.clone(),
+            other => toml::Value::try_from(other).expect("no null").to_string(),
+        }
+    }
+
+    #[test]
+    fn every_setting_of_the_schema_can_be_given_in_the_environment() {
+        let settings = settings_of(schema());
+        assert!(settings.len() > 35, "only {} settings found", settings.len());
+        for (path, place) in settings {
+            let value = sample(place);
+            let variable = format!("{PREFIX}{}", path.join("__").to_ascii_uppercase());
+            let layer = read_variable(&variable, &as_variable(&value))
+                .unwrap_or_else(|problem| panic!("{variable}: {problem}"));
+            let layer = serde_json::to_value(layer).expect("serializable");
+            let pointer = format!("/{}", path.join("/"));
+            let given = layer.pointer(&pointer).unwrap_or_else(|| panic!("{variable} was lost"));
+            assert_eq!(given.is_array(), value.is_array(), "{variable}");
+            if !value.is_array() {
+                assert_eq!(
+                    given.as_str().unwrap_or_default().trim_end_matches('/'),
+                    value.as_str().unwrap_or_default().trim_end_matches('/'),
+                    "{variable}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_repository_can_override_every_common_section() {
+        let repository = schema();
+        let sections = ["sources", "forge", "executor", "publish", "policy", "schedule"];
+        let overridable = &repository["properties"]["repository"]["items"];
+        for section in sections {
+            assert_eq!(
+                overridable["properties"][section]["properties"].is_object(),
+                repository["properties"][section]["properties"].is_object(),
+                "{section}"
+            );
+        }
+        let _: fn(&WrittenRepository) -> &Option<Vec<_>> = |repository| &repository.schedule;
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn no_document_makes_it_panic(
+            lines in proptest::collection::vec(
+                "(\\[{0,2}(server|sources\\.aur|schedule|repository|executor\\.local\\.repository|x)\\]{0,2}|\
+                  (listen|poll|cron|run|name|url|slots|kind|forge\\.kind|executor|git_url) ?= ?\
+                  (\"\\PC{0,8}\"|-?[0-9]{1,20}|true|\\[\\]|\\{\\}|\\[1, \"a\"\\]|\\{a = 1\\}|1979-05-27|inf)|\\PC{0,8})",
+                0..10,
+            )
+        ) {
+            let text = lines.join("\n");
+            if let Err(error) = load(Some(("x", &text)), &BTreeMap::new()) {
+                prop_assert!(!error.problems.is_empty());
+                for problem in &error.problems {
+                    let mut output = String::new();
+                    GraphicalReportHandler::new_themed(GraphicalTheme::none()).render_report(&mut output, problem)?;
+                    prop_assert!(!problem.place().is_empty());
+                }
+            }
+        }
+
+        #[test]
+        fn no_variable_makes_it_panic(key in "[A-Z_]{0,12}|SERVER__LISTEN|PUBLISH__KEEP|SCHEDULE|REPOSITORY", value in "\\PC{0,16}") {
+            let variables = env(&[(&format!("{PREFIX}{key}"), &value)]);
+            let _ = load(None, &variables);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Configuration, from text to what the program needs: the monorepo's own files (`.ci/config`,
+//! `.CI/config`) and the operator's `pkgwarden.toml`.
+//!
+//! Nothing here opens a file or reads the environment: both come in as arguments.
+
+pub mod error;
+mod keyfile;
+mod layer;
+pub mod package;
+pub mod repository;
+mod resolve;
+mod schema;
+pub mod settings;
+pub mod value;
+mod written;
+
+pub use error::{ConfigError, Problem};
+pub use schema::schema;
+pub use settings::{Settings, load};

@@ -1,0 +1,199 @@
+//! `<pkgbase>/.CI/config`: what one package asks for. And `.CI/info`, which only people read.
+
+use super::keyfile::KeyFile;
+use crate::domain::finding::Finding;
+use crate::domain::policy::{BuildClass, Bump, PackageSettings, SourceKind};
+
+/// The keys of `.CI/config`.
+pub const KEYS: [&str; 12] = [
+    "CI_PKGBUILD_SOURCE",
+    "CI_PACKAGE_BUMP",
+    "CI_FORCE_VCS",
+    "CI_ON_TRIGGER",
+    "CI_MANAGE_AUR",
+    "CI_NVCHECKER",
+    "CI_PKGBUILD_CHANGE_ALLOW_REGEX",
+    "CI_REBUILD_TRIGGERS",
+    "BUILDER_CACHE_SOURCES",
+    "BUILDER_EXTRA_TIMEOUT",
+    "BUILDER_CLASS",
+    "BUILDER_ALLOW_PROHIBITED",
+];
+
+/// The keys of `.CI/info`: who asked for the package, and why.
+pub const INFO_KEYS: [&str; 2] = ["REQ_ORIGIN", "REQ_REASON"];
+
+/// No build may take longer than this many times the usual.
+const MOST_EXTRA_TIMEOUT: f64 = 100.0;
+
+/// A value that could not be read: what is wrong with it, and the remedy.
+type Unreadable = (String, &'static str);
+
+/// Reads a `.CI/config`. Whatever is wrong in it becomes a finding that names `path` and the line, and
+/// the setting keeps its default.
+#[must_use]
+pub fn parse(text: &str, path: &str) -> (PackageSettings, Vec<Finding>) {
+    let mut file = KeyFile::new(text, path, &KEYS);
+    let settings = PackageSettings {
+        source: file.parsed("CI_PKGBUILD_SOURCE", parse_source).unwrap_or(SourceKind::Unset),
+        trigger: file.text("CI_ON_TRIGGER"),
+        class: file.text("BUILDER_CLASS").map(BuildClass),
+        bump: file.parsed("CI_PACKAGE_BUMP", parse_bump),
+        force_vcs: file.flag("CI_FORCE_VCS").unwrap_or(false),
+        manage_aur: file.flag("CI_MANAGE_AUR").unwrap_or(false),
+        nvchecker: file.flag("CI_NVCHECKER").unwrap_or(false),
+        rebuild_triggers: file.list("CI_REBUILD_TRIGGERS", |c| c == ':'),
+        change_allow_regex: file.text("CI_PKGBUILD_CHANGE_ALLOW_REGEX"),
+        extra_timeout: file.parsed("BUILDER_EXTRA_TIMEOUT", parse_extra_timeout).unwrap_or(1.0),
+        cache_sources: file.flag("BUILDER_CACHE_SOURCES").unwrap_or(false),
+        allow_prohibited: file.flag("BUILDER_ALLOW_PROHIBITED").unwrap_or(false),
+    };
+    (settings, file.into_findings())
+}
+
+/// What is wrong with a `.CI/info`. Its values are for people, so any text will do.
+#[must_use]
+pub fn check_info(text: &str, path: &str) -> Vec<Finding> {
+    KeyFile::new(text, path, &INFO_KEYS).into_findings()
+}
+
+fn parse_source(text: &str) -> Result<SourceKind, Unreadable> {
+    const KINDS: &str = "write aur, custom, gitlab:<project id>, or the URL of a git repository";
+    match text {
+        "aur" => Ok(SourceKind::Aur),
+        "custom" => Ok(SourceKind::Custom),
+        _ => match text.strip_prefix("gitlab:") {
+            Some(project) if !project.is_empty() && project.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Ok(SourceKind::GitlabTags { project: project.into() })
+            }
+            Some(project) => Err((format!("`{project}` is not the numeric id of a GitLab project"), KINDS)),
+            None if is_git_address(text) => Ok(SourceKind::Git { url: text.into() }),
+            None => Err((format!("`{text}` is no source that can be followed"), KINDS)),
+        },
+    }
+}
+
+/// Whether git can be given this address. Transports that run a program (`ext::`), options in disguise
+/// and addresses with white space are not.
+fn is_git_address(text: &str) -> bool {
+    const SCHEMES: [&str; 5] = ["https://", "http://", "git://", "ssh://", "file:///"];
+    if text.starts_with('-') || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return false;
+    }
+    let has_host = |rest: &str| !rest.is_empty() && !rest.starts_with(['/', '-']);
+    if let Some(rest) = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)) {
+        return has_host(rest);
+    }
+    // The short form of ssh: `git@host:path`.
+    let Some((host, path)) = text.split_once(':') else { return false };
+    host.contains('@') && !host.contains('/') && !path.is_empty() && !path.starts_with(':')
+}
+
+fn parse_bump(text: &str) -> Result<Bump, Unreadable> {
+    const FORM: &str = "write [epoch:]pkgver-pkgrel/N, such as 1:2.0-1/3";
+    Bump::parse(text).map_err(|error| (format!("`{}` is not a bump: {}", error.text, error.reason), FORM))
+}
+
+fn parse_extra_timeout(text: &str) -> Result<f64, Unreadable> {
+    const RANGE: &str = "write how many times as long the build may take: a number from 1 to 100";
+    match text.parse::<f64>() {
+        Ok(factor) if (1.0..=MOST_EXTRA_TIMEOUT).contains(&factor) => Ok(factor),
+        Ok(_) => Err((format!("`{text}` is out of range"), RANGE)),
+        Err(_) => Err((format!("`{text}` is not a number"), RANGE)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::version::Version;
+
+    fn settings(text: &str) -> PackageSettings {
+        let (settings, findings) = parse(text, "foo/.CI/config");
+        assert_eq!(findings, [], "{text}");
+        settings
+    }
+
+    fn findings(text: &str) -> Vec<String> {
+        let (settings, findings) = parse(text, "foo/.CI/config");
+        assert_eq!(settings, PackageSettings::default(), "a bad value must leave the default");
+        findings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_key_reaches_its_setting() {
+        let text = "CI_PKGBUILD_SOURCE=aur\nCI_PACKAGE_BUMP=1:2.0-1/3\nCI_FORCE_VCS=true\nCI_ON_TRIGGER=daily\n\
+             CI_MANAGE_AUR=true\nCI_NVCHECKER=true\nCI_PKGBUILD_CHANGE_ALLOW_REGEX=^source[^)]*x=y\n\
+             CI_REBUILD_TRIGGERS=boost:libxml2\nBUILDER_CACHE_SOURCES=true\nBUILDER_EXTRA_TIMEOUT=2\n\
+             BUILDER_CLASS=catbuilder\nBUILDER_ALLOW_PROHIBITED=true\n";
+        let expected = PackageSettings {
+            source: SourceKind::Aur,
+            trigger: Some("daily".into()),
+            class: Some(BuildClass("catbuilder".into())),
+            bump: Some(Bump { version: Version::new("1:2.0-1"), count: 3 }),
+            force_vcs: true,
+            manage_aur: true,
+            nvchecker: true,
+            rebuild_triggers: vec!["boost".into(), "libxml2".into()],
+            change_allow_regex: Some("^source[^)]*x=y".into()),
+            extra_timeout: 2.0,
+            cache_sources: true,
+            allow_prohibited: true,
+        };
+        assert_eq!(settings(text), expected);
+        assert!(KEYS.iter().all(|key| text.contains(key)), "a key is missing from this test");
+    }
+
+    #[test]
+    fn sources_are_told_apart() {
+        let source = |text: &str| settings(&format!("CI_PKGBUILD_SOURCE={text}")).source;
+        assert_eq!(source("custom"), SourceKind::Custom);
+        assert_eq!(source(""), SourceKind::Unset);
+        assert_eq!(source("gitlab:278964"), SourceKind::GitlabTags { project: "278964".into() });
+        for url in ["https://aur.archlinux.org/x.git", "git@github.com:a/b.git", "file:///srv/git/x", "ssh://h/x"] {
+            assert_eq!(source(url), SourceKind::Git { url: url.into() });
+        }
+    }
+
+    #[test]
+    fn a_bad_source_is_reported_and_left_unset() {
+        for bad in ["aru", "gitlab:foo", "ext::sh -c id", "--upload-pack=x", "https://", "https://-x", "../other"] {
+            assert_eq!(findings(&format!("CI_PKGBUILD_SOURCE={bad}")).len(), 1, "{bad}");
+        }
+        insta::assert_snapshot!(findings("CI_PKGBUILD_SOURCE=arr").join("\n"), @"foo/.CI/config:1: CI_PKGBUILD_SOURCE: `arr` is no source that can be followed; the default is used; write aur, custom, gitlab:<project id>, or the URL of a git repository");
+    }
+
+    #[test]
+    fn bad_values_are_reported_with_line_and_remedy() {
+        let text = "BUILDER_EXTRA_TIMEOUT=abc\nCI_FORCE_VCS=maybe\nCI_PACKAGE_BUMP=3\n";
+        insta::assert_snapshot!(findings(text).join("\n"), @"
+        foo/.CI/config:1: BUILDER_EXTRA_TIMEOUT: `abc` is not a number; the default is used; write how many times as long the build may take: a number from 1 to 100
+        foo/.CI/config:2: CI_FORCE_VCS: `maybe` is neither true nor false; the default is used; write CI_FORCE_VCS=true or CI_FORCE_VCS=false
+        foo/.CI/config:3: CI_PACKAGE_BUMP: `3` is not a bump: pkgrel is missing or not a number; the default is used; write [epoch:]pkgver-pkgrel/N, such as 1:2.0-1/3
+        ");
+    }
+
+    #[test]
+    fn an_extra_timeout_may_be_a_fraction_but_not_shorten_the_build() {
+        assert_eq!(settings("BUILDER_EXTRA_TIMEOUT=1.5").extra_timeout.to_string(), "1.5");
+        for bad in ["0", "-1", "inf", "NaN", "1e9"] {
+            assert_eq!(findings(&format!("BUILDER_EXTRA_TIMEOUT={bad}")).len(), 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn info_has_its_own_keys() {
+        assert_eq!(check_info("REQ_ORIGIN=telegram\nREQ_REASON=a request\n", "foo/.CI/info"), []);
+        assert_eq!(check_info("REQ_RAESON=x\n", "foo/.CI/info")[0].hint, "did you mean REQ_REASON?");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(text in "((CI_PACKAGE_BUMP|CI_PKGBUILD_SOURCE|BUILDER_EXTRA_TIMEOUT)=)?\\PC{0,30}") {
+            let (_, findings) = parse(&text, "x");
+            prop_assert!(findings.iter().all(|finding| finding.line.is_some()));
+        }
+    }
+}

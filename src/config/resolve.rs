@@ -1,0 +1,226 @@
+//! From `pkgwarden.toml` as it is written to what is needed: checks what depends on more than one key,
+//! then fills in what follows from other settings.
+
+use std::collections::BTreeSet;
+
+use super::error::Problem;
+use super::layer::Layers;
+use super::settings::{
+    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, ForgeKind, LocalExecutor, Publish, Repository,
+    Schedule, ScheduledRun, Server, Settings, Sources,
+};
+use super::value::Name;
+use super::written::{
+    Layer, ScheduledPipeline, Written, WrittenExecutor, WrittenForge, WrittenPolicy, WrittenPublish, WrittenRepository,
+    WrittenSchedule, WrittenServer, WrittenSources,
+};
+use crate::domain::policy::Policy;
+
+/// The name of the repository if the configuration lists none.
+const ONLY_REPOSITORY: &str = "packages";
+
+/// What depends on more than one key.
+pub(super) fn check(layers: &Layers<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut names = BTreeSet::new();
+    let written = &layers.written;
+    let repositories = written.repository.as_deref().unwrap_or_default();
+    for (index, repository) in repositories.iter().enumerate() {
+        if !names.insert(&repository.name) {
+            let message = format!("there are two repositories with the name `{}`", repository.name);
+            problems.push(layers.problem(Some(index), &["name"], message, "give each its own name"));
+        }
+        let in_force = in_force_for(repository.clone(), written);
+        problems.extend(check_sections(layers, Some(index), &in_force));
+    }
+    if repositories.is_empty() {
+        problems.extend(check_sections(layers, None, written));
+    }
+    problems
+}
+
+fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Written) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (place, missing, reason) in missing_settings(written) {
+        let (section, key) = missing.rsplit_once('.').expect("a section and a key");
+        let message = format!("{reason}, which needs `{missing}`");
+        problems.push(layers.problem(repository, &place, message, &format!("set `{key}` in [{section}]")));
+    }
+    if written.sources.aur.git_url.as_ref().is_some_and(|url| !url.as_str().contains("{pkgbase}")) {
+        let message = "the address holds no `{pkgbase}`, so that every package would have the same".into();
+        let hint = "write {pkgbase} where the name of the package goes";
+        problems.push(layers.problem(repository, &["sources", "aur", "git_url"], message, hint));
+    }
+    for (index, schedule) in written.schedule.iter().flatten().enumerate() {
+        if let Some(message) = wrong_name(schedule) {
+            let index = index.to_string();
+            problems.push(layers.problem(repository, &["schedule", &index, "run"], message.into(), ""));
+        }
+    }
+    problems
+}
+
+/// Settings that others make necessary: the place of the others, what is missing, and why it is needed.
+fn missing_settings(written: &Written) -> Vec<([&'static str; 2], &'static str, &'static str)> {
+    let (forge, executor) = (&written.forge, &written.executor);
+    let on_forge = forge.kind.is_some_and(|kind| kind != ForgeKind::Local);
+    let on_copr = executor.kind == Some(ExecutorKind::Copr);
+    let by_command = executor.kind == Some(ExecutorKind::Command);
+    let (forge_place, executor_place) = (["forge", "kind"], ["executor", "kind"]);
+    let (at_forge, at_copr) = ("the monorepo is on a forge", "COPR runs the builds");
+    let rules = [
+        (on_forge && forge.project.is_none(), forge_place, "forge.project", at_forge),
+        (on_forge && forge.token_file.is_none(), forge_place, "forge.token_file", at_forge),
+        (
+            by_command && executor.command.program.is_none(),
+            executor_place,
+            "executor.command.program",
+            "a command runs the builds",
+        ),
+        (on_copr && executor.copr.url.is_none(), executor_place, "executor.copr.url", at_copr),
+        (on_copr && executor.copr.project.is_none(), executor_place, "executor.copr.project", at_copr),
+        (on_copr && executor.copr.login_file.is_none(), executor_place, "executor.copr.login_file", at_copr),
+    ];
+    rules.into_iter().filter(|rule| rule.0).map(|(_, place, missing, reason)| (place, missing, reason)).collect()
+}
+
+/// What is wrong with the name in a schedule.
+fn wrong_name(schedule: &WrittenSchedule) -> Option<&'static str> {
+    match (schedule.run, &schedule.name) {
+        (ScheduledPipeline::Trigger, None) => Some("a schedule with run = \"trigger\" needs the `name` of the trigger"),
+        (ScheduledPipeline::OnSchedule, Some(_)) => Some("only a schedule with run = \"trigger\" has a `name`"),
+        (ScheduledPipeline::Trigger, Some(_)) | (ScheduledPipeline::OnSchedule, None) => None,
+    }
+}
+
+/// The sections in force for one of several repositories.
+fn in_force_for(repository: WrittenRepository, common: &Written) -> Written {
+    let own = Written {
+        schedule: repository.schedule,
+        sources: repository.sources,
+        forge: repository.forge,
+        executor: repository.executor,
+        publish: repository.publish,
+        policy: repository.policy,
+        ..Written::default()
+    };
+    let mut common = common.clone();
+    // One directory cannot hold the packages of two repositories.
+    common.publish.dir = common.publish.dir.map(|dir| dir.join(repository.name.as_str()));
+    own.over(common)
+}
+
+pub(super) fn resolve(mut written: Written) -> Settings {
+    let server = resolve_server(written.server.clone());
+    let listed = written.repository.take().unwrap_or_default();
+    let repositories = if listed.is_empty() {
+        vec![resolve_repository(ONLY_REPOSITORY, None, None, written, &server)]
+    } else {
+        let resolve_one = |repository: WrittenRepository| {
+            let (name, url) = (repository.name.to_string(), repository.url.as_str().to_owned());
+            let branch = repository.branch.clone();
+            resolve_repository(&name, Some(url), branch, in_force_for(repository, &written), &server)
+        };
+        listed.into_iter().map(resolve_one).collect()
+    };
+    Settings { server, repositories }
+}
+
+/// A value that `defaults.toml` gives if nobody else does.
+fn given<T>(value: Option<T>) -> T {
+    value.expect("defaults.toml gives this key")
+}
+
+fn resolve_server(server: WrittenServer) -> Server {
+    Server {
+        listen: given(server.listen),
+        data_dir: given(server.data_dir),
+        public_url: server.public_url,
+        poll: given(server.poll).duration(),
+        token_file: server.token_file,
+    }
+}
+
+fn resolve_repository(
+    name: &str,
+    url: Option<String>,
+    branch: Option<String>,
+    written: Written,
+    server: &Server,
+) -> Repository {
+    Repository {
+        name: name.to_owned(),
+        url,
+        branch,
+        sources: resolve_sources(written.sources),
+        forge: resolve_forge(written.forge),
+        executor: resolve_executor(written.executor),
+        publish: resolve_publish(written.publish, name, server),
+        policy: resolve_policy(&written.policy),
+        schedules: written.schedule.unwrap_or_default().into_iter().map(resolve_schedule).collect(),
+    }
+}
+
+fn resolve_sources(sources: WrittenSources) -> Sources {
+    let aur = sources.aur;
+    let mirror_url = aur.mirror_url.map(|url| url.as_str().to_owned()).filter(|url| !url.is_empty());
+    let prefer = if mirror_url.is_some() { given(aur.prefer) } else { AurTransport::Git };
+    Sources {
+        parallel: sources.parallel,
+        timeout: given(sources.timeout).duration(),
+        aur: Aur {
+            metadata_url: given(aur.metadata_url),
+            rpc_url: given(aur.rpc_url).as_str().trim_end_matches('/').to_owned(),
+            git_url: given(aur.git_url).as_str().to_owned(),
+            mirror_url,
+            prefer,
+        },
+    }
+}
+
+fn resolve_forge(forge: WrittenForge) -> Forge {
+    Forge { kind: given(forge.kind), api_url: forge.api_url, project: forge.project, token_file: forge.token_file }
+}
+
+fn resolve_executor(executor: WrittenExecutor) -> Executor {
+    Executor {
+        kind: given(executor.kind),
+        slots: given(executor.slots),
+        timeout: given(executor.timeout).duration(),
+        local: LocalExecutor { user: executor.local.user, repositories: given(executor.local.repository) },
+        bullmq: Bullmq {
+            url: given(executor.bullmq.url),
+            queue: given(executor.bullmq.queue).to_string(),
+            prefix: given(executor.bullmq.prefix).to_string(),
+        },
+        copr: Copr { url: executor.copr.url, project: executor.copr.project, login_file: executor.copr.login_file },
+        command: executor.command.program,
+    }
+}
+
+fn resolve_publish(publish: WrittenPublish, repository: &str, server: &Server) -> Publish {
+    Publish {
+        dir: publish.dir.unwrap_or_else(|| server.data_dir.join("published").join(repository)),
+        name: publish.name.as_ref().map(Name::to_string),
+        sign: given(publish.sign),
+        keep: given(publish.keep),
+    }
+}
+
+fn resolve_policy(policy: &WrittenPolicy) -> Policy {
+    Policy {
+        unknown_directive: given(policy.unknown_directive),
+        overlap: given(policy.overlap),
+        human_review: policy.human_review,
+    }
+}
+
+fn resolve_schedule(schedule: WrittenSchedule) -> Schedule {
+    let run = match schedule.run {
+        ScheduledPipeline::OnSchedule => ScheduledRun::OnSchedule,
+        ScheduledPipeline::Trigger => {
+            ScheduledRun::Trigger(schedule.name.expect("`check` refuses a trigger without a name"))
+        }
+    };
+    Schedule { cron: schedule.cron, zone: schedule.timezone.unwrap_or_default(), run }
+}

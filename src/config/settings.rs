@@ -1,0 +1,346 @@
+//! `pkgwarden.toml` as it is needed: every default filled in, every value checked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::error::ConfigError;
+use super::value::{Address, CronLine, Listen, Zone};
+pub use super::written::PacmanRepository;
+use super::written::Written;
+use super::{layer, resolve};
+use crate::domain::policy::Policy;
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The controller itself.
+    pub server: Server,
+    /// What is kept, at least one.
+    pub repositories: Vec<Repository>,
+}
+
+/// The controller itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Address of pages, API and webhooks; port 0 picks a free one.
+    pub listen: Listen,
+    /// Everything that is kept.
+    pub data_dir: PathBuf,
+    /// How people reach the pages.
+    pub public_url: Option<Address>,
+    /// How often the remote is looked at.
+    pub poll: Duration,
+    /// File with the token of the API.
+    pub token_file: Option<PathBuf>,
+}
+
+/// One monorepo, and everything in force for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repository {
+    /// Its name in pages, URLs and logs.
+    pub name: String,
+    /// Its address for git; `None` for the repository the command line names.
+    pub url: Option<String>,
+    /// The branch with the packages; `None` leaves it to the clone, and then to `main`.
+    pub branch: Option<String>,
+    /// Where updates come from.
+    pub sources: Sources,
+    /// Where reviews are opened.
+    pub forge: Forge,
+    /// What runs the builds.
+    pub executor: Executor,
+    /// Where packages go.
+    pub publish: Publish,
+    /// What the operator decides.
+    pub policy: Policy,
+    /// When pipelines run by themselves.
+    pub schedules: Vec<Schedule>,
+}
+
+/// Where updates come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// Requests at once; `None` leaves it to `CI_MAX_PARALLEL`.
+    pub parallel: Option<usize>,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// The Arch User Repository.
+    pub aur: Aur,
+}
+
+/// The Arch User Repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aur {
+    /// The dump of all package metadata.
+    pub metadata_url: Address,
+    /// Base of the RPC interface, without a slash at the end.
+    pub rpc_url: String,
+    /// One repository per package; holds `{pkgbase}`.
+    pub git_url: String,
+    /// One repository with a branch per package.
+    pub mirror_url: Option<String>,
+    /// Which of the two git addresses is asked; `Git` if there is no mirror.
+    pub prefer: AurTransport,
+}
+
+/// How files of AUR packages are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AurTransport {
+    /// From the one repository with a branch per package.
+    Mirror,
+    /// From the repository of each package.
+    Git,
+}
+
+/// Where reviews are opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forge {
+    /// What kind of forge it is.
+    pub kind: ForgeKind,
+    /// Base of its API.
+    pub api_url: Option<Address>,
+    /// The project; always there unless the kind is `Local`.
+    pub project: Option<String>,
+    /// File with the access token.
+    pub token_file: Option<PathBuf>,
+}
+
+/// What kind of forge the monorepo is hosted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ForgeKind {
+    /// None: reviews are kept by the controller.
+    Local,
+    /// GitHub.
+    Github,
+    /// GitLab.
+    Gitlab,
+    /// Gitea or Forgejo.
+    Gitea,
+}
+
+/// What runs the builds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executor {
+    /// What kind of executor it is.
+    pub kind: ExecutorKind,
+    /// Builds at once on this machine.
+    pub slots: usize,
+    /// How long one build may take, before `BUILDER_EXTRA_TIMEOUT`.
+    pub timeout: Duration,
+    /// Settings of `Local`.
+    pub local: LocalExecutor,
+    /// Settings of `Bullmq`.
+    pub bullmq: Bullmq,
+    /// Settings of `Copr`.
+    pub copr: Copr,
+    /// The program of `Command`; always there with that kind.
+    pub command: Option<PathBuf>,
+}
+
+/// What kind of executor runs the builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExecutorKind {
+    /// This machine.
+    Local,
+    /// Workers of a queue in Redis.
+    Bullmq,
+    /// A Chaotic Manager.
+    Chaotic,
+    /// A COPR server.
+    Copr,
+    /// A buildomat server.
+    Buildomat,
+    /// A program of the operator's own.
+    Command,
+    /// Nothing: builds are planned and never run.
+    None,
+}
+
+/// Builds on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocalExecutor {
+    /// Who runs makepkg if the controller runs as root.
+    pub user: Option<String>,
+    /// Pacman repositories that builds may install from; the first wins.
+    pub repositories: Vec<PacmanRepository>,
+}
+
+/// Builds by workers of a queue in Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bullmq {
+    /// The Redis server.
+    pub url: Address,
+    /// Name of the queue.
+    pub queue: String,
+    /// Prefix of its keys.
+    pub prefix: String,
+}
+
+/// Builds on COPR; all three are there with that kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Copr {
+    /// The server.
+    pub url: Option<Address>,
+    /// The project, with its owner.
+    pub project: Option<String>,
+    /// File with the API login.
+    pub login_file: Option<PathBuf>,
+}
+
+/// Where packages go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// The directory of the repository.
+    pub dir: PathBuf,
+    /// Its name; `None` leaves it to `REPO_NAME`.
+    pub name: Option<String>,
+    /// Whether packages and database are signed.
+    pub sign: bool,
+    /// Earlier generations that are kept.
+    pub keep: usize,
+}
+
+/// When one pipeline runs by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// The time table.
+    pub cron: CronLine,
+    /// Its time zone.
+    pub zone: Zone,
+    /// What is run.
+    pub run: ScheduledRun,
+}
+
+impl Schedule {
+    /// The first time after `now` at which it is due; `None` if it never is.
+    #[must_use]
+    pub fn next_after(&self, now: Timestamp) -> Option<Timestamp> {
+        self.cron.next_after(now, &self.zone)
+    }
+}
+
+/// What a schedule runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScheduledRun {
+    /// Pipeline `on-schedule`.
+    OnSchedule,
+    /// The trigger of this name.
+    Trigger(String),
+}
+
+/// Lays the environment over the file (its path, for messages, and its text) over the defaults.
+///
+/// # Errors
+/// Everything that is wrong, not only the first thing.
+pub fn load(file: Option<(&str, &str)>, env: &BTreeMap<String, String>) -> Result<Settings, ConfigError> {
+    checked(file, env).map(resolve::resolve)
+}
+
+/// The settings in force as a table of the shape of `pkgwarden.toml`, with passwords blotted out.
+///
+/// # Errors
+/// As [`load`].
+pub fn in_force(
+    file: Option<(&str, &str)>,
+    env: &BTreeMap<String, String>,
+) -> Result<impl Serialize + use<>, ConfigError> {
+    checked(file, env)
+}
+
+fn checked(file: Option<(&str, &str)>, env: &BTreeMap<String, String>) -> Result<Written, ConfigError> {
+    let layers = layer::read(file, env)?;
+    let problems = resolve::check(&layers);
+    if problems.is_empty() { Ok(layers.written) } else { Err(ConfigError { problems }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::domain::policy::Overlap;
+
+    fn load_text(text: &str) -> Settings {
+        load(Some(("pkgwarden.toml", text)), &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn without_anything_one_repository_is_kept_on_this_machine() {
+        let settings = load(None, &BTreeMap::new()).expect("defaults are right");
+        assert_eq!(settings.server.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.server.poll, Duration::from_mins(1));
+        let [repository] = settings.repositories.as_slice() else { panic!("{:?}", settings.repositories) };
+        assert_eq!(
+            (repository.name.as_str(), &repository.url, repository.branch.as_deref()),
+            ("packages", &None, None)
+        );
+        assert_eq!((repository.forge.kind, repository.executor.kind), (ForgeKind::Local, ExecutorKind::Local));
+        assert_eq!(repository.publish.dir, PathBuf::from("/var/lib/pkgwarden/published/packages"));
+        assert_eq!(repository.policy, Policy::default());
+        let noon = "2026-06-01T12:00:00Z".parse().expect("a time");
+        let half_past = "2026-06-01T12:30:00Z".parse().expect("a time");
+        assert_eq!(repository.schedules.iter().filter_map(|schedule| schedule.next_after(noon)).min(), Some(half_past));
+    }
+
+    #[test]
+    fn what_the_monorepo_may_decide_is_left_open() {
+        let repository = &load_text("").repositories[0];
+        assert_eq!((repository.sources.parallel, &repository.publish.name), (None, &None));
+        assert_eq!(repository.policy.human_review, None);
+    }
+
+    #[test]
+    fn a_repository_overrides_single_keys_and_keeps_the_rest() {
+        let settings = load_text(
+            "[executor]\nslots = 4\ntimeout = \"2h\"\n[publish]\ndir = \"/srv/x\"\nkeep = 2\n\
+             [[repository]]\nname = \"a\"\nurl = \"/srv/a.git\"\nexecutor.slots = 1\npolicy.overlap = \"queue\"\n\
+             [[repository]]\nname = \"b\"\nurl = \"git@h:b\"\nbranch = \"master\"\nschedule = []\n\
+             publish.dir = \"/srv/b\"\n",
+        );
+        let [a, b] = settings.repositories.as_slice() else { panic!("{:?}", settings.repositories) };
+        assert_eq!((a.executor.slots, b.executor.slots), (1, 4));
+        assert_eq!((a.executor.timeout, b.executor.timeout), (Duration::from_hours(2), Duration::from_hours(2)));
+        assert_eq!((a.policy.overlap, b.policy.overlap), (Overlap::Queue, Overlap::Coalesce));
+        assert_eq!((a.schedules.len(), b.schedules.len()), (1, 0));
+        assert_eq!((a.branch.as_deref(), b.branch.as_deref()), (None, Some("master")));
+        assert_eq!((a.publish.keep, b.publish.keep), (2, 2));
+    }
+
+    #[test]
+    fn two_repositories_never_share_a_directory_by_accident() {
+        let settings = load_text(
+            "[publish]\ndir = \"/srv/x\"\n[[repository]]\nname = \"a\"\nurl = \"a\"\n\
+             [[repository]]\nname = \"b\"\nurl = \"b\"\n",
+        );
+        let dirs: Vec<_> = settings.repositories.iter().map(|repository| repository.publish.dir.as_path()).collect();
+        assert_eq!(dirs, [Path::new("/srv/x/a"), Path::new("/srv/x/b")]);
+    }
+
+    #[test]
+    fn without_a_mirror_each_package_is_asked_for() {
+        let aur = load_text("[sources.aur]\nmirror_url = \"\"\nrpc_url = \"http://127.0.0.1:1/rpc/\"\n");
+        let aur = &aur.repositories[0].sources.aur;
+        assert_eq!((&aur.mirror_url, aur.prefer), (&None, AurTransport::Git));
+        assert_eq!(aur.rpc_url, "http://127.0.0.1:1/rpc");
+        assert_eq!(load_text("").repositories[0].sources.aur.prefer, AurTransport::Mirror);
+    }
+
+    #[test]
+    fn a_trigger_has_its_own_schedule() {
+        let text =
+            "[[schedule]]\ncron = \"0 4 * * *\"\ntimezone = \"Europe/Berlin\"\nrun = \"trigger\"\nname = \"daily\"\n";
+        let settings = load_text(text);
+        let [schedule] = settings.repositories[0].schedules.as_slice() else { panic!("one schedule") };
+        assert_eq!(schedule.run, ScheduledRun::Trigger("daily".into()));
+        let after = "2026-07-01T00:00:00Z".parse().expect("a time");
+        assert_eq!(schedule.next_after(after).map(|next| next.to_string()), Some("2026-07-01T02:00:00Z".into()));
+    }
+}

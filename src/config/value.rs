@@ -1,0 +1,418 @@
+//! Values of `pkgwarden.toml` that are more than text: each is checked once, where it is read, and the
+//! type carries the proof from there on.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use croner::parser::{CronParser, Seconds, Year};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// Text that is not the value a setting needs: what is wrong, and what to write.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidValue(String);
+
+fn invalid<T>(message: impl Into<String>) -> Result<T, InvalidValue> {
+    Err(InvalidValue(message.into()))
+}
+
+/// Lets a type with `FromStr` and `Display` stand in the configuration as text.
+macro_rules! as_text {
+    ($type:ident) => {
+        impl TryFrom<String> for $type {
+            type Error = InvalidValue;
+            fn try_from(text: String) -> Result<Self, InvalidValue> {
+                text.parse()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(value: $type) -> Self {
+                value.to_string()
+            }
+        }
+    };
+}
+
+as_text!(Address);
+as_text!(GitAddress);
+as_text!(Listen);
+as_text!(Period);
+as_text!(CronLine);
+as_text!(Zone);
+as_text!(Name);
+
+/// The URL of a service. Shown without its password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct Address(Url);
+
+impl Address {
+    /// The whole URL, password included.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The URL in its parts.
+    #[must_use]
+    pub const fn url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl FromStr for Address {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        // The text is left out of the messages: it may hold a password.
+        match Url::parse(text) {
+            Ok(url) if ["http", "https", "redis", "rediss"].contains(&url.scheme()) && url.has_host() => Ok(Self(url)),
+            Ok(_) => invalid("this URL has no scheme and host that can be used, such as https://host"),
+            Err(cause) => invalid(format!("this is not a URL: {cause}")),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&super::error::without_passwords(self.0.as_str()))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The address of a git repository, as git takes it: a URL, `git@host:path`, or a path. Empty for none.
+/// Shown without its password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct GitAddress(String);
+
+impl GitAddress {
+    /// The whole address, password included; empty for none.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for GitAddress {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        if text.starts_with('-') || text.contains("::") || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return invalid("this is not the address of a git repository, such as https://host/path.git");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for GitAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&super::error::without_passwords(&self.0))
+    }
+}
+
+impl fmt::Debug for GitAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Where to listen: an IP address and a port, or `localhost` and a port. Port 0 picks a free one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct Listen(SocketAddr);
+
+impl Listen {
+    /// As the operating system takes it.
+    #[must_use]
+    pub const fn socket_address(self) -> SocketAddr {
+        self.0
+    }
+}
+
+impl FromStr for Listen {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        const FORM: &str = "write an IP address and a port, such as 127.0.0.1:8080";
+        if let Ok(address) = text.parse() {
+            return Ok(Self(address));
+        }
+        match text.rsplit_once(':') {
+            Some((host, port)) => match port.parse() {
+                Ok(port) if host == "localhost" => Ok(Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))),
+                Ok(_) => invalid(format!("`{host}` is not an IP address: {FORM}")),
+                Err(_) => invalid(format!("`{port}` is not a port from 0 to 65535: {FORM}")),
+            },
+            None => invalid(format!("`{text}` has no port: {FORM}")),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A length of time, longer than none and at most a year: `60s`, `1h 30m`, `2 days`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct Period(SignedDuration);
+
+impl Period {
+    const LONGEST: SignedDuration = SignedDuration::from_hours(366 * 24);
+
+    /// As `std` and tokio take it.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        self.0.unsigned_abs()
+    }
+}
+
+impl FromStr for Period {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        const FORM: &str = "write a number and a unit, such as 60s, 30m or 1h";
+        match parse_duration(text) {
+            None => invalid(format!("`{text}` is not a length of time: {FORM}")),
+            Some(length) if length <= SignedDuration::ZERO => invalid(format!("`{text}` is no time at all: {FORM}")),
+            Some(length) if length > Self::LONGEST => invalid(format!("`{text}` is longer than a year")),
+            Some(length) => Ok(Self(length)),
+        }
+    }
+}
+
+/// Reads jiff's friendly form; days have 24 hours.
+fn parse_duration(text: &str) -> Option<SignedDuration> {
+    let span: jiff::Span = text.parse().ok()?;
+    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+/// A time table in the five fields of cron: minute, hour, day of the month, month, day of the week.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct CronLine {
+    text: String,
+    #[schemars(skip)]
+    cron: croner::Cron,
+}
+
+impl CronLine {
+    /// The first time after `now` at which it fires in this time zone. A time that a change of clocks
+    /// leaves out fires when the gap ends, and one that comes twice fires once.
+    #[must_use]
+    pub fn next_after(&self, now: Timestamp, zone: &Zone) -> Option<Timestamp> {
+        let now = now.to_zoned(zone.0.clone());
+        self.cron.find_next_occurrence(&now, false).ok().map(|next| next.timestamp())
+    }
+}
+
+impl PartialEq for CronLine {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for CronLine {}
+
+impl FromStr for CronLine {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        match parser.parse(text) {
+            Ok(cron) => Ok(Self { text: text.to_owned(), cron }),
+            Err(cause) => invalid(format!("`{text}` is not a cron line of five fields, such as */30 * * * *: {cause}")),
+        }
+    }
+}
+
+impl fmt::Display for CronLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+/// A time zone by its IANA name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct Zone(TimeZone);
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self(TimeZone::UTC)
+    }
+}
+
+impl FromStr for Zone {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        if text == "UTC" {
+            return Ok(Self::default());
+        }
+        if jiff::tz::db().is_definitively_empty() {
+            return invalid("this machine has no time zone database: install the package tzdata, or write UTC");
+        }
+        match TimeZone::get(text) {
+            Ok(zone) => Ok(Self(zone)),
+            Err(_) => invalid(format!("`{text}` is not a time zone: write its IANA name, such as Europe/Berlin")),
+        }
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0.iana_name().unwrap_or("UTC"))
+    }
+}
+
+/// The name of a repository: it appears in paths, URLs and pacman's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(String);
+
+impl Name {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"@._+-".contains(&byte);
+        if text.is_empty() || text.starts_with(['.', '-']) || !text.bytes().all(legal) {
+            return invalid(format!("`{text}` is not a name: use letters, digits and @._+-"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fires(line: &str, zone: &str, after: &str, count: usize) -> Vec<String> {
+        let line: CronLine = line.parse().expect("a cron line");
+        let zone: Zone = zone.parse().expect("a time zone");
+        let mut now: Timestamp = after.parse().expect("a time");
+        let mut times = Vec::new();
+        for _ in 0..count {
+            now = line.next_after(now, &zone).expect("it fires again");
+            times.push(now.to_string());
+        }
+        times
+    }
+
+    #[test]
+    fn monday_is_day_one() {
+        assert_eq!(fires("0 6 * * 1", "UTC", "2026-06-10T00:00:00Z", 1), ["2026-06-15T06:00:00Z"]);
+    }
+
+    #[test]
+    fn a_time_in_the_spring_gap_fires_when_the_gap_ends() {
+        let times = fires("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", 2);
+        assert_eq!(times, ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]);
+    }
+
+    #[test]
+    fn a_time_in_the_autumn_fold_fires_once() {
+        let times = fires("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", 2);
+        assert_eq!(times, ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]);
+    }
+
+    #[test]
+    fn half_hours_stay_in_order_through_the_fold() {
+        let times = fires("*/30 * * * *", "Europe/Berlin", "2026-10-24T23:45:00Z", 5);
+        let mut sorted = times.clone();
+        sorted.sort();
+        assert_eq!((times.len(), &times), (5, &sorted));
+        assert_eq!(times[4], "2026-10-25T02:00:00Z");
+    }
+
+    #[test]
+    fn lines_that_are_not_cron_are_refused() {
+        for bad in ["", "* * * *", "* * * * * *", "61 * * * *", "@often", "0 0 * * FOO"] {
+            assert!(bad.parse::<CronLine>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_day_that_never_comes_has_no_next_time() {
+        let line: CronLine = "0 0 30 2 *".parse().expect("five fields");
+        assert_eq!(line.next_after(Timestamp::UNIX_EPOCH, &"UTC".parse().expect("known")), None);
+    }
+
+    #[test]
+    fn periods_need_a_unit_and_a_positive_length() {
+        let seconds = |text: &str| text.parse::<Period>().map(|period| period.duration().as_secs());
+        assert_eq!(seconds("60s"), Ok(60));
+        assert_eq!(seconds("1h 30m"), Ok(5400));
+        assert_eq!(seconds("2 days"), Ok(172_800));
+        for bad in ["", "60", "0s", "-5m", "soon", "9999 days"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn listening_needs_an_address_and_a_port() {
+        assert_eq!("localhost:0".parse::<Listen>().map(|listen| listen.to_string()), Ok("127.0.0.1:0".into()));
+        assert_eq!("[::1]:80".parse::<Listen>().map(|listen| listen.to_string()), Ok("[::1]:80".into()));
+        for bad in ["8080", "host:80", "127.0.0.1:99999", "127.0.0.1"] {
+            assert!(bad.parse::<Listen>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_used_but_never_shown() {
+        let address: Address = "redis://:s3cret@h:6379/0".parse().expect("a URL");
+        assert!(address.as_str().contains("s3cret"));
+        assert!(!format!("{address} {address:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_git_address_cannot_run_a_program() {
+        assert!("ext::sh -c id".parse::<GitAddress>().is_err());
+        assert!("--upload-pack=x".parse::<GitAddress>().is_err());
+        assert!("git@host:path".parse::<GitAddress>().is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_without_panic(text in "\\PC{0,24}") {
+            let _ = (text.parse::<CronLine>(), text.parse::<Period>(), text.parse::<Listen>());
+            let _ = (text.parse::<Address>(), text.parse::<Zone>(), text.parse::<Name>());
+        }
+
+        #[test]
+        fn a_period_is_read_back_as_it_is_written(seconds in 1_u32..30_000_000) {
+            let period: Period = format!("{seconds}s").parse().expect("positive");
+            prop_assert_eq!(period.to_string().parse::<Period>(), Ok(period));
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! `pkgwarden.toml` as it is written: every key may be missing. One such value per layer (defaults, the
+//! file, each environment variable); [`Layer::over`] lays one over another.
+//!
+//! The doc comments here are the reference of the file: the JSON Schema carries them. What the program
+//! works with is [`super::settings`].
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::settings::{AurTransport, ExecutorKind, ForgeKind};
+use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, Zone};
+use crate::domain::policy::{Overlap, UnknownDirective};
+
+/// Settings of which each may be given or not.
+pub(super) trait Layer {
+    /// These settings, and those of `below` where these say nothing.
+    fn over(self, below: Self) -> Self;
+}
+
+/// Declares a table of settings: first the single ones, after the semicolon the tables inside it.
+macro_rules! section {
+    ($(#[$meta:meta])* $name:ident {
+        $($(#[$one_meta:meta])* $one:ident: $one_type:ty,)*
+        $(; $($(#[$table_meta:meta])* $table:ident: $table_type:ty,)*)?
+    }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+        #[serde(default)]
+        #[schemars(deny_unknown_fields)]
+        pub(super) struct $name {
+            $($(#[$one_meta])* #[serde(skip_serializing_if = "Option::is_none")] pub $one: Option<$one_type>,)*
+            $($($(#[$table_meta])* pub $table: $table_type,)*)?
+        }
+
+        impl Layer for $name {
+            fn over(self, below: Self) -> Self {
+                Self {
+                    $($one: self.$one.or(below.$one),)*
+                    $($($table: self.$table.over(below.$table),)*)?
+                }
+            }
+        }
+    };
+}
+
+section! {
+    /// The configuration of pkgwarden. Every key has a default or may be left out, and can be given in the
+    /// environment as `PKGWARDEN__SECTION__KEY`, which wins over the file.
+    Written {
+        /// When the pipelines run by themselves. Replaces the default, which is `on-schedule` every half hour.
+        #[schemars(example = [serde_json::json!({"cron": "*/30 * * * *", "run": "on-schedule"})])]
+        schedule: Vec<WrittenSchedule>,
+        /// The repositories this controller keeps, each with any of the other sections to override for it.
+        /// Without any, the settings describe the one repository.
+        #[schemars(example = [serde_json::json!({"name": "main", "url": "https://git.example/packages.git"})])]
+        repository: Vec<WrittenRepository>,
+        ;
+        /// The controller itself.
+        server: WrittenServer,
+        /// Where updates come from.
+        sources: WrittenSources,
+        /// Where the monorepo is hosted and its reviews are opened.
+        forge: WrittenForge,
+        /// What runs the builds.
+        executor: WrittenExecutor,
+        /// The pacman repository that built packages go to.
+        publish: WrittenPublish,
+        /// What the operator decides.
+        policy: WrittenPolicy,
+    }
+}
+
+section! {
+    /// The controller itself.
+    WrittenServer {
+        /// Address of pages, API and webhooks; port 0 picks a free one.
+        #[schemars(example = "127.0.0.1:8080")]
+        listen: Listen,
+        /// Everything that is kept. Without it: systemd's state directory, or `pkgwarden` in the user's.
+        #[schemars(example = "/var/lib/pkgwarden")]
+        data_dir: PathBuf,
+        /// How people reach the pages; used in links.
+        #[schemars(example = "https://packages.example/")]
+        public_url: Address,
+        /// How often the remote is looked at, webhooks or not.
+        #[schemars(example = &"1m")]
+        poll: Period,
+        /// File with the token that the API asks for before it changes anything. Without it, changes are
+        /// only possible through the unix socket in the data directory.
+        #[schemars(example = "/etc/pkgwarden/token")]
+        token_file: PathBuf,
+    }
+}
+
+section! {
+    /// Where updates come from.
+    WrittenSources {
+        /// Requests at once. Without it: `CI_MAX_PARALLEL` of the monorepo.
+        #[schemars(range(min = 1, max = 512), example = 8)]
+        parallel: usize,
+        /// How long one request may take.
+        #[schemars(example = &"1m")]
+        timeout: Period,
+        ;
+        /// The Arch User Repository.
+        aur: WrittenAur,
+    }
+}
+
+section! {
+    /// The Arch User Repository.
+    WrittenAur {
+        /// The dump of all package metadata.
+        #[schemars(example = "https://aur.archlinux.org/packages-meta-ext-v1.json.gz")]
+        metadata_url: Address,
+        /// Base of the RPC interface, version 5.
+        #[schemars(example = "https://aur.archlinux.org/rpc/v5")]
+        rpc_url: Address,
+        /// One git repository per package; `{pkgbase}` stands for its name.
+        #[schemars(example = "https://aur.archlinux.org/{pkgbase}.git")]
+        git_url: GitAddress,
+        /// One git repository with a branch per package; `""` for none.
+        #[schemars(example = "https://github.com/archlinux/aur.git")]
+        mirror_url: GitAddress,
+        /// Which of the two git addresses is asked.
+        prefer: AurTransport,
+    }
+}
+
+section! {
+    /// Where the monorepo is hosted and its reviews are opened.
+    WrittenForge {
+        /// What kind of forge it is; `local` keeps reviews in the controller.
+        kind: ForgeKind,
+        /// Base of its API, where it is not the public service.
+        #[schemars(example = "https://git.example/api/v4")]
+        api_url: Address,
+        /// The project on the forge.
+        #[schemars(example = "owner/packages")]
+        project: String,
+        /// File with the access token.
+        #[schemars(example = "/etc/pkgwarden/forge-token")]
+        token_file: PathBuf,
+    }
+}
+
+section! {
+    /// What runs the builds.
+    WrittenExecutor {
+        /// What kind of executor it is; `none` only plans.
+        kind: ExecutorKind,
+        /// Builds at once on this machine.
+        #[schemars(range(min = 1, max = 256), example = 1)]
+        slots: usize,
+        /// How long one build may take, before `BUILDER_EXTRA_TIMEOUT`.
+        #[schemars(example = &"1h")]
+        timeout: Period,
+        ;
+        /// Builds on this machine.
+        local: WrittenLocal,
+        /// Builds on any number of machines, through Redis.
+        bullmq: WrittenBullmq,
+        /// Builds on COPR.
+        copr: WrittenCopr,
+        /// Builds by a program of your own.
+        command: WrittenCommand,
+    }
+}
+
+section! {
+    /// Builds on this machine.
+    WrittenLocal {
+        /// Who runs makepkg if the controller itself runs as root.
+        #[schemars(example = &"nobody")]
+        user: String,
+        /// Pacman repositories that builds may install from, beside the published one; the first wins.
+        #[schemars(example = [serde_json::json!({"name": "core", "server": "https://mirror.example/$repo/os/$arch"})])]
+        repository: Vec<PacmanRepository>,
+    }
+}
+
+section! {
+    /// Builds on any number of machines, through Redis.
+    WrittenBullmq {
+        /// The Redis server.
+        #[schemars(example = "redis://127.0.0.1:6379/0")]
+        url: Address,
+        /// Name of the queue.
+        #[schemars(example = &"builds")]
+        queue: Name,
+        /// Prefix of its keys in Redis.
+        #[schemars(example = &"bull")]
+        prefix: Name,
+    }
+}
+
+section! {
+    /// Builds on COPR.
+    WrittenCopr {
+        /// The COPR server.
+        #[schemars(example = "https://copr.fedorainfracloud.org/")]
+        url: Address,
+        /// The project, with its owner.
+        #[schemars(example = "owner/packages")]
+        project: String,
+        /// File with the API login, as COPR hands it out.
+        #[schemars(example = "/etc/pkgwarden/copr")]
+        login_file: PathBuf,
+    }
+}
+
+section! {
+    /// Builds by a program of your own.
+    WrittenCommand {
+        /// The program that is run for each build.
+        #[schemars(example = "/usr/local/bin/build-package")]
+        program: PathBuf,
+    }
+}
+
+section! {
+    /// The pacman repository that built packages go to.
+    WrittenPublish {
+        /// Its directory; with several repositories, each has its own in it. Without it: `published/<repository>`
+        /// in the data directory.
+        #[schemars(example = "/srv/http/packages")]
+        dir: PathBuf,
+        /// Its name in pacman's configuration. Without it: `REPO_NAME` of the monorepo.
+        #[schemars(example = &"packages")]
+        name: Name,
+        /// Whether packages and database are signed.
+        sign: bool,
+        /// Earlier generations that are kept.
+        #[schemars(range(max = 1000), example = 5)]
+        keep: usize,
+    }
+}
+
+section! {
+    /// What the operator decides.
+    WrittenPolicy {
+        /// What to do about a directive that names no package.
+        unknown_directive: UnknownDirective,
+        /// What to do with a request for a package that is being built already.
+        overlap: Overlap,
+        /// Whether risky updates wait for a person. Without it: `CI_HUMAN_REVIEW` of the monorepo.
+        human_review: bool,
+    }
+}
+
+/// One of several repositories.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct WrittenRepository {
+    /// Its name in pages, URLs and logs.
+    pub name: Name,
+    /// Its address for git.
+    pub url: GitAddress,
+    /// The branch with the packages. Without it: the one the clone has checked out, else `main`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// Replaces the common schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Vec<WrittenSchedule>>,
+    /// Overrides `[sources]`.
+    #[serde(default)]
+    pub sources: WrittenSources,
+    /// Overrides `[forge]`.
+    #[serde(default)]
+    pub forge: WrittenForge,
+    /// Overrides `[executor]`.
+    #[serde(default)]
+    pub executor: WrittenExecutor,
+    /// Overrides `[publish]`.
+    #[serde(default)]
+    pub publish: WrittenPublish,
+    /// Overrides `[policy]`.
+    #[serde(default)]
+    pub policy: WrittenPolicy,
+}
+
+/// When one pipeline runs by itself.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct WrittenSchedule {
+    /// Minute, hour, day of the month, month, day of the week.
+    #[schemars(example = "*/30 * * * *")]
+    pub cron: CronLine,
+    /// The time zone of `cron`, by its IANA name. Without it: `UTC`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "Europe/Berlin")]
+    pub timezone: Option<Zone>,
+    /// What is run.
+    pub run: ScheduledPipeline,
+    /// With `run = "trigger"`: the name of the trigger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"daily")]
+    pub name: Option<String>,
+}
+
+/// A pipeline that can have a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ScheduledPipeline {
+    /// Looks for updates.
+    OnSchedule,
+    /// Builds the packages with `CI_ON_TRIGGER=<name>` that wait.
+    Trigger,
+}
+
+/// A pacman repository that builds may install from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct PacmanRepository {
+    /// Its name, as in pacman.conf.
+    pub name: Name,
+    /// Its server, as in pacman.conf: `$repo` and `$arch` are filled in by pacman.
+    pub server: String,
+}

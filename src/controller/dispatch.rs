@@ -1,0 +1,378 @@
+//! Hands ready builds to the executor, follows them, publishes what they made, and records how they
+//! ended. What may go is decided by the record ([`crate::domain::queue`]); this only carries it out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use backon::{ExponentialBuilder, Retryable as _};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::apply::folder_at;
+use super::site::Site;
+use super::snapshot::SMALL_FILE;
+use crate::builder::pacman::{PackageRepository, Server};
+use crate::config;
+use crate::domain::build::Outcome;
+use crate::domain::bump::effective_version;
+use crate::domain::folder::Folder;
+use crate::domain::name::Oid;
+use crate::domain::policy::PackageSettings;
+use crate::domain::queue::BuildId;
+use crate::domain::srcinfo::Srcinfo;
+use crate::domain::version::Version;
+use crate::executor::{AttemptReport, BuildOrder, Ending, Executor, Handle};
+use crate::git::Repository;
+use crate::logstore::LogStore;
+use crate::publish::{Expected, Publisher};
+use crate::store::Store;
+use crate::store::attempts::{Attempt, AttemptEnd, AttemptEnding};
+use crate::store::builds::Build;
+use crate::sys::clock::Clock;
+
+/// What the dispatcher works with.
+pub struct Parts {
+    /// The record.
+    pub store: Store,
+    /// The repositories, by name.
+    pub sites: BTreeMap<String, Arc<Site>>,
+    /// What runs builds.
+    pub executor: Arc<dyn Executor>,
+    /// The kind of the executor, as handles name it.
+    pub executor_name: &'static str,
+    /// How many builds at once.
+    pub slots: usize,
+    /// How long a build may take, before the package's own multiplier.
+    pub timeout: Duration,
+    /// Repositories that builds may install from, beside the published one.
+    pub package_repositories: Vec<PackageRepository>,
+    /// What publishes, by repository.
+    pub publishers: BTreeMap<String, Arc<Publisher>>,
+    /// The logs.
+    pub logs: LogStore,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Hands out builds until it is told to stop.
+pub struct Dispatcher {
+    parts: Parts,
+    underway: Mutex<HashMap<BuildId, Handle>>,
+    followers: TaskTracker,
+    /// Whether builds are being stopped because the program ends: then nobody has cancelled them.
+    ending: AtomicBool,
+}
+
+impl Dispatcher {
+    /// A dispatcher that has not begun.
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            parts,
+            underway: Mutex::default(),
+            followers: TaskTracker::new(),
+            ending: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes up what an earlier process left, then hands out builds until `stop`. What is underway then
+    /// is left to [`Dispatcher::drain`].
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        if let Err(error) = self.take_up().await {
+            tracing::error!(error = format!("{error:#}"), "builds of an earlier process could not be taken up");
+        }
+        let mut changes = self.parts.store.subscribe();
+        while !stop.is_cancelled() {
+            changes.mark_unchanged();
+            if let Err(error) = self.step().await {
+                tracing::error!(error = format!("{error:#}"), "builds could not be handed out");
+            }
+            let retry = self.until_next_retry().await;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = changes.changed() => if changed.is_err() { break },
+                () = tokio::time::sleep(retry) => {}
+            }
+        }
+    }
+
+    /// Waits for builds underway, at most so long; what is left then is stopped and built again by the
+    /// next process.
+    pub async fn drain(&self, patience: Duration) {
+        self.followers.close();
+        if tokio::time::timeout(patience, self.followers.wait()).await.is_ok() {
+            return;
+        }
+        self.ending.store(true, Ordering::Relaxed);
+        let handles: Vec<Handle> = self.underway.lock().expect("nobody panics with it").values().cloned().collect();
+        tracing::warn!(
+            builds = handles.len(),
+            "stopping builds that did not end in time; they are taken up again after the next start"
+        );
+        for handle in handles {
+            if let Err(error) = self.parts.executor.cancel(&handle).await {
+                tracing::error!(attempt = handle.attempt, error = error.to_string(), "a build could not be stopped");
+            }
+        }
+        self.followers.wait().await;
+    }
+
+    /// How long until a build that waits for another attempt may begin. Never very long, so that a clock
+    /// that is set does not matter.
+    async fn until_next_retry(&self) -> Duration {
+        let now = self.parts.clock.now();
+        let next = self.parts.store.next_retry(now).await.ok().flatten();
+        let wait = next.and_then(|next| Duration::try_from(next.duration_since(now)).ok());
+        wait.unwrap_or(Duration::from_secs(30)).clamp(Duration::from_millis(50), Duration::from_secs(30))
+    }
+
+    async fn take_up(self: &Arc<Self>) -> Result<()> {
+        for attempt in self.parts.store.open_attempts().await? {
+            let Attempt { id, build, handle, .. } = attempt;
+            let handle = handle.and_then(|handle| serde_json::from_value(handle).ok());
+            let handle = handle.unwrap_or(Handle { executor: self.parts.executor_name.to_owned(), attempt: id });
+            let detail = self.parts.store.build(build).await?.context("an attempt has no build")?;
+            self.follow(detail.build, handle);
+        }
+        Ok(())
+    }
+
+    /// Stops what is to be stopped and fills free slots.
+    async fn step(self: &Arc<Self>) -> Result<()> {
+        for build in self.parts.store.to_stop().await? {
+            let handle = self.underway.lock().expect("nobody panics with it").get(&build).cloned();
+            if let Some(handle) = handle {
+                self.parts.executor.cancel(&handle).await?;
+            }
+        }
+        self.remove_departed().await?;
+        let busy = self.underway.lock().expect("nobody panics with it").len();
+        let free = u32::try_from(self.parts.slots.saturating_sub(busy)).unwrap_or(u32::MAX);
+        for build in self.parts.store.ready_builds(self.parts.clock.now(), free).await? {
+            self.hand_out(build).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes packages that left the monorepo out of the published repository.
+    async fn remove_departed(&self) -> Result<()> {
+        for (name, publisher) in &self.parts.publishers {
+            let departed = self.parts.store.pending_removals(name).await?;
+            if departed.is_empty() {
+                continue;
+            }
+            let names: Vec<_> = departed.iter().map(|removal| removal.pkgbase.clone()).collect();
+            publisher.remove(&names).await?;
+            let ids: Vec<i64> = departed.iter().map(|removal| removal.id).collect();
+            self.parts.store.finish_removals(&ids, self.parts.clock.now()).await?;
+            tracing::info!(repository = name, packages = ?names, "removed packages that left the monorepo");
+        }
+        Ok(())
+    }
+
+    async fn hand_out(self: &Arc<Self>, build: Build) -> Result<()> {
+        let now = self.parts.clock.now();
+        let attempt = self.parts.store.begin_attempt(build.id, self.parts.executor_name, now).await?;
+        let submitted = match self.order(&build, &attempt).await {
+            Ok(order) => self.parts.executor.submit(order).await.map_err(anyhow::Error::from),
+            Err(error) => Err(error),
+        };
+        match submitted {
+            Ok(handle) => {
+                self.parts.store.set_handle(&attempt, &serde_json::to_value(&handle)?).await?;
+                self.follow(build, handle);
+            }
+            Err(error) => {
+                let message = format!("it could not be handed to the executor: {error:#}");
+                tracing::error!(package = build.pkgbase.as_str(), "{message}");
+                let end = AttemptEnd { ending: AttemptEnding::Infrastructure, exit_code: None, message, log_length: 0 };
+                self.parts.store.finish_attempt(&attempt, end, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything an executor has to know: the files are those of the commit that was scheduled,
+    /// wherever the branch is now.
+    async fn order(&self, build: &Build, attempt: &str) -> Result<BuildOrder> {
+        let site = self
+            .parts
+            .sites
+            .get(&build.repository)
+            .with_context(|| format!("no repository `{}` is configured", build.repository))?;
+        let (commit, pkgbase) = (build.commit, build.pkgbase.clone());
+        let read = move |git: &Repository| {
+            Ok((folder_at(git, commit, &pkgbase)?, git.commit_facts(commit)?.time, skip_exit_code(git, commit)?))
+        };
+        let (files, time, skip_exit_code) = site.with_git(read).await?;
+        let settings = settings_in(&files);
+        let published = match self.parts.publishers.get(&build.repository) {
+            Some(publisher) => publisher.current()?,
+            None => Vec::new(),
+        };
+        Ok(BuildOrder {
+            attempt: attempt.to_owned(),
+            repository: build.repository.clone(),
+            arch: build.arch.clone(),
+            pkgbase: build.pkgbase.clone(),
+            commit,
+            expected_version: expected(&files, &settings),
+            bump: settings.bump,
+            package_repositories: self.repositories_for(&build.repository),
+            published: published
+                .into_iter()
+                .filter(|package| package.base == build.pkgbase)
+                .map(|package| package.file)
+                .collect(),
+            timeout: self.parts.timeout,
+            extra_timeout: settings.extra_timeout,
+            cache_sources: settings.cache_sources,
+            source_date_epoch: time.as_second(),
+            skip_exit_code,
+            files,
+        })
+    }
+
+    /// The published repository itself comes first, so that what was built here is what is built against.
+    fn repositories_for(&self, repository: &str) -> Vec<PackageRepository> {
+        let own = self.parts.publishers.get(repository).map(|publisher| PackageRepository {
+            name: publisher.name().to_owned(),
+            server: Server::Directory(publisher.dir().to_owned()),
+            sig_level: None,
+        });
+        own.into_iter().chain(self.parts.package_repositories.iter().cloned()).collect()
+    }
+
+    fn follow(self: &Arc<Self>, build: Build, handle: Handle) {
+        self.underway.lock().expect("nobody panics with it").insert(build.id, handle.clone());
+        let this = self.clone();
+        self.followers.spawn(async move {
+            if let Err(error) = this.see_through(&build, &handle).await {
+                tracing::error!(
+                    package = build.pkgbase.as_str(),
+                    error = format!("{error:#}"),
+                    "the end of a build could not be recorded"
+                );
+            }
+            this.underway.lock().expect("nobody panics with it").remove(&build.id);
+        });
+    }
+
+    async fn see_through(&self, build: &Build, handle: &Handle) -> Result<()> {
+        let executor = &self.parts.executor;
+        let report = match executor.started(handle).await {
+            Ok(()) => {
+                self.parts.store.attempt_started(&handle.attempt, self.parts.clock.now()).await?;
+                executor.finished(handle).await
+            }
+            Err(error) => Err(error),
+        };
+        let end = match report {
+            Ok(report) => self.publish(build, report).await,
+            Err(error) => end(AttemptEnding::Infrastructure, None, error.to_string()),
+        };
+        let log_length = self.parts.logs.position(&handle.attempt).map_or(0, |position| position.len);
+        let finished = self
+            .parts
+            .store
+            .finish_attempt(&handle.attempt, AttemptEnd { log_length, ..end }, self.parts.clock.now())
+            .await?;
+        tracing::info!(package = build.pkgbase.as_str(), state = finished.state.as_str(), "a build ended");
+        executor.discard(handle).await?;
+        Ok(())
+    }
+
+    /// A build succeeds when what it made is published, and not before.
+    async fn publish(&self, build: &Build, report: AttemptReport) -> AttemptEnd {
+        let AttemptReport { ending, artefacts, exit_code, message } = report;
+        let ending = match ending {
+            Ending::Infrastructure => AttemptEnding::Infrastructure,
+            Ending::Done(Outcome::Cancelled) if self.ending.load(Ordering::Relaxed) => {
+                return end(
+                    AttemptEnding::Infrastructure,
+                    exit_code,
+                    "the controller was stopped during this build".to_owned(),
+                );
+            }
+            Ending::Done(outcome) => AttemptEnding::Done(outcome),
+        };
+        let (AttemptEnding::Done(Outcome::Succeeded), Some(publisher)) =
+            (ending, self.parts.publishers.get(&build.repository))
+        else {
+            return end(ending, exit_code, message);
+        };
+        let paths: Vec<_> = artefacts.into_iter().map(|artefact| artefact.path).collect();
+        let expected = match self.expected(build).await {
+            Ok(expected) => expected,
+            Err(error) => return end(AttemptEnding::Infrastructure, exit_code, format!("{error:#}")),
+        };
+        // A finished build is too dear to be thrown away for a disk that is full for a moment.
+        let publish = || publisher.publish(&paths, &expected);
+        let published = publish.retry(ExponentialBuilder::default()).when(|error| !error.is_the_builds_fault()).await;
+        match published {
+            Ok(_) => end(ending, exit_code, message),
+            Err(error) if error.is_the_builds_fault() => {
+                end(AttemptEnding::Done(Outcome::Failed), exit_code, error.to_string())
+            }
+            Err(error) => {
+                end(AttemptEnding::Infrastructure, exit_code, format!("publishing: {:#}", anyhow::Error::from(error)))
+            }
+        }
+    }
+
+    async fn expected(&self, build: &Build) -> Result<Expected> {
+        let site = self.parts.sites.get(&build.repository).context("the repository is not configured any more")?;
+        let (commit, pkgbase) = (build.commit, build.pkgbase.clone());
+        let files = site.with_git(move |git| folder_at(git, commit, &pkgbase)).await?;
+        let version = expected(&files, &settings_in(&files));
+        let members = facts(&files)
+            .map(|facts| facts.members.into_iter().map(|member| member.name).collect())
+            .unwrap_or_default();
+        Ok(Expected {
+            pkgbase: build.pkgbase.clone(),
+            version,
+            arch: build.arch.clone(),
+            members,
+            build: Some(build.id),
+        })
+    }
+}
+
+fn end(ending: AttemptEnding, exit_code: Option<i32>, message: String) -> AttemptEnd {
+    AttemptEnd { ending, exit_code, message, log_length: 0 }
+}
+
+fn settings_in(files: &Folder) -> PackageSettings {
+    let text = files.get(".CI/config").map(String::from_utf8_lossy).unwrap_or_default();
+    config::package::parse(&text, ".CI/config").0
+}
+
+/// `CI_CODE_SKIP` as the commit that is built has it.
+fn skip_exit_code(git: &Repository, commit: Oid) -> Result<i32> {
+    let config = git.file(git.tree_of(commit)?, config::repository::PATH, SMALL_FILE)?.unwrap_or_default();
+    Ok(config::repository::parse(&String::from_utf8_lossy(&config), None).0.skip_exit_code)
+}
+
+fn facts(files: &Folder) -> Option<Srcinfo> {
+    files.get(".SRCINFO").and_then(|bytes| Srcinfo::parse(bytes).ok())
+}
+
+/// The version the artefacts must have; `None` if only the build itself can tell, because a `pkgver()`
+/// function decides or an interfere file may change it.
+fn expected(files: &Folder, settings: &PackageSettings) -> Option<Version> {
+    let recipe = String::from_utf8_lossy(files.get("PKGBUILD")?);
+    let decides_itself = recipe.lines().any(|line| {
+        line.trim_start().trim_start_matches("function ").starts_with("pkgver()")
+            || line.trim_start().starts_with("pkgver ()")
+    });
+    let interfered = [".CI/PKGBUILD.append", ".CI/PKGBUILD.prepend", ".CI/interfere.patch", ".CI/prepare"]
+        .iter()
+        .any(|path| files.files.contains_key(*path));
+    if decides_itself || interfered {
+        return None;
+    }
+    facts(files).map(|facts| effective_version(&facts.version, settings.bump.as_ref()))
+}

@@ -1,0 +1,184 @@
+//! Reads a repository where it lies, for commands that only look: no workspace, no network, nothing
+//! written.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::range;
+use super::snapshot::SnapshotReader;
+use crate::domain::classify::{self, Verdict};
+use crate::domain::desired::{Package, Refs, Snapshot};
+use crate::domain::finding::Finding;
+use crate::domain::folder::Folder;
+use crate::domain::graph::Graph;
+use crate::domain::lint;
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::plan::{RangeBase, Since};
+use crate::git::{Limits, Repository};
+
+/// A repository on this machine.
+pub struct Inspection {
+    git: Repository,
+}
+
+impl Inspection {
+    /// Opens the repository that holds a directory.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn open(dir: &Path) -> Result<Self> {
+        Ok(Self { git: Repository::discover(dir)? })
+    }
+
+    /// Everything known about a revision. A repository without commits is an empty one.
+    ///
+    /// # Errors
+    /// If there is no such revision.
+    pub fn snapshot(&self, rev: &str) -> Result<Snapshot> {
+        let refs = self.refs(rev)?;
+        SnapshotReader::default().read(&self.git, &self.name(), refs)
+    }
+
+    /// The refs as this repository knows them, with the revision in the place of the branch.
+    ///
+    /// # Errors
+    /// If there is no such revision.
+    pub fn refs(&self, rev: &str) -> Result<Refs> {
+        let main = self.git.resolve(rev)?;
+        if main.is_none() && rev != "HEAD" {
+            bail!("`{rev}` is no revision of {}", self.git.path().display());
+        }
+        let branch = self.git.head_branch().unwrap_or_else(|| "main".to_owned());
+        let state = self.first_of(&["refs/heads/state", "refs/remotes/origin/state"])?;
+        let scheduled = self.first_of(&["refs/tags/scheduled"])?;
+        Ok(Refs { branch, main, state, scheduled, reviews: self.reviews()? })
+    }
+
+    fn first_of(&self, names: &[&str]) -> Result<Option<Oid>> {
+        for name in names {
+            if let Some(id) = self.git.resolve(name)? {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    fn reviews(&self) -> Result<std::collections::BTreeMap<PkgBase, Oid>> {
+        let mut reviews = std::collections::BTreeMap::new();
+        for prefix in ["refs/remotes/origin/", "refs/heads/"] {
+            for (name, id) in self.git.refs(&format!("{prefix}update-"))? {
+                let branch = name.strip_prefix(prefix).unwrap_or(&name);
+                reviews.extend(PkgBase::from_review_branch(branch).map(|pkgbase| (pkgbase, id)));
+            }
+        }
+        Ok(reviews)
+    }
+
+    /// What the repository is called where nothing else is said: the name of its directory.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let path = self.git.path();
+        let path =
+            if path.file_name().is_some_and(|name| name == ".git") { path.parent().unwrap_or(path) } else { path };
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.strip_suffix(".git").unwrap_or(&name).to_owned()
+    }
+
+    /// What happened between two revisions.
+    ///
+    /// # Errors
+    /// If there is no such revision.
+    pub fn since(&self, from: &str, to: &str) -> Result<(Since, BTreeSet<PkgBase>)> {
+        let [from, to] = [from, to].map(|rev| {
+            self.git.resolve(rev)?.with_context(|| format!("`{rev}` is no revision of {}", self.git.path().display()))
+        });
+        let (from, to) = (from?, to?);
+        let since = range::between(&self.git, RangeBase::Scheduled(from), Some(from), Some(to))?;
+        let entries = self.git.entries(self.git.tree_of(to)?)?;
+        let names = entries.iter().filter(|entry| entry.is_tree).filter_map(|entry| PkgBase::new(&entry.name).ok());
+        Ok((since, names.collect()))
+    }
+
+    /// What was committed since builds were last handed out.
+    ///
+    /// # Errors
+    /// If the objects cannot be read.
+    pub fn since_scheduled(&self, refs: &Refs) -> Result<Since> {
+        range::since_scheduled(&self.git, refs)
+    }
+
+    /// The folder of a package at two revisions; `None` where it does not exist.
+    ///
+    /// # Errors
+    /// If the objects cannot be read.
+    pub fn sides(&self, from: &str, to: &str, pkgbase: &PkgBase) -> Result<(Option<Folder>, Option<Folder>)> {
+        Ok((self.folder(from, pkgbase)?, self.folder(to, pkgbase)?))
+    }
+
+    fn folder(&self, rev: &str, pkgbase: &PkgBase) -> Result<Option<Folder>> {
+        let commit = self.git.resolve(rev)?.with_context(|| format!("`{rev}` is no revision"))?;
+        let entry = self.git.entry_at(self.git.tree_of(commit)?, pkgbase.as_str())?;
+        entry.map(|entry| Ok(self.git.folder(entry.id, &Limits::default())?)).transpose()
+    }
+
+    /// Everything that is wrong at a revision, contradictions included.
+    ///
+    /// # Errors
+    /// If the objects cannot be read.
+    pub fn lints(&self, snapshot: &Snapshot, official: &BTreeSet<String>) -> Result<Vec<Finding>> {
+        let mut findings: Vec<Finding> = snapshot.all_findings().cloned().collect();
+        for package in snapshot.packages.values() {
+            match self.git.folder(package.tree, &Limits::default()) {
+                Ok(files) => findings.extend(lint::package(package, &files)),
+                Err(error) => findings.push(unusable(package, &error.to_string())),
+            }
+        }
+        let graph = Graph::build(snapshot.packages.values().map(Arc::as_ref), official);
+        findings.extend(lint::repository(snapshot, &graph, official));
+        findings.sort_by(|a, b| {
+            (&a.pkgbase, &a.file, a.line, a.code, &a.message).cmp(&(&b.pkgbase, &b.file, b.line, b.code, &b.message))
+        });
+        Ok(findings)
+    }
+
+    /// The files of a package at a revision.
+    ///
+    /// # Errors
+    /// If the folder must not be read.
+    pub fn files(&self, package: &Package) -> Result<Folder> {
+        Ok(self.git.folder(package.tree, &Limits::default())?)
+    }
+}
+
+fn unusable(package: &Package, why: &str) -> Finding {
+    Finding::error("folder-unusable", why.to_owned())
+        .with_package(&package.pkgbase)
+        .at(package.pkgbase.to_string(), None)
+        .hint("such a folder is never built or published")
+}
+
+/// A verdict on two package folders that lie on this machine as files.
+///
+/// # Errors
+/// If a folder cannot be read.
+pub fn classify_directories(old: &Path, new: &Path) -> Result<Verdict> {
+    Ok(classify::classify(&crate::sys::fs::read_folder(old)?, &crate::sys::fs::read_folder(new)?))
+}
+
+/// Names of packages in the repositories that are built against, as the `state` branch recorded them.
+#[must_use]
+pub fn recorded_names(snapshot: &Snapshot) -> BTreeSet<String> {
+    lint::known_elsewhere(snapshot.version_state.as_deref())
+}
+
+/// Names of the packages in a pacman database.
+///
+/// # Errors
+/// If the file is no such database.
+pub fn database_names(file: &Path) -> Result<Vec<String>> {
+    let entries = crate::publish::database::read(file)?;
+    Ok(entries.into_iter().map(|entry| entry.name.to_string()).collect())
+}

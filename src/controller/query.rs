@@ -1,0 +1,504 @@
+//! Answers for the faces, from the last look, the record and the published repository.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+
+use anyhow::Result;
+use futures_util::future::FutureExt as _;
+use tokio::sync::watch;
+
+use super::face::{Answer, BuildFilter, ControllerError, Face, PackageFilter};
+use super::site::Look;
+use super::view::{
+    AttemptView, BuildPage, BuildView, CursorView, FileDiff, GenerationView, PackagePage, PackageView, QueueView,
+    RepositoryView, ReviewView, RunPage, RunView,
+};
+use super::{Controller, Kept, observe};
+use crate::domain::build::BuildState;
+use crate::domain::classify;
+use crate::domain::desired::Package;
+use crate::domain::folder::Folder;
+use crate::domain::graph::Graph;
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::observed::Proposal;
+use crate::domain::plan::Pipeline;
+use crate::domain::queue::BuildId;
+use crate::logstore::LogStore;
+use crate::store::StoreError;
+use crate::store::attempts::{Attempt, AttemptEnding};
+use crate::store::builds::Build;
+use crate::store::queries;
+use crate::store::runs::Run;
+
+/// How many builds the page of a package shows.
+const BUILDS_ON_PAGE: u32 = 20;
+/// How many runs are searched for the last decision about a package.
+const RUNS_SEARCHED: u32 = 10;
+
+impl Face for Controller {
+    fn repositories(&self) -> Answer<'_, Vec<RepositoryView>> {
+        async { Ok(self.kept().map(|kept| self.repository_view(kept)).collect()) }.boxed()
+    }
+
+    fn packages(&self, filter: PackageFilter) -> Answer<'_, Vec<PackageView>> {
+        async move {
+            let mut views = Vec::new();
+            for kept in self.kept() {
+                views.extend(self.package_views(kept, &filter).await?);
+            }
+            Ok(views)
+        }
+        .boxed()
+    }
+
+    fn package<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, Option<PackagePage>> {
+        async move {
+            match self.home_of(pkgbase) {
+                Some((kept, look)) => self.package_page(kept, &look, pkgbase).await.map(Some),
+                None => Ok(None),
+            }
+        }
+        .boxed()
+    }
+
+    fn runs(&self, limit: usize) -> Answer<'_, Vec<RunView>> {
+        async move { Ok(self.0.store.runs(None, None, clamp(limit)).await?.iter().map(run_view).collect()) }.boxed()
+    }
+
+    fn run<'a>(&'a self, id: &'a str) -> Answer<'a, Option<RunPage>> {
+        async move { Ok(self.0.store.run(id).await?.map(run_page)) }.boxed()
+    }
+
+    fn builds(&self, filter: BuildFilter) -> Answer<'_, Vec<BuildView>> {
+        async move {
+            let wanted = queries::BuildFilter {
+                pkgbase: filter.pkgbase,
+                states: filter.state.into_iter().collect(),
+                ..queries::BuildFilter::default()
+            };
+            self.build_views(self.0.store.builds(wanted, clamp(filter.limit)).await?).await
+        }
+        .boxed()
+    }
+
+    fn build<'a>(&'a self, id: &'a str) -> Answer<'a, Option<BuildPage>> {
+        async move {
+            let Ok(id) = build_id(id) else { return Ok(None) };
+            let Some(detail) = self.0.store.build(id).await? else { return Ok(None) };
+            let attempts: Vec<AttemptView> = detail.attempts.iter().map(attempt_view).collect();
+            let waits = waiting_for(&detail.waits);
+            Ok(Some(BuildPage { build: build_view(&detail.build, attempts.last(), waits), attempts }))
+        }
+        .boxed()
+    }
+
+    fn queue(&self) -> Answer<'_, QueueView> {
+        async move {
+            let queued = self.0.store.queue(None).await?;
+            let mut view = QueueView { underway: vec![], ready: vec![], waiting: vec![], blocked: vec![] };
+            for queued in queued {
+                let list = match queued.build.state {
+                    BuildState::Dispatched | BuildState::Running => &mut view.underway,
+                    BuildState::Ready => &mut view.ready,
+                    BuildState::Blocked => &mut view.blocked,
+                    _ => &mut view.waiting,
+                };
+                let detail = self.0.store.build(queued.build.id).await?;
+                let last = detail.as_ref().and_then(|detail| detail.attempts.last()).map(attempt_view);
+                list.push(build_view(&queued.build, last.as_ref(), waiting_for(&queued.waits)));
+            }
+            Ok(view)
+        }
+        .boxed()
+    }
+
+    fn reviews(&self) -> Answer<'_, Vec<ReviewView>> {
+        async move {
+            let mut views = Vec::new();
+            for kept in self.kept() {
+                let Some(look) = kept.looked().look else { continue };
+                for pkgbase in look.snapshot.reviews.keys() {
+                    views.extend(review_of(kept, &look, pkgbase).await?);
+                }
+            }
+            Ok(views)
+        }
+        .boxed()
+    }
+
+    fn review<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, Option<ReviewView>> {
+        async move {
+            for kept in self.kept() {
+                let Some(look) = kept.looked().look else { continue };
+                if look.snapshot.reviews.contains_key(pkgbase) {
+                    return Ok(review_of(kept, &look, pkgbase).await?);
+                }
+            }
+            Ok(None)
+        }
+        .boxed()
+    }
+
+    fn generations(&self) -> Answer<'_, Vec<GenerationView>> {
+        async move {
+            let mut views = Vec::new();
+            for publisher in self.kept().filter_map(|kept| kept.publisher.as_ref()) {
+                let generations = publisher.generations().map_err(anyhow::Error::from)?;
+                views.extend(generations.into_iter().enumerate().map(|(index, generation)| GenerationView {
+                    number: generation.number,
+                    current: index == 0,
+                    packages: generation.entries.len(),
+                    published: Some(generation.created),
+                }));
+            }
+            Ok(views)
+        }
+        .boxed()
+    }
+
+    fn graph(&self) -> Answer<'_, serde_json::Value> {
+        async move {
+            let first = self.kept().next().and_then(|kept| Some((kept, kept.looked().look?)));
+            let (kept, look) = first.ok_or_else(not_looked)?;
+            let graph = graph_of(kept, &look);
+            Ok(serde_json::to_value(graph.document(None)).map_err(anyhow::Error::from)?)
+        }
+        .boxed()
+    }
+
+    fn logs(&self) -> &LogStore {
+        &self.0.logs
+    }
+
+    fn events(&self) -> watch::Receiver<u64> {
+        self.0.store.subscribe()
+    }
+
+    fn start<'a>(&'a self, pipeline: Pipeline, trigger: &'a str) -> Answer<'a, RunPage> {
+        async move {
+            let kept = self.target_of(&pipeline)?;
+            let report = self.perform(kept, &pipeline, trigger).await;
+            let report = report.map_err(|error| ControllerError::Unavailable(format!("{error:#}")))?;
+            let run = self.0.store.run(&report.outcome.run_id).await?;
+            run.map(run_page).ok_or_else(|| ControllerError::Internal(anyhow::anyhow!("the run is not in the record")))
+        }
+        .boxed()
+    }
+
+    fn cancel<'a>(&'a self, build: &'a str) -> Answer<'a, ()> {
+        async move {
+            self.0.store.cancel_build(build_id(build)?, self.0.clock.now()).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn retry<'a>(&'a self, build: &'a str) -> Answer<'a, ()> {
+        async move {
+            self.0.store.retry_build(build_id(build)?, self.0.clock.now()).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn release<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, ()> {
+        async move {
+            let wanted = queries::BuildFilter {
+                pkgbase: Some(pkgbase.clone()),
+                states: vec![BuildState::Blocked],
+                ..queries::BuildFilter::default()
+            };
+            let blocked = self.0.store.builds(wanted, 1).await?;
+            let build = blocked.first().ok_or_else(|| ControllerError::Conflict {
+                message: format!("no build of `{pkgbase}` is blocked"),
+                hint: "`pkgwarden ctl queue` shows what is".into(),
+            })?;
+            self.0.store.release_build(build.id, self.0.clock.now()).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn pause(&self) -> Answer<'_, ()> {
+        self.0.paused.store(true, Ordering::Relaxed);
+        async { Ok(()) }.boxed()
+    }
+
+    fn resume(&self) -> Answer<'_, ()> {
+        self.0.paused.store(false, Ordering::Relaxed);
+        async { Ok(()) }.boxed()
+    }
+}
+
+impl Controller {
+    fn repository_view(&self, kept: &Kept) -> RepositoryView {
+        let looked = kept.looked();
+        let snapshot = looked.look.as_ref().map(|look| &look.snapshot);
+        RepositoryView {
+            name: kept.site().name.clone(),
+            url: kept.site().remote.url().to_owned(),
+            branch: kept.site().branch.clone(),
+            main: snapshot.and_then(|snapshot| snapshot.refs.main),
+            scheduled: snapshot.and_then(|snapshot| snapshot.refs.scheduled),
+            packages: snapshot.map_or(0, |snapshot| snapshot.packages.len()),
+            reviews: snapshot.map_or(0, |snapshot| snapshot.reviews.len()),
+            paused: self.is_paused(),
+            looked_at: looked.at,
+            error: looked.error,
+        }
+    }
+
+    async fn package_views(&self, kept: &Kept, filter: &PackageFilter) -> Result<Vec<PackageView>, ControllerError> {
+        let Some(look) = kept.looked().look else { return Ok(Vec::new()) };
+        let wanted =
+            |pkgbase: &PkgBase| filter.text.as_ref().is_none_or(|text| pkgbase.as_str().contains(text.as_str()));
+        let newest = self.0.store.newest_builds(&kept.site().name).await?;
+        let published = published_versions(kept)?;
+        let packages = look.snapshot.packages.values().filter(|package| wanted(&package.pkgbase));
+        Ok(packages.map(|package| package_view(package, &look, newest.get(&package.pkgbase), &published)).collect())
+    }
+
+    async fn package_page(&self, kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<PackagePage, ControllerError> {
+        let package = &look.snapshot.packages[pkgbase];
+        let builds = self.0.store.last_builds(&kept.site().name, pkgbase, BUILDS_ON_PAGE).await?;
+        let graph = graph_of(kept, look);
+        let cursor = look.snapshot.states.get(pkgbase).and_then(crate::domain::state::PackageState::cursor);
+        let members = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.members);
+        Ok(PackagePage {
+            package: package_view(package, look, builds.first(), &published_versions(kept)?),
+            pkgnames: members.map(|member| member.name.to_string()).collect(),
+            needs: graph.direct(pkgbase).to_vec(),
+            needed_by: graph.dependants(pkgbase),
+            trigger: package.settings.trigger.clone(),
+            class: look.snapshot.class_of(package).map(|class| class.0),
+            cursor: cursor.map(|cursor| CursorView {
+                commit: cursor.commit,
+                modified: cursor.stamp.and_then(|stamp| jiff::Timestamp::from_second(stamp).ok()),
+            }),
+            decision: self.last_decision(kept, pkgbase).await?,
+            builds: self.build_views(builds).await?,
+            findings: package.findings.clone(),
+        })
+    }
+
+    /// What the newest run that looked at a package decided about it.
+    async fn last_decision(
+        &self,
+        kept: &Kept,
+        pkgbase: &PkgBase,
+    ) -> Result<Option<serde_json::Value>, ControllerError> {
+        for run in self.0.store.runs(Some(&kept.site().name), None, RUNS_SEARCHED).await? {
+            let document = self.0.store.run(&run.id).await?.and_then(|run| run.document);
+            let decisions = document.as_ref().and_then(|document| document.get("packages")?.as_array());
+            let decision = decisions
+                .and_then(|decisions| decisions.iter().find(|decision| decision["pkgbase"] == pkgbase.as_str()));
+            if let Some(decision) = decision {
+                return Ok(Some(decision.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn build_views(&self, builds: Vec<Build>) -> Result<Vec<BuildView>, ControllerError> {
+        let mut views = Vec::with_capacity(builds.len());
+        for build in builds {
+            let detail = self.0.store.build(build.id).await?;
+            let (last, waits) = match &detail {
+                Some(detail) => (detail.attempts.last().map(attempt_view), waiting_for(&detail.waits)),
+                None => (None, Vec::new()),
+            };
+            views.push(build_view(&build, last.as_ref(), waits));
+        }
+        Ok(views)
+    }
+
+    /// The repository that has a package, and the last look at it.
+    fn home_of(&self, pkgbase: &PkgBase) -> Option<(&Kept, Look)> {
+        self.kept().find_map(|kept| {
+            Some((kept, kept.looked().look?)).filter(|(_, look)| look.snapshot.packages.contains_key(pkgbase))
+        })
+    }
+
+    /// The repository a pipeline is meant for: the one with the named package, else the only one.
+    fn target_of(&self, pipeline: &Pipeline) -> Result<&Kept, ControllerError> {
+        let named = match pipeline {
+            Pipeline::Approve(pkgbase, _) | Pipeline::Reject(pkgbase, _) => Some(pkgbase.clone()),
+            Pipeline::Deploy(targets) | Pipeline::Bump(targets) => {
+                targets.iter().find_map(|target| match &target.selection {
+                    crate::domain::policy::Selection::Named(name) => PkgBase::new(name).ok(),
+                    crate::domain::policy::Selection::All => None,
+                })
+            }
+            Pipeline::OnCommit | Pipeline::OnSchedule | Pipeline::Trigger(_) => None,
+        };
+        let home = named.and_then(|pkgbase| self.home_of(&pkgbase)).map(|(kept, _)| kept);
+        home.or_else(|| self.kept().next()).ok_or_else(not_looked)
+    }
+}
+
+fn not_looked() -> ControllerError {
+    ControllerError::Unavailable("the repository has not been read yet".into())
+}
+
+/// The packages whose builds a build still waits for, or is blocked by.
+fn waiting_for(waits: &[queries::Wait]) -> Vec<PkgBase> {
+    let open = waits.iter().filter(|wait| !wait.state.satisfies_dependants());
+    let names: BTreeSet<PkgBase> = open.map(|wait| wait.pkgbase.clone()).collect();
+    names.into_iter().collect()
+}
+
+fn clamp(limit: usize) -> u32 {
+    u32::try_from(limit).unwrap_or(u32::MAX).clamp(1, 1_000)
+}
+
+fn build_id(text: &str) -> Result<BuildId, ControllerError> {
+    text.parse().map(BuildId).map_err(|_| ControllerError::NotFound(format!("there is no build `{text}`")))
+}
+
+fn graph_of(kept: &Kept, look: &Look) -> Graph {
+    let packages = look.snapshot.packages.values().map(|package| &**package);
+    Graph::build_for(&kept.site().arch, packages, &super::inspect::recorded_names(&look.snapshot))
+}
+
+fn published_versions(kept: &Kept) -> Result<BTreeMap<String, String>, ControllerError> {
+    let Some(publisher) = &kept.publisher else { return Ok(BTreeMap::new()) };
+    let published = publisher.current().map_err(anyhow::Error::from)?;
+    Ok(published.into_iter().map(|package| (package.base.to_string(), package.version.to_string())).collect())
+}
+
+fn package_view(
+    package: &Package,
+    look: &Look,
+    last: Option<&Build>,
+    published: &BTreeMap<String, String>,
+) -> PackageView {
+    PackageView {
+        pkgbase: package.pkgbase.clone(),
+        version: package.version().cloned(),
+        published: published.get(package.pkgbase.as_str()).cloned(),
+        source: package.settings.source.name(),
+        last_build: last.map(|build| build_view(build, None, Vec::new())),
+        review: look.snapshot.reviews.contains_key(&package.pkgbase),
+        problems: package.findings.len(),
+    }
+}
+
+fn build_view(build: &Build, last: Option<&AttemptView>, waits_for: Vec<PkgBase>) -> BuildView {
+    BuildView {
+        id: build.id.to_string(),
+        repository: build.repository.clone(),
+        arch: build.arch.clone(),
+        pkgbase: build.pkgbase.clone(),
+        commit: build.commit,
+        state: build.state,
+        reason: build.reason,
+        class: build.class.as_ref().map(|class| class.0.clone()),
+        waits_for,
+        created: build.requested_at,
+        started: build.started_at,
+        ended: build.finished_at,
+        message: build.message.clone(),
+        attempt: last.map(|attempt| attempt.id.clone()),
+        run: Some(build.run_id.clone()),
+    }
+}
+
+fn attempt_view(attempt: &Attempt) -> AttemptView {
+    AttemptView {
+        id: attempt.id.clone(),
+        started: attempt.started_at.unwrap_or(attempt.created_at),
+        ended: attempt.ended_at,
+        outcome: attempt.ending.map(AttemptEnding::as_str).map(str::to_owned),
+        exit_code: attempt.exit_code,
+        message: attempt.message.clone(),
+        log_length: attempt.log_length,
+    }
+}
+
+fn run_view(run: &Run) -> RunView {
+    RunView {
+        id: run.id.clone(),
+        repository: run.repository.clone(),
+        pipeline: run.pipeline.clone(),
+        trigger: run.cause.clone(),
+        started: run.started_at,
+        ended: run.finished_at,
+        state: run.outcome.map_or("running", |outcome| outcome.as_str()).to_owned(),
+        summary: run.document.as_ref().map(summary).unwrap_or_default(),
+    }
+}
+
+/// One line about what a run did.
+fn summary(document: &serde_json::Value) -> String {
+    if let Some(error) = document["error"].as_str() {
+        return error.to_owned();
+    }
+    let count = |key: &str| document[key].as_array().map_or(0, Vec::len);
+    let parts = [("builds", "builds"), ("reviews", "reviews"), ("remove", "removals"), ("problems", "problems")];
+    let said: Vec<String> =
+        parts.iter().filter(|(key, _)| count(key) > 0).map(|(key, word)| format!("{} {word}", count(key))).collect();
+    if said.is_empty() { "nothing to do".to_owned() } else { said.join(", ") }
+}
+
+fn run_page(run: Run) -> RunPage {
+    RunPage { run: run_view(&run), document: run.document.unwrap_or_default() }
+}
+
+/// The review of a package; `None` if its branch proposes nothing (it is about to be pruned).
+async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<Option<ReviewView>> {
+    let Some(head) = look.snapshot.reviews.get(pkgbase).map(|review| review.head) else { return Ok(None) };
+    let key = (head, look.snapshot.packages.get(pkgbase).map(|package| package.tree));
+    if let Some((same, view)) = kept.reviews.lock().expect("nobody panics with it").get(pkgbase)
+        && *same == key
+    {
+        return Ok(view.clone());
+    }
+    let (snapshot, wanted) = (look.snapshot.clone(), pkgbase.clone());
+    let proposal = kept.site().with_git(move |git| observe::proposal(git, &snapshot, &wanted)).await?;
+    let view = proposal.and_then(|proposal| review_view(pkgbase, head, &proposal));
+    kept.reviews.lock().expect("nobody panics with it").insert(pkgbase.clone(), (key, view.clone()));
+    Ok(view)
+}
+
+fn review_view(pkgbase: &PkgBase, head: Oid, proposal: &Proposal) -> Option<ReviewView> {
+    let Proposal { base, present, proposed } = proposal;
+    let after = present.updated_to(proposed);
+    if after.from_source() == present.from_source() {
+        return None;
+    }
+    let conflict = "its folder has changed on the branch since the review was opened";
+    Some(ReviewView {
+        pkgbase: pkgbase.clone(),
+        branch: pkgbase.review_branch(),
+        head,
+        verdict: classify::classify(present, &after),
+        files: file_diffs(&present.from_source(), &after.from_source()),
+        conflict: (base.from_source() != present.from_source()).then(|| conflict.to_owned()),
+    })
+}
+
+fn file_diffs(old: &Folder, new: &Folder) -> Vec<FileDiff> {
+    let paths: BTreeSet<&String> = old.files.keys().chain(new.files.keys()).collect();
+    let differs = |path: &&&String| old.files.get(**path) != new.files.get(**path);
+    let text =
+        |folder: &Folder, path: &str| folder.get(path).map(|bytes| std::str::from_utf8(bytes).map(str::to_owned));
+    let diff = |path: &String| {
+        let (before, after) = (text(old, path), text(new, path));
+        let binary = matches!(before, Some(Err(_))) || matches!(after, Some(Err(_)));
+        FileDiff { path: path.clone(), old: before.and_then(Result::ok), new: after.and_then(Result::ok), binary }
+    };
+    paths.iter().filter(differs).map(|path| diff(path)).collect()
+}
+
+/// The record's answers in the words of the faces.
+impl From<StoreError> for ControllerError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound { .. } => Self::NotFound(error.to_string()),
+            StoreError::Refused(_) | StoreError::Illegal(_) => {
+                Self::Conflict { message: error.to_string(), hint: String::new() }
+            }
+            other => Self::Internal(other.into()),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! One run: look, ask, decide, apply; again if somebody pushed in between.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+
+use super::apply;
+use super::observe::Answers;
+use super::recover::{self, Fate};
+use super::site::{Look, Site};
+use crate::domain::build::Wave;
+use crate::domain::chaotic::{self, Schedule};
+use crate::domain::graph::Graph;
+use crate::domain::lint;
+use crate::domain::name::Oid;
+use crate::domain::plan::{Document, Pipeline, Plan};
+use crate::git::{PushError, RefUpdate};
+use crate::store::Store;
+use crate::store::intents::{Intent, NewIntent, RefChange};
+use crate::store::runs::RunOutcome;
+use crate::sys::clock::Clock;
+use crate::sys::fs;
+
+/// How often a run is planned anew because somebody pushed while it was under way.
+const REPLANS: usize = 5;
+
+/// What `run` prints: the plan and what came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The plan as it was performed.
+    #[serde(flatten)]
+    pub document: Document,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// Whether any ref moved.
+    pub pushed: bool,
+    /// The id of the run in the record.
+    pub run_id: String,
+    /// How many builds were enqueued.
+    pub enqueued: usize,
+}
+
+/// Performs runs on one repository.
+#[derive(Clone)]
+pub struct Runner {
+    /// The repository.
+    pub site: Arc<Site>,
+    /// The record.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Whether builds are handed out from the record; if not, somebody else schedules them.
+    enqueues: bool,
+    /// Where the files for an existing Chaotic Manager are written.
+    emit_to: Option<PathBuf>,
+    /// One run at a time.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Runner {
+    /// A runner for one repository.
+    #[must_use]
+    pub fn new(site: Arc<Site>, store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self { site, store, clock, enqueues: true, emit_to: None, turn: Arc::default() }
+    }
+
+    /// Whether runs enqueue the builds they plan.
+    #[must_use]
+    pub fn enqueues(self, enqueues: bool) -> Self {
+        Self { enqueues, ..self }
+    }
+
+    /// Has every run write files for an existing Chaotic Manager into this directory.
+    #[must_use]
+    pub fn emits_to(self, dir: Option<PathBuf>) -> Self {
+        Self { emit_to: dir, ..self }
+    }
+
+    /// Finishes what a crash interrupted, then performs one run and records it.
+    ///
+    /// # Errors
+    /// If the remote cannot be reached, or refuses the push, or the record cannot be written. Nothing
+    /// has moved then, and the next run finds everything again.
+    pub async fn run(&self, pipeline: &Pipeline, cause: &str) -> Result<Report> {
+        let _turn = self.turn.lock().await;
+        self.recover().await?;
+        let run_id = self.store.begin_run(&self.site.name, pipeline.name(), cause, self.clock.now()).await?;
+        let result = self.attempt(pipeline, &run_id).await;
+        let (outcome, document) = match &result {
+            Ok(report) => (RunOutcome::Done, serde_json::to_value(report)?),
+            Err(error) => (RunOutcome::Failed, serde_json::json!({"error": format!("{error:#}")})),
+        };
+        self.store.finish_run(&run_id, outcome, &document, self.clock.now()).await?;
+        result
+    }
+
+    async fn attempt(&self, pipeline: &Pipeline, run_id: &str) -> Result<Report> {
+        let mut answers: Option<Arc<Answers>> = None;
+        for _ in 0..REPLANS {
+            let now = self.clock.now();
+            let look = self.site.look().await?;
+            let heard = match &answers {
+                Some(answers) => answers.clone(),
+                None => Arc::new(self.site.ask(&look, pipeline, now).await),
+            };
+            answers = Some(heard.clone());
+            let plan = self.site.decide(&look, pipeline, &heard, now).await?;
+            if let Some(report) = self.apply(look, plan, run_id).await? {
+                return Ok(report);
+            }
+            tracing::info!(repository = self.site.name, "somebody pushed during the run; planning anew");
+        }
+        bail!("somebody pushed to {} during each of {REPLANS} tries; the next run goes on", self.site.remote.url())
+    }
+
+    /// Performs a plan. `None` if somebody else moved a ref first: nothing has happened then.
+    async fn apply(&self, look: Look, plan: Plan, run_id: &str) -> Result<Option<Report>> {
+        let plan = Arc::new(plan);
+        let (snapshot, written) = (look.snapshot.clone(), plan.clone());
+        let updates = self.site.with_git(move |git| apply::write_objects(git, &snapshot, &written)).await?;
+        fail::fail_point!("apply.objects-written", |_| crate::sys::signal::die());
+        let wave = self.wave(&look, &plan, &updates);
+        let mut document = plan.document(&look.snapshot);
+        name_new_ids(&mut document, &updates);
+        if updates.is_empty() && plan.builds.is_empty() && plan.remove.is_empty() {
+            return Ok(Some(Report {
+                document,
+                outcome: Outcome { pushed: false, run_id: run_id.to_owned(), enqueued: 0 },
+            }));
+        }
+        // Before the push: a crash after it must not leave moved tags without the files that act on them.
+        self.emit(&look, &plan, (!plan.builds.is_empty()).then_some(wave.commit))?;
+        let intent = self.store.record_intent(self.intent(run_id, &updates, wave), self.clock.now()).await?;
+        fail::fail_point!("apply.intent-recorded", |_| crate::sys::signal::die());
+        if !updates.is_empty() {
+            match self.site.remote.push(&updates, &[]).await {
+                Ok(_) => {}
+                Err(PushError::Stale(refs)) => {
+                    tracing::debug!(?refs, "refs moved first");
+                    self.store.drop_intent(intent, self.clock.now()).await?;
+                    return Ok(None);
+                }
+                Err(error) => return self.push_failed(intent, error).await,
+            }
+        }
+        fail::fail_point!("apply.pushed", |_| crate::sys::signal::die());
+        let settled = self.store.settle_intent(intent, self.site.policy.overlap, self.clock.now()).await?;
+        fail::fail_point!("apply.settled", |_| crate::sys::signal::die());
+        let outcome =
+            Outcome { pushed: !updates.is_empty(), run_id: run_id.to_owned(), enqueued: settled.enqueued.len() };
+        Ok(Some(Report { document, outcome }))
+    }
+
+    /// A push that failed in an unclear way may have moved the refs all the same: the intent stays, and
+    /// the next run finds out. One that was refused has not.
+    async fn push_failed(&self, intent: i64, error: PushError) -> Result<Option<Report>> {
+        if matches!(error, PushError::Rejected { .. }) {
+            self.store.drop_intent(intent, self.clock.now()).await?;
+        }
+        Err(error).with_context(|| format!("the push to {} failed", self.site.remote.url()))
+    }
+
+    fn wave(&self, look: &Look, plan: &Plan, updates: &[RefUpdate]) -> Wave {
+        let branch = format!("refs/heads/{}", look.snapshot.refs.branch);
+        let committed = updates.iter().find(|update| update.name == branch).and_then(|update| update.new);
+        let commit = committed.or(look.snapshot.refs.main);
+        Wave {
+            repository: self.site.name.clone(),
+            // An empty repository has nothing to build, so no build ever carries this id.
+            commit: commit.unwrap_or(Oid::from_bytes([0; 20])),
+            builds: if self.enqueues { plan.builds.clone() } else { Vec::new() },
+            remove: if self.enqueues { plan.remove.clone() } else { Vec::new() },
+        }
+    }
+
+    /// Writes the files an existing Chaotic Manager is scheduled with.
+    fn emit(&self, look: &Look, plan: &Plan, commit: Option<Oid>) -> Result<()> {
+        let Some(dir) = &self.emit_to else { return Ok(()) };
+        let snapshot = &look.snapshot;
+        let keep = (!plan.remove.is_empty()).then(|| snapshot.packages.keys().collect());
+        let schedule = Schedule { settings: &snapshot.settings, commit, builds: &plan.builds, keep };
+        let official = lint::known_elsewhere(snapshot.version_state.as_deref());
+        let graph = Graph::build_for(&self.site.arch, snapshot.packages.values().map(Arc::as_ref), &official);
+        fs::write_atomic(&dir.join(chaotic::PARAMS_FILE), schedule.params().as_bytes())?;
+        fs::write_atomic(&dir.join(chaotic::DEPTREE_FILE), format!("{}\n", graph.deptree_text()).as_bytes())?;
+        Ok(())
+    }
+
+    fn intent(&self, run_id: &str, updates: &[RefUpdate], wave: Wave) -> NewIntent {
+        let refs =
+            updates.iter().map(|update| RefChange { name: update.name.clone(), old: update.old, new: update.new });
+        NewIntent {
+            run_id: run_id.to_owned(),
+            repository: self.site.name.clone(),
+            refs: refs.collect(),
+            wave,
+            outbox: Vec::new(),
+        }
+    }
+
+    /// Settles or drops the intents of runs that a crash interrupted.
+    ///
+    /// # Errors
+    /// If the remote cannot be asked: it is not known then what happened, so nothing is decided.
+    pub async fn recover(&self) -> Result<()> {
+        for intent in self.store.pending_intents(&self.site.name).await? {
+            let now = self.clock.now();
+            match self.fate(&intent).await? {
+                Fate::Pushed => {
+                    tracing::warn!(run = intent.intent.run_id, "finishing a run that was interrupted after its push");
+                    self.store.settle_intent(intent.id, self.site.policy.overlap, now).await?;
+                }
+                Fate::NotPushed => {
+                    tracing::warn!(run = intent.intent.run_id, "dropping a run that was interrupted before its push");
+                    self.store.drop_intent(intent.id, now).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn fate(&self, intent: &Intent) -> Result<Fate> {
+        let updates: Vec<RefUpdate> = intent
+            .intent
+            .refs
+            .iter()
+            .map(|change| RefUpdate { name: change.name.clone(), old: change.old, new: change.new })
+            .collect();
+        if updates.is_empty() {
+            // Nothing was to be pushed, so the builds were promised as soon as the intent was recorded.
+            return Ok(Fate::Pushed);
+        }
+        self.site.look().await?;
+        let names: Vec<String> = updates.iter().map(|update| update.name.clone()).collect();
+        let current = self.site.remote.ls(&names).await?;
+        self.site.with_git(move |git| recover::fate_in(git, &updates, |name| current.get(name).copied())).await
+    }
+}
+
+/// Puts the ids of the commits that were made in the place of those that were only foreseen.
+fn name_new_ids(document: &mut Document, updates: &[RefUpdate]) {
+    for change in &mut document.refs {
+        if let Some(update) = updates.iter().find(|update| update.name == change.name) {
+            change.new = update.new;
+        }
+    }
+}

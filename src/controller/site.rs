@@ -1,0 +1,206 @@
+//! One repository that is kept: how to look at it, and what a plan about it is made from.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
+
+use super::observe::{self, Answers};
+use super::range;
+use super::snapshot::SnapshotReader;
+use crate::domain::desired::{Refs, Snapshot};
+use crate::domain::finding::Finding;
+use crate::domain::lint;
+use crate::domain::name::Oid;
+use crate::domain::plan::{self, Inputs, Pipeline, Plan, Since};
+use crate::domain::policy::{Policy, RepositorySettings};
+use crate::git::{Remote, Repository};
+use crate::source::{Sources, SourcesConfig};
+
+/// How often a look is repeated when refs move while they are fetched.
+const LOOKS: usize = 3;
+
+/// One repository that is kept.
+#[derive(Debug)]
+pub struct Site {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Our own bare repository, into which objects are fetched and written.
+    pub workspace: PathBuf,
+    /// Where it is.
+    pub remote: Remote,
+    /// The branch with the packages.
+    pub branch: String,
+    /// The architecture that is built for.
+    pub arch: String,
+    /// What the operator decides.
+    pub policy: Policy,
+    /// How sources are asked, before the repository's own settings.
+    pub sources: SourcesConfig,
+    /// The sources as they were last asked; made anew when the settings change.
+    pub asked: Mutex<Option<(SourcesConfig, Arc<Sources>)>>,
+    /// Remembers what was parsed.
+    pub reader: Arc<SnapshotReader>,
+    /// What is planned on if the remote does not answer; only ever set for a plan that is not performed.
+    pub fallback: Option<Refs>,
+    /// Holds the workspace, if it is to go with this value.
+    pub scratch: Option<tempfile::TempDir>,
+}
+
+/// One look at the monorepo.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// What it is.
+    pub snapshot: Arc<Snapshot>,
+    /// What people did to it.
+    pub since: Arc<Since>,
+    /// What was wrong with looking.
+    pub findings: Vec<Finding>,
+}
+
+impl Site {
+    /// Reads the remote's refs, fetches what is new, and reads the snapshot.
+    ///
+    /// # Errors
+    /// If the remote cannot be reached or its objects cannot be read.
+    pub async fn look(&self) -> Result<Look> {
+        let mut findings = Vec::new();
+        let refs = match (self.fetch().await, &self.fallback) {
+            (Ok(refs), _) => refs,
+            (Err(error), Some(refs)) => {
+                let message =
+                    format!("the remote does not answer, so this is planned on what the clone has: {error:#}");
+                findings.push(
+                    Finding::warning("remote-unreachable", message)
+                        .hint("mend the connection, or name another remote with --remote"),
+                );
+                refs.clone()
+            }
+            (Err(error), None) => return Err(error),
+        };
+        self.read(refs, findings).await
+    }
+
+    /// Reads the snapshot at these refs, whose objects are there.
+    async fn read(&self, refs: Refs, findings: Vec<Finding>) -> Result<Look> {
+        let (reader, name) = (self.reader.clone(), self.name.clone());
+        self.with_git(move |git| {
+            let since = range::since_scheduled(git, &refs)?;
+            let snapshot = reader.read(git, &name, refs)?;
+            Ok(Look { snapshot: Arc::new(snapshot), since: Arc::new(since), findings })
+        })
+        .await
+    }
+
+    /// The remote's refs, with every object they lead to fetched.
+    async fn fetch(&self) -> Result<Refs> {
+        for _ in 0..LOOKS {
+            let refs = self.remote.refs(&self.branch).await?;
+            let missing = self.missing(&refs).await?;
+            if missing.is_empty() {
+                return Ok(refs);
+            }
+            let refspecs: Vec<String> = missing.iter().map(|name| format!("+{name}:{}", tracking(name))).collect();
+            self.remote.fetch(&refspecs, None).await?;
+            if self.missing(&refs).await?.is_empty() {
+                return Ok(refs);
+            }
+        }
+        bail!("the refs of {} keep moving while they are fetched; try again", self.remote.url())
+    }
+
+    /// Names of the refs whose objects are not here yet.
+    async fn missing(&self, refs: &Refs) -> Result<Vec<String>> {
+        let mut wanted: Vec<(String, Oid)> = refs
+            .reviews
+            .iter()
+            .map(|(pkgbase, &head)| (format!("refs/heads/{}", pkgbase.review_branch()), head))
+            .collect();
+        wanted.extend(refs.main.map(|id| (format!("refs/heads/{}", refs.branch), id)));
+        wanted.extend(refs.state.map(|id| ("refs/heads/state".to_owned(), id)));
+        wanted.extend(refs.scheduled.map(|id| ("refs/tags/scheduled".to_owned(), id)));
+        self.with_git(move |git| {
+            Ok(wanted.into_iter().filter(|(_, id)| !git.contains(*id)).map(|(name, _)| name).collect())
+        })
+        .await
+    }
+
+    /// Asks the sources what a pipeline has to know.
+    pub async fn ask(&self, look: &Look, pipeline: &Pipeline, now: Timestamp) -> Answers {
+        let sources = self.sources_for(&look.snapshot.settings);
+        observe::ask(&sources, &look.snapshot, pipeline, now).await
+    }
+
+    /// The sources, asked as `.ci/config` wants it.
+    fn sources_for(&self, settings: &RepositorySettings) -> Arc<Sources> {
+        let mut config = self.sources.clone();
+        config.aur.proxy = settings.aur_proxy.clone().or(config.aur.proxy);
+        config.aur.max_parallel = settings.max_parallel;
+        config.aur.clone_delay = Duration::from_secs_f64(settings.clone_delay.max(0.0));
+        let mut asked = self.asked.lock().expect("nobody panics with it");
+        match &*asked {
+            Some((same, sources)) if *same == config => sources.clone(),
+            _ => {
+                let sources = Arc::new(Sources::new(&config));
+                *asked = Some((config, sources.clone()));
+                sources
+            }
+        }
+    }
+
+    /// Decides what a run does, from a look and answers that may be older than it.
+    ///
+    /// # Errors
+    /// If the monorepo's objects cannot be read.
+    pub async fn decide(
+        &self,
+        look: &Look,
+        pipeline: &Pipeline,
+        answers: &Arc<Answers>,
+        now: Timestamp,
+    ) -> Result<Plan> {
+        let (look, pipeline, answers) = (look.clone(), pipeline.clone(), answers.clone());
+        let (policy, arch) = (self.policy.clone(), self.arch.clone());
+        self.with_git(move |git| {
+            let mut observations = observe::compare(git, &look.snapshot, &pipeline, &answers)?;
+            observations.findings.extend(look.findings.iter().cloned());
+            let official = lint::known_elsewhere(look.snapshot.version_state.as_deref());
+            let inputs = Inputs {
+                snapshot: &look.snapshot,
+                since: &look.since,
+                observations: &observations,
+                policy: &policy,
+                official: &official,
+                arch: &arch,
+                now,
+            };
+            Ok(plan::plan(&pipeline, &inputs))
+        })
+        .await
+    }
+
+    /// Does blocking work on the workspace.
+    ///
+    /// # Errors
+    /// What the work fails with, or that the workspace cannot be opened.
+    pub async fn with_git<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Repository) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let path = self.workspace.clone();
+        tokio::task::spawn_blocking(move || {
+            let git = Repository::open(&path)
+                .with_context(|| format!("the workspace {} cannot be opened", path.display()))?;
+            work(&git)
+        })
+        .await
+        .context("reading the repository was interrupted")?
+    }
+}
+
+/// Where a ref of the remote is kept in the workspace.
+fn tracking(name: &str) -> String {
+    name.replacen("refs/", "refs/pkgwarden/remote/", 1)
+}

@@ -1,0 +1,130 @@
+//! What an existing Chaotic Manager is given by its CI job: two files, in the formats its
+//! `do-schedule` job reads.
+
+use std::fmt::Write as _;
+
+use super::build::BuildRequest;
+use super::name::{Oid, PkgBase};
+use super::policy::RepositorySettings;
+
+/// The name of the file with the commands.
+pub const PARAMS_FILE: &str = "schedule-params.txt";
+/// The name of the file with the dependency tree.
+pub const DEPTREE_FILE: &str = "deptree.txt";
+
+/// What the commands say.
+#[derive(Debug, Clone)]
+pub struct Schedule<'a> {
+    /// The settings of the repository.
+    pub settings: &'a RepositorySettings,
+    /// The commit to build, as it will be after the push; with the pipeline, where the CI job knows it.
+    pub commit: Option<Oid>,
+    /// What to build.
+    pub builds: &'a [BuildRequest],
+    /// Every package there is, if any left: the manager removes the others.
+    pub keep: Option<Vec<&'a PkgBase>>,
+}
+
+impl Schedule<'_> {
+    /// The text of [`PARAMS_FILE`]: a script of `declare` statements, as `declare -p` prints them.
+    #[must_use]
+    pub fn params(&self) -> String {
+        let mut text = String::new();
+        for (key, value) in &self.settings.manager_variables {
+            let _ = writeln!(text, "declare -- {key}={}", quoted(value));
+        }
+        let target = format!("--target-repo={}", self.settings.target_repository);
+        if !self.builds.is_empty() {
+            let mut words = vec![
+                "schedule".to_owned(),
+                target.clone(),
+                format!("--source-repo={}", self.settings.source_repository),
+            ];
+            if let Some(commit) = self.commit {
+                words.extend(["--commit".to_owned(), commit.to_string()]);
+            }
+            words.extend(mirror(&self.settings.library_databases).map(|mirror| format!("--arch-mirror={mirror}")));
+            words.extend(self.builds.iter().map(|build| match &build.class {
+                Some(class) => format!("{}/{class}", build.pkgbase),
+                None => build.pkgbase.to_string(),
+            }));
+            array(&mut text, "PARAMS_SCHEDULE", &words);
+        }
+        if let Some(keep) = &self.keep {
+            let mut words = vec!["auto-repo-remove".to_owned(), target];
+            words.extend(keep.iter().map(ToString::to_string));
+            array(&mut text, "PARAMS_AUTOREPOREMOVE", &words);
+        }
+        text
+    }
+}
+
+/// The `Server` line of the mirror that the first database of an official repository lies on.
+fn mirror(databases: &[String]) -> Option<String> {
+    let official = |url: &&String| ["/core/os/", "/extra/os/"].iter().any(|part| url.contains(part));
+    let url = databases.iter().find(official)?;
+    let base = url.rsplitn(5, '/').nth(4)?;
+    Some(format!("{base}/$repo/os/$arch"))
+}
+
+fn array(text: &mut String, name: &str, words: &[String]) {
+    let words: Vec<String> =
+        words.iter().enumerate().map(|(index, word)| format!("[{index}]={}", quoted(word))).collect();
+    let _ = writeln!(text, "declare -a {name}=({})", words.join(" "));
+}
+
+/// A word in double quotes, with what bash would expand escaped.
+fn quoted(word: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in word.chars() {
+        if matches!(character, '"' | '\\' | '$' | '`') {
+            quoted.push('\\');
+        }
+        quoted.push(character);
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::build::BuildReason;
+    use crate::domain::policy::BuildClass;
+
+    fn request(name: &str, class: Option<&str>) -> BuildRequest {
+        BuildRequest {
+            pkgbase: PkgBase::new(name).expect("legal"),
+            arch: "x86_64".into(),
+            class: class.map(|class| BuildClass(class.into())),
+            reason: BuildReason::Changed,
+            after: Vec::new(),
+            needs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_commands_read_as_declare_prints_them() {
+        let settings = RepositorySettings {
+            target_repository: "my-repo".into(),
+            source_repository: "my-source".into(),
+            library_databases: vec!["https://mirror.example/core/os/x86_64/core.db".into()],
+            manager_variables: [("REDIS_PORT".to_owned(), "6379".to_owned())].into(),
+            ..RepositorySettings::default()
+        };
+        let builds = [request("a", Some("9")), request("c++utilities", None)];
+        let gone = PkgBase::new("a").expect("legal");
+        let commit = Some(Oid::from_bytes([0xab; 20]));
+        let schedule = Schedule { settings: &settings, commit, builds: &builds, keep: Some(vec![&gone]) };
+        insta::assert_snapshot!(schedule.params(), @r#"
+        declare -- REDIS_PORT="6379"
+        declare -a PARAMS_SCHEDULE=([0]="schedule" [1]="--target-repo=my-repo" [2]="--source-repo=my-source" [3]="--commit" [4]="abababababababababababababababababababab" [5]="--arch-mirror=https://mirror.example/\$repo/os/\$arch" [6]="a/9" [7]="c++utilities")
+        declare -a PARAMS_AUTOREPOREMOVE=([0]="auto-repo-remove" [1]="--target-repo=my-repo" [2]="a")
+        "#);
+    }
+
+    #[test]
+    fn nothing_of_a_value_is_expanded_when_the_script_is_read() {
+        assert_eq!(quoted("a\"$(rm)`x`\\"), r#""a\"\$(rm)\`x\`\\""#);
+    }
+}

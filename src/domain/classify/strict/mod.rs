@@ -1,0 +1,167 @@
+//! The first classifier: only versions and checksums may differ, each plainly written and in its place;
+//! the `.SRCINFO` has to follow; everything else is for a person.
+//!
+//! It compares bytes and understands no bash. What it calls minor is minor because the PKGBUILD is the
+//! old one, which somebody accepted, with other digits in places that cannot run anything.
+
+mod pkgbuild;
+mod shape;
+mod srcinfo;
+mod text;
+
+use std::collections::BTreeSet;
+
+use self::pkgbuild::Facts;
+use self::text::{first_hidden, new_lines, shown};
+use super::{Reason, Verdict, Weight};
+use crate::domain::folder::{File, FileMode, Folder};
+use crate::domain::srcinfo::Srcinfo;
+use crate::domain::version::Version;
+
+const PKGBUILD: &str = "PKGBUILD";
+const SRCINFO: &str = ".SRCINFO";
+
+pub(super) fn classify(old: &Folder, new: &Folder) -> Verdict {
+    let mut reasons: Vec<Reason> = paths(old, new).flat_map(|path| file(path, old, new)).collect();
+    let (before, after) = (Facts::read(bytes(old, PKGBUILD)), Facts::read(bytes(new, PKGBUILD)));
+    let differs = |path| old.get(path) != new.get(path);
+    if !new.files.get(PKGBUILD).is_some_and(is_plain_file) {
+        let message = "there is no PKGBUILD that could be compared";
+        reasons.push(reason("pkgbuild-missing", Weight::Review, (PKGBUILD, None), None, None, message));
+    } else if old.get(PKGBUILD).is_some() && differs(PKGBUILD) {
+        reasons.extend(pkgbuild::compare(&before, &after));
+    }
+    if let (Some(old), Some(new)) = (old.get(SRCINFO), new.get(SRCINFO))
+        && (differs(PKGBUILD) || differs(SRCINFO))
+    {
+        reasons.extend(srcinfo::compare(old, new, &after));
+    }
+    reasons.extend(hidden_characters(old, new));
+    reasons.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    Verdict::from_reasons(reasons, version(old, &before), version(new, &after))
+}
+
+/// A reason with its texts made safe to show. `place` is the file and the line in it.
+fn reason(
+    code: &'static str,
+    severity: Weight,
+    (file, line): (&str, Option<u32>),
+    old: Option<&[u8]>,
+    new: Option<&[u8]>,
+    message: &str,
+) -> Reason {
+    let file = shown(file.as_bytes());
+    Reason { code, severity, file, line, old: old.map(shown), new: new.map(shown), message: message.to_owned() }
+}
+
+fn bytes<'a>(folder: &'a Folder, path: &str) -> &'a [u8] {
+    folder.get(path).unwrap_or_default()
+}
+
+fn paths<'a>(old: &'a Folder, new: &'a Folder) -> impl Iterator<Item = &'a str> {
+    old.files.keys().chain(new.files.keys()).map(String::as_str).collect::<BTreeSet<_>>().into_iter()
+}
+
+fn is_plain_file(file: &File) -> bool {
+    matches!(file.mode, FileMode::Regular | FileMode::Executable)
+}
+
+/// What happened to one path, apart from the content of PKGBUILD and `.SRCINFO`.
+fn file(path: &str, old: &Folder, new: &Folder) -> Vec<Reason> {
+    let of_file = |code, weight, message: &str| reason(code, weight, (path, None), None, None, message);
+    let (before, after) = (old.files.get(path), new.files.get(path));
+    let Some(after) = after else {
+        return vec![of_file("file-removed", Weight::Review, "the file is gone")];
+    };
+    if before == Some(after) {
+        return Vec::new();
+    }
+    let mut reasons: Vec<_> = odd_path(path).into_iter().chain(link(path, after)).collect();
+    match before {
+        None => reasons.push(of_file("file-added", Weight::Review, "the file is new")),
+        Some(before) if before.mode != after.mode => {
+            let mode = |file: &File| format!("{:06o}", file.mode.as_octal());
+            let (old, new) = (mode(before), mode(after));
+            let message = "the kind or the permissions of the file changed";
+            let (old, new) = (Some(old.as_bytes()), Some(new.as_bytes()));
+            reasons.push(reason("mode-changed", Weight::Review, (path, None), old, new, message));
+        }
+        Some(_) => {}
+    }
+    let compared = path == PKGBUILD || path == SRCINFO;
+    if before.is_some_and(|before| before.bytes != after.bytes) && !compared {
+        reasons.push(if path.ends_with(".install") {
+            let message = "a script that pacman runs as root on every machine changed";
+            of_file("install-changed", Weight::Review, message)
+        } else {
+            of_file("file-changed", Weight::Review, "the content of the file changed")
+        });
+    }
+    reasons
+}
+
+/// Names that git or a reader would take for something else.
+fn odd_path(path: &str) -> Option<Reason> {
+    if let Some(hidden) = first_hidden(path.as_bytes()) {
+        let message = format!("the name of the file holds {hidden}");
+        return Some(reason("control-characters", Weight::Hostile, (path, None), None, None, &message));
+    }
+    let inside_git = path.split('/').any(|part| part.eq_ignore_ascii_case(".git"));
+    let message = "git keeps its own data under this name";
+    inside_git.then(|| reason("git-directory", Weight::Hostile, (path, None), None, None, message))
+}
+
+fn link(path: &str, file: &File) -> Option<Reason> {
+    match file.mode {
+        FileMode::Regular | FileMode::Executable => None,
+        FileMode::Submodule => {
+            let message = "a submodule brings files that nobody here compares";
+            Some(reason("submodule", Weight::Hostile, (path, None), None, None, message))
+        }
+        FileMode::Symlink => {
+            let (weight, message) = if leaves_folder(path, &file.bytes) {
+                (Weight::Hostile, "a symbolic link leads out of the package")
+            } else {
+                (Weight::Trust, "a symbolic link stands for another file")
+            };
+            Some(reason("symlink", weight, (path, None), None, Some(&file.bytes), message))
+        }
+    }
+}
+
+fn leaves_folder(path: &str, target: &[u8]) -> bool {
+    let mut depth = path.split('/').count() - 1;
+    for part in target.split(|&byte| byte == b'/') {
+        match part {
+            b".." if depth == 0 => return true,
+            b".." => depth -= 1,
+            b"" | b"." => {}
+            _ => depth += 1,
+        }
+    }
+    target.is_empty() || target.starts_with(b"/")
+}
+
+/// Characters in new lines that a person would not see, in the files that are read by line.
+fn hidden_characters(old: &Folder, new: &Folder) -> Vec<Reason> {
+    let read = |path: &str| path == PKGBUILD || path == SRCINFO || path.ends_with(".install");
+    let files = new.files.iter().filter(|(path, file)| read(path) && old.get(path) != Some(&*file.bytes));
+    let lines = files.flat_map(|(path, file)| {
+        new_lines(bytes(old, path), &file.bytes).into_iter().map(move |(number, line)| (path, number, line))
+    });
+    let hidden = lines.filter_map(|(path, number, line)| Some((path, number, line, first_hidden(line)?)));
+    let to_reason = |(path, number, line, hidden): (&String, u32, &[u8], String)| {
+        let message = format!("the line holds {hidden}, which does not show or changes what shows");
+        reason("control-characters", Weight::Hostile, (path, Some(number)), None, Some(line), &message)
+    };
+    hidden.take(20).map(to_reason).collect()
+}
+
+/// What the PKGBUILD plainly says, else what the `.SRCINFO` says.
+fn version(folder: &Folder, pkgbuild: &Facts<'_>) -> Option<Version> {
+    let summary = || folder.get(SRCINFO).and_then(|bytes| Srcinfo::parse(bytes).ok()).map(|srcinfo| srcinfo.version);
+    pkgbuild.version().map(Version::new).or_else(summary)
+}
+
+#[cfg(test)]
+mod tests;

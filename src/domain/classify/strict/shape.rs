@@ -1,0 +1,82 @@
+//! Does a new pkgver look like the old one?
+//!
+//! A version often stands in an address. Code forges serve any commit, also one of a stranger's fork,
+//! under the address of a release, so a version that turns into a commit id is not just a newer version.
+
+/// Shorter runs of hexadecimal digits are not taken as commit ids by forges.
+const SHORTEST_COMMIT: usize = 7;
+
+/// Whether the new version has the form of the old: it holds a digit, begins with the same letters (if
+/// with any), and has something that may be a commit id only where the old one had something like it.
+pub(super) fn is_kept(old: &str, new: &str) -> bool {
+    let letters = |text: &str| text.bytes().take_while(u8::is_ascii_alphabetic).count();
+    let same_start = old[..letters(old)] == new[..letters(new)] || (is_commit(old) && is_commit(new));
+    // Counted from the end as well: `0.5.r20.ga449edb` may become `0.5.1.r1.ge712f94`.
+    let all_kept = |old: &[&str], new: &[&str]| {
+        let pairs = old.iter().map(Some).chain(std::iter::repeat(None)).zip(new);
+        let mut kept = pairs.map(|(old, new)| !is_commit(new) || old.is_some_and(|old| is_same_kind(old, new)));
+        kept.all(|kept| kept)
+    };
+    let (forth, back) = ((parts(old), parts(new)), (reversed(old), reversed(new)));
+    let kept = all_kept(&forth.0, &forth.1) || all_kept(&back.0, &back.1);
+    new.bytes().any(|byte| byte.is_ascii_digit()) && same_start && kept
+}
+
+fn parts(version: &str) -> Vec<&str> {
+    version.split(['.', '_', '+']).collect()
+}
+
+fn reversed(version: &str) -> Vec<&str> {
+    version.rsplit(['.', '_', '+']).collect()
+}
+
+/// Commit ids and dates are both runs of hexadecimal digits; `git describe` puts a `g` before the former.
+fn is_commit(part: &str) -> bool {
+    let digits = part.strip_prefix('g').unwrap_or(part);
+    digits.len() >= SHORTEST_COMMIT && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// A date stays a date of the same length; what was a commit id may be any other of the same length.
+fn is_same_kind(old: &str, new: &str) -> bool {
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    is_commit(old) && (!number(old) || (number(new) && old.len() == new.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_kept;
+
+    #[test]
+    fn ordinary_steps_keep_the_form() {
+        for (old, new) in [
+            ("1.2.3", "1.2.4"),
+            ("9.9", "10.0.0"),
+            ("1.2rc1", "1.2"),
+            ("20250101", "20260630"),
+            ("r169.cc8bfc6", "r170.1234567"),
+            ("1.2.r3.gabcdef1", "1.2.r4.g0123456"),
+            ("0.5.r20.ga449edb", "0.6.1.r1.ge712f94"),
+            ("1.0_beta1", "1.0_beta2"),
+            ("2024.12.31", "2025.01.01"),
+            ("v1", "v2"),
+        ] {
+            assert!(is_kept(old, new), "{old} {new}");
+        }
+    }
+
+    #[test]
+    fn a_branch_or_a_commit_is_another_form() {
+        for (old, new) in [
+            ("1.2.3", "main"),
+            ("1.2.3", "main2"),
+            ("r169.cc8bfc6", "trunk9"),
+            ("1.2.3", "9f3c2ab1d4e5f60718293a4b5c6d7e8f90a1b2c3"),
+            ("1.2.3", "20260101"),
+            ("20250101", "2026abc1"),
+            ("20250101", "202601011"),
+            ("1.2.3", "1.2.4.9f3c2ab1d4"),
+        ] {
+            assert!(!is_kept(old, new), "{old} {new}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! One attempt from its order to its report.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::builder::artefact::{self, Artefact, Collected, Expectation};
+use crate::builder::interfere::Interference;
+use crate::builder::makepkg::{Job, Phase};
+use crate::builder::pacman::{PackageRepository, Server};
+use crate::builder::verdict::{Exit, Verdict, judge};
+use crate::builder::workspace::{Workspace, WorkspaceError, make_enterable};
+use crate::domain::build::Outcome;
+use crate::executor::{AttemptReport, BuildOrder, Ending};
+use crate::logstore::LogWriter;
+use crate::sys::fs::{FsError, ensure_free};
+
+use super::step::{self, Limits, StepError};
+use super::{Inner, PROXIES};
+
+/// A build does not begin with less room than this: 64 MiB.
+const MIN_FREE: u64 = 64 << 20;
+
+/// One attempt under way.
+pub struct Attempt {
+    pub inner: Arc<Inner>,
+    pub order: Arc<BuildOrder>,
+    pub log: LogWriter,
+    pub limits: Limits,
+}
+
+/// Why an attempt went no further.
+enum Stop {
+    Verdict(Verdict, Option<i32>),
+    Step(StepError),
+    Fs(FsError),
+    Package(String),
+}
+
+impl From<FsError> for Stop {
+    fn from(error: FsError) -> Self {
+        Self::Fs(error)
+    }
+}
+
+impl From<WorkspaceError> for Stop {
+    fn from(error: WorkspaceError) -> Self {
+        match error {
+            WorkspaceError::Fs(error) => Self::Fs(error),
+            bad => Self::Package(bad.to_string()),
+        }
+    }
+}
+
+impl Attempt {
+    /// Builds, cleans up and reports. Whatever happens is in the report.
+    pub async fn run(mut self) -> (AttemptReport, LogWriter) {
+        let dir = self.inner.attempt_dir(&self.order.attempt);
+        let report = match self.build().await {
+            Ok(artefacts) => AttemptReport {
+                ending: Ending::Done(Outcome::Succeeded),
+                artefacts,
+                exit_code: Some(0),
+                message: String::new(),
+            },
+            Err(stop) => stop.report(),
+        };
+        let user = self.inner.user;
+        let keep_artefacts = !report.artefacts.is_empty();
+        let cleaned = blocking(move || {
+            let workspace = Workspace::at(dir, user);
+            if keep_artefacts { workspace.remove_tree() } else { workspace.remove() }
+        });
+        if let Err(error) = cleaned.await {
+            tracing::warn!(attempt = %self.order.attempt, %error, "cannot clean up after a build");
+        }
+        (report, self.log)
+    }
+
+    async fn build(&mut self) -> Result<Vec<Artefact>, Stop> {
+        let interference = Interference::of(&self.order.files, self.order.bump.clone());
+        let (workspace, job) = self.prepare().await?;
+        if interference.patch {
+            self.step(Phase::Patch, &workspace, &job).await?;
+        }
+        rewrite_pkgbuild(&workspace, &interference)?;
+        if !job.repositories.is_empty() {
+            self.step(Phase::Sync, &workspace, &job).await?;
+        }
+        self.step(Phase::Fetch, &workspace, &job).await?;
+        self.step(Phase::Build, &workspace, &job).await?;
+        self.collect(&workspace).await
+    }
+
+    /// Makes the directories of the attempt and everything in them that the steps need.
+    async fn prepare(&mut self) -> Result<(Workspace, Job), Stop> {
+        let (inner, order) = (Arc::clone(&self.inner), Arc::clone(&self.order));
+        blocking(move || {
+            ensure_free(&inner.config.work_dir, MIN_FREE)?;
+            let workspace = Workspace::create(inner.attempt_dir(&order.attempt), inner.user)?;
+            workspace.write_package(&order.files)?;
+            workspace.mark_published(&order.published)?;
+            workspace.know_installed(inner.config.installed.as_deref())?;
+            let job = job(&inner, &order)?;
+            for (name, text) in job.config_files() {
+                workspace.write_config(name, &text)?;
+            }
+            Ok((workspace, job))
+        })
+        .await
+    }
+
+    async fn step(&mut self, phase: Phase, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
+        let heading = format!("{}: {}", phase.name(), phase.command().join(" "));
+        self.log.note(&heading).map_err(|error| Stop::Step(error.into()))?;
+        let program = step::sandboxed(&job.sandbox(phase, workspace), self.inner.user);
+        let end = step::run(&self.inner.launcher, program, &mut self.log, &self.limits).await.map_err(Stop::Step)?;
+        match judge(phase, end.exit, &end.printed, self.order.skip_exit_code) {
+            Verdict::Next => Ok(()),
+            verdict => Err(Stop::Verdict(verdict, code(end.exit))),
+        }
+    }
+
+    async fn collect(&mut self, workspace: &Workspace) -> Result<Vec<Artefact>, Stop> {
+        let expected = Expectation::of(&self.order.pkgbase, &self.order.arch, &self.order.files);
+        let (from, to) = (workspace.path("pkgdest"), workspace.artefacts());
+        let collected = blocking(move || {
+            artefact::collect(&from, &to, &expected)
+                .map_err(|error| FsError::new("collect packages from", &from, error))
+        });
+        let Collected { artefacts, ignored } = collected.await?;
+        for name in &ignored {
+            let line = format!("left out `{name}`: it is not a package of {}", self.order.pkgbase);
+            self.log.note(&line).map_err(|error| Stop::Step(error.into()))?;
+        }
+        if artefacts.is_empty() {
+            let text = format!("makepkg ended well, but left no file that is a package of {}", self.order.pkgbase);
+            return Err(Stop::Package(text));
+        }
+        Ok(artefacts)
+    }
+}
+
+impl Stop {
+    fn report(self) -> AttemptReport {
+        let (ending, exit_code, message) = match self {
+            Self::Verdict(Verdict::Ended(outcome, message), code) => (Ending::Done(outcome), code, message),
+            Self::Verdict(Verdict::Infrastructure(message), code) => (Ending::Infrastructure, code, message),
+            Self::Verdict(Verdict::Next, _) => unreachable!("a step that may be followed by another stops nothing"),
+            Self::Package(message) => (Ending::Done(Outcome::Failed), None, message),
+            Self::Fs(error) => (Ending::Infrastructure, None, with_causes(&error)),
+            Self::Step(error) => (ending_of(&error), None, with_causes(&error)),
+        };
+        AttemptReport { ending, artefacts: Vec::new(), exit_code, message }
+    }
+}
+
+fn ending_of(error: &StepError) -> Ending {
+    match error {
+        StepError::Cancelled => Ending::Done(Outcome::Cancelled),
+        StepError::TimedOut => Ending::Done(Outcome::TimedOut),
+        StepError::LogLimit { .. } => Ending::Done(Outcome::Failed),
+        StepError::Sandbox(_) | StepError::Process(_) | StepError::Log(_) | StepError::Pipe(_) => {
+            Ending::Infrastructure
+        }
+    }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+const fn code(exit: Exit) -> Option<i32> {
+    match exit {
+        Exit::Code(code) => Some(code),
+        Exit::Signal(_) => None,
+    }
+}
+
+fn job(inner: &Inner, order: &BuildOrder) -> Result<Job, FsError> {
+    let proxies = PROXIES.iter().filter_map(|&name| Some((name.to_owned(), crate::sys::env::var(name)?)));
+    Ok(Job {
+        arch: order.arch.clone(),
+        repositories: order.package_repositories.iter().filter_map(usable).collect(),
+        packager: inner.config.packager.clone(),
+        source_date_epoch: order.source_date_epoch,
+        skip_exit_code: order.skip_exit_code,
+        jobs: inner.config.jobs,
+        proxies: proxies.collect(),
+        source_cache: if order.cache_sources { Some(source_cache(inner, order)?) } else { None },
+    })
+}
+
+/// A directory in which nothing was published yet is no repository. One that was is pinned to the
+/// generation it shows now.
+fn usable(repository: &PackageRepository) -> Option<PackageRepository> {
+    match &repository.server {
+        Server::Url(_) => Some(repository.clone()),
+        Server::Directory(path) => {
+            let real = path.canonicalize().ok()?;
+            let has_database = real.join(format!("{}.db", repository.name)).exists();
+            has_database.then(|| PackageRepository { server: Server::Directory(real), ..repository.clone() })
+        }
+    }
+}
+
+fn source_cache(inner: &Inner, order: &BuildOrder) -> Result<PathBuf, FsError> {
+    let above = inner.config.source_cache.join(&order.repository);
+    let path = above.join(order.pkgbase.as_str());
+    let made = make_enterable(&above).and_then(|()| make_enterable(&path)).and_then(|()| inner.user.own(&path));
+    made.map_err(|error| FsError::new("create", &path, error))?;
+    Ok(path)
+}
+
+fn rewrite_pkgbuild(workspace: &Workspace, interference: &Interference) -> Result<(), Stop> {
+    let Some(original) = workspace.pkgbuild()? else {
+        return Err(Stop::Package("the package folder has no PKGBUILD that is an ordinary file".to_owned()));
+    };
+    let wanted = interference.pkgbuild(&original);
+    if wanted != original {
+        workspace.replace_pkgbuild(&wanted)?;
+    }
+    Ok(())
+}
+
+/// Runs file work where it may block.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("file work does not panic")
+}
+
+/// Where the report of an attempt is kept until it is discarded.
+pub fn report_path(dir: &Path) -> PathBuf {
+    dir.join("report.json")
+}

@@ -1,0 +1,320 @@
+//! Builds on this machine: makepkg in bubblewrap, as a user that is not root.
+
+mod attempt;
+mod launcher;
+pub mod probe;
+mod step;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::builder::pacman::Server;
+use crate::builder::user::BuildUser;
+use crate::builder::workspace::{make_enterable, remove_all};
+use crate::domain::build::Outcome;
+use crate::logstore::{LogStore, LogWriter};
+use crate::sys::fs::{FsError, write_atomic};
+
+use super::{AttemptReport, BuildOrder, Ending, Executor, ExecutorError, Handle};
+use attempt::{Attempt, blocking, report_path};
+use launcher::Launcher;
+use step::Limits;
+
+/// The name of this executor in handles.
+pub const NAME: &str = "local";
+
+/// Variables that name the proxies of this machine.
+const PROXIES: [&str; 8] =
+    ["http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+/// The longest a build may take, whatever is asked for: 30 days.
+const MAX_TIME: Duration = Duration::from_hours(30 * 24);
+
+/// How this machine builds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalConfig {
+    /// Where attempts have their directories.
+    pub work_dir: PathBuf,
+    /// Where sources are kept for packages that ask for it.
+    pub source_cache: PathBuf,
+    /// How many builds run at once.
+    pub slots: usize,
+    /// Who builds run as when the controller is root.
+    pub user: String,
+    /// Who is named as the packager.
+    pub packager: String,
+    /// Compiler processes of one build at once; what the machine's makepkg.conf says if not given.
+    pub jobs: Option<usize>,
+    /// pacman's database of what is installed on this machine, where it has one (Arch).
+    pub installed: Option<PathBuf>,
+}
+
+impl LocalConfig {
+    /// One build at a time, everything under `data_dir`.
+    #[must_use]
+    pub fn under(data_dir: &Path) -> Self {
+        Self {
+            work_dir: data_dir.join("work"),
+            source_cache: data_dir.join("sources"),
+            slots: 1,
+            user: "nobody".to_owned(),
+            packager: "Unknown Packager".to_owned(),
+            jobs: None,
+            installed: Some("/var/lib/pacman/local".into()),
+        }
+    }
+}
+
+/// Builds packages on this machine.
+#[derive(Debug, Clone)]
+pub struct LocalExecutor {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: LocalConfig,
+    user: BuildUser,
+    logs: LogStore,
+    slots: Semaphore,
+    launcher: Launcher,
+    attempts: Mutex<HashMap<String, Known>>,
+}
+
+/// An attempt of this process.
+#[derive(Debug, Clone)]
+struct Known {
+    cancel: CancellationToken,
+    progress: watch::Receiver<Progress>,
+}
+
+#[derive(Debug, Clone)]
+enum Progress {
+    Queued,
+    Running,
+    Ended(Arc<AttemptReport>),
+}
+
+impl Inner {
+    fn attempt_dir(&self, attempt: &str) -> PathBuf {
+        self.config.work_dir.join(attempt)
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.attempts.lock().expect("nobody panics while holding the map of attempts")
+    }
+}
+
+impl LocalExecutor {
+    /// Opens the executor. What attempts of an earlier process left behind without a report is removed.
+    pub fn open(config: LocalConfig, logs: LogStore) -> Result<Self, ExecutorError> {
+        let user = BuildUser::resolve(&config.user)?;
+        let made = make_enterable(&config.work_dir);
+        made.map_err(|error| FsError::new("create", &config.work_dir, error))?;
+        remove_unfinished(&config.work_dir).map_err(|error| FsError::new("clean", &config.work_dir, error))?;
+        let launcher =
+            Launcher::start().map_err(|error| FsError::new("start a thread for", &config.work_dir, error))?;
+        let slots = Semaphore::new(config.slots.max(1));
+        let attempts = Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { config, user, logs, slots, launcher, attempts }) })
+    }
+
+    fn check(&self, order: &BuildOrder) -> Result<(), ExecutorError> {
+        let bad = |reason: String| ExecutorError::BadOrder { attempt: order.attempt.clone(), reason };
+        probe::require_programs()?;
+        let word = |text: &str| {
+            let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._+@-".contains(&byte);
+            !text.is_empty() && !text.starts_with('.') && text.bytes().all(legal)
+        };
+        for (what, text) in [("repository", &order.repository), ("architecture", &order.arch)] {
+            if !word(text) {
+                return Err(bad(format!("`{text}` cannot be the name of a {what}")));
+            }
+        }
+        self.inner.user.check_access(&self.inner.config.work_dir)?;
+        for repository in &order.package_repositories {
+            repository.clone().checked().map_err(|error| bad(error.to_string()))?;
+            if let Server::Directory(path) = &repository.server
+                && path.exists()
+            {
+                self.inner.user.check_access(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&self, order: BuildOrder) -> Result<Handle, ExecutorError> {
+        let handle = Handle { executor: NAME.to_owned(), attempt: order.attempt.clone() };
+        let known = self.inner.attempts().contains_key(&order.attempt);
+        if known || self.stored_report(&order.attempt).is_some() {
+            return Ok(handle);
+        }
+        self.check(&order)?;
+        let log = self.inner.logs.writer(&order.attempt)?;
+        let (progress, watched) = watch::channel(Progress::Queued);
+        let cancel = CancellationToken::new();
+        let known = Known { cancel: cancel.clone(), progress: watched };
+        self.inner.attempts().insert(order.attempt.clone(), known);
+        tokio::spawn(carry_out(Arc::clone(&self.inner), order, log, cancel, progress));
+        Ok(handle)
+    }
+
+    fn stored_report(&self, attempt: &str) -> Option<AttemptReport> {
+        let bytes = std::fs::read(report_path(&self.inner.attempt_dir(attempt))).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// What is said about an attempt that an earlier process had begun: its report if it has one.
+    fn left_behind(&self, attempt: &str) -> Result<AttemptReport, ExecutorError> {
+        if let Some(report) = self.stored_report(attempt) {
+            return Ok(report);
+        }
+        let message = "the controller restarted during this build".to_owned();
+        if self.inner.logs.position(attempt)?.final_len.is_none() {
+            let mut log = self.inner.logs.writer(attempt)?;
+            log.note(&message)?;
+            log.finish()?;
+        }
+        Ok(AttemptReport { ending: Ending::Infrastructure, artefacts: Vec::new(), exit_code: None, message })
+    }
+
+    fn known(&self, handle: &Handle) -> Result<Option<Known>, ExecutorError> {
+        if handle.executor != NAME {
+            let (attempt, executor) = (handle.attempt.clone(), handle.executor.clone());
+            return Err(ExecutorError::NotOurs { attempt, executor });
+        }
+        Ok(self.inner.attempts().get(&handle.attempt).cloned())
+    }
+
+    async fn wait(&self, handle: &Handle) -> Result<AttemptReport, ExecutorError> {
+        let Some(mut known) = self.known(handle)? else { return self.left_behind(&handle.attempt) };
+        let ended = known.progress.wait_for(|progress| matches!(progress, Progress::Ended(_))).await;
+        match ended.as_deref() {
+            Ok(Progress::Ended(report)) => Ok((**report).clone()),
+            Ok(Progress::Queued | Progress::Running) | Err(_) => Ok(AttemptReport {
+                ending: Ending::Infrastructure,
+                artefacts: Vec::new(),
+                exit_code: None,
+                message: "the build stopped without a report; this is a defect of pkgwarden".to_owned(),
+            }),
+        }
+    }
+
+    async fn forget(&self, handle: &Handle) -> Result<(), ExecutorError> {
+        if let Some(known) = self.known(handle)? {
+            known.cancel.cancel();
+            self.wait(handle).await?;
+            self.inner.attempts().remove(&handle.attempt);
+        }
+        // Checks that the id names a file in our directories.
+        self.inner.logs.position(&handle.attempt)?;
+        let dir = self.inner.attempt_dir(&handle.attempt);
+        blocking(move || remove_all(&dir).map_err(|error| FsError::new("remove", &dir, error))).await?;
+        Ok(())
+    }
+}
+
+/// Waits for a slot, builds, and lets everybody know.
+async fn carry_out(
+    inner: Arc<Inner>,
+    order: BuildOrder,
+    log: LogWriter,
+    cancel: CancellationToken,
+    progress: watch::Sender<Progress>,
+) {
+    let dir = inner.attempt_dir(&order.attempt);
+    let permit = tokio::select! {
+        biased;
+        () = cancel.cancelled() => None,
+        permit = inner.slots.acquire() => permit.ok(),
+    };
+    let (report, mut log) = if permit.is_some() {
+        progress.send_replace(Progress::Running);
+        let limits = Limits { cancel, deadline: Instant::now() + time_limit(&order) };
+        Attempt { inner: Arc::clone(&inner), order: Arc::new(order), log, limits }.run().await
+    } else {
+        let message = "the build was cancelled before it began".to_owned();
+        let ending = Ending::Done(Outcome::Cancelled);
+        (AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message }, log)
+    };
+    drop(permit);
+    let closed = close(&report, &dir, &mut log).and_then(|()| Ok(log.finish()?));
+    if let Err(error) = closed {
+        tracing::warn!(dir = %dir.display(), error = &error as &dyn std::error::Error, "cannot record how a build ended");
+    }
+    progress.send_replace(Progress::Ended(Arc::new(report)));
+}
+
+/// Keeps the report for a controller that restarts now, and writes the end into the log.
+fn close(report: &AttemptReport, dir: &Path, log: &mut LogWriter) -> Result<(), ExecutorError> {
+    let json = serde_json::to_vec(report).expect("a report has only text and numbers");
+    write_atomic(&report_path(dir), &json)?;
+    let word = match report.ending {
+        Ending::Done(outcome) => crate::domain::build::BuildState::from(outcome).as_str(),
+        Ending::Infrastructure => "infrastructure failure",
+    };
+    let reason = if report.message.is_empty() { String::new() } else { format!(": {}", report.message) };
+    Ok(log.note(&format!("{word}{reason}"))?)
+}
+
+fn time_limit(order: &BuildOrder) -> Duration {
+    let factor = if order.extra_timeout > 0.0 { order.extra_timeout } else { 1.0 };
+    let seconds = (order.timeout.as_secs_f64() * factor).min(MAX_TIME.as_secs_f64());
+    Duration::try_from_secs_f64(seconds).unwrap_or(MAX_TIME)
+}
+
+fn remove_unfinished(work_dir: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(work_dir)? {
+        let path = entry?.path();
+        if path.is_dir() && !report_path(&path).exists() {
+            remove_all(&path)?;
+        }
+    }
+    Ok(())
+}
+
+impl Executor for LocalExecutor {
+    fn submit(&self, order: BuildOrder) -> BoxFuture<'_, Result<Handle, ExecutorError>> {
+        async move { self.accept(order) }.boxed()
+    }
+
+    fn started<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        async move {
+            if let Some(mut known) = self.known(handle)? {
+                // A channel that closed means that the build is over, which `finished` tells.
+                let _ = known.progress.wait_for(|progress| !matches!(progress, Progress::Queued)).await;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn finished<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<AttemptReport, ExecutorError>> {
+        self.wait(handle).boxed()
+    }
+
+    fn cancel<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        async move {
+            if let Some(known) = self.known(handle)? {
+                known.cancel.cancel();
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn discard<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        self.forget(handle).boxed()
+    }
+}

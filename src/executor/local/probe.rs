@@ -1,0 +1,137 @@
+//! Whether this machine can build packages, for `doctor` and for the error that says why not.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::builder::sandbox::{Network, SandboxSpec, explain};
+use crate::builder::user::BuildUser;
+use crate::executor::ExecutorError;
+use crate::sys::process::{Program, what_to_install};
+
+use super::step;
+
+/// How long a tool may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The programs a build runs inside its sandbox, where only `/usr` is seen.
+const INSIDE: [&str; 5] = ["makepkg", "pacman", "fakeroot", "bsdtar", "zstd"];
+
+/// Every program that building and publishing need, with the argument that makes it say its version.
+const TOOLS: [&str; 9] = ["bwrap", "makepkg", "pacman", "repo-add", "fakeroot", "bsdtar", "zstd", "git", "patch"];
+
+/// What was found out about one tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolReport {
+    /// The tool, or `sandbox` for whether bubblewrap can do its work here.
+    pub tool: &'static str,
+    /// Whether it can be used.
+    pub usable: bool,
+    /// Its version, or what is wrong.
+    pub detail: String,
+    /// How to mend it.
+    pub remedy: Option<String>,
+}
+
+/// Looks at every tool that building needs, and tries the sandbox as `user`.
+pub async fn probe(user: &str) -> Vec<ToolReport> {
+    let mut reports = Vec::new();
+    for tool in TOOLS {
+        reports.push(version_of(tool).await);
+    }
+    reports.push(try_sandbox(user).await);
+    reports
+}
+
+async fn version_of(tool: &'static str) -> ToolReport {
+    match Program::new(tool).arg("--version").timeout(PATIENCE).run().await {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr_text();
+            let versioned = |line: &&str| line.contains(|c: char| c.is_ascii_digit());
+            let detail =
+                text.lines().map(|line| line.trim_matches([' ', '-', '|', '.', '_', '\\', '/'])).find(versioned);
+            ToolReport { tool, usable: true, detail: detail.unwrap_or("installed").to_owned(), remedy: None }
+        }
+        Err(error) => unusable(tool, error.to_string(), what_to_install(tool).trim_start_matches(": ")),
+    }
+}
+
+async fn try_sandbox(user: &str) -> ToolReport {
+    let user = match BuildUser::resolve(user) {
+        Ok(user) => user,
+        Err(error) => {
+            return unusable("sandbox", error.to_string(), "name the user that builds run as in the settings");
+        }
+    };
+    let spec = SandboxSpec {
+        network: Network::None,
+        mounts: Vec::new(),
+        repositories: Vec::new(),
+        env: BTreeMap::new(),
+        directory: "/",
+        command: vec!["/usr/bin/true".to_owned()],
+    };
+    match step::sandboxed(&spec, user).timeout(PATIENCE).run().await {
+        Ok(output) if output.status.success() => {
+            ToolReport { tool: "sandbox", usable: true, detail: format!("works as {user}"), remedy: None }
+        }
+        Ok(output) => unusable("sandbox", explain(&output.stderr_text()), "see the message"),
+        Err(error) => unusable("sandbox", error.to_string(), what_to_install("bwrap").trim_start_matches(": ")),
+    }
+}
+
+fn unusable(tool: &'static str, detail: String, remedy: &str) -> ToolReport {
+    ToolReport { tool, usable: false, detail, remedy: Some(remedy.to_owned()) }
+}
+
+/// Checks that the programs a build needs are there.
+pub fn require_programs() -> Result<(), ExecutorError> {
+    let path = crate::sys::env::var("PATH").unwrap_or_default();
+    let in_path = |program: &str| path.split(':').any(|dir| Path::new(dir).join(program).is_file());
+    missing(|program| match program {
+        "bwrap" => in_path(program),
+        _ => Path::new("/usr/bin").join(program).is_file(),
+    })
+}
+
+fn missing(there: impl Fn(&str) -> bool) -> Result<(), ExecutorError> {
+    let missing: Vec<_> = INSIDE.into_iter().chain(["bwrap"]).filter(|program| !there(program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(ExecutorError::MissingPrograms {
+        missing: format!("{} {}", missing.join(", "), if missing.len() == 1 { "is" } else { "are" }),
+        remedy: "`apt install makepkg pacman-package-manager libarchive-tools fakeroot bubblewrap zstd` (Debian) or \
+                 `pacman -S --needed base-devel bubblewrap` (Arch)"
+            .to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_what_to_install() {
+        assert!(missing(|_| true).is_ok());
+        let error = missing(|program| program != "makepkg" && program != "bwrap").unwrap_err();
+        insta::assert_snapshot!(error, @"this machine cannot build packages: makepkg, bwrap are not installed; `apt install makepkg pacman-package-manager libarchive-tools fakeroot bubblewrap zstd` (Debian) or `pacman -S --needed base-devel bubblewrap` (Arch)");
+    }
+
+    #[tokio::test]
+    async fn this_machine_can_build() {
+        let reports = probe("nobody").await;
+        let broken: Vec<_> = reports.iter().filter(|report| !report.usable).collect();
+        assert!(broken.is_empty(), "{broken:#?}");
+        assert!(reports.iter().any(|report| report.tool == "makepkg" && report.detail.contains("makepkg")));
+        assert!(require_programs().is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_unknown_build_user_is_reported() {
+        if nix::unistd::geteuid().is_root() {
+            let report = try_sandbox("no-such-user").await;
+            assert!(!report.usable && report.detail.contains("no-such-user"), "{report:?}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What runs builds, wherever they run.
+//!
+//! An executor is only given builds that are ready: order, retries and what a result means for other
+//! builds are decided elsewhere.
+
+pub mod local;
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::builder::artefact::Artefact;
+use crate::builder::pacman::PackageRepository;
+use crate::builder::user::UserError;
+use crate::domain::build::Outcome;
+use crate::domain::folder::Folder;
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::policy::Bump;
+use crate::domain::version::Version;
+use crate::logstore::LogError;
+use crate::sys::fs::FsError;
+
+/// Everything an executor needs to know about one attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BuildOrder {
+    /// The id of the attempt, unique for ever; it names the log.
+    pub attempt: String,
+    /// The monorepo.
+    pub repository: String,
+    /// The architecture to build for.
+    pub arch: String,
+    /// The package.
+    pub pkgbase: PkgBase,
+    /// The commit of the monorepo its files are from.
+    pub commit: Oid,
+    /// The package folder at that commit, `.CI` included.
+    pub files: Folder,
+    /// The version it should come out with; `None` if that is known only after the build.
+    pub expected_version: Option<Version>,
+    /// The rebuild asked for.
+    pub bump: Option<Bump>,
+    /// Where it may take its dependencies from; earlier ones win.
+    pub package_repositories: Vec<PackageRepository>,
+    /// File names that are published already; a build that would make one of them again ends with
+    /// [`Outcome::AlreadyBuilt`].
+    pub published: Vec<String>,
+    /// How long it may take, from when it begins.
+    pub timeout: Duration,
+    /// `BUILDER_EXTRA_TIMEOUT`: it may take this many times as long.
+    pub extra_timeout: f64,
+    /// `BUILDER_CACHE_SOURCES`: its sources are kept for the next build.
+    pub cache_sources: bool,
+    /// The time that is written into the package, in seconds since 1970.
+    pub source_date_epoch: i64,
+    /// `CI_CODE_SKIP`.
+    pub skip_exit_code: i32,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// It came to an end of its own.
+    Done(Outcome),
+    /// Something failed that is not the package's; another attempt may succeed.
+    Infrastructure,
+}
+
+/// What is known of an attempt that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptReport {
+    /// How it ended.
+    pub ending: Ending,
+    /// What it made; they stay where they are until [`Executor::discard`].
+    pub artefacts: Vec<Artefact>,
+    /// The status of the step that ended it, where there was one.
+    pub exit_code: Option<i32>,
+    /// The reason, in a sentence for people; empty for a success without anything to say.
+    pub message: String,
+}
+
+/// A hold on an attempt that outlives this process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Handle {
+    /// The kind of the executor that has it.
+    pub executor: String,
+    /// The id of the attempt.
+    pub attempt: String,
+}
+
+/// An executor that could not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecutorError {
+    /// Programs are missing on this machine.
+    #[error("this machine cannot build packages: {missing} not installed; {remedy}")]
+    MissingPrograms {
+        /// The programs, listed.
+        missing: String,
+        /// What to install.
+        remedy: String,
+    },
+    /// The order cannot be carried out as it is.
+    #[error("the build order of attempt {attempt} is not usable: {reason}")]
+    BadOrder {
+        /// The attempt.
+        attempt: String,
+        /// Why.
+        reason: String,
+    },
+    /// Builds have no user to run as, or that user cannot reach what it needs.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// The log could not be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The file system said no.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// The handle is another executor's.
+    #[error("attempt {attempt} belongs to the executor `{executor}`")]
+    NotOurs {
+        /// The attempt.
+        attempt: String,
+        /// Whose it is.
+        executor: String,
+    },
+}
+
+/// Runs builds. Each method may be called again at any time, also by another process after a restart.
+pub trait Executor: Send + Sync {
+    /// Takes a build. Asked twice for the same attempt, it is the same build.
+    fn submit(&self, order: BuildOrder) -> BoxFuture<'_, Result<Handle, ExecutorError>>;
+
+    /// Waits until the build has begun, or has ended without beginning.
+    fn started<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>>;
+
+    /// Waits until the build has ended.
+    fn finished<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<AttemptReport, ExecutorError>>;
+
+    /// Stops the build; [`Executor::finished`] then tells that it was cancelled, unless it had ended.
+    fn cancel<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>>;
+
+    /// Forgets an attempt, with what it made: for every attempt, once its end is recorded and its artefacts
+    /// are taken. One that has not ended is cancelled.
+    fn discard<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>>;
+}

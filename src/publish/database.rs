@@ -1,0 +1,204 @@
+//! Reads pacman databases: our own, and those of the repositories packages are built against.
+//!
+//! Only reads; databases are written by `repo-add`.
+
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use crate::domain::name::{InvalidName, PkgBase, PkgName};
+use crate::domain::srcinfo::name_of;
+use crate::domain::version::Version;
+
+/// More than any real database unpacks to.
+const MAX_UNPACKED: u64 = 4 << 30;
+/// More than any real `desc` file.
+const MAX_DESC: u64 = 4 << 20;
+
+/// A database that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The file cannot be read, or is not a tar archive compressed with zstd or gzip.
+    #[error("cannot read the pacman database {}", path.display())]
+    Io {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// One of its entries makes no sense.
+    #[error("entry `{entry}` of the pacman database {} has no usable {field}", path.display())]
+    Entry {
+        /// The database.
+        path: PathBuf,
+        /// The folder of the entry.
+        entry: String,
+        /// The field that is missing or wrong.
+        field: &'static str,
+    },
+}
+
+/// One package of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseEntry {
+    /// `NAME`.
+    pub name: PkgName,
+    /// `BASE`; the name where there is none.
+    pub base: PkgBase,
+    /// `VERSION`.
+    pub version: Version,
+    /// `FILENAME`.
+    pub file: String,
+    /// `ARCH`.
+    pub arch: String,
+    /// `SHA256SUM` in hexadecimal; empty if there is none.
+    pub sha256: String,
+    /// `BUILDDATE` in unix seconds.
+    pub build_date: Option<i64>,
+    /// `DEPENDS` as written.
+    pub depends: Vec<String>,
+    /// `PROVIDES` as written.
+    pub provides: Vec<String>,
+}
+
+impl DatabaseEntry {
+    /// Every name that this package satisfies: its own and what it provides, without versions.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain(self.provides.iter().map(|written| name_of(written)))
+    }
+}
+
+/// Reads a database (`NAME.db` or `NAME.files`, compressed with zstd or gzip, or not at all), sorted by name.
+///
+/// # Errors
+/// [`DatabaseError`] naming the file, and the entry where one is at fault.
+pub fn read(path: &Path) -> Result<Vec<DatabaseEntry>, DatabaseError> {
+    let failed = |source| DatabaseError::Io { path: path.to_owned(), source };
+    let mut archive = tar::Archive::new(unpacked(path).map_err(failed)?.take(MAX_UNPACKED));
+    let mut found = Vec::new();
+    for entry in archive.entries().map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let Some(folder) = name.strip_suffix("/desc") else { continue };
+        let mut text = Vec::new();
+        entry.take(MAX_DESC).read_to_end(&mut text).map_err(failed)?;
+        let parsed = parse(&String::from_utf8_lossy(&text));
+        let entry = folder.trim_start_matches("./").to_owned();
+        found.push(parsed.map_err(|field| DatabaseError::Entry { path: path.to_owned(), entry, field })?);
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+fn unpacked(path: &Path) -> io::Result<Box<dyn Read>> {
+    let mut file = std::fs::File::open(path)?;
+    let mut magic = Vec::new();
+    file.by_ref().take(4).read_to_end(&mut magic)?;
+    let whole = io::Cursor::new(magic.clone()).chain(file);
+    Ok(match magic.as_slice() {
+        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(whole)?),
+        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(whole))),
+        [0xfd, b'7', b'z', b'X'] => {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "it is packed with xz; only zstd and gzip are read",
+            ));
+        }
+        _ => Box::new(BufReader::new(whole)),
+    })
+}
+
+/// Reads one `desc` file, or names the field that is not there.
+fn parse(text: &str) -> Result<DatabaseEntry, &'static str> {
+    let mut lines = text.lines();
+    let (mut name, mut base, mut version, mut file) = (None, None, None, None);
+    let (mut arch, mut sha256, mut build_date) = (String::new(), String::new(), None);
+    let (mut depends, mut provides) = (Vec::new(), Vec::new());
+    while let Some(line) = lines.next() {
+        let mut values = lines.by_ref().take_while(|line| !line.is_empty()).map(str::to_owned);
+        match line {
+            "%NAME%" => name = values.next(),
+            "%BASE%" => base = values.next(),
+            "%VERSION%" => version = values.next(),
+            "%FILENAME%" => file = values.next(),
+            "%ARCH%" => arch = values.next().unwrap_or_default(),
+            "%SHA256SUM%" => sha256 = values.next().unwrap_or_default(),
+            "%BUILDDATE%" => build_date = values.next().and_then(|date| date.parse().ok()),
+            "%DEPENDS%" => depends.extend(values.by_ref()),
+            "%PROVIDES%" => provides.extend(values.by_ref()),
+            _ => {}
+        }
+        if !line.is_empty() {
+            values.for_each(drop);
+        }
+    }
+    let name = name.ok_or("NAME")?;
+    let invalid = |field| move |_: InvalidName| field;
+    Ok(DatabaseEntry {
+        base: PkgBase::new(base.as_deref().unwrap_or(&name)).map_err(invalid("BASE"))?,
+        name: PkgName::new(&name).map_err(invalid("NAME"))?,
+        version: Version::new(version.ok_or("VERSION")?),
+        file: file.ok_or("FILENAME")?,
+        arch,
+        sha256,
+        build_date,
+        depends,
+        provides,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DESC: &str = "%FILENAME%\nc++x-1:2-1-any.pkg.tar.zst\n\n%NAME%\nc++x\n\n%VERSION%\n1:2-1\n\n%SHA256SUM%\nab\n\n\
+                        %ARCH%\nany\n\n%BUILDDATE%\n12\n\n%PROVIDES%\nlibx.so=1-64\nx=2\n\n%DEPENDS%\nglibc>=2\n";
+
+    fn database(entries: &[(&str, &str)]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, text) in entries {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            archive.append_data(&mut header, name, text.as_bytes()).unwrap();
+        }
+        archive.into_inner().unwrap()
+    }
+
+    fn read_bytes(bytes: &[u8]) -> Result<Vec<DatabaseEntry>, DatabaseError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        read(file.path())
+    }
+
+    #[test]
+    fn every_field_is_read_whatever_the_compression() {
+        let plain = database(&[("c++x-1:2-1/desc", DESC), ("c++x-1:2-1/files", "%FILES%\nusr/\n")]);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        io::Write::write_all(&mut gzip, &plain).unwrap();
+        let packed = [plain.clone(), zstd::encode_all(&*plain, 1).unwrap(), gzip.finish().unwrap()];
+        for bytes in packed {
+            let entries = read_bytes(&bytes).unwrap();
+            assert_eq!(entries[0].base.as_str(), "c++x");
+            assert_eq!(entries[0].version.as_str(), "1:2-1");
+            assert_eq!(entries[0].names().collect::<Vec<_>>(), ["c++x", "libx.so", "x"]);
+            assert_eq!(
+                (entries[0].depends.as_slice(), entries[0].build_date),
+                (&["glibc>=2".to_owned()][..], Some(12))
+            );
+            assert_eq!((entries[0].sha256.as_str(), entries[0].arch.as_str()), ("ab", "any"));
+        }
+    }
+
+    #[test]
+    fn a_broken_database_is_named_with_the_entry_at_fault() {
+        let error = read_bytes(&database(&[("x-1/desc", "%NAME%\nx\n\n%VERSION%\n1\n")])).unwrap_err();
+        assert!(error.to_string().contains("entry `x-1`") && error.to_string().contains("FILENAME"), "{error}");
+        assert!(read_bytes(b"\xfd7zXZ").unwrap_err().to_string().contains("cannot read the pacman database"));
+        assert!(read_bytes(b"this is not an archive at all").is_err());
+        assert!(read(Path::new("/nonexistent/x.db")).is_err());
+        let mut cut = zstd::encode_all(&*database(&[("x-1/desc", DESC)]), 1).unwrap();
+        cut.truncate(cut.len() / 2);
+        assert!(read_bytes(&cut).is_err());
+    }
+}

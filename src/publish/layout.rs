@@ -1,0 +1,280 @@
+//! Where things lie in a published repository, and how one generation takes the place of another.
+//!
+//! ```text
+//! foo-1-1-any.pkg.tar.zst         package files of every kept generation; never changed
+//! NAME.db -> .current/NAME.db.tar.zst
+//! .current -> .generations/7      renaming this link is what publishes
+//! .generations/7/                 NAME.db.tar.zst  NAME.files.tar.zst  manifest.json  lastupdate
+//! .incoming/                      copies that are being checked
+//! ```
+//!
+//! A generation with a higher number than the current one was never published: whoever was writing it
+//! has died, and the next to publish clears it away.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{Generation, PublishError, database};
+use crate::sys::fs::FsError;
+
+const MANIFEST: &str = "manifest.json";
+/// The package files a generation brings, written down before they are put in place.
+const PLACING: &str = "placing.json";
+
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    pub dir: PathBuf,
+    pub name: String,
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
+    move |source| FsError::new(action, path, source).into()
+}
+
+/// Nothing there is as good as removed.
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+impl Layout {
+    pub fn generation(&self, number: u64) -> PathBuf {
+        self.dir.join(".generations").join(number.to_string())
+    }
+
+    pub fn incoming(&self) -> PathBuf {
+        self.dir.join(".incoming")
+    }
+
+    pub fn database(&self, number: u64) -> PathBuf {
+        self.generation(number).join(self.database_name())
+    }
+
+    pub fn database_name(&self) -> String {
+        format!("{}.db.tar.zst", self.name)
+    }
+
+    pub fn files_name(&self) -> String {
+        format!("{}.files.tar.zst", self.name)
+    }
+
+    /// Makes sure that nobody else publishes here. The lock goes with its holder, however that ends.
+    pub fn lock(&self) -> Result<Flock<fs::File>, PublishError> {
+        fs::create_dir_all(self.dir.join(".generations")).map_err(failed("create the folder", &self.dir))?;
+        let path = self.dir.join(".lock");
+        let file = fs::File::create(&path).map_err(failed("create", &path))?;
+        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| failed("lock", &path)(error.into()))
+    }
+
+    /// The number of the published generation.
+    pub fn current(&self) -> Result<Option<u64>, PublishError> {
+        let link = self.dir.join(".current");
+        match fs::read_link(&link) {
+            Ok(target) => {
+                let number = target.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+                number.map(Some).ok_or_else(|| {
+                    failed("understand", &link)(io::Error::other(format!("it leads to {}", target.display())))
+                })
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("read", &link)(error)),
+        }
+    }
+
+    /// The database of the published generation, or one that somebody else made and we take over.
+    pub fn current_database(&self) -> Result<Option<PathBuf>, PublishError> {
+        let path = match self.current()? {
+            Some(number) => self.database(number),
+            None => self.dir.join(self.database_name()),
+        };
+        Ok(path.is_file().then_some(path))
+    }
+
+    /// The numbers of all generations, newest first.
+    pub fn numbers(&self) -> Result<Vec<u64>, PublishError> {
+        let folder = self.dir.join(".generations");
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed("list", &folder))?,
+        };
+        let mut numbers: Vec<u64> =
+            entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(numbers)
+    }
+
+    pub fn manifest(&self, number: u64) -> Result<Generation, PublishError> {
+        let path = self.generation(number).join(MANIFEST);
+        let bytes = fs::read(&path).map_err(failed("read", &path))?;
+        serde_json::from_slice(&bytes).map_err(|source| PublishError::Manifest { path, source })
+    }
+
+    /// Clears away what a publisher that died has left.
+    pub fn recover(&self) -> Result<(), PublishError> {
+        let incoming = self.incoming();
+        gone(fs::remove_dir_all(&incoming)).map_err(failed("clear", &incoming))?;
+        let current = self.current()?.unwrap_or(0);
+        for number in self.numbers()?.into_iter().filter(|&number| number > current) {
+            self.abandon(number)?;
+        }
+        if current > 0 { self.link(true) } else { Ok(()) }
+    }
+
+    /// Begins a generation that brings these package files; those already here belong to others.
+    pub fn begin(&self, number: u64, files: &[&str]) -> Result<(), PublishError> {
+        let folder = self.generation(number);
+        fs::create_dir(&folder).map_err(failed("create the folder", &folder))?;
+        let new: Vec<_> = files.iter().filter(|file| !self.dir.join(file).exists()).collect();
+        let text = serde_json::to_vec(&new).expect("names are JSON");
+        write_synced(&folder.join(PLACING), &text)
+    }
+
+    /// Removes a generation that was never published, with the package files only it brought.
+    pub fn abandon(&self, number: u64) -> Result<(), PublishError> {
+        let folder = self.generation(number);
+        let placed: Vec<String> = match fs::read(folder.join(PLACING)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        for file in placed {
+            self.remove_file(&file)?;
+        }
+        fs::remove_dir_all(&folder).map_err(failed("remove", &folder))
+    }
+
+    fn remove_file(&self, file: &str) -> Result<(), PublishError> {
+        for path in [self.dir.join(file), self.dir.join(format!("{file}.sig"))] {
+            gone(fs::remove_file(&path)).map_err(failed("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a checked file in place, unless a kept generation has one of that name: a published file
+    /// never changes under those who are downloading it.
+    pub fn place(&self, incoming: &Path, file: &str, published: &BTreeSet<String>) -> Result<(), PublishError> {
+        let path = self.dir.join(file);
+        if published.contains(file) && path.is_file() {
+            return Ok(());
+        }
+        fs::rename(incoming, &path).map_err(failed("put in place", &path))
+    }
+
+    /// The package files that kept generations name.
+    pub fn published_files(&self) -> Result<BTreeSet<String>, PublishError> {
+        self.files_of(&self.numbers()?)
+    }
+
+    /// The package files that these generations name; where a manifest is damaged, the database tells.
+    fn files_of(&self, numbers: &[u64]) -> Result<BTreeSet<String>, PublishError> {
+        let mut files = BTreeSet::new();
+        for &number in numbers {
+            match self.manifest(number) {
+                Ok(manifest) => files.extend(manifest.entries.into_iter().map(|entry| entry.file)),
+                Err(error) => {
+                    tracing::warn!(number, %error, "the manifest of a generation is damaged; its database is read");
+                    files.extend(database::read(&self.database(number))?.into_iter().map(|entry| entry.file));
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// Starts a generation from the database that is published.
+    pub fn copy_database(&self, number: u64) -> Result<(), PublishError> {
+        let Some(database) = self.current_database()? else { return Ok(()) };
+        let from = database.parent().expect("a file lies in a folder");
+        for name in [self.database_name(), self.files_name()] {
+            let (source, target) = (from.join(&name), self.generation(number).join(&name));
+            match fs::copy(&source, &target) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                copied => drop(copied.map_err(failed("copy", &source))?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes everything of a generation to the disk that makes it complete.
+    pub fn complete(&self, generation: &Generation) -> Result<(), PublishError> {
+        let folder = self.generation(generation.number);
+        for name in [self.database_name(), self.files_name()] {
+            gone(fs::remove_file(folder.join(format!("{name}.old")))).map_err(failed("clear", &folder))?;
+            sync(&folder.join(name))?;
+        }
+        let manifest = serde_json::to_vec_pretty(generation).expect("manifests are JSON");
+        write_synced(&folder.join(MANIFEST), &manifest)?;
+        write_synced(&folder.join("lastupdate"), format!("{}\n", generation.created.as_second()).as_bytes())?;
+        sync(&folder)?;
+        sync(&self.dir.join(".generations"))?;
+        sync(&self.dir)
+    }
+
+    /// Publishes a generation: database and list of files change in one step.
+    pub fn swap(&self, number: u64) -> Result<(), PublishError> {
+        self.set_link(".current", &format!(".generations/{number}"))?;
+        sync(&self.dir)
+    }
+
+    /// Sees to the names that pacman asks for. Before the first swap, `replace` is false: files of
+    /// somebody else are served until then.
+    pub fn link(&self, replace: bool) -> Result<(), PublishError> {
+        let (database, files) = (self.database_name(), self.files_name());
+        let wanted = [
+            (format!("{}.db", self.name), &database),
+            (database.clone(), &database),
+            (format!("{}.files", self.name), &files),
+            (files.clone(), &files),
+            ("lastupdate".to_owned(), &"lastupdate".to_owned()),
+        ];
+        for (name, target) in wanted {
+            let target = format!(".current/{target}");
+            match fs::read_link(self.dir.join(&name)) {
+                Ok(found) if found == Path::new(&target) => {}
+                Err(error) if error.kind() != ErrorKind::NotFound && !replace => {}
+                Ok(_) if !replace => {}
+                _ => self.set_link(&name, &target)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn set_link(&self, name: &str, target: &str) -> Result<(), PublishError> {
+        let (link, new) = (self.dir.join(name), self.dir.join(format!(".{name}.new")));
+        gone(fs::remove_file(&new)).map_err(failed("clear", &new))?;
+        symlink(target, &new).map_err(failed("link", &new))?;
+        fs::rename(&new, &link).map_err(failed("link", &link))
+    }
+
+    /// Removes the generations beyond the `keep` newest, and package files that no kept one names.
+    pub fn prune(&self, keep: usize) -> Result<(), PublishError> {
+        let numbers = self.numbers()?;
+        let (kept, old) = numbers.split_at(keep.max(1).min(numbers.len()));
+        if old.is_empty() {
+            return Ok(());
+        }
+        let named = self.files_of(kept)?;
+        for &number in old {
+            for file in self.files_of(&[number])?.difference(&named) {
+                self.remove_file(file)?;
+            }
+            let folder = self.generation(number);
+            fs::remove_dir_all(&folder).map_err(failed("remove", &folder))?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn sync(path: &Path) -> Result<(), PublishError> {
+    fs::File::open(path).and_then(|file| file.sync_all()).map_err(failed("sync", path))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
+    fs::write(path, bytes).map_err(failed("write", path))?;
+    sync(path)
+}

@@ -1,0 +1,522 @@
+//! Publishes built packages as generations of a pacman repository.
+//!
+//! What is published is checked first: a file has to be the build's. A generation is complete on the
+//! disk before one rename makes it the current one, so that whoever reads sees the old or the new one,
+//! whatever happens in between. Earlier generations are kept for a while. `layout` shows what lies where.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::name::{PkgBase, PkgName};
+use crate::domain::queue::BuildId;
+use crate::domain::version::Version;
+use crate::sys::clock::{Clock, SystemClock};
+use crate::sys::fs::{FsError, ensure_free};
+use crate::sys::process::ProcessError;
+
+pub mod database;
+mod layout;
+mod pkginfo;
+mod repo_tool;
+mod verify;
+
+use database::{DatabaseEntry, DatabaseError};
+use layout::Layout;
+pub use verify::Expected;
+use verify::Verified;
+
+/// How many generations are kept unless said otherwise.
+const DEFAULT_KEPT: usize = 5;
+/// Room for the database beside the package files.
+const SPARE_BYTES: u64 = 16 << 20;
+
+/// Why nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A file is not what the build was to yield: nothing of the build is published.
+    #[error("`{file}` is not the build's: {field}: {problem}")]
+    NotTheBuilds {
+        /// The file.
+        file: String,
+        /// The field that is wrong.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A build without artefacts cannot be published.
+    #[error("there is no package file to publish for `{0}`")]
+    Nothing(PkgBase),
+    /// A program of pacman said no.
+    #[error("`{program}` could not change the database of the repository: {said}")]
+    Tool {
+        /// The program.
+        program: &'static str,
+        /// What it printed.
+        said: String,
+    },
+    /// The programs of pacman said yes, and the database is not what it has to be.
+    #[error("the new database of the repository is wrong: {0}; the published one was left as it is")]
+    WrongDatabase(String),
+    /// A manifest of ours cannot be understood.
+    #[error("cannot understand the manifest {}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A database cannot be read.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A file cannot be written or moved.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// A program cannot be run.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A test has stopped here.
+    #[cfg(test)]
+    #[error("stopped after {0:?}")]
+    Stopped(Step),
+}
+
+impl PublishError {
+    /// Whether the build is at fault; everything else may go well the next time.
+    #[must_use]
+    pub const fn is_the_builds_fault(&self) -> bool {
+        matches!(self, Self::NotTheBuilds { .. } | Self::Nothing(_))
+    }
+}
+
+/// Where the file of an entry came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// This generation brought it.
+    Built,
+    /// An earlier one did.
+    Reused,
+}
+
+/// A package of a generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPackage {
+    /// Its name.
+    pub name: PkgName,
+    /// The package it is a member of.
+    pub base: PkgBase,
+    /// Its version.
+    pub version: Version,
+    /// Its architecture.
+    pub arch: String,
+    /// The name of its file.
+    pub file: String,
+    /// The checksum of its file.
+    pub sha256: String,
+    /// Whether this generation brought it.
+    pub origin: Origin,
+    /// The build it came from; `None` if that is not known.
+    pub build: Option<BuildId>,
+}
+
+/// One complete published state: its manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number; later ones have higher numbers.
+    pub number: u64,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Every package, sorted by name.
+    pub entries: Vec<PublishedPackage>,
+    /// Packages that are not in it any more.
+    pub removed: Vec<PkgName>,
+    /// Packages that a build yielded without being known to.
+    pub unexpected: Vec<PkgName>,
+    /// Files of a build that were not published because this version is published already, with other
+    /// content: what is published never changes. A higher `pkgrel` publishes it.
+    pub not_replaced: Vec<String>,
+}
+
+/// What happens between the begin and the end of a publication: where it may be cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The artefacts were copied and checked.
+    Checked,
+    /// The new generation has begun.
+    Begun,
+    /// Package files are in place.
+    Placed,
+    /// The database is written.
+    Written,
+    /// The generation is complete.
+    Completed,
+    /// It is the current one.
+    Swapped,
+}
+
+impl Step {
+    /// Every step, in order.
+    pub const ALL: [Self; 6] =
+        [Self::Checked, Self::Begun, Self::Placed, Self::Written, Self::Completed, Self::Swapped];
+
+    /// The name of the fail point after it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Checked => "publish::checked",
+            Self::Begun => "publish::begun",
+            Self::Placed => "publish::placed",
+            Self::Written => "publish::written",
+            Self::Completed => "publish::completed",
+            Self::Swapped => "publish::swapped",
+        }
+    }
+}
+
+/// A pacman repository in a folder. Cheap to clone; publications take turns, also between processes.
+#[derive(Clone)]
+pub struct Publisher {
+    layout: Layout,
+    kept: usize,
+    clock: Arc<dyn Clock>,
+    #[cfg(test)]
+    stop_after: Option<Step>,
+}
+
+/// What a new generation differs in.
+#[derive(Default)]
+struct Difference {
+    added: Vec<Verified>,
+    build: Option<BuildId>,
+    removed: Vec<PkgName>,
+    unexpected: Vec<PkgName>,
+    not_replaced: Vec<String>,
+}
+
+impl Publisher {
+    /// The repository `name` in the folder `dir`, which need not exist. A database that somebody else's
+    /// `repo-add` made there is taken over with the first publication.
+    pub fn new(dir: impl Into<PathBuf>, name: &str) -> Self {
+        Self {
+            layout: Layout { dir: dir.into(), name: name.to_owned() },
+            kept: DEFAULT_KEPT,
+            clock: Arc::new(SystemClock),
+            #[cfg(test)]
+            stop_after: None,
+        }
+    }
+
+    /// Keeps this many generations, the current one included.
+    #[must_use]
+    pub fn keep_generations(self, kept: usize) -> Self {
+        Self { kept, ..self }
+    }
+
+    /// Takes the time from this clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.layout.dir
+    }
+
+    /// The name of the repository, as pacman's configuration has it in brackets.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.layout.name
+    }
+
+    /// Publishes the files of one build, all or none, and takes members away that the build no longer
+    /// yields. The files are copied. Publishing the same again changes nothing and gives the current
+    /// generation.
+    ///
+    /// Dropping the future does not stop it half-way.
+    ///
+    /// # Errors
+    /// [`PublishError::NotTheBuilds`] if a file is not what the build was to yield. After any error the
+    /// published generation is what it was.
+    pub async fn publish(
+        &self,
+        artefacts: &[impl AsRef<Path>],
+        expected: &Expected,
+    ) -> Result<Generation, PublishError> {
+        let artefacts: Vec<_> = artefacts.iter().map(|path| path.as_ref().to_owned()).collect();
+        let (publisher, expected) = (self.clone(), expected.clone());
+        blocking(move || publisher.locked(|| publisher.publish_now(&artefacts, &expected))).await
+    }
+
+    /// Removes all members of these packages; `None` if none of them is published.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub async fn remove(&self, pkgbases: &[PkgBase]) -> Result<Option<Generation>, PublishError> {
+        let (publisher, pkgbases) = (self.clone(), pkgbases.to_vec());
+        blocking(move || publisher.locked(|| publisher.remove_now(&pkgbases))).await
+    }
+
+    /// What is published, sorted by name. Reads the database; takes some 20 ms for 5,000 packages.
+    ///
+    /// # Errors
+    /// [`PublishError::Database`] if it cannot be read.
+    pub fn current(&self) -> Result<Vec<PublishedPackage>, PublishError> {
+        let Some(database) = self.layout.current_database()? else { return Ok(Vec::new()) };
+        let known = self.layout.current()?.and_then(|number| self.layout.manifest(number).ok());
+        Ok(published(database::read(&database)?, known.as_ref(), &[], None))
+    }
+
+    /// The kept generations, newest first; the first is the published one. One with a damaged manifest
+    /// is left out.
+    ///
+    /// # Errors
+    /// [`PublishError::Fs`] if the folder cannot be read.
+    pub fn generations(&self) -> Result<Vec<Generation>, PublishError> {
+        let current = self.layout.current()?.unwrap_or(0);
+        let numbers = self.layout.numbers()?.into_iter().filter(|&number| number <= current);
+        Ok(numbers.filter_map(|number| self.layout.manifest(number).ok()).collect())
+    }
+
+    fn locked<T>(&self, work: impl FnOnce() -> Result<T, PublishError>) -> Result<T, PublishError> {
+        let _lock = self.layout.lock()?;
+        self.layout.recover()?;
+        let answer = work();
+        #[cfg(test)]
+        if matches!(answer, Err(PublishError::Stopped(_))) {
+            return answer;
+        }
+        if answer.is_err()
+            && let Err(error) = self.layout.recover()
+        {
+            tracing::warn!(%error, "cannot clear away what a failed publication has left; the next one will");
+        }
+        answer
+    }
+
+    fn publish_now(&self, artefacts: &[PathBuf], expected: &Expected) -> Result<Generation, PublishError> {
+        if artefacts.is_empty() {
+            return Err(PublishError::Nothing(expected.pkgbase.clone()));
+        }
+        let current = self.current()?;
+        let owners: BTreeMap<_, _> =
+            current.iter().map(|package| (package.name.clone(), package.base.clone())).collect();
+        let copies = self.take_in(artefacts)?;
+        let verified = verify::check(&copies, expected, &owners, self.clock.now())?;
+        self.reached(Step::Checked)?;
+        let difference = compare(verified, expected, &current)?;
+        if difference.added.is_empty()
+            && difference.removed.is_empty()
+            && let Some(number) = self.layout.current()?
+            && let Ok(generation) = self.layout.manifest(number)
+        {
+            self.layout.recover()?;
+            return Ok(Generation { not_replaced: difference.not_replaced, ..generation });
+        }
+        self.make(&current, difference)
+    }
+
+    fn remove_now(&self, pkgbases: &[PkgBase]) -> Result<Option<Generation>, PublishError> {
+        let current = self.current()?;
+        let leaves = |package: &&PublishedPackage| pkgbases.contains(&package.base);
+        let removed: Vec<_> = current.iter().filter(leaves).map(|package| package.name.clone()).collect();
+        if removed.is_empty() {
+            return Ok(None);
+        }
+        self.make(&current, Difference { removed, ..Difference::default() }).map(Some)
+    }
+
+    /// Copies artefacts to where nobody else can change them between the check and the publication.
+    fn take_in(&self, artefacts: &[PathBuf]) -> Result<Vec<PathBuf>, PublishError> {
+        let failed = |action, path: &Path, error: io::Error| PublishError::Fs(FsError::new(action, path, error));
+        let incoming = self.layout.incoming();
+        std::fs::create_dir(&incoming).map_err(|error| failed("create the folder", &incoming, error))?;
+        let mut copies = Vec::with_capacity(artefacts.len());
+        for path in artefacts {
+            let size = std::fs::metadata(path).map_err(|error| failed("read", path, error))?.len();
+            ensure_free(&incoming, size + SPARE_BYTES)?;
+            let copy = incoming.join(path.file_name().unwrap_or_default());
+            std::fs::copy(path, &copy).map_err(|error| failed("copy", path, error))?;
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+            std::fs::set_permissions(&copy, mode).map_err(|error| failed("change", &copy, error))?;
+            layout::sync(&copy)?;
+            copies.push(copy);
+        }
+        Ok(copies)
+    }
+
+    /// Makes the next generation and publishes it.
+    fn make(&self, before: &[PublishedPackage], difference: Difference) -> Result<Generation, PublishError> {
+        let layout = &self.layout;
+        let number = layout.numbers()?.first().copied().max(layout.current()?).unwrap_or(0) + 1;
+        let kept_files = layout.published_files()?;
+        let files: Vec<_> = difference.added.iter().map(|added| added.file.as_str()).collect();
+        layout.begin(number, &files)?;
+        self.reached(Step::Begun)?;
+        for added in &difference.added {
+            layout.place(&added.path, &added.file, &kept_files)?;
+        }
+        self.reached(Step::Placed)?;
+        let entries = self.write_database(number, before, &difference)?;
+        self.reached(Step::Written)?;
+        let known = layout.current()?.and_then(|number| layout.manifest(number).ok());
+        let Difference { build, removed, unexpected, not_replaced, .. } = difference;
+        let generation = Generation {
+            number,
+            created: self.clock.now(),
+            entries: published(entries, known.as_ref(), &difference.added, build),
+            removed,
+            unexpected,
+            not_replaced,
+        };
+        layout.complete(&generation)?;
+        self.reached(Step::Completed)?;
+        layout.link(false)?;
+        layout.swap(number)?;
+        self.reached(Step::Swapped)?;
+        self.tidy();
+        Ok(generation)
+    }
+
+    fn write_database(
+        &self,
+        number: u64,
+        before: &[PublishedPackage],
+        difference: &Difference,
+    ) -> Result<Vec<DatabaseEntry>, PublishError> {
+        self.layout.copy_database(number)?;
+        let (folder, database) = (self.layout.generation(number), self.layout.database_name());
+        if !difference.removed.is_empty() {
+            repo_tool::remove(&folder, &database, difference.removed.iter().map(PkgName::as_str))?;
+        }
+        let paths: Vec<_> = difference.added.iter().map(|added| self.layout.dir.join(&added.file)).collect();
+        repo_tool::add(&folder, &database, &paths)?;
+        let entries = database::read(&self.layout.database(number))?;
+        let mut wanted: BTreeMap<&str, &str> =
+            before.iter().map(|package| (package.name.as_str(), package.file.as_str())).collect();
+        wanted.retain(|name, _| !difference.removed.iter().any(|removed| removed.as_str() == *name));
+        wanted.extend(difference.added.iter().map(|added| (added.name.as_str(), added.file.as_str())));
+        let found: BTreeMap<&str, &str> =
+            entries.iter().map(|entry| (entry.name.as_str(), entry.file.as_str())).collect();
+        match wanted.iter().find(|&(name, file)| found.get(name) != Some(file)) {
+            Some((name, file)) => Err(PublishError::WrongDatabase(format!("`{name}` is not there as `{file}`"))),
+            None if found.len() > wanted.len() => {
+                Err(PublishError::WrongDatabase("it has packages that nobody added".to_owned()))
+            }
+            None => Ok(entries),
+        }
+    }
+
+    /// What has to be done after a publication and cannot undo it.
+    fn tidy(&self) {
+        let tidied = self.layout.link(true).and_then(|()| self.layout.prune(self.kept));
+        let incoming = std::fs::remove_dir_all(self.layout.incoming());
+        if let Err(error) = tidied {
+            tracing::warn!(%error, "published; old generations are removed with the next publication");
+        }
+        if let Err(error) = incoming
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "published; copies are removed with the next publication");
+        }
+    }
+
+    #[cfg_attr(not(test), expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "only tests stop here"))]
+    fn reached(&self, step: Step) -> Result<(), PublishError> {
+        tracing::trace!(step = step.name(), "publishing");
+        fail::fail_point!(step.name());
+        #[cfg(test)]
+        if self.stop_after == Some(step) {
+            return Err(PublishError::Stopped(step));
+        }
+        Ok(())
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
+) -> Result<T, PublishError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// What a build changes in what is published.
+fn compare(
+    verified: Vec<Verified>,
+    expected: &Expected,
+    current: &[PublishedPackage],
+) -> Result<Difference, PublishError> {
+    let mut difference = Difference { build: expected.build, ..Difference::default() };
+    let yields = |package: &PublishedPackage| verified.iter().any(|file| file.name == package.name);
+    let left = current.iter().filter(|package| package.base == expected.pkgbase && !yields(package));
+    difference.removed = left.map(|package| package.name.clone()).collect();
+    let unexpected = verified.iter().filter(|file| !expected.members.contains(&file.name));
+    difference.unexpected = unexpected.map(|file| file.name.clone()).collect();
+    for file in verified {
+        match current.iter().find(|package| package.file == file.file) {
+            Some(package) if package.base == expected.pkgbase => {
+                if package.sha256 != sha256(&file.path)? {
+                    difference.not_replaced.push(file.file);
+                }
+            }
+            _ => difference.added.push(file),
+        }
+    }
+    Ok(difference)
+}
+
+fn sha256(path: &Path) -> Result<String, PublishError> {
+    use sha2::{Digest as _, Sha256};
+    let mut hash = Sha256::new();
+    let hashed = std::fs::File::open(path).and_then(|mut file| {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match io::Read::read(&mut file, &mut buffer)? {
+                0 => return Ok(()),
+                length => hash.update(&buffer[..length]),
+            }
+        }
+    });
+    hashed.map_err(|error| FsError::new("read", path, error))?;
+    let digits = |text: String, byte: &u8| format!("{text}{byte:02x}");
+    Ok(hash.finalize().iter().fold(String::with_capacity(64), digits))
+}
+
+/// Entries of a database with where they came from.
+fn published(
+    entries: Vec<DatabaseEntry>,
+    known: Option<&Generation>,
+    added: &[Verified],
+    build: Option<BuildId>,
+) -> Vec<PublishedPackage> {
+    let added: BTreeSet<&str> = added.iter().map(|file| file.file.as_str()).collect();
+    let known: BTreeMap<&str, &PublishedPackage> =
+        known.iter().flat_map(|known| &known.entries).map(|entry| (entry.file.as_str(), entry)).collect();
+    let package = |entry: DatabaseEntry| {
+        let new = added.contains(entry.file.as_str());
+        let before = known.get(entry.file.as_str());
+        PublishedPackage {
+            origin: if new { Origin::Built } else { Origin::Reused },
+            build: if new { build } else { before.and_then(|before| before.build) },
+            name: entry.name,
+            base: entry.base,
+            version: entry.version,
+            arch: entry.arch,
+            file: entry.file,
+            sha256: entry.sha256,
+        }
+    };
+    entries.into_iter().map(package).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Brings the files of AUR packages here: from a mirror, all of them in one negotiation, or from the AUR
+//! itself, package by package.
+//!
+//! Not for deciding what they mean: that is [`super::rule`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+
+use tokio::time::Instant;
+
+use crate::domain::folder::Folder;
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::srcinfo::Srcinfo;
+use crate::git::{GitError, Limits, Remote, Repository};
+use crate::source::lsremote::{LsError, RefReader};
+use crate::source::{Patience, error_text};
+
+use super::rule::Seen;
+
+/// Fetches in one pass from a mirror at most, when parts of it are broken and have to be found.
+const MAX_FETCHES: usize = 32;
+
+/// After so many fetches in a row without success, the mirror itself is what is broken.
+const MAX_FAILURES: usize = 4;
+
+/// A package as a commit of its branch has it.
+#[derive(Debug)]
+pub struct Content {
+    /// What the commit says about itself.
+    pub seen: Seen,
+    /// Its files.
+    pub folder: Folder,
+}
+
+/// Packages that were brought here, and those that could not be, with the reason.
+pub type Contents = BTreeMap<PkgBase, Result<Content, String>>;
+
+/// One repository with a branch for each pkgbase.
+#[derive(Debug)]
+pub struct Mirror {
+    url: String,
+    reader: RefReader,
+    workspace: PathBuf,
+    patience: Patience,
+}
+
+impl Mirror {
+    /// The mirror at `url`; objects are kept in a bare repository at `workspace`.
+    pub const fn new(url: String, reader: RefReader, workspace: PathBuf, patience: Patience) -> Self {
+        Self { url, reader, workspace, patience }
+    }
+
+    /// The commits of the branches that exist, found with one request.
+    pub async fn tips(&self, pkgbases: &BTreeSet<PkgBase>) -> Result<BTreeMap<PkgBase, Oid>, LsError> {
+        let branches: Vec<String> = pkgbases.iter().filter(|name| can_be_branch(name)).map(branch).collect();
+        let names: Vec<&str> = branches.iter().map(String::as_str).collect();
+        let found = self.reader.tips(&self.url, &names).await?;
+        let tip = |pkgbase: &PkgBase| Some((pkgbase.clone(), *found.get(&branch(pkgbase))?));
+        Ok(pkgbases.iter().filter_map(tip).collect())
+    }
+
+    /// The files of these packages, whose branches exist. One fetch brings all of them; if it fails, it is
+    /// repeated in halves, so that a broken branch does not stop the others.
+    pub async fn contents(&self, pkgbases: Vec<PkgBase>) -> Contents {
+        if let Err(error) = prepare(&self.workspace).await {
+            return all_failed(pkgbases, &error);
+        }
+        let deadline = Instant::now() + self.patience.total;
+        let mut contents = Contents::new();
+        let mut batches = VecDeque::from([pkgbases]);
+        let mut fetched = Vec::new();
+        let mut failures = 0;
+        let mut count = 0;
+        while let Some(mut batch) = batches.pop_front().filter(|batch| !batch.is_empty()) {
+            count += 1;
+            match self.fetch(&batch, deadline).await {
+                Ok(()) => {
+                    failures = 0;
+                    fetched.append(&mut batch);
+                }
+                Err(error) => {
+                    failures += 1;
+                    let give_up = failures == MAX_FAILURES
+                        || count == MAX_FETCHES
+                        || Instant::now() >= deadline
+                        || !may_be_one_branch(&error);
+                    if give_up {
+                        batches.push_front(batch);
+                        contents.extend(all_failed(batches.drain(..).flatten(), &error_text(&error)));
+                    } else if batch.len() == 1 {
+                        contents.extend(all_failed(batch, &error_text(&error)));
+                    } else {
+                        let rest = batch.split_off(batch.len() / 2);
+                        batches.extend([batch, rest]);
+                    }
+                }
+            }
+        }
+        contents.extend(read_all(&self.workspace, fetched).await);
+        contents
+    }
+
+    async fn fetch(&self, batch: &[PkgBase], deadline: Instant) -> Result<(), GitError> {
+        let refspecs: Vec<String> = batch.iter().map(|name| format!("{}:{}", branch(name), kept_as(name))).collect();
+        let left = Patience { total: deadline.duration_since(Instant::now()), ..self.patience };
+        remote(&self.workspace, self.url.clone(), left).fetch(&refspecs, Some(1)).await
+    }
+}
+
+/// The AUR itself: one repository for each pkgbase.
+#[derive(Debug)]
+pub struct Direct {
+    template: String,
+    reader: RefReader,
+    proxy: Option<String>,
+    patience: Patience,
+}
+
+impl Direct {
+    /// Repositories at `template`, in which `{pkgbase}` stands for the name, fetched through `proxy`.
+    pub const fn new(template: String, reader: RefReader, proxy: Option<String>, patience: Patience) -> Self {
+        Self { template, reader, proxy, patience }
+    }
+
+    /// The address of one package.
+    #[must_use]
+    pub fn url(&self, pkgbase: &PkgBase) -> String {
+        self.template.replace("{pkgbase}", pkgbase.as_str())
+    }
+
+    /// The commit of the default branch; `None` if there is none.
+    pub async fn tip(&self, pkgbase: &PkgBase) -> Result<Option<Oid>, LsError> {
+        Ok(self.reader.tips(&self.url(pkgbase), &["HEAD"]).await?.get("HEAD").copied())
+    }
+
+    /// The files of one package. No two calls may use the same workspace at once: git locks it.
+    pub async fn content(&self, pkgbase: &PkgBase, workspace: &Path) -> Result<Content, String> {
+        prepare(workspace).await?;
+        let refspec = format!("HEAD:{}", kept_as(pkgbase));
+        let fetched = self.remote(pkgbase, workspace).fetch(&[refspec], Some(1)).await;
+        fetched.map_err(|error| error_text(&error))?;
+        let mut read = read_all(workspace, vec![pkgbase.clone()]).await;
+        read.remove(pkgbase).expect("what is asked for is answered")
+    }
+
+    fn remote(&self, pkgbase: &PkgBase, workspace: &Path) -> Remote {
+        let remote = remote(workspace, self.url(pkgbase), self.patience);
+        let Some(proxy) = &self.proxy else { return remote };
+        let through = |remote: Remote, variable: &str| remote.env(variable, proxy.as_str());
+        ["http_proxy", "https_proxy", "all_proxy"].into_iter().fold(remote.env("no_proxy", ""), through)
+    }
+}
+
+/// Whether git takes the name as a branch. The AUR takes names that git does not.
+#[must_use]
+pub fn can_be_branch(pkgbase: &PkgBase) -> bool {
+    let name = pkgbase.as_str();
+    let bad_end = [".", ".lock"].into_iter().any(|end| name.ends_with(end));
+    !(bad_end || name.contains("..") || name == "@")
+}
+
+fn branch(pkgbase: &PkgBase) -> String {
+    format!("refs/heads/{pkgbase}")
+}
+
+fn kept_as(pkgbase: &PkgBase) -> String {
+    format!("refs/pkgwarden/aur/{pkgbase}")
+}
+
+/// A remote that is left when it sends next to nothing for too long.
+fn remote(workspace: &Path, url: String, patience: Patience) -> Remote {
+    let idle = patience.idle.as_secs().max(1).to_string();
+    let remote = Remote::new(workspace.to_owned(), url).timeout(patience.total);
+    remote.env("GIT_HTTP_LOW_SPEED_LIMIT", "1").env("GIT_HTTP_LOW_SPEED_TIME", idle)
+}
+
+/// Whether fewer branches may succeed where these failed.
+fn may_be_one_branch(error: &GitError) -> bool {
+    matches!(error, GitError::Unreachable { .. } | GitError::MissingRefs { .. } | GitError::Command { .. })
+}
+
+fn all_failed(pkgbases: impl IntoIterator<Item = PkgBase>, error: &str) -> Contents {
+    pkgbases.into_iter().map(|pkgbase| (pkgbase, Err(error.to_owned()))).collect()
+}
+
+async fn prepare(workspace: &Path) -> Result<(), String> {
+    let workspace = workspace.to_owned();
+    let created = tokio::task::spawn_blocking(move || Repository::create_workspace(&workspace, None).map(drop)).await;
+    created.expect("creating a repository does not panic").map_err(|error| error_text(&error))
+}
+
+async fn read_all(workspace: &Path, pkgbases: Vec<PkgBase>) -> Contents {
+    let workspace = workspace.to_owned();
+    let read = tokio::task::spawn_blocking(move || match Repository::open(&workspace) {
+        Ok(repository) => pkgbases
+            .into_iter()
+            .map(|pkgbase| {
+                let content = read_one(&repository, &pkgbase);
+                (pkgbase, content)
+            })
+            .collect(),
+        Err(error) => all_failed(pkgbases, &error_text(&error)),
+    });
+    read.await.expect("reading a repository does not panic")
+}
+
+fn read_one(repository: &Repository, pkgbase: &PkgBase) -> Result<Content, String> {
+    let text = |error: GitError| error_text(&error);
+    let commit = repository.resolve(&kept_as(pkgbase)).map_err(text)?.ok_or("its branch vanished while it was read")?;
+    let facts = repository.commit_facts(commit).map_err(text)?;
+    let tree = repository.tree_of(commit).map_err(text)?;
+    let folder = repository
+        .folder(tree, &Limits::default())
+        .map_err(|error| format!("the files of commit {} are not taken: {}", commit.short(), error_text(&error)))?;
+    let srcinfo = folder.get(".SRCINFO").and_then(|text| Srcinfo::parse(text).ok());
+    let seen = Seen { commit, time: facts.time.as_second(), version: srcinfo.map(|srcinfo| srcinfo.version) };
+    Ok(Content { seen, folder })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_git_does_not_take_as_a_branch_are_known() {
+        for (name, legal) in
+            [("foo", true), ("c++utilities", true), ("a..b", false), ("a.", false), ("a.lock", false), ("@", false)]
+        {
+            assert_eq!(can_be_branch(&PkgBase::new(name).expect("legal for makepkg")), legal, "{name}");
+        }
+    }
+}

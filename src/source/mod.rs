@@ -1,0 +1,225 @@
+//! What is asked about packages beyond the monorepo: where their files come from, and what they are
+//! built from.
+//!
+//! A source answers for each package by itself, and a failure is an answer. Sources know nothing of the
+//! files in the monorepo and decide nothing about updates: the controller compares and plans.
+
+mod advert;
+pub mod aur;
+mod budget;
+mod lsremote;
+pub mod vcs;
+
+#[cfg(test)]
+mod testing;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::finding::Finding;
+use crate::domain::folder::Folder;
+use crate::domain::name::PkgBase;
+use crate::domain::observed::Upstream;
+use crate::domain::policy::SourceKind;
+use crate::domain::state::Cursor;
+use crate::sys::http;
+
+use aur::Aur;
+use aur::dump::Facts;
+use budget::Budget;
+use lsremote::RefReader;
+use vcs::{UpstreamRequest, Upstreams};
+
+/// Where and how sources are asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourcesConfig {
+    /// The AUR.
+    pub aur: AurConfig,
+    /// A folder that may be deleted at any time, at the price of asking again.
+    pub cache_dir: PathBuf,
+    /// How long one request may take. The AUR's index and fetched files may take longer, but not stand
+    /// still for longer.
+    pub timeout: Duration,
+    /// Requests at once.
+    pub parallel: usize,
+    /// Requests at once to one host.
+    pub per_host: usize,
+}
+
+/// Where and how the AUR is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AurConfig {
+    /// Its index: `packages-meta-ext-v1.json.gz`.
+    pub metadata_url: String,
+    /// One repository with a branch for each pkgbase.
+    pub mirror_url: Option<String>,
+    /// One repository for each pkgbase; `{pkgbase}` stands for the name.
+    pub git_url: Option<String>,
+    /// Whether the mirror is used where both are there.
+    pub prefer_mirror: bool,
+    /// An HTTP proxy for the AUR (`CI_AUR_PROXY`).
+    pub proxy: Option<String>,
+    /// How long to wait before each package that is cloned from the AUR itself (`CI_CLONE_DELAY`).
+    pub clone_delay: Duration,
+    /// Packages cloned from the AUR itself at once (`CI_MAX_PARALLEL`).
+    pub max_parallel: usize,
+}
+
+/// A package whose source is to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceRequest {
+    /// The package.
+    pub pkgbase: PkgBase,
+    /// Its source.
+    pub kind: SourceKind,
+    /// How far the source has been read.
+    pub cursor: Option<Cursor>,
+}
+
+/// What the source of a package says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceAnswer {
+    /// The files are those that were dealt with.
+    Unmoved {
+        /// The cursor, if it is to be moved all the same.
+        cursor: Option<Cursor>,
+    },
+    /// These are the files now. They may still equal those of the monorepo.
+    Files {
+        /// What to remember once they are dealt with.
+        cursor: Cursor,
+        /// The files.
+        folder: Folder,
+        /// Why newer files are known to exist that cannot be had yet. If the files equal those of the
+        /// monorepo, the package is *unknown* then, and not *current*.
+        behind: Option<String>,
+    },
+    /// It could not be asked, or what it says cannot be used.
+    Unknown {
+        /// What happened.
+        error: String,
+        /// When to ask again; in the next pass if `None`.
+        retry_at: Option<Timestamp>,
+    },
+    /// It has no such package (any more).
+    Gone,
+}
+
+impl SourceAnswer {
+    fn unknown(error: impl Into<String>) -> Self {
+        Self::Unknown { error: error.into(), retry_at: None }
+    }
+}
+
+/// What all sources said in one pass.
+#[derive(Debug, Clone, Default)]
+pub struct Answers {
+    /// By package. A package whose kind of source is not asked is not here.
+    pub files: BTreeMap<PkgBase, SourceAnswer>,
+    /// What the AUR's index says about the packages that come from there; empty if it cannot be had.
+    pub aur: Arc<Facts>,
+    /// What is wrong with a source as a whole.
+    pub findings: Vec<Finding>,
+}
+
+/// How long to wait for something large.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// While nothing moves.
+    idle: Duration,
+    /// In all.
+    total: Duration,
+}
+
+impl Patience {
+    /// Nothing takes longer in all than it may take without moving.
+    fn new(idle: Duration, total: Duration) -> Self {
+        Self { idle, total: total.max(idle) }
+    }
+}
+
+/// Every source, ready to be asked.
+#[derive(Debug)]
+pub struct Sources {
+    aur: Result<Aur, String>,
+    upstreams: Upstreams,
+}
+
+impl Sources {
+    /// Prepares everything; asks nobody yet. What is wrong with the configuration of one source is told
+    /// when that source is asked.
+    #[must_use]
+    pub fn new(config: &SourcesConfig) -> Self {
+        let workspace = config.cache_dir.join("upstream.git");
+        let reader = RefReader::new(http::client(config.timeout), workspace, config.timeout);
+        let budget = Arc::new(Budget::new(config.parallel, config.per_host));
+        Self { aur: Aur::new(config), upstreams: Upstreams::new(reader, budget) }
+    }
+
+    /// Asks where files come from. One package's failure is that package's answer.
+    pub async fn observe(&self, requests: &[SourceRequest], now: Timestamp) -> Answers {
+        let from_aur = requests.iter().filter(|request| request.kind == SourceKind::Aur);
+        let from_aur: BTreeMap<_, _> = from_aur.map(|request| (&request.pkgbase, request)).collect();
+        let from_aur: Vec<&SourceRequest> = from_aur.into_values().collect();
+        match &self.aur {
+            _ if from_aur.is_empty() => Answers::default(),
+            Ok(aur) => aur.observe(&from_aur, now).await,
+            Err(error) => Answers {
+                files: from_aur.iter().map(|it| (it.pkgbase.clone(), SourceAnswer::unknown(error))).collect(),
+                findings: vec![Finding::error("aur-configuration", format!("the AUR is not asked: {error}"))],
+                ..Answers::default()
+            },
+        }
+    }
+
+    /// Asks where the branches are that packages are built from.
+    pub async fn upstream(&self, requests: &[UpstreamRequest]) -> BTreeMap<PkgBase, Upstream> {
+        self.upstreams.ask(requests).await
+    }
+}
+
+/// An error with its causes, in one line.
+fn error_text(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        // Some libraries repeat the cause in their own text.
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{World, asking, at, name};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_that_cannot_work_makes_its_packages_unknown_and_stops_nobody_else() {
+        let world = World::start().await;
+        let mut config = world.config();
+        config.aur.proxy = Some("::".to_owned());
+        let sources = Sources::new(&config);
+        let custom = SourceRequest { kind: SourceKind::Custom, ..asking("own", None) };
+        let requests = [asking("foo", None), asking("foo", None), custom];
+        // Spawned, because the controller asks from other threads.
+        let (answers, upstream) =
+            tokio::spawn(async move { (sources.observe(&requests, at(0)).await, sources.upstream(&[]).await) })
+                .await
+                .expect("no panic");
+        assert!(
+            matches!(&answers.files[&name("foo")], SourceAnswer::Unknown { error, .. } if error.contains("CI_AUR_PROXY"))
+        );
+        assert_eq!((answers.files.len(), answers.findings.len()), (1, 1));
+        assert!(upstream.is_empty());
+        assert!(world.requests().is_empty());
+    }
+}

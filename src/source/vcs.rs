@@ -1,0 +1,222 @@
+//! Watches the branches that packages are built from (`git+https://…#branch=…`), so that a package is
+//! built again when its upstream has moved.
+//!
+//! Only git is watched; Mercurial, Subversion and Bazaar sources are left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use super::budget::Budget;
+use super::error_text;
+use super::lsremote::{self, LsError, RefReader};
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::observed::Upstream;
+use crate::domain::srcinfo::{SourceEntry, Srcinfo};
+
+/// A branch of some repository; the default branch if none is named.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Followed {
+    /// The address of the repository, without `git+` and fragment.
+    pub url: String,
+    /// The branch.
+    pub branch: Option<String>,
+}
+
+/// A package and everything it follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamRequest {
+    /// The package.
+    pub pkgbase: PkgBase,
+    /// What it follows, in the order of its sources.
+    pub followed: Vec<Followed>,
+}
+
+impl UpstreamRequest {
+    /// All floating git sources of a package; `None` if it has none.
+    #[must_use]
+    pub fn new(pkgbase: &PkgBase, srcinfo: &Srcinfo) -> Option<Self> {
+        let floating = srcinfo.sources.iter().filter_map(SourceEntry::floating);
+        let followed: Vec<_> = floating
+            .filter(|source| source.protocol == "git")
+            .map(|source| Followed { url: source.url.to_owned(), branch: source.branch.map(str::to_owned) })
+            .collect();
+        (!followed.is_empty()).then(|| Self { pkgbase: pkgbase.clone(), followed })
+    }
+}
+
+impl Followed {
+    fn ref_name(&self) -> String {
+        self.branch.as_ref().map_or_else(|| "HEAD".to_owned(), |branch| format!("refs/heads/{branch}"))
+    }
+}
+
+type Tips = Result<BTreeMap<String, Oid>, String>;
+
+/// Asks upstream repositories where their branches are.
+#[derive(Debug)]
+pub struct Upstreams {
+    reader: RefReader,
+    budget: Arc<Budget>,
+}
+
+impl Upstreams {
+    /// Asks through `reader`, within `budget`.
+    pub const fn new(reader: RefReader, budget: Arc<Budget>) -> Self {
+        Self { reader, budget }
+    }
+
+    /// What every package's upstream says. Each distinct address is asked once, however many packages
+    /// and branches need it.
+    pub async fn ask(&self, requests: &[UpstreamRequest]) -> BTreeMap<PkgBase, Upstream> {
+        let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for followed in requests.iter().flat_map(|request| &request.followed) {
+            wanted.entry(&followed.url).or_default().insert(followed.ref_name());
+        }
+        let answers: BTreeMap<&str, Tips> = wanted
+            .iter()
+            .map(|(url, refs)| async move { (*url, self.tips(url, refs).await) })
+            .collect::<FuturesUnordered<_>>()
+            .collect()
+            .await;
+        requests.iter().map(|request| (request.pkgbase.clone(), combine(request, &answers))).collect()
+    }
+
+    async fn tips(&self, url: &str, refs: &BTreeSet<String>) -> Tips {
+        let text = |error: LsError| error_text(&error);
+        lsremote::check(url).map_err(text)?;
+        let _permit = self.budget.permit(lsremote::host(url)).await;
+        let refs: Vec<&str> = refs.iter().map(String::as_str).collect();
+        self.reader.tips(url, &refs).await.map_err(text)
+    }
+}
+
+/// The answer for one package: all of its sources, or the first that could not be asked.
+fn combine(request: &UpstreamRequest, answers: &BTreeMap<&str, Tips>) -> Upstream {
+    let tip = |followed: &Followed| {
+        let tips = answers.get(followed.url.as_str()).expect("every address was asked").as_ref();
+        let name = followed.ref_name();
+        tips.map_err(Clone::clone)?.get(&name).copied().ok_or_else(|| missing(followed))
+    };
+    match request.followed.iter().map(tip).collect::<Result<Vec<_>, String>>() {
+        Ok(commits) => Upstream::At(commits),
+        Err(error) => Upstream::Unknown { error },
+    }
+}
+
+fn missing(followed: &Followed) -> String {
+    let url = lsremote::shown(&followed.url);
+    match &followed.branch {
+        Some(branch) => format!("{url} has no branch `{}`", branch.escape_debug()),
+        None => format!("{url} has no default branch"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::source::testing::{World, name, package};
+    use crate::source::{Sources, SourcesConfig};
+
+    fn request(pkgbase: &str, sources: &[&str]) -> UpstreamRequest {
+        let sources: Vec<_> = sources.iter().map(|source| format!("\tsource = {source}\n")).collect();
+        let sources = sources.concat();
+        let text =
+            format!("pkgbase = {pkgbase}\n\tpkgver = 1\n\tpkgrel = 1\n\tarch = any\n{sources}\npkgname = {pkgbase}\n");
+        let srcinfo = Srcinfo::parse(text.as_bytes()).expect("valid");
+        UpstreamRequest::new(&name(pkgbase), &srcinfo).expect("it follows something")
+    }
+
+    async fn ask(config: &SourcesConfig, requests: &[UpstreamRequest]) -> BTreeMap<PkgBase, Upstream> {
+        Sources::new(config).upstream(requests).await
+    }
+
+    #[tokio::test]
+    async fn every_floating_source_is_watched_and_each_address_is_asked_once() {
+        let world = World::start().await;
+        let main = world.commit("lib.git", "main", &package("lib", "1-1"), 1);
+        let dev = world.commit("lib.git", "dev", &package("lib", "2-1"), 2);
+        let other = world.commit("other.git", "main", &package("other", "1-1"), 3);
+        let lib = world.url("git/lib.git");
+        let requests = [
+            request("a-git", &[&format!("git+{lib}"), &format!("x::git+{}", world.url("git/other.git"))]),
+            request("b-git", &[&format!("git+{lib}#branch=dev"), &format!("git+{lib}#tag=v1")]),
+            request("c-git", &[&format!("b::git+{lib}?signed#branch=main"), "hg+https://host.invalid/r"]),
+        ];
+        let answers = ask(&world.config(), &requests).await;
+        assert_eq!(answers["a-git"], Upstream::At(vec![main, other]));
+        assert_eq!(answers["b-git"], Upstream::At(vec![dev]));
+        assert_eq!(answers["c-git"], Upstream::At(vec![main]));
+        assert_eq!(world.requests().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_asked_is_unknown_and_says_why() {
+        let world = World::start().await;
+        world.commit("lib.git", "main", &package("lib", "1-1"), 1);
+        let lib = world.url("git/lib.git");
+        let sources = [
+            "x::git+--upload-pack=CMD".to_owned(),
+            "x::git+ext::sh -c id".to_owned(),
+            format!("git+{lib}#branch=none"),
+            format!("git+{}", world.url("git/nowhere.git")),
+            format!("git+{}", world.url("git/lib.git").replace("http:", "gopher:")),
+        ];
+        let names = ["p0", "p1", "p2", "p3", "p4"];
+        let requests: Vec<_> = names.iter().zip(&sources).map(|(name, source)| request(name, &[source])).collect();
+        let good = request("good", &[&format!("git+{lib}")]);
+        let answers = ask(&world.config(), &[requests, vec![good]].concat()).await;
+        let said = names.map(|name| match &answers[name] {
+            Upstream::Unknown { error } => error.replace(&world.url("").replace("http://", ""), "HOST/"),
+            at @ Upstream::At(_) => panic!("{name}: {at:?}"),
+        });
+        insta::assert_snapshot!(said.join("\n"), @r"
+        address `--upload-pack=CMD` refused: it has no `scheme://`
+        address `ext::sh -c id` refused: it contains spaces or control characters
+        http://HOST/git/lib.git has no branch `none`
+        http://HOST/git/nowhere.git answers 404 Not Found: the repository is private, has moved, or is gone
+        address `gopher://HOST/git/lib.git` refused: only http, https, git, ssh and file are asked
+        ");
+        assert!(matches!(answers["good"], Upstream::At(_)));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_is_unknown_in_bounded_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let world = World::start().await;
+        let config = SourcesConfig { timeout: Duration::from_millis(200), ..world.config() };
+        let sources = [format!("git+http://{address}/r"), format!("git+git://{address}/r")];
+        let requests: Vec<_> = ["p0", "p1"].iter().zip(&sources).map(|(name, url)| request(name, &[url])).collect();
+        let answers = ask(&config, &requests).await;
+        assert!(answers.values().all(|answer| matches!(answer, Upstream::Unknown { .. })), "{answers:?}");
+    }
+
+    #[tokio::test]
+    async fn repositories_that_are_not_behind_http_are_asked_through_git() {
+        let world = World::start().await;
+        let tip = world.commit("lib.git", "main", &package("lib", "1-1"), 1);
+        let path = world.repository("lib.git");
+        let answers = ask(&world.config(), &[request("a-git", &[&format!("git+file://{}", path.display())])]).await;
+        assert_eq!(answers["a-git"], Upstream::At(vec![tip]));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_only_hands_out_files_is_asked_through_git() {
+        let world = World::start().await;
+        let tip = world.commit("lib.git", "main", &package("lib", "1-1"), 1);
+        let answers =
+            ask(&world.config(), &[request("a-git", &[&format!("git+{}", world.url("files/lib.git"))])]).await;
+        assert_eq!(answers["a-git"], Upstream::At(vec![tip]));
+    }
+
+    #[test]
+    fn a_package_without_floating_git_sources_is_not_asked() {
+        let text = "pkgbase = a\n\tpkgver = 1\n\tpkgrel = 1\n\tarch = any\n\tsource = git+https://h/r#commit=a\n\tsource = svn+https://h/r\n\npkgname = a\n";
+        let srcinfo = Srcinfo::parse(text.as_bytes()).expect("valid");
+        assert_eq!(UpstreamRequest::new(&name("a"), &srcinfo), None);
+    }
+}

@@ -1,0 +1,158 @@
+//! The outbox: what others have to be told. Entries are tried until they succeed, and told once.
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::sql::{Millis, some_time, time};
+use super::{Store, StoreError};
+
+/// Something to tell others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewEntry {
+    /// The repository it belongs to.
+    pub repository: String,
+    /// What kind it is: who handles it.
+    pub kind: String,
+    /// Its idempotency key: an entry with a key that is there already is not added again.
+    pub key: String,
+    /// What the handler needs.
+    pub payload: Value,
+}
+
+/// An entry of the outbox.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its id.
+    pub id: i64,
+    /// What it says.
+    pub entry: NewEntry,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was written.
+    pub created_at: Timestamp,
+    /// When to try again.
+    pub not_before: Option<Timestamp>,
+    /// Why the last try failed.
+    pub last_error: Option<String>,
+}
+
+/// How long to wait after the given number of tries: doubles from half a minute to an hour.
+#[must_use]
+pub fn retry_delay(attempts: u32) -> SignedDuration {
+    SignedDuration::from_secs((30 << attempts.saturating_sub(1).min(10)).min(3600))
+}
+
+impl Store {
+    /// Adds entries that follow from no push.
+    pub async fn outbox_put(&self, entries: Vec<NewEntry>, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| put(tx, &entries, now)).await
+    }
+
+    /// Entries that may be tried now, oldest first.
+    pub async fn outbox_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Entry>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT * FROM outbox WHERE done_at IS NULL AND coalesce(not_before, 0) <= ? ORDER BY id LIMIT ?",
+            )?;
+            let rows = statement.query_map(params![Millis(now), limit], |row| {
+                let entry = NewEntry {
+                    repository: row.get("repository")?,
+                    kind: row.get("kind")?,
+                    key: row.get("key")?,
+                    payload: Value::Null,
+                };
+                let entry = Entry {
+                    id: row.get("id")?,
+                    entry,
+                    attempts: row.get("attempts")?,
+                    created_at: some_time(row, "created_at")?,
+                    not_before: time(row, "not_before")?,
+                    last_error: row.get("last_error")?,
+                };
+                Ok((entry, row.get::<_, String>("payload")?))
+            })?;
+            rows.map(|row| {
+                let (mut entry, payload) = row?;
+                entry.entry.payload = serde_json::from_str(&payload)?;
+                Ok(entry)
+            })
+            .collect()
+        })
+        .await
+    }
+
+    /// Marks an entry as told.
+    pub async fn outbox_done(&self, id: i64, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute(
+                "UPDATE outbox SET done_at = ?, attempts = attempts + 1 WHERE id = ?",
+                params![Millis(now), id],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes that a try failed; the entry is due again after [`retry_delay`].
+    pub async fn outbox_failed(&self, id: i64, error: &str, now: Timestamp) -> Result<(), StoreError> {
+        let error = error.to_owned();
+        self.write(move |tx| {
+            let attempts: u32 = tx.query_row("SELECT attempts + 1 FROM outbox WHERE id = ?", [id], |row| row.get(0))?;
+            tx.execute(
+                "UPDATE outbox SET attempts = ?, last_error = ?, not_before = ? WHERE id = ?",
+                params![attempts, error, Millis(now + retry_delay(attempts)), id],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Adds the entries whose keys are new.
+pub(super) fn put(tx: &Connection, entries: &[NewEntry], now: Timestamp) -> Result<(), StoreError> {
+    let mut statement = tx.prepare_cached(
+        "INSERT INTO outbox (repository, kind, key, payload, created_at) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (key) DO NOTHING",
+    )?;
+    for entry in entries {
+        let payload = entry.payload.to_string();
+        statement.execute(params![entry.repository, entry.kind, entry.key, payload, Millis(now)])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::at;
+    use super::*;
+
+    fn entry(key: &str) -> NewEntry {
+        NewEntry { repository: "repo".into(), kind: "status".into(), key: key.into(), payload: json!({"a": 1}) }
+    }
+
+    #[tokio::test]
+    async fn an_entry_is_told_once_and_tried_again_when_it_fails() {
+        let store = Store::in_memory().unwrap();
+        store.outbox_put(vec![entry("a"), entry("a"), entry("b")], at(0)).await.unwrap();
+        let due = store.outbox_due(at(0), 9).await.unwrap();
+        assert_eq!(due.iter().map(|entry| entry.entry.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(due[0].entry.payload, json!({"a": 1}));
+        store.outbox_failed(due[0].id, "no answer", at(0)).await.unwrap();
+        store.outbox_done(due[1].id, at(0)).await.unwrap();
+        assert!(store.outbox_due(at(29), 9).await.unwrap().is_empty());
+        let again = store.outbox_due(at(30), 9).await.unwrap();
+        assert_eq!((again[0].attempts, again[0].last_error.as_deref()), (1, Some("no answer")));
+        store.outbox_put(vec![entry("b")], at(31)).await.unwrap();
+        assert_eq!(store.outbox_due(at(31), 9).await.unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_delay_between_tries_stops_growing_at_an_hour() {
+        let delays: Vec<_> = [1, 2, 8, 400].map(|attempts| retry_delay(attempts).as_secs()).to_vec();
+        assert_eq!(delays, [30, 60, 3600, 3600]);
+    }
+}
