@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::client::{CtlError, address};
 use super::show::{self, Look, list, text};
 use super::{CliError, Decision, Exit, RunKind, Session};
+use crate::sys::clock::{Clock as _, SystemClock};
 use crate::web::text::path_part;
 
 impl Session<'_> {
@@ -13,7 +14,7 @@ impl Session<'_> {
         if self.is_json() {
             self.out.json(answer)?;
         } else {
-            self.out.text(text(Look { now: self.now }))?;
+            self.out.text(text(Look { now: SystemClock.now() }))?;
         }
         Ok(self.out.finish()?)
     }

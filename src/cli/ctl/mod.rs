@@ -8,9 +8,6 @@ mod watch;
 
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
-use jiff::Timestamp;
-
 use self::client::{Client, Place};
 use super::context::Context;
 use super::error::CliError;
@@ -18,8 +15,8 @@ use super::exit::Exit;
 use super::output::{Format, Output};
 use crate::app::serve::SOCKET;
 use crate::domain::name::Oid;
-use crate::sys::clock::{Clock as _, SystemClock};
 use crate::sys::secret::SecretString;
+use clap::Subcommand;
 
 const URL_HELP: &str = "Where the controller answers [default: PKGWARDEN_URL, else its socket in the data directory, \
                         else http://127.0.0.1:8080]";
@@ -174,7 +171,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let token = context.env.get("PKGWARDEN_TOKEN").filter(|token| !token.is_empty());
     let client = Client::new(place, token.map(|token| SecretString::from(token.as_str())))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
-    let mut session = Session { client, now: SystemClock.now(), out: &mut context.output };
+    let mut session = Session { client, out: &mut context.output };
     runtime.block_on(session.obey(args.command))
 }
 
@@ -195,7 +192,6 @@ fn socket_path(data_dir: &Path) -> PathBuf {
 /// One use of `ctl`.
 struct Session<'a> {
     client: Client,
-    now: Timestamp,
     out: &'a mut Output,
 }
 

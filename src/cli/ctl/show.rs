@@ -59,7 +59,7 @@ impl Look {
         if builds.is_empty() {
             return "No build.\n".to_owned();
         }
-        let mut table = new_table(&["ID", "PACKAGE", "STATE", "WHY", "TOOK", "WHEN", ""]);
+        let mut table = new_table(&["ID", "PACKAGE", "STATE", "WHY", "TOOK", "WHEN", "NOTE"]);
         for build in builds {
             let (started, ended) = (moment(build, "started"), moment(build, "ended"));
             let is_live = matches!(build["state"].as_str(), Some("running" | "dispatched"));
@@ -97,7 +97,7 @@ impl Look {
 
     /// Runs, one a line.
     pub fn runs(self, runs: &[Value]) -> String {
-        let mut table = new_table(&["RUN", "PIPELINE", "STATE", "BY", "WHEN", ""]);
+        let mut table = new_table(&["RUN", "PIPELINE", "STATE", "BY", "WHEN", "NOTE"]);
         for run in runs {
             table.add_row(vec![
                 Cell::new(text(run, "id")),
