@@ -64,7 +64,8 @@ pub fn one_shot_runner(settings: &Settings, place: &Place, clock: Arc<dyn Clock>
     let site = one_shot_site(settings, place, Some(&settings.server.data_dir))?;
     let store = Store::open(&record_path(settings))?;
     let enqueues = chosen(settings, place)?.executor.kind != ExecutorKind::None;
-    Ok(Runner::new(Arc::new(site), store, clock).enqueues(enqueues))
+    let turns = turns_file(settings, &site.name);
+    Ok(Runner::new(Arc::new(site), store, clock).enqueues(enqueues).takes_turns_by(turns))
 }
 
 fn one_shot_site(settings: &Settings, place: &Place, data_dir: Option<&Path>) -> Result<Site> {
@@ -152,6 +153,11 @@ fn record_path(settings: &Settings) -> PathBuf {
     settings.server.data_dir.join("record.sqlite")
 }
 
+/// What runs on a repository take turns by, `serve` and one-shot commands alike.
+fn turns_file(settings: &Settings, repository: &str) -> PathBuf {
+    settings.server.data_dir.join("runs").join(format!("{repository}.lock"))
+}
+
 /// The long-running controller, put together and not started.
 pub struct Serving {
     /// Keeps the repositories.
@@ -173,8 +179,9 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     let mut kept = BTreeMap::new();
     for repository in &settings.repositories {
         let site = Arc::new(kept_site(settings, repository, dir)?);
-        let runner =
-            Runner::new(site, store.clone(), clock.clone()).enqueues(repository.executor.kind != ExecutorKind::None);
+        let runner = Runner::new(site, store.clone(), clock.clone())
+            .enqueues(repository.executor.kind != ExecutorKind::None)
+            .takes_turns_by(turns_file(settings, &repository.name));
         let publisher = Arc::new(publisher(repository, clock.clone()));
         kept.insert(repository.name.clone(), Kept::new(runner, Some(publisher), repository.schedules.clone()));
     }

@@ -14,6 +14,7 @@ pub mod run;
 pub mod site;
 pub mod snapshot;
 pub mod supervise;
+mod turn;
 pub mod view;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ use crate::domain::folder::Folder;
 use crate::domain::name::PkgBase;
 use crate::domain::observed::{Observation, Observations, Proposal, Upstream};
 use crate::domain::plan::{self, Pipeline, Request};
-use crate::git::{Limits, Repository};
+use crate::git::{FolderError, Limits, Repository};
 use crate::source::vcs::UpstreamRequest;
 use crate::source::{SourceAnswer, SourceRequest, Sources};
 
@@ -60,8 +60,8 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
     };
     for (pkgbase, answer) in &answers.files {
         if let Some(package) = snapshot.packages.get(pkgbase) {
-            let present = || Ok::<Folder, anyhow::Error>(git.folder(package.tree, &Limits::default())?);
-            observations.files.insert(pkgbase.clone(), observation(answer, present)?);
+            let present = || git.folder(package.tree, &Limits::default());
+            observations.files.insert(pkgbase.clone(), observation(answer, present));
         }
     }
     observations.upstream.retain(|pkgbase, _| snapshot.packages.contains_key(pkgbase));
@@ -73,21 +73,23 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
     Ok(observations)
 }
 
-fn observation(answer: &SourceAnswer, present: impl FnOnce() -> Result<Folder>) -> Result<Observation> {
-    Ok(match answer {
+/// A folder of the monorepo that must not be read keeps its own package from being updated, and no other.
+fn observation(answer: &SourceAnswer, present: impl FnOnce() -> Result<Folder, FolderError>) -> Observation {
+    match answer {
         SourceAnswer::Unmoved { cursor } => Observation::Current { cursor: cursor.clone() },
-        SourceAnswer::Files { cursor, folder, behind } => {
-            let present = present()?;
-            match behind {
-                Some(why) if present.from_source() == folder.from_source() => {
-                    Observation::Unknown { error: why.clone(), retry_at: None }
-                }
-                _ => Observation::Changed { cursor: cursor.clone(), incoming: folder.clone(), present },
+        SourceAnswer::Files { cursor, folder, behind } => match (present(), behind) {
+            (Err(error), _) => Observation::Unknown {
+                error: format!("an update cannot be compared with its folder: {error}"),
+                retry_at: None,
+            },
+            (Ok(present), Some(why)) if present.from_source() == folder.from_source() => {
+                Observation::Unknown { error: why.clone(), retry_at: None }
             }
-        }
+            (Ok(present), _) => Observation::Changed { cursor: cursor.clone(), incoming: folder.clone(), present },
+        },
         SourceAnswer::Unknown { error, retry_at } => Observation::Unknown { error: error.clone(), retry_at: *retry_at },
         SourceAnswer::Gone => Observation::Gone,
-    })
+    }
 }
 
 /// The three sides of the review of a package; `None` if it has none or a side cannot be read.

@@ -22,6 +22,9 @@ use crate::source::{Sources, SourcesConfig};
 /// How often a look is repeated when refs move while they are fetched.
 const LOOKS: usize = 3;
 
+/// How many commits of a shallow clone's history are fetched, step by step; the last stands for all.
+const DEPTHS: [u32; 3] = [50, 1000, 0x7fff_ffff];
+
 /// One repository that is kept.
 #[derive(Debug)]
 pub struct Site {
@@ -100,15 +103,34 @@ impl Site {
             let refs = self.remote.refs(&self.branch).await?;
             let missing = self.missing(&refs).await?;
             if missing.is_empty() {
+                self.deepen(&refs).await?;
                 return Ok(refs);
             }
             let refspecs: Vec<String> = missing.iter().map(|name| format!("+{name}:{}", tracking(name))).collect();
             self.remote.fetch(&refspecs, None).await?;
             if self.missing(&refs).await?.is_empty() {
+                self.deepen(&refs).await?;
                 return Ok(refs);
             }
         }
         bail!("the refs of {} keep moving while they are fetched; try again", self.remote.url())
+    }
+
+    /// Fetches as much of the history that a shallow clone lacks as it takes to tell what was committed
+    /// since builds were last handed out. CI services check out shallow clones, one commit deep.
+    async fn deepen(&self, refs: &Refs) -> Result<()> {
+        for depth in DEPTHS {
+            let known = refs.clone();
+            if self.with_git(move |git| range::is_whole(git, &known)).await? {
+                return Ok(());
+            }
+            tracing::info!(repository = self.name, depth, "the clone is shallow; fetching more of its history");
+            let mut names = vec![format!("refs/heads/{}", refs.branch)];
+            names.extend(refs.scheduled.map(|_| "refs/tags/scheduled".to_owned()));
+            let refspecs: Vec<String> = names.iter().map(|name| format!("+{name}:{}", tracking(name))).collect();
+            self.remote.fetch(&refspecs, Some(depth)).await?;
+        }
+        Ok(())
     }
 
     /// Names of the refs whose objects are not here yet.

@@ -90,6 +90,14 @@ impl Repository {
         if self.stand_in.is_some() { self.inner.commondir() } else { self.inner.path() }
     }
 
+    /// The commits at which the history of a shallow clone is cut off: their parents are not there. None
+    /// if the history is whole.
+    #[must_use]
+    pub fn cut_at(&self) -> BTreeSet<Oid> {
+        let text = std::fs::read_to_string(self.common_dir().join("shallow")).unwrap_or_default();
+        text.lines().filter_map(|line| line.trim().parse().ok()).collect()
+    }
+
     fn common_dir(&self) -> &Path {
         self.inner.commondir()
     }
@@ -330,6 +338,8 @@ mod tests {
         let work = Repository::create_workspace(&world.path("work2"), Some(&world.path("shallow"))).expect("created");
         let history = work.history(None, second).expect("ends");
         assert_eq!(history.iter().map(|commit| commit.id).collect::<Vec<_>>(), [second]);
+        assert_eq!(work.cut_at(), BTreeSet::from([second]));
+        assert_eq!(hub.cut_at(), BTreeSet::new());
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub struct Commit {
     pub id: Oid,
     /// Its parents.
     pub parents: Vec<Oid>,
-    /// Name of the author.
+    /// Who wrote it, as `name <address>`.
     pub author: String,
     /// The whole message.
     pub message: String,

@@ -373,7 +373,7 @@ fn an_automated_tip_is_overwritten_and_its_names_are_kept() {
         Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).source_has("a", files("a", "1.1-1", &[]));
     story.snapshot.settings.overwrite_commits = true;
     let head = story.since.head.as_mut().expect("there");
-    head.author = story.snapshot.settings.identity.name.clone();
+    head.author = story.snapshot.settings.identity.to_string();
     head.message = "chore(update): b\n\n- b: 0.9-1 -> 1.0-1\n".into();
     let commit = story.plan(&Pipeline::OnSchedule).commit.expect("a commit");
     assert_eq!(commit.parents, [oid('9')]);
