@@ -12,6 +12,7 @@ use crate::builder::pacman::{PackageRepository, Server};
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Parts};
+use crate::controller::doctor::{self, Check};
 use crate::controller::inspect::Inspection;
 use crate::controller::run::Runner;
 use crate::controller::site::Site;
@@ -32,6 +33,8 @@ const DEFAULT_PARALLEL: usize = 8;
 const PER_HOST: usize = 4;
 /// The architecture that is built for.
 const ARCH: &str = "x86_64";
+/// The branch with the packages where nobody names one.
+const DEFAULT_BRANCH: &str = "main";
 
 /// A clone on this machine, for one run.
 #[derive(Debug, Clone)]
@@ -116,7 +119,7 @@ fn site(
         name: repository.name.clone(),
         workspace,
         remote,
-        branch: branch.unwrap_or_else(|| "main".to_owned()),
+        branch: branch.unwrap_or_else(|| DEFAULT_BRANCH.to_owned()),
         arch: ARCH.to_owned(),
         policy: repository.policy.clone(),
         sources: sources(&repository.sources, cache_dir),
@@ -197,15 +200,19 @@ fn kept_site(settings: &Settings, repository: &settings::Repository, dir: &Path)
     let workspace = home.join("workspace.git");
     std::fs::create_dir_all(&home).map_err(|source| FsError::new("create", &home, source))?;
     Repository::create_workspace(&workspace, None)?;
-    let (address, branch) = if let Some(url) = &repository.url {
-        (url.clone(), None)
-    } else {
-        let clone =
-            Repository::discover(dir).context("the configuration names no repository, and this is none either")?;
-        (remote_address(&clone, &Place { dir: dir.to_owned(), remote: None })?, clone.head_branch())
-    };
+    let (address, clone) = address_of(repository, dir)?;
+    let branch = clone.and_then(|clone| clone.head_branch());
     let remote = Remote::new(workspace.clone(), address);
     Ok(site(repository, workspace, remote, repository.branch.clone().or(branch), home.join("cache"), None))
+}
+
+/// Where a repository is, with the clone it is kept from if the configuration gives no address.
+fn address_of(repository: &settings::Repository, dir: &Path) -> Result<(String, Option<Repository>)> {
+    if let Some(url) = &repository.url {
+        return Ok((url.clone(), None));
+    }
+    let clone = Repository::discover(dir).context("the configuration names no repository, and this is none either")?;
+    Ok((remote_address(&clone, &Place { dir: dir.to_owned(), remote: None })?, Some(clone)))
 }
 
 fn publisher(repository: &settings::Repository, clock: Arc<dyn Clock>) -> Publisher {
@@ -256,4 +263,58 @@ fn executor(settings: &Settings, executor: &settings::Executor, logs: &LogStore)
         }
         other => bail!("executor.kind = {other:?} is not part of this version; use \"local\" or \"none\""),
     }
+}
+
+/// Looks at everything the settings ask for: this machine, the directories, and the other ends of the
+/// network. `dir` is the clone to keep if the configuration names no repository. Nothing is changed.
+///
+/// # Errors
+/// If no temporary directory can be made.
+pub async fn examine(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
+    let scratch = tempfile::Builder::new().prefix("pkgwarden-").tempdir().context("no temporary directory")?;
+    let workspace = scratch.path().join("workspace.git");
+    Repository::create_workspace(&workspace, None)?;
+    let mut checks = doctor::tools(doctor::build_user(settings)).await;
+    checks.extend(doctor::directories(settings));
+    checks.extend(doctor::configuration(settings));
+    checks.push(doctor::time_zones());
+    for repository in &settings.repositories {
+        checks.extend(examine_remote(repository, dir, &workspace).await);
+        checks.extend(examine_aur(&repository.sources.aur, &workspace).await);
+    }
+    // Several repositories mostly share a data directory, an executor and an AUR.
+    let mut seen = Vec::new();
+    checks.retain(|check| {
+        !seen.contains(check) && {
+            seen.push(check.clone());
+            true
+        }
+    });
+    Ok(checks)
+}
+
+async fn examine_remote(repository: &settings::Repository, dir: &Path, workspace: &Path) -> Vec<Check> {
+    match address_of(repository, dir) {
+        Ok((address, clone)) => {
+            let mut remote = Remote::new(workspace.to_owned(), address).timeout(doctor::PATIENCE);
+            let branch = repository.branch.clone().or_else(|| clone.as_ref()?.head_branch());
+            if let Some(clone) = &clone {
+                remote = remote.settings_of(clone);
+            }
+            doctor::remote(&repository.name, &remote, branch.as_deref().unwrap_or(DEFAULT_BRANCH)).await
+        }
+        Err(error) => {
+            let hint = "run it in a clone, name one with -C, or list a [[repository]] with its url";
+            vec![Check::error("remote", &repository.name, format!("{error:#}"), hint)]
+        }
+    }
+}
+
+async fn examine_aur(aur: &settings::Aur, workspace: &Path) -> Vec<Check> {
+    let mut checks = vec![doctor::aur_index(aur.metadata_url.as_str(), &aur.metadata_url.to_string()).await];
+    if let (AurTransport::Mirror, Some(mirror)) = (aur.prefer, &aur.mirror_url) {
+        let remote = Remote::new(workspace.to_owned(), mirror.clone()).timeout(doctor::PATIENCE);
+        checks.push(doctor::aur_mirror(&remote).await);
+    }
+    checks
 }

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
-use super::{changes, check, classify, completions, config, explain, graph, man, packages, plan, run};
+use super::{changes, check, classify, completions, config, doctor, explain, graph, init, man, packages, plan, run};
 
 /// Keeps a monorepo of Arch Linux packages current, reviewed, built and published.
 #[derive(Debug, Parser)]
@@ -105,6 +105,8 @@ commands! {
     Plan => plan,
     Run => run,
     Config => config,
+    Init => init,
+    Doctor => doctor,
     Completions => completions,
     Man => man,
 }
