@@ -11,7 +11,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
 use super::pipeline;
-use crate::app;
+use crate::app::examine;
 use crate::config::{ConfigError, Settings, settings};
 use crate::controller::doctor::{Check, Status};
 
@@ -40,7 +40,7 @@ pub(super) fn run(_: Args, context: &mut Context) -> Result<Exit, CliError> {
         Ok(settings) => (settings, vec![Check::found("configuration", origin(file.as_ref()), "nothing is wrong")]),
         Err(error) => (defaults()?, broken(&error)),
     };
-    checks.extend(pipeline::block_on(app::examine(&settings, &context.global.directory))?);
+    checks.extend(pipeline::block_on(examine::everything(&settings, &context.global.directory))?);
     let count = |status| checks.iter().filter(|check| check.status == status).count();
     let report = Report { errors: count(Status::Error), warnings: count(Status::Warning), checks };
     match context.output.format {

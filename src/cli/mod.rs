@@ -10,6 +10,7 @@ mod classify;
 mod completions;
 mod config;
 mod context;
+mod demo;
 mod doctor;
 mod error;
 mod exit;
@@ -22,6 +23,7 @@ mod packages;
 mod pipeline;
 mod plan;
 mod run;
+mod serve;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
