@@ -65,7 +65,7 @@ impl Reply {
 
 /// A command that was begun: what it was, and its answer once there is one. The channel closes without
 /// an answer if there is nothing to keep.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Begun {
     request: [u8; 32],
     answer: watch::Receiver<Option<Reply>>,
