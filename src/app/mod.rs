@@ -1,5 +1,6 @@
 //! The composition root: the only place where adapters are made and put together.
 
+pub mod examine;
 pub mod serve;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ const DEFAULT_PARALLEL: usize = 8;
 const PER_HOST: usize = 4;
 /// The architecture that is built for.
 const ARCH: &str = "x86_64";
+/// The branch with the packages where nobody names one.
+const DEFAULT_BRANCH: &str = "main";
 
 /// A clone on this machine, for one run.
 #[derive(Debug, Clone)]
@@ -119,7 +122,7 @@ fn site(
         name: repository.name.clone(),
         workspace,
         remote,
-        branch: branch.unwrap_or_else(|| "main".to_owned()),
+        branch: branch.unwrap_or_else(|| DEFAULT_BRANCH.to_owned()),
         arch: ARCH.to_owned(),
         policy: repository.policy.clone(),
         sources: sources(&repository.sources, cache_dir),
@@ -206,15 +209,19 @@ fn kept_site(settings: &Settings, repository: &settings::Repository, dir: &Path)
     let workspace = home.join("workspace.git");
     std::fs::create_dir_all(&home).map_err(|source| FsError::new("create", &home, source))?;
     Repository::create_workspace(&workspace, None)?;
-    let (address, branch) = if let Some(url) = &repository.url {
-        (url.clone(), None)
-    } else {
-        let clone =
-            Repository::discover(dir).context("the configuration names no repository, and this is none either")?;
-        (remote_address(&clone, &Place { dir: dir.to_owned(), remote: None })?, clone.head_branch())
-    };
+    let (address, clone) = address_of(repository, dir)?;
+    let branch = clone.and_then(|clone| clone.head_branch());
     let remote = Remote::new(workspace.clone(), address);
     Ok(site(repository, workspace, remote, repository.branch.clone().or(branch), home.join("cache"), None))
+}
+
+/// Where a repository is, with the clone it is kept from if the configuration gives no address.
+fn address_of(repository: &settings::Repository, dir: &Path) -> Result<(String, Option<Repository>)> {
+    if let Some(url) = &repository.url {
+        return Ok((url.clone(), None));
+    }
+    let clone = Repository::discover(dir).context("the configuration names no repository, and this is none either")?;
+    Ok((remote_address(&clone, &Place { dir: dir.to_owned(), remote: None })?, Some(clone)))
 }
 
 fn publisher(repository: &settings::Repository, clock: Arc<dyn Clock>) -> Publisher {

@@ -9,7 +9,11 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
 use super::{
+<<<<<<< HEAD
     changes, check, classify, completions, config, ctl, demo, explain, graph, man, packages, plan, run, serve,
+=======
+    changes, check, classify, completions, config, demo, doctor, explain, graph, init, man, packages, plan, run, serve,
+>>>>>>> part-R
 };
 
 /// Keeps a monorepo of Arch Linux packages current, reviewed, built and published.
@@ -110,6 +114,8 @@ commands! {
     Ctl => ctl,
     Demo => demo,
     Config => config,
+    Init => init,
+    Doctor => doctor,
     Completions => completions,
     Man => man,
 }

@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod dispatch;
+pub mod doctor;
 pub mod face;
 pub mod inspect;
 pub mod observe;
