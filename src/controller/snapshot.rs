@@ -93,10 +93,7 @@ impl SnapshotReader {
     ) -> Result<BTreeMap<PkgBase, ReviewBranch>> {
         let mut reviews = BTreeMap::new();
         for (pkgbase, &head) in &refs.reviews {
-            let folder = git
-                .entries(git.tree_of(head)?)?
-                .into_iter()
-                .find(|entry| entry.is_tree && entry.name == pkgbase.as_str());
+            let folder = git.entry_at(git.tree_of(head)?, pkgbase.as_str())?.filter(|entry| entry.is_tree);
             let content = folder.map(|folder| self.digest(git, folder.id));
             let present = packages.get(pkgbase).map(|package| self.digest(git, package.tree));
             reviews.insert(pkgbase.clone(), ReviewBranch { head, content, present });
