@@ -15,7 +15,7 @@ pub fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("graph");
     group.sample_size(10);
     for repository in monorepo::all().into_iter().chain([monorepo::huge()]) {
-        let snapshot = repository.snapshot();
+        let snapshot = repository.fresh_snapshot();
         let official: BTreeSet<String> = lint::known_elsewhere(snapshot.version_state.as_deref());
         let build = || Graph::build(snapshot.packages.values().map(Arc::as_ref), &official);
         group.bench_function(BenchmarkId::new("build", repository.label), |bencher| {

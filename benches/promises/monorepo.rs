@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use pkgwarden::controller::inspect::Inspection;
-use pkgwarden::domain::desired::Snapshot;
+use pkgwarden::controller::snapshot::SnapshotReader;
+use pkgwarden::domain::desired::{Refs, Snapshot};
+use pkgwarden::git::Repository;
 use pkgwarden::sys::env;
 use tempfile::TempDir;
 
@@ -30,9 +32,20 @@ impl Monorepo {
         Inspection::open(&self.path).expect("a repository")
     }
 
-    /// Everything about its tip, read with nothing remembered.
-    pub fn snapshot(&self) -> Snapshot {
-        self.open().snapshot("HEAD").expect("readable")
+    /// Its refs, with the tip in the place of the branch.
+    pub fn refs(&self) -> Refs {
+        self.open().refs("HEAD").expect("readable")
+    }
+
+    /// Everything about its tip, read with what a reader remembers.
+    pub fn snapshot(&self, reader: &SnapshotReader, refs: &Refs) -> Snapshot {
+        let git = Repository::open(&self.path).expect("a repository");
+        reader.read(&git, self.label, refs.clone()).expect("readable")
+    }
+
+    /// Everything about its tip, found out from nothing.
+    pub fn fresh_snapshot(&self) -> Snapshot {
+        self.snapshot(&SnapshotReader::default(), &self.refs())
     }
 }
 

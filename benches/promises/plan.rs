@@ -17,7 +17,7 @@ use crate::monorepo::{self, Monorepo};
 pub fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("plan");
     for repository in monorepo::all() {
-        let snapshot = repository.snapshot();
+        let snapshot = repository.fresh_snapshot();
         group.bench_function(BenchmarkId::new("on-commit", repository.label), |bencher| {
             bencher.iter(|| on_commit(&repository, black_box(&snapshot)));
         });

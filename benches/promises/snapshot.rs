@@ -2,7 +2,6 @@
 
 use criterion::{BenchmarkId, Criterion};
 use pkgwarden::controller::snapshot::SnapshotReader;
-use pkgwarden::git::Repository;
 
 use crate::monorepo;
 
@@ -10,20 +9,17 @@ pub fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("snapshot");
     for repository in monorepo::all() {
         group.sample_size(20).bench_function(BenchmarkId::new("cold", repository.label), |bencher| {
-            bencher.iter(|| repository.snapshot());
+            bencher.iter(|| repository.fresh_snapshot());
         });
         let reader = SnapshotReader::default();
-        let refs = repository.open().refs("HEAD").expect("readable");
+        let refs = repository.refs();
         group.bench_function(BenchmarkId::new("warm", repository.label), |bencher| {
-            bencher.iter(|| {
-                let git = Repository::open(&repository.path).expect("a repository");
-                reader.read(&git, "bench", refs.clone()).expect("readable")
-            });
+            bencher.iter(|| repository.snapshot(&reader, &refs));
         });
     }
     let huge = monorepo::huge();
     group.sample_size(10).bench_function(BenchmarkId::new("cold", huge.label), |bencher| {
-        bencher.iter(|| huge.snapshot());
+        bencher.iter(|| huge.fresh_snapshot());
     });
     group.finish();
 }

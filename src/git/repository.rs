@@ -92,7 +92,7 @@ impl Repository {
         if self.stand_in.is_some() { self.inner.commondir() } else { self.inner.path() }
     }
 
-    fn common_dir(&self) -> &Path {
+    pub(super) fn common_dir(&self) -> &Path {
         self.inner.commondir()
     }
 
