@@ -166,7 +166,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// One commit on a branch, upon `from` or as the first of a history.
+    /// One commit on a branch, upon `from` or upon what the branch has so far.
     fn commit(&mut self, branch: &str, from: Option<&str>, message: &str, files: &[(String, String)]) {
         let Self { text, minutes } = self;
         *minutes += 1;
@@ -220,14 +220,14 @@ fn stream(shape: &Shape) -> Stream {
     for _ in 0..shape.commits {
         let sketch = &mut sketches[dice.roll(shape.packages)];
         sketch.version += 1;
-        stream.commit("main", Some("refs/heads/main^0"), &format!("chore(update): {}", sketch.name), &sketch.files());
+        stream.commit("main", None, &format!("chore(update): {}", sketch.name), &sketch.files());
     }
     for sketch in &mut sketches[..shape.reviews] {
         sketch.version += 1;
         let files: Vec<_> = sketch.files();
         stream.commit(
             &format!("update-{}", sketch.name),
-            Some("refs/heads/main^0"),
+            Some("refs/heads/main"),
             &format!("chore(update): {}", sketch.name),
             &files,
         );

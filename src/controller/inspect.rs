@@ -40,7 +40,7 @@ impl Inspection {
     /// If there is no such revision.
     pub fn snapshot(&self, rev: &str) -> Result<Snapshot> {
         let refs = self.refs(rev)?;
-        SnapshotReader::default().read_without_reviews(&self.git, &self.name(), refs)
+        SnapshotReader::default().read_for(&self.git, &self.name(), refs, |_| false)
     }
 
     /// The refs as this repository knows them, with the revision in the place of the branch.

@@ -43,22 +43,28 @@ impl SnapshotReader {
     /// # Errors
     /// If an object that must be there cannot be read. What is wrong *in* files becomes a finding.
     pub fn read(&self, git: &Repository, repository: &str, refs: Refs) -> Result<Snapshot> {
-        let mut snapshot = self.read_without_reviews(git, repository, refs)?;
-        snapshot.reviews = self.read_reviews(git, &snapshot.refs, &snapshot.packages)?;
-        Ok(snapshot)
+        self.read_for(git, repository, refs, |_| true)
     }
 
-    /// Reads everything but what reviews propose, which is the larger part of the work where nothing is
-    /// remembered. Which reviews there are, the refs tell.
+    /// Reads everything at these refs but the reviews of packages that are not `wanted`: where nothing is
+    /// remembered, reviews are the larger part of the work. Which there are, the refs tell.
     ///
     /// # Errors
     /// As [`SnapshotReader::read`].
-    pub fn read_without_reviews(&self, git: &Repository, repository: &str, refs: Refs) -> Result<Snapshot> {
+    pub fn read_for(
+        &self,
+        git: &Repository,
+        repository: &str,
+        refs: Refs,
+        wanted: impl Fn(&PkgBase) -> bool,
+    ) -> Result<Snapshot> {
         let mut findings = Vec::new();
         let main = refs.main.map(|commit| anyhow::Ok(Tip { commit, tree: git.tree_of(commit)? })).transpose()?;
         let root = main.map(|tip| git.entries(tip.tree)).transpose()?.unwrap_or_default();
         let settings = read_settings(git, &root, &mut findings)?;
         let packages = self.read_packages(git, package_folders(root, &mut findings))?;
+        let reviews = refs.reviews.iter().filter(|(pkgbase, _)| wanted(pkgbase));
+        let reviews = self.read_reviews(git, reviews, &packages)?;
         let (states, version_state) = self.read_states(git, refs.state)?;
         Ok(Snapshot {
             repository: repository.to_owned(),
@@ -66,7 +72,7 @@ impl SnapshotReader {
             main,
             settings,
             packages,
-            reviews: BTreeMap::new(),
+            reviews,
             states,
             version_state,
             findings,
@@ -82,10 +88,10 @@ impl SnapshotReader {
         Ok(remembered.iter().map(|((pkgbase, _), package)| (pkgbase.clone(), package.clone())).collect())
     }
 
-    fn read_reviews(
+    fn read_reviews<'a>(
         &self,
         git: &Repository,
-        refs: &Refs,
+        heads: impl Iterator<Item = (&'a PkgBase, &'a Oid)>,
         packages: &BTreeMap<PkgBase, Arc<Package>>,
     ) -> Result<BTreeMap<PkgBase, ReviewBranch>> {
         let key = |(pkgbase, &head): (&PkgBase, &Oid)| ReviewKey {
@@ -94,7 +100,7 @@ impl SnapshotReader {
             present: packages.get(pkgbase).map(|package| package.tree),
         };
         let remembered = &mut *self.reviews.lock().expect("no reader panics");
-        *remembered = recall(git, remembered, refs.reviews.iter().map(key).collect(), read_review)?;
+        *remembered = recall(git, remembered, heads.map(key).collect(), read_review)?;
         Ok(remembered.iter().map(|(key, review)| (key.pkgbase.clone(), review.clone())).collect())
     }
 
@@ -325,7 +331,7 @@ mod tests {
         assert_eq!(reviews[&name("a")].content, reviews[&name("a")].present);
         assert_eq!(reviews[&name("b")].content, None);
         assert_eq!(reviews[&name("c")].present, None);
-        let without = story.reader.read_without_reviews(&story.git, "r", story.refs.clone()).expect("read");
+        let without = story.reader.read_for(&story.git, "r", story.refs.clone(), |_| false).expect("read");
         assert!(without.reviews.is_empty() && without.refs.reviews.len() == 3);
     }
 

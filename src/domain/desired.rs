@@ -134,7 +134,7 @@ pub struct Snapshot {
     pub settings: RepositorySettings,
     /// The packages, sorted by name.
     pub packages: BTreeMap<PkgBase, Arc<Package>>,
-    /// What waits for a person.
+    /// What waits for a person, as far as it was read; the refs name all.
     pub reviews: BTreeMap<PkgBase, ReviewBranch>,
     /// What the `state` branch says.
     pub states: BTreeMap<PkgBase, PackageState>,

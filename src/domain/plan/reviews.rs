@@ -2,7 +2,7 @@
 
 use super::Action;
 use super::updates::movement;
-use super::{Draft, Edit, ReviewStep};
+use super::{Draft, Edit, Pipeline, ReviewStep, Since};
 use crate::domain::build::BuildReason;
 use crate::domain::classify::{self, Verdict, Weight};
 use crate::domain::desired::ReviewBranch;
@@ -11,6 +11,18 @@ use crate::domain::folder::Folder;
 use crate::domain::message::{self, Entry, Topic};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Proposal};
+
+/// Whether a plan for this pipeline looks at what the review of a package proposes. Commits can make only
+/// the reviews of the packages they change obsolete; a schedule goes over all, however old.
+#[must_use]
+pub fn considers_review(pipeline: &Pipeline, since: &Since, pkgbase: &PkgBase) -> bool {
+    match pipeline {
+        Pipeline::OnSchedule => true,
+        Pipeline::OnCommit => since.changes.touch(pkgbase),
+        Pipeline::Approve(reviewed, _) | Pipeline::Reject(reviewed, _) => reviewed == pkgbase,
+        Pipeline::Trigger(_) | Pipeline::Deploy(_) | Pipeline::Bump(_) => false,
+    }
+}
 
 impl<'a> Draft<'a> {
     /// Puts an update before a person, unless exactly this content waits already.
@@ -36,7 +48,11 @@ impl<'a> Draft<'a> {
     /// Closes reviews that nobody needs any more. What could not be asked closes nothing.
     pub(super) fn prune_reviews(&mut self) {
         let snapshot = self.inputs.snapshot;
+        let since = self.inputs.since;
         for (pkgbase, review) in &snapshot.reviews {
+            if !considers_review(&self.pipeline, since, pkgbase) {
+                continue;
+            }
             let replaced = self
                 .reviews
                 .iter()

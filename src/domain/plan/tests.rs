@@ -301,10 +301,30 @@ fn obsolete_review_branches_are_pruned_however_old() {
     let orphan = ReviewBranch { head: oid('f'), content: Some("x".into()), present: None };
     story.snapshot.reviews.insert(name("a"), merged);
     story.snapshot.reviews.insert(name("left"), orphan);
-    let plan = story.plan(&Pipeline::OnCommit);
+    let plan = story.plan(&Pipeline::OnSchedule);
     assert_eq!(plan.reviews.len(), 2);
     assert!(plan.reviews.iter().all(|step| matches!(step, ReviewStep::Close { .. })));
     assert!(!plan.states.contains_key(&name("left")));
+}
+
+#[test]
+fn commits_prune_the_reviews_of_the_packages_they_change() {
+    let mut story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).changed("a");
+    let merged = ReviewBranch { head: oid('e'), content: Some("same".into()), present: Some("same".into()) };
+    for pkgbase in ["a", "b", "left"] {
+        story.snapshot.reviews.insert(name(pkgbase), merged.clone());
+    }
+    story.since.changes.removed.push(name("left"));
+    let closed = |pipeline: &Pipeline| {
+        let steps = story.plan(pipeline).reviews.into_iter();
+        let closed = steps.map(|step| match step {
+            ReviewStep::Close { pkgbase, .. } | ReviewStep::Propose { pkgbase, .. } => pkgbase.to_string(),
+        });
+        closed.collect::<Vec<_>>()
+    };
+    assert_eq!(closed(&Pipeline::OnCommit), ["a", "left"]);
+    assert_eq!(closed(&Pipeline::OnSchedule), ["a", "b", "left"]);
+    assert!(closed(&Pipeline::Trigger("x".into())).is_empty());
 }
 
 #[test]
