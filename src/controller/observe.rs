@@ -24,11 +24,8 @@ pub struct Answers {
     findings: Vec<Finding>,
 }
 
-/// Asks what a pipeline has to know.
-pub async fn ask(sources: &Sources, snapshot: &Snapshot, pipeline: &Pipeline, now: Timestamp) -> Answers {
-    if *pipeline != Pipeline::OnSchedule {
-        return Answers::default();
-    }
+/// Asks every source what a schedule has to know.
+pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answers {
     let requests = plan::requests(snapshot).into_iter().map(|Request { pkgbase, source, cursor }| SourceRequest {
         pkgbase,
         kind: source,

@@ -147,8 +147,11 @@ impl Site {
 
     /// Asks the sources what a pipeline has to know.
     pub async fn ask(&self, look: &Look, pipeline: &Pipeline, now: Timestamp) -> Answers {
+        if *pipeline != Pipeline::OnSchedule {
+            return Answers::default();
+        }
         let sources = self.sources_for(&look.snapshot.settings);
-        observe::ask(&sources, &look.snapshot, pipeline, now).await
+        observe::ask(&sources, &look.snapshot, now).await
     }
 
     /// The sources, asked as `.ci/config` wants it.

@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 
 use crate::config;
 use crate::domain::desired::{Interfere, Package, Refs, ReviewBranch, Snapshot, Tip};
@@ -100,7 +101,13 @@ impl SnapshotReader {
             present: packages.get(pkgbase).map(|package| package.tree),
         };
         let remembered = &mut *self.reviews.lock().expect("no reader panics");
-        *remembered = recall(git, remembered, heads.map(key).collect(), read_review)?;
+        let mut keys: Vec<ReviewKey> = heads.map(key).collect();
+        // Root trees are stored as differences from others of about the same time.
+        keys.sort_by_cached_key(|key| {
+            let unknown = !remembered.contains_key(key);
+            unknown.then(|| git.commit_facts(key.head).map_or(Timestamp::MIN, |commit| commit.time))
+        });
+        *remembered = recall(git, remembered, keys, read_review)?;
         Ok(remembered.iter().map(|(key, review)| (key.pkgbase.clone(), review.clone())).collect())
     }
 
@@ -249,7 +256,6 @@ fn read_text(git: &Repository, files: &[Entry], name: &str) -> Result<Option<Str
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use tempfile::TempDir;
 
     use super::*;
