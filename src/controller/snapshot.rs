@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use crate::config;
 use crate::domain::desired::{Interfere, Package, Refs, ReviewBranch, Snapshot, Tip};
 use crate::domain::finding::Finding;
+use crate::domain::folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::RepositorySettings;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::state::PackageState;
-use crate::git::{Entry, Limits, Repository};
+use crate::git::{Entry, Repository};
 
 /// A `.SRCINFO`, `.CI/config` or state file larger than this is not one.
 pub(super) const SMALL_FILE: usize = 4 << 20;
@@ -171,19 +172,20 @@ fn package_folders(root: Vec<Entry>, findings: &mut Vec<Finding>) -> Vec<(PkgBas
 fn read_review(git: &Repository, key: &ReviewKey) -> Result<ReviewBranch> {
     let ReviewKey { pkgbase, head, present } = key;
     let folder = git.entry_at(git.tree_of(*head)?, pkgbase.as_str())?.filter(|entry| entry.is_tree);
-    let proposed = folder.map(|folder| folder.id);
-    let content = proposed.map(|tree| digest(git, tree));
-    let present = if *present == proposed { content.clone() } else { present.map(|tree| digest(git, tree)) };
-    Ok(ReviewBranch { head: *head, content, present })
+    let folder = folder.map(|folder| folder.id);
+    let arrived = match (folder, *present) {
+        (Some(proposed), Some(present)) => {
+            proposed == present || from_source(git, proposed)? == from_source(git, present)?
+        }
+        _ => false,
+    };
+    Ok(ReviewBranch { head: *head, folder, arrived })
 }
 
-/// Digest of the files of a folder without the monorepo's own. A folder that must not be read (a person
-/// can push anything to a branch) gets a digest that equals nothing.
-fn digest(git: &Repository, tree: Oid) -> String {
-    match git.folder(tree, &Limits::default()) {
-        Ok(folder) => folder.from_source().digest(),
-        Err(_) => format!("unreadable:{tree}"),
-    }
+/// What a folder holds without the monorepo's own entries. No file is read: git names content by hash.
+fn from_source(git: &Repository, tree: Oid) -> Result<Vec<Entry>> {
+    let entries = git.entries(tree)?;
+    Ok(entries.into_iter().filter(|entry| !folder::OWN_ENTRIES.contains(&entry.name.as_str())).collect())
 }
 
 fn read_settings(git: &Repository, root: &[Entry], findings: &mut Vec<Finding>) -> Result<RepositorySettings> {
@@ -318,8 +320,7 @@ mod tests {
         let snapshot = story.read();
         assert_eq!(snapshot.packages.keys().collect::<Vec<_>>(), [&name("a"), &name("c")]);
         assert_eq!(snapshot.states.keys().collect::<Vec<_>>(), [&name("c")]);
-        let review = &snapshot.reviews[&name("a")];
-        assert_eq!(review.content, review.present);
+        assert!(snapshot.reviews[&name("a")].arrived);
         story.refs = Refs::default();
         story.read();
         assert!(story.reader.packages.lock().expect("free").is_empty());
@@ -329,16 +330,17 @@ mod tests {
     #[test]
     fn a_review_is_compared_without_what_belongs_to_the_monorepo() {
         let mut story = Story::new();
-        story.refs.main = Some(story.commit(&[("a/PKGBUILD", "2"), ("a/.CI/config", "B=1"), ("b/PKGBUILD", "1")]));
+        story.refs.main = Some(story.commit(&[("a/PKGBUILD", "2"), ("a/.CI/config", "B=1"), ("d/PKGBUILD", "2")]));
         story.review("a", &[("a/PKGBUILD", "2"), ("a/.CI/config", "B=0")]);
         story.review("b", &[("a/PKGBUILD", "2")]);
         story.review("c", &[("c/PKGBUILD", "2")]);
+        story.review("d", &[("d/PKGBUILD", "2"), ("d/x.patch", "1")]);
         let reviews = story.read().reviews;
-        assert_eq!(reviews[&name("a")].content, reviews[&name("a")].present);
-        assert_eq!(reviews[&name("b")].content, None);
-        assert_eq!(reviews[&name("c")].present, None);
+        assert!(reviews[&name("a")].arrived);
+        assert_eq!(reviews[&name("b")].folder, None);
+        assert!(!reviews[&name("d")].arrived && reviews[&name("d")].folder.is_some());
         let without = story.reader.read_for(&story.git, "r", story.refs.clone(), |_| false).expect("read");
-        assert!(without.reviews.is_empty() && without.refs.reviews.len() == 3);
+        assert!(without.reviews.is_empty() && without.refs.reviews.len() == 4);
     }
 
     #[test]

@@ -115,10 +115,10 @@ pub struct Refs {
 pub struct ReviewBranch {
     /// Its tip.
     pub head: Oid,
-    /// Digest of the files it proposes, without the monorepo's own; `None` if it has no such folder.
-    pub content: Option<String>,
-    /// Digest of the files that the branch with the packages has now.
-    pub present: Option<String>,
+    /// The git tree of the folder it proposes; `None` if it has no such folder.
+    pub folder: Option<Oid>,
+    /// Whether the branch with the packages has these files now, the monorepo's own aside.
+    pub arrived: bool,
 }
 
 /// Everything known about one commit of the monorepo.
