@@ -9,11 +9,8 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
 use super::{
-<<<<<<< HEAD
-    changes, check, classify, completions, config, ctl, demo, explain, graph, man, packages, plan, run, serve,
-=======
-    changes, check, classify, completions, config, demo, doctor, explain, graph, init, man, packages, plan, run, serve,
->>>>>>> part-R
+    changes, check, classify, completions, config, ctl, demo, doctor, explain, graph, init, man, packages, plan, run,
+    serve,
 };
 
 /// Keeps a monorepo of Arch Linux packages current, reviewed, built and published.

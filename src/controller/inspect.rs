@@ -36,13 +36,14 @@ impl Inspection {
         Ok(Self { git: Repository::discover(dir)? })
     }
 
-    /// Everything known about a revision. A repository without commits is an empty one.
+    /// Everything known about a revision but what reviews propose. A repository without commits is an
+    /// empty one.
     ///
     /// # Errors
     /// If there is no such revision.
     pub fn snapshot(&self, rev: &str) -> Result<Snapshot> {
         let refs = self.refs(rev)?;
-        SnapshotReader::default().read(&self.git, &self.name(), refs)
+        SnapshotReader::default().read_for(&self.git, &self.name(), refs, |_| false)
     }
 
     /// The refs as this repository knows them, with the revision in the place of the branch.

@@ -24,11 +24,8 @@ pub struct Answers {
     findings: Vec<Finding>,
 }
 
-/// Asks what a pipeline has to know.
-pub async fn ask(sources: &Sources, snapshot: &Snapshot, pipeline: &Pipeline, now: Timestamp) -> Answers {
-    if *pipeline != Pipeline::OnSchedule {
-        return Answers::default();
-    }
+/// Asks every source what a schedule has to know.
+pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answers {
     let requests = plan::requests(snapshot).into_iter().map(|Request { pkgbase, source, cursor }| SourceRequest {
         pkgbase,
         kind: source,
@@ -64,6 +61,7 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
             observations.files.insert(pkgbase.clone(), observation(answer, present));
         }
     }
+    observations.waiting = waiting(git, snapshot, &observations.files);
     observations.upstream.retain(|pkgbase, _| snapshot.packages.contains_key(pkgbase));
     if let Pipeline::Approve(pkgbase, _) | Pipeline::Reject(pkgbase, _) = pipeline
         && let Some(proposal) = proposal(git, snapshot, pkgbase)?
@@ -71,6 +69,18 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
         observations.proposals.insert(pkgbase.clone(), proposal);
     }
     Ok(observations)
+}
+
+/// What already waits for a person where the source of a package has something new. A folder that must
+/// not be read (anybody can push anything to a branch) equals nothing.
+fn waiting(git: &Repository, snapshot: &Snapshot, files: &BTreeMap<PkgBase, Observation>) -> BTreeMap<PkgBase, String> {
+    let changed = files.iter().filter(|(_, observation)| matches!(observation, Observation::Changed { .. }));
+    let digest = |(pkgbase, _): (&PkgBase, _)| {
+        let tree = snapshot.reviews.get(pkgbase)?.folder?;
+        let folder = git.folder(tree, &Limits::default()).ok()?;
+        Some((pkgbase.clone(), folder.from_source().digest()))
+    };
+    changed.filter_map(digest).collect()
 }
 
 /// A folder of the monorepo that must not be read keeps its own package from being updated, and no other.

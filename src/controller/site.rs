@@ -13,7 +13,7 @@ use super::snapshot::SnapshotReader;
 use crate::domain::desired::{Refs, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::lint;
-use crate::domain::name::Oid;
+use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::{self, Inputs, Pipeline, Plan, Since};
 use crate::domain::policy::{Policy, RepositorySettings};
 use crate::git::{Remote, Repository};
@@ -69,6 +69,19 @@ impl Site {
     /// # Errors
     /// If the remote cannot be reached or its objects cannot be read.
     pub async fn look(&self) -> Result<Look> {
+        self.look_with(|_, _| true).await
+    }
+
+    /// As [`Site::look`], without reviews that a plan for this pipeline does not look at.
+    ///
+    /// # Errors
+    /// As [`Site::look`].
+    pub async fn look_for(&self, pipeline: &Pipeline) -> Result<Look> {
+        let pipeline = pipeline.clone();
+        self.look_with(move |since, pkgbase| plan::considers_review(&pipeline, since, pkgbase)).await
+    }
+
+    async fn look_with(&self, wanted: impl Fn(&Since, &PkgBase) -> bool + Send + 'static) -> Result<Look> {
         let mut findings = Vec::new();
         let refs = match (self.fetch().await, &self.fallback) {
             (Ok(refs), _) => refs,
@@ -83,15 +96,20 @@ impl Site {
             }
             (Err(error), None) => return Err(error),
         };
-        self.read(refs, findings).await
+        self.read(refs, findings, wanted).await
     }
 
     /// Reads the snapshot at these refs, whose objects are there.
-    async fn read(&self, refs: Refs, findings: Vec<Finding>) -> Result<Look> {
+    async fn read(
+        &self,
+        refs: Refs,
+        findings: Vec<Finding>,
+        wanted: impl Fn(&Since, &PkgBase) -> bool + Send + 'static,
+    ) -> Result<Look> {
         let (reader, name) = (self.reader.clone(), self.name.clone());
         self.with_git(move |git| {
             let since = range::since_scheduled(git, &refs)?;
-            let snapshot = reader.read(git, &name, refs)?;
+            let snapshot = reader.read_for(git, &name, refs, |pkgbase| wanted(&since, pkgbase))?;
             Ok(Look { snapshot: Arc::new(snapshot), since: Arc::new(since), findings })
         })
         .await
@@ -151,8 +169,11 @@ impl Site {
 
     /// Asks the sources what a pipeline has to know.
     pub async fn ask(&self, look: &Look, pipeline: &Pipeline, now: Timestamp) -> Answers {
+        if *pipeline != Pipeline::OnSchedule {
+            return Answers::default();
+        }
         let sources = self.sources_for(&look.snapshot.settings);
-        observe::ask(&sources, &look.snapshot, pipeline, now).await
+        observe::ask(&sources, &look.snapshot, now).await
     }
 
     /// The sources, asked as `.ci/config` wants it.

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use document::Document;
+pub use reviews::considers_review;
 pub use updates::{Request, requests};
 
 use super::build::BuildRequest;
