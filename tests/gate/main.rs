@@ -234,8 +234,14 @@ fn every_operator_has_a_place_in_most_bases() {
     }
 }
 
+/// At least 4096; `PROPTEST_CASES` asks for more.
+fn more_cases() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.max(4096), ..config }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+    #![proptest_config(more_cases())]
 
     #[test]
     fn an_ordinary_update_in_which_something_is_planted_is_never_minor(
