@@ -129,6 +129,7 @@ fn site(
         asked: Mutex::default(),
         reader: Arc::default(),
         fallback: None,
+        fetching: tokio::sync::Mutex::default(),
         scratch,
     }
 }

@@ -48,6 +48,8 @@ pub struct Site {
     pub reader: Arc<SnapshotReader>,
     /// What is planned on if the remote does not answer; only ever set for a plan that is not performed.
     pub fallback: Option<Refs>,
+    /// One fetch at a time: two would fight over the refs of the workspace.
+    pub fetching: tokio::sync::Mutex<()>,
     /// Holds the workspace, if it is to go with this value.
     pub scratch: Option<tempfile::TempDir>,
 }
@@ -117,6 +119,7 @@ impl Site {
 
     /// The remote's refs, with every object they lead to fetched.
     async fn fetch(&self) -> Result<Refs> {
+        let _turn = self.fetching.lock().await;
         for _ in 0..LOOKS {
             let refs = self.remote.refs(&self.branch).await?;
             let missing = self.missing(&refs).await?;
