@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
+use super::inspect::Inspection;
 use super::observe::{self, Answers};
 use super::range;
 use super::snapshot::SnapshotReader;
@@ -46,8 +47,8 @@ pub struct Site {
     pub asked: Mutex<Option<(SourcesConfig, Arc<Sources>)>>,
     /// Remembers what was parsed.
     pub reader: Arc<SnapshotReader>,
-    /// What is planned on if the remote does not answer; only ever set for a plan that is not performed.
-    pub fallback: Option<Refs>,
+    /// The clone to plan on if the remote does not answer; only ever set for a plan that is not performed.
+    pub fallback: Option<PathBuf>,
     /// One fetch at a time: two would fight over the refs of the workspace.
     pub fetching: tokio::sync::Mutex<()>,
     /// Holds the workspace, if it is to go with this value.
@@ -87,14 +88,14 @@ impl Site {
         let mut findings = Vec::new();
         let refs = match (self.fetch().await, &self.fallback) {
             (Ok(refs), _) => refs,
-            (Err(error), Some(refs)) => {
+            (Err(error), Some(clone)) => {
                 let message =
                     format!("the remote does not answer, so this is planned on what the clone has: {error:#}");
                 findings.push(
                     Finding::warning("remote-unreachable", message)
                         .hint("mend the connection, or name another remote with --remote"),
                 );
-                refs.clone()
+                Inspection::open(clone)?.refs("HEAD")?
             }
             (Err(error), None) => return Err(error),
         };
