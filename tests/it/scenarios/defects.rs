@@ -26,6 +26,22 @@ async fn dependency_order_needs_no_file_from_another_job() {
     scene.ends().await;
 }
 
+/// D1: only direct needs counted, so what lay between two builds hid that one needs the other.
+#[tokio::test]
+async fn a_build_waits_for_an_earlier_one_that_it_needs_through_a_package_that_is_not_built() {
+    let packages = [Pkg::new("lib"), Pkg::new("kit").needs(&["lib"]), Pkg::new("app").needs(&["kit"])];
+    let scene = Scene::of(&packages).await;
+    scene.push("feat(lib): two", &Pkg::new("lib").release("2").changes()).await;
+    scene.run(Pipeline::OnCommit).await;
+    scene.push("feat(app): two", &Pkg::new("app").needs(&["kit"]).release("2").changes()).await;
+    scene.run(Pipeline::OnCommit).await;
+    insta::assert_snapshot!(scene.builds().await, @"
+    lib changed ready
+    app changed waiting
+    ");
+    scene.ends().await;
+}
+
 /// D4: the epoch was taken for the version, so these packages were never bumped.
 #[tokio::test]
 async fn a_package_with_an_epoch_is_bumped() {
