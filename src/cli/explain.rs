@@ -72,7 +72,7 @@ struct OnCommit {
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
-    let inspection = Inspection::open(&context.global.directory)?;
+    let inspection = context.inspection()?;
     let snapshot = inspection.snapshot(&args.rev)?;
     let Some(package) = snapshot.packages.get(args.package.as_str()) else {
         let error = CliError::from(anyhow::anyhow!("there is no package `{}`", args.package));
