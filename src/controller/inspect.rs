@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::observe;
 use super::range;
 use super::snapshot::SnapshotReader;
 use crate::domain::classify::{self, Verdict};
@@ -137,7 +138,7 @@ impl Inspection {
         for package in snapshot.packages.values() {
             match self.git.folder(package.tree, &Limits::default()) {
                 Ok(files) => findings.extend(lint::package(package, &files)),
-                Err(error) => findings.push(unusable(package, &error.to_string())),
+                Err(error) => findings.push(observe::unusable(&package.pkgbase, &error)),
             }
         }
         let graph = Graph::build(snapshot.packages.values().map(Arc::as_ref), official);
@@ -166,13 +167,6 @@ impl Inspection {
     pub fn files(&self, package: &Package) -> Result<Folder> {
         Ok(self.git.folder(package.tree, &Limits::default())?)
     }
-}
-
-fn unusable(package: &Package, why: &str) -> Finding {
-    Finding::error("folder-unusable", why.to_owned())
-        .with_package(&package.pkgbase)
-        .at(package.pkgbase.to_string(), None)
-        .hint("such a folder is never built or published")
 }
 
 /// A verdict on two package folders that lie on this machine as files.
