@@ -23,6 +23,7 @@ const ONLY_REPOSITORY: &str = "packages";
 pub(super) fn check(layers: &Layers<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut names = BTreeSet::new();
+    let mut alike = None;
     let written = &layers.written;
     let repositories = written.repository.as_deref().unwrap_or_default();
     for (index, repository) in repositories.iter().enumerate() {
@@ -32,6 +33,14 @@ pub(super) fn check(layers: &Layers<'_>) -> Vec<Problem> {
         }
         let in_force = in_force_for(repository.clone(), written);
         problems.extend(check_sections(layers, Some(index), &in_force));
+        if in_force.executor.kind != Some(ExecutorKind::None) {
+            let executor = resolve_executor(in_force.executor);
+            let (first, common) = alike.get_or_insert_with(|| (&repository.name, executor.clone()));
+            if *common != executor {
+                let message = format!("this version runs all builds alike, and those of `{first}` have other settings");
+                problems.push(layers.problem(Some(index), &["executor"], message, "set them once, in [executor]"));
+            }
+        }
     }
     if repositories.is_empty() {
         problems.extend(check_sections(layers, None, written));
