@@ -20,7 +20,6 @@ pub mod observed;
 pub mod plan;
 pub mod policy;
 pub mod queue;
-pub mod review;
 pub mod srcinfo;
 pub mod state;
 pub mod version;
