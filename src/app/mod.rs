@@ -103,7 +103,9 @@ fn remote_address(clone: &Repository, place: &Place) -> Result<String> {
         Some(remote) => match clone.remote_url(remote) {
             Some(address) => Ok(absolute(address)),
             None if remote.contains(['/', ':']) => Ok(absolute(remote.clone())),
-            None => bail!("the clone {} has no remote `{remote}`", place.dir.display()),
+            None => {
+                bail!("the clone {} has no remote `{remote}`; `git remote` lists those it has", place.dir.display())
+            }
         },
         None => Ok(clone.remote_url("origin").map_or_else(|| clone.path().display().to_string(), absolute)),
     }

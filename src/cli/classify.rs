@@ -23,7 +23,7 @@ Examples:
   pkgwarden -C repo.git classify --from main~100 --to main --format json")]
 pub struct Args {
     /// The folder as it was, and as it would be; with --from and --to: only these packages
-    #[arg(value_name = "OLD NEW | PKG...", required_unless_present_all = ["from", "to"])]
+    #[arg(value_name = "OLD NEW | PKG...", required_unless_present_any = ["from", "to"])]
     names: Vec<String>,
     /// The older commit
     #[arg(long, value_name = "REV", requires = "to")]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::args::GlobalArgs;
-use super::error::CliError;
+use super::error::{CliError, ErrorKind};
 use super::output::Output;
 use crate::config::{Settings, settings};
 use crate::controller::inspect::Inspection;
@@ -36,7 +36,8 @@ impl ConfigFile {
     /// Reads a file that must be there.
     pub fn read(path: &Path) -> Result<Self, CliError> {
         let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the configuration file `{}`", path.display()))?;
+            .with_context(|| format!("cannot read the configuration file `{}`", path.display()))
+            .map_err(|error| CliError { kind: ErrorKind::Configuration, ..CliError::from(error) })?;
         Ok(Self { path: path.display().to_string(), text })
     }
 

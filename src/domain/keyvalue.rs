@@ -55,17 +55,14 @@ impl KeyValues {
 
     /// Assigns a key where it stands, or at the end. A comment on its line stays.
     pub fn set(&mut self, key: &str, value: &str) {
-        match self.lines.iter_mut().rev().find(|line| line.key.as_deref() == Some(key)) {
-            Some(line) => {
-                let old = Assignment::read(&line.text);
-                if old.is_none_or(|old| old.value != value) {
-                    line.text = format!("{key}={value}{}", old.map_or("", |old| old.comment));
-                }
+        if let Some(line) = self.lines.iter_mut().rev().find(|line| line.key.as_deref() == Some(key)) {
+            let old = Assignment::read(&line.text);
+            if old.is_none_or(|old| old.value != value) {
+                line.text = format!("{key}={value}{}", old.map_or("", |old| old.comment));
             }
-            None => {
-                self.lines.push(Line { text: format!("{key}={value}"), key: Some(key.to_owned()) });
-                self.ends_with_newline = true;
-            }
+        } else {
+            self.lines.push(Line { text: format!("{key}={value}"), key: Some(key.to_owned()) });
+            self.ends_with_newline = true;
         }
     }
 

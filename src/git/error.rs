@@ -9,7 +9,13 @@ use crate::sys::process::ProcessError;
 /// What the library says, without the names it has for kinds of errors.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.message())]
-pub struct LibraryError(#[from] git2::Error);
+pub struct LibraryError(git2::Error);
+
+impl From<git2::Error> for LibraryError {
+    fn from(error: git2::Error) -> Self {
+        Self(error)
+    }
+}
 
 /// Something that git could not do.
 #[derive(Debug, thiserror::Error)]

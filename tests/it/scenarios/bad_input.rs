@@ -174,6 +174,8 @@ async fn a_hostile_folder_that_a_person_pushed_stops_nothing_else() {
       mend it or take it out: such a folder is neither built nor published
     1 errors, 0 warnings
     ");
+    let explained = scene.pkgwarden(&["--format", "json", "explain", "bad", "--rev", "main"]).await.json();
+    assert_eq!(explained["problems"][0]["code"], "folder-unusable", "{explained}");
     insta::assert_snapshot!(scene.ends().await, @"
     refs/heads/main feat: both
     refs/tags/scheduled feat: both
