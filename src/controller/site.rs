@@ -87,7 +87,8 @@ impl Site {
 
     async fn look_with(&self, wanted: impl Fn(&Since, &PkgBase) -> bool + Send + 'static) -> Result<Look> {
         let mut findings = Vec::new();
-        let refs = match (self.fetch().await, &self.fallback) {
+        let (refs, ()) = tokio::join!(self.fetch(), self.foresee());
+        let refs = match (refs, &self.fallback) {
             (Ok(refs), _) => refs,
             (Err(error), Some(clone)) => {
                 let message =
@@ -101,6 +102,20 @@ impl Site {
             (Err(error), None) => return Err(error),
         };
         self.read(refs, findings, wanted).await
+    }
+
+    /// Reads the packages that the clone has while its remote is asked: most of them, if not all, are what
+    /// the remote has too.
+    async fn foresee(&self) {
+        let Some(clone) = self.fallback.clone() else { return };
+        let reader = self.reader.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let git = Repository::open(&clone)?;
+            let head = git.resolve("HEAD")?;
+            head.map(|commit| reader.remember(&git, git.tree_of(commit)?)).transpose()
+        });
+        // Only time is lost without it; what is wrong with the clone is told where it is needed.
+        let _ = read.await;
     }
 
     /// Reads the snapshot at these refs, whose objects are there.
