@@ -32,6 +32,8 @@ use crate::sys::fs::FsError;
 const DEFAULT_PARALLEL: usize = 8;
 /// Requests at once to one host.
 const PER_HOST: usize = 4;
+/// How long a pass over all sources may take: enough for a first fetch of everything.
+const PASS: Duration = Duration::from_mins(15);
 /// The architecture that is built for.
 const ARCH: &str = "x86_64";
 /// The branch with the packages where nobody names one.
@@ -149,6 +151,7 @@ fn sources(settings: &settings::Sources, cache_dir: PathBuf) -> SourcesConfig {
         timeout: settings.timeout,
         parallel,
         per_host: PER_HOST,
+        pass: PASS,
     }
 }
 

@@ -69,6 +69,20 @@ pub enum LsError {
     Git(#[from] GitError),
 }
 
+impl LsError {
+    /// Whether nobody answered at all: the name does not resolve, nobody listens, nothing comes. A refusal
+    /// is an answer.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => !source.is_redirect(),
+            Self::TooSlow { .. } => true,
+            Self::Git(error) => error.is_silence(),
+            Self::Refused { .. } | Self::Status { .. } | Self::Advert { .. } => false,
+        }
+    }
+}
+
 fn remedy(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {

@@ -1,6 +1,7 @@
 //! The tester: a monorepo, the people who push to it, an AUR, a clock, and the program.
 
 pub mod aur;
+pub mod listening;
 pub mod package;
 pub mod repo;
 pub mod scene;
@@ -8,6 +9,7 @@ pub mod sealed;
 pub mod shape;
 pub mod told;
 
+pub use listening::Listening;
 pub use package::Pkg;
 pub use repo::{Change, Repo};
 pub use scene::Scene;
