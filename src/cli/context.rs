@@ -9,6 +9,7 @@ use super::args::GlobalArgs;
 use super::error::CliError;
 use super::output::Output;
 use crate::config::{Settings, settings};
+use crate::telemetry::progress;
 
 /// Where a configuration is looked for if none is named; the first one that is there counts.
 const PLACES: [&str; 2] = ["pkgwarden.toml", "/etc/pkgwarden/pkgwarden.toml"];
@@ -50,6 +51,19 @@ impl Context {
     pub fn config_file(&self) -> Result<Option<ConfigFile>, CliError> {
         let found = || PLACES.iter().map(PathBuf::from).find(|place| place.exists());
         self.global.config.clone().or_else(found).map(|path| ConfigFile::read(&path)).transpose()
+    }
+
+    /// Says on a terminal what takes long.
+    pub fn show_progress(&self) {
+        progress::enable(self.global.quiet > 0, |name| self.env.get(name).cloned());
+    }
+
+    /// The settings in force, and as a table of the shape of the file.
+    pub fn settings_with_table(&self) -> Result<(Settings, serde_json::Value), CliError> {
+        let file = self.config_file()?;
+        let file = file.as_ref().map(ConfigFile::as_parts);
+        let table = serde_json::to_value(settings::in_force(file, &self.env)?).context("the settings are a table")?;
+        Ok((settings::load(file, &self.env)?, table))
     }
 
     /// The settings in force.

@@ -13,6 +13,7 @@ use super::lsremote::{self, RefReader};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Upstream;
 use crate::domain::srcinfo::{SourceEntry, Srcinfo};
+use crate::telemetry::progress;
 
 /// A branch of some repository; the default branch if none is named.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,9 +73,14 @@ impl Upstreams {
         for followed in requests.iter().flat_map(|request| &request.followed) {
             wanted.entry(&followed.url).or_default().insert(followed.ref_name());
         }
+        let progress = &progress::counted("asking upstreams", wanted.len());
         let answers: BTreeMap<&str, Tips> = wanted
             .iter()
-            .map(|(url, refs)| async move { (*url, self.tips(url, refs, budget).await) })
+            .map(|(url, refs)| async move {
+                let tips = self.tips(url, refs, budget).await;
+                progress.advance();
+                (*url, tips)
+            })
             .collect::<FuturesUnordered<_>>()
             .collect()
             .await;

@@ -29,6 +29,7 @@ use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::state::Cursor;
 use crate::sys::http;
+use crate::telemetry::progress;
 
 /// The index may take this long while it moves: it is some ten megabytes.
 const INDEX_TIMEOUT: Duration = Duration::from_mins(5);
@@ -85,7 +86,11 @@ impl Aur {
     /// What the AUR says about every requested package; no package may be requested twice.
     pub async fn observe(&self, requests: &[&SourceRequest], budget: &Budget, now: Timestamp) -> Answers {
         let wanted: BTreeSet<PkgBase> = requests.iter().map(|request| request.pkgbase.clone()).collect();
-        match self.metadata.facts(&wanted, budget.deadline()).await {
+        let facts = {
+            let _progress = progress::task("reading the index of the AUR");
+            self.metadata.facts(&wanted, budget.deadline()).await
+        };
+        match facts {
             Ok(facts) => self.with_index(requests, facts, budget, now).await,
             Err(error) => self.without_index(requests, &error, budget, now).await,
         }
@@ -244,8 +249,10 @@ fn answer(verdict: Verdict, folder: Option<Folder>) -> SourceAnswer {
 
 /// One listing and one fetch. The error is about the mirror as a whole.
 async fn from_mirror(mirror: &Mirror, asked: &[Asked<'_>], budget: &Budget, now: Timestamp) -> Result<Files, String> {
+    let progress = progress::task("listing the branches of the AUR's mirror");
     let pkgbases = asked.iter().map(|asked| asked.pkgbase.clone()).collect();
     let tips = mirror.tips(&pkgbases, budget).await?;
+    drop(progress);
     let mut files = Files::new();
     let mut to_read = Vec::new();
     for asked in asked {
@@ -258,6 +265,7 @@ async fn from_mirror(mirror: &Mirror, asked: &[Asked<'_>], budget: &Budget, now:
             None => to_read.push(asked),
         }
     }
+    let _progress = progress::task(format!("fetching {} packages from the AUR's mirror", to_read.len()));
     let mut contents =
         mirror.contents(to_read.iter().map(|asked| asked.pkgbase.clone()).collect(), budget.deadline()).await;
     for asked in to_read {
@@ -282,9 +290,15 @@ impl Workers {
     }
 
     async fn ask_all(&self, asked: &[Asked<'_>], budget: &Budget, now: Timestamp) -> Files {
+        let counted = progress::counted("asking the AUR for packages", asked.len());
+        let progress = &counted;
         let running = FuturesUnordered::new();
         for asked in asked {
-            running.push(async move { (asked.pkgbase.clone(), self.ask(asked, budget, now).await) });
+            running.push(async move {
+                let answer = self.ask(asked, budget, now).await;
+                progress.advance();
+                (asked.pkgbase.clone(), answer)
+            });
         }
         running.collect().await
     }

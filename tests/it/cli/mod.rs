@@ -3,3 +3,4 @@
 mod plan;
 mod read_only;
 mod run;
+mod serve;

@@ -6,6 +6,7 @@ pub mod package;
 pub mod repo;
 pub mod scene;
 pub mod sealed;
+pub mod serving;
 pub mod shape;
 pub mod told;
 
