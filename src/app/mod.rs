@@ -31,6 +31,7 @@ use crate::source::{AurConfig, SourcesConfig};
 use crate::store::Store;
 use crate::sys::clock::Clock;
 use crate::sys::fs::FsError;
+use crate::sys::scratch::Scratch;
 
 /// Requests at once where neither the configuration nor the repository says a number.
 const DEFAULT_PARALLEL: usize = 8;
@@ -79,8 +80,7 @@ pub fn one_shot_runner(settings: &Settings, place: &Place, clock: Arc<dyn Clock>
 fn one_shot_site(settings: &Settings, place: &Place, data_dir: Option<&Path>) -> Result<Site> {
     let repository = chosen(settings, place)?;
     let clone = Repository::discover(&place.dir)?;
-    let scratch =
-        tempfile::Builder::new().prefix("pkgwarden-").tempdir().context("no temporary directory can be made")?;
+    let scratch = Scratch::new()?;
     let workspace = scratch.path().join("workspace.git");
     Repository::create_workspace(&workspace, Some(clone.path()))?;
     let remote = Remote::new(workspace.clone(), remote_address(&clone, place)?).settings_of(&clone);
@@ -123,7 +123,7 @@ fn site(
     remote: Remote,
     branch: Option<String>,
     cache_dir: PathBuf,
-    scratch: Option<tempfile::TempDir>,
+    scratch: Option<Scratch>,
 ) -> Site {
     Site {
         name: repository.name.clone(),

@@ -256,18 +256,6 @@ impl Scene {
     }
 }
 
-impl Scene {
-    /// Takes away what a killed program leaves in TMPDIR, which is its workspace and nothing else.
-    #[cfg(feature = "failpoints")]
-    pub fn buries_the_killed(&self) {
-        for name in names_in(&self.path("tmp")) {
-            let workspace = self.path("tmp").join(&name).join("workspace.git");
-            assert!(name.starts_with("pkgwarden-") && workspace.exists(), "{name}");
-            std::fs::remove_dir_all(self.path("tmp").join(name)).expect("removed");
-        }
-    }
-}
-
 impl Drop for Scene {
     fn drop(&mut self) {
         let told = self.ended || std::thread::panicking();
