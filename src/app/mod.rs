@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::sync::{Semaphore, watch};
 
 use crate::builder::pacman::{PackageRepository, Server};
+use crate::builder::workspace::make_enterable;
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Limits, Parts};
@@ -218,7 +219,7 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
 
 /// Two controllers on one data directory would hand out every build twice.
 fn lock(data_dir: &Path) -> Result<std::fs::File> {
-    std::fs::create_dir_all(data_dir).map_err(|source| FsError::new("create", data_dir, source))?;
+    make_enterable(data_dir).map_err(|source| FsError::new("create", data_dir, source))?;
     let path = data_dir.join("serve.lock");
     // Not emptied before the lock is ours: what stands in it is who has it.
     let opened = std::fs::File::options().write(true).create(true).truncate(false).open(&path);

@@ -61,14 +61,14 @@ impl Scene {
 
     /// A monorepo without a commit.
     pub async fn empty() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
+        let dir = enterable_dir();
         let monorepo = Repo::init(&dir.path().join("packages.git")).await;
         Self::in_dir(dir, monorepo, None)
     }
 
     /// The demo's monorepo and AUR, everything handed out, and the AUR looked at once.
     pub async fn with_aur() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
+        let dir = enterable_dir();
         let clock = Arc::new(ManualClock::new(BEGIN.parse().expect("a time")));
         let place = dir.path().join("world");
         let world = World::create(&place, clock.clone(), Options::default()).await.expect("a world");
@@ -261,6 +261,12 @@ impl Drop for Scene {
         let told = self.ended || std::thread::panicking();
         assert!(told, "a scene has to end with `ends`, which proves that nothing is left over");
     }
+}
+
+/// A temporary folder that the user of builds may enter.
+fn enterable_dir() -> tempfile::TempDir {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    tempfile::Builder::new().permissions(mode).tempdir().expect("a temporary folder")
 }
 
 /// What lies in a folder.
