@@ -93,9 +93,9 @@ impl Repository {
     /// Writes a file into the repository.
     ///
     /// # Errors
-    /// [`GitError::Library`], also when the disk is full.
+    /// [`GitError::File`] if the disk is full, else [`GitError::Library`].
     pub fn write_blob(&self, bytes: &[u8]) -> Result<Oid, GitError> {
-        let id = self.inner.blob(bytes).map_err(GitError::library("write a file into the repository"))?;
+        let id = self.inner.blob(bytes).map_err(GitError::writing(self.path(), "write a file into the repository"))?;
         Ok(from_git(self.note(id)))
     }
 
