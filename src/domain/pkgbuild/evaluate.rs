@@ -79,7 +79,7 @@ pub struct Evaluated<'a> {
     pub values: HashMap<&'a str, Value>,
 }
 
-impl<'a> Evaluated<'a> {
+impl Evaluated<'_> {
     /// The text of a variable, if it is known: of an array its first element.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
@@ -92,11 +92,7 @@ impl<'a> Pkgbuild<'a> {
     /// Works out the variables.
     #[must_use]
     pub fn evaluate(&self) -> Evaluated<'a> {
-        let functions = self.statements.iter().filter_map(|statement| match statement.role {
-            Role::Function(name) => Some(name),
-            _ => None,
-        });
-        let mut state = State { functions: functions.collect(), ..State::default() };
+        let mut state = State { functions: self.powerful_functions(), ..State::default() };
         let mut assigned = Vec::new();
         for (statement, found) in self.statements.iter().enumerate() {
             let events = self.events(found);
@@ -109,16 +105,37 @@ impl<'a> Pkgbuild<'a> {
                     let value = state.values[name].clone();
                     assigned.push(Assigned { name, value, statement });
                 }
+                Role::Default(name) => {
+                    state.defaulted(name, events);
+                    let value = state.values[name].clone();
+                    assigned.push(Assigned { name, value, statement });
+                }
             }
         }
         Evaluated { assigned, values: state.values }
+    }
+
+    /// The functions that may change variables when they are called.
+    fn powerful_functions(&self) -> HashSet<&'a str> {
+        let functions = self.statements.iter().filter_map(|statement| match statement.role {
+            Role::Function(name) => Some((name, self.events(statement))),
+            _ => None,
+        });
+        let all: HashSet<&str> = functions.clone().map(|(name, _)| name).collect();
+        let powerful = |(name, events): (&'a str, &[Event<'a>])| {
+            let mut state = State { functions: all.clone(), ..State::default() };
+            state.code(&events[1..events.len() - 1]);
+            let changes = state.lost || state.unusual || !state.touched.is_empty() || !state.attributed.is_empty();
+            changes.then_some(name)
+        };
+        functions.filter_map(powerful).collect()
     }
 }
 
 #[derive(Default)]
 struct State<'a> {
     values: HashMap<&'a str, Value>,
-    /// Names of functions, wherever in the file they are defined.
+    /// Names of functions that may change variables, wherever in the file they are defined.
     functions: HashSet<&'a str>,
     /// Names that may have an attribute which changes what an assignment does.
     attributed: HashSet<String>,
@@ -157,6 +174,24 @@ const POWERFUL: [&str; 22] = [
 ];
 
 impl<'a> State<'a> {
+    /// `: ${name:=value}`
+    fn defaulted(&mut self, name: &'a str, events: &[Event<'a>]) {
+        let operator = events.iter().position(|event| event.kind == Kind::ParamOp).expect("it is a default");
+        let operand = &events[operator + 1..events.len() - 2];
+        self.side_effects(operand);
+        let value = match self.values.get(name) {
+            None if !self.lost
+                && !self.attributed.contains(name)
+                && !self.touched.contains(name)
+                && name.starts_with('_') =>
+            {
+                self.text(operand)
+            }
+            _ => hole(&render(events)),
+        };
+        self.values.insert(name, Value::Scalar(value));
+    }
+
     /// What a command at the top level may have changed is not known any more.
     fn code(&mut self, events: &[Event<'a>]) {
         self.side_effects(events);
@@ -167,11 +202,17 @@ impl<'a> State<'a> {
             let event = &events[at];
             match event.kind {
                 Kind::Assign | Kind::Append => {
-                    self.forget(&event.text);
+                    let end = close(events, at);
+                    let array = events.get(at + 1).is_some_and(|next| next.kind == Kind::Array);
+                    if event.kind == Kind::Append && array && !declares {
+                        self.perhaps_more(&event.text, &events[at..end]);
+                    } else {
+                        self.forget(&event.text);
+                    }
                     if declares {
                         self.attributed.insert(event.text.to_string());
                     }
-                    at = close(events, at);
+                    at = end;
                     continue;
                 }
                 Kind::Word => {
@@ -220,13 +261,49 @@ impl<'a> State<'a> {
     fn runs(&mut self, name: Option<&str>, behind: &[Event<'a>]) {
         match name {
             None => self.lose(),
+            Some("eval") if self.defines_package(behind) => {}
             Some(name) if POWERFUL.contains(&name) || self.functions.contains(name) => self.lose(),
             Some("shopt" | "set") => self.unusual = true,
             Some("printf") if behind.iter().any(|event| event.text.starts_with("-v") || event.kind.runs()) => {
-                self.lose()
+                self.lose();
             }
             Some(_) => {}
         }
+    }
+
+    /// Whether `eval` is given the definition of a package function and nothing else, as split packages do:
+    /// `package_$_p() { $(declare -f "_package…"); _package…; }`.
+    fn defines_package(&self, behind: &[Event<'a>]) -> bool {
+        let Some(Kind::Word) = behind.first().map(|event| event.kind) else { return false };
+        let end = close(behind, 0);
+        let (parts, rest) = (&behind[1..end - 1], &behind[end..]);
+        let mut text = String::new();
+        let mut at = 0;
+        while at < parts.len() {
+            let (end, part) = (close(parts, at), &parts[at]);
+            let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@._+-".contains(&byte));
+            match part.kind {
+                Kind::Bare | Kind::Quoted => text.push_str(&part.text),
+                Kind::Param | Kind::QuotedParam => {
+                    let harmless = |value: &Value| value.elements().iter().all(|element| plain(element));
+                    let inner = parts[at..end].iter().any(|event| event.kind.runs());
+                    if inner || !self.values.get(&*part.text).is_none_or(harmless) {
+                        return false;
+                    }
+                    text.push('P');
+                }
+                Kind::QuotedSubstitution if prints_function(&parts[at + 1..end - 1]) => text.push('D'),
+                _ => return false,
+            }
+            at = end;
+        }
+        let names = self.values.get("pkgname").is_some_and(Value::is_known);
+        let simple = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_- \n\t;".contains(&byte));
+        let body = text.trim().strip_prefix("package").and_then(|text| text.strip_suffix('}'));
+        let ends = rest.first().is_none_or(|event| event.kind != Kind::Word);
+        names
+            && ends
+            && body.and_then(|body| body.split_once("() {")).is_some_and(|(name, body)| simple(name) && simple(body))
     }
 
     /// A word behind `declare` or its kin.
@@ -269,6 +346,15 @@ impl<'a> State<'a> {
                 _ => {}
             }
         }
+    }
+
+    /// Elements that may have been added: one hole stands for any number of them.
+    fn perhaps_more(&mut self, name: &str, events: &[Event<'a>]) {
+        match self.values.get_mut(name) {
+            Some(Value::Array(elements)) => elements.push(hole(&render(events))),
+            _ => self.forget(name),
+        }
+        self.touched.insert(name.to_owned());
     }
 
     fn forget(&mut self, name: &str) {
@@ -321,28 +407,10 @@ impl<'a> State<'a> {
             }
             Some(Kind::Word) => {
                 let text = self.text(&inner[1..inner.len() - 1]);
-                self.joined(before, text, append)
+                joined(before, text, append)
             }
-            None => self.joined(before, String::new(), append),
+            None => joined(before, String::new(), append),
             _ => None,
-        }
-    }
-
-    /// A text assigned to what may be an array: its first element.
-    fn joined(&self, before: Option<&Value>, text: String, append: bool) -> Option<Value> {
-        match before {
-            Some(Value::Array(elements)) => {
-                let mut elements = elements.clone();
-                match elements.first_mut() {
-                    Some(first) if append => first.push_str(&text),
-                    Some(first) => *first = text,
-                    None => elements.push(text),
-                }
-                Some(Value::Array(elements))
-            }
-            Some(Value::Scalar(old)) if append => Some(Value::Scalar(format!("{old}{text}"))),
-            None if append => None,
-            _ => Some(Value::Scalar(text)),
         }
     }
 
@@ -490,6 +558,7 @@ impl<'a> State<'a> {
                 }
             }
             (_, Some(value)) => vec![value.elements().first().cloned().unwrap_or_default()],
+            (None | Some(Kind::ParamOp), None) if self.is_unset(name) => return self.unset(inner),
             (_, None) => return None,
         };
         if events[0].kind == Kind::Length {
@@ -517,6 +586,22 @@ impl<'a> State<'a> {
             *value = self.operated(value, &operator.text, &inner[1..split], second)?;
         }
         Some(values)
+    }
+
+    /// Whether nothing has given the variable a value. Names like these are the packager's own, which neither
+    /// makepkg nor an environment sets.
+    fn is_unset(&self, name: &str) -> bool {
+        let own = name.starts_with('_') && name.len() > 1;
+        own && !self.lost && !self.touched.contains(name) && !self.attributed.contains(name)
+    }
+
+    /// The value of an expansion of a variable that is not set.
+    fn unset(&self, inner: &[Event<'a>]) -> Option<Vec<String>> {
+        match inner.first().map(|operator| &*operator.text) {
+            None | Some("+" | ":+") => Some(vec![String::new()]),
+            Some("-" | ":-") => Some(vec![self.text(&inner[1..])]).filter(|values| is_known(&values[0])),
+            _ => None,
+        }
     }
 
     fn operated(&self, value: &str, operator: &str, first: &[Event<'a>], second: &[Event<'a>]) -> Option<String> {
@@ -584,6 +669,24 @@ impl<'a> State<'a> {
     }
 }
 
+/// A text assigned to what may be an array: its first element.
+fn joined(before: Option<&Value>, text: String, append: bool) -> Option<Value> {
+    match before {
+        Some(Value::Array(elements)) => {
+            let mut elements = elements.clone();
+            match elements.first_mut() {
+                Some(first) if append => first.push_str(&text),
+                Some(first) => *first = text,
+                None => elements.push(text),
+            }
+            Some(Value::Array(elements))
+        }
+        Some(Value::Scalar(old)) if append => Some(Value::Scalar(format!("{old}{text}"))),
+        None if append => None,
+        _ => Some(Value::Scalar(text)),
+    }
+}
+
 /// Variables to which the shell itself gives a meaning.
 fn is_special(name: &str) -> bool {
     let named = [
@@ -617,6 +720,23 @@ fn is_special(name: &str) -> bool {
         || name.starts_with("BASH")
         || name.starts_with("LC_")
         || name == "LANG"
+}
+
+/// Whether it is `declare -f NAME`, which prints a function that is there.
+fn prints_function(events: &[Event<'_>]) -> bool {
+    let mut words = Vec::new();
+    let mut at = 0;
+    while at < events.len() {
+        let end = close(events, at);
+        if events[at].kind != Kind::Word {
+            return false;
+        }
+        words.push(&events[at + 1..end - 1]);
+        at = end;
+    }
+    let runs = |word: &&[Event<'_>]| word.iter().any(|event| event.kind.runs());
+    matches!(words[..], [declare, option, _] if literal(declare) == Some("declare") && literal(option) == Some("-f"))
+        && !words.iter().any(runs)
 }
 
 /// Whether it is `${x[@]}`, with or without an operator.

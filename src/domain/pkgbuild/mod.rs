@@ -36,6 +36,8 @@ pub struct Pkgbuild<'a> {
 pub enum Role<'a> {
     /// An assignment to this name.
     Assign(&'a str),
+    /// `: ${name:=value}`: an assignment unless the environment has one.
+    Default(&'a str),
     /// A definition of this function.
     Function(&'a str),
     /// Anything else: it runs as soon as the file is read.
@@ -73,7 +75,10 @@ impl<'a> Pkgbuild<'a> {
         let mut statements = Vec::with_capacity(tops.len());
         for top in tops {
             match top.shape {
-                Shape::Code => statements.push(Statement { role: Role::Code, range: top.events }),
+                Shape::Code => {
+                    let role = default(&events[top.events.clone()]).map_or(Role::Code, Role::Default);
+                    statements.push(Statement { role, range: top.events });
+                }
                 Shape::Function => {
                     let name = name(&events[top.events.start]);
                     statements.push(Statement { role: Role::Function(name), range: top.events });
@@ -102,8 +107,15 @@ impl<'a> Pkgbuild<'a> {
     /// The line of a place, from 1.
     #[must_use]
     pub fn line(&self, at: usize) -> u32 {
-        let before = &self.text.as_bytes()[..at.min(self.text.len())];
-        u32::try_from(before.iter().filter(|&&byte| byte == b'\n').count() + 1).unwrap_or(u32::MAX)
+        line_of(self.text.as_bytes(), at)
+    }
+
+    /// The text of the line of a place.
+    #[must_use]
+    pub fn text_at(&self, at: usize) -> &'a str {
+        let at = at.min(self.text.len());
+        let start = self.text[..at].rfind('\n').map_or(0, |start| start + 1);
+        self.text[start..].lines().next().unwrap_or_default().trim()
     }
 
     /// The line on which a statement begins.
@@ -111,6 +123,31 @@ impl<'a> Pkgbuild<'a> {
     pub fn line_of(&self, statement: &Statement<'a>) -> u32 {
         self.line(self.events[statement.range.start].at)
     }
+}
+
+/// The line of a place in a text, from 1.
+#[must_use]
+pub fn line_of(text: &[u8], at: usize) -> u32 {
+    let lines = text[..at.min(text.len())].split(|&byte| byte == b'\n').count();
+    u32::try_from(lines).unwrap_or(u32::MAX)
+}
+
+/// The name in `: ${name:=value}`, quoted or not.
+fn default<'a>(events: &[Event<'a>]) -> Option<&'a str> {
+    let [word, colon, end, argument, rest @ ..] = events else { return None };
+    let is_colon = word.kind == Kind::Word && colon.kind == Kind::Bare && colon.text == ":" && end.kind == Kind::End;
+    let [inner @ .., last] = rest else { return None };
+    if !is_colon || argument.kind != Kind::Word || last.kind != Kind::End {
+        return None;
+    }
+    let inner = match inner {
+        [empty, inner @ ..] if empty.kind == Kind::Quoted && empty.text.is_empty() => inner,
+        inner => inner,
+    };
+    let [param, operator, ..] = inner else { return None };
+    let assigns = operator.kind == Kind::ParamOp && operator.text == ":=";
+    let alone = matches!(param.kind, Kind::Param | Kind::QuotedParam) && close(inner, 0) == inner.len();
+    (assigns && alone).then(|| name(param))
 }
 
 /// Names are never put together from pieces.

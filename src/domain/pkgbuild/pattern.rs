@@ -128,16 +128,13 @@ pub(super) fn replaced(text: &str, pattern: &[Sign], with: &str, kind: &str) -> 
         _ => {
             let (mut result, mut at, mut done) = (String::new(), 0, false);
             while at < bytes.len() {
-                match longest(at).filter(|&end| end > at && !done) {
-                    Some(end) => {
-                        result.push_str(with);
-                        at = end;
-                        done = kind == "/";
-                    }
-                    None => {
-                        result.push_str(&text[at..=at]);
-                        at += 1;
-                    }
+                if let Some(end) = longest(at).filter(|&end| end > at && !done) {
+                    result.push_str(with);
+                    at = end;
+                    done = kind == "/";
+                } else {
+                    result.push_str(&text[at..=at]);
+                    at += 1;
                 }
             }
             result

@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
     fn begins_word(&self) -> bool {
         let before = self.text.as_bytes()[..self.at].last();
         let continued = self.text[..self.at].ends_with("\\\n");
-        before.is_none_or(|byte| b" \t\n;&|()".contains(byte)) && !(continued && !self.blank_before_continuation())
+        before.is_none_or(|byte| b" \t\n;&|()".contains(byte)) && (!continued || self.blank_before_continuation())
     }
 
     fn blank_before_continuation(&self) -> bool {
@@ -486,9 +486,9 @@ impl<'a> Reader<'a> {
             }
             let word = self.bare_word();
             if regex {
-                self.regex()?
+                self.regex()?;
             } else {
-                self.word(true)?
+                self.word(true)?;
             }
             regex = word == Some("=~");
         }

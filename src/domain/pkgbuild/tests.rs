@@ -32,7 +32,9 @@ fn bash(texts: &[(String, Vec<u8>, Vec<String>)]) -> Vec<BTreeMap<String, Option
     for (index, (_, text, names)) in texts.iter().enumerate() {
         std::fs::write(box_.path().join(format!("{index:05}.pkgbuild")), text).expect("written");
         let mut list = String::new();
-        names.iter().for_each(|name| writeln!(list, "{name}").expect("a string"));
+        for name in names {
+            writeln!(list, "{name}").expect("a string");
+        }
         std::fs::write(box_.path().join(format!("{index:05}.pkgbuild.names")), list).expect("written");
     }
     let mut command = std::process::Command::new("bwrap");

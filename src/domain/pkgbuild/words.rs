@@ -7,7 +7,7 @@ use super::reader::{Reader, Result};
 const OPERATORS: [&str; 20] =
     [":-", ":=", ":?", ":+", "##", "%%", "//", "/#", "/%", "^^", ",,", "-", "=", "?", "+", "#", "%", "/", "^", ","];
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     /// A word. If it has to stay `exact`, the way in which it is quoted is kept.
     pub(super) fn word(&mut self, exact: bool) -> Result<()> {
         let (start, place) = (self.at, self.events.len());
@@ -29,8 +29,7 @@ impl<'a> Reader<'a> {
     fn word_here(&mut self) -> Result<()> {
         let from = self.at;
         let mut bare = self.at;
-        loop {
-            let Some(byte) = self.peek() else { break };
+        while let Some(byte) = self.peek() {
             let special = match byte {
                 b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b')' => break,
                 b'<' | b'>' if self.peek_at(1) == Some(b'(') => true,
@@ -359,7 +358,7 @@ impl<'a> Reader<'a> {
                 self.at += 1;
                 self.operand(quoted, true, Some(b':'))
             }
-            Some(b'@') | Some(b'*') => {
+            Some(b'@' | b'*') => {
                 let operator = &self.rest()[..self.rest().find('}').unwrap_or(0)];
                 self.emit(Kind::ParamOp, operator);
                 self.at += operator.len();
@@ -485,9 +484,9 @@ impl<'a> Reader<'a> {
                 Some(b'$' | b'`') => {
                     self.quoted_text(from);
                     if self.peek() == Some(b'`') {
-                        self.backticks()?
+                        self.backticks()?;
                     } else {
-                        self.deeper(|reader| reader.dollar(true))?
+                        self.deeper(|reader| reader.dollar(true))?;
                     }
                     from = self.at;
                     continue;
