@@ -22,6 +22,10 @@ pub mod executor;
 
 pub mod controller;
 
+pub mod web;
+
+pub mod http;
+
 pub mod app;
 
 pub mod demo;

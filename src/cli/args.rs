@@ -8,7 +8,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
-use super::{changes, check, classify, completions, config, explain, graph, man, packages, plan, run};
+use super::{changes, check, classify, completions, config, demo, explain, graph, man, packages, plan, run, serve};
 
 /// Keeps a monorepo of Arch Linux packages current, reviewed, built and published.
 #[derive(Debug, Parser)]
@@ -104,6 +104,8 @@ commands! {
     Classify => classify,
     Plan => plan,
     Run => run,
+    Serve => serve,
+    Demo => demo,
     Config => config,
     Completions => completions,
     Man => man,

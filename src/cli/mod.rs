@@ -10,6 +10,7 @@ mod classify;
 mod completions;
 mod config;
 mod context;
+mod demo;
 mod error;
 mod exit;
 mod explain;
@@ -20,6 +21,7 @@ mod packages;
 mod pipeline;
 mod plan;
 mod run;
+mod serve;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

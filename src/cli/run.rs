@@ -23,7 +23,7 @@ pub struct Args {
     #[command(flatten)]
     pipeline: PipelineArgs,
     /// Write schedule-params.txt and deptree.txt for an existing Chaotic Manager into this directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     emit_chaotic: Option<PathBuf>,
 }
 

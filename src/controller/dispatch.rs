@@ -2,25 +2,30 @@
 //! ended. What may go is decided by the record ([`crate::domain::queue`]); this only carries it out.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use backon::{ExponentialBuilder, Retryable as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::apply::folder_at;
 use super::site::Site;
+use super::snapshot::SMALL_FILE;
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::config;
 use crate::domain::build::Outcome;
 use crate::domain::bump::effective_version;
 use crate::domain::folder::Folder;
+use crate::domain::name::Oid;
 use crate::domain::policy::PackageSettings;
 use crate::domain::queue::BuildId;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::version::Version;
 use crate::executor::{AttemptReport, BuildOrder, Ending, Executor, Handle};
+use crate::git::Repository;
 use crate::logstore::LogStore;
 use crate::publish::{Expected, Publisher};
 use crate::store::Store;
@@ -57,13 +62,20 @@ pub struct Dispatcher {
     parts: Parts,
     underway: Mutex<HashMap<BuildId, Handle>>,
     followers: TaskTracker,
+    /// Whether builds are being stopped because the program ends: then nobody has cancelled them.
+    ending: AtomicBool,
 }
 
 impl Dispatcher {
     /// A dispatcher that has not begun.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        Arc::new(Self { parts, underway: Mutex::default(), followers: TaskTracker::new() })
+        Arc::new(Self {
+            parts,
+            underway: Mutex::default(),
+            followers: TaskTracker::new(),
+            ending: AtomicBool::new(false),
+        })
     }
 
     /// Takes up what an earlier process left, then hands out builds until `stop`. What is underway then
@@ -94,6 +106,7 @@ impl Dispatcher {
         if tokio::time::timeout(patience, self.followers.wait()).await.is_ok() {
             return;
         }
+        self.ending.store(true, Ordering::Relaxed);
         let handles: Vec<Handle> = self.underway.lock().expect("nobody panics with it").values().cloned().collect();
         tracing::warn!(
             builds = handles.len(),
@@ -104,6 +117,7 @@ impl Dispatcher {
                 tracing::error!(attempt = handle.attempt, error = error.to_string(), "a build could not be stopped");
             }
         }
+        self.followers.wait().await;
     }
 
     /// How long until a build that waits for another attempt may begin. Never very long, so that a clock
@@ -190,8 +204,10 @@ impl Dispatcher {
             .get(&build.repository)
             .with_context(|| format!("no repository `{}` is configured", build.repository))?;
         let (commit, pkgbase) = (build.commit, build.pkgbase.clone());
-        let (files, time) =
-            site.with_git(move |git| Ok((folder_at(git, commit, &pkgbase)?, git.commit_facts(commit)?.time))).await?;
+        let read = move |git: &Repository| {
+            Ok((folder_at(git, commit, &pkgbase)?, git.commit_facts(commit)?.time, skip_exit_code(git, commit)?))
+        };
+        let (files, time, skip_exit_code) = site.with_git(read).await?;
         let settings = settings_in(&files);
         let published = match self.parts.publishers.get(&build.repository) {
             Some(publisher) => publisher.current()?,
@@ -215,7 +231,7 @@ impl Dispatcher {
             extra_timeout: settings.extra_timeout,
             cache_sources: settings.cache_sources,
             source_date_epoch: time.as_second(),
-            skip_exit_code: 123,
+            skip_exit_code,
             files,
         })
     }
@@ -274,6 +290,13 @@ impl Dispatcher {
         let AttemptReport { ending, artefacts, exit_code, message } = report;
         let ending = match ending {
             Ending::Infrastructure => AttemptEnding::Infrastructure,
+            Ending::Done(Outcome::Cancelled) if self.ending.load(Ordering::Relaxed) => {
+                return end(
+                    AttemptEnding::Infrastructure,
+                    exit_code,
+                    "the controller was stopped during this build".to_owned(),
+                );
+            }
             Ending::Done(outcome) => AttemptEnding::Done(outcome),
         };
         let (AttemptEnding::Done(Outcome::Succeeded), Some(publisher)) =
@@ -286,7 +309,10 @@ impl Dispatcher {
             Ok(expected) => expected,
             Err(error) => return end(AttemptEnding::Infrastructure, exit_code, format!("{error:#}")),
         };
-        match publisher.publish(&paths, &expected).await {
+        // A finished build is too dear to be thrown away for a disk that is full for a moment.
+        let publish = || publisher.publish(&paths, &expected);
+        let published = publish.retry(ExponentialBuilder::default()).when(|error| !error.is_the_builds_fault()).await;
+        match published {
             Ok(_) => end(ending, exit_code, message),
             Err(error) if error.is_the_builds_fault() => {
                 end(AttemptEnding::Done(Outcome::Failed), exit_code, error.to_string())
@@ -322,6 +348,12 @@ fn end(ending: AttemptEnding, exit_code: Option<i32>, message: String) -> Attemp
 fn settings_in(files: &Folder) -> PackageSettings {
     let text = files.get(".CI/config").map(String::from_utf8_lossy).unwrap_or_default();
     config::package::parse(&text, ".CI/config").0
+}
+
+/// `CI_CODE_SKIP` as the commit that is built has it.
+fn skip_exit_code(git: &Repository, commit: Oid) -> Result<i32> {
+    let config = git.file(git.tree_of(commit)?, config::repository::PATH, SMALL_FILE)?.unwrap_or_default();
+    Ok(config::repository::parse(&String::from_utf8_lossy(&config), None).0.skip_exit_code)
 }
 
 fn facts(files: &Folder) -> Option<Srcinfo> {

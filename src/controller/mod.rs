@@ -18,11 +18,12 @@ pub mod view;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use anyhow::Result;
 use jiff::Timestamp;
 
+use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Pipeline;
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
@@ -41,7 +42,13 @@ pub struct Kept {
     pub schedules: Vec<crate::config::settings::Schedule>,
     /// The last look at it.
     looked: RwLock<Looked>,
+    /// Reviews as they were last shown, by package, with the tip of the branch and the folder they were
+    /// compared with: comparing hundreds of them anew for every page would be slow.
+    reviews: Mutex<BTreeMap<PkgBase, (ReviewKey, Option<view::ReviewView>)>>,
 }
+
+/// The tip of a review branch, and the git tree of the package it would change.
+type ReviewKey = (Oid, Option<Oid>);
 
 /// What the last look found.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +66,7 @@ impl Kept {
         publisher: Option<Arc<Publisher>>,
         schedules: Vec<crate::config::settings::Schedule>,
     ) -> Self {
-        Self { runner, publisher, schedules, looked: RwLock::default() }
+        Self { runner, publisher, schedules, looked: RwLock::default(), reviews: Mutex::default() }
     }
 
     /// The repository.
@@ -108,6 +115,12 @@ impl Controller {
     #[must_use]
     pub fn new(inner: Inner) -> Self {
         Self(Arc::new(inner))
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
     }
 
     fn kept(&self) -> impl Iterator<Item = &Kept> {

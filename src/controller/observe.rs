@@ -39,7 +39,13 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, pipeline: &Pipeline, no
     let following: Vec<UpstreamRequest> =
         following.filter_map(|package| UpstreamRequest::new(&package.pkgbase, package.srcinfo.as_ref()?)).collect();
     let (files, upstream) = tokio::join!(sources.observe(&requests, now), sources.upstream(&following));
-    Answers { files: files.files, upstream, findings: files.findings }
+    let mut answers = files.files;
+    for request in requests {
+        // Never silently current: what nobody can ask yet is unknown.
+        let error = || format!("sources of the kind `{}` are not asked by this version", request.kind.name());
+        answers.entry(request.pkgbase).or_insert_with(|| SourceAnswer::Unknown { error: error(), retry_at: None });
+    }
+    Answers { files: answers, upstream, findings: files.findings }
 }
 
 /// Compares answers with the monorepo.

@@ -19,7 +19,7 @@ use crate::domain::classify;
 use crate::domain::desired::Package;
 use crate::domain::folder::Folder;
 use crate::domain::graph::Graph;
-use crate::domain::name::PkgBase;
+use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Proposal;
 use crate::domain::plan::Pipeline;
 use crate::domain::queue::BuildId;
@@ -447,23 +447,34 @@ fn run_page(run: Run) -> RunPage {
 /// The review of a package; `None` if its branch proposes nothing (it is about to be pruned).
 async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<Option<ReviewView>> {
     let Some(head) = look.snapshot.reviews.get(pkgbase).map(|review| review.head) else { return Ok(None) };
+    let key = (head, look.snapshot.packages.get(pkgbase).map(|package| package.tree));
+    if let Some((same, view)) = kept.reviews.lock().expect("nobody panics with it").get(pkgbase)
+        && *same == key
+    {
+        return Ok(view.clone());
+    }
     let (snapshot, wanted) = (look.snapshot.clone(), pkgbase.clone());
     let proposal = kept.site().with_git(move |git| observe::proposal(git, &snapshot, &wanted)).await?;
-    let Some(Proposal { base, present, proposed }) = proposal else { return Ok(None) };
-    let after = present.updated_to(&proposed);
+    let view = proposal.and_then(|proposal| review_view(pkgbase, head, &proposal));
+    kept.reviews.lock().expect("nobody panics with it").insert(pkgbase.clone(), (key, view.clone()));
+    Ok(view)
+}
+
+fn review_view(pkgbase: &PkgBase, head: Oid, proposal: &Proposal) -> Option<ReviewView> {
+    let Proposal { base, present, proposed } = proposal;
+    let after = present.updated_to(proposed);
     if after.from_source() == present.from_source() {
-        return Ok(None);
+        return None;
     }
-    let conflict = (base.from_source() != present.from_source())
-        .then(|| "its folder has changed on the branch since the review was opened".to_owned());
-    Ok(Some(ReviewView {
+    let conflict = "its folder has changed on the branch since the review was opened";
+    Some(ReviewView {
         pkgbase: pkgbase.clone(),
         branch: pkgbase.review_branch(),
         head,
-        verdict: classify::classify(&present, &after),
+        verdict: classify::classify(present, &after),
         files: file_diffs(&present.from_source(), &after.from_source()),
-        conflict,
-    }))
+        conflict: (base.from_source() != present.from_source()).then(|| conflict.to_owned()),
+    })
 }
 
 fn file_diffs(old: &Folder, new: &Folder) -> Vec<FileDiff> {

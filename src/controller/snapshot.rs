@@ -16,7 +16,7 @@ use crate::domain::state::PackageState;
 use crate::git::{Entry, Limits, Repository};
 
 /// A `.SRCINFO`, `.CI/config` or state file larger than this is not one.
-const SMALL_FILE: usize = 4 << 20;
+pub(super) const SMALL_FILE: usize = 4 << 20;
 
 /// Reads snapshots, remembering what was parsed.
 #[derive(Debug, Default)]

@@ -164,6 +164,14 @@ pub struct BuildPage {
     pub attempts: Vec<AttemptView>,
 }
 
+impl BuildPage {
+    /// Whether an attempt is one of this build.
+    #[must_use]
+    pub fn has_attempt(&self, attempt: &str) -> bool {
+        self.build.attempt.as_deref() == Some(attempt) || self.attempts.iter().any(|known| known.id == attempt)
+    }
+}
+
 /// One try at a build.
 #[derive(Debug, Clone, Serialize)]
 pub struct AttemptView {

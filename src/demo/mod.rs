@@ -11,6 +11,7 @@
 
 pub mod event;
 pub mod fixtures;
+pub mod play;
 pub mod recipe;
 pub mod server;
 pub mod world;

@@ -5,6 +5,7 @@
 
 mod builds;
 mod document;
+mod problems;
 mod reviews;
 mod since;
 #[cfg(test)]
@@ -339,7 +340,7 @@ impl<'a> Draft<'a> {
     fn finish(mut self) -> Plan {
         let builds = self.ordered_builds();
         let commit = self.new_commit();
-        self.problems.sort_by(|a, b| (&a.pkgbase, a.code, &a.message).cmp(&(&b.pkgbase, b.code, &b.message)));
+        let problems = problems::gathered(self.problems);
         Plan {
             pipeline: self.pipeline,
             now: self.inputs.now,
@@ -350,7 +351,7 @@ impl<'a> Draft<'a> {
             scheduled: self.scheduled,
             builds,
             remove: self.remove,
-            problems: self.problems,
+            problems,
         }
     }
 
@@ -364,7 +365,8 @@ impl<'a> Draft<'a> {
 
     /// Changes the state of a package, if it is a change.
     fn put_state(&mut self, pkgbase: &PkgBase, state: PackageState) {
-        if self.inputs.snapshot.states.get(pkgbase) == Some(&state) {
+        // An absent file and an empty one say the same.
+        if self.inputs.snapshot.states.get(pkgbase).cloned().unwrap_or_default() == state {
             self.states.remove(pkgbase);
         } else {
             self.states.insert(pkgbase.clone(), Some(state));

@@ -32,9 +32,8 @@ pub struct Request {
 /// reached the branch) is asked anew, so that a deleted branch does not lose an update.
 #[must_use]
 pub fn requests(snapshot: &Snapshot) -> Vec<Request> {
-    let asked = |package: &&std::sync::Arc<Package>| {
-        matches!(package.settings.source, SourceKind::Aur | SourceKind::Git { .. })
-    };
+    let asked =
+        |package: &&std::sync::Arc<Package>| !matches!(package.settings.source, SourceKind::Custom | SourceKind::Unset);
     let request = |package: &std::sync::Arc<Package>| {
         let state = snapshot.states.get(&package.pkgbase);
         let vanished =

@@ -1,5 +1,7 @@
 //! The composition root: the only place where adapters are made and put together.
 
+pub mod serve;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -157,7 +159,7 @@ pub struct Serving {
     /// Hands out builds, if builds are handed out from here.
     pub dispatcher: Option<Arc<Dispatcher>>,
     /// Held as long as this process keeps the data directory.
-    _lock: std::fs::File,
+    pub lock: std::fs::File,
 }
 
 /// Puts the controller together. `dir` is the clone to keep if the configuration names no repository.
@@ -178,7 +180,7 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     }
     let dispatcher = dispatcher(settings, &kept, &store, &logs, &clock)?;
     let controller = Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false) });
-    Ok(Serving { controller, dispatcher, _lock: lock })
+    Ok(Serving { controller, dispatcher, lock })
 }
 
 /// Two controllers on one data directory would hand out every build twice.

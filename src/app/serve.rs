@@ -1,0 +1,94 @@
+//! The long-running program: controller, builds, pages and API, from start to drained.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Serving;
+use crate::config::Settings;
+use crate::controller::dispatch::Dispatcher;
+use crate::controller::{Controller, supervise};
+use crate::http::{self, Server, UnixSocket};
+use crate::sys::clock::Clock;
+use crate::sys::secret;
+
+/// The unix socket in the data directory.
+pub const SOCKET: &str = "control.sock";
+/// How long builds may go on after the program was told to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A program that serves.
+pub struct Running {
+    /// Where pages and API are.
+    pub address: SocketAddr,
+    /// Answers and commands, for whoever is in the same process.
+    pub controller: Controller,
+    dispatcher: Option<Arc<Dispatcher>>,
+    loops: TaskTracker,
+    stop: CancellationToken,
+    listening: JoinHandle<Result<(), http::ServeError>>,
+    /// Cancelled when everything else has come to rest: pages stay up until then.
+    close: CancellationToken,
+    _serving_lock: std::fs::File,
+}
+
+/// Starts everything.
+///
+/// # Errors
+/// If the data directory is kept by another process, or the address cannot be listened on.
+pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result<Running> {
+    let Serving { controller, dispatcher, lock } = super::serving(settings, dir, clock.clone())?;
+    let interrupted = controller.store().interrupt_runs(clock.now()).await?;
+    if interrupted > 0 {
+        tracing::warn!(
+            runs = interrupted,
+            "runs of an earlier process were interrupted; what they pushed is finished now"
+        );
+    }
+    let (stop, close, loops) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+    let token = settings.server.token_file.as_deref().map(secret::from_file).transpose()?;
+    let server = Server::new(http::Options {
+        face: Arc::new(controller.clone()),
+        clock,
+        token,
+        public_url: settings.server.public_url.as_ref().map(ToString::to_string),
+        stop: close.clone(),
+    })?;
+    let tcp = TcpListener::bind(settings.server.listen.to_string()).await;
+    let tcp = tcp.with_context(|| {
+        format!("cannot listen on {}; choose another address with server.listen", settings.server.listen)
+    })?;
+    let address = tcp.local_addr()?;
+    let socket = UnixSocket::bind(&settings.server.data_dir.join(SOCKET)).await?;
+    let listening = tokio::spawn(async move { http::serve(&server, Some(tcp), Some(socket)).await });
+    supervise::start(&controller, settings.server.poll, &loops, &stop);
+    if let Some(dispatcher) = &dispatcher {
+        loops.spawn(dispatcher.clone().run(stop.clone()));
+    }
+    Ok(Running { address, controller, dispatcher, loops, stop, listening, close, _serving_lock: lock })
+}
+
+impl Running {
+    /// Lets runs and builds under way end, builds not for ever, and closes everything.
+    ///
+    /// # Errors
+    /// If the listener had failed.
+    pub async fn drain(self) -> Result<()> {
+        self.stop.cancel();
+        self.loops.close();
+        self.loops.wait().await;
+        if let Some(dispatcher) = &self.dispatcher {
+            dispatcher.drain(PATIENCE).await;
+        }
+        self.close.cancel();
+        self.listening.await.context("the server was interrupted")??;
+        Ok(())
+    }
+}

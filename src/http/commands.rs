@@ -1,0 +1,163 @@
+//! The API's commands. Who may give them is settled before they are reached ([`super::idempotency`]).
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Path, Request, State};
+use axum::{Json, http::StatusCode};
+use serde::Deserialize;
+
+use super::Server;
+use super::read::{build_of, pkgbase, review_of};
+use crate::controller::view::{BuildPage, PackagePage, RepositoryView, RunPage};
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::plan::Pipeline;
+use crate::domain::policy::Target;
+use crate::web::fault::Fault;
+
+/// What started runs that come through here.
+const TRIGGER: &str = "api";
+
+/// A body that has to be JSON; what is wrong with it is said.
+pub struct Told<T>(T);
+
+impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequest<S> for Told<T> {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        let Json(told) = Json::from_request(request, state).await?;
+        Ok(Self(told))
+    }
+}
+
+impl From<JsonRejection> for Fault {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text()).hint("/api/openapi.json says what belongs here")
+    }
+}
+
+/// Packages, as `PKG`, `PKG/CLASS` or `all`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    packages: Vec<String>,
+}
+
+impl Packages {
+    fn targets(&self) -> Result<Vec<Target>, Fault> {
+        if self.packages.is_empty() {
+            return Err(Fault::new(StatusCode::UNPROCESSABLE_ENTITY, "no package is named").hint("name one, or `all`"));
+        }
+        Ok(self.packages.iter().map(|text| Target::parse(text)).collect())
+    }
+}
+
+/// `POST /api/v1/deploy`
+pub async fn deploy(State(server): State<Server>, Told(packages): Told<Packages>) -> Result<Json<RunPage>, Fault> {
+    start(&server, Pipeline::Deploy(packages.targets()?)).await
+}
+
+/// `POST /api/v1/bump`
+pub async fn bump(State(server): State<Server>, Told(packages): Told<Packages>) -> Result<Json<RunPage>, Fault> {
+    start(&server, Pipeline::Bump(packages.targets()?)).await
+}
+
+/// Which pipeline to run.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "pipeline", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum RunRequest {
+    /// What people committed.
+    OnCommit,
+    /// That, and every source.
+    OnSchedule,
+    /// The packages that wait for a trigger.
+    Trigger {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `POST /api/v1/run`
+pub async fn run(State(server): State<Server>, Told(request): Told<RunRequest>) -> Result<Json<RunPage>, Fault> {
+    let pipeline = match request {
+        RunRequest::OnCommit => Pipeline::OnCommit,
+        RunRequest::OnSchedule => Pipeline::OnSchedule,
+        RunRequest::Trigger { name } => Pipeline::Trigger(name),
+    };
+    start(&server, pipeline).await
+}
+
+async fn start(server: &Server, pipeline: Pipeline) -> Result<Json<RunPage>, Fault> {
+    Ok(Json(server.face().start(pipeline, TRIGGER).await?))
+}
+
+/// `POST /api/v1/pause`
+pub async fn pause(State(server): State<Server>) -> Result<Json<Vec<RepositoryView>>, Fault> {
+    server.face().pause().await?;
+    Ok(Json(server.face().repositories().await?))
+}
+
+/// `POST /api/v1/resume`
+pub async fn resume(State(server): State<Server>) -> Result<Json<Vec<RepositoryView>>, Fault> {
+    server.face().resume().await?;
+    Ok(Json(server.face().repositories().await?))
+}
+
+/// `POST /api/v1/builds/{id}/cancel`
+pub async fn cancel(State(server): State<Server>, Path(id): Path<String>) -> Result<Json<BuildPage>, Fault> {
+    server.face().cancel(&id).await?;
+    build_of(&server, &id).await
+}
+
+/// `POST /api/v1/builds/{id}/retry`
+pub async fn retry(State(server): State<Server>, Path(id): Path<String>) -> Result<Json<BuildPage>, Fault> {
+    server.face().retry(&id).await?;
+    build_of(&server, &id).await
+}
+
+/// `POST /api/v1/packages/{pkgbase}/release`
+pub async fn release(State(server): State<Server>, Path(name): Path<String>) -> Result<Json<PackagePage>, Fault> {
+    let pkgbase = pkgbase(&name)?;
+    server.face().release(&pkgbase).await?;
+    let found = server.face().package(&pkgbase).await?;
+    found.map(Json).ok_or_else(|| Fault::not_found(format!("there is no package `{pkgbase}`")))
+}
+
+/// What exactly is decided about.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decided {
+    head: Oid,
+}
+
+/// `POST /api/v1/reviews/{pkgbase}/approve`
+pub async fn approve(
+    State(server): State<Server>,
+    Path(name): Path<String>,
+    Told(decided): Told<Decided>,
+) -> Result<Json<RunPage>, Fault> {
+    decide(&server, pkgbase(&name)?, decided.head, Pipeline::Approve, TRIGGER).await.map(Json)
+}
+
+/// `POST /api/v1/reviews/{pkgbase}/reject`
+pub async fn reject(
+    State(server): State<Server>,
+    Path(name): Path<String>,
+    Told(decided): Told<Decided>,
+) -> Result<Json<RunPage>, Fault> {
+    decide(&server, pkgbase(&name)?, decided.head, Pipeline::Reject, TRIGGER).await.map(Json)
+}
+
+/// Decides about a review, if it is still what was seen.
+pub async fn decide(
+    server: &Server,
+    pkgbase: PkgBase,
+    head: Oid,
+    pipeline: fn(PkgBase, Oid) -> Pipeline,
+    trigger: &str,
+) -> Result<RunPage, Fault> {
+    let review = review_of(server, &pkgbase).await?;
+    if review.head != head {
+        let message = format!("the review of `{pkgbase}` has moved from {} to {}", head.short(), review.head.short());
+        return Err(Fault::new(StatusCode::CONFLICT, message).hint("read it again and decide about what is there now"));
+    }
+    Ok(server.face().start(pipeline(pkgbase, head), trigger).await?)
+}

@@ -1,0 +1,333 @@
+//! The server: API, streams, forms and the pages, over TCP and a unix socket.
+//!
+//! What is answered comes from the controller; who may change something is decided in [`access`].
+
+pub mod access;
+mod chaotic;
+mod commands;
+mod describe;
+mod follow;
+mod forms;
+mod frames;
+mod health;
+mod hub;
+mod idempotency;
+mod log;
+mod problem;
+mod read;
+mod serve;
+mod stream;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use tokio_util::sync::CancellationToken;
+use tower_http::timeout::TimeoutLayer;
+use tracing::Instrument as _;
+
+use self::access::{Access, Arrival};
+use self::describe::{Answer, Described, Operation};
+use self::hub::Hub;
+use self::idempotency::Replies;
+use crate::controller::face::Face;
+use crate::sys::clock::Clock;
+use crate::sys::secret::SecretString;
+use crate::web::fault::Fault;
+use crate::web::frame::Pages;
+
+pub use self::serve::{ServeError, UnixSocket, serve};
+
+/// How long a question may take to be answered. Streams and commands take as long as they take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the server is made from.
+pub struct Options {
+    /// Whom to ask.
+    pub face: Arc<dyn Face>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What changes are allowed with; without it only from this machine.
+    pub token: Option<SecretString>,
+    /// The address that people use, if it is another one than we listen on.
+    pub public_url: Option<String>,
+    /// Ends everything: streams, background work, listeners.
+    pub stop: CancellationToken,
+}
+
+/// Everything requests share. Clones are cheap.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    pages: Pages,
+    access: Access,
+    hub: Arc<Hub>,
+    replies: Replies,
+    stop: CancellationToken,
+    /// Tells one process from another, in ids of requests and events.
+    epoch: String,
+    requests: AtomicU64,
+    document: serde_json::Value,
+}
+
+impl FromRef<Server> for Pages {
+    fn from_ref(server: &Server) -> Self {
+        server.0.pages.clone()
+    }
+}
+
+impl Server {
+    /// A server over a controller; it starts to watch what changes. Needs a running tokio.
+    ///
+    /// # Errors
+    /// If the machine has no randomness.
+    pub fn new(options: Options) -> Result<Self, ServeError> {
+        let mut seed = [0; 40];
+        std::fs::File::open("/dev/urandom")
+            .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut seed))
+            .map_err(ServeError::Randomness)?;
+        let (secret, epoch) = seed.split_first_chunk::<32>().expect("the seed is 40 bytes long");
+        let https = options.public_url.as_deref().is_some_and(|url| url.starts_with("https:"));
+        Ok(Self(Arc::new(Inner {
+            hub: Hub::start(Arc::clone(&options.face), options.stop.clone()),
+            pages: Pages { face: options.face, clock: options.clock },
+            access: Access::new(options.token.as_ref(), secret, https),
+            replies: Replies::default(),
+            stop: options.stop,
+            epoch: epoch.iter().take(4).map(|byte| format!("{byte:02x}")).collect(),
+            requests: AtomicU64::new(1),
+            document: describe::document(&api().into_paths()),
+        })))
+    }
+
+    fn face(&self) -> &dyn Face {
+        &*self.0.pages.face
+    }
+
+    fn shared_face(&self) -> Arc<dyn Face> {
+        Arc::clone(&self.0.pages.face)
+    }
+
+    fn pages(&self) -> &Pages {
+        &self.0.pages
+    }
+
+    fn access(&self) -> &Access {
+        &self.0.access
+    }
+
+    fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    fn replies(&self) -> &Replies {
+        &self.0.replies
+    }
+
+    fn stop(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
+    fn epoch(&self) -> &str {
+        &self.0.epoch
+    }
+
+    fn next_request_id(&self) -> String {
+        format!("{}-{}", self.0.epoch, self.0.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Lets work end even if nobody waits for it any more.
+    async fn detached<T, E, W, F>(&self, work: W) -> Result<T, Fault>
+    where
+        W: FnOnce(Arc<dyn Face>) -> F,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Into<Fault> + Send + 'static,
+    {
+        match tokio::spawn(work(self.shared_face()).in_current_span()).await {
+            Ok(done) => done.map_err(Into::into),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a command ended in a panic");
+                Err(Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "the controller could not do that"))
+            }
+        }
+    }
+
+    /// Every route, for requests that arrive in one way.
+    pub fn router(&self, arrival: Arrival) -> Router {
+        let (questions, streams, commands) = (questions(), streams(), commands());
+        let document = self.0.document.clone();
+        let commands = commands.router().layer(middleware::from_fn_with_state(self.clone(), idempotency::command));
+        let timed = questions
+            .router()
+            .merge(crate::web::routes().with_state(self.0.pages.clone()))
+            .route("/logs.html", get(chaotic::page))
+            .route("/logs/logs.html", get(chaotic::page))
+            .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, PATIENCE));
+        Router::new()
+            .merge(timed)
+            .merge(streams.router())
+            .merge(commands)
+            .merge(forms::routes())
+            .route("/api/openapi.json", get(async move || Json(document)))
+            .layer(DefaultBodyLimit::max(idempotency::MAX_BODY))
+            .layer(middleware::from_fn_with_state(self.clone(), problem::outermost))
+            .layer(axum::Extension(arrival))
+            .with_state(self.clone())
+    }
+}
+
+/// The whole API.
+fn api() -> Described {
+    questions().and(streams()).and(commands()).describing(&Operation::get(
+        "/api/openapi.json",
+        "This document",
+        Answer::Media("application/json"),
+    ))
+}
+
+fn questions() -> Described {
+    let get = Operation::get;
+    Described::new()
+        .route(&get("/healthz", "Whether the process answers", Answer::Media("text/plain")), health::alive)
+        .route(&get("/readyz", "Whether the controller answers", Answer::Media("text/plain")), health::ready)
+        .route(&get("/metrics", "Gauges and counters for Prometheus", Answer::Media("text/plain")), health::metrics)
+        .route(
+            &get("/api/v1/repositories", "The repositories that are kept", Answer::Many("Repository")),
+            read::repositories,
+        )
+        .route(
+            &get("/api/v1/packages", "Packages, by name", Answer::Many("Package")).query("q", "part of the name"),
+            read::packages,
+        )
+        .route(
+            &get("/api/v1/packages/{pkgbase}", "Everything about one package", Answer::One("PackageDetail")),
+            read::package,
+        )
+        .route(
+            &get("/api/v1/runs", "Runs, newest first", Answer::Many("Run"))
+                .query("limit", "at most so many; 100 unless given"),
+            read::runs,
+        )
+        .route(&get("/api/v1/runs/{id}", "One run with its document", Answer::One("RunDetail")), read::run)
+        .route(
+            &get("/api/v1/builds", "Builds, newest first", Answer::Many("Build"))
+                .query("state", "only those in this state")
+                .query("pkgbase", "only those of this package")
+                .query("run", "only those that this run asked for")
+                .query("limit", "at most so many; 100 unless given"),
+            read::builds,
+        )
+        .route(&get("/api/v1/builds/{id}", "One build with its attempts", Answer::One("BuildDetail")), read::build)
+        .route(&get("/api/v1/queue", "Everything that is not final", Answer::One("Queue")), read::queue)
+        .route(&get("/api/v1/reviews", "Updates that wait for a person", Answer::Many("Review")), read::reviews)
+        .route(&get("/api/v1/reviews/{pkgbase}", "One of them, with its files", Answer::One("Review")), read::review)
+        .route(
+            &get("/api/v1/generations", "Published states of the package repository", Answer::Many("Generation")),
+            read::generations,
+        )
+        .route(&get("/api/v1/graph", "Who is built before whom", Answer::One("Graph")), read::graph)
+        .route(
+            &get("/api/queue/stats", "As Chaotic Manager's clients know it", Answer::One("ChaoticStats")),
+            chaotic::stats,
+        )
+        .route(
+            &get("/api/queue/packages", "As Chaotic Manager's clients know it", Answer::Many("ChaoticPackage")),
+            chaotic::packages,
+        )
+}
+
+fn streams() -> Described {
+    let get = Operation::get;
+    let attempt = "another attempt than the latest";
+    Described::new()
+        .route(
+            &get("/api/v1/builds/{id}/log", "The bytes of a log; understands `Range`", Answer::Media("text/plain"))
+                .query("follow", "`1`: go on until the log ends")
+                .query("offset", "begin at this byte")
+                .query("attempt", attempt),
+            log::log,
+        )
+        .route(
+            &get(
+                "/api/v1/builds/{id}/events",
+                "A log as events `log` and at last `end`; ids are byte offsets, and `Last-Event-ID` wins over `offset`",
+                Answer::Media("text/event-stream"),
+            )
+            .query("offset", "begin at this byte")
+            .query("attempt", attempt)
+            .query("styled", "`1`: pieces with classes for colours, in place of text"),
+            stream::log_events,
+        )
+        .route(
+            &get(
+                "/api/v1/events",
+                "Every state change as events `build`, `run`, `review`, `repository`; `reset` says to look at everything",
+                Answer::Media("text/event-stream"),
+            ),
+            stream::events,
+        )
+        .route(
+            &get("/api/v1/log", "The logs of all live builds in frames `@ build-log ID LEN`", Answer::Media("application/octet-stream"))
+                .query("follow", "`1`: go on, with every build that begins"),
+            frames::frames,
+        )
+        .route(&get("/api/logs/{id}", "As Chaotic Manager's clients know it", Answer::Media("text/plain")), chaotic::latest_log)
+        .route(&get("/api/logs/{id}/{timestamp}", "As Chaotic Manager's clients know it", Answer::Media("text/plain")), chaotic::log)
+}
+
+fn commands() -> Described {
+    let post = Operation::post;
+    Described::new()
+        .route(
+            &post("/api/v1/deploy", "Builds packages now", Answer::One("RunDetail")).body("Packages"),
+            commands::deploy,
+        )
+        .route(
+            &post("/api/v1/bump", "Raises the bump of packages and builds them", Answer::One("RunDetail"))
+                .body("Packages"),
+            commands::bump,
+        )
+        .route(
+            &post("/api/v1/run", "Runs a pipeline to its end", Answer::One("RunDetail")).body("RunRequest"),
+            commands::run,
+        )
+        .route(&post("/api/v1/pause", "Stops schedules and polling", Answer::Many("Repository")), commands::pause)
+        .route(&post("/api/v1/resume", "Takes them up again", Answer::Many("Repository")), commands::resume)
+        .route(&post("/api/v1/builds/{id}/cancel", "Stops a build", Answer::One("BuildDetail")), commands::cancel)
+        .route(
+            &post("/api/v1/builds/{id}/retry", "Tries a build again that has ended", Answer::One("BuildDetail")),
+            commands::retry,
+        )
+        .route(
+            &post(
+                "/api/v1/packages/{pkgbase}/release",
+                "Builds a blocked package all the same",
+                Answer::One("PackageDetail"),
+            ),
+            commands::release,
+        )
+        .route(
+            &post(
+                "/api/v1/reviews/{pkgbase}/approve",
+                "Merges exactly this commit and builds it",
+                Answer::One("RunDetail"),
+            )
+            .body("Decision"),
+            commands::approve,
+        )
+        .route(
+            &post(
+                "/api/v1/reviews/{pkgbase}/reject",
+                "Closes the review and remembers its content",
+                Answer::One("RunDetail"),
+            )
+            .body("Decision"),
+            commands::reject,
+        )
+}

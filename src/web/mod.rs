@@ -1,0 +1,21 @@
+//! The pages: rendered here from what the controller says, useful without JavaScript.
+//!
+//! Nothing is decided here, and nothing is changed: forms are received in [`crate::http`].
+
+mod assets;
+pub mod diff;
+pub mod fault;
+pub mod frame;
+mod layers;
+pub mod log;
+pub mod pages;
+mod rows;
+pub mod text;
+pub mod time;
+
+use axum::Router;
+
+/// Every page and what it loads.
+pub fn routes() -> Router<frame::Pages> {
+    pages::routes().merge(assets::routes())
+}
