@@ -6,7 +6,7 @@ use super::recipe::{Recipe, runs_more, shown_value};
 use super::sources::is_source_field;
 use super::step::Step;
 use super::{PKGBUILD, Reason, Weight, reason};
-use crate::domain::pkgbuild::{Assigned, same};
+use crate::domain::pkgbuild::{Assigned, Source, same};
 
 /// What a variable is to makepkg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,11 +75,6 @@ pub(super) fn is_own(name: &str) -> bool {
     sort(name) == Sort::Own
 }
 
-/// Names to which makepkg gives a meaning, so that they are read as soon as the file is.
-fn declares(name: &str) -> bool {
-    !matches!(sort(name), Sort::Own | Sort::Environment)
-}
-
 /// Everything that differs in assignments.
 pub(super) fn compare(old: &Recipe<'_>, new: &Recipe<'_>, step: &Step) -> Vec<Reason> {
     let names: BTreeSet<&str> =
@@ -87,7 +82,7 @@ pub(super) fn compare(old: &Recipe<'_>, new: &Recipe<'_>, step: &Step) -> Vec<Re
     let mut reasons = Vec::new();
     for name in names {
         let (before, after) = (all(old, name), all(new, name));
-        reasons.extend(substitutions(name, (old, &before), (new, &after)));
+        reasons.extend(substitutions((old, &before), (new, &after)));
         if sort(name) == Sort::Elsewhere {
             reasons.extend(unclear(name, (old, &before), (new, &after)));
             continue;
@@ -126,7 +121,6 @@ fn unclear(
 
 /// A declaration that would run something.
 fn substitutions(
-    name: &str,
     (old, before): (&Recipe<'_>, &[&Assigned<'_>]),
     (new, after): (&Recipe<'_>, &[&Assigned<'_>]),
 ) -> Option<Reason> {
@@ -135,12 +129,8 @@ fn substitutions(
     let events = new.assignment(guilty.statement);
     let text = new.pkgbuild.text_at(events[0].at);
     let place = (PKGBUILD, Some(new.line(guilty.statement)));
-    let (weight, message) = if declares(name) {
-        (Weight::Hostile, "a declaration would run a command as soon as the PKGBUILD is read")
-    } else {
-        (Weight::Trust, "a variable would run a command as soon as the PKGBUILD is read")
-    };
-    Some(reason("substitution", weight, place, None, Some(text.as_bytes()), message))
+    let message = "a declaration would run a command as soon as the PKGBUILD is read";
+    Some(reason("substitution", Weight::Hostile, place, None, Some(text.as_bytes()), message))
 }
 
 /// A variable that is assigned more or less often than before.
@@ -156,7 +146,7 @@ fn counted(
     let line = after.last().map(|last| new.line(last.statement)).or_else(|| Some(old.line(before.last()?.statement)));
     if before.len() <= 1 && after.len() <= 1 {
         // It came or went as a whole.
-        return changed(name, was, is, line, step, true);
+        return changed(name, (was, is), (old, new), line, step, true);
     }
     let message = format!("`{name}` is assigned {} times and not {}", after.len(), before.len());
     let (was, is) = (shown_value(was), shown_value(is));
@@ -183,10 +173,17 @@ fn assignment(
     }
     let kind = |value: &crate::domain::pkgbuild::Value| std::mem::discriminant(value);
     let retyped = kind(&was.value) != kind(&is.value) && (sort(name) == Sort::Own || sort(name) == Sort::Environment);
-    changed(name, was.value.elements(), is.value.elements(), Some(new.line(is.statement)), step, retyped)
+    changed(name, (was.value.elements(), is.value.elements()), (old, new), Some(new.line(is.statement)), step, retyped)
 }
 
-fn changed(name: &str, was: &[String], is: &[String], line: Option<u32>, step: &Step, whole: bool) -> Vec<Reason> {
+fn changed(
+    name: &str,
+    (was, is): (&[String], &[String]),
+    recipes: (&Recipe<'_>, &Recipe<'_>),
+    line: Option<u32>,
+    step: &Step,
+    whole: bool,
+) -> Vec<Reason> {
     let place = (PKGBUILD, line);
     let (before, after) = (shown_value(was), shown_value(is));
     let of = |code, weight, message: &str| {
@@ -196,9 +193,9 @@ fn changed(name: &str, was: &[String], is: &[String], line: Option<u32>, step: &
     let follows = was.len() == is.len() && was.iter().zip(is).all(|(was, is)| step.forms.moved(was, is));
     match sort(name) {
         Sort::Elsewhere => Vec::new(),
-        Sort::Dependencies | Sort::List => list(name, was, is, line, step),
+        Sort::Dependencies | Sort::List => list(name, (was, is), recipes, step),
         Sort::Name => of("package-renamed", Weight::Trust, "the package has other names"),
-        Sort::Keys => list(name, was, is, line, step),
+        Sort::Keys => list(name, (was, is), recipes, step),
         Sort::Scriptlet => {
             of("install-changed", Weight::Review, "another script runs on machines, or a log of changes")
         }
@@ -216,7 +213,13 @@ fn changed(name: &str, was: &[String], is: &[String], line: Option<u32>, step: &
             } else if secure {
                 of("https", Weight::Stronger, "the address of the project is reached over https now")
             } else {
-                of("url-changed", Weight::Review, "the address of the project changed")
+                let place = |texts: &[String]| {
+                    let source = Source::split(texts.first()?);
+                    Some((source.authority.to_owned(), source.owner().map(str::to_owned)))
+                };
+                let only_shown = place(was) == place(is) && !step.feeding.contains("url");
+                let weight = if only_shown { Weight::Review } else { Weight::Trust };
+                of("url-changed", weight, "the address of the project changed")
             }
         }
         Sort::Own => own(name, was, step, of),
@@ -235,14 +238,25 @@ fn own(name: &str, was: &[String], step: &Step, of: impl Fn(&'static str, Weight
             if hex(was) {
                 of("source-pin", Weight::Trust, &format!("`{name}` pinned a commit, and changed without the version"))
             } else {
-                of("variable-changed", Weight::Review, &format!("`{name}` changed, and not plainly with the version"))
+                let weight = if step.feeding.contains(name) { Weight::Trust } else { Weight::Review };
+                of("variable-changed", weight, &format!("`{name}` changed, and not plainly with the version"))
             }
         }
     }
 }
 
 /// Elements that came, went or moved with the version. Their order means nothing.
-fn list(name: &str, was: &[String], is: &[String], line: Option<u32>, step: &Step) -> Vec<Reason> {
+fn list(
+    name: &str,
+    (was, is): (&[String], &[String]),
+    (old, recipe): (&Recipe<'_>, &Recipe<'_>),
+    step: &Step,
+) -> Vec<Reason> {
+    let line = recipe.line_of(name).or_else(|| old.line_of(name));
+    let line_of = |element: &String| {
+        let index = is.iter().position(|other| other == element);
+        index.and_then(|index| recipe.line_of_element(name, index)).or(line)
+    };
     let mut gone: Vec<&String> = was.iter().collect();
     let mut come: Vec<&String> = Vec::new();
     for element in is {
@@ -264,6 +278,7 @@ fn list(name: &str, was: &[String], is: &[String], line: Option<u32>, step: &Ste
         let moves = |old: &&String| follows(name, old, new, step);
         let Some(found) = gone.iter().position(moves) else { return true };
         let old = gone.remove(found);
+        let place = (PKGBUILD, line_of(new));
         let message = format!("a version in `{name}` moved too");
         reasons.push(reason(
             "version-literal",
@@ -291,6 +306,7 @@ fn list(name: &str, was: &[String], is: &[String], line: Option<u32>, step: &Ste
         let dangerous = name == "backup"
             && ["etc/sudoers", "etc/pam.d", "etc/shadow", "etc/passwd"].iter().any(|path| element.starts_with(path));
         let weight = if dangerous { Weight::Trust } else { weight };
+        let place = (PKGBUILD, line_of(element));
         reasons.push(reason(code(true), weight, place, None, Some(shown.as_bytes()), &message));
     }
     for element in gone {

@@ -58,6 +58,9 @@ pub(super) fn compare(old: &Folder, new: &Folder) -> Vec<Reason> {
 }
 
 fn fetches(line: &str) -> bool {
+    if line.contains("://") && !line.starts_with("echo ") && !line.starts_with("printf ") {
+        return true;
+    }
     let printed = ["echo ", "printf ", "msg ", "note "].iter().any(|word| line.starts_with(word))
         && !line.contains(['|', ';', '&', '`']);
     let mut words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.'));

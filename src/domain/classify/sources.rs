@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::recipe::{Recipe, shown_value};
-use super::step::{Step, is_commit};
+use super::step::{Step, flows, is_commit};
 use super::{PKGBUILD, Reason, Weight, reason};
 use crate::domain::folder::Folder;
-use crate::domain::pkgbuild::{HOLE_END, HOLE_START, Source, is_known, same};
+use crate::domain::pkgbuild::{OPEN, Source, is_known, same};
 
 /// Checksums: name, digits, strength.
 const ALGORITHMS: [(&str, usize, u16); 8] = [
@@ -45,6 +45,8 @@ type Sums<'r> = BTreeMap<&'static str, &'r str>;
 #[derive(Debug, Clone)]
 struct Entry<'r> {
     text: &'r str,
+    /// Its place in the array.
+    index: usize,
     sums: Sums<'r>,
 }
 
@@ -72,7 +74,11 @@ fn is_sum(text: &str, digits: usize) -> bool {
 fn entries<'r>(recipe: &'r Recipe<'_>, suffix: &str) -> Vec<Entry<'r>> {
     let sources = recipe.elements(&format!("source{suffix}"));
     let certain = certain(sources);
-    let mut entries: Vec<_> = certain.iter().map(|text| Entry { text: text.as_str(), sums: Sums::new() }).collect();
+    let mut entries: Vec<_> = certain
+        .iter()
+        .enumerate()
+        .map(|(index, text)| Entry { text: text.as_str(), index, sums: Sums::new() })
+        .collect();
     for (algorithm, ..) in ALGORITHMS {
         let sums = recipe.elements(&format!("{algorithm}sums{suffix}"));
         // makepkg takes an array only if it speaks of every source.
@@ -87,7 +93,7 @@ fn entries<'r>(recipe: &'r Recipe<'_>, suffix: &str) -> Vec<Entry<'r>> {
 
 /// Whether an element stands for any number of elements that a condition may add.
 fn is_open(element: &str) -> bool {
-    element.starts_with(HOLE_START) && element.ends_with(HOLE_END) && element.matches(HOLE_START).count() == 1
+    element.starts_with(OPEN)
 }
 
 fn certain(elements: &[String]) -> &[String] {
@@ -141,20 +147,22 @@ fn of_suffix(old: (&Recipe<'_>, &Folder), new: (&Recipe<'_>, &Folder), step: &St
     let paired_new: BTreeSet<usize> = pairs.iter().map(|pair| pair.1).collect();
     let paired_old: BTreeSet<usize> = pairs.iter().map(|pair| pair.0).collect();
     let mut changed = false;
+    let flows = before.len() == after.len() && flows(&name, old.0, new.0, step);
     for (was, is) in &pairs {
         let (was, is) = (&before[*was], &after[*is]);
         changed |= was.text != is.text;
-        reasons.extend(address(was, is, step, line));
+        let line = new.0.line_of_element(&name, is.index).or(line);
+        reasons.extend(address(was, is, (step, flows), line));
         reasons.extend(verified((was, is), (old.1, new.1), step, (new.0, suffix)));
     }
-    for (index, entry) in before.iter().enumerate().filter(|(index, _)| !paired_old.contains(index)) {
-        let _ = index;
+    for (_, entry) in before.iter().enumerate().filter(|(index, _)| !paired_old.contains(index)) {
         let message = format!("`{name}` has lost an entry");
         let shown = shown_value(&[entry.text.to_owned()]);
         reasons.push(reason("source-removed", Weight::Trust, (PKGBUILD, line), Some(shown.as_bytes()), None, &message));
     }
     for (_, entry) in after.iter().enumerate().filter(|(index, _)| !paired_new.contains(index)) {
         let weight = if is_disguised(entry.text) { Weight::Hostile } else { Weight::Trust };
+        let line = new.0.line_of_element(&name, entry.index).or(line);
         let message = format!("`{name}` has an entry that it had not");
         let shown = shown_value(&[entry.text.to_owned()]);
         reasons.push(reason("source-added", weight, (PKGBUILD, line), None, Some(shown.as_bytes()), &message));
@@ -279,7 +287,7 @@ fn is_disguised(text: &str) -> bool {
 }
 
 /// What happened to the address of one source.
-fn address(was: &Entry<'_>, is: &Entry<'_>, step: &Step, line: Option<u32>) -> Option<Reason> {
+fn address(was: &Entry<'_>, is: &Entry<'_>, (step, flows): (&Step, bool), line: Option<u32>) -> Option<Reason> {
     if was.text == is.text {
         return None;
     }
@@ -293,7 +301,7 @@ fn address(was: &Entry<'_>, is: &Entry<'_>, step: &Step, line: Option<u32>) -> O
         return of("path-escape", Weight::Hostile, "an address is disguised, or climbs out of its path");
     }
     if !after.is_remote() && !before.is_remote() {
-        let follows = step.forms.moved(was.text, is.text);
+        let follows = flows || step.forms.moved(was.text, is.text);
         return if follows {
             None
         } else {
@@ -333,11 +341,11 @@ fn address(was: &Entry<'_>, is: &Entry<'_>, step: &Step, line: Option<u32>) -> O
             .all(|(was, is)| step.forms.moved(was, is) || (step.forward && same_but_commits(was, is)));
     let (was_pin, is_pin) = (before.fragment.unwrap_or_default(), after.fragment.unwrap_or_default());
     let pinned = step.forms.moved(was_pin, is_pin) || (step.forward && same_but_commits(was_pin, is_pin));
-    if !pinned {
+    if !pinned && !flows {
         return of("source-pin", Weight::Trust, "the source is pinned to another state, and not with the version");
     }
-    if !follows {
-        return of("source-changed", Weight::Review, "the address changed, and not only with the version");
+    if !follows && !flows {
+        return of("source-changed", Weight::Trust, "the address changed, and not only with the version");
     }
     if before.scheme == after.scheme { None } else { of("https", Weight::Stronger, "it is fetched over https now") }
 }
@@ -386,8 +394,14 @@ fn verified(
     };
     let (text_old, text_new) = (best(was), best(is));
     let line = || {
-        let arrays = ALGORITHMS.iter().rev().map(|(name, ..)| format!("{name}sums{suffix}"));
-        arrays.filter(|name| recipe.elements(name).contains(&text_new)).find_map(|name| recipe.line_of(&name))
+        let strongest = |entry: &Entry<'_>| {
+            let valid =
+                |(name, digits, _): &&(&str, usize, u16)| entry.sums.get(*name).is_some_and(|sum| is_sum(sum, *digits));
+            ALGORITHMS.iter().filter(valid).max_by_key(|found| found.2).map(|found| format!("{}sums{suffix}", found.0))
+        };
+        let any = || is.sums.keys().next().map(|name| format!("{name}sums{suffix}"));
+        let candidates = [strongest(is), strongest(was), any()].into_iter().flatten();
+        candidates.into_iter().find_map(|name| recipe.line_of_element(&name, is.index))
     };
     let of = |code, weight, message: &str| {
         Some(reason(code, weight, (PKGBUILD, line()), Some(text_old.as_bytes()), Some(text_new.as_bytes()), message))
@@ -396,7 +410,7 @@ fn verified(
     if after == 0 && before > 0 {
         return of("checksum-skip", Weight::Trust, "a checksum was replaced by SKIP: nothing verifies this source");
     }
-    if after < before && (after < STRONG || after * 2 <= before) {
+    if after < before && after < STRONG {
         return of("checksum-weaker", Weight::Trust, "checksums were removed, or replaced by a weaker algorithm");
     }
     let common =
@@ -409,7 +423,7 @@ fn verified(
         if !touched && !step.forward {
             return of("retag", Weight::Trust, "a checksum changed although the version did not plainly move forward");
         }
-        if source.is_remote() && was.text == is.text && source.vcs.is_none() && is_immutable(is.text) {
+        if changed && source.is_remote() && was.text == is.text && source.vcs.is_none() && is_immutable(is.text) {
             return of("retag", Weight::Trust, "a checksum changed, and the address that it stands for did not");
         }
     }
@@ -420,6 +434,10 @@ fn verified(
             "a stronger algorithm verifies a source"
         };
         return of("checksum-stronger", Weight::Stronger, message);
+    }
+    if changed && was.index != is.index && (was.text == is.text || !source.is_remote()) {
+        let message = "the source has another place, and its checksum did not go there with it";
+        return of("checksum-order", Weight::Review, message);
     }
     if changed {
         return of("checksum-updated", Weight::Version, "a checksum moved with the version");

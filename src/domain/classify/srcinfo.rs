@@ -10,6 +10,7 @@ use super::recipe::Recipe;
 use super::step::Step;
 use super::text::{lines, shown};
 use super::{Reason, SRCINFO, Weight, reason};
+use crate::domain::pkgbuild::{Event, Role, same};
 use crate::domain::srcinfo::Srcinfo;
 
 /// More disagreements than this say nothing new.
@@ -39,6 +40,10 @@ pub(super) fn compare(
     };
     let before = fields(old).filter(|_| Srcinfo::parse(old).is_ok()).unwrap_or_default();
     let mut reasons = Vec::new();
+    let functions_changed = match (recipe_old, recipe) {
+        (Some(old), Some(new)) => functions_differ(old, new),
+        _ => false,
+    };
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
     let declared = recipe.map(declared).unwrap_or_default();
     let forms = &caught_up(&before, &after, &declared).joined(&step.forms);
@@ -58,6 +63,7 @@ pub(super) fn compare(
                     reasons.push(disagrees(is.first().map(|field| field.line), None, None, "it names other packages"));
                 }
             }
+            None if key.0 > 0 && functions_changed => reasons.extend(of_function(differs(key.1, was, is, forms))),
             None => {
                 // What is only partly known has to come from the PKGBUILD or to be there already.
                 let parts = recipe.filter(|_| key.0 == 0).map_or(&[][..], |recipe| recipe.elements(key.1));
@@ -73,9 +79,9 @@ pub(super) fn compare(
     }
     reasons.truncate(REPORTED);
     if reasons.is_empty() && old != new {
-        let same = before.len() == after.len()
+        let equal = before.len() == after.len()
             && before.iter().zip(&after).all(|(a, b)| a.0 == b.0 && texts(a.1).eq(texts(b.1)));
-        reasons.push(if same {
+        reasons.push(if equal {
             let message = "only comments, white space or the order of fields changed";
             reason("srcinfo-layout", Weight::Cosmetic, (SRCINFO, None), None, None, message)
         } else {
@@ -147,6 +153,8 @@ fn expected_of(recipe: &Recipe<'_>, name: &str) -> Option<Vec<String>> {
     let value = match recipe.evaluated.values.get(name) {
         Some(value) => value,
         None if name == "pkgbase" => recipe.evaluated.values.get("pkgname")?,
+        // What is not named anywhere is not written either.
+        None if !recipe.evaluated.lost && recipe.assignments(name) == 0 => return Some(Vec::new()),
         None => return None,
     };
     if !value.is_known() {
@@ -165,6 +173,23 @@ fn contradicts(name: &str, expected: &[String], is: &[Field<'_>]) -> Reason {
         Some((expected, is)) => disagrees(Some(is.line), Some(expected), Some(is.value), &message),
         None => disagrees(is.first().map(|field| field.line), None, None, &message),
     }
+}
+
+/// Whether the functions that say what is special to a package of several are not the same.
+fn functions_differ(old: &Recipe<'_>, new: &Recipe<'_>) -> bool {
+    fn functions<'r, 'a>(recipe: &'r Recipe<'a>) -> impl Iterator<Item = &'r [Event<'a>]> {
+        let statements = recipe.pkgbuild.statements.iter();
+        let package =
+            statements.filter(|statement| matches!(statement.role, Role::Function(name) if name.contains("package")));
+        package.map(|statement| recipe.pkgbuild.events(statement))
+    }
+    functions(old).count() != functions(new).count()
+        || functions(old).zip(functions(new)).any(|(old, new)| !same(old, new))
+}
+
+/// What differs because a function says something else, which is a reason of its own.
+fn of_function(reasons: Vec<Reason>) -> Vec<Reason> {
+    reasons.into_iter().map(|reason| Reason { severity: Weight::Review, ..reason }).collect()
 }
 
 /// Whether the PKGBUILD names the package of this section.

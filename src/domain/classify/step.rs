@@ -1,12 +1,13 @@
 //! How the version moved, and what may move with it.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use super::fields::is_own;
 use super::forms::{Form, Forms};
 use super::recipe::{Recipe, ingredients};
 use super::{PKGBUILD, Reason, Weight, reason, shape};
-use crate::domain::pkgbuild::{Value, is_known};
+use crate::domain::pkgbuild::{Value, is_known, same};
 use crate::domain::policy::is_release;
 use crate::domain::version::vercmp;
 
@@ -17,6 +18,8 @@ pub(super) struct Step {
     pub forward: bool,
     /// The texts that moved with it.
     pub forms: Forms,
+    /// Variables that the version or the sources are put together from.
+    pub feeding: BTreeSet<String>,
     /// Variables whose new values are explained by the movement.
     pub explained: Vec<(String, &'static str)>,
 }
@@ -65,12 +68,13 @@ pub(super) fn step(old: &Recipe<'_>, new: &Recipe<'_>) -> (Step, Vec<Reason>) {
     let version = (moved.is_some()).then_some((versions.0.as_str(), versions.1.as_str()));
     let release = Some((releases.0.as_str(), releases.1.as_str()));
     let plain = Forms::new(version.or(Some((&versions.0, &versions.0))), release, &[]);
-    let explained = if forward { helpers(old, new, &plain) } else { Vec::new() };
+    let feeding = feeding(new);
+    let explained = if forward { helpers(old, new, &plain, &feeding) } else { Vec::new() };
     let others: Vec<Form> = explained.iter().filter_map(|(name, _)| moved_texts(old, new, name)).collect();
     let forms = Forms::new(version.or(Some((&versions.0, &versions.0))), release, &others);
     let derived: Vec<Form> = derived(old, new, &explained);
     let forms = if derived.is_empty() { forms } else { Forms::new(version, release, &[others, derived].concat()) };
-    (Step { forward, forms, explained }, reasons)
+    (Step { forward, forms, feeding, explained }, reasons)
 }
 
 fn epoch(old: &Recipe<'_>, new: &Recipe<'_>) -> Option<Reason> {
@@ -139,7 +143,12 @@ const HINTS: [&str; 14] =
     ["ver", "rel", "tag", "commit", "rev", "build", "date", "hash", "minor", "major", "patch", "micro", "sha", "stamp"];
 
 /// Variables of the packager's own that hold (part of) a version or a commit, and moved with pkgver.
-fn helpers(old: &Recipe<'_>, new: &Recipe<'_>, forms: &Forms) -> Vec<(String, &'static str)> {
+fn helpers(
+    old: &Recipe<'_>,
+    new: &Recipe<'_>,
+    forms: &Forms,
+    feeding: &BTreeSet<String>,
+) -> Vec<(String, &'static str)> {
     let changed: Vec<&str> = {
         let assigned = new.evaluated.assigned.iter().map(|assigned| assigned.name);
         let own = assigned.filter(|name| is_own(name));
@@ -148,17 +157,34 @@ fn helpers(old: &Recipe<'_>, new: &Recipe<'_>, forms: &Forms) -> Vec<(String, &'
         names.dedup();
         names
     };
-    if changed.is_empty() {
-        return Vec::new();
-    }
-    let sources = new.evaluated.values.keys().copied().filter(|name| name.starts_with("source"));
-    let roots: Vec<&str> = sources.chain(["pkgver"]).collect();
-    let feeding = ingredients(new, &roots);
     let explain = |name: &&str| {
         let code = explained(name, (old, new), forms, feeding.contains(*name))?;
         Some(((*name).to_owned(), code))
     };
     changed.iter().filter_map(explain).collect()
+}
+
+fn feeding(recipe: &Recipe<'_>) -> BTreeSet<String> {
+    let sources = recipe.evaluated.values.keys().copied().filter(|name| name.starts_with("source"));
+    let roots: Vec<&str> = sources.chain(["pkgver"]).collect();
+    ingredients(recipe, &roots)
+}
+
+/// Whether everything that a variable is put together from is as before or moved with the version.
+pub(super) fn flows(name: &str, old: &Recipe<'_>, new: &Recipe<'_>, step: &Step) -> bool {
+    let unchanged = |name: &str| {
+        let statements = |recipe: &Recipe<'_>| -> Vec<usize> {
+            let assigned = recipe.evaluated.assigned.iter().filter(|assigned| assigned.name == name);
+            assigned.map(|assigned| assigned.statement).collect()
+        };
+        let (before, after) = (statements(old), statements(new));
+        before.len() == after.len()
+            && before.iter().zip(&after).all(|(was, is)| same(old.assignment(*was), new.assignment(*is)))
+    };
+    let moved = |name: &str| {
+        name == "pkgver" || name == "pkgrel" || step.explained.iter().any(|(explained, _)| explained == name)
+    };
+    step.forward && ingredients(new, &[name]).iter().all(|name| moved(name) || unchanged(name))
 }
 
 fn explained(name: &str, (old, new): (&Recipe<'_>, &Recipe<'_>), forms: &Forms, feeds: bool) -> Option<&'static str> {
@@ -192,6 +218,11 @@ fn explained(name: &str, (old, new): (&Recipe<'_>, &Recipe<'_>), forms: &Forms, 
     let newer = vercmp(is, was) == Ordering::Greater;
     let short_commit = both(|text| (7..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
     let kept = shape::is_kept(was, is) && newer;
+    let count = |text: &String| text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if feeds && hinted && count(was) && count(is) {
+        // It counts within a version, so it begins anew with the next.
+        return Some("helper-moved");
+    }
     (plain && (feeds || hinted) && (kept || (short_commit && was.len() == is.len()))).then_some("helper-moved")
 }
 
@@ -224,9 +255,8 @@ fn derived(old: &Recipe<'_>, new: &Recipe<'_>, explained: &[(String, &'static st
         };
         if was != is && is_word(was) && is_word(is) && old.assignments(name) == 1 && new.assignments(name) == 1 {
             let before = old.evaluated.assigned.iter().find(|assigned| assigned.name == name);
-            let unchanged = before.is_some_and(|before| {
-                crate::domain::pkgbuild::same(old.assignment(before.statement), new.assignment(assigned.statement))
-            });
+            let unchanged =
+                before.is_some_and(|before| same(old.assignment(before.statement), new.assignment(assigned.statement)));
             if unchanged && was.len() >= 2 {
                 forms.push((was.clone(), is.clone()));
             }

@@ -14,6 +14,9 @@ pub const HOLE_START: char = '\u{1}';
 /// Ends a hole.
 pub const HOLE_END: char = '\u{2}';
 
+/// Begins an element that stands for any number of elements, which a condition may add.
+pub const OPEN: &str = "\u{1}+";
+
 /// More elements than this are not worked out.
 const MOST: usize = 2000;
 /// Longer values are not worked out.
@@ -77,6 +80,8 @@ pub struct Evaluated<'a> {
     pub assigned: Vec<Assigned<'a>>,
     /// What variables hold in the end.
     pub values: HashMap<&'a str, Value>,
+    /// Something ran that may have set any variable.
+    pub lost: bool,
 }
 
 impl Evaluated<'_> {
@@ -112,7 +117,7 @@ impl<'a> Pkgbuild<'a> {
                 }
             }
         }
-        Evaluated { assigned, values: state.values }
+        Evaluated { assigned, values: state.values, lost: state.lost }
     }
 
     /// The functions that may change variables when they are called.
@@ -351,7 +356,7 @@ impl<'a> State<'a> {
     /// Elements that may have been added: one hole stands for any number of them.
     fn perhaps_more(&mut self, name: &str, events: &[Event<'a>]) {
         match self.values.get_mut(name) {
-            Some(Value::Array(elements)) => elements.push(hole(&render(events))),
+            Some(Value::Array(elements)) => elements.push(hole(&format!("+{}", render(events)))),
             _ => self.forget(name),
         }
         self.touched.insert(name.to_owned());
@@ -633,7 +638,7 @@ impl<'a> State<'a> {
             ":" => {
                 let number = |events: &[Event<'a>]| literal(events).and_then(|text| text.trim().parse::<i64>().ok());
                 let length = i64::try_from(value.len()).ok()?;
-                let from = number(first)?;
+                let from = if first.is_empty() { 0 } else { number(first)? };
                 let from = if from < 0 { length + from } else { from };
                 let count = if second.is_empty() { length } else { number(second)? };
                 let to = if count < 0 { length + count } else { (from + count).min(length) };

@@ -12,7 +12,7 @@ mod words;
 
 use std::ops::Range;
 
-pub use evaluate::{Assigned, Evaluated, HOLE_END, HOLE_START, Value, is_known};
+pub use evaluate::{Assigned, Evaluated, HOLE_END, HOLE_START, OPEN, Value, is_known};
 pub use event::{Event, Kind, close, render, same};
 pub use reader::Unread;
 pub use source::Source;
@@ -27,6 +27,7 @@ pub const LARGEST: usize = 256 * 1024;
 pub struct Pkgbuild<'a> {
     text: &'a str,
     events: Vec<Event<'a>>,
+    spliced: Vec<Range<usize>>,
     /// What stands at the top level, in order.
     pub statements: Vec<Statement<'a>>,
 }
@@ -71,7 +72,7 @@ impl<'a> Pkgbuild<'a> {
         }
         let mut reader = Reader::new(text);
         let tops = reader.script()?;
-        let events = reader.events;
+        let (events, spliced) = (reader.events, reader.spliced);
         let mut statements = Vec::with_capacity(tops.len());
         for top in tops {
             match top.shape {
@@ -95,7 +96,12 @@ impl<'a> Pkgbuild<'a> {
                 }
             }
         }
-        Ok(Self { text, events, statements })
+        Ok(Self { text, events, spliced, statements })
+    }
+
+    /// Words that quotes split into pieces, as they are written, each with its place.
+    pub fn spliced(&self) -> impl Iterator<Item = (&'a str, usize)> {
+        self.spliced.iter().map(|range| (&self.text[range.clone()], range.start))
     }
 
     /// The events of a statement.

@@ -53,6 +53,8 @@ pub(super) struct Reader<'a> {
     /// Where this (part of the) text ends.
     pub(super) end: usize,
     pub(super) events: Vec<Event<'a>>,
+    /// Words that quotes split into pieces.
+    pub(super) spliced: Vec<Range<usize>>,
     pending: Vec<Pending>,
     depth: u32,
 }
@@ -65,7 +67,7 @@ const RESERVED: [&str; 20] = [
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let events = Vec::with_capacity(text.len() / 6);
-        Self { text, at: 0, end: text.len(), events, pending: Vec::new(), depth: 0 }
+        Self { text, at: 0, end: text.len(), events, spliced: Vec::new(), pending: Vec::new(), depth: 0 }
     }
 
     /// The whole text as a list of commands.
@@ -169,6 +171,7 @@ impl<'a> Reader<'a> {
     fn list(&mut self, stop: fn(&Self) -> bool) -> Result<()> {
         let mut first = true;
         loop {
+            let behind = self.at;
             self.gap(true)?;
             if stop(self) {
                 return if first { self.fail("a command is missing") } else { Ok(()) };
@@ -177,7 +180,7 @@ impl<'a> Reader<'a> {
                 return self.fail("something is not closed");
             }
             if !first {
-                self.emit(Kind::Separator, "");
+                self.events.push(Event { kind: Kind::Separator, text: "".into(), at: behind });
             }
             first = false;
             self.chain()?;

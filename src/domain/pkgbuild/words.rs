@@ -19,6 +19,9 @@ impl Reader<'_> {
         if self.has_pending() && self.text[start..self.at].contains('\n') {
             return self.fail("a here-document begins beside a text of several lines");
         }
+        if is_spliced(&self.events[place + 1..]) {
+            self.spliced.push(start..self.at);
+        }
         if !exact {
             undress(&mut self.events, place + 1);
         }
@@ -505,6 +508,20 @@ impl Reader<'_> {
 /// Letters that mean the same quoted or not, if nothing in the word is a pattern.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_./:@%+-=".contains(&byte))
+}
+
+/// Whether quotes split a name into pieces: `'c''url'`, `c\url`, `cu""rl`.
+fn is_spliced(parts: &[Event<'_>]) -> bool {
+    let literal = |event: &Event<'_>| matches!(event.kind, Kind::Bare | Kind::Quoted);
+    if parts.len() < 2 || !parts.iter().all(literal) {
+        return false;
+    }
+    let whole = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte));
+    let pieces: Vec<&str> = parts.iter().map(|part| &*part.text).filter(|text| !text.is_empty()).collect();
+    let inside = |pair: &[&str]| {
+        pair[0].ends_with(|c: char| c.is_ascii_alphabetic()) && pair[1].starts_with(|c: char| c.is_ascii_alphabetic())
+    };
+    pieces.iter().all(|piece| whole(piece)) && pieces.windows(2).any(inside)
 }
 
 /// Takes the dress from the word whose parts begin at `start`: quotes that change nothing.
