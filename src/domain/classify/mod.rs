@@ -6,6 +6,7 @@
 mod fields;
 mod files;
 mod forms;
+mod policy;
 mod recipe;
 mod scriptlet;
 mod shape;
@@ -14,6 +15,7 @@ mod srcinfo;
 mod step;
 mod text;
 
+pub use policy::{Context, Judged, Permission, Policy, Subject, judge};
 use serde::Serialize;
 
 use self::recipe::Recipe;
