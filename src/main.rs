@@ -3,5 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Reads FAILPOINTS; without it, every fail point stays off.
+    #[cfg(feature = "failpoints")]
+    let _fail_points = fail::FailScenario::setup();
     pkgwarden::cli::main(std::env::args_os(), pkgwarden::sys::env::vars())
 }

@@ -42,8 +42,8 @@ const TABLE: [(&str, &[&str]); 20] = [
             "executor",
         ],
     ),
-    ("web", &["domain", "telemetry", "controller"]),
-    ("http", &["domain", "config", "sys", "telemetry", "forge", "controller", "web"]),
+    ("web", &["domain", "sys", "telemetry", "logstore", "controller"]),
+    ("http", &["domain", "config", "sys", "telemetry", "forge", "logstore", "controller", "web"]),
     (
         "app",
         &[
@@ -66,7 +66,7 @@ const TABLE: [(&str, &[&str]); 20] = [
         ],
     ),
     ("demo", &["domain", "config", "sys", "telemetry", "git", "controller", "app"]),
-    ("cli", &["domain", "config", "sys", "telemetry", "controller", "app", "demo"]),
+    ("cli", &["domain", "config", "sys", "telemetry", "controller", "web", "http", "app", "demo"]),
     // The program itself: it names the library as `pkgwarden`.
     ("main", &["sys", "cli"]),
 ];

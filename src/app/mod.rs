@@ -1,5 +1,6 @@
 //! The composition root: the only place where adapters are made and put together.
 
+pub mod examine;
 pub mod serve;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ const DEFAULT_PARALLEL: usize = 8;
 const PER_HOST: usize = 4;
 /// The architecture that is built for.
 const ARCH: &str = "x86_64";
+/// The branch with the packages where nobody names one.
+const DEFAULT_BRANCH: &str = "main";
 
 /// A clone on this machine, for one run.
 #[derive(Debug, Clone)]
@@ -64,7 +67,8 @@ pub fn one_shot_runner(settings: &Settings, place: &Place, clock: Arc<dyn Clock>
     let site = one_shot_site(settings, place, Some(&settings.server.data_dir))?;
     let store = Store::open(&record_path(settings))?;
     let enqueues = chosen(settings, place)?.executor.kind != ExecutorKind::None;
-    Ok(Runner::new(Arc::new(site), store, clock).enqueues(enqueues))
+    let turns = turns_file(settings, &site.name);
+    Ok(Runner::new(Arc::new(site), store, clock).enqueues(enqueues).takes_turns_by(turns))
 }
 
 fn one_shot_site(settings: &Settings, place: &Place, data_dir: Option<&Path>) -> Result<Site> {
@@ -118,7 +122,7 @@ fn site(
         name: repository.name.clone(),
         workspace,
         remote,
-        branch: branch.unwrap_or_else(|| "main".to_owned()),
+        branch: branch.unwrap_or_else(|| DEFAULT_BRANCH.to_owned()),
         arch: ARCH.to_owned(),
         policy: repository.policy.clone(),
         sources: sources(&repository.sources, cache_dir),
@@ -152,6 +156,11 @@ fn record_path(settings: &Settings) -> PathBuf {
     settings.server.data_dir.join("record.sqlite")
 }
 
+/// What runs on a repository take turns by, `serve` and one-shot commands alike.
+fn turns_file(settings: &Settings, repository: &str) -> PathBuf {
+    settings.server.data_dir.join("runs").join(format!("{repository}.lock"))
+}
+
 /// The long-running controller, put together and not started.
 pub struct Serving {
     /// Keeps the repositories.
@@ -173,8 +182,9 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     let mut kept = BTreeMap::new();
     for repository in &settings.repositories {
         let site = Arc::new(kept_site(settings, repository, dir)?);
-        let runner =
-            Runner::new(site, store.clone(), clock.clone()).enqueues(repository.executor.kind != ExecutorKind::None);
+        let runner = Runner::new(site, store.clone(), clock.clone())
+            .enqueues(repository.executor.kind != ExecutorKind::None)
+            .takes_turns_by(turns_file(settings, &repository.name));
         let publisher = Arc::new(publisher(repository, clock.clone()));
         kept.insert(repository.name.clone(), Kept::new(runner, Some(publisher), repository.schedules.clone()));
     }
@@ -199,15 +209,19 @@ fn kept_site(settings: &Settings, repository: &settings::Repository, dir: &Path)
     let workspace = home.join("workspace.git");
     std::fs::create_dir_all(&home).map_err(|source| FsError::new("create", &home, source))?;
     Repository::create_workspace(&workspace, None)?;
-    let (address, branch) = if let Some(url) = &repository.url {
-        (url.clone(), None)
-    } else {
-        let clone =
-            Repository::discover(dir).context("the configuration names no repository, and this is none either")?;
-        (remote_address(&clone, &Place { dir: dir.to_owned(), remote: None })?, clone.head_branch())
-    };
+    let (address, clone) = address_of(repository, dir)?;
+    let branch = clone.and_then(|clone| clone.head_branch());
     let remote = Remote::new(workspace.clone(), address);
     Ok(site(repository, workspace, remote, repository.branch.clone().or(branch), home.join("cache"), None))
+}
+
+/// Where a repository is, with the clone it is kept from if the configuration gives no address.
+fn address_of(repository: &settings::Repository, dir: &Path) -> Result<(String, Option<Repository>)> {
+    if let Some(url) = &repository.url {
+        return Ok((url.clone(), None));
+    }
+    let clone = Repository::discover(dir).context("the configuration names no repository, and this is none either")?;
+    Ok((remote_address(&clone, &Place { dir: dir.to_owned(), remote: None })?, Some(clone)))
 }
 
 fn publisher(repository: &settings::Repository, clock: Arc<dyn Clock>) -> Publisher {

@@ -45,7 +45,7 @@ pub struct Running {
 /// If the data directory is kept by another process, or the address cannot be listened on.
 pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result<Running> {
     let Serving { controller, dispatcher, lock } = super::serving(settings, dir, clock.clone())?;
-    let interrupted = controller.store().interrupt_runs(clock.now()).await?;
+    let interrupted = controller.store().interrupt_runs(None, clock.now()).await?;
     if interrupted > 0 {
         tracing::warn!(
             runs = interrupted,

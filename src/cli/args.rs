@@ -8,7 +8,10 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
-use super::{changes, check, classify, completions, config, demo, explain, graph, man, packages, plan, run, serve};
+use super::{
+    changes, check, classify, completions, config, ctl, demo, doctor, explain, graph, init, man, packages, plan, run,
+    serve,
+};
 
 /// Keeps a monorepo of Arch Linux packages current, reviewed, built and published.
 #[derive(Debug, Parser)]
@@ -105,8 +108,11 @@ commands! {
     Plan => plan,
     Run => run,
     Serve => serve,
+    Ctl => ctl,
     Demo => demo,
     Config => config,
+    Init => init,
+    Doctor => doctor,
     Completions => completions,
     Man => man,
 }

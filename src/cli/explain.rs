@@ -118,7 +118,7 @@ fn explain(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> R
             upstream: state.upstream(),
             rejected: state.rejected().map(str::to_owned),
         },
-        review: snapshot.reviews.get(&package.pkgbase).map(|_| package.pkgbase.review_branch()),
+        review: snapshot.refs.reviews.get(&package.pkgbase).map(|_| package.pkgbase.review_branch()),
         on_commit: on_commit(inspection, snapshot, package)?,
         problems,
     })

@@ -29,7 +29,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let site = app::planned_site(&settings, &place)?;
     let document = pipeline::block_on(async {
         let now = SystemClock.now();
-        let look = site.look().await?;
+        let look = site.look_for(&pipeline).await?;
         let answers = Arc::new(site.ask(&look, &pipeline, now).await);
         let plan = site.decide(&look, &pipeline, &answers, now).await?;
         Ok((plan.document(&look.snapshot), plan.needs_a_person()))

@@ -19,6 +19,9 @@ use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::{RangeBase, Since};
 use crate::git::{Limits, Repository};
 
+/// The most that is read of one text file, in bytes.
+const MOST_TEXT: usize = 1 << 20;
+
 /// A repository on this machine.
 pub struct Inspection {
     git: Repository,
@@ -33,13 +36,14 @@ impl Inspection {
         Ok(Self { git: Repository::discover(dir)? })
     }
 
-    /// Everything known about a revision. A repository without commits is an empty one.
+    /// Everything known about a revision but what reviews propose. A repository without commits is an
+    /// empty one.
     ///
     /// # Errors
     /// If there is no such revision.
     pub fn snapshot(&self, rev: &str) -> Result<Snapshot> {
         let refs = self.refs(rev)?;
-        SnapshotReader::default().read(&self.git, &self.name(), refs)
+        SnapshotReader::default().read_for(&self.git, &self.name(), refs, |_| false)
     }
 
     /// The refs as this repository knows them, with the revision in the place of the branch.
@@ -142,6 +146,17 @@ impl Inspection {
             (&a.pkgbase, &a.file, a.line, a.code, &a.message).cmp(&(&b.pkgbase, &b.file, b.line, b.code, &b.message))
         });
         Ok(findings)
+    }
+
+    /// A text file at a revision; `None` if it is not there.
+    ///
+    /// # Errors
+    /// If there is no such revision, or the file is larger than 1 MiB.
+    pub fn text(&self, rev: &str, path: &str) -> Result<Option<String>> {
+        let Some(commit) = self.git.resolve(rev)? else { return Ok(None) };
+        let Some(entry) = self.git.entry_at(self.git.tree_of(commit)?, path)? else { return Ok(None) };
+        let bytes = self.git.blob(entry.id, MOST_TEXT)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// The files of a package at a revision.

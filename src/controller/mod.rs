@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod dispatch;
+pub mod doctor;
 pub mod face;
 pub mod inspect;
 pub mod observe;
@@ -14,6 +15,7 @@ pub mod run;
 pub mod site;
 pub mod snapshot;
 pub mod supervise;
+mod turn;
 pub mod view;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ use crate::domain::folder::Folder;
 use crate::domain::name::PkgBase;
 use crate::domain::observed::{Observation, Observations, Proposal, Upstream};
 use crate::domain::plan::{self, Pipeline, Request};
-use crate::git::{Limits, Repository};
+use crate::git::{FolderError, Limits, Repository};
 use crate::source::vcs::UpstreamRequest;
 use crate::source::{SourceAnswer, SourceRequest, Sources};
 
@@ -24,11 +24,8 @@ pub struct Answers {
     findings: Vec<Finding>,
 }
 
-/// Asks what a pipeline has to know.
-pub async fn ask(sources: &Sources, snapshot: &Snapshot, pipeline: &Pipeline, now: Timestamp) -> Answers {
-    if *pipeline != Pipeline::OnSchedule {
-        return Answers::default();
-    }
+/// Asks every source what a schedule has to know.
+pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answers {
     let requests = plan::requests(snapshot).into_iter().map(|Request { pkgbase, source, cursor }| SourceRequest {
         pkgbase,
         kind: source,
@@ -60,10 +57,11 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
     };
     for (pkgbase, answer) in &answers.files {
         if let Some(package) = snapshot.packages.get(pkgbase) {
-            let present = || Ok::<Folder, anyhow::Error>(git.folder(package.tree, &Limits::default())?);
-            observations.files.insert(pkgbase.clone(), observation(answer, present)?);
+            let present = || git.folder(package.tree, &Limits::default());
+            observations.files.insert(pkgbase.clone(), observation(answer, present));
         }
     }
+    observations.waiting = waiting(git, snapshot, &observations.files);
     observations.upstream.retain(|pkgbase, _| snapshot.packages.contains_key(pkgbase));
     if let Pipeline::Approve(pkgbase, _) | Pipeline::Reject(pkgbase, _) = pipeline
         && let Some(proposal) = proposal(git, snapshot, pkgbase)?
@@ -73,21 +71,35 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
     Ok(observations)
 }
 
-fn observation(answer: &SourceAnswer, present: impl FnOnce() -> Result<Folder>) -> Result<Observation> {
-    Ok(match answer {
+/// What already waits for a person where the source of a package has something new. A folder that must
+/// not be read (anybody can push anything to a branch) equals nothing.
+fn waiting(git: &Repository, snapshot: &Snapshot, files: &BTreeMap<PkgBase, Observation>) -> BTreeMap<PkgBase, String> {
+    let changed = files.iter().filter(|(_, observation)| matches!(observation, Observation::Changed { .. }));
+    let digest = |(pkgbase, _): (&PkgBase, _)| {
+        let tree = snapshot.reviews.get(pkgbase)?.folder?;
+        let folder = git.folder(tree, &Limits::default()).ok()?;
+        Some((pkgbase.clone(), folder.from_source().digest()))
+    };
+    changed.filter_map(digest).collect()
+}
+
+/// A folder of the monorepo that must not be read keeps its own package from being updated, and no other.
+fn observation(answer: &SourceAnswer, present: impl FnOnce() -> Result<Folder, FolderError>) -> Observation {
+    match answer {
         SourceAnswer::Unmoved { cursor } => Observation::Current { cursor: cursor.clone() },
-        SourceAnswer::Files { cursor, folder, behind } => {
-            let present = present()?;
-            match behind {
-                Some(why) if present.from_source() == folder.from_source() => {
-                    Observation::Unknown { error: why.clone(), retry_at: None }
-                }
-                _ => Observation::Changed { cursor: cursor.clone(), incoming: folder.clone(), present },
+        SourceAnswer::Files { cursor, folder, behind } => match (present(), behind) {
+            (Err(error), _) => Observation::Unknown {
+                error: format!("an update cannot be compared with its folder: {error}"),
+                retry_at: None,
+            },
+            (Ok(present), Some(why)) if present.from_source() == folder.from_source() => {
+                Observation::Unknown { error: why.clone(), retry_at: None }
             }
-        }
+            (Ok(present), _) => Observation::Changed { cursor: cursor.clone(), incoming: folder.clone(), present },
+        },
         SourceAnswer::Unknown { error, retry_at } => Observation::Unknown { error: error.clone(), retry_at: *retry_at },
         SourceAnswer::Gone => Observation::Gone,
-    })
+    }
 }
 
 /// The three sides of the review of a package; `None` if it has none or a side cannot be read.

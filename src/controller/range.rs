@@ -24,6 +24,18 @@ pub fn since_scheduled(git: &Repository, refs: &Refs) -> Result<Since> {
     }
 }
 
+/// Whether the range from `scheduled` is here as a whole. In a shallow clone it may not be: a commit at
+/// which history was cut off hides its parents, with what they changed and asked for.
+///
+/// # Errors
+/// If the object database cannot be read.
+pub fn is_whole(git: &Repository, refs: &Refs) -> Result<bool> {
+    let cut = git.cut_at();
+    let Some(main) = refs.main.filter(|_| !cut.is_empty()) else { return Ok(true) };
+    let Some(scheduled) = refs.scheduled.filter(|&id| git.contains(id)) else { return Ok(!cut.contains(&main)) };
+    Ok(!git.history(Some(scheduled), main)?.iter().any(|commit| cut.contains(&commit.id)))
+}
+
 /// The range between two commits; without a start it is the last commit alone.
 ///
 /// # Errors

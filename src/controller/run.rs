@@ -10,6 +10,7 @@ use super::apply;
 use super::observe::Answers;
 use super::recover::{self, Fate};
 use super::site::{Look, Site};
+use super::turn::Turns;
 use crate::domain::build::Wave;
 use crate::domain::chaotic::{self, Schedule};
 use crate::domain::graph::Graph;
@@ -61,14 +62,14 @@ pub struct Runner {
     /// Where the files for an existing Chaotic Manager are written.
     emit_to: Option<PathBuf>,
     /// One run at a time.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    turns: Turns,
 }
 
 impl Runner {
     /// A runner for one repository.
     #[must_use]
     pub fn new(site: Arc<Site>, store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { site, store, clock, enqueues: true, emit_to: None, turn: Arc::default() }
+        Self { site, store, clock, enqueues: true, emit_to: None, turns: Turns::default() }
     }
 
     /// Whether runs enqueue the builds they plan.
@@ -83,13 +84,20 @@ impl Runner {
         Self { emit_to: dir, ..self }
     }
 
+    /// Has runs take turns with those of other processes, by locking this file. Whatever is recorded as
+    /// under way while it is our turn, was interrupted.
+    #[must_use]
+    pub fn takes_turns_by(self, lock: PathBuf) -> Self {
+        Self { turns: Turns::by_file(lock), ..self }
+    }
+
     /// Finishes what a crash interrupted, then performs one run and records it.
     ///
     /// # Errors
     /// If the remote cannot be reached, or refuses the push, or the record cannot be written. Nothing
     /// has moved then, and the next run finds everything again.
     pub async fn run(&self, pipeline: &Pipeline, cause: &str) -> Result<Report> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turns.take().await?;
         self.recover().await?;
         let run_id = self.store.begin_run(&self.site.name, pipeline.name(), cause, self.clock.now()).await?;
         let result = self.attempt(pipeline, &run_id).await;
@@ -210,6 +218,7 @@ impl Runner {
     /// # Errors
     /// If the remote cannot be asked: it is not known then what happened, so nothing is decided.
     pub async fn recover(&self) -> Result<()> {
+        self.store.interrupt_runs(Some(&self.site.name), self.clock.now()).await?;
         for intent in self.store.pending_intents(&self.site.name).await? {
             let now = self.clock.now();
             match self.fate(&intent).await? {

@@ -13,7 +13,7 @@ use super::snapshot::SnapshotReader;
 use crate::domain::desired::{Refs, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::lint;
-use crate::domain::name::Oid;
+use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::{self, Inputs, Pipeline, Plan, Since};
 use crate::domain::policy::{Policy, RepositorySettings};
 use crate::git::{Remote, Repository};
@@ -21,6 +21,9 @@ use crate::source::{Sources, SourcesConfig};
 
 /// How often a look is repeated when refs move while they are fetched.
 const LOOKS: usize = 3;
+
+/// How many commits of a shallow clone's history are fetched, step by step; the last stands for all.
+const DEPTHS: [u32; 3] = [50, 1000, 0x7fff_ffff];
 
 /// One repository that is kept.
 #[derive(Debug)]
@@ -66,6 +69,19 @@ impl Site {
     /// # Errors
     /// If the remote cannot be reached or its objects cannot be read.
     pub async fn look(&self) -> Result<Look> {
+        self.look_with(|_, _| true).await
+    }
+
+    /// As [`Site::look`], without reviews that a plan for this pipeline does not look at.
+    ///
+    /// # Errors
+    /// As [`Site::look`].
+    pub async fn look_for(&self, pipeline: &Pipeline) -> Result<Look> {
+        let pipeline = pipeline.clone();
+        self.look_with(move |since, pkgbase| plan::considers_review(&pipeline, since, pkgbase)).await
+    }
+
+    async fn look_with(&self, wanted: impl Fn(&Since, &PkgBase) -> bool + Send + 'static) -> Result<Look> {
         let mut findings = Vec::new();
         let refs = match (self.fetch().await, &self.fallback) {
             (Ok(refs), _) => refs,
@@ -80,15 +96,20 @@ impl Site {
             }
             (Err(error), None) => return Err(error),
         };
-        self.read(refs, findings).await
+        self.read(refs, findings, wanted).await
     }
 
     /// Reads the snapshot at these refs, whose objects are there.
-    async fn read(&self, refs: Refs, findings: Vec<Finding>) -> Result<Look> {
+    async fn read(
+        &self,
+        refs: Refs,
+        findings: Vec<Finding>,
+        wanted: impl Fn(&Since, &PkgBase) -> bool + Send + 'static,
+    ) -> Result<Look> {
         let (reader, name) = (self.reader.clone(), self.name.clone());
         self.with_git(move |git| {
             let since = range::since_scheduled(git, &refs)?;
-            let snapshot = reader.read(git, &name, refs)?;
+            let snapshot = reader.read_for(git, &name, refs, |pkgbase| wanted(&since, pkgbase))?;
             Ok(Look { snapshot: Arc::new(snapshot), since: Arc::new(since), findings })
         })
         .await
@@ -100,15 +121,34 @@ impl Site {
             let refs = self.remote.refs(&self.branch).await?;
             let missing = self.missing(&refs).await?;
             if missing.is_empty() {
+                self.deepen(&refs).await?;
                 return Ok(refs);
             }
             let refspecs: Vec<String> = missing.iter().map(|name| format!("+{name}:{}", tracking(name))).collect();
             self.remote.fetch(&refspecs, None).await?;
             if self.missing(&refs).await?.is_empty() {
+                self.deepen(&refs).await?;
                 return Ok(refs);
             }
         }
         bail!("the refs of {} keep moving while they are fetched; try again", self.remote.url())
+    }
+
+    /// Fetches as much of the history that a shallow clone lacks as it takes to tell what was committed
+    /// since builds were last handed out. CI services check out shallow clones, one commit deep.
+    async fn deepen(&self, refs: &Refs) -> Result<()> {
+        for depth in DEPTHS {
+            let known = refs.clone();
+            if self.with_git(move |git| range::is_whole(git, &known)).await? {
+                return Ok(());
+            }
+            tracing::info!(repository = self.name, depth, "the clone is shallow; fetching more of its history");
+            let mut names = vec![format!("refs/heads/{}", refs.branch)];
+            names.extend(refs.scheduled.map(|_| "refs/tags/scheduled".to_owned()));
+            let refspecs: Vec<String> = names.iter().map(|name| format!("+{name}:{}", tracking(name))).collect();
+            self.remote.fetch(&refspecs, Some(depth)).await?;
+        }
+        Ok(())
     }
 
     /// Names of the refs whose objects are not here yet.
@@ -129,8 +169,11 @@ impl Site {
 
     /// Asks the sources what a pipeline has to know.
     pub async fn ask(&self, look: &Look, pipeline: &Pipeline, now: Timestamp) -> Answers {
+        if *pipeline != Pipeline::OnSchedule {
+            return Answers::default();
+        }
         let sources = self.sources_for(&look.snapshot.settings);
-        observe::ask(&sources, &look.snapshot, pipeline, now).await
+        observe::ask(&sources, &look.snapshot, now).await
     }
 
     /// The sources, asked as `.ci/config` wants it.

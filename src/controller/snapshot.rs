@@ -2,27 +2,41 @@
 //! remembered by the id of its git tree, so that a second look costs what has changed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 
 use crate::config;
 use crate::domain::desired::{Interfere, Package, Refs, ReviewBranch, Snapshot, Tip};
 use crate::domain::finding::Finding;
+use crate::domain::folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::RepositorySettings;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::state::PackageState;
-use crate::git::{Entry, Limits, Repository};
+use crate::git::{Entry, Repository};
 
 /// A `.SRCINFO`, `.CI/config` or state file larger than this is not one.
 pub(super) const SMALL_FILE: usize = 4 << 20;
 
-/// Reads snapshots, remembering what was parsed.
+/// Reads snapshots, remembering what was parsed. Of what is remembered, only what the last snapshot held
+/// is kept.
 #[derive(Debug, Default)]
 pub struct SnapshotReader {
     packages: Mutex<HashMap<(PkgBase, Oid), Arc<Package>>>,
-    digests: Mutex<HashMap<Oid, Arc<str>>>,
+    reviews: Mutex<HashMap<ReviewKey, ReviewBranch>>,
+    states: Mutex<HashMap<Oid, PackageState>>,
+}
+
+/// What the facts about a review follow from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ReviewKey {
+    pkgbase: PkgBase,
+    head: Oid,
+    /// The folder that the branch with the packages has now.
+    present: Option<Oid>,
 }
 
 impl SnapshotReader {
@@ -31,13 +45,29 @@ impl SnapshotReader {
     /// # Errors
     /// If an object that must be there cannot be read. What is wrong *in* files becomes a finding.
     pub fn read(&self, git: &Repository, repository: &str, refs: Refs) -> Result<Snapshot> {
+        self.read_for(git, repository, refs, |_| true)
+    }
+
+    /// Reads everything at these refs but the reviews of packages that are not `wanted`: where nothing is
+    /// remembered, reviews are the larger part of the work. Which there are, the refs tell.
+    ///
+    /// # Errors
+    /// As [`SnapshotReader::read`].
+    pub fn read_for(
+        &self,
+        git: &Repository,
+        repository: &str,
+        refs: Refs,
+        wanted: impl Fn(&PkgBase) -> bool,
+    ) -> Result<Snapshot> {
         let mut findings = Vec::new();
         let main = refs.main.map(|commit| anyhow::Ok(Tip { commit, tree: git.tree_of(commit)? })).transpose()?;
         let root = main.map(|tip| git.entries(tip.tree)).transpose()?.unwrap_or_default();
         let settings = read_settings(git, &root, &mut findings)?;
-        let packages = self.read_packages(git, &root, &mut findings)?;
-        let reviews = self.read_reviews(git, &refs, &packages)?;
-        let (states, version_state) = read_states(git, refs.state)?;
+        let packages = self.read_packages(git, package_folders(root, &mut findings))?;
+        let reviews = refs.reviews.iter().filter(|(pkgbase, _)| wanted(pkgbase));
+        let reviews = self.read_reviews(git, reviews, &packages)?;
+        let (states, version_state) = self.read_states(git, refs.state)?;
         Ok(Snapshot {
             repository: repository.to_owned(),
             refs,
@@ -51,69 +81,111 @@ impl SnapshotReader {
         })
     }
 
-    fn read_packages(
-        &self,
-        git: &Repository,
-        root: &[Entry],
-        findings: &mut Vec<Finding>,
-    ) -> Result<BTreeMap<PkgBase, Arc<Package>>> {
-        let mut remembered = self.packages.lock().expect("no reader panics");
-        let mut current = HashMap::with_capacity(root.len());
-        let mut packages = BTreeMap::new();
-        for entry in root.iter().filter(|entry| entry.is_tree && !entry.name.starts_with('.')) {
-            let pkgbase = match PkgBase::new(&entry.name) {
-                Ok(pkgbase) => pkgbase,
-                Err(error) => {
-                    let hint = "rename the folder, or give it a leading dot to keep it out";
-                    findings
-                        .push(Finding::error("folder-name", error.to_string()).at(entry.name.clone(), None).hint(hint));
-                    continue;
-                }
-            };
-            let key = (pkgbase.clone(), entry.id);
-            let package = match remembered.remove(&key) {
-                Some(package) => package,
-                None => Arc::new(
-                    read_package(git, &pkgbase, entry.id)
-                        .with_context(|| format!("cannot read the folder `{pkgbase}`"))?,
-                ),
-            };
-            current.insert(key, package.clone());
-            packages.insert(pkgbase, package);
-        }
-        *remembered = current;
-        Ok(packages)
+    fn read_packages(&self, git: &Repository, folders: Vec<(PkgBase, Oid)>) -> Result<BTreeMap<PkgBase, Arc<Package>>> {
+        let remembered = &mut *self.packages.lock().expect("no reader panics");
+        *remembered = recall(git, remembered, folders, |git, (pkgbase, tree)| {
+            let package = read_package(git, pkgbase, *tree);
+            Ok(Arc::new(package.with_context(|| format!("cannot read the folder `{pkgbase}`"))?))
+        })?;
+        Ok(remembered.iter().map(|((pkgbase, _), package)| (pkgbase.clone(), package.clone())).collect())
     }
 
-    fn read_reviews(
+    fn read_reviews<'a>(
         &self,
         git: &Repository,
-        refs: &Refs,
+        heads: impl Iterator<Item = (&'a PkgBase, &'a Oid)>,
         packages: &BTreeMap<PkgBase, Arc<Package>>,
     ) -> Result<BTreeMap<PkgBase, ReviewBranch>> {
-        let mut reviews = BTreeMap::new();
-        for (pkgbase, &head) in &refs.reviews {
-            let folder = git
-                .entries(git.tree_of(head)?)?
-                .into_iter()
-                .find(|entry| entry.is_tree && entry.name == pkgbase.as_str());
-            let content = folder.map(|folder| self.digest(git, folder.id));
-            let present = packages.get(pkgbase).map(|package| self.digest(git, package.tree));
-            reviews.insert(pkgbase.clone(), ReviewBranch { head, content, present });
-        }
-        Ok(reviews)
+        let key = |(pkgbase, &head): (&PkgBase, &Oid)| ReviewKey {
+            pkgbase: pkgbase.clone(),
+            head,
+            present: packages.get(pkgbase).map(|package| package.tree),
+        };
+        let remembered = &mut *self.reviews.lock().expect("no reader panics");
+        let mut keys: Vec<ReviewKey> = heads.map(key).collect();
+        // Root trees are stored as differences from others of about the same time.
+        keys.sort_by_cached_key(|key| {
+            let unknown = !remembered.contains_key(key);
+            unknown.then(|| git.commit_facts(key.head).map_or(Timestamp::MIN, |commit| commit.time))
+        });
+        *remembered = recall(git, remembered, keys, read_review)?;
+        Ok(remembered.iter().map(|(key, review)| (key.pkgbase.clone(), review.clone())).collect())
     }
 
-    /// Digest of the files of a folder without the monorepo's own. A folder that must not be read (a
-    /// person can push anything to a branch) gets a digest that equals nothing.
-    fn digest(&self, git: &Repository, tree: Oid) -> String {
-        let mut digests = self.digests.lock().expect("no reader panics");
-        let digest = digests.entry(tree).or_insert_with(|| match git.folder(tree, &Limits::default()) {
-            Ok(folder) => folder.from_source().digest().into(),
-            Err(_) => format!("unreadable:{tree}").into(),
+    /// The state files by package, and the text of `.version-state`.
+    fn read_states(
+        &self,
+        git: &Repository,
+        state: Option<Oid>,
+    ) -> Result<(BTreeMap<PkgBase, PackageState>, Option<String>)> {
+        let Some(commit) = state else { return Ok((BTreeMap::new(), None)) };
+        let files = git.entries(git.tree_of(commit)?)?;
+        let named = files.iter().filter(|entry| !entry.is_tree).filter_map(|entry| {
+            let pkgbase = PkgBase::new(&entry.name).ok()?;
+            Some((pkgbase, entry.id))
         });
-        digest.to_string()
+        let named: Vec<(PkgBase, Oid)> = named.collect();
+        let remembered = &mut *self.states.lock().expect("no reader panics");
+        let read =
+            |git: &Repository, id: &Oid| Ok(PackageState::parse(&String::from_utf8_lossy(&git.blob(*id, SMALL_FILE)?)));
+        *remembered = recall(git, remembered, named.iter().map(|(_, id)| *id).collect(), read)?;
+        let states = named.into_iter().map(|(pkgbase, id)| (pkgbase, remembered[&id].clone()));
+        Ok((states.collect(), read_text(git, &files, ".version-state")?))
     }
+}
+
+/// A value for each key: the remembered one, or else a new one.
+fn recall<K: Clone + Eq + Hash + Sync, V: Clone + Send>(
+    git: &Repository,
+    remembered: &HashMap<K, V>,
+    keys: Vec<K>,
+    read: impl Fn(&Repository, &K) -> Result<V> + Sync,
+) -> Result<HashMap<K, V>> {
+    let mut values = HashMap::with_capacity(keys.len());
+    let mut unknown = Vec::new();
+    for key in keys {
+        match remembered.get(&key) {
+            Some(value) => drop(values.insert(key, value.clone())),
+            None => unknown.push(key),
+        }
+    }
+    let read = git.map(&unknown, read)?;
+    values.extend(unknown.into_iter().zip(read));
+    Ok(values)
+}
+
+/// The folders that can be packages.
+fn package_folders(root: Vec<Entry>, findings: &mut Vec<Finding>) -> Vec<(PkgBase, Oid)> {
+    let mut folders = Vec::with_capacity(root.len());
+    for entry in root.into_iter().filter(|entry| entry.is_tree && !entry.name.starts_with('.')) {
+        match PkgBase::new(&entry.name) {
+            Ok(pkgbase) => folders.push((pkgbase, entry.id)),
+            Err(error) => {
+                let hint = "rename the folder, or give it a leading dot to keep it out";
+                findings.push(Finding::error("folder-name", error.to_string()).at(entry.name, None).hint(hint));
+            }
+        }
+    }
+    folders
+}
+
+fn read_review(git: &Repository, key: &ReviewKey) -> Result<ReviewBranch> {
+    let ReviewKey { pkgbase, head, present } = key;
+    let folder = git.entry_at(git.tree_of(*head)?, pkgbase.as_str())?.filter(|entry| entry.is_tree);
+    let folder = folder.map(|folder| folder.id);
+    let arrived = match (folder, *present) {
+        (Some(proposed), Some(present)) => {
+            proposed == present || from_source(git, proposed)? == from_source(git, present)?
+        }
+        _ => false,
+    };
+    Ok(ReviewBranch { head: *head, folder, arrived })
+}
+
+/// What a folder holds without the monorepo's own entries. No file is read: git names content by hash.
+fn from_source(git: &Repository, tree: Oid) -> Result<Vec<Entry>> {
+    let entries = git.entries(tree)?;
+    Ok(entries.into_iter().filter(|entry| !folder::OWN_ENTRIES.contains(&entry.name.as_str())).collect())
 }
 
 fn read_settings(git: &Repository, root: &[Entry], findings: &mut Vec<Finding>) -> Result<RepositorySettings> {
@@ -179,21 +251,109 @@ fn read_srcinfo(
     }
 }
 
-/// The state files by package, and the text of `.version-state`.
-fn read_states(git: &Repository, state: Option<Oid>) -> Result<(BTreeMap<PkgBase, PackageState>, Option<String>)> {
-    let Some(commit) = state else { return Ok((BTreeMap::new(), None)) };
-    let files = git.entries(git.tree_of(commit)?)?;
-    let mut states = BTreeMap::new();
-    for entry in files.iter().filter(|entry| !entry.is_tree) {
-        if let Ok(pkgbase) = PkgBase::new(&entry.name) {
-            let text = String::from_utf8_lossy(&git.blob(entry.id, SMALL_FILE)?).into_owned();
-            states.insert(pkgbase, PackageState::parse(&text));
-        }
-    }
-    Ok((states, read_text(git, &files, ".version-state")?))
-}
-
 fn read_text(git: &Repository, files: &[Entry], name: &str) -> Result<Option<String>> {
     let Some(entry) = files.iter().find(|entry| !entry.is_tree && entry.name == name) else { return Ok(None) };
     Ok(Some(String::from_utf8_lossy(&git.blob(entry.id, SMALL_FILE)?).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::domain::folder::Folder;
+    use crate::domain::policy::Identity;
+    use crate::git::NewCommit;
+
+    /// A repository in which commits are made one after the other.
+    struct Story {
+        dir: TempDir,
+        git: Repository,
+        refs: Refs,
+        reader: SnapshotReader,
+    }
+
+    impl Story {
+        fn new() -> Self {
+            let dir = TempDir::new().expect("a directory");
+            let git = Repository::create_workspace(&dir.path().join("repo"), None).expect("made");
+            Self { dir, git, refs: Refs::default(), reader: SnapshotReader::default() }
+        }
+
+        fn commit(&self, files: &[(&str, &str)]) -> Oid {
+            let folder = files.iter().fold(Folder::default(), |folder, (path, text)| folder.with(path, text));
+            let identity = Identity { name: "T".to_owned(), email: "t@example.org".to_owned() };
+            let tree = self.git.write_folder(&folder).expect("written");
+            let commit =
+                NewCommit { tree, parents: Vec::new(), message: "x".to_owned(), identity, time: Timestamp::UNIX_EPOCH };
+            self.git.commit(&commit).expect("committed")
+        }
+
+        fn review(&mut self, pkgbase: &str, files: &[(&str, &str)]) {
+            let head = self.commit(files);
+            self.refs.reviews.insert(name(pkgbase), head);
+        }
+
+        /// The same from a reader that remembers and from one that does not.
+        fn read(&self) -> Snapshot {
+            let fresh = SnapshotReader::default().read(&self.git, "r", self.refs.clone()).expect("read");
+            assert_eq!(self.reader.read(&self.git, "r", self.refs.clone()).expect("read"), fresh);
+            fresh
+        }
+    }
+
+    fn name(pkgbase: &str) -> PkgBase {
+        PkgBase::new(pkgbase).expect("legal")
+    }
+
+    #[test]
+    fn what_is_remembered_never_differs_from_what_is_there() {
+        let mut story = Story::new();
+        assert!(story.read().packages.is_empty());
+        story.refs.main = Some(story.commit(&[("a/PKGBUILD", "1"), ("b/PKGBUILD", "1")]));
+        story.refs.state = Some(story.commit(&[("a", "A=1\n"), ("b", "A=1\n"), (".version-state", "bash:5-1\n")]));
+        story.review("a", &[("a/PKGBUILD", "2")]);
+        assert_eq!(story.read().states.len(), 2);
+        // The same files under other names, and another version of one.
+        story.refs.main = Some(story.commit(&[("c/PKGBUILD", "1"), ("a/PKGBUILD", "2")]));
+        story.refs.state = Some(story.commit(&[("c", "A=1\n")]));
+        let snapshot = story.read();
+        assert_eq!(snapshot.packages.keys().collect::<Vec<_>>(), [&name("a"), &name("c")]);
+        assert_eq!(snapshot.states.keys().collect::<Vec<_>>(), [&name("c")]);
+        assert!(snapshot.reviews[&name("a")].arrived);
+        story.refs = Refs::default();
+        story.read();
+        assert!(story.reader.packages.lock().expect("free").is_empty());
+        assert!(story.reader.reviews.lock().expect("free").is_empty());
+    }
+
+    #[test]
+    fn a_review_is_compared_without_what_belongs_to_the_monorepo() {
+        let mut story = Story::new();
+        story.refs.main = Some(story.commit(&[("a/PKGBUILD", "2"), ("a/.CI/config", "B=1"), ("d/PKGBUILD", "2")]));
+        story.review("a", &[("a/PKGBUILD", "2"), ("a/.CI/config", "B=0")]);
+        story.review("b", &[("a/PKGBUILD", "2")]);
+        story.review("c", &[("c/PKGBUILD", "2")]);
+        story.review("d", &[("d/PKGBUILD", "2"), ("d/x.patch", "1")]);
+        let reviews = story.read().reviews;
+        assert!(reviews[&name("a")].arrived);
+        assert_eq!(reviews[&name("b")].folder, None);
+        assert!(!reviews[&name("d")].arrived && reviews[&name("d")].folder.is_some());
+        let without = story.reader.read_for(&story.git, "r", story.refs.clone(), |_| false).expect("read");
+        assert!(without.reviews.is_empty() && without.refs.reviews.len() == 4);
+    }
+
+    #[test]
+    fn many_folders_are_read_from_a_repository_of_any_kind() {
+        let mut story = Story::new();
+        let names: Vec<String> = (0..500).map(|number| format!("p{number}/PKGBUILD")).collect();
+        let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        story.refs.main = Some(story.commit(&files));
+        assert_eq!(story.read().packages.len(), 500);
+        let path = story.dir.path().join("repo");
+        std::fs::create_dir(story.dir.path().join("tree")).expect("made");
+        std::fs::rename(&path, story.dir.path().join("tree/.git")).expect("moved");
+        let git = Repository::open(&story.dir.path().join("tree/.git")).expect("opened");
+        assert_eq!(SnapshotReader::default().read(&git, "r", story.refs.clone()).expect("read").packages.len(), 500);
+    }
 }

@@ -155,18 +155,15 @@ impl Demo {
 /// What is configured: only addresses and places; everything else is as everybody has it.
 fn settings(world: &World, dir: &Path, listen: &str) -> Result<Settings> {
     let aur = world.aur_urls();
-    let text = format!(
-        "schedule = []\n[server]\nlisten = {listen:?}\ndata_dir = {:?}\npoll = \"1s\"\n\
-         [sources.aur]\nmetadata_url = {:?}\ngit_url = {:?}\nmirror_url = {:?}\n\
-         [executor]\nslots = 2\ntimeout = \"5m\"\n[publish]\ndir = {:?}\nname = \"demo\"\n\
-         [[repository]]\nname = \"demo\"\nurl = {:?}\nbranch = \"main\"\n",
-        dir.join("data"),
-        aur.metadata_url,
-        aur.git_url,
-        aur.mirror_url,
-        dir.join("published"),
-        world.monorepo(),
-    );
+    let written = serde_json::json!({
+        "schedule": [],
+        "server": {"listen": listen, "data_dir": dir.join("data"), "poll": "1s"},
+        "sources": {"aur": {"metadata_url": aur.metadata_url, "git_url": aur.git_url, "mirror_url": aur.mirror_url}},
+        "executor": {"slots": 2, "timeout": "5m"},
+        "publish": {"dir": dir.join("published"), "name": "demo"},
+        "repository": [{"name": "demo", "url": world.monorepo(), "branch": "main"}],
+    });
+    let text = toml::to_string(&written).context("the demo's configuration is a table")?;
     Ok(config::load(Some(("demo", &text)), &std::collections::BTreeMap::new())?)
 }
 

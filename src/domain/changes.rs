@@ -49,6 +49,12 @@ impl Changes {
         self.changed.is_empty() && self.added.is_empty() && self.removed.is_empty()
     }
 
+    /// Whether the folder of a package differs, or is there on one side only.
+    #[must_use]
+    pub fn touch(&self, pkgbase: &PkgBase) -> bool {
+        [&self.changed, &self.added, &self.removed].into_iter().any(|packages| packages.contains(pkgbase))
+    }
+
     /// The packages there are files of, to be built: changed and added, sorted.
     #[must_use]
     pub fn to_build(&self) -> Vec<PkgBase> {

@@ -115,10 +115,10 @@ pub struct Refs {
 pub struct ReviewBranch {
     /// Its tip.
     pub head: Oid,
-    /// Digest of the files it proposes, without the monorepo's own; `None` if it has no such folder.
-    pub content: Option<String>,
-    /// Digest of the files that the branch with the packages has now.
-    pub present: Option<String>,
+    /// The git tree of the folder it proposes; `None` if it has no such folder.
+    pub folder: Option<Oid>,
+    /// Whether the branch with the packages has these files now, the monorepo's own aside.
+    pub arrived: bool,
 }
 
 /// Everything known about one commit of the monorepo.
@@ -134,7 +134,7 @@ pub struct Snapshot {
     pub settings: RepositorySettings,
     /// The packages, sorted by name.
     pub packages: BTreeMap<PkgBase, Arc<Package>>,
-    /// What waits for a person.
+    /// What waits for a person, as far as it was read; the refs name all.
     pub reviews: BTreeMap<PkgBase, ReviewBranch>,
     /// What the `state` branch says.
     pub states: BTreeMap<PkgBase, PackageState>,

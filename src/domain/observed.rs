@@ -69,6 +69,9 @@ pub struct Observations {
     pub upstream: BTreeMap<PkgBase, Upstream>,
     /// What a person decides about, by package.
     pub proposals: BTreeMap<PkgBase, Proposal>,
+    /// By package whose source has changed: digest of the files that its review proposes, without the
+    /// monorepo's own.
+    pub waiting: BTreeMap<PkgBase, String>,
     /// What went wrong with a source as a whole.
     pub findings: Vec<Finding>,
 }

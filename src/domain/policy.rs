@@ -175,6 +175,12 @@ pub struct Identity {
     pub email: String,
 }
 
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} <{}>", self.name, self.email)
+    }
+}
+
 /// How Chaotic's scripts reach a manager where nothing else is said.
 pub const MANAGER_DEFAULTS: [(&str, &str); 4] =
     [("REDIS_PORT", "6379"), ("REDIS_SSH_HOST", "localhost"), ("REDIS_SSH_PORT", "22"), ("REDIS_SSH_USER", "redis")];

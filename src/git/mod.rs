@@ -10,6 +10,7 @@ mod error;
 mod folder;
 mod history;
 mod objects;
+mod parallel;
 mod parse;
 mod push;
 mod remote;

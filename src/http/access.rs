@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq;
 use crate::sys::secret::{ExposeSecret, SecretString};
 use crate::web::fault::Fault;
 use crate::web::frame::Visitor;
+use crate::web::text::hex;
 
 /// The cookie of a signed-in browser.
 const COOKIE_NAME: &str = "pkgwarden-session";
@@ -52,7 +53,7 @@ impl Access {
         let derive = |purpose: &str| {
             let token = token.map(|token| token.expose_secret().as_bytes()).unwrap_or_default();
             let digest = Sha256::new().chain_update(seed).chain_update(purpose).chain_update(token).finalize();
-            digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+            hex(&digest)
         };
         Self {
             token: token.map(|token| Sha256::digest(token.expose_secret()).into()),

@@ -145,13 +145,13 @@ impl Described {
         self.router.clone()
     }
 
-    /// The paths of the OpenAPI document.
+    /// The paths of the `OpenAPI` document.
     pub fn into_paths(self) -> Map<String, Value> {
         self.paths
     }
 }
 
-/// The OpenAPI document over these paths.
+/// The `OpenAPI` document over these paths.
 pub fn document(paths: &Map<String, Value>) -> Value {
     let schemas: Value = serde_json::from_str(SCHEMAS).expect("the schemas are JSON");
     json!({

@@ -128,7 +128,7 @@ async fn release(
 ) -> Result<Response, Fault> {
     sender.check(&server, &form.key)?;
     let pkgbase = pkgbase(&name)?;
-    server.face().release(&pkgbase).await?;
+    server.detached(async move |face| face.release(&pkgbase).await).await?;
     Ok(see(format!("/packages/{}", path_part(&name))))
 }
 
@@ -139,8 +139,9 @@ async fn cancel(
     Form(form): Form<Keyed>,
 ) -> Result<Response, Fault> {
     sender.check(&server, &form.key)?;
-    server.face().cancel(&id).await?;
-    Ok(see(format!("/builds/{}", path_part(&id))))
+    let address = format!("/builds/{}", path_part(&id));
+    server.detached(async move |face| face.cancel(&id).await).await?;
+    Ok(see(address))
 }
 
 async fn retry(
@@ -150,8 +151,9 @@ async fn retry(
     Form(form): Form<Keyed>,
 ) -> Result<Response, Fault> {
     sender.check(&server, &form.key)?;
-    server.face().retry(&id).await?;
-    Ok(see(format!("/builds/{}", path_part(&id))))
+    let address = format!("/builds/{}", path_part(&id));
+    server.detached(async move |face| face.retry(&id).await).await?;
+    Ok(see(address))
 }
 
 async fn approve(

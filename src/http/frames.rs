@@ -118,7 +118,7 @@ impl Reader {
             match Follower::new(self.face.logs(), &attempt, 0, self.stop.clone()) {
                 Ok(follower) => drop(tokio::spawn(send(follower, build.id, self.sender.clone(), self.stop.clone()))),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, attempt, "a log cannot be followed")
+                    tracing::warn!(error = &error as &dyn std::error::Error, attempt, "a log cannot be followed");
                 }
             }
         }

@@ -44,6 +44,9 @@ pub async fn metrics(State(server): State<Server>) -> Result<Response, Fault> {
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response())
 }
 
+/// A gauge of repositories: its name, what it means, its value.
+type Gauge = (&'static str, &'static str, fn(&RepositoryView) -> i64);
+
 /// Text in Prometheus' format.
 #[derive(Default)]
 struct Exposition(String);
@@ -71,17 +74,19 @@ impl Exposition {
     }
 
     fn repositories(&mut self, repositories: &[RepositoryView]) {
-        let each: [(&str, &str, fn(&RepositoryView) -> i64); 5] = [
+        let each: [Gauge; 5] = [
             ("pkgwarden_packages", "Packages in the monorepo.", |repository| count(repository.packages)),
             ("pkgwarden_reviews_waiting", "Updates that wait for a person.", |repository| count(repository.reviews)),
-            ("pkgwarden_paused", "1 while schedules and polling stand still.", |repository| repository.paused.into()),
+            ("pkgwarden_paused", "1 while schedules and polling stand still.", |repository| {
+                i64::from(repository.paused)
+            }),
             ("pkgwarden_unreachable", "1 if the last look at the repository was in vain.", |repository| {
                 repository.error.is_some().into()
             }),
             (
                 "pkgwarden_looked_at_timestamp_seconds",
                 "When the repository was last looked at; 0 if never.",
-                |repository| repository.looked_at.map_or(0, |at| at.as_second()),
+                |repository| repository.looked_at.map_or(0, jiff::Timestamp::as_second),
             ),
         ];
         for (name, help, value) in each {

@@ -22,7 +22,7 @@ const RUNS: usize = 50;
 /// One change.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// Its number in this process, from 1.
+    /// Its number in this process. The first look at the world has 1, what changes comes after it.
     pub number: u64,
     /// `build`, `run`, `review` or `repository`.
     pub kind: &'static str,
@@ -70,7 +70,7 @@ impl Hub {
         hub
     }
 
-    /// The number of the latest change, and of each that comes.
+    /// The number of the latest change, and of each that comes; 0 before the first look at the world.
     pub fn latest(&self) -> watch::Receiver<u64> {
         self.latest.subscribe()
     }
@@ -78,8 +78,8 @@ impl Hub {
     /// What happened after a number.
     pub fn after(&self, number: u64) -> Heard {
         let inner = self.inner();
-        let latest = inner.changes.back().map_or(0, |change| change.number);
-        let first = inner.changes.front().map_or(1, |change| change.number);
+        let latest = *self.latest.borrow();
+        let first = inner.changes.front().map_or(latest + 1, |change| change.number);
         if number > latest || number + 1 < first {
             return Heard::Missed(latest);
         }
@@ -102,8 +102,9 @@ impl Hub {
             news.mark_unchanged();
             match World::look(face).await {
                 Ok(world) => {
-                    if let Some(before) = &known {
-                        self.publish(before.changes_to(&world), before, &world);
+                    match &known {
+                        Some(before) => self.publish(before.changes_to(&world), before, &world),
+                        None => drop(self.latest.send_replace(1)),
                     }
                     known = Some(world);
                 }

@@ -65,7 +65,7 @@ impl Reply {
 
 /// A command that was begun: what it was, and its answer once there is one. The channel closes without
 /// an answer if there is nothing to keep.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Begun {
     request: [u8; 32],
     answer: watch::Receiver<Option<Reply>>,
@@ -171,7 +171,7 @@ async fn run(next: Next, request: Request) -> Result<Reply, Fault> {
 }
 
 /// Lets work end even if nobody waits for it any more.
-async fn detached<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, Fault> {
+pub async fn detached<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, Fault> {
     tokio::spawn(work.in_current_span()).await.map_err(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "a command ended in a panic");
         Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "the controller could not do that")

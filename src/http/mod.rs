@@ -17,6 +17,10 @@ mod problem;
 mod read;
 mod serve;
 mod stream;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +32,6 @@ use axum::routing::get;
 use axum::{Json, Router, middleware};
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::TimeoutLayer;
-use tracing::Instrument as _;
 
 use self::access::{Access, Arrival};
 use self::describe::{Answer, Described, Operation};
@@ -39,6 +42,7 @@ use crate::sys::clock::Clock;
 use crate::sys::secret::SecretString;
 use crate::web::fault::Fault;
 use crate::web::frame::Pages;
+use crate::web::text::hex;
 
 pub use self::serve::{ServeError, UnixSocket, serve};
 
@@ -99,7 +103,7 @@ impl Server {
             access: Access::new(options.token.as_ref(), secret, https),
             replies: Replies::default(),
             stop: options.stop,
-            epoch: epoch.iter().take(4).map(|byte| format!("{byte:02x}")).collect(),
+            epoch: hex(&epoch[..4]),
             requests: AtomicU64::new(1),
             document: describe::document(&api().into_paths()),
         })))
@@ -149,13 +153,7 @@ impl Server {
         T: Send + 'static,
         E: Into<Fault> + Send + 'static,
     {
-        match tokio::spawn(work(self.shared_face()).in_current_span()).await {
-            Ok(done) => done.map_err(Into::into),
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a command ended in a panic");
-                Err(Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "the controller could not do that"))
-            }
-        }
+        idempotency::detached(work(self.shared_face())).await?.map_err(Into::into)
     }
 
     /// Every route, for requests that arrive in one way.

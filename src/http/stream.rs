@@ -38,6 +38,10 @@ fn event(kind: &str, id: impl std::fmt::Display, data: &Value) -> Event {
 struct Listener {
     server: Server,
     news: watch::Receiver<u64>,
+    /// Whether it has yet to be told from where it begins.
+    new: bool,
+    /// The latest number that it says it has heard.
+    claimed: Option<u64>,
     heard: u64,
     ready: VecDeque<Event>,
 }
@@ -69,7 +73,24 @@ impl Listener {
         self.ready.push_back(event("reset", id, &json!({})));
     }
 
+    /// Begins where the listener was, or at the present.
+    async fn begin(&mut self) -> Option<()> {
+        // Before the first look at the world nobody could say what changes after it.
+        let latest = tokio::select! {
+            () = self.server.stop().cancelled() => return None,
+            latest = self.news.wait_for(|latest| *latest > 0) => *latest.ok()?,
+        };
+        match self.claimed {
+            Some(number) => self.heard = number,
+            None => self.reset(latest),
+        }
+        Some(())
+    }
+
     async fn next(&mut self) -> Option<Event> {
+        if std::mem::take(&mut self.new) {
+            self.begin().await?;
+        }
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
@@ -89,16 +110,11 @@ impl Listener {
 /// `GET /api/v1/events`. A listener begins with `reset`, unless it goes on after an id it knows.
 pub async fn events(State(server): State<Server>, headers: HeaderMap) -> Response {
     let news = server.hub().latest();
-    let latest = *news.borrow();
-    let known = last_event_id(&headers)
+    let claimed = last_event_id(&headers)
         .and_then(|id| id.rsplit_once('-'))
         .filter(|(epoch, _)| *epoch == server.epoch())
         .and_then(|(_, number)| number.parse().ok());
-    let mut listener = Listener { server, news, heard: latest, ready: VecDeque::new() };
-    match known {
-        Some(number) => listener.heard = number,
-        None => listener.reset(latest),
-    }
+    let listener = Listener { server, news, new: true, claimed, heard: 0, ready: VecDeque::new() };
     answer(stream::unfold(listener, async |mut listener| listener.next().await.map(|event| (Ok(event), listener))))
 }
 

@@ -428,10 +428,14 @@ impl Publisher {
         }
     }
 
-    #[cfg_attr(not(test), expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "only tests stop here"))]
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only tests stop here"))]
+    #[cfg_attr(
+        not(any(test, feature = "failpoints")),
+        expect(clippy::unnecessary_wraps, reason = "only tests stop here")
+    )]
     fn reached(&self, step: Step) -> Result<(), PublishError> {
         tracing::trace!(step = step.name(), "publishing");
-        fail::fail_point!(step.name());
+        fail::fail_point!(step.name(), |_| crate::sys::signal::die());
         #[cfg(test)]
         if self.stop_after == Some(step) {
             return Err(PublishError::Stopped(step));

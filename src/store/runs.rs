@@ -107,12 +107,14 @@ impl Store {
         .await
     }
 
-    /// Marks every run that has no end as interrupted: called when the program starts, while no other
-    /// one works on the record.
-    pub async fn interrupt_runs(&self, now: Timestamp) -> Result<usize, StoreError> {
+    /// Marks every run of a repository (of all if `None`) that has no end as interrupted: called while
+    /// nobody else runs on it.
+    pub async fn interrupt_runs(&self, repository: Option<&str>, now: Timestamp) -> Result<usize, StoreError> {
+        let repository = repository.map(str::to_owned);
         self.write(move |tx| {
-            let sql = "UPDATE runs SET finished_at = ?, outcome = ? WHERE finished_at IS NULL";
-            Ok(tx.execute(sql, params![Millis(now), RunOutcome::Interrupted.as_str()])?)
+            let sql = "UPDATE runs SET finished_at = ?, outcome = ?
+                       WHERE finished_at IS NULL AND (?3 IS NULL OR repository = ?3)";
+            Ok(tx.execute(sql, params![Millis(now), RunOutcome::Interrupted.as_str(), repository])?)
         })
         .await
     }
@@ -199,7 +201,7 @@ mod tests {
         let id = store.begin_run("repo", "on-commit", "test", at(0)).await.unwrap();
         let lost = store.begin_run("repo", "on-commit", "test", at(0)).await.unwrap();
         store.finish_run(&id, RunOutcome::Done, &json!({"pushed": true}), at(2)).await.unwrap();
-        assert_eq!(store.interrupt_runs(at(3)).await.unwrap(), 1);
+        assert_eq!(store.interrupt_runs(None, at(3)).await.unwrap(), 1);
         let run = store.run(&id).await.unwrap().unwrap();
         assert_eq!((run.outcome, run.document), (Some(RunOutcome::Done), Some(json!({"pushed": true}))));
         assert_eq!(store.run(&lost).await.unwrap().unwrap().outcome, Some(RunOutcome::Interrupted));

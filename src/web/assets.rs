@@ -8,13 +8,15 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use sha2::{Digest, Sha256};
 
+use super::text::hex;
+
 const STYLE: &str = include_str!("../../templates/assets/style.css");
 const SCRIPT: &str = include_str!("../../templates/assets/live.js");
 const ICON: &str = include_str!("../../templates/assets/icon.svg");
 
 static FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
     let digest = Sha256::new().chain_update(STYLE).chain_update(SCRIPT).finalize();
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest[..6])
 });
 
 /// Changes whenever a file here does; part of the addresses, so that they can be kept for long.

@@ -84,6 +84,20 @@ pub struct Line {
 }
 
 impl Line {
+    fn new(tag: ChangeTag, old: Option<usize>, new: Option<usize>, mut parts: Vec<(bool, String)>) -> Self {
+        let sign = match tag {
+            ChangeTag::Equal => ' ',
+            ChangeTag::Delete => '-',
+            ChangeTag::Insert => '+',
+        };
+        let unterminated = !parts.last().is_some_and(|(_, text)| text.ends_with('\n'));
+        if let Some((_, text)) = parts.last_mut().filter(|(_, text)| text.ends_with('\n')) {
+            text.pop();
+        }
+        parts.retain(|(_, text)| !text.is_empty());
+        Self { sign, old: old.map(|index| index + 1), new: new.map(|index| index + 1), parts, unterminated }
+    }
+
     /// The class of the style sheet.
     #[must_use]
     pub const fn class(&self) -> &'static str {
@@ -152,30 +166,17 @@ fn lines_of(diff: &TextDiff<'_, '_, str>, op: &DiffOp) -> Vec<Line> {
     let size: usize = diff.iter_changes(op).map(|change| change.value().len()).sum();
     if size > MAX_MARKED {
         let whole = |change: similar::Change<&str>| {
-            (change.tag(), change.old_index(), change.new_index(), vec![(false, change.value().to_owned())])
+            let parts = vec![(false, change.value().to_owned())];
+            Line::new(change.tag(), change.old_index(), change.new_index(), parts)
         };
-        return diff.iter_changes(op).map(whole).map(line).collect();
+        return diff.iter_changes(op).map(whole).collect();
     }
     diff.iter_inline_changes(op)
         .map(|change| {
             let parts = change.iter_strings_lossy().map(|(marked, text)| (marked, text.into_owned())).collect();
-            line((change.tag(), change.old_index(), change.new_index(), parts))
+            Line::new(change.tag(), change.old_index(), change.new_index(), parts)
         })
         .collect()
-}
-
-fn line((tag, old, new, mut parts): (ChangeTag, Option<usize>, Option<usize>, Vec<(bool, String)>)) -> Line {
-    let sign = match tag {
-        ChangeTag::Equal => ' ',
-        ChangeTag::Delete => '-',
-        ChangeTag::Insert => '+',
-    };
-    let unterminated = !parts.last().is_some_and(|(_, text)| text.ends_with('\n'));
-    if let Some((_, text)) = parts.last_mut().filter(|(_, text)| text.ends_with('\n')) {
-        text.pop();
-    }
-    parts.retain(|(_, text)| !text.is_empty());
-    Line { sign, old: old.map(|index| index + 1), new: new.map(|index| index + 1), parts, unterminated }
 }
 
 #[cfg(test)]
@@ -187,19 +188,23 @@ mod tests {
     }
 
     fn text(view: &FileView) -> String {
-        let mut out = String::new();
+        let mut lines = Vec::new();
         for hunk in &view.hunks {
-            out += &format!("{}\n", hunk.header);
-            for line in &hunk.lines {
-                let parts: String = line
-                    .parts
-                    .iter()
-                    .map(|(marked, part)| if *marked { format!("[{part}]") } else { part.clone() })
-                    .collect();
-                out += &format!("{}{parts}{}\n", line.sign, if line.unterminated { "\\" } else { "" });
-            }
+            lines.push(hunk.header.clone());
+            lines.extend(hunk.lines.iter().map(|line| {
+                let mut text = line.sign.to_string();
+                for (marked, part) in &line.parts {
+                    let (open, close) = if *marked { ("[", "]") } else { ("", "") };
+                    text.extend([open, part, close]);
+                }
+                text + if line.unterminated { "\\" } else { "" }
+            }));
         }
-        out
+        lines.join("\n")
+    }
+
+    fn numbers(factor: usize) -> String {
+        (0..30_000).flat_map(|n| [(n * factor % 1000).to_string(), "\n".to_owned()]).collect()
     }
 
     #[test]
@@ -208,9 +213,9 @@ mod tests {
         insta::assert_snapshot!(text(&view), @"
         @@ -1,3 +1,3 @@
          pkgname=a
-        -pkgver=1.2.[3]
+        -pkgver=[1.2.3]
         -pkgrel=1
-        +pkgver=1.2.[4]
+        +pkgver=[1.2.4]
         +pkgrel=1\\
         ");
         assert_eq!((view.added, view.removed), (2, 2));
@@ -227,8 +232,7 @@ mod tests {
 
     #[test]
     fn a_file_built_to_be_slow_is_still_shown_and_bounded() {
-        let old: String = (0..30_000).map(|n| format!("{}\n", n * 7 % 1000)).collect();
-        let new: String = (0..30_000).map(|n| format!("{}\n", n * 13 % 1000)).collect();
+        let (old, new) = (numbers(7), numbers(13));
         let view = view(&file(Some(&old), Some(&new)));
         let shown: usize = view.hunks.iter().map(|hunk| hunk.lines.len()).sum();
         assert_eq!(shown, MAX_LINES);

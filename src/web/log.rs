@@ -24,6 +24,14 @@ impl Style {
         self == Self::default()
     }
 
+    /// The style for a terminal.
+    #[must_use]
+    pub fn for_terminal(self) -> anstyle::Style {
+        let colour = self.colour.map(|colour| anstyle::Color::Ansi256(anstyle::Ansi256Color(colour)));
+        let style = anstyle::Style::new().fg_color(colour);
+        if self.bold { style.bold() } else { style }
+    }
+
     fn apply(&mut self, parameters: &[u8]) {
         let text = std::str::from_utf8(parameters).unwrap_or_default();
         let mut numbers =

@@ -67,9 +67,9 @@ impl askama::filters::Escaper for HostileHtml {
             };
             dest.write_str(&string[plain..index])?;
             if entity.is_empty() {
-                write_sign(&mut dest, character)?
+                write_sign(&mut dest, character)?;
             } else {
-                dest.write_str(entity)?
+                dest.write_str(entity)?;
             }
             plain = index + character.len_utf8();
         }
@@ -77,12 +77,21 @@ impl askama::filters::Escaper for HostileHtml {
     }
 }
 
-/// One part of a path, percent-encoded.
+/// Bytes as hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut digits, byte| {
+        write!(digits, "{byte:02x}").expect("writing to a string succeeds");
+        digits
+    })
+}
+
+/// One part of a path, or one value of a query, percent-encoded.
 #[must_use]
 pub fn path_part(text: &str) -> String {
     let mut part = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~+@".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
             part.push(char::from(byte));
         } else {
             write!(part, "%{byte:02X}").expect("writing to a string succeeds");
@@ -115,7 +124,7 @@ mod tests {
     #[test]
     fn a_path_part_cannot_leave_its_place() {
         assert_eq!(path_part("../a b?#"), "..%2Fa%20b%3F%23");
-        assert_eq!(path_part("c++utilities@1"), "c++utilities@1");
+        assert_eq!(path_part("c++utilities@1"), "c%2B%2Butilities@1");
     }
 
     proptest! {

@@ -17,6 +17,9 @@
           const next = fresh.getElementById(part.id);
           if (next && !part.contains(document.activeElement) && next.innerHTML !== part.innerHTML) part.replaceWith(document.adoptNode(next));
         }
+        // A build that has begun, or is tried again, has another log.
+        const [log, other] = [document, fresh].map((page) => page.getElementById("log-part"));
+        if (log && other && log.dataset.attempt !== other.dataset.attempt) { log.replaceWith(document.adoptNode(other)); followLog(); }
         const [nav, next] = [document, fresh].map((page) => page.querySelector(".top nav"));
         if (nav && next && !nav.contains(document.activeElement)) nav.replaceWith(document.adoptNode(next));
       }
@@ -33,27 +36,34 @@
   }
 
   // The log of a build that runs.
-  const log = document.getElementById("log");
-  if (!log || !log.dataset.events) return;
   const MOST = 4000;
-  const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-  log.scrollTop = log.scrollHeight;
-  const source = new EventSource(log.dataset.events);
-  source.addEventListener("log", (event) => {
-    const follow = atEnd();
-    for (const piece of JSON.parse(event.data).pieces) {
-      const span = document.createElement("span");
-      span.textContent = piece.text;
-      if (piece.style) span.className = piece.style;
-      log.append(span);
-    }
-    while (log.childNodes.length > MOST) log.firstChild.remove();
-    if (follow) log.scrollTop = log.scrollHeight;
-  });
-  source.addEventListener("end", () => {
-    source.close();
-    const state = document.getElementById("log-state");
-    if (state) state.textContent = "This is its end.";
-    later();
-  });
+  let source = null;
+
+  function followLog() {
+    if (source) source.close();
+    source = null;
+    const log = document.getElementById("log");
+    if (!log) return;
+    log.scrollTop = log.scrollHeight;
+    if (!log.dataset.events) return;
+    source = new EventSource(log.dataset.events);
+    source.addEventListener("log", (event) => {
+      const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+      for (const piece of JSON.parse(event.data).pieces) {
+        const span = document.createElement("span");
+        span.textContent = piece.text;
+        if (piece.style) span.className = piece.style;
+        log.append(span);
+      }
+      while (log.childNodes.length > MOST) log.firstChild.remove();
+      if (atEnd) log.scrollTop = log.scrollHeight;
+    });
+    source.addEventListener("end", () => {
+      source.close();
+      const state = document.getElementById("log-state");
+      if (state) state.textContent = "This is its end.";
+      later();
+    });
+  }
+  followLog();
 })();

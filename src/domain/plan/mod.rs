@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use document::Document;
+pub use reviews::considers_review;
 pub use updates::{Request, requests};
 
 use super::build::BuildRequest;
@@ -87,7 +88,7 @@ pub struct Commit {
     pub id: Oid,
     /// Its parents.
     pub parents: Vec<Oid>,
-    /// Name of the author.
+    /// Who wrote it, as `name <address>`.
     pub author: String,
     /// The whole message.
     pub message: String,

@@ -29,7 +29,9 @@ pub(super) fn gathered(problems: Vec<Finding>) -> Vec<Finding> {
             gathered.extend(same);
         }
     }
-    gathered.sort_by(|a, b| (&a.pkgbase, a.code, &a.message).cmp(&(&b.pkgbase, b.code, &b.message)));
+    let place = |it: &Finding| (it.pkgbase.clone(), it.code, it.message.clone(), it.file.clone(), it.line, it.commit);
+    gathered.sort_by_cached_key(place);
+    gathered.dedup();
     gathered
 }
 

@@ -2,7 +2,7 @@
 
 use super::Action;
 use super::updates::movement;
-use super::{Draft, Edit, ReviewStep};
+use super::{Draft, Edit, Pipeline, ReviewStep, Since};
 use crate::domain::build::BuildReason;
 use crate::domain::classify::{self, Verdict, Weight};
 use crate::domain::desired::ReviewBranch;
@@ -12,11 +12,23 @@ use crate::domain::message::{self, Entry, Topic};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Proposal};
 
+/// Whether a plan for this pipeline looks at what the review of a package proposes. Commits can make only
+/// the reviews of the packages they change obsolete; a schedule goes over all, however old.
+#[must_use]
+pub fn considers_review(pipeline: &Pipeline, since: &Since, pkgbase: &PkgBase) -> bool {
+    match pipeline {
+        Pipeline::OnSchedule => true,
+        Pipeline::OnCommit => since.changes.touch(pkgbase),
+        Pipeline::Approve(reviewed, _) | Pipeline::Reject(reviewed, _) => reviewed == pkgbase,
+        Pipeline::Trigger(_) | Pipeline::Deploy(_) | Pipeline::Bump(_) => false,
+    }
+}
+
 impl<'a> Draft<'a> {
     /// Puts an update before a person, unless exactly this content waits already.
     pub(super) fn propose(&mut self, pkgbase: &PkgBase, verdict: Verdict, folder: Folder, content: &str) {
         let review = self.inputs.snapshot.reviews.get(pkgbase);
-        if review.is_some_and(|review| review.content.as_deref() == Some(content)) {
+        if self.inputs.observations.waiting.get(pkgbase).is_some_and(|waiting| waiting == content) {
             self.decide_update(pkgbase, Action::Review, verdict, "it waits for a person");
             return;
         }
@@ -36,7 +48,11 @@ impl<'a> Draft<'a> {
     /// Closes reviews that nobody needs any more. What could not be asked closes nothing.
     pub(super) fn prune_reviews(&mut self) {
         let snapshot = self.inputs.snapshot;
+        let since = self.inputs.since;
         for (pkgbase, review) in &snapshot.reviews {
+            if !considers_review(&self.pipeline, since, pkgbase) {
+                continue;
+            }
             let replaced = self
                 .reviews
                 .iter()
@@ -54,10 +70,10 @@ impl<'a> Draft<'a> {
         if !self.inputs.snapshot.packages.contains_key(pkgbase) {
             return Some("the package has left the repository");
         }
-        if review.content.is_none() {
+        if review.folder.is_none() {
             return Some("the branch does not hold the package");
         }
-        if review.present == review.content {
+        if review.arrived {
             return Some("its content has reached the branch");
         }
         let committed = self.edits.iter().any(|edit| matches!(edit, Edit::Folder(changed, _) if changed == pkgbase));
@@ -83,7 +99,7 @@ impl<'a> Draft<'a> {
 
     /// Merges exactly what a person looked at, and builds it.
     pub(super) fn approve(&mut self, pkgbase: &PkgBase, head: Oid) {
-        let Some((_, Proposal { base, present, proposed })) = self.waiting(pkgbase, head) else { return };
+        let Some(Proposal { base, present, proposed }) = self.waiting(pkgbase, head) else { return };
         if base.from_source() != present.from_source() {
             let message = "its folder has changed on the branch since the review was opened";
             self.problems.push(
@@ -105,17 +121,17 @@ impl<'a> Draft<'a> {
 
     /// Closes a review and remembers its content, so that it is not proposed again.
     pub(super) fn reject(&mut self, pkgbase: &PkgBase, head: Oid) {
-        let Some((review, Proposal { present, proposed, .. })) = self.waiting(pkgbase, head) else { return };
+        let Some(Proposal { present, proposed, .. }) = self.waiting(pkgbase, head) else { return };
         self.close(pkgbase, head, "a person rejected it");
         let mut state = self.state(pkgbase);
-        state.set_rejected(review.content.as_deref());
+        state.set_rejected(Some(&proposed.from_source().digest()));
         self.put_state(pkgbase, state);
         let verdict = classify::classify(present, &present.updated_to(proposed));
         self.decide_update(pkgbase, Action::Skip, verdict, "a person rejected it");
     }
 
     /// The review of a package, if it waits and is still what the person saw.
-    fn waiting(&mut self, pkgbase: &PkgBase, head: Oid) -> Option<(&'a ReviewBranch, &'a Proposal)> {
+    fn waiting(&mut self, pkgbase: &PkgBase, head: Oid) -> Option<&'a Proposal> {
         let review = self.inputs.snapshot.reviews.get(pkgbase);
         let problem = match review.zip(self.inputs.observations.proposals.get(pkgbase)) {
             None => Finding::error("no-review", "no update of it waits for a person")
@@ -124,7 +140,7 @@ impl<'a> Draft<'a> {
                 Finding::error("review-moved", "its review has newer content than the one that was looked at")
                     .hint("look at it again")
             }
-            Some(found) => return Some(found),
+            Some((_, proposal)) => return Some(proposal),
         };
         self.problems.push(problem.with_package(pkgbase));
         None

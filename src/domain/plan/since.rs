@@ -21,6 +21,7 @@ impl Draft<'_> {
     /// policy demands that nothing happens until a directive is mended.
     pub(super) fn hand_out_commits(&mut self) -> bool {
         self.report_range();
+        self.problems.extend(self.inputs.snapshot.findings.iter().cloned());
         let (wishes, bumps, unknown) = self.read_directives();
         let stop = self.inputs.policy.unknown_directive == UnknownDirective::Stop && !unknown.is_empty();
         self.problems.extend(unknown);
@@ -81,6 +82,8 @@ impl Draft<'_> {
     fn want_changed_folders(&mut self, wishes: &BTreeMap<PkgBase, Wish>) {
         let changes = &self.inputs.since.changes;
         for pkgbase in changes.added.iter().chain(&changes.changed) {
+            let package = self.inputs.snapshot.packages.get(pkgbase);
+            self.problems.extend(package.into_iter().flat_map(|package| &package.findings).cloned());
             let skipped = matches!(wishes.get(pkgbase), Some(Wish::Skip));
             let (action, why) = if skipped {
                 (Action::Skip, "its folder changed, and a commit says [skip]")

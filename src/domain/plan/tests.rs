@@ -251,12 +251,9 @@ fn a_changed_build_function_waits_for_a_person() {
 fn an_identical_review_is_not_pushed_again_and_newer_content_updates_it() {
     let proposed = with_other_build(&files("a", "1.1-1", &[]));
     let mut story = Story::new().package("a", "1.0-1", &[]).source_has("a", proposed.clone());
-    let review = ReviewBranch {
-        head: oid('e'),
-        content: Some(proposed.digest()),
-        present: Some(files("a", "1.0-1", &[]).digest()),
-    };
+    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false };
     story.snapshot.reviews.insert(name("a"), review);
+    story.observations.waiting.insert(name("a"), proposed.digest());
     let plan = story.plan(&Pipeline::OnSchedule);
     assert!(plan.reviews.is_empty());
     assert_eq!(decision(&plan, "a").action, Action::Review);
@@ -285,7 +282,7 @@ fn what_could_not_be_asked_is_unknown_and_moves_nothing() {
         Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).source_has("b", files("b", "1.1-1", &[]));
     let unknown = Observation::Unknown { error: "the mirror does not answer".into(), retry_at: None };
     story.observations.files.insert(name("a"), unknown);
-    let review = ReviewBranch { head: oid('e'), content: Some("x".into()), present: Some("y".into()) };
+    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false };
     story.snapshot.reviews.insert(name("a"), review);
     let plan = story.plan(&Pipeline::OnSchedule);
     assert_eq!(decision(&plan, "a").observation, Heard::Unknown);
@@ -297,20 +294,40 @@ fn what_could_not_be_asked_is_unknown_and_moves_nothing() {
 #[test]
 fn obsolete_review_branches_are_pruned_however_old() {
     let mut story = Story::new().package("a", "1.0-1", &[]);
-    let merged = ReviewBranch { head: oid('e'), content: Some("same".into()), present: Some("same".into()) };
-    let orphan = ReviewBranch { head: oid('f'), content: Some("x".into()), present: None };
+    let merged = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: true };
+    let orphan = ReviewBranch { head: oid('f'), folder: Some(oid('d')), arrived: false };
     story.snapshot.reviews.insert(name("a"), merged);
     story.snapshot.reviews.insert(name("left"), orphan);
-    let plan = story.plan(&Pipeline::OnCommit);
+    let plan = story.plan(&Pipeline::OnSchedule);
     assert_eq!(plan.reviews.len(), 2);
     assert!(plan.reviews.iter().all(|step| matches!(step, ReviewStep::Close { .. })));
     assert!(!plan.states.contains_key(&name("left")));
 }
 
 #[test]
+fn commits_prune_the_reviews_of_the_packages_they_change() {
+    let mut story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).changed("a");
+    let merged = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: true };
+    for pkgbase in ["a", "b", "left"] {
+        story.snapshot.reviews.insert(name(pkgbase), merged.clone());
+    }
+    story.since.changes.removed.push(name("left"));
+    let closed = |pipeline: &Pipeline| {
+        let steps = story.plan(pipeline).reviews.into_iter();
+        let closed = steps.map(|step| match step {
+            ReviewStep::Close { pkgbase, .. } | ReviewStep::Propose { pkgbase, .. } => pkgbase.to_string(),
+        });
+        closed.collect::<Vec<_>>()
+    };
+    assert_eq!(closed(&Pipeline::OnCommit), ["a", "left"]);
+    assert_eq!(closed(&Pipeline::OnSchedule), ["a", "b", "left"]);
+    assert!(closed(&Pipeline::Trigger("x".into())).is_empty());
+}
+
+#[test]
 fn a_review_ends_when_its_update_becomes_minor() {
     let mut story = Story::new().package("a", "1.0-1", &[]).source_has("a", files("a", "1.1-1", &[]));
-    let review = ReviewBranch { head: oid('e'), content: Some("x".into()), present: Some("y".into()) };
+    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false };
     story.snapshot.reviews.insert(name("a"), review);
     let plan = story.plan(&Pipeline::OnSchedule);
     assert_eq!(decision(&plan, "a").action, Action::Commit);
@@ -322,7 +339,7 @@ fn a_deleted_review_branch_loses_no_update() {
     let mut story = Story::new().package("a", "1.0-1", &[]);
     story.snapshot.states.get_mut("a").expect("there").set_proposed(Some("digest"));
     assert_eq!(requests(&story.snapshot)[0].cursor, None);
-    let review = ReviewBranch { head: oid('e'), content: Some("digest".into()), present: Some("y".into()) };
+    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false };
     story.snapshot.reviews.insert(name("a"), review);
     assert!(requests(&story.snapshot)[0].cursor.is_some());
 }
@@ -373,7 +390,7 @@ fn an_automated_tip_is_overwritten_and_its_names_are_kept() {
         Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).source_has("a", files("a", "1.1-1", &[]));
     story.snapshot.settings.overwrite_commits = true;
     let head = story.since.head.as_mut().expect("there");
-    head.author = story.snapshot.settings.identity.name.clone();
+    head.author = story.snapshot.settings.identity.to_string();
     head.message = "chore(update): b\n\n- b: 0.9-1 -> 1.0-1\n".into();
     let commit = story.plan(&Pipeline::OnSchedule).commit.expect("a commit");
     assert_eq!(commit.parents, [oid('9')]);
@@ -405,7 +422,7 @@ fn an_approval_merges_what_was_seen_and_refuses_what_moved() {
     let present = files("a", "1.0-1", &[]).with(".CI/config", "CI_PKGBUILD_SOURCE=aur\n");
     let proposed = with_other_build(&files("a", "1.1-1", &[])).with(".CI/config", "CI_PKGBUILD_SOURCE=aur\n");
     let mut story = Story::new().package("a", "1.0-1", &[]);
-    let review = ReviewBranch { head: oid('e'), content: Some("x".into()), present: Some("y".into()) };
+    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false };
     story.snapshot.reviews.insert(name("a"), review);
     let proposal = Proposal { base: present.clone(), present: present.clone(), proposed: proposed.clone() };
     story.observations.proposals.insert(name("a"), proposal);
@@ -427,12 +444,12 @@ fn an_approval_merges_what_was_seen_and_refuses_what_moved() {
 fn a_rejection_is_remembered_and_closes_the_review() {
     let folder = files("a", "1.0-1", &[]);
     let mut story = Story::new().package("a", "1.0-1", &[]);
-    let review = ReviewBranch { head: oid('e'), content: Some("digest".into()), present: Some("y".into()) };
+    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false };
     story.snapshot.reviews.insert(name("a"), review);
     let proposal = Proposal { base: folder.clone(), present: folder.clone(), proposed: with_other_build(&folder) };
     story.observations.proposals.insert(name("a"), proposal);
     let plan = story.plan(&Pipeline::Reject(name("a"), oid('e')));
-    assert_eq!(plan.states[&name("a")].as_ref().expect("kept").rejected(), Some("digest"));
+    assert_eq!(plan.states[&name("a")].as_ref().expect("kept").rejected(), Some(&*with_other_build(&folder).digest()));
     assert!(matches!(&plan.reviews[..], [ReviewStep::Close { .. }]));
     assert_eq!(plan.scheduled, Scheduled::Stays);
 }

@@ -235,7 +235,7 @@ impl Draft<'_> {
         let snapshot = self.inputs.snapshot;
         let head = self.inputs.since.head.as_ref()?;
         let handed_out = snapshot.refs.scheduled == Some(head.id);
-        let ours = head.author == snapshot.settings.identity.name && head.parents.len() == 1;
+        let ours = head.author == snapshot.settings.identity.to_string() && head.parents.len() == 1;
         if !(snapshot.settings.overwrite_commits && handed_out && ours) {
             return None;
         }

@@ -107,6 +107,8 @@ struct One {
     is_final: bool,
     may_retry: bool,
     attempts: Vec<AttemptRow>,
+    /// The attempt whose log is shown; may be empty.
+    attempt: String,
     log: Option<LogPart>,
 }
 
@@ -175,6 +177,7 @@ impl One {
             may_retry: build.state.after(BuildEvent::Retry).is_ok(),
             attempts: found.attempts.iter().map(attempt_row).collect(),
             build: row,
+            attempt: attempt.unwrap_or_default().to_owned(),
             log,
             frame,
         }

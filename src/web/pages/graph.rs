@@ -106,7 +106,7 @@ pub async fn graph(
     let builds = in_queue(&queue);
     let known = Known::new(&pages.face.graph().await?);
     let of = query.of.unwrap_or_else(|| if builds.is_empty() { "all" } else { "queue" }.to_owned());
-    let drawn = match of.as_str() {
+    let drawn: Vec<Item> = match of.as_str() {
         "queue" => builds.values().map(|build| of_build(build)).collect(),
         "all" => known.order.iter().map(|name| of_package(name, &known, &builds)).collect(),
         name if known.order.iter().any(|known| known == name) => {
@@ -120,10 +120,10 @@ pub async fn graph(
         }
         name => return Err(Fault::not_found(format!("there is no package `{name}`"))),
     };
-    page(&graph_page(frame, &of, drawn, known))
+    page(&graph_page(frame, &of, &drawn, known))
 }
 
-fn graph_page(frame: Frame, of: &str, drawn: Vec<Item>, known: Known) -> GraphPage {
+fn graph_page(frame: Frame, of: &str, drawn: &[Item], known: Known) -> GraphPage {
     let tab = |word: &str, href, label| Tab { href, label, current: of == word };
     let names: BTreeSet<&str> = drawn.iter().map(|item| item.name.as_str()).collect();
     let mut ordered: Vec<&Item> = drawn.iter().collect();
@@ -145,7 +145,7 @@ fn graph_page(frame: Frame, of: &str, drawn: Vec<Item>, known: Known) -> GraphPa
         cycles: known.cycles,
         order: ordered.iter().take(MOST_LISTED).map(step).collect(),
         left_out: drawn.len().saturating_sub(MOST_LISTED),
-        picture: (2..=MOST_DRAWN).contains(&drawn.len()).then(|| draw(&drawn)),
+        picture: (2..=MOST_DRAWN).contains(&drawn.len()).then(|| draw(drawn)),
         frame,
     }
 }

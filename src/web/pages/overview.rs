@@ -46,7 +46,7 @@ struct Figures {
     building: usize,
     queued: usize,
     attention: usize,
-    published: String,
+    published: (String, String),
 }
 
 pub async fn overview(State(pages): State<Pages>, Extension(visitor): Who) -> Result<Response, Fault> {
@@ -97,11 +97,11 @@ fn head(repository: &RepositoryView, now: Timestamp) -> RepositoryHead {
     }
 }
 
-fn published(generations: &[GenerationView]) -> String {
-    generations
-        .iter()
-        .find(|generation| generation.current)
-        .map_or_else(|| "nothing yet".to_owned(), |current| format!("{} in #{}", current.packages, current.number))
+fn published(generations: &[GenerationView]) -> (String, String) {
+    generations.iter().find(|generation| generation.current).map_or_else(
+        || ("–".to_owned(), "published".to_owned()),
+        |current| (current.packages.to_string(), format!("published, generation {}", current.number)),
+    )
 }
 
 /// Everything that goes on only if somebody acts: reviews, the heaviest first, then failures, then what

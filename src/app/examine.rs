@@ -1,0 +1,65 @@
+//! What `doctor` looks at, put together from the settings.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::{DEFAULT_BRANCH, address_of};
+use crate::config::Settings;
+use crate::config::settings::{self, AurTransport};
+use crate::controller::doctor::{self, Check};
+use crate::git::{Remote, Repository};
+
+/// Looks at everything the settings ask for: this machine, the directories, and the other ends of the
+/// network. `dir` is the clone to keep if the configuration names no repository. Nothing is changed.
+///
+/// # Errors
+/// If no temporary directory can be made.
+pub async fn everything(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
+    let scratch = tempfile::Builder::new().prefix("pkgwarden-").tempdir().context("no temporary directory")?;
+    let workspace = scratch.path().join("workspace.git");
+    Repository::create_workspace(&workspace, None)?;
+    let mut checks = doctor::tools(doctor::build_user(settings)).await;
+    checks.extend(doctor::directories(settings));
+    checks.extend(doctor::configuration(settings));
+    checks.push(doctor::time_zones());
+    for repository in &settings.repositories {
+        checks.extend(examine_remote(repository, dir, &workspace).await);
+        checks.extend(examine_aur(&repository.sources.aur, &workspace).await);
+    }
+    // Several repositories mostly share a data directory, an executor and an AUR.
+    let mut seen = Vec::new();
+    checks.retain(|check| {
+        !seen.contains(check) && {
+            seen.push(check.clone());
+            true
+        }
+    });
+    Ok(checks)
+}
+
+async fn examine_remote(repository: &settings::Repository, dir: &Path, workspace: &Path) -> Vec<Check> {
+    match address_of(repository, dir) {
+        Ok((address, clone)) => {
+            let mut remote = Remote::new(workspace.to_owned(), address).timeout(doctor::PATIENCE);
+            let branch = repository.branch.clone().or_else(|| clone.as_ref()?.head_branch());
+            if let Some(clone) = &clone {
+                remote = remote.settings_of(clone);
+            }
+            doctor::remote(&repository.name, &remote, branch.as_deref().unwrap_or(DEFAULT_BRANCH)).await
+        }
+        Err(error) => {
+            let hint = "run it in a clone, name one with -C, or list a [[repository]] with its url";
+            vec![Check::error("remote", &repository.name, format!("{error:#}"), hint)]
+        }
+    }
+}
+
+async fn examine_aur(aur: &settings::Aur, workspace: &Path) -> Vec<Check> {
+    let mut checks = vec![doctor::aur_index(aur.metadata_url.as_str(), &aur.metadata_url.to_string()).await];
+    if let (AurTransport::Mirror, Some(mirror)) = (aur.prefer, &aur.mirror_url) {
+        let remote = Remote::new(workspace.to_owned(), mirror.clone()).timeout(doctor::PATIENCE);
+        checks.push(doctor::aur_mirror(&remote).await);
+    }
+    checks
+}

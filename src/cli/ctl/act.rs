@@ -1,0 +1,175 @@
+//! The commands that ask once or tell once.
+
+use serde_json::{Value, json};
+
+use super::client::{CtlError, address};
+use super::show::{self, Look, list, text};
+use super::{CliError, Decision, Exit, RunKind, Session};
+use crate::sys::clock::{Clock as _, SystemClock};
+use crate::web::text::path_part;
+
+impl Session<'_> {
+    /// Prints the API's JSON, or what `text` makes of it.
+    pub(super) fn print(&mut self, answer: &Value, text: impl FnOnce(Look) -> String) -> Result<(), CliError> {
+        if self.is_json() {
+            self.out.json(answer)?;
+        } else {
+            self.out.text(text(Look { now: SystemClock.now() }))?;
+        }
+        Ok(self.out.finish()?)
+    }
+
+    pub(super) async fn status(&mut self) -> Result<Exit, CliError> {
+        let repositories = self.client.get("/api/v1/repositories").await?;
+        let queue = self.client.get("/api/v1/queue").await?;
+        let reviews = self.client.get("/api/v1/reviews").await?;
+        let runs = self.client.get("/api/v1/runs?limit=5").await?;
+        let all = json!({"repositories": repositories, "queue": queue, "reviews": reviews, "runs": runs});
+        self.print(&all, |look| {
+            let mut out = look.repositories(list(&all, "repositories"));
+            if !list(&all, "reviews").is_empty() {
+                out += "\nwaiting for a person\n";
+                out += &show::reviews(list(&all, "reviews"));
+            }
+            let queued = in_queue(&queue);
+            if !queued.is_empty() {
+                out += "\nin the queue\n";
+                out += &look.builds(&queued);
+            }
+            out += "\nlatest runs\n";
+            out + &look.runs(list(&all, "runs"))
+        })?;
+        Ok(Exit::Done)
+    }
+
+    pub(super) async fn queue(&mut self) -> Result<Exit, CliError> {
+        let queue = self.client.get("/api/v1/queue").await?;
+        self.print(&queue, |look| match in_queue(&queue).as_slice() {
+            [] => "The queue is empty.\n".to_owned(),
+            builds => look.builds(builds),
+        })?;
+        Ok(Exit::Done)
+    }
+
+    pub(super) async fn builds(
+        &mut self,
+        state: Option<String>,
+        package: Option<String>,
+        limit: usize,
+    ) -> Result<Exit, CliError> {
+        let mut path = format!("/api/v1/builds?limit={limit}");
+        for (name, value) in [("state", state), ("pkgbase", package)] {
+            if let Some(value) = value {
+                path.extend(["&", name, "=", &path_part(&value)]);
+            }
+        }
+        let builds = self.client.get(&path).await?;
+        self.print(&builds, |look| look.builds(builds.as_array().map(Vec::as_slice).unwrap_or_default()))?;
+        Ok(Exit::Done)
+    }
+
+    pub(super) async fn build(&mut self, id: &str) -> Result<Exit, CliError> {
+        let build = self.client.get(&address(&["builds", id])).await?;
+        self.print(&build, |look| look.build(&build))?;
+        Ok(Exit::Done)
+    }
+
+    /// The id of a build that is named by it, or by its package.
+    pub(super) async fn find_build(&self, of: &str) -> Result<String, CtlError> {
+        match self.client.get(&address(&["builds", of])).await {
+            Ok(build) => Ok(build["id"].as_str().unwrap_or(of).to_owned()),
+            Err(error) if error.is_not_found() => {
+                let package = self.client.get(&address(&["packages", of])).await.map_err(|_| error)?;
+                let latest = package["builds"][0]["id"].as_str().or_else(|| package["last_build"]["id"].as_str());
+                latest.map(str::to_owned).ok_or_else(|| CtlError::Refused {
+                    status: 404,
+                    detail: format!("`{of}` has not been built yet"),
+                    hint: format!("`pkgwarden ctl deploy {of}` builds it"),
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn on_build(&mut self, of: &str, command: &str) -> Result<Exit, CliError> {
+        let id = self.find_build(of).await?;
+        let build = self.client.post(&address(&["builds", &id, command]), &json!({})).await?;
+        self.print(&build, |look| look.build(&build))?;
+        Ok(Exit::Done)
+    }
+
+    pub(super) async fn release(&mut self, package: &str) -> Result<Exit, CliError> {
+        let package = self.client.post(&address(&["packages", package, "release"]), &json!({})).await?;
+        self.print(&package, |look| look.builds(&list(&package, "builds")[..list(&package, "builds").len().min(1)]))?;
+        Ok(Exit::Done)
+    }
+
+    pub(super) async fn run_pipeline(&mut self, kind: RunKind) -> Result<Exit, CliError> {
+        let pipeline = match kind {
+            RunKind::OnSchedule => "on-schedule",
+            RunKind::OnCommit => "on-commit",
+        };
+        self.start("/api/v1/run", &json!({ "pipeline": pipeline })).await.map(|(_, ending)| ending)
+    }
+
+    pub(super) async fn trigger(&mut self, name: &str) -> Result<Exit, CliError> {
+        let body = json!({"pipeline": "trigger", "name": name});
+        self.start("/api/v1/run", &body).await.map(|(_, ending)| ending)
+    }
+
+    pub(super) async fn bump(&mut self, packages: Vec<String>) -> Result<Exit, CliError> {
+        self.start("/api/v1/bump", &json!({ "packages": packages })).await.map(|(_, ending)| ending)
+    }
+
+    /// Starts a run and prints what it did.
+    pub(super) async fn start(&mut self, path: &str, body: &Value) -> Result<(Value, Exit), CliError> {
+        let run = self.client.post(path, body).await?;
+        self.print(&run, |_| show::run(&run))?;
+        let exit = exit_of(&run);
+        Ok((run, exit))
+    }
+
+    pub(super) async fn pause_or_resume(&mut self, command: &str) -> Result<Exit, CliError> {
+        let repositories = self.client.post(&address(&[command]), &json!({})).await?;
+        self.print(&repositories, |look| {
+            look.repositories(repositories.as_array().map(Vec::as_slice).unwrap_or_default())
+        })?;
+        Ok(Exit::Done)
+    }
+
+    pub(super) async fn reviews(&mut self) -> Result<Exit, CliError> {
+        let reviews = self.client.get("/api/v1/reviews").await?;
+        self.print(&reviews, |_| show::reviews(reviews.as_array().map(Vec::as_slice).unwrap_or_default()))?;
+        Ok(Exit::Done)
+    }
+
+    pub(super) async fn review(&mut self, package: &str) -> Result<Exit, CliError> {
+        let review = self.client.get(&address(&["reviews", package])).await?;
+        self.print(&review, |_| show::review(&review))?;
+        Ok(Exit::Done)
+    }
+
+    pub(super) async fn decide(&mut self, decision: Decision, command: &str) -> Result<Exit, CliError> {
+        let package = &decision.package;
+        let head = match decision.head {
+            Some(head) => head.to_string(),
+            None => text(&self.client.get(&address(&["reviews", package])).await?, "head"),
+        };
+        let path = address(&["reviews", package, command]);
+        self.start(&path, &json!({ "head": head })).await.map(|(_, ending)| ending)
+    }
+}
+
+/// How a run leaves the one who asked for it.
+pub(super) fn exit_of(run: &Value) -> Exit {
+    let wrong = list(&run["document"], "problems").iter().any(|problem| problem["severity"] == "error");
+    match run["state"].as_str() {
+        Some("failed") => Exit::Failed,
+        _ if wrong => Exit::NeedsPerson,
+        _ => Exit::Done,
+    }
+}
+
+fn in_queue(queue: &Value) -> Vec<Value> {
+    ["underway", "blocked", "ready", "waiting"].iter().flat_map(|part| list(queue, part)).cloned().collect()
+}

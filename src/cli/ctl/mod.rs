@@ -1,0 +1,230 @@
+//! `ctl`: a running controller's remote control. It speaks the API and nothing else, over TCP or the
+//! unix socket, and prints for people or hands on the API's JSON.
+
+mod act;
+mod client;
+mod show;
+mod watch;
+
+use std::path::{Path, PathBuf};
+
+use self::client::{Client, Place};
+use super::context::Context;
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::{Format, Output};
+use crate::app::serve::SOCKET;
+use crate::domain::name::Oid;
+use crate::sys::secret::SecretString;
+use clap::Subcommand;
+
+const URL_HELP: &str = "Where the controller answers [default: PKGWARDEN_URL, else its socket in the data directory, \
+                        else http://127.0.0.1:8080]";
+
+/// Tell a running controller what to do, or ask how it stands
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  pkgwarden ctl status
+  pkgwarden ctl deploy firefox --follow    build it now, print the log, end with the build
+  pkgwarden ctl logs firefox -f
+  pkgwarden ctl review show sundial        why it needs a person, and what would change
+  PKGWARDEN_URL=https://packages.example PKGWARDEN_TOKEN=… pkgwarden ctl pause
+
+On the machine of the controller its socket in the data directory is used, which needs no token. Ends
+with status 3 if a run met something that needs a person, with 1 if a build that was waited for failed.")]
+pub struct Args {
+    #[arg(long, value_name = "URL", global = true, help = URL_HELP)]
+    url: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    command: CtlCommand,
+}
+
+/// What to tell or ask it.
+#[derive(Debug, Subcommand)]
+pub enum CtlCommand {
+    /// Build packages now
+    Deploy {
+        /// PKG, PKG/CLASS or `all`
+        #[arg(required = true, value_name = "PKG[/CLASS]|all")]
+        packages: Vec<String>,
+        /// Come back when they are built
+        #[arg(long)]
+        wait: bool,
+        /// Print their logs meanwhile
+        #[arg(long)]
+        follow: bool,
+    },
+    /// What needs a person, what is building
+    Status,
+    /// Everything that has not ended
+    Queue,
+    /// The latest builds
+    Builds {
+        /// Only those in this state
+        #[arg(long)]
+        state: Option<String>,
+        /// Only those of this package
+        #[arg(long, value_name = "PKG")]
+        package: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 30)]
+        limit: usize,
+    },
+    /// One build
+    Build {
+        /// Its id
+        id: String,
+    },
+    /// The log of a build, or of the latest build of a package
+    Logs {
+        /// A build or a package
+        #[arg(value_name = "PKG|ID")]
+        of: String,
+        /// Go on until it ends
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Stop a build
+    Cancel {
+        /// A build, or a package whose latest build is meant
+        #[arg(value_name = "PKG|ID")]
+        of: String,
+    },
+    /// Try a build again
+    Retry {
+        /// A build, or a package whose latest build is meant
+        #[arg(value_name = "PKG|ID")]
+        of: String,
+    },
+    /// Build a blocked package although something it needs has failed
+    Release {
+        /// The package
+        package: String,
+    },
+    /// Run a pipeline to its end
+    Run {
+        /// Which
+        pipeline: RunKind,
+    },
+    /// Build the packages that wait for a trigger
+    Trigger {
+        /// Its name
+        name: String,
+    },
+    /// Raise the bump of packages and build them
+    Bump {
+        /// PKG or `all`
+        #[arg(required = true, value_name = "PKG|all")]
+        packages: Vec<String>,
+    },
+    /// Stop schedules and polling
+    Pause,
+    /// Take them up again
+    Resume,
+    /// Updates that wait for a person
+    Review {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: ReviewCommand,
+    },
+}
+
+/// What to do with reviews.
+#[derive(Debug, Subcommand)]
+pub enum ReviewCommand {
+    /// All of them
+    List,
+    /// Why, and what would change
+    Show {
+        /// The package
+        package: String,
+    },
+    /// Merge it and build it
+    Approve(Decision),
+    /// Close it and remember what was rejected
+    Reject(Decision),
+}
+
+/// What is decided about.
+#[derive(Debug, clap::Args)]
+pub struct Decision {
+    /// The package
+    pub package: String,
+    /// The commit that was read; without it the one that is there now
+    #[arg(long, value_name = "COMMIT")]
+    pub head: Option<Oid>,
+}
+
+/// A pipeline that needs no name.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum RunKind {
+    /// What people committed, and every source
+    OnSchedule,
+    /// What people committed
+    OnCommit,
+}
+
+pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
+    let place = place(args.url, context)?;
+    let token = context.env.get("PKGWARDEN_TOKEN").filter(|token| !token.is_empty());
+    let client = Client::new(place, token.map(|token| SecretString::from(token.as_str())))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
+    let mut session = Session { client, out: &mut context.output };
+    runtime.block_on(session.obey(args.command))
+}
+
+/// Where the controller is: as it is said, or behind its socket, or at the default address.
+fn place(url: Option<String>, context: &Context) -> Result<Place, CliError> {
+    let said = url.or_else(|| context.env.get("PKGWARDEN_URL").filter(|url| !url.is_empty()).cloned());
+    if let Some(url) = said {
+        return Ok(Place::Url(url));
+    }
+    let socket = socket_path(&context.settings()?.server.data_dir);
+    Ok(if socket.exists() { Place::Socket(socket) } else { Place::Default })
+}
+
+fn socket_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(SOCKET)
+}
+
+/// One use of `ctl`.
+struct Session<'a> {
+    client: Client,
+    out: &'a mut Output,
+}
+
+impl Session<'_> {
+    fn is_json(&self) -> bool {
+        self.out.format == Format::Json
+    }
+
+    async fn obey(&mut self, command: CtlCommand) -> Result<Exit, CliError> {
+        match command {
+            CtlCommand::Deploy { packages, wait, follow } => self.deploy(packages, wait || follow, follow).await,
+            CtlCommand::Status => self.status().await,
+            CtlCommand::Queue => self.queue().await,
+            CtlCommand::Builds { state, package, limit } => self.builds(state, package, limit).await,
+            CtlCommand::Build { id } => self.build(&id).await,
+            CtlCommand::Logs { of, follow } => self.logs(&of, follow).await,
+            CtlCommand::Cancel { of } => self.on_build(&of, "cancel").await,
+            CtlCommand::Retry { of } => self.on_build(&of, "retry").await,
+            CtlCommand::Release { package } => self.release(&package).await,
+            CtlCommand::Run { pipeline } => self.run_pipeline(pipeline).await,
+            CtlCommand::Trigger { name } => self.trigger(&name).await,
+            CtlCommand::Bump { packages } => self.bump(packages).await,
+            CtlCommand::Pause => self.pause_or_resume("pause").await,
+            CtlCommand::Resume => self.pause_or_resume("resume").await,
+            CtlCommand::Review { command } => match command {
+                ReviewCommand::List => self.reviews().await,
+                ReviewCommand::Show { package } => self.review(&package).await,
+                ReviewCommand::Approve(decision) => self.decide(decision, "approve").await,
+                ReviewCommand::Reject(decision) => self.decide(decision, "reject").await,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

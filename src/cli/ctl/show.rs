@@ -1,0 +1,307 @@
+//! Answers as text for people. Everything in them may come from strangers, so hidden characters are
+//! shown.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Cell, CellAlignment, Color, Table};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::cli::output::table;
+use crate::controller::view::FileDiff;
+use crate::web::diff::{self, FileChange, FileView, Line};
+use crate::web::text::{one_line, visible};
+use crate::web::time;
+
+/// A text in an answer, on one line; empty if there is none.
+pub fn text(value: &Value, key: &str) -> String {
+    one_line(value[key].as_str().unwrap_or_default())
+}
+
+/// A list in an answer; empty if there is none.
+pub fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn moment(value: &Value, key: &str) -> Option<Timestamp> {
+    value[key].as_str()?.parse().ok()
+}
+
+fn names(value: &Value, key: &str) -> String {
+    list(value, key).iter().filter_map(Value::as_str).map(one_line).collect::<Vec<_>>().join(", ")
+}
+
+/// How to print. Colours are always written; the stream takes them out where nobody wants them.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// What time it is, for "3 min ago".
+    pub now: Timestamp,
+}
+
+fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+fn new_table(headings: &[&str]) -> Table {
+    let mut table = table(headings);
+    table.enforce_styling().style_text_only();
+    table
+}
+
+impl Look {
+    fn when(self, at: Option<Timestamp>) -> Cell {
+        Cell::new(at.map(|at| time::ago(at, self.now)).unwrap_or_default()).set_alignment(CellAlignment::Right)
+    }
+
+    /// Builds, one a line.
+    pub fn builds(self, builds: &[Value]) -> String {
+        if builds.is_empty() {
+            return "No build.\n".to_owned();
+        }
+        let mut table = new_table(&["ID", "PACKAGE", "STATE", "WHY", "TOOK", "WHEN", "NOTE"]);
+        for build in builds {
+            let (started, ended) = (moment(build, "started"), moment(build, "ended"));
+            let is_live = matches!(build["state"].as_str(), Some("running" | "dispatched"));
+            let until = ended.or(is_live.then_some(self.now));
+            let took = started.zip(until).map(|(from, until)| time::took(from, until)).unwrap_or_default();
+            table.add_row(vec![
+                Cell::new(text(build, "id")),
+                Cell::new(text(build, "pkgbase")),
+                state(build),
+                Cell::new(text(build, "reason")),
+                Cell::new(took).set_alignment(CellAlignment::Right),
+                self.when(ended.or(started).or_else(|| moment(build, "created"))),
+                Cell::new(remark(build)),
+            ]);
+        }
+        lines(&table)
+    }
+
+    /// One build with its attempts.
+    pub fn build(self, build: &Value) -> String {
+        let mut out = self.builds(std::slice::from_ref(build));
+        let _ = write!(
+            out,
+            "\ncommit {}\nfor    {} / {}\n",
+            text(build, "commit"),
+            text(build, "repository"),
+            text(build, "arch")
+        );
+        for attempt in list(build, "attempts") {
+            let outcome = attempt["outcome"].as_str().map_or_else(|| "running".to_owned(), one_line);
+            let _ = writeln!(out, "attempt {}: {outcome} {}", text(attempt, "id"), text(attempt, "message"));
+        }
+        out
+    }
+
+    /// Runs, one a line.
+    pub fn runs(self, runs: &[Value]) -> String {
+        let mut table = new_table(&["RUN", "PIPELINE", "STATE", "BY", "WHEN", "NOTE"]);
+        for run in runs {
+            table.add_row(vec![
+                Cell::new(text(run, "id")),
+                Cell::new(text(run, "pipeline")),
+                state(run),
+                Cell::new(text(run, "trigger")),
+                self.when(moment(run, "started")),
+                Cell::new(text(run, "summary")),
+            ]);
+        }
+        lines(&table)
+    }
+
+    /// Repositories, one a line.
+    pub fn repositories(self, repositories: &[Value]) -> String {
+        let mut out = String::new();
+        for repository in repositories {
+            let main: String = text(repository, "main").chars().take(10).collect();
+            let looked = moment(repository, "looked_at")
+                .map_or("not looked at yet".to_owned(), |at| format!("looked at {}", time::ago(at, self.now)));
+            let paused = if repository["paused"] == true {
+                paint(AnsiColor::Yellow.on_default(), " · paused")
+            } else {
+                String::new()
+            };
+            let _ = writeln!(
+                out,
+                "{} · {} at {main} · {} packages · {looked}{paused}",
+                paint(Style::new().bold(), &text(repository, "name")),
+                text(repository, "branch"),
+                repository["packages"],
+            );
+            if !repository["error"].is_null() {
+                let _ = writeln!(out, "{}: {}", paint(AnsiColor::Red.on_default(), "error"), text(repository, "error"));
+            }
+        }
+        out
+    }
+}
+
+fn problems(problems: &[Value]) -> String {
+    let mut out = String::new();
+    for problem in problems {
+        let colour = if problem["severity"] == "error" { AnsiColor::Red } else { AnsiColor::Yellow };
+        let severity = paint(colour.on_default().bold(), &text(problem, "severity"));
+        let hint = text(problem, "hint");
+        let hint = if hint.is_empty() { hint } else { format!("; {hint}") };
+        let _ = writeln!(out, "{severity}: {}{hint}", text(problem, "message"));
+    }
+    out
+}
+
+/// Reviews, one a line.
+pub fn reviews(reviews: &[Value]) -> String {
+    if reviews.is_empty() {
+        return "No update waits for a person.\n".to_owned();
+    }
+    let mut table = new_table(&["PACKAGE", "WEIGHT", "VERSION", "WHY"]);
+    for review in reviews {
+        let verdict = &review["verdict"];
+        let heaviest = list(verdict, "reasons").iter().find(|reason| reason["severity"] == verdict["severity"]);
+        table.add_row(vec![
+            Cell::new(text(review, "pkgbase")),
+            Cell::new(text(verdict, "severity")).fg(weight_colour(verdict)),
+            Cell::new(versions(verdict, "old_version", "new_version")),
+            Cell::new(heaviest.map(|reason| text(reason, "message")).unwrap_or_default()),
+        ]);
+    }
+    lines(&table)
+}
+
+/// One review: why, and what would change.
+pub fn review(review: &Value) -> String {
+    let verdict = &review["verdict"];
+    let bold = Style::new().bold();
+    let title = format!("{} {}", text(review, "pkgbase"), versions(verdict, "old_version", "new_version"));
+    let mut out = format!("{}\n{} at {}\n\n", paint(bold, &title), text(review, "branch"), text(review, "head"));
+    if !review["conflict"].is_null() {
+        let _ =
+            writeln!(out, "{}: {}\n", paint(AnsiColor::Red.on_default(), "cannot be merged"), text(review, "conflict"));
+    }
+    for reason in list(verdict, "reasons") {
+        let line = reason["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "[{}] {} ({}{line})",
+            text(reason, "severity"),
+            text(reason, "message"),
+            text(reason, "file")
+        );
+    }
+    for file in list(review, "files") {
+        out += &file_diff(&file_of(file));
+    }
+    out
+}
+
+fn file_diff(file: &FileView) -> String {
+    let mut out =
+        format!("\n{}\n", paint(Style::new().bold(), &format!("{} ({})", one_line(&file.path), file.change.as_str())));
+    if file.change == FileChange::Binary {
+        out += "not text; look at the branch with git\n";
+    }
+    for hunk in &file.hunks {
+        let _ = writeln!(out, "{}", paint(AnsiColor::Cyan.on_default(), &hunk.header));
+        for line in &hunk.lines {
+            out += &diff_line(line);
+        }
+    }
+    if file.left_out > 0 {
+        let _ = writeln!(out, "{} more lines are not shown; look at the branch with git", file.left_out);
+    }
+    out
+}
+
+fn diff_line(line: &Line) -> String {
+    let style = match line.sign {
+        '+' => AnsiColor::Green.on_default(),
+        '-' => AnsiColor::Red.on_default(),
+        _ => Style::new(),
+    };
+    let mut out = paint(style, &line.sign.to_string());
+    for (marked, part) in &line.parts {
+        let style = if *marked { style.bold().underline() } else { style };
+        out += &paint(style, &visible(part));
+    }
+    out.push('\n');
+    out
+}
+
+/// What a run did.
+pub fn run(run: &Value) -> String {
+    let mut out = format!("{} run {}: {}\n", text(run, "pipeline"), text(run, "id"), text(run, "summary"));
+    let document = &run["document"];
+    let acted = list(document, "packages").iter().filter(|package| package["action"] != "none");
+    let mut table = new_table(&["PACKAGE", "ACTION", "VERSION", "WHY"]);
+    for package in acted {
+        table.add_row(vec![
+            Cell::new(text(package, "pkgbase")),
+            Cell::new(text(package, "action")),
+            Cell::new(versions(package, "from_version", "to_version")),
+            Cell::new(text(package, "why")),
+        ]);
+    }
+    if table.row_count() > 0 {
+        out += &lines(&table);
+    }
+    let builds = names_of(list(document, "builds"));
+    if !builds.is_empty() {
+        let _ = writeln!(out, "builds: {builds}");
+    }
+    out + &problems(list(document, "problems"))
+}
+
+fn file_of(file: &Value) -> FileView {
+    let content = |key: &str| file[key].as_str().map(str::to_owned);
+    diff::view(&FileDiff {
+        path: file["path"].as_str().unwrap_or_default().to_owned(),
+        old: content("old"),
+        new: content("new"),
+        binary: file["binary"] == true,
+    })
+}
+
+fn names_of(builds: &[Value]) -> String {
+    builds.iter().map(|build| text(build, "pkgbase")).collect::<Vec<_>>().join(", ")
+}
+
+fn versions(value: &Value, from: &str, to: &str) -> String {
+    match (text(value, from), text(value, to)) {
+        (from, to) if from.is_empty() || from == to => to,
+        (from, to) if to.is_empty() => from,
+        (from, to) => format!("{from} → {to}"),
+    }
+}
+
+fn remark(build: &Value) -> String {
+    match (build["state"].as_str(), names(build, "waits_for")) {
+        (Some("waiting"), waits) if !waits.is_empty() => format!("waits for {waits}"),
+        (Some("blocked"), waits) if !waits.is_empty() => format!("blocked by {waits}"),
+        _ => text(build, "message"),
+    }
+}
+
+fn state(value: &Value) -> Cell {
+    let colour = match value["state"].as_str() {
+        Some("succeeded" | "already_built" | "done") => Color::Green,
+        Some("failed" | "timed_out" | "lost") => Color::Red,
+        Some("blocked") => Color::Yellow,
+        Some("running" | "dispatched") => Color::Blue,
+        _ => Color::Reset,
+    };
+    Cell::new(text(value, "state")).fg(colour)
+}
+
+fn weight_colour(verdict: &Value) -> Color {
+    match verdict["severity"].as_str() {
+        Some("trust" | "hostile") => Color::Red,
+        Some("review") => Color::Yellow,
+        _ => Color::Reset,
+    }
+}
+
+/// The lines of a table without the blanks at their ends.
+fn lines(table: &Table) -> String {
+    table.lines().fold(String::new(), |out, line| out + line.trim_start_matches(' ').trim_end() + "\n")
+}

@@ -1,0 +1,189 @@
+//! `ctl` against a served world, over the unix socket and over TCP.
+
+use std::sync::Arc;
+
+use super::socket_path;
+use crate::cli::Exit;
+use crate::cli::testing::{Ran, pkgwarden};
+use crate::controller::face::Face as _;
+use crate::domain::build::BuildState;
+use crate::http::world::{World, garden, oid};
+use crate::http::{UnixSocket, serve};
+
+/// A served world, and how to reach it.
+struct Remote {
+    data_dir: tempfile::TempDir,
+    env: Vec<(&'static str, String)>,
+}
+
+impl Remote {
+    /// Nobody is there.
+    fn nobody() -> Self {
+        Self { data_dir: tempfile::tempdir().unwrap(), env: Vec::new() }
+    }
+
+    /// The world answers on the socket in the data directory.
+    async fn over_socket(world: &Arc<World>) -> Self {
+        let remote = Self::nobody();
+        let socket = UnixSocket::bind(&socket_path(remote.data_dir.path())).await.unwrap();
+        let server = world.server(None);
+        tokio::spawn(async move { serve(&server, None, Some(socket)).await });
+        remote
+    }
+
+    async fn ctl(&self, line: &str) -> Ran {
+        let args: Vec<String> = ["ctl"].into_iter().chain(line.split(' ')).map(str::to_owned).collect();
+        let mut env = self.env.clone();
+        env.push(("PKGWARDEN__SERVER__DATA_DIR", self.data_dir.path().display().to_string()));
+        let run = move || {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            pkgwarden(&args, &env)
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
+    }
+
+    /// What a command prints that must not fail.
+    async fn says(&self, line: &str) -> String {
+        let ran = self.ctl(line).await;
+        assert!(matches!(ran.exit, Exit::Done | Exit::NeedsPerson), "{line}: {}", ran.stderr);
+        ran.stdout
+    }
+
+    /// What a command complains of that must fail.
+    async fn complains(&self, line: &str) -> String {
+        let ran = self.ctl(line).await;
+        assert!(matches!(ran.exit, Exit::Failed | Exit::Usage), "{line}: {}", ran.stdout);
+        ran.stderr
+    }
+}
+
+#[tokio::test]
+async fn over_the_socket_everything_can_be_asked_and_told_without_a_token() {
+    let world = garden();
+    let around = Remote::over_socket(&world).await;
+    let status = around.says("status").await;
+    assert!(status.contains("garden · main at 1a1a1a1a1a") && status.contains("sundial"), "{status}");
+    insta::assert_snapshot!(around.says("queue").await.lines().map(|line| line.split_whitespace().take(3).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n"), @"
+    ID PACKAGE STATE
+    b3 trellis running
+    b4 pergola blocked
+    b5 arbour waiting
+    ");
+    assert!(around.says("builds --package hedge").await.contains("A failure occurred"));
+    assert!(around.says("build b2").await.contains("attempt b2.1: failed"));
+    for line in [
+        "retry b2",
+        "release pergola",
+        "run on-schedule",
+        "run on-commit",
+        "trigger nightly",
+        "bump hedge",
+        "pause",
+        "resume",
+        "deploy mulch hedge/heavy",
+        "cancel b3",
+    ] {
+        around.says(line).await;
+    }
+    let asked = world.read(|state| state.asked.clone());
+    assert_eq!(asked.len(), 10);
+    assert_eq!(asked.last().unwrap(), "cancel b3");
+}
+
+#[tokio::test]
+async fn a_review_is_read_and_decided() {
+    let world = garden();
+    let around = Remote::over_socket(&world).await;
+    assert!(around.says("review list").await.contains("trust"));
+    insta::assert_snapshot!(around.says("review show sundial").await, @"
+    sundial 1.4.2-1 → 1.5.0-1
+    update-sundial at eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee
+
+    [trust] the source comes from another host (PKGBUILD:9)
+
+    PKGBUILD (changed)
+    @@ -1,2 +1,2 @@
+    -pkgver=1.4.2
+    -source=(https://example.org/a.tar.gz)
+    +pkgver=1.5.0
+    +source=(https://example.net/a.tar.gz)
+    ");
+    let stale = around.complains(&format!("review approve sundial --head {}", oid(1))).await;
+    assert!(stale.contains("has moved"), "{stale}");
+    let approved = around.ctl(&format!("review approve sundial --head {}", oid(0xee))).await;
+    // The run it answers with has an error among its problems.
+    assert_eq!(approved.exit, Exit::NeedsPerson);
+    assert!(around.says("review list").await.contains("No update waits"));
+}
+
+#[tokio::test]
+async fn logs_are_copied_and_cannot_steer_the_terminal() {
+    let world = garden();
+    world.write("b3.1", b"\x1b]0;owned\x07\x1b[2J\rlast\n");
+    world.logs().finish("b3.1").unwrap();
+    let around = Remote::over_socket(&world).await;
+    let plain = around.says("logs b3 -f").await;
+    assert!(plain.ends_with("␛]0;owned␇\nlast\n"), "{plain:?}");
+    assert!(!plain.contains('\u{1b}'));
+    assert!(around.says("logs hedge").await.starts_with("==> Making package: hedge 1.4.2-1\n"));
+}
+
+#[tokio::test]
+async fn json_is_the_apis() {
+    let world = garden();
+    let around = Remote::over_socket(&world).await;
+    let queue: serde_json::Value = serde_json::from_str(&around.says("queue --format json").await).unwrap();
+    assert_eq!(queue["underway"][0]["id"], "b3");
+    world.set_state("b3", BuildState::Succeeded, None);
+    world.set_state("b5", BuildState::AlreadyBuilt, None);
+    let waited: serde_json::Value =
+        serde_json::from_str(&around.says("deploy trellis --wait --format json").await).unwrap();
+    assert_eq!((&waited["pipeline"], &waited["builds"][0]["state"]), (&"deploy".into(), &"succeeded".into()));
+}
+
+#[tokio::test]
+async fn waiting_ends_with_the_builds_and_says_if_one_failed() {
+    let world = garden();
+    let around = Remote::over_socket(&world).await;
+    // The run names trellis and arbour.
+    world.write("b3.1", b"nearly there\n");
+    world.logs().finish("b3.1").unwrap();
+    world.set_state("b3", BuildState::Succeeded, None);
+    world.set_state("b5", BuildState::Failed, None);
+    let ran = around.ctl("deploy trellis --follow").await;
+    assert_eq!(ran.exit, Exit::Failed);
+    for part in ["nearly there\n", "succeeded", "failed"] {
+        assert!(ran.stdout.contains(part), "{part} is missing in {}", ran.stdout);
+    }
+}
+
+#[tokio::test]
+async fn over_tcp_the_token_is_sent() {
+    let world = garden();
+    let served = world.serve(Some("hunter22")).await;
+    let mut around = Remote::nobody();
+    around.env.push(("PKGWARDEN_URL", served.url.clone()));
+    assert!(around.complains("pause").await.contains("PKGWARDEN_TOKEN"));
+    around.env.push(("PKGWARDEN_TOKEN", "hunter22".into()));
+    assert!(around.says("pause").await.contains("paused"));
+}
+
+#[tokio::test]
+async fn if_nobody_answers_the_error_says_what_to_start_or_set() {
+    let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let around = Remote::nobody();
+    let refused = around.complains(&format!("--url http://{unused} status")).await;
+    assert!(refused.contains("pkgwarden serve") && refused.contains("PKGWARDEN_URL"), "{refused}");
+    assert!(around.complains("--url nonsense status").await.contains("http://HOST:PORT"));
+    // A socket that nobody listens on any more.
+    drop(tokio::net::UnixListener::bind(socket_path(around.data_dir.path())).unwrap());
+    assert!(around.complains("status").await.contains("control.sock"));
+}
+
+#[tokio::test]
+async fn a_package_that_was_never_built_has_no_log_and_that_is_said() {
+    let around = Remote::over_socket(&garden()).await;
+    assert!(around.complains("logs mulch").await.contains("has not been built yet"));
+    assert!(around.complains("logs nothing").await.contains("there is no build `nothing`"));
+}

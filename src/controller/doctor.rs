@@ -1,0 +1,452 @@
+//! Whether this machine, these settings and the other ends of the network can do the work, and how to
+//! mend what cannot.
+//!
+//! Looks and changes nothing. Not for what is wrong inside a monorepo: that is [`super::inspect`].
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::builder::user::BuildUser;
+use crate::config::Settings;
+use crate::config::settings::{ExecutorKind, ForgeKind, Repository};
+use crate::executor::local::probe;
+use crate::git::Remote;
+use crate::sys::fs::free_space;
+use crate::sys::http;
+
+/// How long one question to the network may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// With less room than this, nothing can be kept or published: 256 MiB.
+const LEAST_ROOM: u64 = 256 << 20;
+
+/// With less room than this, a large package will not build: 5 GiB.
+const GOOD_ROOM: u64 = 5 << 30;
+
+/// The oldest git whose push is what we need: major and minor version.
+const OLDEST_GIT: (u32, u32) = (2, 31);
+
+/// A time zone that every complete database has.
+const WELL_KNOWN_ZONE: &str = "Europe/Berlin";
+
+/// How one check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// All well.
+    Ok,
+    /// The work can be done, but somebody should look.
+    Warning,
+    /// Something that is needed is missing.
+    Error,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What it belongs to: `tool`, `sandbox`, `directory`, `configuration`, `remote`, `aur`, `time`.
+    pub area: &'static str,
+    /// What was looked at.
+    pub subject: String,
+    /// How it ended.
+    pub status: Status,
+    /// What was found.
+    pub detail: String,
+    /// How to mend it; empty if there is nothing to mend.
+    pub hint: String,
+}
+
+impl Check {
+    /// Something that is as it should be.
+    pub fn found(area: &'static str, subject: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { area, subject: subject.into(), status: Status::Ok, detail: detail.into(), hint: String::new() }
+    }
+
+    /// The same, but something is wrong with it.
+    fn but(self, status: Status, hint: impl Into<String>) -> Self {
+        Self { status, hint: hint.into(), ..self }
+    }
+
+    /// Something that is needed and missing.
+    pub fn error(
+        area: &'static str,
+        subject: impl Into<String>,
+        detail: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self::found(area, subject, detail).but(Status::Error, hint)
+    }
+
+    fn warning(
+        area: &'static str,
+        subject: impl Into<String>,
+        detail: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self::found(area, subject, detail).but(Status::Warning, hint)
+    }
+}
+
+/// The programs that are needed, and the sandbox if packages are built here, which is tried as that user.
+pub async fn tools(builds_as: Option<&str>) -> Vec<Check> {
+    let reports = probe::probe(builds_as.unwrap_or("nobody")).await;
+    let needed = |tool: &str| builds_as.is_some() || tool == "git";
+    reports.into_iter().filter(|report| needed(report.tool)).map(tool).collect()
+}
+
+fn tool(report: probe::ToolReport) -> Check {
+    let (area, subject) = if report.tool == "sandbox" { ("sandbox", "bubblewrap") } else { ("tool", report.tool) };
+    if !report.usable {
+        return Check::error(area, subject, report.detail, report.remedy.unwrap_or_default());
+    }
+    let too_old = report.tool == "git" && version(&report.detail).is_some_and(|version| version < OLDEST_GIT);
+    let check = Check::found(area, subject, report.detail);
+    let (major, minor) = OLDEST_GIT;
+    if too_old { check.but(Status::Error, format!("install git {major}.{minor} or newer")) } else { check }
+}
+
+/// Major and minor version in `git version 2.47.3`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// The directories that are written to: for data, and for each repository's packages.
+#[must_use]
+pub fn directories(settings: &Settings) -> Vec<Check> {
+    let user = build_user(settings).and_then(|name| BuildUser::resolve(name).ok());
+    let mut checks = directory("server.data_dir", &settings.server.data_dir, user.as_ref());
+    for repository in settings.repositories.iter().filter(|repository| repository.executor.kind != ExecutorKind::None) {
+        let subject = format!("publish.dir of {}", repository.name);
+        checks.extend(directory(&subject, &repository.publish.dir, user.as_ref()));
+    }
+    checks
+}
+
+/// Who builds run as; `None` if nothing is built on this machine.
+#[must_use]
+pub fn build_user(settings: &Settings) -> Option<&str> {
+    let local = |repository: &&Repository| repository.executor.kind == ExecutorKind::Local;
+    let repository = settings.repositories.iter().find(local)?;
+    Some(repository.executor.local.user.as_deref().unwrap_or("nobody"))
+}
+
+/// One directory, which need not be there yet: whether it can be written and entered, and how full it is.
+fn directory(subject: &str, path: &Path, user: Option<&BuildUser>) -> Vec<Check> {
+    let shown = path.display();
+    let there = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        let detail = format!("{} is not a directory", there.display());
+        return vec![Check::error("directory", subject, detail, "move it away, or name another directory")];
+    }
+    // A file without a name: nothing is left of it.
+    if let Err(error) = tempfile::tempfile_in(there) {
+        let detail = format!("{shown} cannot be written: {} says {error}", there.display());
+        let hint = "give it to the user that runs pkgwarden, or name another directory";
+        return vec![Check::error("directory", subject, detail, hint)];
+    }
+    let state = if there == path { "can be written" } else { "will be created" };
+    let mut checks = vec![Check::found("directory", subject, format!("{shown} {state}")), room(subject, there)];
+    if let Some(error) = user.and_then(|user| user.check_access(there).err()) {
+        checks.push(Check::error(
+            "directory",
+            subject,
+            error.to_string(),
+            "name a directory below /var/lib or /srv in the settings, or run pkgwarden as another user than root",
+        ));
+    }
+    checks
+}
+
+fn room(subject: &str, there: &Path) -> Check {
+    let free = match free_space(there) {
+        Ok(free) => free,
+        Err(error) => return Check::warning("directory", subject, format!("the free space is unknown: {error}"), ""),
+    };
+    let check = Check::found("directory", subject, format!("{} MiB are free", free >> 20));
+    match free {
+        ..LEAST_ROOM => check.but(Status::Error, "make room, or name a directory on another file system"),
+        LEAST_ROOM..GOOD_ROOM => check.but(Status::Warning, "large packages will not build; make room"),
+        GOOD_ROOM.. => check,
+    }
+}
+
+/// Settings that are right by themselves and ask for something that is not there.
+#[must_use]
+pub fn configuration(settings: &Settings) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Some(path) = &settings.server.token_file {
+        checks.push(secret_file("server.token_file", path));
+    }
+    for repository in &settings.repositories {
+        checks.extend(chosen(repository));
+    }
+    checks
+}
+
+fn chosen(repository: &Repository) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let name = &repository.name;
+    let area = "configuration";
+    if !matches!(repository.executor.kind, ExecutorKind::Local | ExecutorKind::None) {
+        let detail = format!("{name}: this kind of executor is not part of this version");
+        checks.push(Check::error(area, "executor.kind", detail, "use \"local\", or \"none\" to plan only"));
+    }
+    if repository.forge.kind != ForgeKind::Local {
+        let detail = format!("{name}: reviews are branches only; nothing is opened on the forge in this version");
+        checks.push(Check::warning(area, "forge.kind", detail, "use \"local\" and `pkgwarden ctl review`"));
+    }
+    if repository.publish.sign {
+        let detail = format!("{name}: packages are not signed in this version");
+        checks.push(Check::error(area, "publish.sign", detail, "set it to false, or sign by other means"));
+    }
+    checks.extend(repository.forge.token_file.iter().map(|path| secret_file("forge.token_file", path)));
+    checks
+}
+
+fn secret_file(subject: &str, path: &Path) -> Check {
+    let opened = std::fs::File::open(path).and_then(|file| file.metadata());
+    match opened {
+        Err(error) => {
+            let detail = format!("{} cannot be read: {error}", path.display());
+            Check::error("configuration", subject, detail, "create it, readable by the user that runs pkgwarden")
+        }
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+            let detail = format!("{} can be read by other users", path.display());
+            Check::warning("configuration", subject, detail, format!("chmod 600 {}", path.display()))
+        }
+        Ok(_) => Check::found("configuration", subject, format!("{} can be read", path.display())),
+    }
+}
+
+/// The monorepo where it is hosted: whether it answers and has what a run works on.
+pub async fn remote(repository: &str, remote: &Remote, branch: &str) -> Vec<Check> {
+    let refs = match remote.refs(branch).await {
+        Ok(refs) => refs,
+        Err(error) => {
+            let hint = "check the address, the network and the credentials: `git ls-remote` with it shows the same";
+            return vec![Check::error("remote", repository, error.to_string(), hint)];
+        }
+    };
+    let mut checks = vec![Check::found("remote", repository, "it answers")];
+    checks.push(match refs.main {
+        Some(tip) => Check::found("remote", repository, format!("branch {branch} is at {}", tip.short())),
+        None => Check::error(
+            "remote",
+            repository,
+            format!("it has no branch {branch}"),
+            "set `branch` of the [[repository]], or push a first commit",
+        ),
+    });
+    checks.push(match refs.scheduled {
+        Some(id) => Check::found("remote", repository, format!("tag scheduled is at {}", id.short())),
+        None => Check::warning(
+            "remote",
+            repository,
+            "it has no tag scheduled",
+            "the first run counts the newest commit only, and sets it; `pkgwarden run deploy all` builds everything",
+        ),
+    });
+    checks.push(match refs.state {
+        Some(id) => Check::found("remote", repository, format!("branch state is at {}", id.short())),
+        None => Check::found("remote", repository, "it has no branch state yet; the first on-schedule run makes it"),
+    });
+    checks
+}
+
+/// Whether the index of the AUR answers. Nothing of it is read.
+pub async fn aur_index(url: &str, shown: &str) -> Check {
+    let hint = "until it answers, updates from the AUR are unknown and nothing is lost; see sources.aur.metadata_url";
+    match http::client(PATIENCE).get(url).send().await {
+        Ok(answer) if answer.status().is_success() => Check::found("aur", "index", format!("{shown} answers")),
+        Ok(answer) => Check::error("aur", "index", format!("{shown} answers {}", answer.status()), hint),
+        Err(error) => {
+            let error = anyhow::Error::from(error.without_url());
+            Check::error("aur", "index", format!("{shown} cannot be reached: {error:#}"), hint)
+        }
+    }
+}
+
+/// Whether the git repository with a branch for each AUR package answers.
+pub async fn aur_mirror(remote: &Remote) -> Check {
+    match remote.ls(&["refs/heads/main".to_owned()]).await {
+        Ok(_) => Check::found("aur", "mirror", "it answers"),
+        Err(error) => Check::error(
+            "aur",
+            "mirror",
+            error.to_string(),
+            "mend it, or set sources.aur.prefer = \"git\" to ask the AUR itself",
+        ),
+    }
+}
+
+/// Whether schedules may name time zones. Those that are configured have been found already.
+#[must_use]
+pub fn time_zones() -> Check {
+    match jiff::tz::TimeZone::get(WELL_KNOWN_ZONE) {
+        Ok(_) => Check::found("time", "time zones", "the database is there"),
+        Err(_) => Check::warning(
+            "time",
+            "time zones",
+            "there is no database of time zones, so schedules can only be in UTC",
+            "install `tzdata`",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs::{self, Permissions};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::config::settings;
+    use crate::git::Repository as Git;
+
+    fn load(text: &str) -> Settings {
+        settings::load(Some(("pkgwarden.toml", text)), &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn statuses(checks: &[Check]) -> Vec<(&str, Status)> {
+        checks.iter().map(|check| (check.subject.as_str(), check.status)).collect()
+    }
+
+    #[tokio::test]
+    async fn only_git_is_needed_where_nothing_is_built() {
+        let checks = tools(None).await;
+        assert_eq!(statuses(&checks), [("git", Status::Ok)]);
+        let checks = tools(Some("nobody")).await;
+        assert!(checks.iter().any(|check| check.area == "sandbox"), "{checks:#?}");
+    }
+
+    #[test]
+    fn an_old_git_is_refused() {
+        let report = |detail: &str| probe::ToolReport {
+            tool: "git",
+            usable: true,
+            detail: format!("git version {detail}"),
+            remedy: None,
+        };
+        assert_eq!(tool(report("2.31.0")).status, Status::Ok);
+        assert_eq!(tool(report("3.0.1 (Apple)")).status, Status::Ok);
+        let old = tool(report("2.30.9"));
+        assert_eq!((old.status, old.hint.as_str()), (Status::Error, "install git 2.31 or newer"));
+    }
+
+    #[test]
+    fn a_directory_may_be_made_later_and_nothing_is_left_in_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let checks = directory("x", &dir.path().join("not/yet"), None);
+        assert!(checks.iter().all(|check| check.status != Status::Error), "{checks:#?}");
+        assert!(checks[0].detail.ends_with("will be created"), "{checks:#?}");
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 0);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_directory_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("file");
+        fs::write(&file, "").expect("written");
+        let checks = directory("x", &file.join("data"), None);
+        assert_eq!(checks.len(), 1);
+        assert_eq!(checks[0].detail, format!("{} is not a directory", file.display()));
+    }
+
+    #[test]
+    fn a_directory_the_build_user_cannot_enter_is_an_error() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).expect("mode");
+        let stranger = BuildUser { uid: 4_000_000, gid: 4_000_000, switch: true };
+        let checks = directory("server.data_dir", &dir.path().join("data"), Some(&stranger));
+        let closed = checks.last().expect("checks");
+        assert_eq!(closed.status, Status::Error);
+        assert!(closed.detail.starts_with("the build user cannot enter"), "{closed:?}");
+    }
+
+    #[test]
+    fn what_this_version_cannot_do_is_said_before_it_is_missed() {
+        let settings = load(
+            "[executor]\nkind = \"bullmq\"\n[publish]\nsign = true\n[forge]\nkind = \"gitlab\"\nproject = \"a/b\"\n\
+             token_file = \"/nowhere/token\"\n",
+        );
+        let found = configuration(&settings);
+        assert_eq!(
+            statuses(&found),
+            [
+                ("executor.kind", Status::Error),
+                ("forge.kind", Status::Warning),
+                ("publish.sign", Status::Error),
+                ("forge.token_file", Status::Error),
+            ]
+        );
+        assert!(found.iter().all(|check| !check.hint.is_empty()));
+        assert_eq!(configuration(&load("")), []);
+    }
+
+    #[test]
+    fn a_token_that_others_can_read_is_a_warning() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::set_permissions(file.path(), Permissions::from_mode(0o644)).expect("mode");
+        assert_eq!(secret_file("x", file.path()).status, Status::Warning);
+        fs::set_permissions(file.path(), Permissions::from_mode(0o600)).expect("mode");
+        assert_eq!(secret_file("x", file.path()).status, Status::Ok);
+    }
+
+    #[tokio::test]
+    async fn a_remote_without_commits_says_what_it_lacks() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (hub, workspace) = (dir.path().join("hub.git"), dir.path().join("workspace.git"));
+        for path in [&hub, &workspace] {
+            Git::create_workspace(path, None).expect("made");
+        }
+        let checks = remote("packages", &Remote::new(workspace, hub.display().to_string()), "main").await;
+        let found: Vec<_> = checks.iter().map(|check| (check.status, check.detail.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                (Status::Ok, "it answers"),
+                (Status::Error, "it has no branch main"),
+                (Status::Warning, "it has no tag scheduled"),
+                (Status::Ok, "it has no branch state yet; the first on-schedule run makes it"),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_remote_that_is_not_there_is_one_error() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let workspace = dir.path().join("workspace.git");
+        Git::create_workspace(&workspace, None).expect("made");
+        let address = dir.path().join("nowhere.git").display().to_string();
+        let checks = remote("packages", &Remote::new(workspace.clone(), address.clone()), "main").await;
+        assert_eq!(statuses(&checks), [("packages", Status::Error)]);
+        assert_eq!(aur_mirror(&Remote::new(workspace, address)).await.status, Status::Error);
+    }
+
+    #[tokio::test]
+    async fn an_index_that_answers_something_else_is_an_error() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let url = format!("http://{}/index", listener.local_addr().expect("an address"));
+        let answers = ["200 OK", "404 Not Found"];
+        let server = tokio::spawn(async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.expect("a client");
+                let asked = stream.read(&mut [0; 4096]).await.expect("a request");
+                assert!(asked > 0);
+                let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.expect("written");
+            }
+        });
+        assert_eq!(aur_index(&url, "X").await.status, Status::Ok);
+        assert_eq!(aur_index(&url, "X").await.detail, "X answers 404 Not Found");
+        server.await.expect("done");
+        let gone = aur_index(&url, "X").await;
+        assert_eq!(gone.status, Status::Error);
+        assert!(gone.detail.starts_with("X cannot be reached: "), "{gone:?}");
+    }
+}

@@ -1,0 +1,196 @@
+//! Who may change what, and that commands that come twice happen once.
+
+use super::*;
+use crate::http::world::{World, garden, oid};
+
+#[tokio::test]
+async fn changes_without_the_token_are_refused_and_do_nothing() {
+    let world = garden();
+    let served = world.serve(Some("hunter22")).await;
+    let url = format!("{}/api/v1/builds/b3/cancel", served.url);
+    for request in [
+        client().post(&url),
+        client().post(&url).bearer_auth("hunter2"),
+        client().post(&url).basic_auth("hunter22", None::<&str>),
+    ] {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 401);
+        assert_eq!(response.headers()["www-authenticate"], "Bearer");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+    }
+    assert_eq!(world.read(|state| state.asked.len()), 0);
+    let allowed = client().post(&url).bearer_auth("hunter22").send().await.unwrap();
+    assert_eq!(allowed.status(), 200);
+    assert_eq!(world.read(|state| state.asked.clone()), ["cancel b3"]);
+}
+
+#[tokio::test]
+async fn without_a_configured_token_the_api_changes_nothing_over_tcp() {
+    let world = garden();
+    let served = world.serve(None).await;
+    for path in [
+        "deploy",
+        "bump",
+        "run",
+        "pause",
+        "resume",
+        "builds/b3/cancel",
+        "builds/b2/retry",
+        "packages/hedge/release",
+        "reviews/sundial/approve",
+        "reviews/sundial/reject",
+    ] {
+        let response =
+            client().post(format!("{}/api/v1/{path}", served.url)).bearer_auth("").body("{}").send().await.unwrap();
+        assert_eq!(response.status(), 403, "{path}");
+    }
+    assert_eq!(world.read(|state| state.asked.len()), 0);
+}
+
+/// The key that a page sends with its forms.
+fn key_in(page: &str) -> Option<String> {
+    let (_, rest) = page.split_once("name=\"key\" value=\"")?;
+    rest.split_once('"').map(|(key, _)| key.to_owned())
+}
+
+async fn post_form(url: String, fields: &[(&str, &str)], headers: &[(&str, &str)]) -> reqwest::Response {
+    let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut request =
+        client().post(url).header("content-type", "application/x-www-form-urlencoded").body(fields.join("&"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
+}
+
+const OURS: (&str, &str) = ("sec-fetch-site", "same-origin");
+
+#[tokio::test]
+async fn on_loopback_a_form_approves_exactly_what_was_seen() {
+    let world = garden();
+    let served = world.serve(None).await;
+    let page = get(&format!("{}/reviews/sundial", served.url)).await.text().await.unwrap();
+    let key = key_in(&page).expect("the page has forms");
+    let url = format!("{}/reviews/sundial/approve", served.url);
+    let head = oid(0xee).to_string();
+    let fields = [("key", key.as_str()), ("head", head.as_str())];
+
+    let foreign = post_form(url.clone(), &fields, &[("sec-fetch-site", "cross-site")]).await;
+    let keyless = post_form(url.clone(), &fields[1..], &[OURS]).await;
+    let rebound = post_form(url.clone(), &fields, &[OURS, ("host", "rebound.example")]).await;
+    let proxied = post_form(url.clone(), &fields, &[OURS, ("x-forwarded-for", "203.0.113.9")]).await;
+    for refused in [foreign, keyless, rebound, proxied] {
+        assert_eq!(refused.status(), 403);
+    }
+    let stale = post_form(url.clone(), &[("key", &key), ("head", &oid(1).to_string())], &[OURS]).await;
+    assert_eq!(stale.status(), 409);
+    assert_eq!(world.read(|state| state.asked.len()), 0);
+
+    let run = post_form(url, &fields, &[OURS]).await;
+    assert!(run.url().path().starts_with("/runs/"), "{}", run.url());
+    assert_eq!(world.read(|state| state.asked.clone()), [format!("Approve(\"sundial\", {head}) by page")]);
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_with_the_token_and_then_has_forms() {
+    let world = garden();
+    let served = world.serve(Some("hunter22")).await;
+    let review = format!("{}/reviews/sundial", served.url);
+    let before = get(&review).await.text().await.unwrap();
+    assert!(key_in(&before).is_none());
+    assert!(before.contains("/login?to=/reviews/sundial"));
+
+    let login = format!("{}/login", served.url);
+    let wrong = post_form(login.clone(), &[("token", "no"), ("to", "/")], &[OURS]).await;
+    assert!(wrong.headers().get("set-cookie").is_none());
+    assert!(wrong.text().await.unwrap().contains("not the token"));
+    assert_eq!(post_form(login.clone(), &[("token", "hunter22")], &[]).await.status(), 403);
+
+    // What the client would follow loses the cookie, so the answer itself is looked at.
+    let cookie = sign_in_cookie(&served.url).await;
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    assert!(!cookie.contains("hunter22"));
+    let session = cookie.split(';').next().unwrap();
+    let after = client().get(&review).header("cookie", session).send().await.unwrap().text().await.unwrap();
+    let key = key_in(&after).expect("forms are offered");
+    let cancel = format!("{}/builds/b3/cancel", served.url);
+    assert_eq!(post_form(cancel.clone(), &[("key", &key)], &[OURS]).await.status(), 403);
+    assert_eq!(post_form(cancel, &[("key", &key)], &[OURS, ("cookie", session)]).await.status(), 200);
+    assert_eq!(world.read(|state| state.asked.clone()), ["cancel b3"]);
+}
+
+/// Signs in over a plain connection and gives the `Set-Cookie` line.
+async fn sign_in_cookie(url: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let host = url.strip_prefix("http://").unwrap();
+    let body = "token=hunter22&to=/reviews/sundial";
+    let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+    let request = format!(
+        "POST /login HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}\r\nconnection: close\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+    assert!(answer.contains("location: /reviews/sundial\r\n"), "{answer}");
+    answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a cookie").to_owned()
+}
+
+async fn deploy(world_url: &str, key: Option<&str>, body: &str) -> reqwest::Response {
+    let mut request = client()
+        .post(format!("{world_url}/api/v1/deploy"))
+        .bearer_auth("hunter22")
+        .header("content-type", "application/json")
+        .body(body.to_owned());
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    request.send().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_command_that_comes_twice_happens_once() {
+    let world = garden();
+    let served = world.serve(Some("hunter22")).await;
+    let body = r#"{"packages":["hedge"]}"#;
+    let (first, second) = tokio::join!(deploy(&served.url, Some("k1"), body), deploy(&served.url, Some("k1"), body));
+    assert_eq!((first.status().as_u16(), second.status().as_u16()), (200, 200));
+    let replayed =
+        [&first, &second].into_iter().filter(|answer| answer.headers().contains_key("idempotency-replayed")).count();
+    assert_eq!(replayed, 1);
+    assert_eq!(first.text().await.unwrap(), second.text().await.unwrap());
+    assert_eq!(world.read(|state| state.asked.len()), 1);
+
+    let other = deploy(&served.url, Some("k1"), r#"{"packages":["mulch"]}"#).await;
+    assert_eq!(other.status(), 422);
+    assert_eq!(deploy(&served.url, Some(&"x".repeat(300)), body).await.status(), 400);
+    deploy(&served.url, None, body).await;
+    deploy(&served.url, None, body).await;
+    assert_eq!(world.read(|state| state.asked.len()), 3);
+}
+
+#[tokio::test]
+async fn a_command_that_failed_may_come_again_and_its_cause_stays_inside() {
+    let world = garden();
+    world.change(|state| state.defect = Some("/secret/path is broken".into()));
+    let served = world.serve(Some("hunter22")).await;
+    let body = r#"{"packages":["hedge"]}"#;
+    let failed = deploy(&served.url, Some("k2"), body).await;
+    assert_eq!(failed.status(), 500);
+    let id = failed.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let problem: Value = failed.json().await.unwrap();
+    assert_eq!(problem["request_id"], id.as_str());
+    assert!(!problem.to_string().contains("secret"));
+    world.change(|state| state.defect = None);
+    assert_eq!(deploy(&served.url, Some("k2"), body).await.status(), 200);
+}
+
+#[tokio::test]
+async fn too_much_to_say_is_refused() {
+    let world = World::empty();
+    let served = world.serve(Some("hunter22")).await;
+    let body = format!(r#"{{"packages":["{}"]}}"#, "x".repeat(100_000));
+    assert_eq!(deploy(&served.url, None, &body).await.status(), 413);
+}

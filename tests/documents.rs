@@ -1,0 +1,72 @@
+//! What the documents name is there: tests in SECURITY.md, files and functions in ARCHITECTURE.md.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every line of Rust of the project.
+fn source() -> String {
+    let mut text = String::new();
+    for folder in ["src", "tests"] {
+        for entry in walkdir::WalkDir::new(root().join(folder)) {
+            let entry = entry.expect("the source can be listed");
+            if entry.path().extension().is_some_and(|extension| extension == "rs") {
+                let file = std::fs::read_to_string(entry.path()).expect("the source can be read");
+                writeln!(text, "{file}").expect("text grows");
+            }
+        }
+    }
+    text
+}
+
+/// What stands between backticks, outside of blocks.
+fn quoted(text: &str) -> Vec<String> {
+    let mut in_block = false;
+    let prose = text.lines().filter(|line| {
+        let fence = line.starts_with("```");
+        in_block ^= fence;
+        !in_block && !fence
+    });
+    let prose = prose.collect::<Vec<_>>().join("\n");
+    prose.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn is_defined(source: &str, name: &str) -> bool {
+    ["(", "<"].iter().any(|after| source.contains(&format!("fn {name}{after}")))
+}
+
+#[test]
+fn every_test_that_security_names_is_there() {
+    let source = source();
+    let is_test = |name: &&String| name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let names = quoted(&read("SECURITY.md"));
+    let tests: Vec<_> = names.iter().filter(is_test).collect();
+    let missing: Vec<_> = tests.iter().filter(|name| !is_defined(&source, name)).collect();
+    assert!(tests.len() > 50, "only {} were found", tests.len());
+    assert!(missing.is_empty(), "SECURITY.md names tests that are not there: {missing:#?}");
+}
+
+#[test]
+fn every_function_and_file_that_architecture_names_is_there() {
+    let source = source();
+    let names = quoted(&read("ARCHITECTURE.md"));
+    let functions: Vec<_> = names.iter().filter_map(|name| name.strip_suffix("()")).collect();
+    let name = |path: &&&str| path.rsplit([':', '.']).next().is_some_and(|name| !is_defined(&source, name));
+    let missing: Vec<_> = functions.iter().filter(name).collect();
+    let is_path = |name: &&String| {
+        ["src/", "tests/", "templates/", "migrations/", "fixtures/", "docs/"]
+            .iter()
+            .any(|start| name.starts_with(start))
+    };
+    let gone: Vec<_> = names.iter().filter(is_path).filter(|path| !root().join(path).exists()).collect();
+    assert!(functions.len() > 30, "only {} were found", functions.len());
+    assert!(missing.is_empty(), "ARCHITECTURE.md names functions that are not there: {missing:#?}");
+    assert!(gone.is_empty(), "ARCHITECTURE.md names files that are not there: {gone:#?}");
+}

@@ -1,0 +1,14 @@
+//! The whole program over real parts: real git, a real record, an AUR served over loopback HTTP, and the
+//! real binary.
+//!
+//! - [`support`]: the tester, which speaks the product's language
+//! - [`scenarios`]: what runs do to a monorepo
+//! - [`cli`]: what the commands print, and that they write nothing
+//!
+//! Not here: decisions, parsers and adapters by themselves; their tests stand beside them.
+
+#![expect(clippy::unwrap_used, reason = "what is missing fails the test")]
+
+mod cli;
+mod scenarios;
+mod support;

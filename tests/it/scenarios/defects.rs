@@ -1,0 +1,123 @@
+//! The right behaviour where Chaotic's scripts are known to be wrong, each named after the fact. Those
+//! that have a home elsewhere carry their number there: D7 in `on_commit`, D11 in `race`, D15 in
+//! `crash`, D17 in `reviews`.
+
+use pkgwarden::domain::plan::Pipeline;
+use pkgwarden::store::queries::BuildFilter;
+
+use crate::support::scene::MAIN;
+use crate::support::{Pkg, Scene};
+
+/// D1: the order came from a file that another job had to leave at the right place.
+#[tokio::test]
+async fn dependency_order_needs_no_file_from_another_job() {
+    let scene = Scene::of(&[Pkg::new("lib"), Pkg::new("app").needs(&["lib"])]).await;
+    scene.push("feat(lib): two", &Pkg::new("lib").release("2").changes()).await;
+    scene.run(Pipeline::OnCommit).await;
+    scene.push("feat(app): two", &Pkg::new("app").needs(&["lib"]).release("2").changes()).await;
+    scene.run(Pipeline::OnCommit).await;
+    insta::assert_snapshot!(scene.builds().await, @"
+    lib changed ready
+    app changed waiting
+    ");
+    let queue = scene.store().queue(None).await.unwrap();
+    let app = queue.iter().find(|queued| queued.build.pkgbase.as_str() == "app").unwrap();
+    assert_eq!(app.waits.iter().map(|wait| wait.pkgbase.as_str()).collect::<Vec<_>>(), ["lib"]);
+    scene.ends().await;
+}
+
+/// D4: the epoch was taken for the version, so these packages were never bumped.
+#[tokio::test]
+async fn a_package_with_an_epoch_is_bumped() {
+    let scene = Scene::of(&[Pkg::new("firedragon").epoch(1).version("12.7")]).await;
+    scene.push("chore: rebuild [bump firedragon]", &[]).await;
+    insta::assert_snapshot!(scene.told(Pipeline::OnCommit).await, @"
+    commit firedragon: bumped to 1:12.7-1.1
+    build firedragon (directive)
+    update refs/heads/main
+    update refs/tags/scheduled
+    ");
+    scene.push("chore: once more [bump firedragon]", &[]).await;
+    scene.run(Pipeline::OnCommit).await;
+    insta::assert_snapshot!(scene.monorepo.file(MAIN, "firedragon/.CI/config").await.unwrap(), @"
+    CI_PKGBUILD_SOURCE=custom
+    CI_PACKAGE_BUMP=1:12.7-1/2
+    ");
+    scene.ends().await;
+}
+
+/// D5: the dependencies of such a package became the names it provides.
+#[tokio::test]
+async fn a_package_with_a_plus_or_a_dot_provides_itself_and_not_what_it_needs() {
+    let packages = [
+        Pkg::new("speedtest++").needs(&["git", "curl"]),
+        Pkg::new("guile1.8").needs(&["speedtest++"]),
+        Pkg::new("innocent").needs(&["git"]),
+        Pkg::new("nothing").srcinfo(""),
+    ];
+    let scene = Scene::of(&packages).await;
+    let graph = scene.pkgwarden(&["graph", "--rev", "main", "--as", "json"]).await.json();
+    let edges: Vec<String> = graph["edges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|edge| format!("{} needs {}", edge["from"].as_str().unwrap(), edge["to"].as_str().unwrap()))
+        .collect();
+    assert_eq!(edges, ["guile1.8 needs speedtest++"]);
+    insta::assert_snapshot!(scene.pkgwarden(&["graph", "--rev", "main", "--as", "deptree"]).await.text(), @"guile1.8:guile1.8:speedtest++;innocent:innocent:;speedtest++:speedtest++:");
+    scene.ends().await;
+}
+
+/// D8: the builder built whatever the branch had when it came to it.
+#[tokio::test]
+async fn a_build_is_of_the_commit_that_was_scheduled() {
+    let scene = Scene::of(&[Pkg::new("foo"), Pkg::new("bar")]).await;
+    let scheduled = scene.push("feat(foo): two", &Pkg::new("foo").release("2").changes()).await;
+    scene.run(Pipeline::OnCommit).await;
+    scene.push("feat(bar): two", &Pkg::new("bar").release("2").changes()).await;
+    scene.run(Pipeline::OnCommit).await;
+    let builds = scene.store().builds(BuildFilter::default(), 9).await.unwrap();
+    let foo = builds.iter().find(|build| build.pkgbase.as_str() == "foo").unwrap();
+    assert_eq!(foo.commit.to_string(), scheduled);
+    scene.ends().await;
+}
+
+/// D10: the state of a package that could not be fetched was lost, and the commit that was seen next was
+/// recorded without a build.
+#[tokio::test]
+async fn a_package_that_cannot_be_fetched_keeps_its_state_and_is_built_later() {
+    let scene = Scene::with_aur().await;
+    let state = scene.monorepo.file("state", "tidewatch-git").await.unwrap();
+    let (upstream, away) = (scene.path("world/git/upstream"), scene.path("away"));
+    scene.world().upstream_commit().await.unwrap();
+    std::fs::rename(&upstream, &away).unwrap();
+    scene.later();
+    let told = scene.told(Pipeline::OnSchedule).await;
+    assert!(told.starts_with("warning [upstream-unknown] tidewatch-git: "), "{told}");
+    assert_eq!(scene.monorepo.file("state", "tidewatch-git").await.unwrap(), state);
+    std::fs::rename(&away, &upstream).unwrap();
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    state tidewatch-git: its upstream has new commits
+    build tidewatch-git (upstream)
+    update refs/heads/state
+    ");
+    scene.ends().await;
+}
+
+/// D14: comments and unknown keys were deleted, in whatever order.
+#[tokio::test]
+async fn a_config_that_is_written_keeps_comments_order_and_unknown_keys() {
+    let config = "# why this is here\nMY_OWN=1\n\nCI_PACKAGE_BUMP=1.0-1/3\nCI_PKGBUILD_SOURCE=custom\n#end\n";
+    let scene = Scene::of(&[Pkg::new("foo").config(config)]).await;
+    scene.push("chore: rebuild [bump foo]", &[]).await;
+    scene.run(Pipeline::OnCommit).await;
+    insta::assert_snapshot!(scene.monorepo.file(MAIN, "foo/.CI/config").await.unwrap(), @"
+    # why this is here
+    MY_OWN=1
+
+    CI_PACKAGE_BUMP=1.0-1/4
+    CI_PKGBUILD_SOURCE=custom
+    #end
+    ");
+    scene.ends().await;
+}

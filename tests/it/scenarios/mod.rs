@@ -1,0 +1,12 @@
+//! What runs do to a monorepo, from what people push to the refs and builds they leave.
+
+mod bad_input;
+mod clones;
+mod crash;
+mod defects;
+mod names;
+mod on_commit;
+mod on_schedule;
+mod publishing;
+mod race;
+mod reviews;

@@ -1,0 +1,217 @@
+//! Updates of sources become commits and reviews.
+
+use pkgwarden::domain::plan::Pipeline;
+
+use crate::support::scene::{MAIN, base};
+use crate::support::{Change, Pkg, Scene};
+
+#[tokio::test]
+async fn a_minor_update_is_committed_with_its_cursor_built_and_not_taken_twice() {
+    let scene = Scene::with_aur().await;
+    scene.later();
+    scene.world().aur_minor_update(&base("libtally")).await.unwrap();
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit libtally [minor]: 2.1.0-1 -> 2.1.1-1
+    build libtally (changed)
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
+    insta::assert_snapshot!(scene.monorepo.git(&["log", "-1", "--format=%an <%ae>%n%B", MAIN]).await, @"
+    Demo Keeper <keeper@example.org>
+    chore(update): libtally
+
+    - libtally: 2.1.0-1 -> 2.1.1-1
+    ");
+    let state = scene.monorepo.file("state", "libtally").await.unwrap();
+    let keys: Vec<&str> = state.lines().filter_map(|line| line.split('=').next()).collect();
+    insta::assert_snapshot!(keys.join("\n"), @"
+    PKGWARDEN_SOURCE_COMMIT
+    PKGWARDEN_SOURCE_STAMP
+    ");
+    let refs = scene.monorepo.git(&["for-each-ref"]).await;
+    scene.later();
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    assert_eq!(scene.monorepo.git(&["for-each-ref"]).await, refs);
+    insta::assert_snapshot!(scene.ends().await, @"
+    refs/heads/main chore(update): libtally
+    refs/heads/state chore(state): update state
+    refs/tags/scheduled chore(update): libtally
+    ");
+}
+
+#[tokio::test]
+async fn a_major_update_waits_for_a_person_and_a_second_pass_pushes_nothing() {
+    let scene = Scene::with_aur().await;
+    scene.later();
+    scene.world().aur_major_update(&base("banner")).await.unwrap();
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    review banner [major]: 1:3.0.1-1 -> 1:3.0.2-1 needs a person
+    open update-banner
+    update refs/heads/state
+    create refs/heads/update-banner
+    ");
+    let review = "refs/heads/update-banner";
+    assert_eq!(scene.monorepo.id(&format!("{review}~1")).await, scene.monorepo.id(MAIN).await);
+    insta::assert_snapshot!(scene.monorepo.git(&["diff", "--name-only", MAIN, review]).await, @"
+    banner/.SRCINFO
+    banner/PKGBUILD
+    ");
+    insta::assert_snapshot!(scene.monorepo.git(&["log", "-1", "--format=%B", review]).await, @"
+    chore(update): banner
+
+    1:3.0.1-1 -> 1:3.0.2-1
+
+    Needs a person because:
+    - .SRCINFO: `source` changed, and not with the version
+    - lines were added or removed: what is fetched, or whom it is trusted from, changed
+    ");
+    let refs = scene.monorepo.git(&["for-each-ref"]).await;
+    scene.later();
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    assert_eq!(scene.monorepo.git(&["for-each-ref"]).await, refs);
+    insta::assert_snapshot!(scene.ends().await, @"
+    refs/heads/main feat(add): the first packages
+    refs/heads/state chore(state): update state
+    refs/heads/update-banner chore(update): banner
+    refs/tags/scheduled feat(add): the first packages
+    ");
+}
+
+#[tokio::test]
+async fn commits_of_people_and_updates_are_handed_out_together_in_order() {
+    let scene = Scene::with_aur().await;
+    scene.later();
+    scene.world().aur_minor_update(&base("libtally")).await.unwrap();
+    scene.world().push_deploy(&base("tally")).await.unwrap();
+    scene.world().upstream_commit().await.unwrap();
+    scene.world().remove_package(&base("sundial")).await.unwrap();
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit libtally [minor]: 2.1.0-1 -> 2.1.1-1
+    state tidewatch-git: its upstream has new commits
+    build libtally (changed)
+    build tally (directive) after libtally
+    build tidewatch-git (upstream)
+    remove sundial
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
+    insta::assert_snapshot!(scene.ends().await, @"
+    refs/heads/main chore(update): libtally
+    refs/heads/state chore(state): update state
+    refs/tags/scheduled chore(update): libtally
+    ");
+}
+
+#[tokio::test]
+async fn an_upstream_commit_builds_the_vcs_package_once() {
+    let scene = Scene::with_aur().await;
+    scene.later();
+    scene.world().upstream_commit().await.unwrap();
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    state tidewatch-git: its upstream has new commits
+    build tidewatch-git (upstream)
+    update refs/heads/state
+    ");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    insta::assert_snapshot!(scene.ends().await, @"
+    refs/heads/main feat(add): the first packages
+    refs/heads/state chore(state): update state
+    refs/tags/scheduled feat(add): the first packages
+    ");
+}
+
+#[tokio::test]
+async fn an_update_of_a_package_with_a_trigger_is_committed_now_and_built_when_it_fires() {
+    let scene = Scene::with_aur().await;
+    let config = "CI_PKGBUILD_SOURCE=aur\nCI_ON_TRIGGER=weekly\n";
+    scene.keeps(&[Pkg::from_aur("heavy").config(config)]).await;
+    scene.aur_release(&Pkg::from_aur("heavy").version("1.1")).await;
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit heavy [minor]: 1.0-1 -> 1.1-1
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
+    insta::assert_snapshot!(scene.told(Pipeline::Trigger("weekly".into())).await, @"build heavy (trigger)");
+    assert!(scene.monorepo.file(MAIN, "heavy/PKGBUILD").await.unwrap().contains("pkgver=1.1\n"));
+    insta::assert_snapshot!(scene.ends().await, @"
+    refs/heads/main chore(update): heavy
+    refs/heads/state chore(state): update state
+    refs/tags/scheduled chore(update): heavy
+    ");
+}
+
+#[tokio::test]
+async fn with_overwrite_commits_the_automated_tip_is_replaced_and_its_names_are_kept() {
+    let scene = Scene::with_aur().await;
+    let config = scene.monorepo.file(MAIN, ".ci/config").await.unwrap() + "CI_OVERWRITE_COMMITS=true\n";
+    scene.push("chore: overwrite", &[Change::put(".ci/config", config)]).await;
+    let person = scene.monorepo.id(MAIN).await;
+    scene.world().aur_minor_update(&base("knotwork")).await.unwrap();
+    scene.run(Pipeline::OnSchedule).await;
+    scene.later();
+    scene.world().aur_minor_update(&base("libtally")).await.unwrap();
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit libtally [minor]: 2.1.0-1 -> 2.1.1-1
+    build libtally (changed)
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
+    assert_eq!(scene.monorepo.id(&format!("{MAIN}~1")).await, person, "what the person pushed stays");
+    insta::assert_snapshot!(scene.monorepo.git(&["log", "-1", "--format=%B", MAIN]).await, @"
+    chore(update): knotwork, libtally
+
+    - knotwork: 1.2.0-1 -> 1.2.1-1
+    - libtally: 2.1.0-1 -> 2.1.1-1
+    ");
+    insta::assert_snapshot!(scene.builds().await, @"
+    tidewatch-git upstream ready
+    knotwork changed ready
+    libtally changed ready
+    ");
+    insta::assert_snapshot!(scene.ends().await, @"
+    refs/heads/main chore(update): knotwork, libtally
+    refs/heads/state chore(state): update state
+    refs/tags/scheduled chore(update): knotwork, libtally
+    ");
+}
+
+#[tokio::test]
+async fn a_person_on_top_of_an_automated_commit_is_never_overwritten() {
+    let scene = Scene::with_aur().await;
+    let config = scene.monorepo.file(MAIN, ".ci/config").await.unwrap() + "CI_OVERWRITE_COMMITS=true\n";
+    scene.push("chore: overwrite", &[Change::put(".ci/config", config)]).await;
+    scene.world().aur_minor_update(&base("knotwork")).await.unwrap();
+    scene.run(Pipeline::OnSchedule).await;
+    let person = scene.push("docs: mine", &[Change::put("README.md", "mine\n")]).await;
+    scene.later();
+    scene.world().aur_minor_update(&base("libtally")).await.unwrap();
+    scene.run(Pipeline::OnSchedule).await;
+    assert_eq!(scene.monorepo.id(&format!("{MAIN}~1")).await, Some(person));
+    insta::assert_snapshot!(scene.ends().await, @"
+    refs/heads/main chore(update): libtally
+    refs/heads/state chore(state): update state
+    refs/tags/scheduled chore(update): libtally
+    ");
+}
+
+#[tokio::test]
+async fn a_package_that_left_the_aur_is_told_and_its_folder_stays() {
+    let scene = Scene::with_aur().await;
+    scene.push("feat: lonely", &Pkg::from_aur("lonely").changes()).await;
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    skip lonely: its source has no such package any more
+    build lonely (changed)
+    update refs/tags/scheduled
+    warning [source-gone] lonely: its source has no such package any more -> remove the folder, or set CI_PKGBUILD_SOURCE=custom to keep it
+    ");
+    assert!(scene.monorepo.file(MAIN, "lonely/PKGBUILD").await.is_some());
+    insta::assert_snapshot!(scene.ends().await, @"
+    refs/heads/main feat: lonely
+    refs/heads/state chore(state): update state
+    refs/tags/scheduled feat: lonely
+    ");
+}

@@ -1,0 +1,13 @@
+//! The tester: a monorepo, the people who push to it, an AUR, a clock, and the program.
+
+pub mod aur;
+pub mod package;
+pub mod repo;
+pub mod scene;
+pub mod sealed;
+pub mod shape;
+pub mod told;
+
+pub use package::Pkg;
+pub use repo::{Change, Repo};
+pub use scene::Scene;
