@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Reading a monorepo is a hundred thousand small allocations on several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Reads FAILPOINTS; without it, every fail point stays off.
     #[cfg(feature = "failpoints")]

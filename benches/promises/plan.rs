@@ -5,23 +5,29 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion};
 use jiff::Timestamp;
-use pkgwarden::domain::desired::Snapshot;
+use pkgwarden::controller::inspect::Inspection;
+use pkgwarden::domain::desired::{Refs, Snapshot};
 use pkgwarden::domain::lint;
 use pkgwarden::domain::observed::{Observation, Observations, Upstream};
 use pkgwarden::domain::plan::{self, Document, Inputs, Pipeline, Since};
 use pkgwarden::domain::policy::Policy;
 
 use crate::generator::Shape;
-use crate::monorepo::{self, Monorepo};
+use crate::monorepo;
 
 pub fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("plan");
     for repository in monorepo::all() {
         let snapshot = repository.fresh_snapshot();
+        let git = repository.open();
+        let refs = scheduled(&git, &snapshot, Shape::PUBLIC.commits);
         group.bench_function(BenchmarkId::new("on-commit", repository.label), |bencher| {
-            bencher.iter(|| on_commit(&repository, black_box(&snapshot)));
+            bencher.iter(|| {
+                let since = git.since_scheduled(&refs).expect("readable");
+                decide(&Pipeline::OnCommit, black_box(&snapshot), &since, &Observations::default())
+            });
         });
-        let since = Since { commits: Vec::new(), ..since(&repository, &snapshot, 0) };
+        let since = git.since_scheduled(&scheduled(&git, &snapshot, 0)).expect("readable");
         let observations = nothing_new(&snapshot);
         group.bench_function(BenchmarkId::new("on-schedule", repository.label), |bencher| {
             bencher.iter(|| {
@@ -33,18 +39,10 @@ pub fn bench(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Reads the last 500 commits and decides what is built.
-fn on_commit(repository: &Monorepo, snapshot: &Snapshot) -> Document {
-    let since = since(repository, snapshot, Shape::PUBLIC.commits);
-    decide(&Pipeline::OnCommit, snapshot, &since, &Observations::default())
-}
-
-/// What happened in the last commits, as if builds had been handed out before them.
-fn since(repository: &Monorepo, snapshot: &Snapshot, commits: usize) -> Since {
-    let git = repository.open();
+/// The refs as if builds had been handed out so many commits ago.
+fn scheduled(git: &Inspection, snapshot: &Snapshot, commits: usize) -> Refs {
     let scheduled = git.refs(&format!("HEAD~{commits}")).expect("so many commits").main;
-    let refs = pkgwarden::domain::desired::Refs { scheduled, ..snapshot.refs.clone() };
-    git.since_scheduled(&refs).expect("readable")
+    Refs { scheduled, ..snapshot.refs.clone() }
 }
 
 fn decide(pipeline: &Pipeline, snapshot: &Snapshot, since: &Since, observations: &Observations) -> Document {

@@ -15,7 +15,6 @@ use crate::builder::pacman::{PackageRepository, Server};
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Parts};
-use crate::controller::inspect::Inspection;
 use crate::controller::run::Runner;
 use crate::controller::site::Site;
 use crate::controller::{Controller, Inner, Kept};
@@ -55,7 +54,7 @@ pub struct Place {
 /// If the clone cannot be opened.
 pub fn planned_site(settings: &Settings, place: &Place) -> Result<Site> {
     let mut site = one_shot_site(settings, place, None)?;
-    site.fallback = Some(Inspection::open(&place.dir)?.refs("HEAD")?);
+    site.fallback = Some(place.dir.clone());
     Ok(site)
 }
 
@@ -129,6 +128,7 @@ fn site(
         asked: Mutex::default(),
         reader: Arc::default(),
         fallback: None,
+        fetching: tokio::sync::Mutex::default(),
         scratch,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
+use super::inspect::Inspection;
 use super::observe::{self, Answers};
 use super::range;
 use super::snapshot::SnapshotReader;
@@ -46,8 +47,10 @@ pub struct Site {
     pub asked: Mutex<Option<(SourcesConfig, Arc<Sources>)>>,
     /// Remembers what was parsed.
     pub reader: Arc<SnapshotReader>,
-    /// What is planned on if the remote does not answer; only ever set for a plan that is not performed.
-    pub fallback: Option<Refs>,
+    /// The clone to plan on if the remote does not answer; only ever set for a plan that is not performed.
+    pub fallback: Option<PathBuf>,
+    /// One fetch at a time: two would fight over the refs of the workspace.
+    pub fetching: tokio::sync::Mutex<()>,
     /// Holds the workspace, if it is to go with this value.
     pub scratch: Option<tempfile::TempDir>,
 }
@@ -83,20 +86,35 @@ impl Site {
 
     async fn look_with(&self, wanted: impl Fn(&Since, &PkgBase) -> bool + Send + 'static) -> Result<Look> {
         let mut findings = Vec::new();
-        let refs = match (self.fetch().await, &self.fallback) {
+        let (refs, ()) = tokio::join!(self.fetch(), self.foresee());
+        let refs = match (refs, &self.fallback) {
             (Ok(refs), _) => refs,
-            (Err(error), Some(refs)) => {
+            (Err(error), Some(clone)) => {
                 let message =
                     format!("the remote does not answer, so this is planned on what the clone has: {error:#}");
                 findings.push(
                     Finding::warning("remote-unreachable", message)
                         .hint("mend the connection, or name another remote with --remote"),
                 );
-                refs.clone()
+                Inspection::open(clone)?.refs("HEAD")?
             }
             (Err(error), None) => return Err(error),
         };
         self.read(refs, findings, wanted).await
+    }
+
+    /// Reads the packages that the clone has while its remote is asked: most of them, if not all, are what
+    /// the remote has too.
+    async fn foresee(&self) {
+        let Some(clone) = self.fallback.clone() else { return };
+        let reader = self.reader.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let git = Repository::open(&clone)?;
+            let head = git.resolve("HEAD")?;
+            head.map(|commit| reader.remember(&git, git.tree_of(commit)?)).transpose()
+        });
+        // Only time is lost without it; what is wrong with the clone is told where it is needed.
+        let _ = read.await;
     }
 
     /// Reads the snapshot at these refs, whose objects are there.
@@ -117,6 +135,7 @@ impl Site {
 
     /// The remote's refs, with every object they lead to fetched.
     async fn fetch(&self) -> Result<Refs> {
+        let _turn = self.fetching.lock().await;
         for _ in 0..LOOKS {
             let refs = self.remote.refs(&self.branch).await?;
             let missing = self.missing(&refs).await?;

@@ -81,6 +81,14 @@ impl SnapshotReader {
         })
     }
 
+    /// Reads the packages of a tree for a snapshot to come.
+    ///
+    /// # Errors
+    /// As [`SnapshotReader::read`].
+    pub fn remember(&self, git: &Repository, tree: Oid) -> Result<()> {
+        self.read_packages(git, package_folders(git.entries(tree)?, &mut Vec::new())).map(drop)
+    }
+
     fn read_packages(&self, git: &Repository, folders: Vec<(PkgBase, Oid)>) -> Result<BTreeMap<PkgBase, Arc<Package>>> {
         let remembered = &mut *self.packages.lock().expect("no reader panics");
         *remembered = recall(git, remembered, folders, |git, (pkgbase, tree)| {

@@ -70,14 +70,15 @@ impl Repository {
         self.entry_of(tree, last)
     }
 
+    /// Looks through the tree as git stores it: the tree of a monorepo has thousands of entries, and making
+    /// something of each costs more than finding one.
     fn entry_of(&self, tree: Oid, name: &str) -> Result<Option<Entry>, GitError> {
-        let tree = self.inner.find_tree(to_git(tree)).map_err(GitError::object(tree))?;
-        Ok(tree.get_name(name).map(|entry| Entry {
-            name: name.to_owned(),
-            mode: mode_of(&entry),
-            id: from_git(entry.id()),
-            is_tree: entry.kind() == Some(ObjectType::Tree),
-        }))
+        let odb = self.inner.odb().map_err(GitError::library("open the objects"))?;
+        let object = odb.read(to_git(tree)).map_err(GitError::object(tree))?;
+        if object.kind() != ObjectType::Tree {
+            return Err(GitError::library(format!("read object {tree}"))(git2::Error::from_str("it is not a tree")));
+        }
+        Ok(stored_entry(object.data(), name))
     }
 
     /// The bytes of the file at a path below a tree; `None` if there is no file.
@@ -110,10 +111,39 @@ pub(super) fn mode_of(entry: &git2::TreeEntry<'_>) -> u32 {
     u32::try_from(entry.filemode_raw()).unwrap_or(0)
 }
 
+/// The entry with this name among those of a stored tree: `mode SP name NUL id`, one after the other.
+fn stored_entry(mut tree: &[u8], name: &str) -> Option<Entry> {
+    const ID: usize = 20;
+    while let Some(end) = memchr::memchr(0, tree) {
+        let (head, id) = (&tree[..end], tree.get(end + 1..end + 1 + ID)?);
+        let (mode, found) = head.split_at(memchr::memchr(b' ', head)?);
+        if &found[1..] == name.as_bytes() {
+            let mode = u32::from_str_radix(std::str::from_utf8(mode).ok()?, 8).ok()?;
+            let id = Oid::from_bytes(id.try_into().expect("as long as an id"));
+            return Some(Entry { name: name.to_owned(), mode, id, is_tree: mode == 0o040_000 });
+        }
+        tree = &tree[end + 1 + ID..];
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{World, folder, link};
     use super::*;
+
+    #[test]
+    fn an_entry_is_found_among_names_that_begin_alike_and_a_cut_tree_has_none() {
+        let entry =
+            |mode: &str, name: &str, id: u8| [mode.as_bytes(), b" ", name.as_bytes(), b"\0", &[id; 20]].concat();
+        let tree = [entry("40000", "foo", 0), entry("100755", "foo-bar", b' '), entry("120000", "fo", 3)].concat();
+        let found = stored_entry(&tree, "foo-bar").expect("there");
+        assert_eq!((found.mode, found.id, found.is_tree), (0o100_755, Oid::from_bytes([b' '; 20]), false));
+        assert!(stored_entry(&tree, "foo").expect("there").is_tree);
+        assert_eq!(stored_entry(&tree, "fo").expect("there").mode, 0o120_000);
+        assert_eq!(stored_entry(&tree, "oo"), None);
+        assert_eq!(stored_entry(&tree[..tree.len() - 1], "fo"), None);
+    }
 
     #[test]
     fn files_are_found_by_their_path() {

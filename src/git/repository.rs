@@ -143,9 +143,9 @@ impl Repository {
             if !name.starts_with(prefix) {
                 continue;
             }
-            let Ok(target) = reference.peel(ObjectType::Any) else { continue };
-            let target = target.peel(ObjectType::Commit).unwrap_or(target);
-            found.insert(name.to_owned(), from_git(target.id()));
+            if let Some(target) = target_of(&reference, name) {
+                found.insert(name.to_owned(), from_git(target));
+            }
         }
         Ok(found)
     }
@@ -190,6 +190,16 @@ impl Repository {
         }
         settings
     }
+}
+
+/// What a ref leads to; a tag object is followed to what it tags. Branches name commits, so that no object
+/// has to be read for them.
+fn target_of(reference: &git2::Reference<'_>, name: &str) -> Option<git2::Oid> {
+    if name.starts_with("refs/heads/") || name.starts_with("refs/remotes/") {
+        return reference.resolve().ok()?.target();
+    }
+    let target = reference.peel(ObjectType::Any).ok()?;
+    Some(target.peel(ObjectType::Commit).unwrap_or(target).id())
 }
 
 /// Objects are checked when they are fetched, by the git program. Like git itself, we do not hash them
