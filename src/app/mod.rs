@@ -103,7 +103,9 @@ fn remote_address(clone: &Repository, place: &Place) -> Result<String> {
         Some(remote) => match clone.remote_url(remote) {
             Some(address) => Ok(absolute(address)),
             None if remote.contains(['/', ':']) => Ok(absolute(remote.clone())),
-            None => bail!("the clone {} has no remote `{remote}`", place.dir.display()),
+            None => {
+                bail!("the clone {} has no remote `{remote}`; `git remote` lists those it has", place.dir.display())
+            }
         },
         None => Ok(clone.remote_url("origin").map_or_else(|| clone.path().display().to_string(), absolute)),
     }
@@ -210,8 +212,11 @@ fn kept_site(settings: &Settings, repository: &settings::Repository, dir: &Path)
     std::fs::create_dir_all(&home).map_err(|source| FsError::new("create", &home, source))?;
     Repository::create_workspace(&workspace, None)?;
     let (address, clone) = address_of(repository, dir)?;
-    let branch = clone.and_then(|clone| clone.head_branch());
-    let remote = Remote::new(workspace.clone(), address);
+    let branch = clone.as_ref().and_then(Repository::head_branch);
+    let mut remote = Remote::new(workspace.clone(), address);
+    if let Some(clone) = &clone {
+        remote = remote.settings_of(clone);
+    }
     Ok(site(repository, workspace, remote, repository.branch.clone().or(branch), home.join("cache"), None))
 }
 
@@ -225,8 +230,12 @@ fn address_of(repository: &settings::Repository, dir: &Path) -> Result<(String, 
 }
 
 fn publisher(repository: &settings::Repository, clock: Arc<dyn Clock>) -> Publisher {
-    let name = repository.publish.name.as_deref().unwrap_or(&repository.name);
-    Publisher::new(&repository.publish.dir, name).keep_generations(repository.publish.keep).with_clock(clock)
+    let publisher = match &repository.publish.name {
+        Some(name) => Publisher::new(&repository.publish.dir, name),
+        // `REPO_NAME` of the commit that is built first.
+        None => Publisher::unnamed(&repository.publish.dir),
+    };
+    publisher.keep_generations(repository.publish.keep).with_clock(clock)
 }
 
 fn dispatcher(
@@ -271,5 +280,27 @@ fn executor(settings: &Settings, executor: &settings::Executor, logs: &LogStore)
             Ok(Arc::new(LocalExecutor::open(config, logs.clone())?))
         }
         other => bail!("executor.kind = {other:?} is not part of this version; use \"local\" or \"none\""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CI services leave the key to the remote in the configuration of the clone.
+    #[test]
+    fn a_clone_that_is_kept_is_reached_with_its_own_transport_settings() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let clone = dir.path().join("clone");
+        Repository::create_workspace(&clone, None).expect("made");
+        let config = "[http \"https://example.org/\"]\n\textraheader = AUTHORIZATION: basic abc\n";
+        let before = std::fs::read_to_string(clone.join("config")).expect("read");
+        std::fs::write(clone.join("config"), before + config).expect("written");
+        let data = dir.path().join("data").display().to_string();
+        let env = BTreeMap::from([("PKGWARDEN__SERVER__DATA_DIR".to_owned(), data)]);
+        let settings = settings::load(None, &env).expect("right");
+        let site = kept_site(&settings, &settings.repositories[0], &clone).expect("put together");
+        let shown = format!("{:?}", site.remote);
+        assert!(shown.contains("http.https://example.org/.extraheader"), "{shown}");
     }
 }

@@ -80,6 +80,11 @@ const LINKS: [(&str, &str); 4] =
 ///
 /// It prints a line first: if the controller was killed while the sandbox was being set up, before
 /// `--die-with-parent` took hold inside, nobody reads that line, and so the command does not run.
+///
+/// The sandbox stays in the process group that it was started in (no `--new-session`), so that stopping the
+/// group stops it at every moment of its setup: bubblewrap leaves the session before it binds the inner
+/// process to the life of the outer one, and would leave that behind. What a new session protects from, a
+/// build that types into the controller's terminal, has no terminal to open.
 const START: &str = r#"echo "$0" && exec "$@" 2>&1"#;
 
 impl SandboxSpec {
@@ -93,12 +98,12 @@ impl SandboxSpec {
         }
         let id = INSIDE_UID.to_string();
         args.add(["--uid", &id, "--gid", &id, "--hostname", "build"]);
-        args.add(["--die-with-parent", "--new-session", "--clearenv"]);
+        args.add(["--die-with-parent", "--clearenv"]);
         args.add(["--ro-bind", "/usr", "/usr"]);
         for (target, link) in LINKS {
             args.add(["--symlink", target, link]);
         }
-        args.add(["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]);
+        args.add(["--dev", "/dev", "--dev-bind", "/dev/null", "/dev/tty", "--proc", "/proc", "--tmpfs", "/tmp"]);
         args.add(["--dir", "/run", "--dir", "/var/tmp", "--dir", "/home/build"]);
         let names = if self.network == Network::Shared { &NAMES[..] } else { &[] };
         for path in SYSTEM.iter().chain(names) {
@@ -189,7 +194,6 @@ mod tests {
         --gid 1000
         --hostname build
         --die-with-parent
-        --new-session
         --clearenv
         --ro-bind /usr /usr
         --symlink usr/bin /bin
@@ -197,6 +201,7 @@ mod tests {
         --symlink usr/lib64 /lib64
         --symlink usr/sbin /sbin
         --dev /dev
+        --dev-bind /dev/null /dev/tty
         --proc /proc
         --tmpfs /tmp
         --dir /run

@@ -6,7 +6,6 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
-use crate::controller::inspect::Inspection;
 use crate::domain::changes::{ChangesDocument, DirectiveEntry};
 use crate::domain::directive;
 use crate::domain::name::PkgBase;
@@ -27,7 +26,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
-    let (since, known) = Inspection::open(&context.global.directory)?.since(&args.from, &args.to)?;
+    let (since, known) = context.inspection()?.since(&args.from, &args.to)?;
     let (mut directives, mut problems) = (Vec::new(), Vec::new());
     for commit in &since.commits {
         let (requests, findings) = directive::resolve(commit.id, &directive::parse(&commit.message), &known);

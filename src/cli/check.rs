@@ -9,7 +9,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
-use crate::controller::inspect::{self, Inspection};
+use crate::controller::inspect;
 use crate::domain::finding::{Finding, Severity};
 
 /// Find what is wrong in a repository
@@ -34,7 +34,7 @@ struct Report {
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
-    let inspection = Inspection::open(&context.global.directory)?;
+    let inspection = context.inspection()?;
     let snapshot = inspection.snapshot(&args.rev)?;
     let findings = inspection.lints(&snapshot, &inspect::recorded_names(&snapshot))?;
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();

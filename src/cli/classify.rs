@@ -10,7 +10,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
-use crate::controller::inspect::{self, Inspection};
+use crate::controller::inspect;
 use crate::domain::classify::{Decision, Verdict, Weight, classify};
 use crate::domain::name::PkgBase;
 
@@ -23,7 +23,7 @@ Examples:
   pkgwarden -C repo.git classify --from main~100 --to main --format json")]
 pub struct Args {
     /// The folder as it was, and as it would be; with --from and --to: only these packages
-    #[arg(value_name = "OLD NEW | PKG...", required_unless_present_all = ["from", "to"])]
+    #[arg(value_name = "OLD NEW | PKG...", required_unless_present_any = ["from", "to"])]
     names: Vec<String>,
     /// The older commit
     #[arg(long, value_name = "REV", requires = "to")]
@@ -73,7 +73,7 @@ fn folders(names: &[String], context: &mut Context) -> Result<bool, CliError> {
 }
 
 fn commits(from: &str, to: &str, only: &[String], context: &mut Context) -> Result<bool, CliError> {
-    let inspection = Inspection::open(&context.global.directory)?;
+    let inspection = context.inspection()?;
     let (since, _) = inspection.since(from, to)?;
     let mut packages: Vec<PkgBase> = since.changes.to_build();
     packages.extend(since.changes.removed.iter().cloned());

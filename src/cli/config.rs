@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_named() {
         let ran = pkgwarden(&["--config", "/nowhere/x.toml", "config", "show"], &[]);
-        assert_eq!(ran.exit, Exit::Failed);
+        assert_eq!(ran.exit, Exit::Usage);
         insta::assert_snapshot!(ran.stderr, @"
         error: cannot read the configuration file `/nowhere/x.toml`
           because: No such file or directory (os error 2)

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::args::GlobalArgs;
-use super::error::CliError;
+use super::error::{CliError, ErrorKind};
 use super::output::Output;
 use crate::config::{Settings, settings};
+use crate::controller::inspect::Inspection;
 
 /// Where a configuration is looked for if none is named; the first one that is there counts.
 const PLACES: [&str; 2] = ["pkgwarden.toml", "/etc/pkgwarden/pkgwarden.toml"];
@@ -35,7 +36,8 @@ impl ConfigFile {
     /// Reads a file that must be there.
     pub fn read(path: &Path) -> Result<Self, CliError> {
         let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the configuration file `{}`", path.display()))?;
+            .with_context(|| format!("cannot read the configuration file `{}`", path.display()))
+            .map_err(|error| CliError { kind: ErrorKind::Configuration, ..CliError::from(error) })?;
         Ok(Self { path: path.display().to_string(), text })
     }
 
@@ -45,11 +47,22 @@ impl ConfigFile {
     }
 }
 
+/// Opens a repository that a person named.
+pub fn open(dir: &Path) -> Result<Inspection, CliError> {
+    let hint = "name a clone or a bare repository with -C DIR; `git init` makes one";
+    Inspection::open(dir).map_err(|error| CliError::from(error).hint(hint))
+}
+
 impl Context {
     /// The configuration file named on the command line, or the one that is found.
     pub fn config_file(&self) -> Result<Option<ConfigFile>, CliError> {
         let found = || PLACES.iter().map(PathBuf::from).find(|place| place.exists());
         self.global.config.clone().or_else(found).map(|path| ConfigFile::read(&path)).transpose()
+    }
+
+    /// The repository to work on.
+    pub fn inspection(&self) -> Result<Inspection, CliError> {
+        open(&self.global.directory)
     }
 
     /// The settings in force.

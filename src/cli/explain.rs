@@ -15,6 +15,7 @@ use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::{Finding, nearest};
 use crate::domain::graph::Graph;
 use crate::domain::name::{Oid, PkgBase};
+use crate::domain::observed::Observations;
 use crate::domain::plan::{self, Action, Pipeline};
 use crate::sys::clock::{Clock as _, SystemClock};
 
@@ -72,13 +73,13 @@ struct OnCommit {
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
-    let inspection = Inspection::open(&context.global.directory)?;
+    let inspection = context.inspection()?;
     let snapshot = inspection.snapshot(&args.rev)?;
     let Some(package) = snapshot.packages.get(args.package.as_str()) else {
-        let error = CliError::from(anyhow::anyhow!("there is no package `{}`", args.package));
         let near = nearest(&args.package, snapshot.packages.keys().map(PkgBase::as_str));
-        return Err(near
-            .map_or_else(|| error_without_hint(&args.package), |near| error.hint(format!("did you mean `{near}`?"))));
+        let hint =
+            near.map_or_else(|| "`pkgwarden packages` lists them".into(), |near| format!("did you mean `{near}`?"));
+        return Err(CliError::from(anyhow::anyhow!("there is no package `{}`", args.package)).hint(hint));
     };
     let explanation = explain(&inspection, &snapshot, package)?;
     match context.output.format {
@@ -88,10 +89,6 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn error_without_hint(name: &str) -> CliError {
-    CliError::from(anyhow::anyhow!("there is no package `{name}`")).hint("`pkgwarden packages` lists them")
-}
-
 fn explain(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> Result<Explanation, CliError> {
     let official = inspect::recorded_names(snapshot);
     let graph = Graph::build(snapshot.packages.values().map(Arc::as_ref), &official);
@@ -99,7 +96,14 @@ fn explain(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> R
     let cursor = state.cursor();
     let members = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.members);
     let mut problems = package.findings.clone();
-    problems.extend(crate::domain::lint::package(package, &inspection.files(package)?));
+    let mut observations = Observations::default();
+    match inspection.files(package) {
+        Ok(files) => problems.extend(crate::domain::lint::package(package, &files)),
+        Err(unusable) => {
+            observations.unbuildable.insert(package.pkgbase.clone(), Finding::clone(&unusable));
+            problems.push(*unusable);
+        }
+    }
     Ok(Explanation {
         pkgbase: package.pkgbase.clone(),
         pkgnames: members.map(|member| member.name.to_string()).collect(),
@@ -119,19 +123,24 @@ fn explain(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> R
             rejected: state.rejected().map(str::to_owned),
         },
         review: snapshot.refs.reviews.get(&package.pkgbase).map(|_| package.pkgbase.review_branch()),
-        on_commit: on_commit(inspection, snapshot, package)?,
+        on_commit: on_commit(inspection, snapshot, package, &observations)?,
         problems,
     })
 }
 
 /// The decision of the same function that every run uses.
-fn on_commit(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> Result<OnCommit, CliError> {
+fn on_commit(
+    inspection: &Inspection,
+    snapshot: &Snapshot,
+    package: &Package,
+    observations: &Observations,
+) -> Result<OnCommit, CliError> {
     let since = inspection.since_scheduled(&snapshot.refs)?;
     let official = inspect::recorded_names(snapshot);
     let inputs = plan::Inputs {
         snapshot,
         since: &since,
-        observations: &crate::domain::observed::Observations::default(),
+        observations,
         policy: &crate::domain::policy::Policy::default(),
         official: &official,
         arch: crate::domain::graph::DEFAULT_ARCH,

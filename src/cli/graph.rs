@@ -10,7 +10,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
-use crate::controller::inspect::{self, Inspection};
+use crate::controller::inspect;
 use crate::domain::desired::Snapshot;
 use crate::domain::finding::nearest;
 use crate::domain::graph::Graph;
@@ -58,7 +58,7 @@ enum Form {
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
-    let snapshot = Inspection::open(&context.global.directory)?.snapshot(&args.rev)?;
+    let snapshot = context.inspection()?.snapshot(&args.rev)?;
     let official =
         if args.official.is_empty() { inspect::recorded_names(&snapshot) } else { names_in(&args.official)? };
     let graph = Graph::build(snapshot.packages.values().map(Arc::as_ref), &official);

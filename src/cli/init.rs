@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::context::Context;
+use super::context::{self, Context};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
@@ -89,7 +89,7 @@ const NOTES: [(&str, Becomes, &str); repository::KEYS.len()] = {
         ("BUILD_REPO", Different, "only counts in files for a Chaotic Manager (`run --emit-chaotic`)"),
         ("CI_AUR_PROXY", Kept, "requests to the AUR go through it"),
         ("CI_CLONE_DELAY", Kept, "the pause between fetches from the AUR's own git"),
-        ("CI_CODE_SKIP", Different, "builds on this machine take 123, the default, for `nothing to build`"),
+        ("CI_CODE_SKIP", Kept, "the exit status with which a build says that there is nothing to build"),
         ("CI_DEFAULT_CLASS", Different, "recorded with each build; this machine builds every class"),
         ("CI_HUMAN_REVIEW", Kept, "without it, risky updates wait for a person; policy.human_review overrides it"),
         ("CI_HUMAN_REVIEW_ASSIGNEE", NotYet, "reviews are branches, which have no assignee"),
@@ -133,15 +133,13 @@ const DIFFERENCES: [&str; 9] = [
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let dir = args.dir.as_deref().unwrap_or(&context.global.directory);
-    let inspection = Inspection::open(dir).map_err(|error| {
-        CliError::from(error).hint("`pkgwarden init DIR` works on a clone; `git init` makes a repository")
-    })?;
+    let inspection = context::open(dir)?;
     let snapshot = inspection.snapshot("HEAD")?;
     let written = match args.from {
         Some(From::Chaotic) => Some(chaotic_config(&inspection)?),
         None => None,
     };
-    let name = written.as_ref().map(|_| snapshot.settings.target_repository.as_str());
+    let name = written.as_ref().and(snapshot.settings.target_repository.as_deref());
     let path = dir.join(FILE);
     create(&path, &file(name))?;
     let report = report(&path, &snapshot, written.as_deref());

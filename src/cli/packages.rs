@@ -7,7 +7,6 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, table};
-use crate::controller::inspect::Inspection;
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::name::{PkgBase, PkgName};
@@ -69,7 +68,7 @@ impl<'a> Entry<'a> {
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
-    let snapshot = Inspection::open(&context.global.directory)?.snapshot(&args.rev)?;
+    let snapshot = context.inspection()?.snapshot(&args.rev)?;
     let entries: Vec<Entry> = snapshot.packages.values().map(|package| Entry::of(package, &snapshot)).collect();
     match context.output.format {
         Format::Json => context.output.json(&entries)?,

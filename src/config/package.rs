@@ -147,6 +147,12 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_after_a_value_is_fine() {
+        let bump = settings("CI_PACKAGE_BUMP=1.0-1/3   # soname of libfoo\n").bump;
+        assert_eq!(bump, Some(Bump { version: Version::new("1.0-1"), count: 3 }));
+    }
+
+    #[test]
     fn sources_are_told_apart() {
         let source = |text: &str| settings(&format!("CI_PKGBUILD_SOURCE={text}")).source;
         assert_eq!(source("custom"), SourceKind::Custom);

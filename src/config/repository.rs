@@ -57,7 +57,7 @@ pub fn parse(ci_config: &str, aur_maintainers: Option<&str>) -> (RepositorySetti
     let mut file = KeyFile::new(ci_config, PATH, &KEYS);
     let (trusted_maintainers, complaints) = maintainers(aur_maintainers.unwrap_or_default());
     let settings = RepositorySettings {
-        target_repository: file.parsed("REPO_NAME", parse_name).unwrap_or(defaults.target_repository),
+        target_repository: file.parsed("REPO_NAME", parse_name),
         source_repository: file.parsed("BUILD_REPO", parse_name).unwrap_or(defaults.source_repository),
         identity: Identity {
             name: file.parsed("GIT_AUTHOR_NAME", parse_person).unwrap_or(defaults.identity.name),
@@ -183,7 +183,7 @@ mod tests {
         let (settings, findings) = parse(text, Some("# trusted\nalice\n  bob  # since 2024\n# mallory\n"));
         assert_eq!(findings, []);
         let expected = RepositorySettings {
-            target_repository: "my-repo".into(),
+            target_repository: Some("my-repo".into()),
             source_repository: "packages".into(),
             identity: Identity { name: "The CI".into(), email: "ci@a.example".into() },
             human_review: Some(true),

@@ -23,6 +23,7 @@ const ONLY_REPOSITORY: &str = "packages";
 pub(super) fn check(layers: &Layers<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut names = BTreeSet::new();
+    let mut alike = None;
     let written = &layers.written;
     let repositories = written.repository.as_deref().unwrap_or_default();
     for (index, repository) in repositories.iter().enumerate() {
@@ -32,6 +33,14 @@ pub(super) fn check(layers: &Layers<'_>) -> Vec<Problem> {
         }
         let in_force = in_force_for(repository.clone(), written);
         problems.extend(check_sections(layers, Some(index), &in_force));
+        if in_force.executor.kind != Some(ExecutorKind::None) {
+            let executor = resolve_executor(in_force.executor);
+            let (first, common) = alike.get_or_insert_with(|| (&repository.name, executor.clone()));
+            if *common != executor {
+                let message = format!("this version runs all builds alike, and those of `{first}` have other settings");
+                problems.push(layers.problem(Some(index), &["executor"], message, "set them once, in [executor]"));
+            }
+        }
     }
     if repositories.is_empty() {
         problems.extend(check_sections(layers, None, written));
@@ -41,10 +50,8 @@ pub(super) fn check(layers: &Layers<'_>) -> Vec<Problem> {
 
 fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Written) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (place, missing, reason) in missing_settings(written) {
-        let (section, key) = missing.rsplit_once('.').expect("a section and a key");
-        let message = format!("{reason}, which needs `{missing}`");
-        problems.push(layers.problem(repository, &place, message, &format!("set `{key}` in [{section}]")));
+    for (place, message, hint) in unsupported(written) {
+        problems.push(layers.problem(repository, &place, message, hint));
     }
     if written.sources.aur.git_url.as_ref().is_some_and(|url| !url.as_str().contains("{pkgbase}")) {
         let message = "the address holds no `{pkgbase}`, so that every package would have the same".into();
@@ -60,28 +67,34 @@ fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Writ
     problems
 }
 
-/// Settings that others make necessary: the place of the others, what is missing, and why it is needed.
-fn missing_settings(written: &Written) -> Vec<([&'static str; 2], &'static str, &'static str)> {
-    let (forge, executor) = (&written.forge, &written.executor);
-    let on_forge = forge.kind.is_some_and(|kind| kind != ForgeKind::Local);
-    let on_copr = executor.kind == Some(ExecutorKind::Copr);
-    let by_command = executor.kind == Some(ExecutorKind::Command);
-    let (forge_place, executor_place) = (["forge", "kind"], ["executor", "kind"]);
-    let (at_forge, at_copr) = ("the monorepo is on a forge", "COPR runs the builds");
-    let rules = [
-        (on_forge && forge.project.is_none(), forge_place, "forge.project", at_forge),
-        (on_forge && forge.token_file.is_none(), forge_place, "forge.token_file", at_forge),
-        (
-            by_command && executor.command.program.is_none(),
-            executor_place,
-            "executor.command.program",
-            "a command runs the builds",
-        ),
-        (on_copr && executor.copr.url.is_none(), executor_place, "executor.copr.url", at_copr),
-        (on_copr && executor.copr.project.is_none(), executor_place, "executor.copr.project", at_copr),
-        (on_copr && executor.copr.login_file.is_none(), executor_place, "executor.copr.login_file", at_copr),
-    ];
-    rules.into_iter().filter(|rule| rule.0).map(|(_, place, missing, reason)| (place, missing, reason)).collect()
+/// What can be written, and what this version does not do: the place, what is not done, and what to write
+/// instead.
+fn unsupported(written: &Written) -> Vec<([&'static str; 2], String, &'static str)> {
+    const FORGE: &str = "write \"local\": reviews are kept as branches, for `pkgwarden ctl review` and the pages";
+    const EXECUTOR: &str = "write \"local\" to build on this machine, or \"none\" to leave builds to somebody else";
+    const SIGN: &str = "write false, and sign by other means";
+    let mut found = Vec::new();
+    if let Some(kind) = written.forge.kind.filter(|kind| *kind != ForgeKind::Local) {
+        found.push((
+            ["forge", "kind"],
+            format!("forge.kind = {} is not supported by this version", word(&kind)),
+            FORGE,
+        ));
+    }
+    let done = |kind: &ExecutorKind| matches!(kind, ExecutorKind::Local | ExecutorKind::None);
+    if let Some(kind) = written.executor.kind.filter(|kind| !done(kind)) {
+        let message = format!("executor.kind = {} is not supported by this version", word(&kind));
+        found.push((["executor", "kind"], message, EXECUTOR));
+    }
+    if written.publish.sign == Some(true) {
+        found.push((["publish", "sign"], "publish.sign = true is not supported by this version".to_owned(), SIGN));
+    }
+    found
+}
+
+/// A value as it is written.
+fn word(kind: &impl serde::Serialize) -> String {
+    serde_json::to_string(kind).expect("a word is JSON")
 }
 
 /// What is wrong with the name in a schedule.

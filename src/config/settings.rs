@@ -300,18 +300,36 @@ mod tests {
     #[test]
     fn a_repository_overrides_single_keys_and_keeps_the_rest() {
         let settings = load_text(
-            "[executor]\nslots = 4\ntimeout = \"2h\"\n[publish]\ndir = \"/srv/x\"\nkeep = 2\n\
-             [[repository]]\nname = \"a\"\nurl = \"/srv/a.git\"\nexecutor.slots = 1\npolicy.overlap = \"queue\"\n\
+            "[sources]\nparallel = 4\ntimeout = \"2h\"\n[publish]\ndir = \"/srv/x\"\nkeep = 2\n\
+             [[repository]]\nname = \"a\"\nurl = \"/srv/a.git\"\nsources.parallel = 1\npolicy.overlap = \"queue\"\n\
              [[repository]]\nname = \"b\"\nurl = \"git@h:b\"\nbranch = \"master\"\nschedule = []\n\
              publish.dir = \"/srv/b\"\n",
         );
         let [a, b] = settings.repositories.as_slice() else { panic!("{:?}", settings.repositories) };
-        assert_eq!((a.executor.slots, b.executor.slots), (1, 4));
-        assert_eq!((a.executor.timeout, b.executor.timeout), (Duration::from_hours(2), Duration::from_hours(2)));
+        assert_eq!((a.sources.parallel, b.sources.parallel), (Some(1), Some(4)));
+        assert_eq!((a.sources.timeout, b.sources.timeout), (Duration::from_hours(2), Duration::from_hours(2)));
         assert_eq!((a.policy.overlap, b.policy.overlap), (Overlap::Queue, Overlap::Coalesce));
         assert_eq!((a.schedules.len(), b.schedules.len()), (1, 0));
         assert_eq!((a.branch.as_deref(), b.branch.as_deref()), (None, Some("master")));
         assert_eq!((a.publish.keep, b.publish.keep), (2, 2));
+    }
+
+    #[test]
+    fn builds_of_several_repositories_are_set_up_once() {
+        let two = |first: &str, second: &str| {
+            let text = format!(
+                "[[repository]]\nname = \"a\"\nurl = \"a\"\n{first}\n[[repository]]\nname = \"b\"\nurl = \"b\"\n{second}\n"
+            );
+            load(Some(("pkgwarden.toml", &text)), &BTreeMap::new()).map(drop).map_err(|error| error.to_string())
+        };
+        let differs = two("", "executor.slots = 3").expect_err("one of them would not count");
+        assert_eq!(
+            differs,
+            "pkgwarden.toml:8:1: this version runs all builds alike, and those of `a` have other settings; set them once, in \
+             [executor]"
+        );
+        assert_eq!(two("executor.slots = 3", "executor.slots = 3"), Ok(()));
+        assert_eq!(two("executor.kind = \"none\"", "executor.slots = 3"), Ok(()));
     }
 
     #[test]

@@ -115,7 +115,7 @@ section! {
         /// The dump of all package metadata.
         #[schemars(example = "https://aur.archlinux.org/packages-meta-ext-v1.json.gz")]
         metadata_url: Address,
-        /// Base of the RPC interface, version 5.
+        /// Base of the RPC interface, version 5. Not asked by this version: the dump says the same.
         #[schemars(example = "https://aur.archlinux.org/rpc/v5")]
         rpc_url: Address,
         /// One git repository per package; `{pkgbase}` stands for its name.
@@ -132,7 +132,7 @@ section! {
 section! {
     /// Where the monorepo is hosted and its reviews are opened.
     WrittenForge {
-        /// What kind of forge it is; `local` keeps reviews in the controller.
+        /// What kind of forge it is; `local` keeps reviews as branches. This version supports no other.
         kind: ForgeKind,
         /// Base of its API, where it is not the public service.
         #[schemars(example = "https://git.example/api/v4")]
@@ -230,7 +230,7 @@ section! {
         /// Its name in pacman's configuration. Without it: `REPO_NAME` of the monorepo.
         #[schemars(example = &"packages")]
         name: Name,
-        /// Whether packages and database are signed.
+        /// Whether packages and database are signed; this version does not.
         sign: bool,
         /// Earlier generations that are kept.
         #[schemars(range(max = 1000), example = 5)]

@@ -20,7 +20,7 @@ use crate::domain::build::Outcome;
 use crate::domain::bump::effective_version;
 use crate::domain::folder::Folder;
 use crate::domain::name::Oid;
-use crate::domain::policy::PackageSettings;
+use crate::domain::policy::{PackageSettings, RepositorySettings};
 use crate::domain::queue::BuildId;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::version::Version;
@@ -205,9 +205,10 @@ impl Dispatcher {
             .with_context(|| format!("no repository `{}` is configured", build.repository))?;
         let (commit, pkgbase) = (build.commit, build.pkgbase.clone());
         let read = move |git: &Repository| {
-            Ok((folder_at(git, commit, &pkgbase)?, git.commit_facts(commit)?.time, skip_exit_code(git, commit)?))
+            Ok((folder_at(git, commit, &pkgbase)?, git.commit_facts(commit)?.time, repository_settings(git, commit)?))
         };
-        let (files, time, skip_exit_code) = site.with_git(read).await?;
+        let (files, time, common) = site.with_git(read).await?;
+        self.name_publisher(&build.repository, &common);
         let settings = settings_in(&files);
         let published = match self.parts.publishers.get(&build.repository) {
             Some(publisher) => publisher.current()?,
@@ -231,17 +232,24 @@ impl Dispatcher {
             extra_timeout: settings.extra_timeout,
             cache_sources: settings.cache_sources,
             source_date_epoch: time.as_second(),
-            skip_exit_code,
+            skip_exit_code: common.skip_exit_code,
             files,
         })
     }
 
+    /// A published repository without a name takes it from the commit that is built, or else is called
+    /// what the configuration calls the repository.
+    fn name_publisher(&self, repository: &str, settings: &RepositorySettings) {
+        if let Some(publisher) = self.parts.publishers.get(repository) {
+            publisher.settle_name(settings.target_repository.as_deref().unwrap_or(repository));
+        }
+    }
+
     /// The published repository itself comes first, so that what was built here is what is built against.
     fn repositories_for(&self, repository: &str) -> Vec<PackageRepository> {
-        let own = self.parts.publishers.get(repository).map(|publisher| PackageRepository {
-            name: publisher.name().to_owned(),
-            server: Server::Directory(publisher.dir().to_owned()),
-            sig_level: None,
+        let own = self.parts.publishers.get(repository).and_then(|publisher| {
+            let (name, server) = (publisher.name()?.to_owned(), Server::Directory(publisher.dir().to_owned()));
+            Some(PackageRepository { name, server, sig_level: None })
         });
         own.into_iter().chain(self.parts.package_repositories.iter().cloned()).collect()
     }
@@ -326,7 +334,9 @@ impl Dispatcher {
     async fn expected(&self, build: &Build) -> Result<Expected> {
         let site = self.parts.sites.get(&build.repository).context("the repository is not configured any more")?;
         let (commit, pkgbase) = (build.commit, build.pkgbase.clone());
-        let files = site.with_git(move |git| folder_at(git, commit, &pkgbase)).await?;
+        let read = move |git: &Repository| Ok((folder_at(git, commit, &pkgbase)?, repository_settings(git, commit)?));
+        let (files, common) = site.with_git(read).await?;
+        self.name_publisher(&build.repository, &common);
         let version = expected(&files, &settings_in(&files));
         let members = facts(&files)
             .map(|facts| facts.members.into_iter().map(|member| member.name).collect())
@@ -350,10 +360,10 @@ fn settings_in(files: &Folder) -> PackageSettings {
     config::package::parse(&text, ".CI/config").0
 }
 
-/// `CI_CODE_SKIP` as the commit that is built has it.
-fn skip_exit_code(git: &Repository, commit: Oid) -> Result<i32> {
+/// `.ci/config` as the commit that is built has it.
+fn repository_settings(git: &Repository, commit: Oid) -> Result<RepositorySettings> {
     let config = git.file(git.tree_of(commit)?, config::repository::PATH, SMALL_FILE)?.unwrap_or_default();
-    Ok(config::repository::parse(&String::from_utf8_lossy(&config), None).0.skip_exit_code)
+    Ok(config::repository::parse(&String::from_utf8_lossy(&config), None).0)
 }
 
 fn facts(files: &Folder) -> Option<Srcinfo> {

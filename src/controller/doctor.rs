@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::builder::user::BuildUser;
 use crate::config::Settings;
-use crate::config::settings::{ExecutorKind, ForgeKind, Repository};
+use crate::config::settings::{ExecutorKind, Repository};
 use crate::executor::local::probe;
 use crate::git::Remote;
 use crate::sys::fs::free_space;
@@ -181,29 +181,6 @@ pub fn configuration(settings: &Settings) -> Vec<Check> {
     if let Some(path) = &settings.server.token_file {
         checks.push(secret_file("server.token_file", path));
     }
-    for repository in &settings.repositories {
-        checks.extend(chosen(repository));
-    }
-    checks
-}
-
-fn chosen(repository: &Repository) -> Vec<Check> {
-    let mut checks = Vec::new();
-    let name = &repository.name;
-    let area = "configuration";
-    if !matches!(repository.executor.kind, ExecutorKind::Local | ExecutorKind::None) {
-        let detail = format!("{name}: this kind of executor is not part of this version");
-        checks.push(Check::error(area, "executor.kind", detail, "use \"local\", or \"none\" to plan only"));
-    }
-    if repository.forge.kind != ForgeKind::Local {
-        let detail = format!("{name}: reviews are branches only; nothing is opened on the forge in this version");
-        checks.push(Check::warning(area, "forge.kind", detail, "use \"local\" and `pkgwarden ctl review`"));
-    }
-    if repository.publish.sign {
-        let detail = format!("{name}: packages are not signed in this version");
-        checks.push(Check::error(area, "publish.sign", detail, "set it to false, or sign by other means"));
-    }
-    checks.extend(repository.forge.token_file.iter().map(|path| secret_file("forge.token_file", path)));
     checks
 }
 
@@ -369,21 +346,9 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_cannot_do_is_said_before_it_is_missed() {
-        let settings = load(
-            "[executor]\nkind = \"bullmq\"\n[publish]\nsign = true\n[forge]\nkind = \"gitlab\"\nproject = \"a/b\"\n\
-             token_file = \"/nowhere/token\"\n",
-        );
-        let found = configuration(&settings);
-        assert_eq!(
-            statuses(&found),
-            [
-                ("executor.kind", Status::Error),
-                ("forge.kind", Status::Warning),
-                ("publish.sign", Status::Error),
-                ("forge.token_file", Status::Error),
-            ]
-        );
+    fn a_file_for_a_token_that_is_not_there_is_an_error() {
+        let found = configuration(&load("[server]\ntoken_file = \"/nowhere/token\"\n"));
+        assert_eq!(statuses(&found), [("server.token_file", Status::Error)]);
         assert!(found.iter().all(|check| !check.hint.is_empty()));
         assert_eq!(configuration(&load("")), []);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::observe;
 use super::range;
 use super::snapshot::SnapshotReader;
 use crate::domain::classify::{self, Verdict};
@@ -53,7 +54,7 @@ impl Inspection {
     pub fn refs(&self, rev: &str) -> Result<Refs> {
         let main = self.git.resolve(rev)?;
         if main.is_none() && rev != "HEAD" {
-            bail!("`{rev}` is no revision of {}", self.git.path().display());
+            bail!(self.no_revision(rev));
         }
         let branch = self.git.head_branch().unwrap_or_else(|| "main".to_owned());
         let state = self.first_of(&["refs/heads/state", "refs/remotes/origin/state"])?;
@@ -96,14 +97,16 @@ impl Inspection {
     /// # Errors
     /// If there is no such revision.
     pub fn since(&self, from: &str, to: &str) -> Result<(Since, BTreeSet<PkgBase>)> {
-        let [from, to] = [from, to].map(|rev| {
-            self.git.resolve(rev)?.with_context(|| format!("`{rev}` is no revision of {}", self.git.path().display()))
-        });
+        let [from, to] = [from, to].map(|rev| self.git.resolve(rev)?.with_context(|| self.no_revision(rev)));
         let (from, to) = (from?, to?);
         let since = range::between(&self.git, RangeBase::Scheduled(from), Some(from), Some(to))?;
         let entries = self.git.entries(self.git.tree_of(to)?)?;
         let names = entries.iter().filter(|entry| entry.is_tree).filter_map(|entry| PkgBase::new(&entry.name).ok());
         Ok((since, names.collect()))
+    }
+
+    fn no_revision(&self, rev: &str) -> String {
+        format!("`{rev}` is no revision of {}; name a branch, a tag or a commit", self.git.path().display())
     }
 
     /// What was committed since builds were last handed out.
@@ -123,7 +126,7 @@ impl Inspection {
     }
 
     fn folder(&self, rev: &str, pkgbase: &PkgBase) -> Result<Option<Folder>> {
-        let commit = self.git.resolve(rev)?.with_context(|| format!("`{rev}` is no revision"))?;
+        let commit = self.git.resolve(rev)?.with_context(|| self.no_revision(rev))?;
         let entry = self.git.entry_at(self.git.tree_of(commit)?, pkgbase.as_str())?;
         entry.map(|entry| Ok(self.git.folder(entry.id, &Limits::default())?)).transpose()
     }
@@ -135,9 +138,9 @@ impl Inspection {
     pub fn lints(&self, snapshot: &Snapshot, official: &BTreeSet<String>) -> Result<Vec<Finding>> {
         let mut findings: Vec<Finding> = snapshot.all_findings().cloned().collect();
         for package in snapshot.packages.values() {
-            match self.git.folder(package.tree, &Limits::default()) {
+            match self.files(package) {
                 Ok(files) => findings.extend(lint::package(package, &files)),
-                Err(error) => findings.push(unusable(package, &error.to_string())),
+                Err(unusable) => findings.push(*unusable),
             }
         }
         let graph = Graph::build(snapshot.packages.values().map(Arc::as_ref), official);
@@ -159,20 +162,14 @@ impl Inspection {
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// The files of a package at a revision.
+    /// The files of a package.
     ///
     /// # Errors
-    /// If the folder must not be read.
-    pub fn files(&self, package: &Package) -> Result<Folder> {
-        Ok(self.git.folder(package.tree, &Limits::default())?)
+    /// Why its folder must not be read.
+    pub fn files(&self, package: &Package) -> Result<Folder, Box<Finding>> {
+        let folder = self.git.folder(package.tree, &Limits::default());
+        folder.map_err(|error| Box::new(observe::unusable(&package.pkgbase, &error)))
     }
-}
-
-fn unusable(package: &Package, why: &str) -> Finding {
-    Finding::error("folder-unusable", why.to_owned())
-        .with_package(&package.pkgbase)
-        .at(package.pkgbase.to_string(), None)
-        .hint("such a folder is never built or published")
 }
 
 /// A verdict on two package folders that lie on this machine as files.

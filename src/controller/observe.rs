@@ -1,17 +1,18 @@
 //! Asks sources, many at once, and turns their answers into observations.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::Timestamp;
 
 use super::apply::folder_at;
-use crate::domain::desired::Snapshot;
+use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
 use crate::domain::name::PkgBase;
 use crate::domain::observed::{Observation, Observations, Proposal, Upstream};
-use crate::domain::plan::{self, Pipeline, Request};
+use crate::domain::plan::{self, Pipeline, Plan, Request};
 use crate::git::{FolderError, Limits, Repository};
 use crate::source::vcs::UpstreamRequest;
 use crate::source::{SourceAnswer, SourceRequest, Sources};
@@ -100,6 +101,30 @@ fn observation(answer: &SourceAnswer, present: impl FnOnce() -> Result<Folder, F
         SourceAnswer::Unknown { error, retry_at } => Observation::Unknown { error: error.clone(), retry_at: *retry_at },
         SourceAnswer::Gone => Observation::Gone,
     }
+}
+
+/// What keeps the packages that a plan would build from being built: folders that must not be handed to
+/// anybody.
+///
+/// # Errors
+/// If the object database cannot be read.
+pub fn unbuildable(git: &Repository, snapshot: &Snapshot, plan: &Plan) -> Result<BTreeMap<PkgBase, Finding>> {
+    let wanted: Vec<_> = plan.builds.iter().filter_map(|build| snapshot.packages.get(&build.pkgbase)).collect();
+    let look = |git: &Repository, package: &&Arc<Package>| match git.folder(package.tree, &Limits::default()) {
+        Ok(_) => Ok(None),
+        Err(FolderError::Git(error)) => Err(error),
+        Err(error) => Ok(Some((package.pkgbase.clone(), unusable(&package.pkgbase, &error)))),
+    };
+    Ok(git.map(&wanted, look)?.into_iter().flatten().collect())
+}
+
+/// Says why the folder of a package is not used.
+pub(super) fn unusable(pkgbase: &PkgBase, why: &FolderError) -> Finding {
+    let path = why.path().map_or_else(|| pkgbase.to_string(), |path| format!("{pkgbase}/{}", path.escape_debug()));
+    Finding::error("folder-unusable", why.to_string())
+        .with_package(pkgbase)
+        .at(path, None)
+        .hint("mend it or take it out: such a folder is neither built nor published")
 }
 
 /// The three sides of the review of a package; `None` if it has none or a side cannot be read.

@@ -255,17 +255,19 @@ impl Controller {
         let newest = self.0.store.newest_builds(&kept.site().name).await?;
         let published = published_versions(kept)?;
         let packages = look.snapshot.packages.values().filter(|package| wanted(&package.pkgbase));
-        Ok(packages.map(|package| package_view(package, &look, newest.get(&package.pkgbase), &published)).collect())
+        let last = |pkgbase: &PkgBase| newest.get(pkgbase).map(|build| build_view(build, None, Vec::new()));
+        Ok(packages.map(|package| package_view(package, &look, last(&package.pkgbase), &published)).collect())
     }
 
     async fn package_page(&self, kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<PackagePage, ControllerError> {
         let package = &look.snapshot.packages[pkgbase];
         let builds = self.0.store.last_builds(&kept.site().name, pkgbase, BUILDS_ON_PAGE).await?;
+        let builds = self.build_views(builds).await?;
         let graph = graph_of(kept, look);
         let cursor = look.snapshot.states.get(pkgbase).and_then(crate::domain::state::PackageState::cursor);
         let members = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.members);
         Ok(PackagePage {
-            package: package_view(package, look, builds.first(), &published_versions(kept)?),
+            package: package_view(package, look, builds.first().cloned(), &published_versions(kept)?),
             pkgnames: members.map(|member| member.name.to_string()).collect(),
             needs: graph.direct(pkgbase).to_vec(),
             needed_by: graph.dependants(pkgbase),
@@ -276,7 +278,7 @@ impl Controller {
                 modified: cursor.stamp.and_then(|stamp| jiff::Timestamp::from_second(stamp).ok()),
             }),
             decision: self.last_decision(kept, pkgbase).await?,
-            builds: self.build_views(builds).await?,
+            builds,
             findings: package.findings.clone(),
         })
     }
@@ -369,7 +371,7 @@ fn published_versions(kept: &Kept) -> Result<BTreeMap<String, String>, Controlle
 fn package_view(
     package: &Package,
     look: &Look,
-    last: Option<&Build>,
+    last_build: Option<BuildView>,
     published: &BTreeMap<String, String>,
 ) -> PackageView {
     PackageView {
@@ -377,7 +379,7 @@ fn package_view(
         version: package.version().cloned(),
         published: published.get(package.pkgbase.as_str()).cloned(),
         source: package.settings.source.name(),
-        last_build: last.map(|build| build_view(build, None, Vec::new())),
+        last_build,
         review: look.snapshot.reviews.contains_key(&package.pkgbase),
         problems: package.findings.len(),
     }

@@ -15,6 +15,7 @@ use crate::domain::desired::{Refs, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::lint;
 use crate::domain::name::{Oid, PkgBase};
+use crate::domain::observed::Observations;
 use crate::domain::plan::{self, Inputs, Pipeline, Plan, Since};
 use crate::domain::policy::{Policy, RepositorySettings};
 use crate::git::{Remote, Repository};
@@ -229,16 +230,15 @@ impl Site {
             let mut observations = observe::compare(git, &look.snapshot, &pipeline, &answers)?;
             observations.findings.extend(look.findings.iter().cloned());
             let official = lint::known_elsewhere(look.snapshot.version_state.as_deref());
-            let inputs = Inputs {
-                snapshot: &look.snapshot,
-                since: &look.since,
-                observations: &observations,
-                policy: &policy,
-                official: &official,
-                arch: &arch,
-                now,
+            let plan = |observations: &Observations| {
+                let (snapshot, since) = (&*look.snapshot, &*look.since);
+                let (policy, official, arch) = (&policy, &official, &*arch);
+                plan::plan(&pipeline, &Inputs { snapshot, since, observations, policy, official, arch, now })
             };
-            Ok(plan::plan(&pipeline, &inputs))
+            let first = plan(&observations);
+            // Only folders that are handed out are read for this, so it is known once there is a plan.
+            observations.unbuildable = observe::unbuildable(git, &look.snapshot, &first)?;
+            Ok(if observations.unbuildable.is_empty() { first } else { plan(&observations) })
         })
         .await
     }

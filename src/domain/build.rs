@@ -276,7 +276,8 @@ pub struct BuildRequest {
     /// The packages of the same wave that have to be built before, also through packages that are not
     /// in it.
     pub after: Vec<PkgBase>,
-    /// Every package of the repository it directly needs, in the wave or not.
+    /// What it needs of the repository outside the wave, also through others outside it: if one of them
+    /// is in the queue already, it is waited for.
     #[serde(default)]
     pub needs: Vec<PkgBase>,
 }

@@ -25,6 +25,9 @@ pub struct Schedule<'a> {
     pub keep: Option<Vec<&'a PkgBase>>,
 }
 
+/// What Chaotic's scripts publish to without `REPO_NAME`.
+const DEFAULT_TARGET: &str = "chaotic-aur";
+
 impl Schedule<'_> {
     /// The text of [`PARAMS_FILE`]: a script of `declare` statements, as `declare -p` prints them.
     #[must_use]
@@ -33,7 +36,8 @@ impl Schedule<'_> {
         for (key, value) in &self.settings.manager_variables {
             let _ = writeln!(text, "declare -- {key}={}", quoted(value));
         }
-        let target = format!("--target-repo={}", self.settings.target_repository);
+        let target = self.settings.target_repository.as_deref().unwrap_or(DEFAULT_TARGET);
+        let target = format!("--target-repo={target}");
         if !self.builds.is_empty() {
             let mut words = vec![
                 "schedule".to_owned(),
@@ -106,7 +110,7 @@ mod tests {
     #[test]
     fn the_commands_read_as_declare_prints_them() {
         let settings = RepositorySettings {
-            target_repository: "my-repo".into(),
+            target_repository: Some("my-repo".into()),
             source_repository: "my-source".into(),
             library_databases: vec!["https://mirror.example/core/os/x86_64/core.db".into()],
             manager_variables: [("REDIS_PORT".to_owned(), "6379".to_owned())].into(),

@@ -29,16 +29,16 @@ impl KeyValues {
     pub fn parse(text: &str) -> Self {
         let lines = text
             .split_terminator('\n')
-            .map(|line| Line { key: assignment(line).map(|(key, _)| key.to_owned()), text: line.to_owned() });
+            .map(|line| Line { key: Assignment::read(line).map(|it| it.key.to_owned()), text: line.to_owned() });
         Self { lines: lines.collect(), ends_with_newline: text.is_empty() || text.ends_with('\n') }
     }
 
-    /// The value of a key, without surrounding white space and one pair of double quotes; the last
-    /// assignment wins, as in bash.
+    /// The value of a key, without surrounding white space, one pair of double quotes, and a comment
+    /// after it; the last assignment wins, as in bash.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         let line = self.lines.iter().rev().find(|line| line.key.as_deref() == Some(key))?;
-        assignment(&line.text).map(|(_, value)| unquoted(value))
+        Assignment::read(&line.text).map(|it| unquoted(it.value))
     }
 
     /// The line a key is last assigned on, from 1.
@@ -53,16 +53,16 @@ impl KeyValues {
         self.lines.iter().filter_map(|line| line.key.as_deref())
     }
 
-    /// Assigns a key where it stands, or at the end.
+    /// Assigns a key where it stands, or at the end. A comment on its line stays.
     pub fn set(&mut self, key: &str, value: &str) {
-        let text = format!("{key}={value}");
-        match self.lines.iter_mut().rev().find(|line| line.key.as_deref() == Some(key)) {
-            Some(line) if assignment(&line.text).is_some_and(|(_, old)| old == value) => {}
-            Some(line) => line.text = text,
-            None => {
-                self.lines.push(Line { text, key: Some(key.to_owned()) });
-                self.ends_with_newline = true;
+        if let Some(line) = self.lines.iter_mut().rev().find(|line| line.key.as_deref() == Some(key)) {
+            let old = Assignment::read(&line.text);
+            if old.is_none_or(|old| old.value != value) {
+                line.text = format!("{key}={value}{}", old.map_or("", |old| old.comment));
             }
+        } else {
+            self.lines.push(Line { text: format!("{key}={value}"), key: Some(key.to_owned()) });
+            self.ends_with_newline = true;
         }
     }
 
@@ -92,12 +92,42 @@ impl KeyValues {
     }
 }
 
-/// `  KEY = value  ` as Chaotic's reader has it: white space around key, sign and value is allowed.
-fn assignment(line: &str) -> Option<(&str, &str)> {
-    let (key, value) = line.split_once('=')?;
-    let key = key.trim();
-    let legal = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    legal.then(|| (key, value.trim()))
+/// `  KEY = value  ` as Chaotic's reader has it: white space around key, sign and value is allowed. A
+/// `#` after white space begins a comment, unless it stands in double quotes, as in bash.
+#[derive(Debug, Clone, Copy)]
+struct Assignment<'a> {
+    key: &'a str,
+    /// With its quotes.
+    value: &'a str,
+    /// What follows the value, from the white space before the `#`; empty without a comment.
+    comment: &'a str,
+}
+
+impl<'a> Assignment<'a> {
+    fn read(line: &'a str) -> Option<Self> {
+        let (key, written) = line.split_once('=')?;
+        let key = key.trim();
+        let legal = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let (value, comment) = without_comment(written);
+        legal.then_some(Self { key, value, comment })
+    }
+}
+
+fn without_comment(written: &str) -> (&str, &str) {
+    let opening = written.trim_start().strip_prefix('"');
+    let quoted = opening.and_then(|inside| {
+        let rest = &inside[inside.find('"')? + 1..];
+        (rest.trim_start().starts_with('#') && rest.starts_with(char::is_whitespace)).then_some(rest)
+    });
+    let begins = |(at, _): &(usize, &str)| written[..*at].ends_with(char::is_whitespace);
+    let hash = match (quoted, opening) {
+        (Some(rest), _) => Some(written.len() - rest.trim_start().len()),
+        (None, Some(inside)) if inside.trim_end().ends_with('"') => None,
+        (None, _) => written.match_indices('#').find(begins).map(|(at, _)| at),
+    };
+    let value = written[..hash.unwrap_or(written.len())].trim_end();
+    let comment = if hash.is_some() { written[value.len()..].trim_end() } else { "" };
+    (value.trim_start(), comment)
 }
 
 fn unquoted(value: &str) -> &str {
@@ -130,6 +160,23 @@ mod tests {
     fn the_last_assignment_wins_and_quotes_go() {
         let file = KeyValues::parse("A=1\nA=\"two words\"");
         assert_eq!((file.get("A"), file.line_of("A")), (Some("two words"), Some(2)));
+    }
+
+    #[test]
+    fn a_comment_after_a_value_is_none_of_it_and_stays() {
+        let value = |line: &str| KeyValues::parse(line).get("A").map(str::to_owned);
+        assert_eq!(value("A=1.0-1/3   # why").as_deref(), Some("1.0-1/3"));
+        assert_eq!(value("A=1\t#why").as_deref(), Some("1"));
+        assert_eq!(value("A= # nothing").as_deref(), Some(""));
+        assert_eq!(value("A=a#b").as_deref(), Some("a#b"));
+        assert_eq!(value("A=#b").as_deref(), Some("#b"));
+        assert_eq!(value("A=\"a # b\"").as_deref(), Some("a # b"));
+        assert_eq!(value("A = \"a # b\"  # \"c\"").as_deref(), Some("a # b"));
+        assert_eq!(value("A=\"a # b").as_deref(), Some("\"a"));
+        let mut file = KeyValues::parse("A=1.0-1/3   # why\nB=\"x\" # y\n");
+        file.set("A", "1.0-1/4");
+        file.set("B", "z");
+        assert_eq!(file.to_text(), "A=1.0-1/4   # why\nB=z # y\n");
     }
 
     proptest! {

@@ -21,7 +21,6 @@ pub mod pkgbuild;
 pub mod plan;
 pub mod policy;
 pub mod queue;
-pub mod review;
 pub mod srcinfo;
 pub mod state;
 pub mod version;

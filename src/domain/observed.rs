@@ -72,6 +72,8 @@ pub struct Observations {
     /// By package whose source has changed: digest of the files that its review proposes, without the
     /// monorepo's own.
     pub waiting: BTreeMap<PkgBase, String>,
+    /// By package: why its folder must not be handed to a build.
+    pub unbuildable: BTreeMap<PkgBase, Finding>,
     /// What went wrong with a source as a whole.
     pub findings: Vec<Finding>,
 }

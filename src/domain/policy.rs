@@ -188,8 +188,8 @@ pub const MANAGER_DEFAULTS: [(&str, &str); 4] =
 /// What the repository's `.ci/config` asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RepositorySettings {
-    /// `REPO_NAME`: the repository packages are published to.
-    pub target_repository: String,
+    /// `REPO_NAME`: the repository packages are published to, if it is said.
+    pub target_repository: Option<String>,
     /// `BUILD_REPO`: the name builders know this monorepo by.
     pub source_repository: String,
     /// `GIT_AUTHOR_NAME` and `GIT_AUTHOR_EMAIL`.
@@ -223,7 +223,7 @@ pub struct RepositorySettings {
 impl Default for RepositorySettings {
     fn default() -> Self {
         Self {
-            target_repository: "chaotic-aur".into(),
+            target_repository: None,
             source_repository: "chaotic-aur".into(),
             identity: Identity { name: "pkgwarden".into(), email: "pkgwarden@localhost".into() },
             human_review: None,

@@ -39,13 +39,22 @@ pub struct SourceEntry {
     pub arch: Option<String>,
 }
 
+/// One entry of a `provides` array.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provided {
+    /// The name alone, without its version.
+    pub name: String,
+    /// The architecture it is limited to (`provides_x86_64`), if any.
+    pub arch: Option<String>,
+}
+
 /// One installable package of the PKGBUILD.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Its name.
     pub name: PkgName,
-    /// Names it provides, without their versions.
-    pub provides: Vec<String>,
+    /// What it provides beside its name.
+    pub provides: Vec<Provided>,
     /// Architectures it is built for.
     pub arch: Vec<String>,
 }
@@ -91,7 +100,9 @@ impl Srcinfo {
             .map(|package| {
                 Ok(Member {
                     name: PkgName::new(&package.pkgname).map_err(invalid)?,
-                    provides: package.provides.all().map(|written| name_of(written).to_owned()).collect(),
+                    provides: entries(&package.provides)
+                        .map(|(arch, written)| Provided { name: name_of(&written).to_owned(), arch })
+                        .collect(),
                     arch: package.arch.clone(),
                 })
             })
@@ -170,11 +181,13 @@ fn dependencies(parsed: &srcinfo::Srcinfo) -> Vec<Dependency> {
         .collect()
 }
 
-/// The name in `name>=1`, `name: description` or `name`.
+/// The name in `name>=1`, `name: description` or `name`. A colon without white space after it is part of
+/// the name: `lib:libfoo.so.1`.
 #[must_use]
 pub fn name_of(written: &str) -> &str {
-    let end = written.find(['<', '>', '=', ':']).unwrap_or(written.len());
-    written[..end].trim()
+    let described = written.match_indices(':').find(|(at, _)| written[at + 1..].starts_with(char::is_whitespace));
+    let name = described.map_or(written, |(at, _)| &written[..at]);
+    name[..name.find(['<', '>', '=']).unwrap_or(name.len())].trim()
 }
 
 #[cfg(test)]
@@ -191,8 +204,16 @@ mod tests {
         assert_eq!(info.version.as_str(), "1:1.0-2");
         let names: Vec<_> = info.dependencies.iter().map(|d| d.name.as_str()).collect();
         assert_eq!(names, ["glibc", "lib32-foo", "bar", "cmake", "python"]);
-        assert_eq!(info.members[0].provides, ["libfoo.so"]);
+        assert_eq!(info.members[0].provides, [Provided { name: "libfoo.so".into(), arch: None }]);
         assert_eq!(info.members.len(), 2);
+    }
+
+    #[test]
+    fn a_soname_is_a_name_with_its_prefix_and_without_its_version() {
+        assert_eq!(name_of("libfoo.so=1-64"), "libfoo.so");
+        assert_eq!(name_of("lib:libfoo.so.1"), "lib:libfoo.so.1");
+        assert_eq!(name_of("foo>=1:2.0"), "foo");
+        assert_eq!(name_of("foo: for bars = 1"), "foo");
     }
 
     #[test]

@@ -6,6 +6,17 @@ use crate::domain::name::Oid;
 use crate::sys::fs::FsError;
 use crate::sys::process::ProcessError;
 
+/// What the library says, without the names it has for kinds of errors.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message())]
+pub struct LibraryError(git2::Error);
+
+impl From<git2::Error> for LibraryError {
+    fn from(error: git2::Error) -> Self {
+        Self(error)
+    }
+}
+
 /// Something that git could not do.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -16,7 +27,7 @@ pub enum GitError {
         path: PathBuf,
         /// What the library says.
         #[source]
-        source: git2::Error,
+        source: LibraryError,
     },
     /// An object that is named somewhere is not in the repository.
     #[error("object {id} is missing; the repository is damaged, or was cloned without its history or its blobs")]
@@ -41,7 +52,7 @@ pub enum GitError {
         rev: String,
         /// What the library says.
         #[source]
-        source: git2::Error,
+        source: LibraryError,
     },
     /// A path that cannot stand in a git tree.
     #[error("`{path}` cannot be a path in a git tree: {reason}")]
@@ -106,14 +117,14 @@ pub enum GitError {
         action: String,
         /// What the library says.
         #[source]
-        source: git2::Error,
+        source: LibraryError,
     },
 }
 
 impl GitError {
     /// Wraps what the library says about doing `action`.
     pub(super) fn library(action: impl Into<String>) -> impl FnOnce(git2::Error) -> Self {
-        move |source| Self::Library { action: action.into(), source }
+        move |source| Self::Library { action: action.into(), source: source.into() }
     }
 
     /// Wraps what the library says about reading an object.
@@ -121,7 +132,7 @@ impl GitError {
         // The library also says "not found" of an object that is there and is of another kind.
         move |source| match (source.code(), source.class()) {
             (git2::ErrorCode::NotFound, git2::ErrorClass::Odb) => Self::MissingObject { id },
-            _ => Self::Library { action: format!("read object {id}"), source },
+            _ => Self::Library { action: format!("read object {id}"), source: source.into() },
         }
     }
 }

@@ -141,6 +141,27 @@ pub enum FolderError {
     Git(#[from] GitError),
 }
 
+impl FolderError {
+    /// The entry that is to blame, by its path inside the folder; `None` if it is the folder as a whole.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::UnreadableName { path }
+            | Self::UnsafeName { path }
+            | Self::DotGit { path }
+            | Self::Collision { second: path, .. }
+            | Self::AbsoluteLink { path, .. }
+            | Self::EscapingLink { path, .. }
+            | Self::LinkLoop { path }
+            | Self::Submodule { path }
+            | Self::UnknownMode { path, .. }
+            | Self::TooDeep { path, .. }
+            | Self::FileTooLarge { path, .. } => Some(path),
+            Self::TooManyFiles { .. } | Self::TooManyFolders { .. } | Self::TooLarge { .. } | Self::Git(_) => None,
+        }
+    }
+}
+
 impl Repository {
     /// Reads a tree with everything below it, and refuses it if it is hostile or huge.
     ///

@@ -56,7 +56,7 @@ impl Repository {
         match git2::Repository::open_ext(path, flags, no_ceiling) {
             Ok(inner) => Ok(Self { inner, stand_in: None, written: None }),
             Err(error) if error.code() == ErrorCode::Owner => open_foreign(path),
-            Err(source) => Err(GitError::NotARepository { path: path.to_owned(), source }),
+            Err(error) => Err(GitError::NotARepository { path: path.to_owned(), source: error.into() }),
         }
     }
 
@@ -113,10 +113,10 @@ impl Repository {
         let object = match self.inner.revparse_single(rev) {
             Ok(object) => object,
             Err(error) if absent(&error) => return Ok(None),
-            Err(source) => return Err(GitError::BadRevision { rev: rev.to_owned(), source }),
+            Err(error) => return Err(GitError::BadRevision { rev: rev.to_owned(), source: error.into() }),
         };
         let commit = object.peel_to_commit();
-        let commit = commit.map_err(|source| GitError::BadRevision { rev: rev.to_owned(), source })?;
+        let commit = commit.map_err(|error| GitError::BadRevision { rev: rev.to_owned(), source: error.into() })?;
         Ok(Some(from_git(commit.id())))
     }
 
@@ -215,7 +215,7 @@ fn trust_own_objects() {
 /// objects and refs through it, which runs nothing. So it is read as a work tree of its own would be:
 /// through a folder of ours that points at it.
 fn open_foreign(path: &Path) -> Result<Repository, GitError> {
-    let not_one = |source| GitError::NotARepository { path: path.to_owned(), source };
+    let not_one = |error: git2::Error| GitError::NotARepository { path: path.to_owned(), source: error.into() };
     let file = |error| FsError::new("read", path, error);
     let real = [path.join(".git"), path.to_owned()].into_iter().find(|dir| dir.join("HEAD").is_file());
     let real = real.ok_or_else(|| not_one(git2::Error::from_str("it belongs to another user, and has no HEAD")))?;

@@ -16,6 +16,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -26,10 +27,14 @@ const MANIFEST: &str = "manifest.json";
 /// The package files a generation brings, written down before they are put in place.
 const PLACING: &str = "placing.json";
 
+/// What the name of every database ends with.
+const DATABASE: &str = ".db.tar.zst";
+
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     pub dir: PathBuf,
-    pub name: String,
+    /// The name of the repository, once it is known.
+    pub name: Arc<OnceLock<String>>,
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
@@ -53,16 +58,47 @@ impl Layout {
         self.dir.join(".incoming")
     }
 
-    pub fn database(&self, number: u64) -> PathBuf {
-        self.generation(number).join(self.database_name())
+    /// The name of the repository: the one it was given, or else the one it is published under.
+    pub fn name(&self) -> Option<&str> {
+        if self.name.get().is_none()
+            && let Some(published) = self.published_name()
+        {
+            return Some(self.name.get_or_init(|| published));
+        }
+        self.name.get().map(String::as_str)
     }
 
-    pub fn database_name(&self) -> String {
-        format!("{}.db.tar.zst", self.name)
+    fn published_name(&self) -> Option<String> {
+        let folder = self.generation(self.current().ok()??);
+        let mut names = fs::read_dir(folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.find_map(|file| file.strip_suffix(DATABASE).map(str::to_owned))
     }
 
-    pub fn files_name(&self) -> String {
-        format!("{}.files.tar.zst", self.name)
+    fn known_name(&self) -> Result<&str, PublishError> {
+        self.name().ok_or_else(|| PublishError::NoName(self.dir.clone()))
+    }
+
+    pub fn database(&self, number: u64) -> Result<PathBuf, PublishError> {
+        Ok(self.generation(number).join(self.database_name()?))
+    }
+
+    pub fn database_name(&self) -> Result<String, PublishError> {
+        Ok(format!("{}{DATABASE}", self.known_name()?))
+    }
+
+    pub fn files_name(&self) -> Result<String, PublishError> {
+        Ok(format!("{}.files.tar.zst", self.known_name()?))
+    }
+
+    /// A repository is not renamed: its clients would find nothing, and its packages would be lost.
+    pub fn check_name(&self) -> Result<(), PublishError> {
+        match (self.name(), self.published_name()) {
+            (Some(wanted), Some(published)) if wanted != published => {
+                let (dir, wanted) = (self.dir.clone(), wanted.to_owned());
+                Err(PublishError::OtherName { dir, published, wanted })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes sure that nobody else publishes here. The lock goes with its holder, however that ends.
@@ -90,9 +126,12 @@ impl Layout {
 
     /// The database of the published generation, or one that somebody else made and we take over.
     pub fn current_database(&self) -> Result<Option<PathBuf>, PublishError> {
+        if self.name().is_none() {
+            return Ok(None);
+        }
         let path = match self.current()? {
-            Some(number) => self.database(number),
-            None => self.dir.join(self.database_name()),
+            Some(number) => self.database(number)?,
+            None => self.dir.join(self.database_name()?),
         };
         Ok(path.is_file().then_some(path))
     }
@@ -179,7 +218,7 @@ impl Layout {
                 Ok(manifest) => files.extend(manifest.entries.into_iter().map(|entry| entry.file)),
                 Err(error) => {
                     tracing::warn!(number, %error, "the manifest of a generation is damaged; its database is read");
-                    files.extend(database::read(&self.database(number))?.into_iter().map(|entry| entry.file));
+                    files.extend(database::read(&self.database(number)?)?.into_iter().map(|entry| entry.file));
                 }
             }
         }
@@ -190,7 +229,7 @@ impl Layout {
     pub fn copy_database(&self, number: u64) -> Result<(), PublishError> {
         let Some(database) = self.current_database()? else { return Ok(()) };
         let from = database.parent().expect("a file lies in a folder");
-        for name in [self.database_name(), self.files_name()] {
+        for name in [self.database_name()?, self.files_name()?] {
             let (source, target) = (from.join(&name), self.generation(number).join(&name));
             match fs::copy(&source, &target) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -203,7 +242,7 @@ impl Layout {
     /// Writes everything of a generation to the disk that makes it complete.
     pub fn complete(&self, generation: &Generation) -> Result<(), PublishError> {
         let folder = self.generation(generation.number);
-        for name in [self.database_name(), self.files_name()] {
+        for name in [self.database_name()?, self.files_name()?] {
             gone(fs::remove_file(folder.join(format!("{name}.old")))).map_err(failed("clear", &folder))?;
             sync(&folder.join(name))?;
         }
@@ -224,11 +263,11 @@ impl Layout {
     /// Sees to the names that pacman asks for. Before the first swap, `replace` is false: files of
     /// somebody else are served until then.
     pub fn link(&self, replace: bool) -> Result<(), PublishError> {
-        let (database, files) = (self.database_name(), self.files_name());
+        let (name, database, files) = (self.known_name()?, self.database_name()?, self.files_name()?);
         let wanted = [
-            (format!("{}.db", self.name), &database),
+            (format!("{name}.db"), &database),
             (database.clone(), &database),
-            (format!("{}.files", self.name), &files),
+            (format!("{name}.files"), &files),
             (files.clone(), &files),
             ("lastupdate".to_owned(), &"lastupdate".to_owned()),
         ];

@@ -62,6 +62,20 @@ pub enum PublishError {
     /// The programs of pacman said yes, and the database is not what it has to be.
     #[error("the new database of the repository is wrong: {0}; the published one was left as it is")]
     WrongDatabase(String),
+    /// Nobody has said what the repository is called.
+    #[error("the published repository in {} has no name yet; set `publish.name`", .0.display())]
+    NoName(PathBuf),
+    /// It was published under another name.
+    #[error("the repository in {} is published as `{published}` and cannot become `{wanted}`; set `publish.name` \
+             back, or `publish.dir` to an empty folder", dir.display())]
+    OtherName {
+        /// Its folder.
+        dir: PathBuf,
+        /// The name it has.
+        published: String,
+        /// The name it was to have.
+        wanted: String,
+    },
     /// A manifest of ours cannot be understood.
     #[error("cannot understand the manifest {}", path.display())]
     Manifest {
@@ -203,8 +217,16 @@ impl Publisher {
     /// The repository `name` in the folder `dir`, which need not exist. A database that somebody else's
     /// `repo-add` made there is taken over with the first publication.
     pub fn new(dir: impl Into<PathBuf>, name: &str) -> Self {
+        let publisher = Self::unnamed(dir);
+        publisher.layout.name.get_or_init(|| name.to_owned());
+        publisher
+    }
+
+    /// The repository in the folder `dir`. It keeps the name it is published under; if there is none yet,
+    /// it takes the first that [`Publisher::settle_name`] is given.
+    pub fn unnamed(dir: impl Into<PathBuf>) -> Self {
         Self {
-            layout: Layout { dir: dir.into(), name: name.to_owned() },
+            layout: Layout { dir: dir.into(), name: Arc::default() },
             kept: DEFAULT_KEPT,
             clock: Arc::new(SystemClock),
             #[cfg(test)]
@@ -230,10 +252,18 @@ impl Publisher {
         &self.layout.dir
     }
 
-    /// The name of the repository, as pacman's configuration has it in brackets.
+    /// The name of the repository, as pacman's configuration has it in brackets; `None` if it is not known
+    /// yet.
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.layout.name
+    pub fn name(&self) -> Option<&str> {
+        self.layout.name()
+    }
+
+    /// Names the repository, if it has no name.
+    pub fn settle_name(&self, name: &str) {
+        if self.layout.name().is_none() {
+            self.layout.name.get_or_init(|| name.to_owned());
+        }
     }
 
     /// Publishes the files of one build, all or none, and takes members away that the build no longer
@@ -287,6 +317,7 @@ impl Publisher {
 
     fn locked<T>(&self, work: impl FnOnce() -> Result<T, PublishError>) -> Result<T, PublishError> {
         let _lock = self.layout.lock()?;
+        self.layout.check_name()?;
         self.layout.recover()?;
         let answer = work();
         #[cfg(test)]
@@ -392,13 +423,13 @@ impl Publisher {
         difference: &Difference,
     ) -> Result<Vec<DatabaseEntry>, PublishError> {
         self.layout.copy_database(number)?;
-        let (folder, database) = (self.layout.generation(number), self.layout.database_name());
+        let (folder, database) = (self.layout.generation(number), self.layout.database_name()?);
         if !difference.removed.is_empty() {
             repo_tool::remove(&folder, &database, difference.removed.iter().map(PkgName::as_str))?;
         }
         let paths: Vec<_> = difference.added.iter().map(|added| self.layout.dir.join(&added.file)).collect();
         repo_tool::add(&folder, &database, &paths)?;
-        let entries = database::read(&self.layout.database(number))?;
+        let entries = database::read(&self.layout.database(number)?)?;
         let mut wanted: BTreeMap<&str, &str> =
             before.iter().map(|package| (package.name.as_str(), package.file.as_str())).collect();
         wanted.retain(|name, _| !difference.removed.iter().any(|removed| removed.as_str() == *name));

@@ -370,3 +370,33 @@ fn a_link_that_leads_nowhere_of_ours_is_not_followed() {
     symlink("/etc/passwd", world.publisher.dir().join(".current")).unwrap();
     assert!(world.publisher.current().unwrap_err().to_string().contains(".current"));
 }
+
+#[tokio::test]
+async fn a_repository_without_a_name_takes_the_first_it_is_given_and_keeps_it() {
+    let world = world();
+    let unnamed = || Publisher::unnamed(world.publisher.dir());
+    let files = [world.member("foo", "foo", "1-1")];
+    let foo = expected("foo", "1-1", &["foo"]);
+    let error = unnamed().publish(&files, &foo).await.unwrap_err();
+    assert!(matches!(error, PublishError::NoName(_)), "{error}");
+    assert!(unnamed().current().unwrap().is_empty() && unnamed().remove(&[base("foo")]).await.unwrap().is_none());
+    let first = unnamed();
+    first.settle_name("monorepo");
+    first.publish(&files, &foo).await.unwrap();
+    assert!(first.dir().join("monorepo.db").exists());
+    let later = unnamed();
+    later.settle_name("renamed");
+    assert_eq!((later.name(), later.current().unwrap().len()), (Some("monorepo"), 1));
+}
+
+/// A new name begins an empty database: every package that was published would be gone.
+#[tokio::test]
+async fn a_published_repository_is_not_renamed_by_a_setting() {
+    let world = world();
+    world.publish("foo", "1-1", &["foo"]).await.unwrap();
+    let other = Publisher::new(world.publisher.dir(), "other");
+    let files = [world.member("bar", "bar", "1-1")];
+    let error = other.publish(&files, &expected("bar", "1-1", &["bar"])).await.unwrap_err();
+    assert!(error.to_string().contains("is published as `test` and cannot become `other`"), "{error}");
+    assert_eq!(world.published(), ["foo 1-1"]);
+}

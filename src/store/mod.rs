@@ -61,8 +61,8 @@ pub enum StoreError {
         #[source]
         source: rusqlite::Error,
     },
-    /// The directory of the file cannot be made.
-    #[error("cannot create the directory of the record {path}")]
+    /// The directory of the file cannot be made or written in.
+    #[error("cannot write in the directory of the record {path}")]
     Directory {
         /// The file.
         path: String,
@@ -140,6 +140,7 @@ impl Store {
                 .map_err(|source| StoreError::Directory { path: shown.clone(), source })?;
         }
         let open = |source| StoreError::Open { path: shown.clone(), source };
+        let _turn = turn_to_open(path).map_err(|source| StoreError::Directory { path: shown.clone(), source })?;
         let mut connection = Connection::open(path).map_err(open)?;
         prepare(&connection).map_err(open)?;
         schema::migrate(&mut connection, &shown)?;
@@ -239,6 +240,14 @@ where
 }
 
 /// Sets what is kept per connection.
+/// Held while a record is opened: `SQLite` does not wait for others while it changes the journal of a new
+/// database, whatever the time limit.
+fn turn_to_open(path: &Path) -> std::io::Result<std::fs::File> {
+    let file = std::fs::File::create(path.with_extension("lock"))?;
+    file.lock()?;
+    Ok(file)
+}
+
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -268,6 +277,25 @@ mod tests {
         assert!(matches!(error, StoreError::NewerSchema { found: 999, .. }), "{error}");
         assert!(error.to_string().contains("record.sqlite"), "{error}");
         assert!(Store::open(&path).is_err());
+    }
+
+    #[test]
+    fn several_may_open_a_new_record_at_once() {
+        for _ in 0..20 {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("record.sqlite");
+            let start = std::sync::Barrier::new(8);
+            std::thread::scope(|scope| {
+                let open = || {
+                    start.wait();
+                    Store::open(&path).map(drop)
+                };
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+                for one in all {
+                    one.join().unwrap().unwrap();
+                }
+            });
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use self::order::{Links, arrange, index};
-use self::providers::Providers;
+use self::providers::{Providers, in_play};
 use super::desired::Package;
 use super::name::PkgBase;
 use super::srcinfo::DependencyKind;
@@ -49,6 +49,16 @@ pub struct Graph {
     cycles: Vec<Vec<PkgBase>>,
     /// The names under which others reach each node.
     answers: Vec<Vec<String>>,
+}
+
+/// What has to come before one member of a set of packages that are built together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Before {
+    /// The nearest members of the set that it needs, in build order.
+    pub members: Vec<PkgBase>,
+    /// What it needs outside the set, directly or through others outside it, in build order. Where the
+    /// way leads through a member, it is that member's to wait.
+    pub others: Vec<PkgBase>,
 }
 
 /// What `pkgwarden graph` prints as JSON.
@@ -174,38 +184,44 @@ impl Graph {
         self.in_order(reached)
     }
 
-    /// For each package of `some`: the packages of `some` that have to be built before it, in build
-    /// order. Packages outside `some` are seen through: if A needs B and B needs C, C comes before A
-    /// also where B is not built. Needs that cannot be kept because of a cycle are left out, so that
-    /// the answer has no cycle. A package that does not exist waits for nothing.
+    /// For each package of `some`: what has to be built before it. Packages outside `some` are seen
+    /// through: if A needs B and B needs C, C comes before A also where B is not built. Needs that cannot
+    /// be kept because of a cycle are left out, so that the answer has no cycle. A package that does not
+    /// exist waits for nothing.
     #[must_use]
-    pub fn wave(&self, some: &BTreeSet<PkgBase>) -> BTreeMap<PkgBase, Vec<PkgBase>> {
+    pub fn wave(&self, some: &BTreeSet<PkgBase>) -> BTreeMap<PkgBase, Before> {
         let mut chosen = vec![false; self.nodes.len()];
         for node in some.iter().filter_map(|pkgbase| self.node(pkgbase)) {
             chosen[node as usize] = true;
         }
         let mut seen = vec![u32::MAX; self.nodes.len()];
         let before = |pkgbase: &PkgBase| {
-            let before = self.node(pkgbase).map(|node| self.nearest(node, &chosen, &mut seen));
-            (pkgbase.clone(), self.in_order(before.unwrap_or_default()))
+            let before = self.node(pkgbase).map(|node| self.before(node, &chosen, &mut seen));
+            (pkgbase.clone(), before.unwrap_or_default())
         };
         some.iter().map(before).collect()
     }
 
-    /// The chosen nodes that `start` reaches without passing another chosen one. `seen` holds who last
-    /// passed a node, so that it need not be cleared for each start.
-    fn nearest(&self, start: u32, chosen: &[bool], seen: &mut [u32]) -> Vec<u32> {
-        let mut found = Vec::new();
+    /// What `start` reaches without passing a chosen node. `seen` holds who last passed a node, so that
+    /// it need not be cleared for each start.
+    fn before(&self, start: u32, chosen: &[bool], seen: &mut [u32]) -> Before {
+        let (mut members, mut others) = (Vec::new(), Vec::new());
         let mut open = vec![start];
         while let Some(node) = open.pop() {
             let kept = |to: u32| self.position[to as usize] < self.position[node as usize];
             for &(to, _) in self.needs.of(node).iter().filter(|(to, _)| kept(*to)) {
-                if std::mem::replace(&mut seen[to as usize], start) != start {
-                    if chosen[to as usize] { found.push(to) } else { open.push(to) }
+                if std::mem::replace(&mut seen[to as usize], start) == start {
+                    continue;
+                }
+                if chosen[to as usize] {
+                    members.push(to);
+                } else {
+                    others.push(to);
+                    open.push(to);
                 }
             }
         }
-        found
+        Before { members: self.in_order(members), others: self.in_order(others) }
     }
 
     /// The document of `pkgwarden graph`, its order limited to `only`.
@@ -238,8 +254,7 @@ fn resolved<'a>(
     let mut links = Vec::new();
     for (package, from) in packages.iter().zip((0..).map(index)) {
         let dependencies = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.dependencies);
-        let in_play = |limit: &Option<String>| limit.as_deref().is_none_or(|limit| limit == arch || limit == "any");
-        for dependency in dependencies.filter(|dependency| in_play(&dependency.arch)) {
+        for dependency in dependencies.filter(|dependency| in_play(dependency.arch.as_deref(), arch)) {
             if let Some(to) = providers.resolve(&dependency.name, from).filter(|&to| to != from) {
                 links.push((from, to, dependency.kind, dependency.name.as_str()));
             }

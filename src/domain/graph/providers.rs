@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::order::index;
 use crate::domain::desired::Package;
-use crate::domain::srcinfo::Member;
+use crate::domain::srcinfo::{Member, Provided};
 
 /// Every name that the packages of a repository answer to.
 pub(super) struct Providers<'a> {
@@ -29,7 +29,7 @@ impl<'a> Providers<'a> {
         for node in (0..packages.len()).map(index) {
             for member in members(packages[node as usize], arch) {
                 choose(&mut this.exact, packages, member.name.as_str(), node);
-                for name in &member.provides {
+                for name in provided(member, arch) {
                     choose(&mut this.provided, packages, name, node);
                 }
             }
@@ -46,7 +46,10 @@ impl<'a> Providers<'a> {
             return Some(package).filter(|&package| package != from);
         }
         let chosen = *self.provided.get(name)?;
-        let by_itself = || members(self.packages[from as usize], self.arch).any(|member| provides(member, name));
+        let by_itself = || {
+            members(self.packages[from as usize], self.arch)
+                .any(|member| provided(member, self.arch).any(|provided| provided == name))
+        };
         (!self.official.contains(name) && !by_itself()).then_some(chosen)
     }
 
@@ -55,7 +58,7 @@ impl<'a> Providers<'a> {
     pub fn answers(&self, node: u32) -> BTreeSet<&'a str> {
         let package = self.packages[node as usize];
         let names = members(package, self.arch)
-            .flat_map(|member| std::iter::once(member.name.as_str()).chain(member.provides.iter().map(String::as_str)));
+            .flat_map(|member| std::iter::once(member.name.as_str()).chain(provided(member, self.arch)));
         names.filter(|name| self.exact.get(name).or_else(|| self.provided.get(name)) == Some(&node)).collect()
     }
 }
@@ -68,8 +71,15 @@ fn members<'a>(package: &'a Package, arch: &str) -> impl Iterator<Item = &'a Mem
     package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.members).filter(built)
 }
 
-fn provides(member: &Member, name: &str) -> bool {
-    member.provides.iter().any(|provided| provided == name)
+/// What a member provides on an architecture beside its name.
+fn provided<'a>(member: &'a Member, arch: &'a str) -> impl Iterator<Item = &'a str> {
+    let there = move |provided: &&Provided| in_play(provided.arch.as_deref(), arch);
+    member.provides.iter().filter(there).map(|provided| provided.name.as_str())
+}
+
+/// Whether an entry that is limited to an architecture, if to any, counts on `arch`.
+pub(super) fn in_play(limit: Option<&str>, arch: &str) -> bool {
+    limit.is_none_or(|limit| limit == arch || limit == "any")
 }
 
 fn choose<'a>(chosen: &mut HashMap<&'a str, u32>, packages: &[&Package], name: &'a str, node: u32) {

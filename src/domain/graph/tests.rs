@@ -114,6 +114,27 @@ fn a_package_of_the_exact_name_beats_one_that_provides_it() {
 }
 
 #[test]
+fn sonames_lead_to_whoever_provides_them() {
+    let packages = [
+        package("app", &["depends = libfoo.so=1-64", "depends = lib:libbar.so.2"]),
+        package("foo", &["provides = libfoo.so=1-64"]),
+        package("bar", &["provides = lib:libbar.so.2"]),
+        package("other", &["depends = lib:libelse.so.1", "provides = lib:libother.so.2"]),
+    ];
+    let graph = graph(&packages);
+    assert_eq!(arrows(&graph), ["app bar lib:libbar.so.2 Depends", "app foo libfoo.so Depends"]);
+    insta::assert_snapshot!(graph.deptree_text(), @"app:app:bar,libfoo.so;bar:bar:;foo:foo,libfoo.so:;other:other:");
+}
+
+#[test]
+fn what_is_provided_for_one_architecture_is_provided_there_alone() {
+    let packages = [package("app", &["depends = libfoo"]), package("foo", &["provides_aarch64 = libfoo"])];
+    assert_eq!(arrows(&graph(&packages)), [""; 0]);
+    let other = Graph::build_for("aarch64", packages.iter(), &BTreeSet::new());
+    assert_eq!(arrows(&other), ["app foo libfoo Depends"]);
+}
+
+#[test]
 fn of_several_providers_the_nearest_by_name_is_chosen() {
     let provides = ["provides = wayland"];
     let packages = [
@@ -208,8 +229,8 @@ fn weak_needs_give_way_first_in_a_cycle() {
     let builds_need_it = graph(&[package("a", &["makedepends = b"]), package("b", &["depends = a"])]);
     assert_eq!(texts(&builds_need_it.order()), ["a", "b"]);
     let wave = builds_need_it.wave(&set(&["a", "b"]));
-    assert_eq!(texts(&wave[&name("a")]), [""; 0]);
-    assert_eq!(texts(&wave[&name("b")]), ["a"]);
+    assert_eq!(texts(&wave[&name("a")].members), [""; 0]);
+    assert_eq!(texts(&wave[&name("b")].members), ["a"]);
 }
 
 #[test]
@@ -221,12 +242,28 @@ fn a_wave_sees_through_packages_that_are_not_in_it() {
         package("bottom", &[]),
     ]);
     let wave = graph.wave(&set(&["bottom", "top", "stranger"]));
-    assert_eq!(texts(&wave[&name("top")]), ["bottom"]);
-    assert_eq!(texts(&wave[&name("stranger")]), [""; 0]);
+    assert_eq!(texts(&wave[&name("top")].members), ["bottom"]);
+    assert_eq!(texts(&wave[&name("stranger")].members), [""; 0]);
     let wave = graph.wave(&set(&["bottom", "near", "top"]));
-    assert_eq!(texts(&wave[&name("top")]), ["bottom", "near"]);
+    assert_eq!(texts(&wave[&name("top")].members), ["bottom", "near"]);
     let wave = graph.wave(&set(&["near", "middle", "top"]));
-    assert_eq!(texts(&wave[&name("top")]), ["near", "middle"]);
+    assert_eq!(texts(&wave[&name("top")].members), ["near", "middle"]);
+}
+
+#[test]
+fn what_is_needed_outside_a_wave_is_known_as_far_as_the_next_member() {
+    let graph = graph(&[
+        package("top", &["depends = middle", "depends = member"]),
+        package("middle", &["depends = bottom"]),
+        package("bottom", &["checkdepends = top"]),
+        package("member", &["depends = behind-it"]),
+        package("behind-it", &[]),
+        package("stranger", &[]),
+    ]);
+    let wave = graph.wave(&set(&["top", "member"]));
+    assert_eq!(texts(&wave[&name("top")].others), ["bottom", "middle"]);
+    assert_eq!(texts(&wave[&name("member")].others), ["behind-it"]);
+    assert_eq!(texts(&graph.wave(&set(&["bottom"]))[&name("bottom")].others), [""; 0]);
 }
 
 #[test]
@@ -329,7 +366,8 @@ proptest! {
         }
         let some = some.into_iter().map(|number| name(&text(number))).collect();
         for (member, before) in graph.wave(&some) {
-            prop_assert!(before.iter().all(|other| some.contains(other) && place[other] < place[&member]));
+            prop_assert!(before.members.iter().all(|other| some.contains(other) && place[other] < place[&member]));
+            prop_assert!(before.others.iter().all(|other| !some.contains(other) && place[other] < place[&member]));
         }
     }
 }

@@ -25,11 +25,17 @@ impl Graph {
                 continue;
             }
             let edges = &self.edges[self.needs.range(super::index(node))];
-            let mut needs: Vec<_> = edges.iter().map(|edge| edge.via.as_str()).filter(|name| is_plain(name)).collect();
+            let mut needs: Vec<_> = edges.iter().filter_map(|edge| self.plain_name(edge)).collect();
             needs.sort_unstable();
             entries.push(format!("{}:{}:{}", self.nodes[node], names.join(","), needs.join(",")));
         }
         entries.join(";")
+    }
+
+    /// A name for what an edge leads to that can stand in the list.
+    fn plain_name<'a>(&'a self, edge: &'a Edge) -> Option<&'a str> {
+        let others = self.node(&edge.to).map(|node| &self.answers[node as usize]).into_iter().flatten();
+        std::iter::once(&edge.via).chain(others).map(String::as_str).find(|name| is_plain(name))
     }
 
     /// The graph in the language of Graphviz; arrows lead from a package to what it needs.

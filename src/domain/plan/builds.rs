@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Draft;
 use crate::domain::build::{BuildReason, BuildRequest};
 use crate::domain::desired::Package;
-use crate::domain::graph::Graph;
+use crate::domain::graph::{Before, Graph};
 use crate::domain::policy::BuildClass;
 
 /// One wanted build, before it is ordered.
@@ -37,15 +37,16 @@ impl Draft<'_> {
             self.inputs.snapshot.packages.iter().map(|(pkgbase, package)| updated.get(pkgbase).unwrap_or(package));
         let graph = Graph::build_for(self.inputs.arch, packages.map(|package| &**package), self.inputs.official);
         let members: BTreeSet<_> = wanted.keys().cloned().collect();
-        let mut after = graph.wave(&members);
+        let mut before = graph.wave(&members);
         let request = |pkgbase: crate::domain::name::PkgBase| {
             let Wanted { reason, class } = &wanted[&pkgbase];
+            let Before { members, others } = before.remove(&pkgbase).unwrap_or_default();
             BuildRequest {
                 arch: self.inputs.arch.to_owned(),
                 class: class.clone(),
                 reason: *reason,
-                after: after.remove(&pkgbase).unwrap_or_default(),
-                needs: graph.direct(&pkgbase).to_vec(),
+                after: members,
+                needs: others,
                 pkgbase,
             }
         };

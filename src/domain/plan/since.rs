@@ -90,7 +90,7 @@ impl Draft<'_> {
             } else if self.want(pkgbase, BuildReason::Changed, None) {
                 (Action::None, "its folder changed since the last builds were handed out")
             } else {
-                (Action::Skip, "its folder changed, but holds nothing that can be built")
+                (Action::Skip, "its folder changed, but it cannot be built")
             };
             self.decide(pkgbase, Heard::Changed, action, why);
         }
@@ -128,6 +128,10 @@ impl Draft<'_> {
                 .extend(package.findings.iter().filter(|finding| finding.severity == Severity::Error).cloned());
             return false;
         }
+        if let Some(problem) = self.inputs.observations.unbuildable.get(pkgbase) {
+            self.problems.push(problem.clone());
+            return false;
+        }
         let class = class.or_else(|| self.inputs.snapshot.class_of(package));
         self.builds
             .entry(pkgbase.clone())
@@ -139,8 +143,8 @@ impl Draft<'_> {
     /// Builds what somebody named.
     pub(super) fn deploy(&mut self, targets: &[Target]) {
         for (pkgbase, class) in self.named(targets) {
-            self.want(&pkgbase, BuildReason::Deploy, class);
-            self.decide(&pkgbase, Heard::Current, Action::None, "somebody asked for it");
+            let wanted = self.want(&pkgbase, BuildReason::Deploy, class);
+            self.decide_wanted(&pkgbase, wanted, "somebody asked for it");
         }
     }
 
@@ -160,8 +164,17 @@ impl Draft<'_> {
             );
         }
         for pkgbase in waiting {
-            self.want(&pkgbase, BuildReason::Trigger, None);
-            self.decide(&pkgbase, Heard::Current, Action::None, &format!("it waits for the trigger `{name}`"));
+            let wanted = self.want(&pkgbase, BuildReason::Trigger, None);
+            self.decide_wanted(&pkgbase, wanted, &format!("it waits for the trigger `{name}`"));
+        }
+    }
+
+    /// Notes that a package is built for a reason, or would have been if it could.
+    pub(super) fn decide_wanted(&mut self, pkgbase: &PkgBase, wanted: bool, why: &str) {
+        if wanted {
+            self.decide(pkgbase, Heard::Current, Action::None, why);
+        } else {
+            self.decide(pkgbase, Heard::Current, Action::Skip, &format!("{why}, but it cannot be built"));
         }
     }
 

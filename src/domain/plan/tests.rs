@@ -210,6 +210,25 @@ fn a_skip_keeps_a_changed_folder_from_being_built() {
 }
 
 #[test]
+fn a_folder_that_must_not_be_handed_out_is_a_problem_and_no_build() {
+    let mut story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).committed("x").changed("a");
+    let problem = Finding::error("folder-unusable", "`l` is a link out of the folder").with_package(&name("a"));
+    story.observations.unbuildable.insert(name("a"), problem);
+    for pipeline in [
+        Pipeline::OnCommit,
+        Pipeline::Deploy(vec![Target::parse("a")]),
+        Pipeline::Bump(vec![Target::parse("a")]),
+        Pipeline::Trigger("daily".into()),
+    ] {
+        story = story.configured("a", |package| package.settings.trigger = Some("daily".into()));
+        let plan = story.plan(&pipeline);
+        assert_eq!((built(&plan), codes(&plan)), (vec![], vec!["folder-unusable"]), "{pipeline:?}");
+        assert_eq!(decision(&plan, "a").action, Action::Skip, "{pipeline:?}");
+        assert!(plan.commit.is_none(), "{pipeline:?}");
+    }
+}
+
+#[test]
 fn builds_come_after_what_they_need() {
     let story = Story::new()
         .package("app", "1.0-1", &["lib"])

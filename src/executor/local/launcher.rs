@@ -117,6 +117,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_build_has_no_terminal_to_type_into() {
+        let output = sandbox("stat -c %t:%T /dev/tty /dev/null; echo x >/dev/tty && echo written").run().await.unwrap();
+        let (null, lines) = ("1:3", String::from_utf8_lossy(&output.stdout).into_owned());
+        assert_eq!(lines.lines().skip(1).collect::<Vec<_>>(), [null, null, "written"], "{}", output.stderr_text());
+    }
+
+    #[tokio::test]
     async fn a_program_that_is_missing_is_an_answer() {
         let launcher = Launcher::start().unwrap();
         assert!(matches!(launcher.spawn(Program::new("no-such-program")).await, Err(ProcessError::Missing { .. })));

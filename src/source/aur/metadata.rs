@@ -209,13 +209,13 @@ impl Validators {
 
 /// The reading end of the pieces.
 struct Pipe {
-    receiver: mpsc::Receiver<io::Result<hyper::body::Bytes>>,
-    piece: hyper::body::Bytes,
+    receiver: mpsc::Receiver<io::Result<bytes::Bytes>>,
+    piece: bytes::Bytes,
 }
 
 impl Pipe {
-    fn new(receiver: mpsc::Receiver<io::Result<hyper::body::Bytes>>) -> Self {
-        Self { receiver, piece: hyper::body::Bytes::new() }
+    fn new(receiver: mpsc::Receiver<io::Result<bytes::Bytes>>) -> Self {
+        Self { receiver, piece: bytes::Bytes::new() }
     }
 }
 

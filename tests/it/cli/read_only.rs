@@ -242,8 +242,18 @@ async fn what_does_not_exist_is_named_with_a_remedy() {
     assert_eq!(nowhere.code, Some(1));
     insta::assert_snapshot!(nowhere.errors(), @"
     error: there is no git repository at <dir>/home
-      because: could not find repository at '<dir>/home'; class=Repository (6); code=NotFound (-3)
+      because: could not find repository at '<dir>/home'
+    hint: name a clone or a bare repository with -C DIR; `git init` makes one
     ");
+    let typo = scene.pkgwarden_in(std::path::Path::new("/typo"), &["plan", "on-commit"], &[]).await;
+    insta::assert_snapshot!(typo.errors(), @"
+    error: there is no git repository at /typo
+      because: failed to resolve path '/typo': No such file or directory
+    hint: name a clone or a bare repository with -C DIR; `git init` makes one
+    ");
+    insta::assert_snapshot!(scene.pkgwarden(&["packages", "--rev", "nope"]).await.errors(), @"error: `nope` is no revision of <dir>/packages.git/; name a branch, a tag or a commit");
+    insta::assert_snapshot!(scene.pkgwarden(&["classify", "--from", "HEAD"]).await.errors().lines().nth(1).unwrap(), @"  --to <REV>");
+    assert_eq!(scene.pkgwarden(&["--config", "/nowhere.toml", "plan", "on-commit"]).await.code, Some(2));
     scene.ends().await;
 }
 

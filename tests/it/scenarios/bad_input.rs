@@ -63,7 +63,7 @@ async fn a_folder_without_pkgbuild_is_named_and_the_rest_is_built() {
     changes.push(Change::put("Ünusable name/PKGBUILD", "pkgname=x\n"));
     scene.push("feat: good and odd", &changes).await;
     insta::assert_snapshot!(scene.told(Pipeline::OnCommit).await, @"
-    skip notes: its folder changed, but holds nothing that can be built
+    skip notes: its folder changed, but it cannot be built
     build good (changed)
     update refs/tags/scheduled
     error [folder-name] Ünusable name: `Ünusable name` is not a package name: only letters, digits and `@._+-` are allowed -> rename the folder, or give it a leading dot to keep it out
@@ -164,19 +164,39 @@ async fn a_hostile_folder_that_a_person_pushed_stops_nothing_else() {
     changes.push(Change::link("bad/passwd", "../../etc/passwd"));
     scene.push("feat: both", &changes).await;
     insta::assert_snapshot!(scene.told(Pipeline::OnCommit).await, @"
-    build bad (changed)
+    skip bad: its folder changed, but it cannot be built
     build good (changed)
     update refs/tags/scheduled
+    error [folder-unusable] bad: bad/passwd: `passwd` is a link out of the folder, to `../../etc/passwd` -> mend it or take it out: such a folder is neither built nor published
     ");
     insta::assert_snapshot!(scene.pkgwarden(&["check", "--rev", "main"]).await.text(), @"
-    error: bad: `passwd` is a link out of the folder, to `../../etc/passwd` [folder-unusable]
-      such a folder is never built or published
+    error: bad/passwd: `passwd` is a link out of the folder, to `../../etc/passwd` [folder-unusable]
+      mend it or take it out: such a folder is neither built nor published
     1 errors, 0 warnings
     ");
+    let explained = scene.pkgwarden(&["--format", "json", "explain", "bad", "--rev", "main"]).await.json();
+    assert_eq!(explained["problems"][0]["code"], "folder-unusable", "{explained}");
     insta::assert_snapshot!(scene.ends().await, @"
     refs/heads/main feat: both
     refs/tags/scheduled feat: both
     ");
+}
+
+#[tokio::test]
+async fn a_folder_over_the_limits_is_named_and_the_rest_is_built() {
+    let scene = Scene::of(&[Pkg::new("good")]).await;
+    let mut changes = Pkg::new("good").release("2").changes();
+    changes.extend(Pkg::new("huge").changes());
+    changes.extend((0..2_001).map(|number| Change::put(&format!("huge/{number}.patch"), "x")));
+    scene.push("feat: too much", &changes).await;
+    insta::assert_snapshot!(scene.told(Pipeline::OnCommit).await, @"
+    skip huge: its folder changed, but it cannot be built
+    build good (changed)
+    update refs/tags/scheduled
+    error [folder-unusable] huge: huge: there are more than 2000 files -> mend it or take it out: such a folder is neither built nor published
+    ");
+    insta::assert_snapshot!(scene.builds().await, @"good changed ready");
+    scene.ends().await;
 }
 
 #[tokio::test]
@@ -188,11 +208,11 @@ async fn a_hostile_folder_of_the_monorepo_does_not_stop_a_scheduled_run() {
     scene.world().aur_minor_update(&base("knotwork")).await.unwrap();
     insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
     commit knotwork [minor]: 1.2.0-1 -> 1.2.1-1
-    build bad (changed)
     build knotwork (changed)
     update refs/heads/main
     update refs/heads/state
     update refs/tags/scheduled
+    error [folder-unusable] bad: bad/passwd: `passwd` is a link out of the folder, to `../../etc/passwd` -> mend it or take it out: such a folder is neither built nor published
     warning [source-unknown] bad: an update cannot be compared with its folder: `passwd` is a link out of the folder, to `../../etc/passwd` -> it is asked again in the next run
     ");
     insta::assert_snapshot!(scene.ends().await, @"

@@ -5,8 +5,8 @@
 use pkgwarden::domain::plan::Pipeline;
 use pkgwarden::store::queries::BuildFilter;
 
-use crate::support::scene::MAIN;
-use crate::support::{Pkg, Scene};
+use crate::support::scene::{MAIN, base};
+use crate::support::{Change, Pkg, Scene};
 
 /// D1: the order came from a file that another job had to leave at the right place.
 #[tokio::test]
@@ -23,6 +23,49 @@ async fn dependency_order_needs_no_file_from_another_job() {
     let queue = scene.store().queue(None).await.unwrap();
     let app = queue.iter().find(|queued| queued.build.pkgbase.as_str() == "app").unwrap();
     assert_eq!(app.waits.iter().map(|wait| wait.pkgbase.as_str()).collect::<Vec<_>>(), ["lib"]);
+    scene.ends().await;
+}
+
+/// D1: only direct needs counted, so what lay between two builds hid that one needs the other.
+#[tokio::test]
+async fn a_build_waits_for_an_earlier_one_that_it_needs_through_a_package_that_is_not_built() {
+    let packages = [Pkg::new("lib"), Pkg::new("kit").needs(&["lib"]), Pkg::new("app").needs(&["kit"])];
+    let scene = Scene::of(&packages).await;
+    scene.push("feat(lib): two", &Pkg::new("lib").release("2").changes()).await;
+    scene.run(Pipeline::OnCommit).await;
+    scene.push("feat(app): two", &Pkg::new("app").needs(&["kit"]).release("2").changes()).await;
+    scene.run(Pipeline::OnCommit).await;
+    insta::assert_snapshot!(scene.builds().await, @"
+    lib changed ready
+    app changed waiting
+    ");
+    scene.ends().await;
+}
+
+/// D2: what had been looked at was remembered as one time for all packages, taken from our own clock, so
+/// that an update which the mirror had a little later than the index was never seen.
+#[tokio::test]
+async fn an_update_that_the_mirror_has_later_than_the_index_is_not_lost() {
+    let scene = Scene::with_aur().await;
+    scene.keeps(&[Pkg::from_aur("foo")]).await;
+    let state = scene.monorepo.file("state", "foo").await.unwrap();
+    scene.later();
+    let update = Change::put_all("", &Pkg::from_aur("foo").version("1.1").source());
+    scene.aur().push_ahead_of_mirror("foo", &update, scene.now()).await;
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"warning [source-unknown] foo: the AUR announces a newer push than the mirror has; it is asked again in the next pass -> it is asked again in the next run");
+    assert_eq!(scene.monorepo.file("state", "foo").await.unwrap(), state);
+    // Long after; of the index nothing is new any more.
+    (0..5).for_each(|_| scene.later());
+    scene.world().aur_minor_update(&base("knotwork")).await.unwrap();
+    scene.run(Pipeline::OnSchedule).await;
+    scene.aur().mirror("foo").await;
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit foo [minor]: 1.0-1 -> 1.1-1
+    build foo (changed)
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
     scene.ends().await;
 }
 

@@ -1,6 +1,7 @@
 //! What runs do to a monorepo, from what people push to the refs and builds they leave.
 
 mod bad_input;
+mod building;
 mod clones;
 mod crash;
 mod defects;

@@ -23,6 +23,17 @@ impl Aur {
         commit
     }
 
+    /// As [`Aur::push`], with a mirror that has not heard of it yet: [`Aur::mirror`] tells it.
+    pub async fn push_ahead_of_mirror(&self, pkgbase: &str, changes: &[Change], time: Timestamp) {
+        self.repo.commit(&master(pkgbase), "Update", changes, time).await;
+    }
+
+    /// Lets the mirror have what the package's own repository has.
+    pub async fn mirror(&self, pkgbase: &str) {
+        let commit = self.repo.id(&master(pkgbase)).await.expect("pushed");
+        self.show(pkgbase, &commit).await;
+    }
+
     /// A tree that no client of git would make, entry by entry as `git mktree` reads them.
     pub async fn push_tree(&self, pkgbase: &str, extra: &[&str]) {
         let master = master(pkgbase);

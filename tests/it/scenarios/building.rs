@@ -1,0 +1,50 @@
+//! Builds handed out by the long-running controller, with the real makepkg.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use pkgwarden::app::Serving;
+use pkgwarden::controller::face::Face as _;
+use pkgwarden::domain::plan::Pipeline;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::scene::base;
+use crate::support::{Pkg, Scene};
+
+/// More than any build here takes, on a slow machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Hands out what is enqueued until nothing is left to do.
+async fn build_all(scene: &Scene, serving: &Serving) {
+    let stop = CancellationToken::new();
+    let dispatcher = serving.dispatcher.clone().unwrap();
+    let running = tokio::spawn(dispatcher.run(stop.clone()));
+    let store = scene.store();
+    let ended = async {
+        let mut changes = serving.controller.store().subscribe();
+        while !store.queue(None).await.unwrap().is_empty() {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("the builds end");
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn without_a_name_the_published_repository_is_called_repo_name() {
+    let scene = Scene::of(&[Pkg::new("foo")]).await;
+    let world = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(scene.path(""), world).unwrap();
+    scene.push("feat(foo): two", &Pkg::new("foo").release("2").changes()).await;
+    let serving = scene.controller();
+    serving.controller.start(Pipeline::OnCommit, "test").await.unwrap();
+    build_all(&scene, &serving).await;
+    insta::assert_snapshot!(scene.builds().await, @"foo changed succeeded");
+    assert!(scene.path("published/test.db").exists(), "REPO_NAME of its .ci/config is `test`");
+
+    let page = serving.controller.package(&base("foo")).await.unwrap().unwrap();
+    let last = page.package.last_build.expect("built");
+    assert!(last.attempt.is_some() && last.attempt == page.builds[0].attempt, "{last:?}");
+    scene.ends().await;
+}
