@@ -1,20 +1,24 @@
 //! The composition root: the only place where adapters are made and put together.
 
 pub mod examine;
+pub mod reload;
 pub mod serve;
 
 use std::collections::BTreeMap;
+use std::fs::TryLockError;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use tokio::sync::{Semaphore, watch};
 
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
-use crate::controller::dispatch::{Dispatcher, Parts};
+use crate::controller::dispatch::{Dispatcher, Limits, Parts};
 use crate::controller::run::Runner;
 use crate::controller::site::Site;
 use crate::controller::{Controller, Inner, Kept};
@@ -32,6 +36,8 @@ use crate::sys::fs::FsError;
 const DEFAULT_PARALLEL: usize = 8;
 /// Requests at once to one host.
 const PER_HOST: usize = 4;
+/// How long a pass over all sources may take: enough for a first fetch of everything.
+const PASS: Duration = Duration::from_mins(15);
 /// The architecture that is built for.
 const ARCH: &str = "x86_64";
 /// The branch with the packages where nobody names one.
@@ -126,12 +132,25 @@ fn site(
         branch: branch.unwrap_or_else(|| DEFAULT_BRANCH.to_owned()),
         arch: ARCH.to_owned(),
         policy: repository.policy.clone(),
-        sources: sources(&repository.sources, cache_dir),
+        sources: RwLock::new(sources(&repository.sources, cache_dir)),
         asked: Mutex::default(),
         reader: Arc::default(),
         fallback: None,
         fetching: tokio::sync::Mutex::default(),
         scratch,
+    }
+}
+
+/// Has a running controller go by new settings, as far as they may change while it runs.
+fn reconfigure(controller: &Controller, dispatcher: Option<&Dispatcher>, settings: &Settings) {
+    let repositories = settings.repositories.iter().map(|repository| {
+        // The cache stays where it is.
+        let sources = sources(&repository.sources, PathBuf::new());
+        (repository.name.clone(), (repository.schedules.clone(), sources))
+    });
+    controller.reconfigure(settings.server.poll, repositories.collect());
+    if let (Some(dispatcher), Some(repository)) = (dispatcher, building(settings)) {
+        dispatcher.limit(limits(repository));
     }
 }
 
@@ -151,6 +170,7 @@ fn sources(settings: &settings::Sources, cache_dir: PathBuf) -> SourcesConfig {
         timeout: settings.timeout,
         parallel,
         per_host: PER_HOST,
+        pass: PASS,
     }
 }
 
@@ -190,8 +210,9 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
         let publisher = Arc::new(publisher(repository, clock.clone()));
         kept.insert(repository.name.clone(), Kept::new(runner, Some(publisher), repository.schedules.clone()));
     }
+    let poll = watch::Sender::new(settings.server.poll);
     let dispatcher = dispatcher(settings, &kept, &store, &logs, &clock)?;
-    let controller = Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false) });
+    let controller = Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false), poll });
     Ok(Serving { controller, dispatcher, lock })
 }
 
@@ -199,10 +220,21 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
 fn lock(data_dir: &Path) -> Result<std::fs::File> {
     std::fs::create_dir_all(data_dir).map_err(|source| FsError::new("create", data_dir, source))?;
     let path = data_dir.join("serve.lock");
-    let file = std::fs::File::create(&path).map_err(|source| FsError::new("open", &path, source))?;
+    // Not emptied before the lock is ours: what stands in it is who has it.
+    let opened = std::fs::File::options().write(true).create(true).truncate(false).open(&path);
+    let file = opened.map_err(|source| FsError::new("open", &path, source))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(_) => bail!("another pkgwarden keeps {}; stop it, or set server.data_dir", data_dir.display()),
+        Ok(()) => {
+            let told = file.set_len(0).and_then(|()| writeln!(&file, "{}", std::process::id()));
+            told.map_err(|source| FsError::new("write", &path, source))?;
+            Ok(file)
+        }
+        Err(TryLockError::Error(source)) => Err(FsError::new("lock", &path, source).into()),
+        Err(TryLockError::WouldBlock) => {
+            let holder = std::fs::read_to_string(&path).unwrap_or_default();
+            let holder = holder.trim().parse::<u32>().map_or_else(|_| String::new(), |pid| format!(" (process {pid})"));
+            bail!("another pkgwarden{holder} keeps {}; stop it, or set server.data_dir", data_dir.display())
+        }
     }
 }
 
@@ -245,25 +277,29 @@ fn dispatcher(
     logs: &LogStore,
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Arc<Dispatcher>>> {
-    let Some(repository) =
-        settings.repositories.iter().find(|repository| repository.executor.kind != ExecutorKind::None)
-    else {
-        return Ok(None);
-    };
+    let Some(repository) = building(settings) else { return Ok(None) };
     let executor = executor(settings, &repository.executor, logs)?;
-    let repositories = repository.executor.local.repositories.iter();
     Ok(Some(Dispatcher::new(Parts {
         store: store.clone(),
         sites: kept.iter().map(|(name, kept)| (name.clone(), kept.site().clone())).collect(),
         executor,
         executor_name: local::NAME,
-        slots: repository.executor.slots,
-        timeout: repository.executor.timeout,
-        package_repositories: repositories.map(package_repository).collect(),
+        limits: limits(repository),
         publishers: kept.iter().filter_map(|(name, kept)| Some((name.clone(), kept.publisher.clone()?))).collect(),
         logs: logs.clone(),
         clock: clock.clone(),
     })))
+}
+
+/// The repository whose settings say how builds are run: all are built by the same executor.
+fn building(settings: &Settings) -> Option<&settings::Repository> {
+    settings.repositories.iter().find(|repository| repository.executor.kind != ExecutorKind::None)
+}
+
+fn limits(repository: &settings::Repository) -> Limits {
+    let executor = &repository.executor;
+    let package_repositories = executor.local.repositories.iter().map(package_repository).collect();
+    Limits { slots: executor.slots, timeout: executor.timeout, package_repositories }
 }
 
 fn package_repository(written: &settings::PacmanRepository) -> PackageRepository {
@@ -273,7 +309,9 @@ fn package_repository(written: &settings::PacmanRepository) -> PackageRepository
 fn executor(settings: &Settings, executor: &settings::Executor, logs: &LogStore) -> Result<Arc<dyn Executor>> {
     match executor.kind {
         ExecutorKind::Local => {
-            let mut config = LocalConfig { slots: executor.slots, ..LocalConfig::under(&settings.server.data_dir) };
+            // The dispatcher counts, so that the number of slots can change.
+            let slots = Semaphore::MAX_PERMITS;
+            let mut config = LocalConfig { slots, ..LocalConfig::under(&settings.server.data_dir) };
             if let Some(user) = &executor.local.user {
                 config.user.clone_from(user);
             }

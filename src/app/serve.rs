@@ -68,7 +68,7 @@ pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Re
     let address = tcp.local_addr()?;
     let socket = UnixSocket::bind(&settings.server.data_dir.join(SOCKET)).await?;
     let listening = tokio::spawn(async move { http::serve(&server, Some(tcp), Some(socket)).await });
-    supervise::start(&controller, settings.server.poll, &loops, &stop);
+    supervise::start(&controller, &loops, &stop);
     if let Some(dispatcher) = &dispatcher {
         loops.spawn(dispatcher.clone().run(stop.clone()));
     }
@@ -76,16 +76,34 @@ pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Re
 }
 
 impl Running {
+    /// Goes by new settings from now on, as far as [`super::reload::fixed`] does not name them. Runs and
+    /// builds under way end as they began.
+    pub fn reconfigure(&self, settings: &Settings) {
+        super::reconfigure(&self.controller, self.dispatcher.as_deref(), settings);
+    }
+
+    /// Ends without waiting for builds: what was under way is taken up by the next start.
+    ///
+    /// # Errors
+    /// If the listener had failed.
+    pub async fn end(self) -> Result<()> {
+        self.close_within(Duration::ZERO).await
+    }
+
     /// Lets runs and builds under way end, builds not for ever, and closes everything.
     ///
     /// # Errors
     /// If the listener had failed.
     pub async fn drain(self) -> Result<()> {
+        self.close_within(PATIENCE).await
+    }
+
+    async fn close_within(self, patience: Duration) -> Result<()> {
         self.stop.cancel();
         self.loops.close();
         self.loops.wait().await;
         if let Some(dispatcher) = &self.dispatcher {
-            dispatcher.drain(PATIENCE).await;
+            dispatcher.drain(patience).await;
         }
         self.close.cancel();
         self.listening.await.context("the server was interrupted")??;

@@ -10,6 +10,7 @@ use super::error::{CliError, ErrorKind};
 use super::output::Output;
 use crate::config::{Settings, settings};
 use crate::controller::inspect::Inspection;
+use crate::telemetry::progress;
 
 /// Where a configuration is looked for if none is named; the first one that is there counts.
 const PLACES: [&str; 2] = ["pkgwarden.toml", "/etc/pkgwarden/pkgwarden.toml"];
@@ -63,6 +64,19 @@ impl Context {
     /// The repository to work on.
     pub fn inspection(&self) -> Result<Inspection, CliError> {
         open(&self.global.directory)
+    }
+
+    /// Says on a terminal what takes long.
+    pub fn show_progress(&self) {
+        progress::enable(self.global.quiet > 0, |name| self.env.get(name).cloned());
+    }
+
+    /// The settings in force, and as a table of the shape of the file.
+    pub fn settings_with_table(&self) -> Result<(Settings, serde_json::Value), CliError> {
+        let file = self.config_file()?;
+        let file = file.as_ref().map(ConfigFile::as_parts);
+        let table = serde_json::to_value(settings::in_force(file, &self.env)?).context("the settings are a table")?;
+        Ok((settings::load(file, &self.env)?, table))
     }
 
     /// The settings in force.

@@ -14,6 +14,7 @@ use super::output::{Format, table};
 use crate::demo::play::{Chapter, Demo, stamp};
 use crate::sys::clock::{Clock as _, SystemClock};
 use crate::sys::signal;
+use crate::telemetry::progress;
 
 /// Show the whole system at work on this machine, with nothing to configure
 #[derive(Debug, clap::Args)]
@@ -44,51 +45,115 @@ pub struct Args {
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
-    let dir = directory(args.dir.as_deref())?;
+    context.show_progress();
+    let place = Place::find(args.dir.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from)?;
-    let result = runtime.block_on(async {
-        let mut signals = signal::listen()?;
-        let demo = Demo::start(&dir, &args.listen, args.packages, Arc::new(SystemClock)).await?;
-        anstream::eprintln!("listening on http://{}", demo.running.address);
-        tokio::select! {
-            chapters = play(demo, &args) => chapters.map(Some),
-            _ = signals.recv() => Ok(None),
-        }
-    });
+    let result = runtime.block_on(perform(&args, place.path()));
     runtime.shutdown_background();
-    match result? {
-        Some(chapters) => summary(&chapters, &dir, context),
-        None => Ok(Exit::Interrupted),
+    match result {
+        Ok(Some(chapters)) => summary(&chapters, &place.keep(), context),
+        Ok(None) => place.clear().map(|()| Exit::Interrupted),
+        Err(Trouble::Start(error)) => {
+            place.clear()?;
+            Err(CliError::from(error).hint("--listen chooses the address of the pages, --dir the directory"))
+        }
+        Err(Trouble::Story(error)) => {
+            let dir = place.keep();
+            Err(CliError::from(error).hint(format!("everything is left as it was in {}", dir.display())))
+        }
     }
 }
 
-/// A directory that builds, which run as another user, can reach.
-fn directory(wanted: Option<&Path>) -> Result<PathBuf, CliError> {
-    let Some(dir) = wanted else {
-        let dir = tempfile::Builder::new()
-            .prefix("pkgwarden-demo-")
-            .permissions(std::fs::Permissions::from_mode(0o755))
-            .tempdir();
-        return Ok(dir.context("no temporary directory can be made")?.keep());
-    };
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    Ok(dir.canonicalize().with_context(|| format!("cannot use {}", dir.display()))?)
+/// What went wrong.
+enum Trouble {
+    /// Nothing has happened yet that anybody would want to look at.
+    Start(anyhow::Error),
+    /// Something did not come out as it has to.
+    Story(anyhow::Error),
 }
 
-async fn play(mut demo: Demo, args: &Args) -> anyhow::Result<Vec<Chapter>> {
+/// The chapters of the story; `None` if a person ended it.
+async fn perform(args: &Args, dir: &Path) -> Result<Option<Vec<Chapter>>, Trouble> {
+    let mut signals = signal::listen().map_err(|error| Trouble::Start(error.into()))?;
+    let mut demo = tokio::select! {
+        started = Demo::start(dir, &args.listen, args.packages, Arc::new(SystemClock)) => started.map_err(Trouble::Start)?,
+        _ = signals.recv() => return Ok(None),
+    };
+    progress::line(format_args!("listening on http://{}", demo.running.address));
+    let played = tokio::select! {
+        played = play(&mut demo, args) => Some(played),
+        _ = signals.recv() => None,
+    };
+    if played.is_none() {
+        progress::line("ending: builds under way are stopped");
+    }
+    // A second signal does not wait for anything.
+    tokio::select! {
+        ended = demo.running.end() => ended.map_err(Trouble::Story)?,
+        _ = signals.recv() => {}
+    }
+    played.transpose().map_err(Trouble::Story)
+}
+
+/// Where everything is kept.
+enum Place {
+    /// Where the person wants it.
+    Named(PathBuf),
+    /// A temporary directory, which goes when the demo is ended.
+    Temporary(tempfile::TempDir),
+}
+
+impl Place {
+    /// A directory that builds, which run as another user, can reach.
+    fn find(wanted: Option<&Path>) -> Result<Self, CliError> {
+        let Some(dir) = wanted else {
+            let dir = tempfile::Builder::new()
+                .prefix("pkgwarden-demo-")
+                .permissions(std::fs::Permissions::from_mode(0o755))
+                .tempdir();
+            return Ok(Self::Temporary(dir.context("no temporary directory can be made")?));
+        };
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(Self::Named(dir.canonicalize().with_context(|| format!("cannot use {}", dir.display()))?))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Named(dir) => dir,
+            Self::Temporary(dir) => dir.path(),
+        }
+    }
+
+    fn keep(self) -> PathBuf {
+        match self {
+            Self::Named(dir) => dir,
+            Self::Temporary(dir) => dir.keep(),
+        }
+    }
+
+    fn clear(self) -> Result<(), CliError> {
+        match self {
+            Self::Named(_) => Ok(()),
+            Self::Temporary(dir) => {
+                let path = dir.path().display().to_string();
+                Ok(dir.close().with_context(|| format!("cannot remove {path}"))?)
+            }
+        }
+    }
+}
+
+async fn play(demo: &mut Demo, args: &Args) -> anyhow::Result<Vec<Chapter>> {
     let tell = |chapter: &Chapter| {
-        anstream::eprintln!("{} {}: {}", stamp(SystemClock.now()), chapter.event, chapter.result);
+        progress::line(format_args!("{} {}: {}", stamp(SystemClock.now()), chapter.event, chapter.result));
     };
     if args.once {
-        let chapters = demo.play(tell).await?;
-        demo.running.drain().await?;
-        return Ok(chapters);
+        return demo.play(tell).await;
     }
     for step in 0.. {
-        tokio::time::sleep(Duration::from_secs(args.pace)).await;
+        demo.idle(Duration::from_secs(args.pace)).await?;
         match demo.world.next_event(step).await {
-            Ok(event) => anstream::eprintln!("{} {event}", stamp(SystemClock.now())),
-            Err(error) => anstream::eprintln!("{} nothing happened: {error:#}", stamp(SystemClock.now())),
+            Ok(event) => progress::line(format_args!("{} {event}", stamp(SystemClock.now()))),
+            Err(error) => progress::line(format_args!("{} nothing happened: {error:#}", stamp(SystemClock.now()))),
         }
         demo.ask_sources().await?;
     }
@@ -106,6 +171,11 @@ fn summary(chapters: &[Chapter], dir: &Path, context: &mut Context) -> Result<Ex
         return Ok(Exit::Done);
     }
     let mut table = table(&["what happened", "what came of it", "seconds"]);
+    // Sentences are long; a terminal of eighty columns is enough for them all the same.
+    table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+    if let Some(seconds) = table.column_mut(2) {
+        seconds.set_cell_alignment(comfy_table::CellAlignment::Right);
+    }
     for chapter in chapters {
         table.add_row([chapter.event.clone(), chapter.result.clone(), format!("{:.1}", chapter.took.as_secs_f64())]);
     }

@@ -14,6 +14,7 @@ use super::pipeline;
 use crate::app::examine;
 use crate::config::{ConfigError, Settings, settings};
 use crate::controller::doctor::{Check, Status};
+use crate::telemetry::progress;
 
 /// Find out whether everything that is needed is there, and how to mend what is not
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,10 @@ pub(super) fn run(_: Args, context: &mut Context) -> Result<Exit, CliError> {
         Ok(settings) => (settings, vec![Check::found("configuration", origin(file.as_ref()), "nothing is wrong")]),
         Err(error) => (defaults()?, broken(&error)),
     };
+    context.show_progress();
+    let examining = progress::task("examining this machine");
     checks.extend(pipeline::block_on(examine::everything(&settings, &context.global.directory))?);
+    drop(examining);
     let count = |status| checks.iter().filter(|check| check.status == status).count();
     let report = Report { errors: count(Status::Error), warnings: count(Status::Warning), checks };
     match context.output.format {

@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 use std::future::Future;
-use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::context::Context;
 use super::error::CliError;
@@ -69,39 +67,15 @@ impl PipelineArgs {
     }
 }
 
-/// How long a command may take before it shows that it is alive.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How often that picture moves.
-const TICK: Duration = Duration::from_millis(120);
-
-/// Waits for an asynchronous answer; an interrupt ends it. Shows on a terminal that time goes by.
+/// Waits for an asynchronous answer; an interrupt ends it.
 pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from)?;
     runtime.block_on(async {
         tokio::select! {
             result = work => result.map_err(CliError::from),
             _ = tokio::signal::ctrl_c() => Err(CliError::interrupted()),
-            never = show_progress() => match never {},
         }
     })
-}
-
-/// Draws on standard error, if that is a terminal, for as long as it is waited for.
-async fn show_progress() -> std::convert::Infallible {
-    tokio::time::sleep(PATIENCE).await;
-    let style = ProgressStyle::with_template("{spinner} working, {elapsed}").expect("a template");
-    let spinner = Drawn(ProgressBar::new_spinner().with_style(style).with_elapsed(PATIENCE));
-    spinner.0.enable_steady_tick(TICK);
-    std::future::pending().await
-}
-
-/// What is drawn goes when nobody waits any more.
-struct Drawn(ProgressBar);
-
-impl Drop for Drawn {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
 }
 
 /// Shows the document of a plan, or of a run with what came of it.

@@ -27,6 +27,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let (pipeline, place) = (args.pipeline.pipeline(), args.pipeline.place(context));
     let settings = context.settings()?;
     context.inspection()?;
+    context.show_progress();
     let site = app::planned_site(&settings, &place)?;
     let document = pipeline::block_on(async {
         let now = SystemClock.now();

@@ -31,6 +31,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let (pipeline, place) = (args.pipeline.pipeline(), args.pipeline.place(context));
     let settings = context.settings()?;
     context.inspection()?;
+    context.show_progress();
     let runner = app::one_shot_runner(&settings, &place, Arc::new(SystemClock))?.emits_to(args.emit_chaotic);
     let report = pipeline::block_on(runner.run(&pipeline, "command"))?;
     pipeline::show(&report.document, Some(&report.outcome), context)?;

@@ -150,6 +150,7 @@ fn resolve_server(server: WrittenServer) -> Server {
         data_dir: given(server.data_dir),
         public_url: server.public_url,
         poll: given(server.poll).duration(),
+        log: server.log,
         token_file: server.token_file,
     }
 }

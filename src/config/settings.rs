@@ -35,8 +35,40 @@ pub struct Server {
     pub public_url: Option<Address>,
     /// How often the remote is looked at.
     pub poll: Duration,
+    /// How much is logged, if the command line does not say it.
+    pub log: Option<LogLevel>,
     /// File with the token of the API.
     pub token_file: Option<PathBuf>,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what is strange.
+    Warn,
+    /// And what happens.
+    Info,
+    /// And how.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// As steps of `-v` and `-q`.
+    #[must_use]
+    pub const fn verbosity(self) -> i8 {
+        match self {
+            Self::Error => -1,
+            Self::Warn => 0,
+            Self::Info => 1,
+            Self::Debug => 2,
+            Self::Trace => 3,
+        }
+    }
 }
 
 /// One monorepo, and everything in force for it.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::settings::{AurTransport, ExecutorKind, ForgeKind};
+use super::settings::{AurTransport, ExecutorKind, ForgeKind, LogLevel};
 use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, Zone};
 use crate::domain::policy::{Overlap, UnknownDirective};
 
@@ -87,6 +87,8 @@ section! {
         /// How often the remote is looked at, webhooks or not.
         #[schemars(example = &"1m")]
         poll: Period,
+        /// How much is logged, if the command line does not say it. Without it: warnings and errors.
+        log: LogLevel,
         /// File with the token that the API asks for before it changes anything. Without it, changes are
         /// only possible through the unix socket in the data directory.
         #[schemars(example = "/etc/pkgwarden/token")]

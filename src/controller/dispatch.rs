@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use backon::{ExponentialBuilder, Retryable as _};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,12 +44,8 @@ pub struct Parts {
     pub executor: Arc<dyn Executor>,
     /// The kind of the executor, as handles name it.
     pub executor_name: &'static str,
-    /// How many builds at once.
-    pub slots: usize,
-    /// How long a build may take, before the package's own multiplier.
-    pub timeout: Duration,
-    /// Repositories that builds may install from, beside the published one.
-    pub package_repositories: Vec<PackageRepository>,
+    /// How much at once, and for how long, to begin with.
+    pub limits: Limits,
     /// What publishes, by repository.
     pub publishers: BTreeMap<String, Arc<Publisher>>,
     /// The logs.
@@ -57,9 +54,21 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
 }
 
+/// What the operator may change while builds are handed out.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How many builds at once.
+    pub slots: usize,
+    /// How long a build may take, before the package's own multiplier.
+    pub timeout: Duration,
+    /// Repositories that builds may install from, beside the published one.
+    pub package_repositories: Vec<PackageRepository>,
+}
+
 /// Hands out builds until it is told to stop.
 pub struct Dispatcher {
     parts: Parts,
+    limits: watch::Sender<Limits>,
     underway: Mutex<HashMap<BuildId, Handle>>,
     followers: TaskTracker,
     /// Whether builds are being stopped because the program ends: then nobody has cancelled them.
@@ -71,11 +80,17 @@ impl Dispatcher {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
+            limits: watch::Sender::new(parts.limits.clone()),
             parts,
             underway: Mutex::default(),
             followers: TaskTracker::new(),
             ending: AtomicBool::new(false),
         })
+    }
+
+    /// Goes by these limits from now on; builds under way end by those they began with.
+    pub fn limit(&self, limits: Limits) {
+        self.limits.send_replace(limits);
     }
 
     /// Takes up what an earlier process left, then hands out builds until `stop`. What is underway then
@@ -85,8 +100,10 @@ impl Dispatcher {
             tracing::error!(error = format!("{error:#}"), "builds of an earlier process could not be taken up");
         }
         let mut changes = self.parts.store.subscribe();
+        let mut limits = self.limits.subscribe();
         while !stop.is_cancelled() {
             changes.mark_unchanged();
+            limits.mark_unchanged();
             if let Err(error) = self.step().await {
                 tracing::error!(error = format!("{error:#}"), "builds could not be handed out");
             }
@@ -94,6 +111,7 @@ impl Dispatcher {
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = changes.changed() => if changed.is_err() { break },
+                _ = limits.changed() => {}
                 () = tokio::time::sleep(retry) => {}
             }
         }
@@ -108,10 +126,12 @@ impl Dispatcher {
         }
         self.ending.store(true, Ordering::Relaxed);
         let handles: Vec<Handle> = self.underway.lock().expect("nobody panics with it").values().cloned().collect();
-        tracing::warn!(
-            builds = handles.len(),
-            "stopping builds that did not end in time; they are taken up again after the next start"
-        );
+        if !patience.is_zero() {
+            tracing::warn!(
+                builds = handles.len(),
+                "stopping builds that did not end in time; they are taken up again after the next start"
+            );
+        }
         for handle in handles {
             if let Err(error) = self.parts.executor.cancel(&handle).await {
                 tracing::error!(attempt = handle.attempt, error = error.to_string(), "a build could not be stopped");
@@ -150,7 +170,7 @@ impl Dispatcher {
         }
         self.remove_departed().await?;
         let busy = self.underway.lock().expect("nobody panics with it").len();
-        let free = u32::try_from(self.parts.slots.saturating_sub(busy)).unwrap_or(u32::MAX);
+        let free = u32::try_from(self.limits.borrow().slots.saturating_sub(busy)).unwrap_or(u32::MAX);
         for build in self.parts.store.ready_builds(self.parts.clock.now(), free).await? {
             self.hand_out(build).await?;
         }
@@ -228,7 +248,7 @@ impl Dispatcher {
                 .filter(|package| package.base == build.pkgbase)
                 .map(|package| package.file)
                 .collect(),
-            timeout: self.parts.timeout,
+            timeout: self.limits.borrow().timeout,
             extra_timeout: settings.extra_timeout,
             cache_sources: settings.cache_sources,
             source_date_epoch: time.as_second(),
@@ -251,7 +271,7 @@ impl Dispatcher {
             let (name, server) = (publisher.name()?.to_owned(), Server::Directory(publisher.dir().to_owned()));
             Some(PackageRepository { name, server, sig_level: None })
         });
-        own.into_iter().chain(self.parts.package_repositories.iter().cloned()).collect()
+        own.into_iter().chain(self.limits.borrow().package_repositories.iter().cloned()).collect()
     }
 
     fn follow(self: &Arc<Self>, build: Build, handle: Handle) {
@@ -274,6 +294,7 @@ impl Dispatcher {
         let report = match executor.started(handle).await {
             Ok(()) => {
                 self.parts.store.attempt_started(&handle.attempt, self.parts.clock.now()).await?;
+                tracing::info!(package = build.pkgbase.as_str(), "a build began");
                 executor.finished(handle).await
             }
             Err(error) => Err(error),

@@ -21,14 +21,18 @@ pub mod view;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
+use crate::config::settings::Schedule;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Pipeline;
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
+use crate::source::SourcesConfig;
 use crate::store::Store;
 use crate::sys::clock::Clock;
 use run::{Report, Runner};
@@ -41,7 +45,7 @@ pub struct Kept {
     /// What publishes its packages, if it is published here.
     pub publisher: Option<Arc<Publisher>>,
     /// When pipelines run by themselves.
-    pub schedules: Vec<crate::config::settings::Schedule>,
+    schedules: RwLock<Vec<Schedule>>,
     /// The last look at it.
     looked: RwLock<Looked>,
     /// Reviews as they were last shown, by package, with the tip of the branch and the folder they were
@@ -63,11 +67,8 @@ struct Looked {
 impl Kept {
     /// A repository nobody has looked at yet.
     #[must_use]
-    pub fn new(
-        runner: Runner,
-        publisher: Option<Arc<Publisher>>,
-        schedules: Vec<crate::config::settings::Schedule>,
-    ) -> Self {
+    pub fn new(runner: Runner, publisher: Option<Arc<Publisher>>, schedules: Vec<Schedule>) -> Self {
+        let schedules = RwLock::new(schedules);
         Self { runner, publisher, schedules, looked: RwLock::default(), reviews: Mutex::default() }
     }
 
@@ -75,6 +76,11 @@ impl Kept {
     #[must_use]
     pub fn site(&self) -> &Arc<Site> {
         &self.runner.site
+    }
+
+    /// When pipelines run by themselves.
+    fn schedules(&self) -> Vec<Schedule> {
+        self.schedules.read().expect("nobody panics with it").clone()
     }
 
     fn looked(&self) -> Looked {
@@ -110,6 +116,8 @@ pub struct Inner {
     pub clock: Arc<dyn Clock>,
     /// Whether schedules and polling rest.
     pub paused: AtomicBool,
+    /// How often remotes are looked at. A change is also how the loops hear of new schedules.
+    pub poll: watch::Sender<Duration>,
 }
 
 impl Controller {
@@ -123,6 +131,18 @@ impl Controller {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Takes over what may change while it runs: how often remotes are looked at, and for each repository
+    /// its schedules and how its sources are asked. What is under way ends as it began.
+    pub fn reconfigure(&self, poll: Duration, repositories: BTreeMap<String, (Vec<Schedule>, SourcesConfig)>) {
+        for (name, (schedules, sources)) in repositories {
+            if let Some(kept) = self.0.kept.get(&name) {
+                *kept.schedules.write().expect("nobody panics with it") = schedules;
+                kept.site().ask_as(sources);
+            }
+        }
+        self.0.poll.send_replace(poll);
     }
 
     fn kept(&self) -> impl Iterator<Item = &Kept> {

@@ -36,7 +36,8 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answ
     let following = snapshot.packages.values().filter(|package| package.follows_upstream());
     let following: Vec<UpstreamRequest> =
         following.filter_map(|package| UpstreamRequest::new(&package.pkgbase, package.srcinfo.as_ref()?)).collect();
-    let (files, upstream) = tokio::join!(sources.observe(&requests, now), sources.upstream(&following));
+    let pass = sources.pass();
+    let (files, upstream) = tokio::join!(pass.observe(&requests, now), pass.upstream(&following));
     let mut answers = files.files;
     for request in requests {
         // Never silently current: what nobody can ask yet is unknown.

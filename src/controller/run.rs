@@ -23,6 +23,7 @@ use crate::store::intents::{Intent, NewIntent, RefChange};
 use crate::store::runs::RunOutcome;
 use crate::sys::clock::Clock;
 use crate::sys::fs;
+use crate::telemetry::progress;
 
 /// How often a run is planned anew because somebody pushed while it was under way.
 const REPLANS: usize = 5;
@@ -131,8 +132,10 @@ impl Runner {
     /// Performs a plan. `None` if somebody else moved a ref first: nothing has happened then.
     async fn apply(&self, look: Look, plan: Plan, run_id: &str) -> Result<Option<Report>> {
         let plan = Arc::new(plan);
+        let progress = progress::task("writing commits, opening and pruning reviews");
         let (snapshot, written) = (look.snapshot.clone(), plan.clone());
         let updates = self.site.with_git(move |git| apply::write_objects(git, &snapshot, &written)).await?;
+        drop(progress);
         fail::fail_point!("apply.objects-written", |_| crate::sys::signal::die());
         let wave = self.wave(&look, &plan, &updates);
         let mut document = plan.document(&look.snapshot);
@@ -148,6 +151,7 @@ impl Runner {
         let intent = self.store.record_intent(self.intent(run_id, &updates, wave), self.clock.now()).await?;
         fail::fail_point!("apply.intent-recorded", |_| crate::sys::signal::die());
         if !updates.is_empty() {
+            let _progress = progress::task(format!("pushing {} refs of {}", updates.len(), self.site.name));
             match self.site.remote.push(&updates, &[]).await {
                 Ok(_) => {}
                 Err(PushError::Stale(refs)) => {

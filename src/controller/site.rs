@@ -1,7 +1,7 @@
 //! One repository that is kept: how to look at it, and what a plan about it is made from.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -20,6 +20,7 @@ use crate::domain::plan::{self, Inputs, Pipeline, Plan, Since};
 use crate::domain::policy::{Policy, RepositorySettings};
 use crate::git::{Remote, Repository};
 use crate::source::{Sources, SourcesConfig};
+use crate::telemetry::progress;
 
 /// How often a look is repeated when refs move while they are fetched.
 const LOOKS: usize = 3;
@@ -43,7 +44,7 @@ pub struct Site {
     /// What the operator decides.
     pub policy: Policy,
     /// How sources are asked, before the repository's own settings.
-    pub sources: SourcesConfig,
+    pub sources: RwLock<SourcesConfig>,
     /// The sources as they were last asked; made anew when the settings change.
     pub asked: Mutex<Option<(SourcesConfig, Arc<Sources>)>>,
     /// Remembers what was parsed.
@@ -125,6 +126,7 @@ impl Site {
         findings: Vec<Finding>,
         wanted: impl Fn(&Since, &PkgBase) -> bool + Send + 'static,
     ) -> Result<Look> {
+        let _progress = progress::task(format!("reading the packages of {}", self.name));
         let (reader, name) = (self.reader.clone(), self.name.clone());
         self.with_git(move |git| {
             let since = range::since_scheduled(git, &refs)?;
@@ -137,6 +139,7 @@ impl Site {
     /// The remote's refs, with every object they lead to fetched.
     async fn fetch(&self) -> Result<Refs> {
         let _turn = self.fetching.lock().await;
+        let progress = progress::task(format!("looking at {}", self.name));
         for _ in 0..LOOKS {
             let refs = self.remote.refs(&self.branch).await?;
             let missing = self.missing(&refs).await?;
@@ -145,6 +148,7 @@ impl Site {
                 return Ok(refs);
             }
             let refspecs: Vec<String> = missing.iter().map(|name| format!("+{name}:{}", tracking(name))).collect();
+            progress.say(format!("fetching {} branches of {}", refspecs.len(), self.name));
             self.remote.fetch(&refspecs, None).await?;
             if self.missing(&refs).await?.is_empty() {
                 self.deepen(&refs).await?;
@@ -196,9 +200,16 @@ impl Site {
         observe::ask(&sources, &look.snapshot, now).await
     }
 
+    /// From the next run on, asks sources like this, with the same cache.
+    pub fn ask_as(&self, config: SourcesConfig) {
+        let mut sources = self.sources.write().expect("nobody panics with it");
+        let cache_dir = sources.cache_dir.clone();
+        *sources = SourcesConfig { cache_dir, ..config };
+    }
+
     /// The sources, asked as `.ci/config` wants it.
     fn sources_for(&self, settings: &RepositorySettings) -> Arc<Sources> {
-        let mut config = self.sources.clone();
+        let mut config = self.sources.read().expect("nobody panics with it").clone();
         config.aur.proxy = settings.aur_proxy.clone().or(config.aur.proxy);
         config.aur.max_parallel = settings.max_parallel;
         config.aur.clone_delay = Duration::from_secs_f64(settings.clone_delay.max(0.0));
@@ -224,6 +235,7 @@ impl Site {
         answers: &Arc<Answers>,
         now: Timestamp,
     ) -> Result<Plan> {
+        let _progress = progress::task(format!("comparing and deciding about {}", self.name));
         let (look, pipeline, answers) = (look.clone(), pipeline.clone(), answers.clone());
         let (policy, arch) = (self.policy.clone(), self.arch.clone());
         self.with_git(move |git| {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Controller, Kept};
-use crate::config::settings::ScheduledRun;
+use crate::config::settings::{Schedule, ScheduledRun};
 use crate::domain::name::Oid;
 use crate::domain::plan::Pipeline;
 
@@ -16,24 +16,27 @@ use crate::domain::plan::Pipeline;
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
 /// Starts the loops of every repository. They end soon after `stop`, a run that is under way first.
-pub fn start(controller: &Controller, poll: Duration, tracker: &TaskTracker, stop: &CancellationToken) {
+pub fn start(controller: &Controller, tracker: &TaskTracker, stop: &CancellationToken) {
     for name in controller.0.kept.keys() {
-        tracker.spawn(poll_loop(controller.clone(), name.clone(), poll, stop.clone()));
+        tracker.spawn(poll_loop(controller.clone(), name.clone(), stop.clone()));
         tracker.spawn(schedule_loop(controller.clone(), name.clone(), stop.clone()));
     }
 }
 
 /// Looks at the remote now and then; commits that have not been handed out start a run.
-async fn poll_loop(controller: Controller, name: String, poll: Duration, stop: CancellationToken) {
+async fn poll_loop(controller: Controller, name: String, stop: CancellationToken) {
     let kept = &controller.0.kept[&name];
+    let mut poll = controller.0.poll.subscribe();
     let mut handled = None;
     while !stop.is_cancelled() {
         if !controller.is_paused() {
             handled = poll_once(&controller, kept, handled).await;
         }
+        let pause = *poll.borrow_and_update();
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(poll) => {}
+            () = tokio::time::sleep(pause) => {}
+            _ = poll.changed() => {}
         }
     }
 }
@@ -72,26 +75,35 @@ async fn poll_once(controller: &Controller, kept: &Kept, handled: Option<Oid>) -
 /// Runs what schedules ask for. A time that passed while a run was under way counts once.
 async fn schedule_loop(controller: Controller, name: String, stop: CancellationToken) {
     let kept = &controller.0.kept[&name];
+    let mut reconfigured = controller.0.poll.subscribe();
     let mut since = controller.0.clock.now();
+    let mut schedules = kept.schedules();
     while !stop.is_cancelled() {
         let now = controller.0.clock.now();
-        for schedule in
-            kept.schedules.iter().filter(|schedule| schedule.next_after(since).is_some_and(|due| due <= now))
-        {
+        for schedule in due(&schedules, since, now) {
             if !controller.is_paused() && !stop.is_cancelled() {
                 run_scheduled(&controller, kept, &schedule.run).await;
             }
         }
         since = now;
+        // Only here, so that times that have passed are judged by the schedules that were in force then.
+        reconfigured.mark_unchanged();
+        schedules = kept.schedules();
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(until_next(kept, since, controller.0.clock.now())) => {}
+            () = tokio::time::sleep(until_next(&schedules, since, controller.0.clock.now())) => {}
+            _ = reconfigured.changed() => {}
         }
     }
 }
 
-fn until_next(kept: &Kept, since: Timestamp, now: Timestamp) -> Duration {
-    let due = kept.schedules.iter().filter_map(|schedule| schedule.next_after(since)).min();
+/// The schedules with a time after `since` and not after `now`; each once, however many times passed.
+fn due(schedules: &[Schedule], since: Timestamp, now: Timestamp) -> impl Iterator<Item = &Schedule> {
+    schedules.iter().filter(move |schedule| schedule.next_after(since).is_some_and(|due| due <= now))
+}
+
+fn until_next(schedules: &[Schedule], since: Timestamp, now: Timestamp) -> Duration {
+    let due = schedules.iter().filter_map(|schedule| schedule.next_after(since)).min();
     let wait = due.map_or(LONGEST_SLEEP, |due| Duration::try_from(due.duration_since(now)).unwrap_or(Duration::ZERO));
     wait.min(LONGEST_SLEEP)
 }
@@ -108,5 +120,66 @@ async fn run_scheduled(controller: &Controller, kept: &Kept, run: &ScheduledRun)
             error = format!("{error:#}"),
             "a scheduled run failed"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn schedules(text: &str) -> Vec<Schedule> {
+        let settings = config::load(Some(("pkgwarden.toml", text)), &std::collections::BTreeMap::new());
+        settings.expect("right settings").repositories.remove(0).schedules
+    }
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().expect("a time")
+    }
+
+    fn names<'a>(due: impl Iterator<Item = &'a Schedule>) -> Vec<String> {
+        let name = |schedule: &Schedule| match &schedule.run {
+            ScheduledRun::OnSchedule => "on-schedule".to_owned(),
+            ScheduledRun::Trigger(name) => name.clone(),
+        };
+        due.map(name).collect()
+    }
+
+    #[test]
+    fn times_that_passed_while_a_run_was_under_way_count_once() {
+        let schedules = schedules("[[schedule]]\ncron = \"*/5 * * * *\"\nrun = \"on-schedule\"\n");
+        let began = at("2026-06-01T12:00:00Z");
+        assert_eq!(names(due(&schedules, began, at("2026-06-01T12:04:59Z"))), [""; 0]);
+        assert_eq!(names(due(&schedules, began, at("2026-06-01T12:26:00Z"))), ["on-schedule"]);
+        assert_eq!(names(due(&schedules, at("2026-06-01T12:26:00Z"), at("2026-06-01T12:26:01Z"))), [""; 0]);
+    }
+
+    #[test]
+    fn each_schedule_goes_by_its_own_time_zone_and_by_summer_time() {
+        let written = "[[schedule]]\ncron = \"0 3 * * *\"\ntimezone = \"Europe/Berlin\"\nrun = \"trigger\"\nname = \"berlin\"\n\
+                       [[schedule]]\ncron = \"0 3 * * *\"\ntimezone = \"UTC\"\nrun = \"trigger\"\nname = \"utc\"\n";
+        let schedules = schedules(written);
+        let hour = |time: &str| {
+            let end = at(time);
+            names(due(&schedules, end - jiff::SignedDuration::from_hours(1), end))
+        };
+        assert_eq!(hour("2026-01-10T02:00:00Z"), ["berlin"], "winter");
+        assert_eq!(hour("2026-01-10T03:00:00Z"), ["utc"]);
+        assert_eq!(hour("2026-07-10T01:00:00Z"), ["berlin"], "summer");
+        // On 29 March 2026 the clocks of Berlin go from 02:00 to 03:00, on 25 October from 03:00 to 02:00.
+        assert_eq!(hour("2026-03-29T01:00:00Z"), ["berlin"], "the day with 23 hours");
+        assert_eq!(hour("2026-10-25T02:00:00Z"), ["berlin"], "the day with 25 hours");
+        assert_eq!(hour("2026-10-25T01:00:00Z"), [""; 0], "not in the hour that comes twice");
+    }
+
+    #[test]
+    fn a_sleep_ends_at_the_next_time_and_never_lasts_long() {
+        let schedules = schedules("[[schedule]]\ncron = \"0 * * * *\"\nrun = \"on-schedule\"\n");
+        let until = |now: &str| until_next(&schedules, at(now), at(now));
+        assert_eq!(until("2026-06-01T12:59:50Z"), Duration::from_secs(10));
+        assert_eq!(until("2026-06-01T12:30:00Z"), LONGEST_SLEEP);
+        assert_eq!(until_next(&[], at("2026-06-01T12:30:00Z"), at("2026-06-01T12:30:00Z")), LONGEST_SLEEP);
+        let late = until_next(&schedules, at("2026-06-01T12:59:00Z"), at("2026-06-01T13:10:00Z"));
+        assert_eq!(late, Duration::ZERO, "what became due meanwhile is run at once");
     }
 }

@@ -12,11 +12,12 @@ use super::world::{Options, World};
 use crate::app::serve::{self, Running};
 use crate::config::{self, Settings};
 use crate::controller::face::{BuildFilter, Face as _};
-use crate::controller::view::BuildView;
+use crate::controller::view::{BuildView, QueueView};
 use crate::domain::build::BuildState;
 use crate::domain::name::PkgBase;
 use crate::domain::plan::Pipeline;
 use crate::sys::clock::Clock;
+use crate::telemetry::progress;
 
 /// How long one step of the story may take.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -50,6 +51,9 @@ impl Demo {
     /// If the directory holds something else, or an address is taken.
     pub async fn start(dir: &Path, listen: &str, packages: usize, clock: Arc<dyn Clock>) -> Result<Self> {
         let home = dir.join("world");
+        let ours = home.is_dir() || dir.read_dir().is_ok_and(|mut entries| entries.next().is_none());
+        ensure!(ours, "{} holds something that is no demo; name an empty or a new directory", dir.display());
+        let _progress = progress::task("making a world");
         let mut world = if World::exists(&home) {
             World::open(&home, clock.clone()).await?
         } else {
@@ -97,9 +101,34 @@ impl Demo {
             .context("the on-schedule run failed")
     }
 
+    /// Lets so much time pass, and tells on a terminal what is being built meanwhile.
+    ///
+    /// # Errors
+    /// If the record cannot be read.
+    pub async fn idle(&self, time: Duration) -> Result<()> {
+        let mut events = self.running.controller.events();
+        let mut building = None;
+        let watch = async {
+            loop {
+                events.mark_unchanged();
+                let queue = self.running.controller.queue().await?;
+                if queue.underway.is_empty() {
+                    building = None;
+                } else {
+                    building.get_or_insert_with(|| progress::task("")).say(at_work(&queue));
+                }
+                if events.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::time::timeout(time, watch).await.unwrap_or(Ok(()))
+    }
+
     /// Waits until what was committed is handed out and nothing waits, runs or is about to.
     async fn rest(&self) -> Result<()> {
         let controller = &self.running.controller;
+        let progress = progress::task("waiting for the controller");
         let mut events = controller.events();
         let quiet = async {
             loop {
@@ -107,6 +136,7 @@ impl Demo {
                 let handed_out =
                     controller.repositories().await?.iter().all(|it| it.main.is_some() && it.main == it.scheduled);
                 let queue = controller.queue().await?;
+                progress.say(at_work(&queue));
                 if handed_out && queue.underway.is_empty() && queue.ready.is_empty() && queue.waiting.is_empty() {
                     return anyhow::Ok(());
                 }
@@ -149,6 +179,17 @@ impl Demo {
 
     async fn published_count(&self) -> Result<usize> {
         Ok(self.running.controller.generations().await?.iter().find(|it| it.current).map_or(0, |it| it.packages))
+    }
+}
+
+/// What the queue is about, for the line on the terminal.
+fn at_work(queue: &QueueView) -> String {
+    let names: Vec<&str> = queue.underway.iter().map(|build| build.pkgbase.as_str()).collect();
+    let left = queue.ready.len() + queue.waiting.len();
+    match (names.is_empty(), left) {
+        (true, 0) => "waiting for the controller".to_owned(),
+        (true, left) => format!("{left} builds are left"),
+        (false, left) => format!("building {}, {left} more are left", names.join(" and ")),
     }
 }
 

@@ -26,6 +26,8 @@ const UPSTREAM: &str = "tidewatch";
 const OTHER_HOST: &str = "mirror.localhost";
 /// What `break_package` puts into `build()`: the file was forgotten.
 const BROKEN_LINE: &str = "  gcc -std=c99 -O2 -Wall -fPIC -c inertia.c";
+/// The file that is there while a world is made.
+const BEGUN_FILE: &str = "unfinished";
 /// The file that remembers the address.
 const ADDRESS_FILE: &str = "address";
 
@@ -75,10 +77,18 @@ impl World {
     /// # Errors
     /// The directory holds something, the address is taken, or git does not work.
     pub async fn create(directory: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self> {
+        let begun = directory.join(BEGUN_FILE);
+        if begun.is_file() {
+            // Somebody ended it before it was whole, and nobody has used it.
+            tokio::fs::remove_dir_all(directory)
+                .await
+                .with_context(|| format!("cannot clear {}", directory.display()))?;
+        }
         let is_empty = directory.read_dir().map_or(true, |mut entries| entries.next().is_none());
         ensure!(is_empty, "{} is not empty; name a directory that is, or remove it", directory.display());
         let sources = directory.join("sources");
         tokio::fs::create_dir_all(&sources).await.with_context(|| format!("cannot create {}", sources.display()))?;
+        write(&begun, b"").await?;
         let world = Self::listening(directory, clock, options.listen)?;
         let address = world.address.to_string();
         let mut packages = fixtures::packages(&address);
@@ -91,6 +101,7 @@ impl World {
         world.found_monorepo(&packages).await?;
         // Last, because it is what makes the directory a world.
         write(&directory.join(ADDRESS_FILE), address.as_bytes()).await?;
+        tokio::fs::remove_file(&begun).await.with_context(|| format!("cannot remove {}", begun.display()))?;
         Ok(world)
     }
 
@@ -473,6 +484,22 @@ mod tests {
         flate2::read::GzDecoder::new(&*bytes).read_to_string(&mut json).unwrap();
         let entries: Vec<Value> = serde_json::from_str(&json).unwrap();
         entries.into_iter().map(|entry| (entry["Name"].as_str().unwrap().to_owned(), entry)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_world_that_was_not_finished_is_made_anew_and_nothing_else_is_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new("2026-05-01T12:00:00Z".parse().unwrap()));
+        let half = directory.path().join("half");
+        let create = || World::create(&half, clock.clone(), Options::default());
+        create().await.unwrap();
+        std::fs::remove_file(half.join(ADDRESS_FILE)).unwrap();
+        let error = create().await.map(drop).unwrap_err();
+        assert!(error.to_string().contains("is not empty"), "{error}");
+        std::fs::write(half.join(BEGUN_FILE), "").unwrap();
+        let world = create().await.unwrap();
+        assert!(World::exists(&half) && !half.join(BEGUN_FILE).exists());
+        assert_eq!(world.packages().await.unwrap().len(), 14);
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::parse;
 use crate::domain::name::Oid;
 use crate::sys::fs::FsError;
 use crate::sys::process::ProcessError;
@@ -122,6 +123,13 @@ pub enum GitError {
 }
 
 impl GitError {
+    /// Whether the other end did not answer at all: its name does not resolve, nobody listens, nothing
+    /// comes. A refusal is an answer.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Unreachable { message, .. } if parse::is_silence(message))
+    }
+
     /// Wraps what the library says about doing `action`.
     pub(super) fn library(action: impl Into<String>) -> impl FnOnce(git2::Error) -> Self {
         move |source| Self::Library { action: action.into(), source: source.into() }

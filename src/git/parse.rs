@@ -105,12 +105,13 @@ pub(super) fn lacks_push_options(stderr: &str) -> bool {
 
 /// Whether what failed is reaching the remote: the address, the network, or being let in.
 pub(super) fn is_unreachable(stderr: &str) -> bool {
-    const SIGNS: [&str; 14] = [
+    const SIGNS: [&str; 15] = [
         "Could not read from remote repository",
         "does not appear to be a git repository",
         "unable to access",
         "unable to connect",
         "Unable to look up",
+        "unable to look up",
         "Authentication failed",
         "could not read Username",
         "could not read Password",
@@ -128,6 +129,31 @@ pub(super) fn is_unreachable(stderr: &str) -> bool {
     stderr.contains("repository '") && stderr.contains("not found") || SIGNS.iter().any(|sign| stderr.contains(sign))
 }
 
+/// Whether git says that nobody answered.
+pub(super) fn is_silence(message: &str) -> bool {
+    NO_NAME.iter().chain(NO_SERVER).chain([NO_END].iter()).any(|sign| message.contains(sign))
+}
+
+/// How too slow a conversation is described.
+pub(super) const NO_END: &str = "no end after ";
+
+const NO_NAME: &[&str] = &[
+    "Could not resolve host",
+    "Name or service not known",
+    "Unable to look up",
+    "unable to look up",
+    "Temporary failure in name",
+];
+
+const NO_SERVER: &[&str] = &[
+    "Connection refused",
+    "Couldn't connect",
+    "Could not connect",
+    "Connection timed out",
+    "Network is unreachable",
+    "No route to host",
+];
+
 /// What to do about a failure that git describes like this.
 pub(super) fn hint(stderr: &str) -> Option<&'static str> {
     HINTS.iter().find(|(signs, _)| signs.iter().any(|sign| stderr.contains(sign))).map(|(_, hint)| *hint)
@@ -136,20 +162,8 @@ pub(super) fn hint(stderr: &str) -> Option<&'static str> {
 const HINTS: [(&[&str], &str); 13] = [
     (&["No space left on device", "Disk quota exceeded"], "the disk is full: make room where the data directory is"),
     (&["dubious ownership"], "it belongs to another user: run as its owner, or give it to the user this runs as"),
-    (
-        &["Could not resolve host", "Name or service not known", "Unable to look up", "Temporary failure in name"],
-        "check the name of the host and the name service of this machine",
-    ),
-    (
-        &[
-            "Connection refused",
-            "Couldn't connect",
-            "Connection timed out",
-            "Network is unreachable",
-            "No route to host",
-        ],
-        "check that the server runs and that no firewall or proxy is in the way",
-    ),
+    (NO_NAME, "check the name of the host and the name service of this machine"),
+    (NO_SERVER, "check that the server runs and that no firewall or proxy is in the way"),
     (&["Host key verification failed"], "add the server to known_hosts, for example with `ssh-keyscan`"),
     (
         &["Permission denied (publickey", "Permission denied, please try again"],
@@ -383,6 +397,7 @@ mod tests {
             (no_transport, &no_transport[7..], None),
         ] {
             assert!(is_unreachable(stderr), "{stderr}");
+            assert_eq!(is_silence(message(stderr).as_str()), [no_host, no_server, no_daemon].contains(&stderr));
             assert_eq!((message(stderr).as_str(), hint(stderr)), (said, remedy));
         }
         for reachable in [

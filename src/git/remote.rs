@@ -252,7 +252,7 @@ pub(super) fn failed(command: &'static str, address: &Address, output: &Output) 
 pub(super) fn too_slow(address: &Address, after: Duration) -> GitError {
     GitError::Unreachable {
         url: address.shown(),
-        message: format!("no end after {} s", after.as_secs_f64()),
+        message: format!("{}{} s", parse::NO_END, after.as_secs_f64()),
         hint: "; check the network, or allow more time".to_owned(),
     }
 }

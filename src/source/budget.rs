@@ -1,48 +1,142 @@
-//! How many requests run at once: in all, and to each host.
+//! What one pass over the sources may cost: how many requests run at once, in all and to each host, how
+//! often a host may stay silent before it is left alone, and how long all of it may take.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::error_text;
+use super::lsremote::LsError;
+
+/// A host that stays silent so often in a row is not asked again in the same pass.
+pub const SILENCES: usize = 3;
 
 /// The right to run one request; it ends when this is dropped.
 #[derive(Debug)]
-pub struct Permit {
+struct Permit {
     _host: OwnedSemaphorePermit,
     _total: OwnedSemaphorePermit,
 }
 
-/// Counts running requests.
+/// One host, as it was met in this pass.
+#[derive(Debug)]
+struct Host {
+    permits: Arc<Semaphore>,
+    silence: Mutex<Silence>,
+}
+
+/// How often in a row a host was silent, and what was said about the first time.
+#[derive(Debug, Default)]
+struct Silence {
+    times: usize,
+    first: String,
+}
+
+/// The budget of one pass.
 #[derive(Debug)]
 pub struct Budget {
     total: Arc<Semaphore>,
     per_host: usize,
-    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    time: Duration,
+    deadline: Instant,
 }
 
 impl Budget {
-    /// At most `total` requests at once and `per_host` to each host; less than one counts as one.
+    /// At most `total` requests at once and `per_host` to each host (less than one counts as one), for
+    /// this long from now.
     #[must_use]
-    pub fn new(total: usize, per_host: usize) -> Self {
+    pub fn new(total: usize, per_host: usize, time: Duration) -> Self {
         Self {
             total: Arc::new(Semaphore::new(total.max(1))),
             per_host: per_host.max(1),
             hosts: Mutex::new(HashMap::new()),
+            time,
+            deadline: Instant::now() + time,
         }
     }
 
-    /// Waits until a request to `host` may run. Waiting for a busy host keeps nobody else waiting.
-    pub async fn permit(&self, host: &str) -> Permit {
-        let semaphore = self.host(host);
+    /// When the pass is over.
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Runs a request to `host` when its turn comes. Waiting for a busy host keeps nobody else waiting;
+    /// a host that is left alone, or the end of the pass, answers at once with the reason.
+    pub async fn ask<T>(&self, host: &str, request: impl Future<Output = Result<T, LsError>>) -> Result<T, String> {
+        let permit = tokio::time::timeout_at(self.deadline, self.permit(host)).await;
+        let _permit = permit.map_err(|_| self.over())?;
+        self.try_on(host, request).await
+    }
+
+    /// As [`Budget::ask`], for those who count their requests themselves.
+    pub async fn try_on<T>(&self, host: &str, request: impl Future<Output = Result<T, LsError>>) -> Result<T, String> {
+        self.refusal(host)?;
+        let host = host.to_ascii_lowercase();
+        let result = tokio::time::timeout_at(self.deadline, request).await.map_err(|_| self.over())?;
+        self.host(&host).heard(&host, result.as_ref().err());
+        result.map_err(|error| error_text(&error))
+    }
+
+    /// Why nothing is asked of this host any more in this pass; `Ok` if it may be asked.
+    pub fn refusal(&self, host: &str) -> Result<(), String> {
+        if Instant::now() >= self.deadline {
+            return Err(self.over());
+        }
+        self.host(host).refusal(host)
+    }
+
+    fn over(&self) -> String {
+        format!("not asked in time: a pass over the sources may take {} s, and these are over", self.time.as_secs_f64())
+    }
+
+    async fn permit(&self, host: &str) -> Permit {
+        let semaphore = Arc::clone(&self.host(host).permits);
         let host = semaphore.acquire_owned().await.expect("never closed");
         let total = Arc::clone(&self.total).acquire_owned().await.expect("never closed");
         Permit { _host: host, _total: total }
     }
 
-    fn host(&self, host: &str) -> Arc<Semaphore> {
+    fn host(&self, host: &str) -> Arc<Host> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let semaphore = hosts.entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.per_host)));
-        Arc::clone(semaphore)
+        Arc::clone(hosts.entry(host.to_ascii_lowercase()).or_insert_with(|| Arc::new(Host::new(self.per_host))))
+    }
+}
+
+impl Host {
+    fn new(permits: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(permits)), silence: Mutex::default() }
+    }
+
+    fn refusal(&self, host: &str) -> Result<(), String> {
+        let silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        if silence.times < SILENCES {
+            return Ok(());
+        }
+        let first = &silence.first;
+        Err(format!("{host} did not answer {SILENCES} times in a row and is left alone in this pass; first: {first}"))
+    }
+
+    /// An answer of any kind ends a silence, unless the host has been given up already.
+    fn heard(&self, host: &str, error: Option<&LsError>) {
+        let mut silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        if silence.times >= SILENCES {
+            return;
+        }
+        let Some(error) = error.filter(|error| error.is_silence()) else {
+            *silence = Silence::default();
+            return;
+        };
+        if silence.times == 0 {
+            silence.first = error_text(error);
+        }
+        silence.times += 1;
+        if silence.times == SILENCES {
+            tracing::warn!(host, error = silence.first, "{host} does not answer and is left alone in this pass");
+        }
     }
 }
 
@@ -52,14 +146,69 @@ mod tests {
 
     use super::*;
 
+    const LONG: Duration = Duration::from_hours(1);
+
+    fn silent(url: &str) -> LsError {
+        LsError::TooSlow { url: url.to_owned(), after: Duration::from_secs(1) }
+    }
+
+    fn answered() -> LsError {
+        LsError::Status { url: "http://host/r".to_owned(), status: reqwest::StatusCode::NOT_FOUND }
+    }
+
     #[tokio::test]
     async fn a_busy_host_keeps_nobody_else_waiting() {
-        let budget = Budget::new(2, 1);
+        let budget = Budget::new(2, 1, LONG);
         let first = budget.permit("slow").now_or_never().expect("free");
         assert!(budget.permit("slow").now_or_never().is_none(), "one request to a host at once");
         let second = budget.permit("fast").now_or_never().expect("another host");
         assert!(budget.permit("third").now_or_never().is_none(), "two requests in all");
         drop((first, second));
         assert!(budget.permit("slow").now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_host_that_stays_silent_is_left_alone_and_the_first_reason_is_told() {
+        let budget = Budget::new(8, 4, LONG);
+        let mut asked = 0;
+        for turn in 0..10 {
+            let request = async {
+                asked += 1;
+                Err::<(), _>(silent(&format!("http://Dead/{turn}")))
+            };
+            budget.ask(if turn % 2 == 0 { "Dead" } else { "dead" }, request).await.expect_err("silent");
+        }
+        assert_eq!(asked, SILENCES);
+        insta::assert_snapshot!(budget.ask("dead", async { Ok(()) }).await.expect_err("left alone"), @"dead did not answer 3 times in a row and is left alone in this pass; first: http://Dead/0 did not answer within 1 s");
+        assert_eq!(budget.ask("alive", async { Ok(1) }).await, Ok(1), "other hosts are asked");
+    }
+
+    #[tokio::test]
+    async fn any_answer_even_a_refusal_ends_a_silence() {
+        let budget = Budget::new(8, 4, LONG);
+        for _ in 0..5 {
+            for _ in 1..SILENCES {
+                budget.ask("host", async { Err::<(), _>(silent("http://host/r")) }).await.expect_err("silent");
+            }
+            budget.ask("host", async { Err::<(), _>(answered()) }).await.expect_err("answered");
+        }
+        assert_eq!(budget.ask("host", async { Ok(1) }).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn when_the_pass_is_over_nothing_is_asked_and_it_is_said() {
+        let budget = Budget::new(8, 4, Duration::ZERO);
+        let asked = budget.ask::<()>("host", async { panic!("asked") }).await;
+        insta::assert_snapshot!(asked.expect_err("over"), @"not asked in time: a pass over the sources may take 0 s, and these are over");
+    }
+
+    #[tokio::test]
+    async fn a_request_ends_with_the_pass_and_so_does_the_wait_for_a_turn() {
+        let budget = Budget::new(1, 1, Duration::from_millis(1));
+        let hangs = budget.ask("host", std::future::pending::<Result<(), LsError>>());
+        let (first, second) = tokio::join!(hangs, budget.ask("host", async { Ok(()) }));
+        for error in [first.expect_err("over"), second.expect_err("over")] {
+            assert!(error.contains("may take 0.001 s"), "{error}");
+        }
     }
 }

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
+use tokio::sync::OnceCell;
 
 use super::advert::{Advert, AdvertError, Progress};
 use crate::domain::name::Oid;
@@ -69,6 +71,20 @@ pub enum LsError {
     Git(#[from] GitError),
 }
 
+impl LsError {
+    /// Whether nobody answered at all: the name does not resolve, nobody listens, nothing comes. A refusal
+    /// is an answer.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => !source.is_redirect(),
+            Self::TooSlow { .. } => true,
+            Self::Git(error) => error.is_silence(),
+            Self::Refused { .. } | Self::Status { .. } | Self::Advert { .. } => false,
+        }
+    }
+}
+
 fn remedy(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
@@ -85,13 +101,15 @@ pub struct RefReader {
     client: reqwest::Client,
     workspace: PathBuf,
     timeout: Duration,
+    /// Whether the workspace is there: two that make it at once are in each other's way.
+    ready: Arc<OnceCell<()>>,
 }
 
 impl RefReader {
     /// Gives each repository `timeout`. The git program runs in the bare repository `workspace`.
     #[must_use]
-    pub const fn new(client: reqwest::Client, workspace: PathBuf, timeout: Duration) -> Self {
-        Self { client, workspace, timeout }
+    pub fn new(client: reqwest::Client, workspace: PathBuf, timeout: Duration) -> Self {
+        Self { client, workspace, timeout, ready: Arc::default() }
     }
 
     /// The commits of those of `refs` (full names, or `HEAD`) that exist. An address that a stranger wrote
@@ -132,9 +150,12 @@ impl RefReader {
     }
 
     async fn by_program(&self, url: &str, refs: &[&str]) -> Result<BTreeMap<String, Oid>, LsError> {
-        let workspace = self.workspace.clone();
-        let created = tokio::task::spawn_blocking(move || Repository::create_workspace(&workspace, None).map(drop));
-        created.await.expect("creating a repository does not panic")?;
+        let create = || async {
+            let workspace = self.workspace.clone();
+            let created = tokio::task::spawn_blocking(move || Repository::create_workspace(&workspace, None).map(drop));
+            created.await.expect("creating a repository does not panic")
+        };
+        self.ready.get_or_try_init(create).await?;
         let patterns: Vec<String> = refs.iter().map(|&name| name.to_owned()).collect();
         Ok(Remote::new(self.workspace.clone(), url.to_owned()).timeout(self.timeout).ls(&patterns).await?)
     }

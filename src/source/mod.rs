@@ -48,6 +48,8 @@ pub struct SourcesConfig {
     pub parallel: usize,
     /// Requests at once to one host.
     pub per_host: usize,
+    /// How long a pass over all sources may take. What has not been asked by then is unknown.
+    pub pass: Duration,
 }
 
 /// Where and how the AUR is asked.
@@ -147,6 +149,16 @@ impl Patience {
 pub struct Sources {
     aur: Result<Aur, String>,
     upstreams: Upstreams,
+    parallel: usize,
+    per_host: usize,
+    pass: Duration,
+}
+
+/// One pass over the sources: hosts that do not answer are left alone until the next one.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    sources: &'a Sources,
+    budget: Budget,
 }
 
 impl Sources {
@@ -156,18 +168,26 @@ impl Sources {
     pub fn new(config: &SourcesConfig) -> Self {
         let workspace = config.cache_dir.join("upstream.git");
         let reader = RefReader::new(http::client(config.timeout), workspace, config.timeout);
-        let budget = Arc::new(Budget::new(config.parallel, config.per_host));
-        Self { aur: Aur::new(config), upstreams: Upstreams::new(reader, budget) }
+        let &SourcesConfig { parallel, per_host, pass, .. } = config;
+        Self { aur: Aur::new(config), upstreams: Upstreams::new(reader), parallel, per_host, pass }
     }
 
+    /// Begins a pass, whose time runs from now.
+    #[must_use]
+    pub fn pass(&self) -> Pass<'_> {
+        Pass { sources: self, budget: Budget::new(self.parallel, self.per_host, self.pass) }
+    }
+}
+
+impl Pass<'_> {
     /// Asks where files come from. One package's failure is that package's answer.
     pub async fn observe(&self, requests: &[SourceRequest], now: Timestamp) -> Answers {
         let from_aur = requests.iter().filter(|request| request.kind == SourceKind::Aur);
         let from_aur: BTreeMap<_, _> = from_aur.map(|request| (&request.pkgbase, request)).collect();
         let from_aur: Vec<&SourceRequest> = from_aur.into_values().collect();
-        match &self.aur {
+        match &self.sources.aur {
             _ if from_aur.is_empty() => Answers::default(),
-            Ok(aur) => aur.observe(&from_aur, now).await,
+            Ok(aur) => aur.observe(&from_aur, &self.budget, now).await,
             Err(error) => Answers {
                 files: from_aur.iter().map(|it| (it.pkgbase.clone(), SourceAnswer::unknown(error))).collect(),
                 findings: vec![Finding::error("aur-configuration", format!("the AUR is not asked: {error}"))],
@@ -178,7 +198,7 @@ impl Sources {
 
     /// Asks where the branches are that packages are built from.
     pub async fn upstream(&self, requests: &[UpstreamRequest]) -> BTreeMap<PkgBase, Upstream> {
-        self.upstreams.ask(requests).await
+        self.sources.upstreams.ask(requests, &self.budget).await
     }
 }
 
@@ -211,10 +231,12 @@ mod tests {
         let custom = SourceRequest { kind: SourceKind::Custom, ..asking("own", None) };
         let requests = [asking("foo", None), asking("foo", None), custom];
         // Spawned, because the controller asks from other threads.
-        let (answers, upstream) =
-            tokio::spawn(async move { (sources.observe(&requests, at(0)).await, sources.upstream(&[]).await) })
-                .await
-                .expect("no panic");
+        let (answers, upstream) = tokio::spawn(async move {
+            let pass = sources.pass();
+            (pass.observe(&requests, at(0)).await, pass.upstream(&[]).await)
+        })
+        .await
+        .expect("no panic");
         assert!(
             matches!(&answers.files[&name("foo")], SourceAnswer::Unknown { error, .. } if error.contains("CI_AUR_PROXY"))
         );

@@ -116,6 +116,7 @@ impl World {
             timeout: Duration::from_secs(20),
             parallel: 8,
             per_host: 4,
+            pass: Duration::from_hours(1),
         }
     }
 

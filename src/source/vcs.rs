@@ -4,16 +4,16 @@
 //! Only git is watched; Mercurial, Subversion and Bazaar sources are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::budget::Budget;
 use super::error_text;
-use super::lsremote::{self, LsError, RefReader};
+use super::lsremote::{self, RefReader};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Upstream;
 use crate::domain::srcinfo::{SourceEntry, Srcinfo};
+use crate::telemetry::progress;
 
 /// A branch of some repository; the default branch if none is named.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,37 +58,39 @@ type Tips = Result<BTreeMap<String, Oid>, String>;
 #[derive(Debug)]
 pub struct Upstreams {
     reader: RefReader,
-    budget: Arc<Budget>,
 }
 
 impl Upstreams {
-    /// Asks through `reader`, within `budget`.
-    pub const fn new(reader: RefReader, budget: Arc<Budget>) -> Self {
-        Self { reader, budget }
+    /// Asks through `reader`.
+    pub const fn new(reader: RefReader) -> Self {
+        Self { reader }
     }
 
     /// What every package's upstream says. Each distinct address is asked once, however many packages
-    /// and branches need it.
-    pub async fn ask(&self, requests: &[UpstreamRequest]) -> BTreeMap<PkgBase, Upstream> {
+    /// and branches need it, and within the budget.
+    pub async fn ask(&self, requests: &[UpstreamRequest], budget: &Budget) -> BTreeMap<PkgBase, Upstream> {
         let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for followed in requests.iter().flat_map(|request| &request.followed) {
             wanted.entry(&followed.url).or_default().insert(followed.ref_name());
         }
+        let progress = &progress::counted("asking upstreams", wanted.len());
         let answers: BTreeMap<&str, Tips> = wanted
             .iter()
-            .map(|(url, refs)| async move { (*url, self.tips(url, refs).await) })
+            .map(|(url, refs)| async move {
+                let tips = self.tips(url, refs, budget).await;
+                progress.advance();
+                (*url, tips)
+            })
             .collect::<FuturesUnordered<_>>()
             .collect()
             .await;
         requests.iter().map(|request| (request.pkgbase.clone(), combine(request, &answers))).collect()
     }
 
-    async fn tips(&self, url: &str, refs: &BTreeSet<String>) -> Tips {
-        let text = |error: LsError| error_text(&error);
-        lsremote::check(url).map_err(text)?;
-        let _permit = self.budget.permit(lsremote::host(url)).await;
+    async fn tips(&self, url: &str, refs: &BTreeSet<String>, budget: &Budget) -> Tips {
+        lsremote::check(url).map_err(|error| error_text(&error))?;
         let refs: Vec<&str> = refs.iter().map(String::as_str).collect();
-        self.reader.tips(url, &refs).await.map_err(text)
+        budget.ask(lsremote::host(url), self.reader.tips(url, &refs)).await
     }
 }
 
@@ -115,9 +117,12 @@ fn missing(followed: &Followed) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use super::*;
+    use crate::source::budget::SILENCES;
     use crate::source::testing::{World, name, package};
     use crate::source::{Sources, SourcesConfig};
 
@@ -131,7 +136,7 @@ mod tests {
     }
 
     async fn ask(config: &SourcesConfig, requests: &[UpstreamRequest]) -> BTreeMap<PkgBase, Upstream> {
-        Sources::new(config).upstream(requests).await
+        Sources::new(config).pass().upstream(requests).await
     }
 
     #[tokio::test]
@@ -193,6 +198,80 @@ mod tests {
         let requests: Vec<_> = ["p0", "p1"].iter().zip(&sources).map(|(name, url)| request(name, &[url])).collect();
         let answers = ask(&config, &requests).await;
         assert!(answers.values().all(|answer| matches!(answer, Upstream::Unknown { .. })), "{answers:?}");
+    }
+
+    fn unknown(answers: &BTreeMap<PkgBase, Upstream>) -> Vec<&str> {
+        let mut said = Vec::new();
+        for answer in answers.values() {
+            let Upstream::Unknown { error } = answer else { panic!("{answer:?}") };
+            said.push(error.as_str());
+        }
+        said
+    }
+
+    /// Twenty packages whose sources are at `place`.
+    fn twenty(place: &str) -> Vec<UpstreamRequest> {
+        (0..20).map(|number| request(&format!("p{number}"), &[&format!("git+{place}/{number}.git")])).collect()
+    }
+
+    #[tokio::test]
+    async fn a_host_that_hangs_up_is_asked_a_few_times_and_then_left_alone() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counter = connections.clone();
+        let server = tokio::spawn(async move {
+            while listener.accept().await.is_ok() {
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let world = World::start().await;
+        let tip = world.commit("lib.git", "main", &package("lib", "1-1"), 1);
+        let good = request("good", &[&format!("git+{}", world.url("git/lib.git"))]);
+        let config = world.config();
+        let sources = Sources::new(&config);
+        let most = SILENCES + config.per_host - 1;
+        for pass in 1..=2 {
+            let mut answers =
+                sources.pass().upstream(&[twenty(&format!("http://{address}")), vec![good.clone()]].concat()).await;
+            assert_eq!(answers.remove("good"), Some(Upstream::At(vec![tip])), "its host answers");
+            let alone = unknown(&answers).iter().filter(|error| error.contains("is left alone")).count();
+            assert!(alone >= 20 - most, "{answers:?}");
+            let connections = connections.load(Ordering::SeqCst);
+            assert!((SILENCES * pass..=most * pass).contains(&connections), "{connections} in {pass} passes");
+        }
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_dead_port_and_a_name_that_does_not_resolve_cost_a_few_questions_each() {
+        let world = World::start().await;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let dead = listener.local_addr().expect("bound");
+        drop(listener);
+        let config = world.config();
+        for place in
+            [format!("http://{dead}"), "http://pkgwarden.invalid".to_owned(), "git://pkgwarden.invalid".to_owned()]
+        {
+            let answers = ask(&config, &twenty(&place)).await;
+            let host = place.split("://").nth(1).expect("an address");
+            let alone =
+                format!("{host} did not answer {SILENCES} times in a row and is left alone in this pass; first: ");
+            let (alone, asked): (Vec<_>, Vec<_>) =
+                unknown(&answers).into_iter().partition(|error| error.starts_with(&alone));
+            assert!(asked.len() < SILENCES + config.per_host, "{asked:?}");
+            assert!(alone.windows(2).all(|two| two[0] == two[1]), "one reason for all: {alone:?}");
+            assert!(asked.iter().any(|error| alone[0].ends_with(error)), "the reason is the first error: {}", alone[0]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_left_when_the_time_of_a_pass_is_over_is_unknown_and_was_not_asked() {
+        let world = World::start().await;
+        let config = SourcesConfig { pass: Duration::ZERO, ..world.config() };
+        let answers = ask(&config, &twenty(&world.url("git"))).await;
+        assert!(unknown(&answers).iter().all(|error| error.contains("may take 0 s")), "{answers:?}");
+        assert!(world.requests().is_empty());
     }
 
     #[tokio::test]

@@ -2,12 +2,14 @@
 //!
 //! Results of commands are no telemetry; they go to standard output, and this never does.
 
-use std::io;
+pub mod progress;
+
+use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::{FormatEvent, FormatFields, Formatter, MakeWriter};
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 /// Chooses levels per module (`info,pkgwarden::git=debug`), over `-v` and `-q`.
 pub const FILTER_VARIABLE: &str = "PKGWARDEN_LOG";
@@ -25,18 +27,50 @@ pub struct Options {
     pub color: bool,
 }
 
+/// What changes the level of a process that logs.
+static LEVEL: OnceLock<Box<dyn Fn(i8) + Send + Sync>> = OnceLock::new();
+
+/// Logs at this verbosity from now on, unless the command line or [`FILTER_VARIABLE`] said how much.
+pub fn set_verbosity(verbosity: i8) {
+    if let Some(change) = LEVEL.get() {
+        change(verbosity);
+    }
+}
+
 /// Starts logging to standard error, for the whole process. A second call changes nothing.
 pub fn init(options: &Options) {
     let started = if options.json {
-        builder(options, io::stderr).json().finish().try_init()
+        start(builder(options, progress::stderr).json().with_filter_reloading(), options)
     } else {
-        builder(options, io::stderr).finish().try_init()
+        start(builder(options, progress::stderr).with_filter_reloading(), options)
     };
-    if started.is_ok()
-        && let Err(cause) = filter(options)
-    {
+    if started && let Err(cause) = filter(options) {
         tracing::warn!(%cause, "{FILTER_VARIABLE} cannot be read, so that it changes nothing");
     }
+}
+
+type Reloading<N, E, W> =
+    tracing_subscriber::fmt::SubscriberBuilder<N, E, reload::Layer<EnvFilter, Formatter<N, E, W>>, W>;
+
+/// False if the process logs already.
+fn start<N, E, W>(builder: Reloading<N, E, W>, options: &Options) -> bool
+where
+    N: for<'writer> FormatFields<'writer> + Send + Sync + 'static,
+    E: FormatEvent<Registry, N> + Send + Sync + 'static,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+    Formatter<N, E, W>: Send + Sync + 'static,
+{
+    let handle = builder.reload_handle();
+    if builder.finish().try_init().is_err() {
+        return false;
+    }
+    let said = options.verbosity != 0 || options.filter.as_ref().is_some_and(|text| !text.is_empty());
+    let change = move |verbosity| {
+        if !said && let Err(error) = handle.reload(default_filter(verbosity)) {
+            tracing::warn!(error = error.to_string(), "the level of the log cannot be changed");
+        }
+    };
+    LEVEL.set(Box::new(change)).is_ok()
 }
 
 type Builder<W> = tracing_subscriber::fmt::SubscriberBuilder<
@@ -82,6 +116,7 @@ fn default_filter(verbosity: i8) -> EnvFilter {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::sync::{Arc, Mutex};
 
     use super::*;

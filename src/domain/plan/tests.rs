@@ -381,6 +381,11 @@ fn an_upstream_that_does_not_answer_keeps_the_recorded_commit() {
     let plan = story.plan(&Pipeline::OnSchedule);
     assert!(plan.states.is_empty() && plan.builds.is_empty());
     assert_eq!(codes(&plan), ["upstream-unknown"]);
+    assert_eq!(decision(&plan, "x-git").observation, Heard::Unknown, "by itself");
+    story.observations.files.insert(name("x-git"), Observation::Current { cursor: None });
+    let plan = story.plan(&Pipeline::OnSchedule);
+    let decision = decision(&plan, "x-git");
+    assert_eq!((decision.observation, decision.why.as_str()), (Heard::Unknown, "timed out"), "with current files");
 }
 
 #[test]

@@ -144,9 +144,17 @@ impl Draft<'_> {
                             .with_package(pkgbase)
                             .hint("it is asked again in the next run"),
                     );
-                    self.decide_unless_decided(pkgbase, Action::None, error);
+                    self.upstream_unknown(pkgbase, error);
                 }
             }
+        }
+    }
+
+    /// A package half of whose sources could not be asked is not current.
+    fn upstream_unknown(&mut self, pkgbase: &PkgBase, error: &str) {
+        let decided = self.packages.get(pkgbase).map(|decision| (decision.observation, decision.action));
+        if let None | Some((Heard::Current, _)) = decided {
+            self.decide(pkgbase, Heard::Unknown, decided.map_or(Action::None, |(_, action)| action), error);
         }
     }
 

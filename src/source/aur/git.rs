@@ -12,7 +12,8 @@ use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::srcinfo::Srcinfo;
 use crate::git::{GitError, Limits, Remote, Repository};
-use crate::source::lsremote::{LsError, RefReader};
+use crate::source::budget::Budget;
+use crate::source::lsremote::{LsError, RefReader, host};
 use crate::source::{Patience, error_text};
 
 use super::rule::Seen;
@@ -51,21 +52,22 @@ impl Mirror {
     }
 
     /// The commits of the branches that exist, found with one request.
-    pub async fn tips(&self, pkgbases: &BTreeSet<PkgBase>) -> Result<BTreeMap<PkgBase, Oid>, LsError> {
+    pub async fn tips(&self, pkgbases: &BTreeSet<PkgBase>, budget: &Budget) -> Result<BTreeMap<PkgBase, Oid>, String> {
         let branches: Vec<String> = pkgbases.iter().filter(|name| can_be_branch(name)).map(branch).collect();
         let names: Vec<&str> = branches.iter().map(String::as_str).collect();
-        let found = self.reader.tips(&self.url, &names).await?;
+        let found = budget.ask(host(&self.url), self.reader.tips(&self.url, &names)).await?;
         let tip = |pkgbase: &PkgBase| Some((pkgbase.clone(), *found.get(&branch(pkgbase))?));
         Ok(pkgbases.iter().filter_map(tip).collect())
     }
 
     /// The files of these packages, whose branches exist. One fetch brings all of them; if it fails, it is
-    /// repeated in halves, so that a broken branch does not stop the others.
-    pub async fn contents(&self, pkgbases: Vec<PkgBase>) -> Contents {
+    /// repeated in halves, so that a broken branch does not stop the others. Nothing is fetched after the
+    /// `end`.
+    pub async fn contents(&self, pkgbases: Vec<PkgBase>, end: Instant) -> Contents {
         if let Err(error) = prepare(&self.workspace).await {
             return all_failed(pkgbases, &error);
         }
-        let deadline = Instant::now() + self.patience.total;
+        let deadline = end.min(Instant::now() + self.patience.total);
         let mut contents = Contents::new();
         let mut batches = VecDeque::from([pkgbases]);
         let mut fetched = Vec::new();
@@ -129,16 +131,23 @@ impl Direct {
     }
 
     /// The commit of the default branch; `None` if there is none.
-    pub async fn tip(&self, pkgbase: &PkgBase) -> Result<Option<Oid>, LsError> {
-        Ok(self.reader.tips(&self.url(pkgbase), &["HEAD"]).await?.get("HEAD").copied())
+    pub async fn tip(&self, pkgbase: &PkgBase, budget: &Budget) -> Result<Option<Oid>, String> {
+        let url = self.url(pkgbase);
+        Ok(budget.try_on(host(&url), self.reader.tips(&url, &["HEAD"])).await?.get("HEAD").copied())
+    }
+
+    /// Why the host of a package is not asked any more in this pass; `Ok` if it may be asked.
+    pub fn refusal(&self, pkgbase: &PkgBase, budget: &Budget) -> Result<(), String> {
+        budget.refusal(host(&self.url(pkgbase)))
     }
 
     /// The files of one package. No two calls may use the same workspace at once: git locks it.
-    pub async fn content(&self, pkgbase: &PkgBase, workspace: &Path) -> Result<Content, String> {
+    pub async fn content(&self, pkgbase: &PkgBase, workspace: &Path, budget: &Budget) -> Result<Content, String> {
         prepare(workspace).await?;
         let refspec = format!("HEAD:{}", kept_as(pkgbase));
-        let fetched = self.remote(pkgbase, workspace).fetch(&[refspec], Some(1)).await;
-        fetched.map_err(|error| error_text(&error))?;
+        let (remote, refspecs) = (self.remote(pkgbase, workspace), [refspec]);
+        let fetched = async { remote.fetch(&refspecs, Some(1)).await.map_err(LsError::from) };
+        budget.try_on(host(&self.url(pkgbase)), fetched).await?;
         let mut read = read_all(workspace, vec![pkgbase.clone()]).await;
         read.remove(pkgbase).expect("what is asked for is answered")
     }

@@ -99,14 +99,14 @@ impl Metadata {
     }
 
     /// The facts of the wanted packages as the index has them now. A wanted package that is missing in
-    /// the answer is not in the AUR.
-    pub async fn facts(&self, wanted: &BTreeSet<PkgBase>) -> Result<Arc<Facts>, IndexError> {
+    /// the answer is not in the AUR. Nothing is waited for after the `end`.
+    pub async fn facts(&self, wanted: &BTreeSet<PkgBase>, end: Instant) -> Result<Arc<Facts>, IndexError> {
         let mut kept = self.kept.lock().await;
         if kept.is_none() {
             *kept = self.load().await;
         }
         let usable = kept.clone().filter(|kept| kept.asked.is_superset(wanted));
-        let deadline = Instant::now() + self.patience.total;
+        let deadline = end.min(Instant::now() + self.patience.total);
         let response = self.ask(usable.as_ref().map(|kept| &kept.validators), deadline).await?;
         if let Some(usable) = usable
             && response.status() == StatusCode::NOT_MODIFIED
@@ -244,6 +244,10 @@ mod tests {
 
     const PATIENCE: Patience = Patience { idle: Duration::from_millis(500), total: Duration::from_secs(20) };
 
+    fn end() -> Instant {
+        Instant::now() + PATIENCE.total
+    }
+
     fn metadata(world: &World) -> Metadata {
         Metadata::new(http::client(PATIENCE.total), world.url("index.json.gz"), PATIENCE, None)
     }
@@ -258,7 +262,7 @@ mod tests {
         for mood in [Mood::Status(500), Mood::Status(404), Mood::Status(304), Mood::Page, Mood::Truncated, Mood::Silent]
         {
             world.set_mood(mood);
-            let error = metadata.facts(&wanted).await.expect_err("no index");
+            let error = metadata.facts(&wanted, end()).await.expect_err("no index");
             said.push(error_text(&error).replace(&world.url(""), "URL/"));
         }
         insta::assert_snapshot!(said.join("\n"), @r"
@@ -270,7 +274,7 @@ mod tests {
         the AUR index URL/index.json.gz stood still for 0.5 s, or did not arrive within 20 s
         ");
         world.set_mood(Mood::Fine);
-        assert_eq!(metadata.facts(&wanted).await.expect("an index")["foo"].last_modified, 7);
+        assert_eq!(metadata.facts(&wanted, end()).await.expect("an index")["foo"].last_modified, 7);
     }
 
     #[tokio::test]
@@ -279,7 +283,7 @@ mod tests {
         let url = format!("http://{}/index", listener.local_addr().expect("bound"));
         drop(listener);
         let metadata = Metadata::new(http::client(PATIENCE.total), url, PATIENCE, None);
-        let error = metadata.facts(&BTreeSet::from([name("foo")])).await.expect_err("nobody");
+        let error = metadata.facts(&BTreeSet::from([name("foo")]), end()).await.expect_err("nobody");
         assert!(matches!(error, IndexError::Unreachable { .. }), "{error:?}");
     }
 
@@ -292,15 +296,15 @@ mod tests {
         let wanted = BTreeSet::from([name("foo")]);
         let fresh =
             |path: &str| Metadata::new(http::client(PATIENCE.total), world.url(path), PATIENCE, Some(cache.clone()));
-        fresh("index.json.gz").facts(&wanted).await.expect("an index");
+        fresh("index.json.gz").facts(&wanted, end()).await.expect("an index");
         world.requests();
         for prepare in
             [|_: &std::path::Path| (), |cache: &std::path::Path| std::fs::write(cache, "{").expect("written")]
         {
             prepare(&cache);
-            fresh("other.json.gz").facts(&wanted).await.expect("an index");
+            fresh("other.json.gz").facts(&wanted, end()).await.expect("an index");
             assert_eq!(world.requests(), ["GET index"]);
-            fresh("index.json.gz").facts(&wanted).await.expect("an index");
+            fresh("index.json.gz").facts(&wanted, end()).await.expect("an index");
             assert_eq!(world.requests(), ["GET index"]);
         }
     }

@@ -21,6 +21,7 @@ use self::dump::Facts;
 use self::git::{Contents, Direct, Mirror, can_be_branch};
 use self::metadata::{IndexError, Metadata};
 use self::rule::{Announced, Origin, Verdict};
+use super::budget::Budget;
 use super::lsremote::RefReader;
 use super::{Answers, AurConfig, Patience, SourceAnswer, SourceRequest, SourcesConfig, error_text};
 use crate::domain::finding::Finding;
@@ -28,6 +29,7 @@ use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::state::Cursor;
 use crate::sys::http;
+use crate::telemetry::progress;
 
 /// The index may take this long while it moves: it is some ten megabytes.
 const INDEX_TIMEOUT: Duration = Duration::from_mins(5);
@@ -82,37 +84,53 @@ impl Aur {
     }
 
     /// What the AUR says about every requested package; no package may be requested twice.
-    pub async fn observe(&self, requests: &[&SourceRequest], now: Timestamp) -> Answers {
+    pub async fn observe(&self, requests: &[&SourceRequest], budget: &Budget, now: Timestamp) -> Answers {
         let wanted: BTreeSet<PkgBase> = requests.iter().map(|request| request.pkgbase.clone()).collect();
-        match self.metadata.facts(&wanted).await {
-            Ok(facts) => self.with_index(requests, facts, now).await,
-            Err(error) => self.without_index(requests, &error, now).await,
+        let facts = {
+            let _progress = progress::task("reading the index of the AUR");
+            self.metadata.facts(&wanted, budget.deadline()).await
+        };
+        match facts {
+            Ok(facts) => self.with_index(requests, facts, budget, now).await,
+            Err(error) => self.without_index(requests, &error, budget, now).await,
         }
     }
 
-    async fn with_index(&self, requests: &[&SourceRequest], facts: Arc<Facts>, now: Timestamp) -> Answers {
+    async fn with_index(
+        &self,
+        requests: &[&SourceRequest],
+        facts: Arc<Facts>,
+        budget: &Budget,
+        now: Timestamp,
+    ) -> Answers {
         let mut answers = Answers::default();
         let asked = sort_out(requests, &facts, self.origin(), now, &mut answers.files);
         answers.aur = facts;
         match &self.access {
             _ if asked.is_empty() => {}
-            Access::Mirror(mirror) => match from_mirror(mirror, &asked, now).await {
+            Access::Mirror(mirror) => match from_mirror(mirror, &asked, budget, now).await {
                 Ok(files) => answers.files.extend(files),
                 Err(error) => answers.silent(&asked, "aur-mirror", &format!("the AUR mirror cannot be asked: {error}")),
             },
-            Access::Direct(workers) => answers.files.extend(workers.ask_all(&asked, now).await),
+            Access::Direct(workers) => answers.files.extend(workers.ask_all(&asked, budget, now).await),
         }
         answers
     }
 
     /// Without the index, the mirror's list of branches tells what has moved at the price of one request.
     /// Asking the AUR itself about every package would be an attack on it.
-    async fn without_index(&self, requests: &[&SourceRequest], error: &IndexError, now: Timestamp) -> Answers {
+    async fn without_index(
+        &self,
+        requests: &[&SourceRequest],
+        error: &IndexError,
+        budget: &Budget,
+        now: Timestamp,
+    ) -> Answers {
         let mut answers = Answers::default();
         let asked: Vec<_> = requests.iter().map(|request| Asked::new(request, None)).collect();
         let error = error_text(error);
         match &self.access {
-            Access::Mirror(mirror) => match from_mirror(mirror, &asked, now).await {
+            Access::Mirror(mirror) => match from_mirror(mirror, &asked, budget, now).await {
                 Ok(files) => {
                     answers.files = files;
                     let message = format!("{error}; the branches of the mirror were compared in its place");
@@ -230,9 +248,11 @@ fn answer(verdict: Verdict, folder: Option<Folder>) -> SourceAnswer {
 }
 
 /// One listing and one fetch. The error is about the mirror as a whole.
-async fn from_mirror(mirror: &Mirror, asked: &[Asked<'_>], now: Timestamp) -> Result<Files, String> {
+async fn from_mirror(mirror: &Mirror, asked: &[Asked<'_>], budget: &Budget, now: Timestamp) -> Result<Files, String> {
+    let progress = progress::task("listing the branches of the AUR's mirror");
     let pkgbases = asked.iter().map(|asked| asked.pkgbase.clone()).collect();
-    let tips = mirror.tips(&pkgbases).await.map_err(|error| error_text(&error))?;
+    let tips = mirror.tips(&pkgbases, budget).await?;
+    drop(progress);
     let mut files = Files::new();
     let mut to_read = Vec::new();
     for asked in asked {
@@ -245,7 +265,9 @@ async fn from_mirror(mirror: &Mirror, asked: &[Asked<'_>], now: Timestamp) -> Re
             None => to_read.push(asked),
         }
     }
-    let mut contents = mirror.contents(to_read.iter().map(|asked| asked.pkgbase.clone()).collect()).await;
+    let _progress = progress::task(format!("fetching {} packages from the AUR's mirror", to_read.len()));
+    let mut contents =
+        mirror.contents(to_read.iter().map(|asked| asked.pkgbase.clone()).collect(), budget.deadline()).await;
     for asked in to_read {
         files.insert(asked.pkgbase.clone(), asked.judge(&mut contents, Origin::Mirror, now));
     }
@@ -267,30 +289,39 @@ impl Workers {
         Self { direct, delay, permits: Semaphore::new(count), workspaces: Mutex::new(workspaces) }
     }
 
-    async fn ask_all(&self, asked: &[Asked<'_>], now: Timestamp) -> Files {
+    async fn ask_all(&self, asked: &[Asked<'_>], budget: &Budget, now: Timestamp) -> Files {
+        let counted = progress::counted("asking the AUR for packages", asked.len());
+        let progress = &counted;
         let running = FuturesUnordered::new();
         for asked in asked {
-            running.push(async move { (asked.pkgbase.clone(), self.ask(asked, now).await) });
+            running.push(async move {
+                let answer = self.ask(asked, budget, now).await;
+                progress.advance();
+                (asked.pkgbase.clone(), answer)
+            });
         }
         running.collect().await
     }
 
-    async fn ask(&self, asked: &Asked<'_>, now: Timestamp) -> SourceAnswer {
+    async fn ask(&self, asked: &Asked<'_>, budget: &Budget, now: Timestamp) -> SourceAnswer {
         let _permit = self.permits.acquire().await.expect("never closed");
+        if let Err(reason) = self.direct.refusal(asked.pkgbase, budget) {
+            return SourceAnswer::unknown(reason);
+        }
         tokio::time::sleep(self.delay).await;
-        match self.direct.tip(asked.pkgbase).await {
-            Err(error) => SourceAnswer::unknown(error_text(&error)),
+        match self.direct.tip(asked.pkgbase, budget).await {
+            Err(error) => SourceAnswer::unknown(error),
             Ok(None) => SourceAnswer::unknown(format!("{} has no commits", self.direct.url(asked.pkgbase))),
             Ok(Some(tip)) => match asked.judge_tip(tip, Origin::Aur) {
                 Some(answer) => answer,
-                None => self.read(asked, now).await,
+                None => self.read(asked, budget, now).await,
             },
         }
     }
 
-    async fn read(&self, asked: &Asked<'_>, now: Timestamp) -> SourceAnswer {
+    async fn read(&self, asked: &Asked<'_>, budget: &Budget, now: Timestamp) -> SourceAnswer {
         let workspace = Workspace::take(&self.workspaces);
-        let content = self.direct.content(asked.pkgbase, &workspace.path).await;
+        let content = self.direct.content(asked.pkgbase, &workspace.path, budget).await;
         asked.judge(&mut Contents::from([(asked.pkgbase.clone(), content)]), Origin::Aur, now)
     }
 }
@@ -318,15 +349,17 @@ impl Drop for Workspace<'_> {
 mod tests {
     use super::*;
     use crate::domain::folder::{File, FileMode};
+    use crate::source::budget::SILENCES;
     use crate::source::testing::{Mood, World, asking, at, name, package};
 
     const PUSHED: i64 = 1_750_000_000;
     const DAY: i64 = 24 * 3600;
+    const HOUR: Duration = Duration::from_hours(1);
 
     /// One pass, as the controller would make it: answers, and the cursors it leaves behind.
     async fn pass(aur: &Aur, cursors: &mut BTreeMap<PkgBase, Option<Cursor>>, now: i64) -> Answers {
         let requests: Vec<_> = cursors.iter().map(|(name, cursor)| asking(name.as_str(), cursor.clone())).collect();
-        let answers = aur.observe(&requests.iter().collect::<Vec<_>>(), at(now)).await;
+        let answers = aur.observe(&requests.iter().collect::<Vec<_>>(), &Budget::new(8, 4, HOUR), at(now)).await;
         for (name, answer) in &answers.files {
             if let SourceAnswer::Files { cursor, .. } | SourceAnswer::Unmoved { cursor: Some(cursor) } = answer {
                 cursors.insert(name.clone(), Some(cursor.clone()));
@@ -552,6 +585,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_aur_that_is_down_is_not_asked_for_every_package() {
+        let world = World::start().await;
+        let mut config = world.config();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        config.aur.git_url = Some(format!("http://{}/{{pkgbase}}.git", listener.local_addr().expect("bound")));
+        config.aur.prefer_mirror = false;
+        drop(listener);
+        let names: Vec<String> = (0..20).map(|number| format!("p{number}")).collect();
+        for name in &names {
+            world.announce(name, "1-1", PUSHED);
+        }
+        let mut cursors = nothing_known(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let aur = Aur::new(&config).expect("configured");
+        let answers = pass(&aur, &mut cursors, PUSHED + DAY).await;
+        let unknown = |answer: &SourceAnswer| matches!(answer, SourceAnswer::Unknown { .. });
+        assert!(answers.files.values().all(unknown), "{answers:?}");
+        let alone = |answer: &&SourceAnswer| matches!(answer, SourceAnswer::Unknown { error, .. } if error.contains("is left alone"));
+        let alone = answers.files.values().filter(alone).count();
+        assert!(alone > 20 - SILENCES - config.aur.max_parallel, "{alone}");
+    }
+
+    #[tokio::test]
     async fn files_older_than_what_is_announced_say_so() {
         let world = World::start().await;
         world.announce("foo", "2-1", PUSHED);
@@ -591,6 +646,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             parallel: 1,
             per_host: 1,
+            pass: HOUR,
         };
         let error = |config: &SourcesConfig| Aur::new(config).expect_err("cannot work");
         assert_eq!(error(&config), "neither sources.aur.mirror_url nor sources.aur.git_url is set");

@@ -1,5 +1,7 @@
 //! The commands, run as the real binary in a sealed box.
 
+mod demo;
 mod plan;
 mod read_only;
 mod run;
+mod serve;

@@ -1,9 +1,9 @@
 //! Updates of sources become commits and reviews.
 
-use pkgwarden::domain::plan::Pipeline;
+use pkgwarden::domain::plan::{Heard, Pipeline};
 
 use crate::support::scene::{MAIN, base};
-use crate::support::{Change, Pkg, Scene};
+use crate::support::{Change, Listening, Pkg, Scene};
 
 #[tokio::test]
 async fn a_minor_update_is_committed_with_its_cursor_built_and_not_taken_twice() {
@@ -214,4 +214,31 @@ async fn a_package_that_left_the_aur_is_told_and_its_folder_stays() {
     refs/heads/state chore(state): update state
     refs/tags/scheduled feat: lonely
     ");
+}
+
+/// A whole host that is away must not be asked once for each of a thousand packages.
+#[tokio::test]
+async fn upstreams_on_a_host_that_is_away_are_unknown_are_never_current_and_are_asked_again() {
+    let scene = Scene::with_aur().await;
+    let host = Listening::start().await;
+    let packages: Vec<Pkg> = (10..40)
+        .map(|number| Pkg::new(&format!("p{number}-git")).sources(&[&host.source(number)]))
+        .chain([Pkg::new("nowhere-git").sources(&["git+http://pkgwarden.invalid/r.git"])])
+        .collect();
+    scene.push("feat: follow", &packages.iter().flat_map(Pkg::changes).collect::<Vec<_>>()).await;
+    scene.hand_out().await;
+    let state = scene.monorepo.id("state").await;
+    for pass in 1..=2 {
+        let document = scene.run(Pipeline::OnSchedule).await.document;
+        let ours = document.packages.iter().filter(|decision| decision.pkgbase.as_str().ends_with("-git"));
+        let ours: Vec<_> = ours.filter(|decision| decision.pkgbase.as_str() != "tidewatch-git").collect();
+        assert_eq!(ours.len(), packages.len());
+        assert!(ours.iter().all(|decision| decision.observation == Heard::Unknown), "{ours:?}");
+        let alone = document.problems.iter().find(|problem| problem.message.contains("is left alone")).unwrap();
+        assert!(alone.message.contains(&format!("{} did not answer 3 times in a row", host.address)), "{alone:?}");
+        assert!(document.problems.len() < 12, "said once and not thirty times: {:?}", document.problems);
+        assert!((3 * pass..=6 * pass).contains(&host.connections()), "{} in {pass} passes", host.connections());
+    }
+    assert_eq!(scene.monorepo.id("state").await, state, "nothing was noted down as seen");
+    scene.ends().await;
 }

@@ -1,13 +1,16 @@
 //! The tester: a monorepo, the people who push to it, an AUR, a clock, and the program.
 
 pub mod aur;
+pub mod listening;
 pub mod package;
 pub mod repo;
 pub mod scene;
 pub mod sealed;
+pub mod serving;
 pub mod shape;
 pub mod told;
 
+pub use listening::Listening;
 pub use package::Pkg;
 pub use repo::{Change, Repo};
 pub use scene::Scene;

@@ -15,6 +15,7 @@ pub struct Pkg {
     version: String,
     release: String,
     needs: Vec<String>,
+    sources: Vec<String>,
     config: String,
     build: String,
     srcinfo: Option<String>,
@@ -30,6 +31,7 @@ impl Pkg {
             version: "1.0".to_owned(),
             release: "1".to_owned(),
             needs: Vec::new(),
+            sources: Vec::new(),
             config: "CI_PKGBUILD_SOURCE=custom\n".to_owned(),
             build: "  true".to_owned(),
             srcinfo: None,
@@ -64,6 +66,12 @@ impl Pkg {
 
     pub fn needs(mut self, names: &[&str]) -> Self {
         self.needs = names.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
+    /// Its `source=()`.
+    pub fn sources(mut self, sources: &[&str]) -> Self {
+        self.sources = sources.iter().map(|&source| source.to_owned()).collect();
         self
     }
 
@@ -110,6 +118,9 @@ impl Pkg {
         if !self.needs.is_empty() {
             let _ = writeln!(text, "depends=({})", list(&self.needs));
         }
+        if !self.sources.is_empty() {
+            let _ = writeln!(text, "source=({})\nsha256sums=({})", list(&self.sources), self.skips().join(" "));
+        }
         let _ = write!(text, "\nbuild() {{\n{}\n}}\n", self.build);
         if self.members == [self.base.clone()] {
             text.push_str("\npackage() {\n  true\n}\n");
@@ -121,6 +132,10 @@ impl Pkg {
         text
     }
 
+    fn skips(&self) -> Vec<&'static str> {
+        vec!["SKIP"; self.sources.len()]
+    }
+
     fn right_srcinfo(&self) -> String {
         let mut text = format!("pkgbase = {}\n\tpkgdesc = A thing\n", self.base);
         let _ = write!(text, "\tpkgver = {}\n\tpkgrel = {}\n", self.version, self.release);
@@ -129,6 +144,9 @@ impl Pkg {
         self.needs.iter().for_each(|name| {
             let _ = writeln!(text, "\tdepends = {name}");
         });
+        for (source, sum) in self.sources.iter().zip(self.skips()) {
+            let _ = write!(text, "\tsource = {source}\n\tsha256sums = {sum}\n");
+        }
         self.members.iter().for_each(|name| {
             let _ = write!(text, "\npkgname = {name}\n");
         });

@@ -92,8 +92,8 @@ impl Scene {
         self.pkgwarden_in(self.monorepo.path(), args, &[]).await
     }
 
-    /// Runs `pkgwarden -C DIR ARGS` with more variables in its environment.
-    pub async fn pkgwarden_in(&self, dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Ran {
+    /// `pkgwarden -C DIR ARGS` with more variables in its environment.
+    pub fn program(&self, dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Program {
         let mut program = Program::new(env!("CARGO_BIN_EXE_pkgwarden")).env_clear();
         let path = pkgwarden::sys::env::var("PATH").unwrap_or_default();
         for (key, value) in [("PATH", path.as_str()), ("LANG", "C.UTF-8"), ("NO_COLOR", "1")] {
@@ -102,8 +102,13 @@ impl Scene {
         program = program.env("HOME", self.path("home")).env("TMPDIR", self.path("tmp"));
         program = self.env.iter().fold(program, |program, (key, value)| program.env(key, value));
         program = env.iter().fold(program, |program, (key, value)| program.env(key, value));
-        program = program.arg("-C").arg(dir).args(args).current_dir(self.path("home"));
-        let output = program.timeout(Duration::from_mins(2)).run().await.expect("the program runs");
+        program.arg("-C").arg(dir).args(args).current_dir(self.path("home"))
+    }
+
+    /// Runs `pkgwarden -C DIR ARGS` with more variables in its environment.
+    pub async fn pkgwarden_in(&self, dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Ran {
+        let output =
+            self.program(dir, args, env).timeout(Duration::from_mins(2)).run().await.expect("the program runs");
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
         Ran {
             code: output.status.code(),
