@@ -41,7 +41,7 @@ fn program(scripts: &str) -> Result<String> {
     }
     program.push_str(
         "for ((n = 0; n < $1; n++)); do\n\
-         if (package_major_change \"$n/new\" \"$n/old\"); then echo major; else echo minor; fi\ndone\n",
+         if (package_major_change \"$n/new\" \"$n/old\") &>/dev/null; then echo major; else echo minor; fi\ndone\n",
     );
     Ok(program)
 }
