@@ -410,6 +410,9 @@ fn verified(
     if after == 0 && before > 0 {
         return of("checksum-skip", Weight::Trust, "a checksum was replaced by SKIP: nothing verifies this source");
     }
+    if was.sums.iter().any(|(name, sum)| *sum != "SKIP" && is.sums.get(name) == Some(&"SKIP")) {
+        return of("checksum-skip", Weight::Trust, "one of its checksums was replaced by SKIP");
+    }
     if after < before && after < STRONG {
         return of("checksum-weaker", Weight::Trust, "checksums were removed, or replaced by a weaker algorithm");
     }

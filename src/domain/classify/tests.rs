@@ -626,3 +626,37 @@ proptest! {
         prop_assert_eq!(verdict.verdict == Decision::Minor, old == new.as_bytes());
     }
 }
+
+#[test]
+fn what_is_too_long_or_too_deep_is_unreadable_and_needs_a_person() {
+    let deep = |open: &str, close: &str| format!("_x={}{}\n", open.repeat(50_000), close.repeat(50_000));
+    let texts = [
+        ("a line of a megabyte", format!("_x={}\n", "x".repeat(1 << 20))),
+        ("nested substitutions", deep("$(", ")")),
+        ("nested expansions", deep("${a:-", "}")),
+        ("nested arithmetic", deep("$((", "))")),
+        ("nested brackets", format!("f() {}\n", "(".repeat(100_000))),
+        ("nested braces", format!("f() {}\n", "{ ".repeat(100_000))),
+        ("nested conditions", "if ".repeat(80_000)),
+        ("nested loops", "while true; do ".repeat(15_000)),
+        ("nested here-documents", "cat <<A; ".repeat(25_000)),
+    ];
+    for (name, text) in texts {
+        let old = package();
+        let new = old.clone().with("PKGBUILD", format!("{}{text}", filled(PKGBUILD_TEXT)));
+        for verdict in [classify(&old, &new), classify(&new, &old)] {
+            assert_eq!(verdict.verdict, Decision::Major, "{name}");
+            assert!(verdict.reasons.iter().any(|reason| reason.code == "unreadable"), "{name}: {:?}", codes(&verdict));
+            assert!(verdict.reasons.len() < 50, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_long_list_of_braces_or_elements_is_not_worked_out_and_not_let_through() {
+    for line in [format!("_x=({})", "{a,b}".repeat(2_000)), format!("_x=({})", "x ".repeat(100_000))] {
+        let old = package();
+        let new = old.clone().with("PKGBUILD", format!("{}{line}\n", filled(PKGBUILD_TEXT)));
+        assert_eq!(classify(&old, &new).verdict, Decision::Major);
+    }
+}

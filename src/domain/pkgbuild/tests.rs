@@ -124,6 +124,19 @@ fn what_is_claimed_of_real_packages_is_what_bash_has() {
     assert!(count > 5 * total, "only {count} values of {total} packages were known");
 }
 
+#[test]
+fn what_is_claimed_of_every_base_of_the_record_is_what_bash_has() {
+    let bases = walkdir::WalkDir::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/gate/base")).sort_by_file_name();
+    let files = bases.into_iter().map(|entry| entry.expect("readable").into_path());
+    let pkgbuilds = files.filter(|path| path.file_name().is_some_and(|name| name == "PKGBUILD"));
+    let texts: Vec<_> =
+        pkgbuilds.map(|path| (path.display().to_string(), std::fs::read(&path).expect("readable"))).collect();
+    let total = texts.len();
+    let (count, differs) = compare(texts);
+    assert!(differs.is_empty(), "{} of {count} differ:\n{}", differs.len(), differs.join("\n"));
+    assert!(total >= 10 && count > 8 * total, "only {count} values of {total} packages were known");
+}
+
 const IDIOMS: &[&str] = &[
     "pkgname=a pkgver=1.2 ; pkgrel=1",
     "_a='x y'\nb=(\"$_a\" $_a ${_a}z 'q'$'\\n')",

@@ -510,18 +510,41 @@ fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_./:@%+-=".contains(&byte))
 }
 
-/// Whether quotes split a name into pieces: `'c''url'`, `c\url`, `cu""rl`.
+/// Whether quotes split a name into pieces: `'c''url'`, `c\url`, `cu""rl`, `.''/x`.
 fn is_spliced(parts: &[Event<'_>]) -> bool {
+    let name = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_./:-".contains(&byte));
     let literal = |event: &Event<'_>| matches!(event.kind, Kind::Bare | Kind::Quoted);
-    if parts.len() < 2 || !parts.iter().all(literal) {
-        return false;
-    }
-    let whole = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte));
-    let pieces: Vec<&str> = parts.iter().map(|part| &*part.text).filter(|text| !text.is_empty()).collect();
-    let inside = |pair: &[&str]| {
-        pair[0].ends_with(|c: char| c.is_ascii_alphabetic()) && pair[1].starts_with(|c: char| c.is_ascii_alphabetic())
+    let plain = |event: &Event<'_>| literal(event) && name(&event.text);
+    let is_named = |c: Option<char>| c.filter(|c| c.is_ascii_alphanumeric() || *c == '_');
+    let inside = |before: &str, behind: &str| {
+        let ends = is_named(before.chars().next_back()).zip(is_named(behind.chars().next()));
+        ends.is_some_and(|(before, behind)| before.is_ascii_alphabetic() || behind.is_ascii_alphabetic())
     };
-    pieces.iter().all(|piece| whole(piece)) && pieces.windows(2).any(inside)
+    let mut depth = 0_usize;
+    let mut before: Option<&Event<'_>> = None;
+    for part in parts {
+        let here = depth == 0 && plain(part);
+        // Double quotes begin with an empty part, which says nothing.
+        if here && !part.text.is_empty() {
+            if before.is_some_and(|before| inside(&before.text, &part.text)) {
+                return true;
+            }
+            before = Some(part);
+        } else if !here {
+            before = None;
+        }
+        depth = if part.kind == Kind::End { depth.saturating_sub(1) } else { depth + usize::from(part.kind.opens()) };
+    }
+    parts.iter().all(plain) && has_empty_quotes(parts)
+}
+
+/// Whether quotes with nothing in them stand in a name: `""cd`, `.''/x`. Options have them to say "no value".
+fn has_empty_quotes(parts: &[Event<'_>]) -> bool {
+    let written = parts.iter().find(|part| !part.text.is_empty());
+    let closes =
+        |pair: &[Event<'_>]| pair[0].text.is_empty() && (pair[1].kind == Kind::Bare || pair[1].text.is_empty());
+    let empty = parts.windows(2).any(closes) || parts.last().is_some_and(|part| part.text.is_empty());
+    empty && written.is_some_and(|part| !part.text.starts_with('-'))
 }
 
 /// Takes the dress from the word whose parts begin at `start`: quotes that change nothing.
