@@ -45,7 +45,8 @@ impl<'a> Summary<'a> {
     }
 
     fn strength(&self) -> usize {
-        let names: BTreeSet<_> = self.sums().into_iter().filter(|(_, sum)| *sum != "SKIP").map(|(name, _)| name).collect();
+        let names: BTreeSet<_> =
+            self.sums().into_iter().filter(|(_, sum)| *sum != "SKIP").map(|(name, _)| name).collect();
         let rank = |name: &&str| match name.split("sums").next().unwrap_or_default() {
             "ck" => 1,
             "md5" => 2,

@@ -98,7 +98,11 @@ impl<'a> Report<'a> {
             let major = theirs.iter().filter(|major| **major).count();
             let both = self.judged.iter().zip(theirs).filter(|(ours, theirs)| ours.is_major() && **theirs).count();
             let share_of = share(majors, major);
-            writeln!(f, "Chaotic's function: {major} major ({:.1} %); ours are {share_of:.1} % of that", share(major, all))?;
+            writeln!(
+                f,
+                "Chaotic's function: {major} major ({:.1} %); ours are {share_of:.1} % of that",
+                share(major, all)
+            )?;
             writeln!(f, "  major to both {both}, only to us {}, only to it {}", majors - both, major - both)?;
         }
         let packages: BTreeSet<_> = self.updates.iter().map(|update| &update.pkgbase).collect();
@@ -123,7 +127,12 @@ impl<'a> Report<'a> {
         }
         writeln!(f, "\n{:44} {:>6} {:>6}", "doubts raised by the .SRCINFO", "all", "minor")?;
         for (doubt, (all, minor)) in &doubts {
-            writeln!(f, "{doubt:44} {all:6} {:6}  {}", minor.len(), minor.iter().take(8).cloned().collect::<Vec<_>>().join(", "))?;
+            writeln!(
+                f,
+                "{doubt:44} {all:6} {:6}  {}",
+                minor.len(),
+                minor.iter().take(8).cloned().collect::<Vec<_>>().join(", ")
+            )?;
         }
         Ok(())
     }

@@ -35,13 +35,14 @@ fn program(scripts: &str) -> Result<String> {
     let mut program =
         "UTIL_GET_EXCLUDE_LIST() { echo -x PKGBUILD -x .SRCINFO -x .gitignore -x .git -x .CI; }\n".to_owned();
     for name in FUNCTIONS {
-        let start = scripts.find(&format!("function {name}() {{\n")).with_context(|| format!("`{name}` is not there"))?;
+        let start =
+            scripts.find(&format!("function {name}() {{\n")).with_context(|| format!("`{name}` is not there"))?;
         let length = scripts[start..].find("\n}\n").with_context(|| format!("`{name}` has no end"))?;
         let _ = writeln!(program, "{}\n}}", &scripts[start..start + length]);
     }
     program.push_str(
         "for ((n = 0; n < $1; n++)); do\n\
-         if (package_major_change \"$n/new\" \"$n/old\") &>/dev/null; then echo major; else echo minor; fi\ndone\n",
+         if [[ $(package_major_change \"$n/new\" \"$n/old\" 2>/dev/null) == PASS ]]; then echo minor; else echo major; fi\ndone\n",
     );
     Ok(program)
 }

@@ -150,11 +150,11 @@ fn declared(recipe: &Recipe<'_>) -> BTreeMap<String, Vec<String>> {
 
 /// What makepkg would write for a field; `None` if that is not known.
 fn expected_of(recipe: &Recipe<'_>, name: &str) -> Option<Vec<String>> {
-    let value = match recipe.evaluated.values.get(name) {
+    let value = match recipe.certain().values.get(name) {
         Some(value) => value,
-        None if name == "pkgbase" => recipe.evaluated.values.get("pkgname")?,
+        None if name == "pkgbase" => recipe.certain().values.get("pkgname")?,
         // What is not named anywhere is not written either.
-        None if !recipe.evaluated.lost && recipe.assignments(name) == 0 => return Some(Vec::new()),
+        None if !recipe.certain().lost && recipe.assignments(name) == 0 => return Some(Vec::new()),
         None => return None,
     };
     if !value.is_known() {
