@@ -42,8 +42,7 @@ fn program(scripts: &str) -> Result<String> {
     }
     program.push_str(
         "for ((n = 0; n < $1; n++)); do\n\
-         if [[ $(package_major_change \"$n/new\" \"$n/old\" 2>/dev/null) == PASS ]]\n\
-         then echo minor; else echo major; fi\ndone\n",
+         if [[ $(package_major_change \"$n/new\" \"$n/old\" 2>/dev/null) == PASS ]]; then echo minor; else echo major; fi\ndone\n",
     );
     Ok(program)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::configuration;
 use super::text::{first_hidden, new_lines};
 use super::{PKGBUILD, Reason, SRCINFO, Weight, bytes, reason};
 use crate::domain::folder::{File, FileMode, Folder};
@@ -45,7 +46,12 @@ fn file(path: &str, old: &Folder, new: &Folder) -> Vec<Reason> {
     }
     let compared = path == PKGBUILD || path == SRCINFO;
     if before.is_some_and(|before| before.bytes != after.bytes) && !compared {
-        reasons.push(if path.ends_with(".install") {
+        let noted = before.is_some_and(|before| configuration::only_noted(path, before, after));
+        reasons.push(if noted {
+            let message =
+                "only comments and the versions of the tools that wrote it changed in a kernel's configuration";
+            of_file("configuration-noted", Weight::Cosmetic, message)
+        } else if path.ends_with(".install") {
             let message = "a script that pacman runs as root on every machine changed";
             of_file("install-changed", Weight::Review, message)
         } else {

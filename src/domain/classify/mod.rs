@@ -3,6 +3,7 @@
 //! [`classify`] compares two package folders and gives a verdict with a reason for every difference.
 //! It never runs anything, and what it does not understand is major.
 
+mod configuration;
 mod fields;
 mod files;
 mod forms;

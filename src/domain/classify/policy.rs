@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Reason, Verdict, Weight};
+use super::{Reason, Verdict, Weight, configuration};
 use crate::domain::folder::{File, FileMode, Folder};
 
 /// What may go in beyond the default.
@@ -139,8 +139,8 @@ impl Policy {
         let (old, new) = (subject.old.files.get(path), subject.new.files.get(path));
         match reason.code {
             "description-changed" => self.descriptions,
-            "file-changed" if self.kernel_configurations && is_configuration(path) => {
-                old.zip(new).is_some_and(|(old, new)| only_drivers_changed(&old.bytes, &new.bytes))
+            "file-changed" if self.kernel_configurations && configuration::is_configuration(path) => {
+                old.zip(new).is_some_and(|(old, new)| configuration::only_drivers_changed(&old.bytes, &new.bytes))
             }
             "file-changed" | "file-added" | "file-removed" => {
                 let plain = |file: &File| file.mode == FileMode::Regular;
@@ -172,60 +172,6 @@ fn is_inert(path: &str) -> bool {
     name == ".nvchecker.toml"
         || (text && matches!(stem, "readme" | "changelog" | "license" | "copying" | "news" | "authors"))
         || (ending == "changelog" && name != stem)
-}
-
-fn is_configuration(path: &str) -> bool {
-    path == "config"
-        || path.strip_prefix("config.").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
-}
-
-/// Words in the names of options that protect a system.
-const PROTECTS: [&str; 20] = [
-    "SECUR",
-    "SIG",
-    "KEY",
-    "TRUST",
-    "LOCKDOWN",
-    "HARDEN",
-    "PROTECT",
-    "RANDOMIZE",
-    "SELINUX",
-    "APPARMOR",
-    "FORTIFY",
-    "MITIGATION",
-    "DEVMEM",
-    "CMDLINE",
-    "INITRAMFS",
-    "KEXEC",
-    "STACK",
-    "AUDIT",
-    "INTEGRITY",
-    "PATH",
-];
-
-/// Whether every line that differs switches an option that does not protect, between `y`, `m`, `n` and numbers.
-fn only_drivers_changed(old: &[u8], new: &[u8]) -> bool {
-    let changed = |ours: &[u8], theirs: &[u8]| {
-        super::text::new_lines(theirs, ours).into_iter().all(|(_, line)| is_harmless_option(line))
-    };
-    changed(old, new) && changed(new, old)
-}
-
-fn is_harmless_option(line: &[u8]) -> bool {
-    let Ok(line) = std::str::from_utf8(line) else { return false };
-    let option = |name: &str| {
-        let plain = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
-        plain && !PROTECTS.iter().any(|word| name.contains(word))
-    };
-    if let Some(comment) = line.strip_prefix('#') {
-        let name = comment.strip_prefix(" CONFIG_").and_then(|rest| rest.strip_suffix(" is not set"));
-        return name.is_none_or(|name| name.contains(' ') || option(name));
-    }
-    let Some((name, value)) = line.strip_prefix("CONFIG_").and_then(|rest| rest.split_once('=')) else {
-        return line.is_empty();
-    };
-    let version = name == "CC_VERSION_TEXT" || name == "RUSTC_VERSION_TEXT" || name == "BINDGEN_VERSION_TEXT";
-    option(name) && (version || matches!(value, "y" | "m" | "n") || value.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]

@@ -14,14 +14,24 @@ use crate::domain::pkgbuild::{
 #[derive(Debug)]
 pub(super) struct Recipe<'a> {
     pub pkgbuild: Pkgbuild<'a>,
+    /// For comparing: commands that differ are reasons of their own, so here they are taken to set nothing but
+    /// what they name.
     pub evaluated: Evaluated<'a>,
+    /// What is known for certain, where that is less.
+    certain: Option<Evaluated<'a>>,
 }
 
 impl<'a> Recipe<'a> {
     pub fn read(bytes: &'a [u8]) -> Result<Self, Unread> {
         let pkgbuild = Pkgbuild::read(bytes)?;
-        let evaluated = pkgbuild.evaluate();
-        Ok(Self { pkgbuild, evaluated })
+        let evaluated = pkgbuild.assume();
+        let certain = evaluated.lost.then(|| pkgbuild.evaluate());
+        Ok(Self { pkgbuild, evaluated, certain })
+    }
+
+    /// What is known for certain.
+    pub fn certain(&self) -> &Evaluated<'a> {
+        self.certain.as_ref().unwrap_or(&self.evaluated)
     }
 
     /// The elements of a variable; none if it was never assigned.

@@ -177,7 +177,7 @@ fn of_suffix(old: (&Recipe<'_>, &Folder), new: (&Recipe<'_>, &Folder), step: &St
         reasons.push(reason("source-moved", Weight::Version, (PKGBUILD, line), None, None, &message));
     }
     if old.0.elements("pkgver") != new.0.elements("pkgver") {
-        reasons.extend(unverified(&after, new.0, line));
+        reasons.extend(unverified((&before, &after), new.0, line));
     }
     reasons
 }
@@ -455,8 +455,9 @@ fn is_immutable(text: &str) -> bool {
 }
 
 /// Downloads of a new version that nothing verifies: no checksum, no signature, and not a version-control
-/// source, which has its own.
-fn unverified(entries: &[Entry<'_>], recipe: &Recipe<'_>, line: Option<u32>) -> Vec<Reason> {
+/// source, which has its own. What was not verified before, stands at the same address and comes beside a
+/// verified download of the new version, is as it was: terms of use, for example.
+fn unverified((before, entries): (&[Entry<'_>], &[Entry<'_>]), recipe: &Recipe<'_>, line: Option<u32>) -> Vec<Reason> {
     let keyed = !recipe.elements("validpgpkeys").is_empty();
     let address = |text: &str| text.split_once("::").map_or(text, |(_, address)| address).to_owned();
     let signed: BTreeSet<String> = entries
@@ -466,6 +467,12 @@ fn unverified(entries: &[Entry<'_>], recipe: &Recipe<'_>, line: Option<u32>) -> 
         })
         .filter(|_| keyed)
         .collect();
+    let known = |entry: &Entry<'_>| before.iter().any(|old| old.text == entry.text && old.sums == entry.sums);
+    let payload = entries.iter().any(|entry| entry.source().is_remote() && entry.strength() > 0 && !known(entry));
+    let as_before = |entry: &Entry<'_>| {
+        let same = |old: &Entry<'_>| old.strength() == 0 && address(old.text) == address(entry.text);
+        payload && before.iter().any(same)
+    };
     let guilty = entries.iter().filter(|entry| {
         let source = entry.source();
         let signature = SIGNATURES.iter().any(|ending| source.path.ends_with(ending));
@@ -474,6 +481,7 @@ fn unverified(entries: &[Entry<'_>], recipe: &Recipe<'_>, line: Option<u32>) -> 
             && !signature
             && entry.strength() == 0
             && !signed.contains(&address(entry.text))
+            && !as_before(entry)
     });
     let to_reason = |entry: &Entry<'_>| {
         let message = "nothing verifies what this address gives for the new version";

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::forms::Forms;
 use super::recipe::Recipe;
+use super::sources::is_sums;
 use super::step::Step;
 use super::text::{lines, shown};
 use super::{Reason, SRCINFO, Weight, reason};
@@ -54,7 +55,11 @@ pub(super) fn compare(
             Some(expected) => {
                 let stale = || recipe_old.is_some_and(|recipe| expected_of(recipe, key.1).as_ref() == Some(expected));
                 let agrees = texts(is).eq(expected.iter().map(String::as_str));
-                if !agrees && (texts(was).ne(texts(is)) || !stale()) {
+                let inherited = || {
+                    let before = recipe_old.and_then(|recipe| expected_of(recipe, key.1));
+                    before.is_some_and(|before| is_inherited(key.1, (&before, was), (expected, is), forms))
+                };
+                if !agrees && (texts(was).ne(texts(is)) || !stale()) && !inherited() {
                     reasons.push(contradicts(key.1, expected, is));
                 }
             }
@@ -150,11 +155,11 @@ fn declared(recipe: &Recipe<'_>) -> BTreeMap<String, Vec<String>> {
 
 /// What makepkg would write for a field; `None` if that is not known.
 fn expected_of(recipe: &Recipe<'_>, name: &str) -> Option<Vec<String>> {
-    let value = match recipe.evaluated.values.get(name) {
+    let value = match recipe.certain().values.get(name) {
         Some(value) => value,
-        None if name == "pkgbase" => recipe.evaluated.values.get("pkgname")?,
+        None if name == "pkgbase" => recipe.certain().values.get("pkgname")?,
         // What is not named anywhere is not written either.
-        None if !recipe.evaluated.lost && recipe.assignments(name) == 0 => return Some(Vec::new()),
+        None if !recipe.certain().lost && recipe.assignments(name) == 0 => return Some(Vec::new()),
         None => return None,
     };
     if !value.is_known() {
@@ -173,6 +178,27 @@ fn contradicts(name: &str, expected: &[String], is: &[Field<'_>]) -> Reason {
         Some((expected, is)) => disagrees(Some(is.line), Some(expected), Some(is.value), &message),
         None => disagrees(is.first().map(|field| field.line), None, None, &message),
     }
+}
+
+/// Whether the summary disagrees only where it did before, and there in the same way but for the version.
+fn is_inherited(
+    key: &str,
+    (expected_before, was): (&[String], &[Field<'_>]),
+    (expected, is): (&[String], &[Field<'_>]),
+    forms: &Forms,
+) -> bool {
+    let lengths = [expected_before.len(), was.len(), expected.len(), is.len()];
+    let same_length = lengths.iter().all(|length| *length == lengths[0]);
+    let follows = |was: &str, is: &str| match () {
+        () if is_sums(key) => was == is && !was.bytes().all(|byte| byte.is_ascii_hexdigit()) && was != "SKIP",
+        () => key.starts_with("source") && follows(key, was, is, forms),
+    };
+    let old = expected_before.iter().zip(was);
+    let new = expected.iter().zip(is);
+    same_length
+        && old.zip(new).all(|((before, was), (expected, is))| {
+            expected == is.value || (before != was.value && follows(was.value, is.value))
+        })
 }
 
 /// Whether the functions that say what is special to a package of several are not the same.

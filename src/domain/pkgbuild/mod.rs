@@ -3,8 +3,11 @@
 //! [`Pkgbuild::read`] gives the commands at the top level; [`Pkgbuild::evaluate`] works out what variables hold,
 //! as far as literal assignments say it. What it does not know it marks, and never guesses.
 
+mod braces;
+mod commands;
 mod evaluate;
 mod event;
+mod expand;
 mod pattern;
 mod reader;
 mod source;
