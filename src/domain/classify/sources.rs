@@ -111,15 +111,17 @@ fn speaks_of_all(sums: &[String], sources: &[String]) -> bool {
 
 /// Everything that differs in sources and checksums.
 pub(super) fn compare(old: (&Recipe<'_>, &Folder), new: (&Recipe<'_>, &Folder), step: &Step) -> Vec<Reason> {
-    let suffixes: BTreeSet<String> = [old.0, new.0]
-        .into_iter()
-        .flat_map(|recipe| recipe.evaluated.values.keys())
-        .filter(|name| is_source_field(name))
-        .map(|name| name.find('_').map_or_else(String::new, |at| name[at..].to_owned()))
-        .collect();
-    let mut reasons: Vec<Reason> = suffixes.iter().flat_map(|suffix| of_suffix(old, new, step, suffix)).collect();
+    let mut reasons: Vec<Reason> =
+        suffixes([old.0, new.0]).iter().flat_map(|suffix| of_suffix(old, new, step, suffix)).collect();
     reasons.extend(names_twice(old.0, new.0));
     reasons
+}
+
+/// What stands behind `source`: nothing, or an architecture.
+fn suffixes<const N: usize>(recipes: [&Recipe<'_>; N]) -> BTreeSet<String> {
+    let names = recipes.into_iter().flat_map(|recipe| recipe.evaluated.values.keys());
+    let fields = names.filter(|name| is_source_field(name));
+    fields.map(|name| name.find('_').map_or_else(String::new, |at| name[at..].to_owned())).collect()
 }
 
 /// Arrays that are put together in more steps than before: what is compared is only the end.
@@ -177,7 +179,7 @@ fn of_suffix(old: (&Recipe<'_>, &Folder), new: (&Recipe<'_>, &Folder), step: &St
         reasons.push(reason("source-moved", Weight::Version, (PKGBUILD, line), None, None, &message));
     }
     if old.0.elements("pkgver") != new.0.elements("pkgver") {
-        reasons.extend(unverified((&before, &after), new.0, line));
+        reasons.extend(unverified((old.0, &before), (new.0, &after), line));
     }
     reasons
 }
@@ -209,6 +211,10 @@ fn counts((old, new): (&Recipe<'_>, &Recipe<'_>), suffix: &str, forward: bool) -
         names.filter(|name| !recipe.elements(name).is_empty()).count()
     };
     let more = arrays(new) > arrays(old);
+    if arrays(new) == 0 && arrays(old) > 0 && !after.is_empty() {
+        let message = format!("there are no checksums for `{name}` any more");
+        reasons.push(reason("checksum-weaker", Weight::Trust, (PKGBUILD, new.line_of(&name)), None, None, &message));
+    }
     for (algorithm, digits, _) in ALGORITHMS {
         let name = format!("{algorithm}sums{suffix}");
         let (was, is) = (old.elements(&name), new.elements(&name));
@@ -454,10 +460,37 @@ fn is_immutable(text: &str) -> bool {
     digits >= 2
 }
 
+/// Whether its address is that of a text for people, such as a licence.
+fn is_terms(entry: &Entry<'_>) -> bool {
+    let path = entry.source().path.to_ascii_lowercase();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let stem = name.split('.').next().unwrap_or_default();
+    let words = ["terms", "license", "licenses", "licence", "copying", "eula", "legal", "privacy", "notice"];
+    let ending = name[stem.len()..].trim_start_matches('.');
+    is_known(entry.text)
+        && entry.source().query.is_none()
+        && matches!(ending, "" | "html" | "md" | "txt")
+        && (words.contains(&stem) || ending == "md" || ending == "html")
+}
+
+/// Whether something is downloaded that was not, and verified.
+fn brings_verified(old: &Recipe<'_>, new: &Recipe<'_>) -> bool {
+    suffixes([new]).iter().any(|suffix| {
+        let before = entries(old, suffix);
+        let known = |entry: &Entry<'_>| before.iter().any(|old| old.text == entry.text && old.sums == entry.sums);
+        let after = entries(new, suffix);
+        after.iter().any(|entry| entry.source().is_remote() && entry.strength() > 0 && !known(entry))
+    })
+}
+
 /// Downloads of a new version that nothing verifies: no checksum, no signature, and not a version-control
-/// source, which has its own. What was not verified before, stands at the same address and comes beside a
-/// verified download of the new version, is as it was: terms of use, for example.
-fn unverified((before, entries): (&[Entry<'_>], &[Entry<'_>]), recipe: &Recipe<'_>, line: Option<u32>) -> Vec<Reason> {
+/// source, which has its own. Terms of use that were not verified before, stand at the same address and come
+/// beside a verified download of the new version, are as they were.
+fn unverified(
+    (old, before): (&Recipe<'_>, &[Entry<'_>]),
+    (recipe, entries): (&Recipe<'_>, &[Entry<'_>]),
+    line: Option<u32>,
+) -> Vec<Reason> {
     let keyed = !recipe.elements("validpgpkeys").is_empty();
     let address = |text: &str| text.split_once("::").map_or(text, |(_, address)| address).to_owned();
     let signed: BTreeSet<String> = entries
@@ -467,11 +500,9 @@ fn unverified((before, entries): (&[Entry<'_>], &[Entry<'_>]), recipe: &Recipe<'
         })
         .filter(|_| keyed)
         .collect();
-    let known = |entry: &Entry<'_>| before.iter().any(|old| old.text == entry.text && old.sums == entry.sums);
-    let payload = entries.iter().any(|entry| entry.source().is_remote() && entry.strength() > 0 && !known(entry));
     let as_before = |entry: &Entry<'_>| {
         let same = |old: &Entry<'_>| old.strength() == 0 && address(old.text) == address(entry.text);
-        payload && before.iter().any(same)
+        is_terms(entry) && before.iter().any(same) && brings_verified(old, recipe)
     };
     let guilty = entries.iter().filter(|entry| {
         let source = entry.source();
