@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::entries::is_source_field;
 use super::recipe::{Recipe, runs_more, shown_value};
-use super::sources::is_source_field;
 use super::step::Step;
 use super::{PKGBUILD, Reason, Weight, reason};
 use crate::domain::pkgbuild::{Assigned, Source, same};
