@@ -96,7 +96,7 @@ mod tests {
     fn repositories_of_a_list_are_compared_each_with_itself() {
         let list = |url: &str, slots: u32, more: &str| {
             format!(
-                "[[repository]]\nname = \"a\"\nurl = \"{url}\"\nexecutor.slots = {slots}\n\
+                "[executor]\nslots = {slots}\n[[repository]]\nname = \"a\"\nurl = \"{url}\"\n\
                  [[repository]]\nname = \"b\"\nurl = \"https://example.org/b\"\n{more}"
             )
         };

@@ -57,8 +57,8 @@ pub struct Pending {
     pub id: BuildId,
     /// Its state: `Waiting`, `Blocked` or `Ready`.
     pub state: BuildState,
-    /// Whether an earlier build of the same package has to end first.
-    pub behind: bool,
+    /// How the earlier build of the same package stands that has to end first, if there is one.
+    pub behind: Option<BuildState>,
     /// The builds it waits for, as they stand.
     pub waits: Vec<(WaitKind, BuildState)>,
 }
@@ -92,9 +92,9 @@ fn standing(build: &Pending) -> Standing {
     let blocks = |&(kind, state): &(WaitKind, BuildState)| kind == WaitKind::After && state.blocks_dependants();
     // A blocked build is not going anywhere: who merely needs it takes what is published.
     let delays = |&(_, state): &(WaitKind, BuildState)| !state.is_final() && state != BuildState::Blocked;
-    if build.waits.iter().any(blocks) {
+    if build.behind == Some(BuildState::Blocked) || build.waits.iter().any(blocks) {
         Standing::Block
-    } else if build.behind || build.waits.iter().any(delays) {
+    } else if build.behind.is_some() || build.waits.iter().any(delays) {
         Standing::Wait
     } else {
         Standing::Go
@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     fn pending(state: BuildState, waits: &[(WaitKind, BuildState)]) -> Pending {
-        Pending { id: BuildId(1), state, behind: false, waits: waits.to_vec() }
+        Pending { id: BuildId(1), state, behind: None, waits: waits.to_vec() }
     }
 
     fn event(state: BuildState, waits: &[(WaitKind, BuildState)]) -> Option<BuildEvent> {
@@ -317,8 +317,18 @@ mod tests {
     #[test]
     fn a_build_in_line_waits_for_its_turn() {
         let mut build = pending(BuildState::Waiting, &[]);
-        build.behind = true;
+        build.behind = Some(BuildState::Running);
         assert_eq!(settle(&[build]), []);
+    }
+
+    #[test]
+    fn a_build_in_line_behind_a_blocked_one_is_blocked_until_that_moves() {
+        let mut build = pending(BuildState::Waiting, &[]);
+        build.behind = Some(BuildState::Blocked);
+        assert_eq!(settle(std::slice::from_ref(&build)), [(BuildId(1), BuildEvent::DependencyFailed)]);
+        build.state = BuildState::Blocked;
+        build.behind = Some(BuildState::Waiting);
+        assert_eq!(settle(&[build]), [(BuildId(1), BuildEvent::DependencyRetried)]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::builds::Stop;
-use super::settle::{Change, Consequences, happen, settle};
+use super::settle::{Change, Consequences, happen, settle, successor_of};
 use super::sql::{Millis, some_time, time};
 use super::{Store, StoreError};
 use crate::domain::build::{BuildEvent, BuildState, Outcome};
@@ -206,7 +206,12 @@ fn close(tx: &Connection, attempt: &str, end: &AttemptEnd, now: Timestamp) -> Re
 }
 
 fn end_build(tx: &Connection, open: &Open, end: &AttemptEnd, now: Timestamp) -> Result<Finished, StoreError> {
-    let (event, delay) = match (end.ending, open.stop) {
+    let stop = match open.stop {
+        // What was to replace it was cancelled meanwhile: nothing is left that would satisfy who waits for it.
+        Some(Stop::Superseded) if successor_of(tx, open.build)?.is_none() => Some(Stop::Cancelled),
+        stop => stop,
+    };
+    let (event, delay) = match (end.ending, stop) {
         (AttemptEnding::Done(outcome @ (Outcome::Succeeded | Outcome::AlreadyBuilt | Outcome::Skipped)), _) => {
             (BuildEvent::Ended(outcome), None)
         }
@@ -432,6 +437,17 @@ mod tests {
         assert_eq!(finished.state, BuildState::Superseded);
         assert_eq!(store.states(&["a", "b"]).await, ["ready", "waiting"]);
         assert!(store.to_stop().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_build_stopped_for_another_that_was_cancelled_satisfies_nobody() {
+        let store = Store::in_memory().unwrap();
+        store.give(wave(1, &["a", "b:a"]), Overlap::Cancel).await;
+        let attempt = store.start("a").await;
+        store.give(wave(2, &["a"]), Overlap::Cancel).await;
+        store.cancel_build(store.newest("a").await, at(3)).await.unwrap();
+        assert_eq!(store.end(&attempt, Outcome::Failed).await.state, BuildState::Cancelled);
+        assert_eq!(store.states(&["b"]).await, ["blocked"]);
     }
 
     #[tokio::test]

@@ -206,11 +206,15 @@ impl Store {
     /// Lets a build go that waits for builds that ended badly or are blocked.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if it is not blocked.
+    /// [`StoreError::Refused`] if it is not blocked, or only because an earlier build of its package is.
     pub async fn release_build(&self, build: BuildId, now: Timestamp) -> Result<Vec<Change>, StoreError> {
         self.write(move |tx| {
             if state_of(tx, build)? != BuildState::Blocked {
                 return Err(StoreError::Refused(format!("build {build} is not blocked")));
+            }
+            if let Some(ahead) = blocked_ahead(tx, build)? {
+                let message = format!("build {build} stands behind build {ahead} of the same package: release that");
+                return Err(StoreError::Refused(message));
             }
             tx.execute(
                 "DELETE FROM waits WHERE build = ? AND dependency IN
@@ -227,6 +231,12 @@ impl Store {
 fn state_of(tx: &Connection, build: BuildId) -> Result<BuildState, StoreError> {
     let state = tx.query_row("SELECT state FROM builds WHERE id = ?", [build], |row| row.get(0)).optional()?;
     state.ok_or_else(|| StoreError::not_found("build", &build))
+}
+
+fn blocked_ahead(tx: &Connection, build: BuildId) -> Result<Option<BuildId>, StoreError> {
+    let sql = "SELECT ahead.id FROM builds JOIN builds AS ahead ON ahead.id = builds.behind
+               WHERE builds.id = ? AND ahead.state = 'blocked'";
+    Ok(tx.query_row(sql, [build], |row| row.get(0)).optional()?)
 }
 
 /// Notes that a build underway has to stop. A cancellation by a person outweighs a newer request.

@@ -206,7 +206,7 @@ mod tests {
     use crate::domain::policy::Overlap;
 
     #[tokio::test]
-    async fn a_wave_of_a_whole_monorepo_is_enqueued_in_one_breath() {
+    async fn a_wave_of_a_whole_monorepo_asked_for_twice_is_in_the_queue_once() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("record.sqlite")).unwrap();
         let written: Vec<_> = (0..2534)
@@ -214,11 +214,7 @@ mod tests {
             .collect();
         let written: Vec<_> = written.iter().map(String::as_str).collect();
         for round in 0..2 {
-            let begin = tokio::time::Instant::now();
             store.give(wave(round, &written), Overlap::Coalesce).await;
-            let taken = begin.elapsed();
-            // Far above what it takes, for a slow machine that is busy with other tests.
-            assert!(taken.as_secs() < 5, "{taken:?}");
         }
         assert_eq!(store.queue(None).await.unwrap().len(), 2534);
     }

@@ -58,6 +58,7 @@ pub(super) fn happen(
     events::note(tx, now, "build", &build.to_string(), &payload)?;
     if to.is_final() || (to == BuildState::Blocked) != (from == BuildState::Blocked) || from.is_final() {
         consequences.concerned.extend(dependants(tx, build)?);
+        consequences.concerned.extend(successor_of(tx, build)?);
     }
     consequences.changes.push(Change { build, pkgbase, from, to });
     if to.is_final() {
@@ -74,8 +75,7 @@ fn conclude(
     state: BuildState,
     consequences: &mut Consequences,
 ) -> Result<(), StoreError> {
-    let mut successor = tx.prepare_cached("SELECT id FROM builds WHERE behind = ?")?;
-    let successor = successor.query_map([build], |row| row.get::<_, BuildId>(0))?.next().transpose()?;
+    let successor = successor_of(tx, build)?;
     let place: Option<BuildId> =
         tx.prepare_cached("SELECT behind FROM builds WHERE id = ?")?.query_row([build], |row| row.get(0))?;
     tx.prepare_cached("UPDATE builds SET behind = NULL WHERE id = ?")?.execute([build])?;
@@ -93,6 +93,12 @@ fn conclude(
         }
     }
     Ok(())
+}
+
+/// The build that stands right behind another of its package.
+pub(super) fn successor_of(tx: &Connection, build: BuildId) -> Result<Option<BuildId>, StoreError> {
+    let mut statement = tx.prepare_cached("SELECT id FROM builds WHERE behind = ?")?;
+    Ok(statement.query_map([build], |row| row.get(0))?.next().transpose()?)
 }
 
 /// Makes every live build that waits for `old` wait for `new`; gives those builds.
@@ -172,13 +178,17 @@ pub(super) fn settle(
 }
 
 fn view(tx: &Connection, builds: &BTreeSet<BuildId>) -> Result<Vec<Pending>, StoreError> {
-    let mut state = tx.prepare_cached("SELECT state, behind IS NOT NULL FROM builds WHERE id = ?")?;
+    let mut state = tx.prepare_cached(
+        "SELECT builds.state, ahead.state FROM builds LEFT JOIN builds AS ahead ON ahead.id = builds.behind
+         WHERE builds.id = ?",
+    )?;
     let mut waits = tx.prepare_cached(
         "SELECT waits.kind, builds.state FROM waits JOIN builds ON builds.id = waits.dependency WHERE waits.build = ?",
     )?;
     let mut view = Vec::with_capacity(builds.len());
     for &id in builds {
-        let (state, behind): (BuildState, bool) = state.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (state, behind): (BuildState, Option<BuildState>) =
+            state.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
         if state.is_final() || state.is_underway() {
             continue;
         }
