@@ -357,6 +357,44 @@ async fn cancelling_stops_a_running_build_at_once_and_a_queued_one_before_it_beg
 }
 
 #[tokio::test]
+async fn what_a_build_leaves_running_ends_with_it_and_holds_up_nothing() {
+    let world = World::new();
+    let marker = format!("{}.5", 1_000_000 + std::process::id());
+    let lines = format!("build() {{ sleep {marker} & (setsid sleep {marker} &); }}\n{PACKAGE}");
+    let report = world.succeed(world.small("a1", &lines)).await;
+    assert_eq!(report.artefacts.len(), 1);
+    until("nothing of the build runs", || !running(&marker)).await;
+}
+
+#[tokio::test]
+async fn a_build_is_cancelled_while_a_source_never_comes() {
+    let world = World::new();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let source = format!("source=(http://{address}/never)\nsha256sums=(SKIP)\n{PACKAGE}");
+    let handle = world.executor.submit(world.small("a1", &source)).await.unwrap();
+    let (mut fetching, _) = silent.accept().await.unwrap();
+    world.executor.cancel(&handle).await.unwrap();
+    let report = world.executor.finished(&handle).await.unwrap();
+    assert_eq!(report.ending, Ending::Done(Outcome::Cancelled));
+    let mut asked = Vec::new();
+    fetching.read_to_end(&mut asked).await.expect("whoever fetched is gone");
+    assert!(asked.starts_with(b"GET /never"), "{}", String::from_utf8_lossy(&asked));
+    assert_eq!(world.leftovers(), ["a1", "a1/report.json"]);
+}
+
+#[tokio::test]
+async fn a_package_file_without_end_counts_as_time_of_the_build() {
+    let world = World::new();
+    let endless = "/pkgdest/small-9.0-1-any.pkg.tar.zst";
+    let order = world.small("a1", &format!("build() {{ truncate -s 4T {endless}; }}\n{PACKAGE}"));
+    let report = world.build(BuildOrder { timeout: Duration::from_secs(8), ..order }).await;
+    assert_eq!(report.ending, Ending::Done(Outcome::TimedOut), "{report:?} {}", world.log("a1"));
+    assert!(world.log("a1").contains("Finished making: small"), "{}", world.log("a1"));
+    assert_eq!(world.leftovers(), ["a1", "a1/report.json"]);
+}
+
+#[tokio::test]
 async fn what_is_not_a_package_of_the_build_is_not_collected() {
     let world = World::new();
     let lines = "build() {\n\
