@@ -242,6 +242,7 @@ pub fn remove_all(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
+        Ok(metadata) if !metadata.is_dir() => return fs::remove_file(path),
         Ok(_) => open_directory(path)?,
     }
     let mut names = 0..;
@@ -337,7 +338,9 @@ mod tests {
         fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
         workspace.remove().unwrap();
         workspace.remove().unwrap();
-        assert!(kept.join("file").exists() && !workspace.tree().exists());
+        symlink(&kept, workspace.tree().parent().unwrap()).unwrap();
+        workspace.remove().unwrap();
+        assert!(kept.join("file").exists() && !workspace.tree().parent().unwrap().is_symlink());
     }
 
     #[test]

@@ -80,7 +80,7 @@ mod tests {
         let mut output = BufReader::new(child.stdout().unwrap()).lines();
         while output.next_line().await.unwrap().expect("it says so") != "ready" {}
         drop(launcher);
-        let status = tokio::time::timeout(Duration::from_secs(10), child.wait()).await;
+        let status = tokio::time::timeout(Duration::from_mins(1), child.wait()).await;
         assert_eq!(status.expect("it ends").unwrap().signal(), Some(9));
     }
 
@@ -97,7 +97,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), gone).await.expect("no sandbox is left");
+        tokio::time::timeout(Duration::from_mins(1), gone).await.expect("no sandbox is left");
     }
 
     #[tokio::test]
@@ -117,42 +117,6 @@ mod tests {
             child.wait().await.unwrap();
         }
         none_left(&marker).await;
-    }
-
-    /// Which command line the sandboxes of a controller to be killed have, and how long it lives, in microseconds.
-    const DOOMED: [&str; 2] = ["PKGWARDEN_TEST_MARKER", "PKGWARDEN_TEST_LIFE"];
-
-    #[tokio::test]
-    async fn a_controller_killed_at_any_moment_leaves_no_sandbox_behind() {
-        let marker = format!("1000.{}7", std::process::id());
-        for moment in 0..20 {
-            let life = (moment * 500).to_string();
-            let test = "executor::local::launcher::tests::a_controller_that_is_killed";
-            let controller = Program::new(std::env::current_exe().unwrap()).env(DOOMED[0], &marker);
-            let controller = controller.args(["--exact", test, "--ignored", "--nocapture"]).env(DOOMED[1], life);
-            let ended = controller.run().await.unwrap();
-            assert_eq!(ended.status.signal(), Some(9), "{}", ended.stderr_text());
-        }
-        none_left(&marker).await;
-    }
-
-    /// Has sandboxes at different moments of their setup when it is killed. The outer processes of some are
-    /// killed before it, as they would be by a machine that is short of memory.
-    #[tokio::test]
-    #[ignore = "is started by a_controller_killed_at_any_moment_leaves_no_sandbox_behind"]
-    async fn a_controller_that_is_killed() {
-        let [Some(marker), Some(life)] = DOOMED.map(crate::sys::env::var) else { return };
-        let life = Duration::from_micros(life.parse().unwrap());
-        let launcher = Launcher::start().unwrap();
-        let mut sandboxes = Vec::new();
-        for _ in 0..10 {
-            sandboxes.push(launcher.spawn(sandbox(&format!("sleep {marker}"))).await.unwrap());
-        }
-        tokio::time::sleep(life).await;
-        for outer in sandboxes.iter().step_by(3) {
-            kill(outer.id().unwrap());
-        }
-        kill(std::process::id());
     }
 
     fn kill(process: u32) {
