@@ -110,3 +110,36 @@ impl World {
         Ok(Event::MinorUpdate(name, version))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use crate::demo::testing::scene;
+
+    #[tokio::test]
+    async fn the_story_can_be_told_over_and_over() {
+        let mut scene = scene(0).await;
+        let mut lines = Vec::new();
+        for step in 0..24 {
+            scene.clock.advance(SignedDuration::from_secs(10));
+            lines.push(scene.world.next_event(step).await.unwrap().to_string());
+        }
+        insta::assert_snapshot!(lines[..12].join("\n"), @r"
+        knotwork 1.2.1 is on the AUR, nothing else changed
+        the upstream of tidewatch-git has a new commit
+        somebody pushed [deploy glyph]
+        moonphase 20260102 is on the AUR, nothing else changed
+        somebody pushed a libspring that cannot be built
+        banner 3.0.2 is on the AUR, from another host and with a changed build()
+        somebody mended libspring
+        abacus++ 0.9.5 is on the AUR, nothing else changed
+        somebody pushed a directive with a typo
+        somebody added driftwood-1
+        libtally 2.1.1 is on the AUR, nothing else changed
+        somebody removed driftwood-1
+        ");
+        assert_eq!(lines[12], "knotwork 1.2.2 is on the AUR, nothing else changed");
+        assert_eq!(scene.world.packages().await.unwrap().len(), 14);
+    }
+}

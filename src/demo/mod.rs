@@ -5,7 +5,7 @@
 //! breaks). It knows nothing of the controller that watches it, and shares no code with it that could
 //! be wrong on both sides: its repositories are written and served by git itself.
 //!
-//! - [`world`]: makes a world, serves it, and what people do in it
+//! - [`world`]: makes a world, serves it, and what people do in it, each group in a file of its own
 //! - [`event`]: what happens by itself, step by step
 //! - [`fixtures`], [`recipe`]: the packages, and how their recipes change
 
@@ -19,3 +19,5 @@ pub mod world;
 mod aur;
 mod repository;
 mod tarball;
+#[cfg(test)]
+mod testing;

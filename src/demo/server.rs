@@ -216,7 +216,15 @@ fn from_cgi(output: &Bytes, stderr: &[u8]) -> Result<Response> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use jiff::SignedDuration;
+    use serde_json::Value;
+
     use super::*;
+    use crate::demo::testing::{dump, name, run, scene};
+    use crate::sys::clock::Clock as _;
 
     #[test]
     fn a_cgi_answer_becomes_a_response() {
@@ -232,5 +240,98 @@ mod tests {
     fn a_cgi_program_that_said_nothing_is_quoted() {
         let error = from_cgi(&Bytes::new(), b"fatal: out of paper\n").unwrap_err();
         assert_eq!(error.to_string(), "git http-backend: fatal: out of paper");
+    }
+
+    #[tokio::test]
+    async fn every_package_of_the_aur_is_a_repository_and_a_branch_of_the_mirror() {
+        let scene = scene(3).await;
+        let urls = scene.world.aur_urls();
+        let mirror = run("git", &["ls-remote", "--heads", &urls.mirror_url]).await;
+        let tips: BTreeMap<&str, &str> = mirror
+            .lines()
+            .map(|line| line.split_once('\t').unwrap())
+            .map(|(tip, reference)| (reference.strip_prefix("refs/heads/").unwrap(), tip))
+            .collect();
+        let names = ["abacus++", "banner", "knotwork", "libtally", "moonphase"];
+        let others = ["pebble-0001", "pebble-0002", "pebble-0003", "tidewatch-git"];
+        assert_eq!(tips.keys().copied().collect::<Vec<_>>(), [&names[..], &others].concat());
+        for (pkgbase, tip) in tips {
+            let own = run("git", &["ls-remote", &urls.git_url.replace("{pkgbase}", pkgbase)]).await;
+            let own: std::collections::BTreeSet<_> = own.lines().collect();
+            assert_eq!(own, [&*format!("{tip}\tHEAD"), &*format!("{tip}\trefs/heads/master")].into());
+        }
+        let unknown = run("git", &["ls-remote", &urls.git_url.replace("{pkgbase}", "no-such")]).await;
+        assert_eq!(unknown, "", "as in the AUR, a package nobody has is an empty repository");
+    }
+
+    #[tokio::test]
+    async fn nothing_but_sources_is_served_as_a_source() {
+        let scene = scene(0).await;
+        let client = crate::sys::http::client(Duration::from_secs(10));
+        for (path, status) in [
+            ("sources/banner-3.0.1.tar.gz", 200),
+            ("sources/..%2Faddress", 404),
+            ("sources/no-such.tar.gz", 404),
+            ("upstream/..%2F..%2Faddress.git/HEAD", 404),
+            ("aur/..%2Faur.git/HEAD", 404),
+            ("packages.git/..%2F..%2Faddress", 404),
+        ] {
+            let url = format!("http://{}/{path}", scene.world.address());
+            assert_eq!(client.get(url).send().await.unwrap().status(), status, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_fetch_takes_many_packages_from_the_mirror() {
+        // Enough of them that git compresses its request.
+        let scene = scene(60).await;
+        let clone = tempfile::tempdir().unwrap();
+        let path = clone.path().to_str().unwrap();
+        run("git", &["init", "--quiet", "--bare", path]).await;
+        let mirror = scene.world.aur_urls().mirror_url;
+        run("git", &["-C", path, "fetch", "--quiet", &mirror, "refs/heads/*:refs/heads/*"]).await;
+        assert_eq!(run("git", &["-C", path, "for-each-ref"]).await.lines().count(), 66);
+        let files = run("git", &["-C", path, "ls-tree", "--name-only", "refs/heads/abacus++"]).await;
+        assert_eq!(files, ".SRCINFO\nPKGBUILD\n", "what belongs to the monorepo is not on the AUR");
+    }
+
+    #[tokio::test]
+    async fn the_dump_tells_what_the_repositories_hold() {
+        let scene = scene(0).await;
+        let before = dump(&scene.world).await;
+        let banner = &before["banner"];
+        assert_eq!(banner["Version"], "1:3.0.1-1");
+        assert_eq!(banner["Maintainer"], "bo");
+        assert_eq!(banner["Depends"], serde_json::json!(["libglyph"]));
+        assert_eq!(banner["LastModified"], (scene.clock.now() - SignedDuration::from_hours(1)).as_second());
+        assert_eq!(banner["OutOfDate"], Value::Null);
+
+        scene.clock.advance(SignedDuration::from_hours(1));
+        let version = scene.world.aur_minor_update(&name("banner")).await.unwrap();
+        let after = dump(&scene.world).await;
+        assert_eq!((version.as_str(), after["banner"]["Version"].as_str()), ("3.0.2", Some("1:3.0.2-1")));
+        assert_eq!(after["banner"]["LastModified"], scene.clock.now().as_second());
+        assert_eq!(after["banner"]["FirstSubmitted"], banner["FirstSubmitted"]);
+        assert_eq!(after["knotwork"], before["knotwork"]);
+    }
+
+    #[tokio::test]
+    async fn a_dump_that_did_not_change_is_answered_with_304() {
+        let scene = scene(0).await;
+        let client = crate::sys::http::client(Duration::from_secs(10));
+        let ask = |header: &'static str, value: String| {
+            let request = client.get(scene.world.aur_urls().metadata_url).header(header, value);
+            async move { request.send().await.unwrap() }
+        };
+        let first = ask("accept", "*/*".to_owned()).await;
+        let header = |name: &str| first.headers()[name].to_str().unwrap().to_owned();
+        let (etag, modified) = (header("etag"), header("last-modified"));
+        assert_eq!(modified, "Fri, 01 May 2026 11:00:00 GMT");
+        assert_eq!(ask("if-none-match", etag.clone()).await.status(), 304);
+        assert_eq!(ask("if-none-match", format!("\"old\", W/{etag}")).await.status(), 304);
+        assert_eq!(ask("if-modified-since", modified.clone()).await.status(), 304);
+        scene.world.aur_minor_update(&name("knotwork")).await.unwrap();
+        assert_eq!(ask("if-none-match", etag).await.status(), 200);
+        assert_eq!(ask("if-modified-since", modified).await.status(), 200);
     }
 }
