@@ -4,164 +4,36 @@
 //! disk before one rename makes it the current one, so that whoever reads sees the old or the new one,
 //! whatever happens in between. Earlier generations are kept for a while. `layout` shows what lies where.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
 use crate::domain::name::{PkgBase, PkgName};
-use crate::domain::queue::BuildId;
-use crate::domain::version::Version;
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{FsError, ensure_free};
-use crate::sys::process::ProcessError;
 
 pub mod database;
+mod difference;
+mod error;
+mod generation;
 mod layout;
 mod pkginfo;
 mod repo_tool;
 mod verify;
 
-use database::{DatabaseEntry, DatabaseError};
+use database::DatabaseEntry;
+use difference::Difference;
+pub use error::PublishError;
+use generation::published;
+pub use generation::{Generation, Origin, PublishedPackage};
 use layout::Layout;
 pub use verify::Expected;
-use verify::Verified;
 
 /// How many generations are kept unless said otherwise.
 const DEFAULT_KEPT: usize = 5;
 /// Room for the database beside the package files.
 const SPARE_BYTES: u64 = 16 << 20;
-
-/// Why nothing was published.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// A file is not what the build was to yield: nothing of the build is published.
-    #[error("`{file}` is not the build's: {field}: {problem}")]
-    NotTheBuilds {
-        /// The file.
-        file: String,
-        /// The field that is wrong.
-        field: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A build without artefacts cannot be published.
-    #[error("there is no package file to publish for `{0}`")]
-    Nothing(PkgBase),
-    /// A program of pacman said no.
-    #[error("`{program}` could not change the database of the repository: {said}")]
-    Tool {
-        /// The program.
-        program: &'static str,
-        /// What it printed.
-        said: String,
-    },
-    /// The programs of pacman said yes, and the database is not what it has to be.
-    #[error("the new database of the repository is wrong: {0}; the published one was left as it is")]
-    WrongDatabase(String),
-    /// Nobody has said what the repository is called.
-    #[error("the published repository in {} has no name yet; set `publish.name`", .0.display())]
-    NoName(PathBuf),
-    /// It was published under another name.
-    #[error("the repository in {} is published as `{published}` and cannot become `{wanted}`; set `publish.name` \
-             back, or `publish.dir` to an empty folder", dir.display())]
-    OtherName {
-        /// Its folder.
-        dir: PathBuf,
-        /// The name it has.
-        published: String,
-        /// The name it was to have.
-        wanted: String,
-    },
-    /// A manifest of ours cannot be understood.
-    #[error("cannot understand the manifest {}", path.display())]
-    Manifest {
-        /// The manifest.
-        path: PathBuf,
-        /// What is wrong.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A database cannot be read.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// A file cannot be written or moved.
-    #[error(transparent)]
-    Fs(#[from] FsError),
-    /// A program cannot be run.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// A test has stopped here.
-    #[cfg(test)]
-    #[error("stopped after {0:?}")]
-    Stopped(Step),
-}
-
-impl PublishError {
-    /// Whether the build is at fault; everything else may go well the next time.
-    #[must_use]
-    pub const fn is_the_builds_fault(&self) -> bool {
-        matches!(self, Self::NotTheBuilds { .. } | Self::Nothing(_))
-    }
-
-    /// Whether there is no room for it: the same call works once there is.
-    #[must_use]
-    pub const fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Fs(FsError::DiskFull { .. }))
-    }
-}
-
-/// Where the file of an entry came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// This generation brought it.
-    Built,
-    /// An earlier one did.
-    Reused,
-}
-
-/// A package of a generation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishedPackage {
-    /// Its name.
-    pub name: PkgName,
-    /// The package it is a member of.
-    pub base: PkgBase,
-    /// Its version.
-    pub version: Version,
-    /// Its architecture.
-    pub arch: String,
-    /// The name of its file.
-    pub file: String,
-    /// The checksum of its file.
-    pub sha256: String,
-    /// Whether this generation brought it.
-    pub origin: Origin,
-    /// The build it came from; `None` if that is not known.
-    pub build: Option<BuildId>,
-}
-
-/// One complete published state: its manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Generation {
-    /// Its number; later ones have higher numbers.
-    pub number: u64,
-    /// When it was made.
-    pub created: Timestamp,
-    /// Every package, sorted by name.
-    pub entries: Vec<PublishedPackage>,
-    /// Packages that are not in it any more.
-    pub removed: Vec<PkgName>,
-    /// Packages that a build yielded without being known to.
-    pub unexpected: Vec<PkgName>,
-    /// Files of a build that were not published because this version is published already, with other
-    /// content: what is published never changes. A higher `pkgrel` publishes it.
-    pub not_replaced: Vec<String>,
-}
 
 /// What happens between the begin and the end of a publication: where it may be cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,16 +79,6 @@ pub struct Publisher {
     clock: Arc<dyn Clock>,
     #[cfg(test)]
     stop_after: Option<Step>,
-}
-
-/// What a new generation differs in.
-#[derive(Default)]
-struct Difference {
-    added: Vec<Verified>,
-    build: Option<BuildId>,
-    removed: Vec<PkgName>,
-    unexpected: Vec<PkgName>,
-    not_replaced: Vec<String>,
 }
 
 impl Publisher {
@@ -348,7 +210,7 @@ impl Publisher {
         let copies = self.take_in(artefacts)?;
         let verified = verify::check(&copies, expected, &owners, self.clock.now())?;
         self.reached(Step::Checked)?;
-        let difference = compare(verified, expected, &current)?;
+        let difference = Difference::of(verified, expected, &current)?;
         if difference.added.is_empty()
             && difference.removed.is_empty()
             && let Some(number) = self.layout.current()?
@@ -488,75 +350,6 @@ async fn blocking<T: Send + 'static>(
         Ok(answer) => answer,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-}
-
-/// What a build changes in what is published.
-fn compare(
-    verified: Vec<Verified>,
-    expected: &Expected,
-    current: &[PublishedPackage],
-) -> Result<Difference, PublishError> {
-    let mut difference = Difference { build: expected.build, ..Difference::default() };
-    let yields = |package: &PublishedPackage| verified.iter().any(|file| file.name == package.name);
-    let left = current.iter().filter(|package| package.base == expected.pkgbase && !yields(package));
-    difference.removed = left.map(|package| package.name.clone()).collect();
-    let unexpected = verified.iter().filter(|file| !expected.members.contains(&file.name));
-    difference.unexpected = unexpected.map(|file| file.name.clone()).collect();
-    for file in verified {
-        match current.iter().find(|package| package.file == file.file) {
-            Some(package) if package.base == expected.pkgbase => {
-                if package.sha256 != sha256(&file.path)? {
-                    difference.not_replaced.push(file.file);
-                }
-            }
-            _ => difference.added.push(file),
-        }
-    }
-    Ok(difference)
-}
-
-fn sha256(path: &Path) -> Result<String, PublishError> {
-    use sha2::{Digest as _, Sha256};
-    let mut hash = Sha256::new();
-    let hashed = std::fs::File::open(path).and_then(|mut file| {
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            match io::Read::read(&mut file, &mut buffer)? {
-                0 => return Ok(()),
-                length => hash.update(&buffer[..length]),
-            }
-        }
-    });
-    hashed.map_err(|error| FsError::new("read", path, error))?;
-    let digits = |text: String, byte: &u8| format!("{text}{byte:02x}");
-    Ok(hash.finalize().iter().fold(String::with_capacity(64), digits))
-}
-
-/// Entries of a database with where they came from.
-fn published(
-    entries: Vec<DatabaseEntry>,
-    known: Option<&Generation>,
-    added: &[Verified],
-    build: Option<BuildId>,
-) -> Vec<PublishedPackage> {
-    let added: BTreeSet<&str> = added.iter().map(|file| file.file.as_str()).collect();
-    let known: BTreeMap<&str, &PublishedPackage> =
-        known.iter().flat_map(|known| &known.entries).map(|entry| (entry.file.as_str(), entry)).collect();
-    let package = |entry: DatabaseEntry| {
-        let new = added.contains(entry.file.as_str());
-        let before = known.get(entry.file.as_str());
-        PublishedPackage {
-            origin: if new { Origin::Built } else { Origin::Reused },
-            build: if new { build } else { before.and_then(|before| before.build) },
-            name: entry.name,
-            base: entry.base,
-            version: entry.version,
-            arch: entry.arch,
-            file: entry.file,
-            sha256: entry.sha256,
-        }
-    };
-    entries.into_iter().map(package).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,12 @@
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+use jiff::Timestamp;
+
+use super::difference::sha256;
 use super::*;
+use crate::domain::queue::BuildId;
+use crate::domain::version::Version;
 use crate::sys::clock::ManualClock;
 use crate::sys::process::Program;
 

@@ -1,0 +1,88 @@
+//! One complete published state, as its manifest has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::database::DatabaseEntry;
+use super::verify::Verified;
+use crate::domain::name::{PkgBase, PkgName};
+use crate::domain::queue::BuildId;
+use crate::domain::version::Version;
+
+/// Where the file of an entry came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// This generation brought it.
+    Built,
+    /// An earlier one did.
+    Reused,
+}
+
+/// A package of a generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPackage {
+    /// Its name.
+    pub name: PkgName,
+    /// The package it is a member of.
+    pub base: PkgBase,
+    /// Its version.
+    pub version: Version,
+    /// Its architecture.
+    pub arch: String,
+    /// The name of its file.
+    pub file: String,
+    /// The checksum of its file.
+    pub sha256: String,
+    /// Whether this generation brought it.
+    pub origin: Origin,
+    /// The build it came from; `None` if that is not known.
+    pub build: Option<BuildId>,
+}
+
+/// One complete published state: its manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number; later ones have higher numbers.
+    pub number: u64,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Every package, sorted by name.
+    pub entries: Vec<PublishedPackage>,
+    /// Packages that are not in it any more.
+    pub removed: Vec<PkgName>,
+    /// Packages that a build yielded without being known to.
+    pub unexpected: Vec<PkgName>,
+    /// Files of a build that were not published because this version is published already, with other
+    /// content: what is published never changes. A higher `pkgrel` publishes it.
+    pub not_replaced: Vec<String>,
+}
+
+/// Entries of a database with where they came from.
+pub(super) fn published(
+    entries: Vec<DatabaseEntry>,
+    known: Option<&Generation>,
+    added: &[Verified],
+    build: Option<BuildId>,
+) -> Vec<PublishedPackage> {
+    let added: BTreeSet<&str> = added.iter().map(|file| file.file.as_str()).collect();
+    let known: BTreeMap<&str, &PublishedPackage> =
+        known.iter().flat_map(|known| &known.entries).map(|entry| (entry.file.as_str(), entry)).collect();
+    let package = |entry: DatabaseEntry| {
+        let new = added.contains(entry.file.as_str());
+        let before = known.get(entry.file.as_str());
+        PublishedPackage {
+            origin: if new { Origin::Built } else { Origin::Reused },
+            build: if new { build } else { before.and_then(|before| before.build) },
+            name: entry.name,
+            base: entry.base,
+            version: entry.version,
+            arch: entry.arch,
+            file: entry.file,
+            sha256: entry.sha256,
+        }
+    };
+    entries.into_iter().map(package).collect()
+}
