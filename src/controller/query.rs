@@ -1,6 +1,6 @@
 //! Answers for the faces, from the last look, the record and the published repository.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
@@ -8,27 +8,22 @@ use futures_util::future::FutureExt as _;
 use tokio::sync::watch;
 
 use super::face::{Answer, BuildFilter, ControllerError, Face, PackageFilter};
+use super::review::review_of;
 use super::site::Look;
 use super::view::{
-    AttemptView, BuildPage, BuildView, CursorView, FileDiff, GenerationView, PackagePage, PackageView, QueueView,
-    RepositoryView, ReviewView, RunPage, RunView,
+    AttemptView, BuildPage, BuildView, CursorView, GenerationView, PackagePage, PackageView, QueueView, RepositoryView,
+    ReviewView, RunPage, RunView,
 };
-use super::{Controller, Kept, observe};
+use super::{Controller, Kept};
 use crate::domain::build::BuildState;
-use crate::domain::classify;
-use crate::domain::desired::Package;
-use crate::domain::folder::Folder;
 use crate::domain::graph::Graph;
-use crate::domain::name::{Oid, PkgBase};
-use crate::domain::observed::Proposal;
+use crate::domain::name::PkgBase;
 use crate::domain::plan::Pipeline;
 use crate::domain::queue::BuildId;
 use crate::logstore::LogStore;
 use crate::store::StoreError;
-use crate::store::attempts::{Attempt, AttemptEnding};
 use crate::store::builds::Build;
 use crate::store::queries;
-use crate::store::runs::Run;
 
 /// How many builds the page of a package shows.
 const BUILDS_ON_PAGE: u32 = 20;
@@ -62,11 +57,12 @@ impl Face for Controller {
     }
 
     fn runs(&self, limit: usize) -> Answer<'_, Vec<RunView>> {
-        async move { Ok(self.0.store.runs(None, None, clamp(limit)).await?.iter().map(run_view).collect()) }.boxed()
+        async move { Ok(self.0.store.runs(None, None, clamp(limit)).await?.iter().map(RunView::from).collect()) }
+            .boxed()
     }
 
     fn run<'a>(&'a self, id: &'a str) -> Answer<'a, Option<RunPage>> {
-        async move { Ok(self.0.store.run(id).await?.map(run_page)) }.boxed()
+        async move { Ok(self.0.store.run(id).await?.map(RunPage::from)) }.boxed()
     }
 
     fn builds(&self, filter: BuildFilter) -> Answer<'_, Vec<BuildView>> {
@@ -85,9 +81,8 @@ impl Face for Controller {
         async move {
             let Ok(id) = build_id(id) else { return Ok(None) };
             let Some(detail) = self.0.store.build(id).await? else { return Ok(None) };
-            let attempts: Vec<AttemptView> = detail.attempts.iter().map(attempt_view).collect();
-            let waits = waiting_for(&detail.waits);
-            Ok(Some(BuildPage { build: build_view(&detail.build, waits), attempts }))
+            let attempts: Vec<AttemptView> = detail.attempts.iter().map(AttemptView::from).collect();
+            Ok(Some(BuildPage { build: BuildView::new(&detail.build, &detail.waits), attempts }))
         }
         .boxed()
     }
@@ -103,7 +98,7 @@ impl Face for Controller {
                     BuildState::Blocked => &mut view.blocked,
                     _ => &mut view.waiting,
                 };
-                list.push(build_view(&queued.build, waiting_for(&queued.waits)));
+                list.push(BuildView::new(&queued.build, &queued.waits));
             }
             Ok(view)
         }
@@ -178,7 +173,8 @@ impl Face for Controller {
             let report = self.perform(kept, &pipeline, trigger).await;
             let report = report.map_err(|error| ControllerError::Unavailable(format!("{error:#}")))?;
             let run = self.0.store.run(&report.outcome.run_id).await?;
-            run.map(run_page).ok_or_else(|| ControllerError::Internal(anyhow::anyhow!("the run is not in the record")))
+            run.map(RunPage::from)
+                .ok_or_else(|| ControllerError::Internal(anyhow::anyhow!("the run is not in the record")))
         }
         .boxed()
     }
@@ -253,8 +249,8 @@ impl Controller {
         let newest = self.0.store.newest_builds(&kept.site().name).await?;
         let published = published_versions(kept)?;
         let packages = look.snapshot.packages.values().filter(|package| wanted(&package.pkgbase));
-        let last = |pkgbase: &PkgBase| newest.get(pkgbase).map(|build| build_view(build, Vec::new()));
-        Ok(packages.map(|package| package_view(package, &look, last(&package.pkgbase), &published)).collect())
+        let last = |pkgbase: &PkgBase| newest.get(pkgbase).map(|build| BuildView::new(build, &[]));
+        Ok(packages.map(|package| PackageView::new(package, &look, last(&package.pkgbase), &published)).collect())
     }
 
     async fn package_page(&self, kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<PackagePage, ControllerError> {
@@ -265,7 +261,7 @@ impl Controller {
         let cursor = look.snapshot.states.get(pkgbase).and_then(crate::domain::state::PackageState::cursor);
         let members = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.members);
         Ok(PackagePage {
-            package: package_view(package, look, builds.first().cloned(), &published_versions(kept)?),
+            package: PackageView::new(package, look, builds.first().cloned(), &published_versions(kept)?),
             pkgnames: members.map(|member| member.name.to_string()).collect(),
             needs: graph.direct(pkgbase).to_vec(),
             needed_by: graph.dependants(pkgbase),
@@ -303,8 +299,8 @@ impl Controller {
         let mut views = Vec::with_capacity(builds.len());
         for build in builds {
             let detail = self.0.store.build(build.id).await?;
-            let waits = detail.map(|detail| waiting_for(&detail.waits)).unwrap_or_default();
-            views.push(build_view(&build, waits));
+            let waits = detail.map(|detail| detail.waits).unwrap_or_default();
+            views.push(BuildView::new(&build, &waits));
         }
         Ok(views)
     }
@@ -337,13 +333,6 @@ fn not_looked() -> ControllerError {
     ControllerError::Unavailable("the repository has not been read yet".into())
 }
 
-/// The packages whose builds a build still waits for, or is blocked by.
-fn waiting_for(waits: &[queries::Wait]) -> Vec<PkgBase> {
-    let open = waits.iter().filter(|wait| !wait.state.satisfies_dependants());
-    let names: BTreeSet<PkgBase> = open.map(|wait| wait.pkgbase.clone()).collect();
-    names.into_iter().collect()
-}
-
 fn clamp(limit: usize) -> u32 {
     u32::try_from(limit).unwrap_or(u32::MAX).clamp(1, 1_000)
 }
@@ -361,130 +350,6 @@ fn published_versions(kept: &Kept) -> Result<BTreeMap<String, String>, Controlle
     let Some(publisher) = &kept.publisher else { return Ok(BTreeMap::new()) };
     let published = publisher.current().map_err(anyhow::Error::from)?;
     Ok(published.into_iter().map(|package| (package.base.to_string(), package.version.to_string())).collect())
-}
-
-fn package_view(
-    package: &Package,
-    look: &Look,
-    last_build: Option<BuildView>,
-    published: &BTreeMap<String, String>,
-) -> PackageView {
-    PackageView {
-        pkgbase: package.pkgbase.clone(),
-        version: package.version().cloned(),
-        published: published.get(package.pkgbase.as_str()).cloned(),
-        source: package.settings.source.name(),
-        last_build,
-        review: look.snapshot.reviews.contains_key(&package.pkgbase),
-        problems: package.findings.len(),
-    }
-}
-
-fn build_view(build: &Build, waits_for: Vec<PkgBase>) -> BuildView {
-    BuildView {
-        id: build.id.to_string(),
-        repository: build.repository.clone(),
-        arch: build.arch.clone(),
-        pkgbase: build.pkgbase.clone(),
-        commit: build.commit,
-        state: build.state,
-        reason: build.reason,
-        class: build.class.as_ref().map(|class| class.0.clone()),
-        waits_for,
-        created: build.requested_at,
-        started: build.started_at,
-        ended: build.finished_at,
-        message: build.message.clone(),
-        attempt: build.last_attempt.clone(),
-        run: Some(build.run_id.clone()),
-    }
-}
-
-fn attempt_view(attempt: &Attempt) -> AttemptView {
-    AttemptView {
-        id: attempt.id.clone(),
-        started: attempt.started_at.unwrap_or(attempt.created_at),
-        ended: attempt.ended_at,
-        outcome: attempt.ending.map(AttemptEnding::as_str).map(str::to_owned),
-        exit_code: attempt.exit_code,
-        message: attempt.message.clone(),
-        log_length: attempt.log_length,
-    }
-}
-
-fn run_view(run: &Run) -> RunView {
-    RunView {
-        id: run.id.clone(),
-        repository: run.repository.clone(),
-        pipeline: run.pipeline.clone(),
-        trigger: run.cause.clone(),
-        started: run.started_at,
-        ended: run.finished_at,
-        state: run.outcome.map_or("running", |outcome| outcome.as_str()).to_owned(),
-        summary: run.document.as_ref().map(summary).unwrap_or_default(),
-    }
-}
-
-/// One line about what a run did.
-fn summary(document: &serde_json::Value) -> String {
-    if let Some(error) = document["error"].as_str() {
-        return error.to_owned();
-    }
-    let count = |key: &str| document[key].as_array().map_or(0, Vec::len);
-    let parts = [("builds", "builds"), ("reviews", "reviews"), ("remove", "removals"), ("problems", "problems")];
-    let said: Vec<String> =
-        parts.iter().filter(|(key, _)| count(key) > 0).map(|(key, word)| format!("{} {word}", count(key))).collect();
-    if said.is_empty() { "nothing to do".to_owned() } else { said.join(", ") }
-}
-
-fn run_page(run: Run) -> RunPage {
-    RunPage { run: run_view(&run), document: run.document.unwrap_or_default() }
-}
-
-/// The review of a package; `None` if its branch proposes nothing (it is about to be pruned).
-async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<Option<ReviewView>> {
-    let Some(head) = look.snapshot.reviews.get(pkgbase).map(|review| review.head) else { return Ok(None) };
-    let key = (head, look.snapshot.packages.get(pkgbase).map(|package| package.tree));
-    if let Some((same, view)) = kept.reviews.lock().expect("nobody panics with it").get(pkgbase)
-        && *same == key
-    {
-        return Ok(view.clone());
-    }
-    let (snapshot, wanted) = (look.snapshot.clone(), pkgbase.clone());
-    let proposal = kept.site().with_git(move |git| observe::proposal(git, &snapshot, &wanted)).await?;
-    let view = proposal.and_then(|proposal| review_view(pkgbase, head, &proposal));
-    kept.reviews.lock().expect("nobody panics with it").insert(pkgbase.clone(), (key, view.clone()));
-    Ok(view)
-}
-
-fn review_view(pkgbase: &PkgBase, head: Oid, proposal: &Proposal) -> Option<ReviewView> {
-    let Proposal { base, present, proposed } = proposal;
-    let after = present.updated_to(proposed);
-    if after.from_source() == present.from_source() {
-        return None;
-    }
-    let conflict = "its folder has changed on the branch since the review was opened";
-    Some(ReviewView {
-        pkgbase: pkgbase.clone(),
-        branch: pkgbase.review_branch(),
-        head,
-        verdict: classify::classify(present, &after),
-        files: file_diffs(&present.from_source(), &after.from_source()),
-        conflict: (base.from_source() != present.from_source()).then(|| conflict.to_owned()),
-    })
-}
-
-fn file_diffs(old: &Folder, new: &Folder) -> Vec<FileDiff> {
-    let paths: BTreeSet<&String> = old.files.keys().chain(new.files.keys()).collect();
-    let differs = |path: &&&String| old.files.get(**path) != new.files.get(**path);
-    let text =
-        |folder: &Folder, path: &str| folder.get(path).map(|bytes| std::str::from_utf8(bytes).map(str::to_owned));
-    let diff = |path: &String| {
-        let (before, after) = (text(old, path), text(new, path));
-        let binary = matches!(before, Some(Err(_))) || matches!(after, Some(Err(_)));
-        FileDiff { path: path.clone(), old: before.and_then(Result::ok), new: after.and_then(Result::ok), binary }
-    };
-    paths.iter().filter(differs).map(|path| diff(path)).collect()
 }
 
 /// The record's answers in the words of the faces.

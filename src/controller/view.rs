@@ -1,13 +1,22 @@
-//! What the faces (pages, API, `ctl`) may know: read models, made by [`super::query`].
+//! What the faces (pages, API, `ctl`) may know: read models, made for [`super::query`] from
+//! the last look and the record.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::site::Look;
 use crate::domain::build::{BuildReason, BuildState};
 use crate::domain::classify::Verdict;
+use crate::domain::desired::Package;
 use crate::domain::finding::Finding;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::version::Version;
+use crate::store::attempts::{Attempt, AttemptEnding};
+use crate::store::builds::Build;
+use crate::store::queries::Wait;
+use crate::store::runs::Run;
 
 /// One repository that is kept.
 #[derive(Debug, Clone, Serialize)]
@@ -245,4 +254,101 @@ pub struct GenerationView {
     pub packages: usize,
     /// When it was published.
     pub published: Option<Timestamp>,
+}
+
+impl PackageView {
+    /// The line of a package.
+    pub(super) fn new(
+        package: &Package,
+        look: &Look,
+        last_build: Option<BuildView>,
+        published: &BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            pkgbase: package.pkgbase.clone(),
+            version: package.version().cloned(),
+            published: published.get(package.pkgbase.as_str()).cloned(),
+            source: package.settings.source.name(),
+            last_build,
+            review: look.snapshot.reviews.contains_key(&package.pkgbase),
+            problems: package.findings.len(),
+        }
+    }
+}
+
+impl BuildView {
+    /// A build, and what it waits for.
+    pub(super) fn new(build: &Build, waits: &[Wait]) -> Self {
+        Self {
+            id: build.id.to_string(),
+            repository: build.repository.clone(),
+            arch: build.arch.clone(),
+            pkgbase: build.pkgbase.clone(),
+            commit: build.commit,
+            state: build.state,
+            reason: build.reason,
+            class: build.class.as_ref().map(|class| class.0.clone()),
+            waits_for: waiting_for(waits),
+            created: build.requested_at,
+            started: build.started_at,
+            ended: build.finished_at,
+            message: build.message.clone(),
+            attempt: build.last_attempt.clone(),
+            run: Some(build.run_id.clone()),
+        }
+    }
+}
+
+/// The packages whose builds a build still waits for, or is blocked by.
+fn waiting_for(waits: &[Wait]) -> Vec<PkgBase> {
+    let open = waits.iter().filter(|wait| !wait.state.satisfies_dependants());
+    let names: BTreeSet<PkgBase> = open.map(|wait| wait.pkgbase.clone()).collect();
+    names.into_iter().collect()
+}
+
+impl From<&Attempt> for AttemptView {
+    fn from(attempt: &Attempt) -> Self {
+        Self {
+            id: attempt.id.clone(),
+            started: attempt.started_at.unwrap_or(attempt.created_at),
+            ended: attempt.ended_at,
+            outcome: attempt.ending.map(AttemptEnding::as_str).map(str::to_owned),
+            exit_code: attempt.exit_code,
+            message: attempt.message.clone(),
+            log_length: attempt.log_length,
+        }
+    }
+}
+
+impl From<&Run> for RunView {
+    fn from(run: &Run) -> Self {
+        Self {
+            id: run.id.clone(),
+            repository: run.repository.clone(),
+            pipeline: run.pipeline.clone(),
+            trigger: run.cause.clone(),
+            started: run.started_at,
+            ended: run.finished_at,
+            state: run.outcome.map_or("running", |outcome| outcome.as_str()).to_owned(),
+            summary: run.document.as_ref().map(summary).unwrap_or_default(),
+        }
+    }
+}
+
+/// One line about what a run did.
+fn summary(document: &serde_json::Value) -> String {
+    if let Some(error) = document["error"].as_str() {
+        return error.to_owned();
+    }
+    let count = |key: &str| document[key].as_array().map_or(0, Vec::len);
+    let parts = [("builds", "builds"), ("reviews", "reviews"), ("remove", "removals"), ("problems", "problems")];
+    let said: Vec<String> =
+        parts.iter().filter(|(key, _)| count(key) > 0).map(|(key, word)| format!("{} {word}", count(key))).collect();
+    if said.is_empty() { "nothing to do".to_owned() } else { said.join(", ") }
+}
+
+impl From<Run> for RunPage {
+    fn from(run: Run) -> Self {
+        Self { run: RunView::from(&run), document: run.document.unwrap_or_default() }
+    }
 }
