@@ -1,81 +1,16 @@
-//! View models that several pages share: badges, builds, runs, problems, reasons.
+//! Rows that several pages share: builds, runs, problems, decisions.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::text::path_part;
+use super::badge::{Badge, action_badge, build_badge, run_badge};
+use super::document::{items, short, text};
+use super::link::{build_href, package_href, run_href};
+use super::reasons::{ReasonGroup, groups_of_json};
 use super::time;
 use crate::controller::view::{BuildView, RunView};
 use crate::domain::build::{BuildReason, BuildState};
-use crate::domain::classify::{Reason, Weight};
 use crate::domain::finding::{Finding, Severity};
-
-/// A word with a colour; the word alone says everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Badge {
-    /// `ok`, `bad`, `warn`, `busy` or `idle`.
-    pub tone: &'static str,
-    /// The word, with a sign before it.
-    pub label: &'static str,
-}
-
-/// The badge of a build.
-#[must_use]
-pub const fn build_badge(state: BuildState) -> Badge {
-    let (tone, label) = match state {
-        BuildState::Waiting => ("idle", "… waiting"),
-        BuildState::Blocked => ("warn", "⊘ blocked"),
-        BuildState::Ready => ("idle", "○ ready"),
-        BuildState::Dispatched => ("busy", "● starting"),
-        BuildState::Running => ("busy", "● running"),
-        BuildState::Succeeded => ("ok", "✓ succeeded"),
-        BuildState::Failed => ("bad", "✗ failed"),
-        BuildState::TimedOut => ("bad", "✗ timed out"),
-        BuildState::Cancelled => ("idle", "– cancelled"),
-        BuildState::Superseded => ("idle", "– superseded"),
-        BuildState::AlreadyBuilt => ("ok", "= already built"),
-        BuildState::Skipped => ("idle", "– skipped"),
-        BuildState::Lost => ("bad", "✗ lost"),
-    };
-    Badge { tone, label }
-}
-
-/// The badge of a run.
-#[must_use]
-pub fn run_badge(state: &str) -> Badge {
-    let (tone, label) = match state {
-        "running" => ("busy", "● running"),
-        "done" => ("ok", "✓ done"),
-        "failed" => ("bad", "✗ failed"),
-        _ => ("idle", "? unknown"),
-    };
-    Badge { tone, label }
-}
-
-/// The badge of a weight.
-#[must_use]
-pub const fn weight_badge(weight: Weight) -> Badge {
-    let (tone, label) = match weight {
-        Weight::Cosmetic => ("idle", "cosmetic"),
-        Weight::Version => ("ok", "version"),
-        Weight::Stronger => ("ok", "stronger"),
-        Weight::Review => ("warn", "! review"),
-        Weight::Trust => ("bad", "!! trust"),
-        Weight::Hostile => ("bad", "!!! hostile"),
-    };
-    Badge { tone, label }
-}
-
-const fn weight_meaning(weight: Weight) -> &'static str {
-    match weight {
-        Weight::Cosmetic => "nothing that makepkg would see",
-        Weight::Version => "the version and what moves with it",
-        Weight::Stronger => "verification becomes stronger",
-        Weight::Review => "somebody should read it",
-        Weight::Trust => "it changes whom or what is trusted",
-        Weight::Hostile => "it looks like an attack",
-    }
-}
 
 /// A moment, for `<time>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,47 +29,6 @@ impl Moment {
     pub fn new(at: Timestamp, now: Timestamp) -> Self {
         Self { iso: at.to_string(), exact: time::moment(at), ago: time::ago(at, now) }
     }
-}
-
-/// A link with its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// Where it leads.
-    pub href: String,
-    /// Its text.
-    pub label: String,
-}
-
-impl Link {
-    /// A link to the page of a package.
-    #[must_use]
-    pub fn package(name: &str) -> Self {
-        Self { href: package_href(name), label: name.to_owned() }
-    }
-}
-
-/// The page of a package.
-#[must_use]
-pub fn package_href(name: &str) -> String {
-    format!("/packages/{}", path_part(name))
-}
-
-/// The page of a review.
-#[must_use]
-pub fn review_href(name: &str) -> String {
-    format!("/reviews/{}", path_part(name))
-}
-
-/// The page of a build.
-#[must_use]
-pub fn build_href(id: &str) -> String {
-    format!("/builds/{}", path_part(id))
-}
-
-/// The page of a run.
-#[must_use]
-pub fn run_href(id: &str) -> String {
-    format!("/runs/{}", path_part(id))
 }
 
 /// A build in a list.
@@ -315,70 +209,6 @@ const fn severity_words(error: bool) -> (&'static str, &'static str) {
     if error { ("bad", "✗ error") } else { ("warn", "! warning") }
 }
 
-/// Reasons of one weight.
-#[derive(Debug, Clone)]
-pub struct ReasonGroup {
-    /// The colour.
-    pub tone: &'static str,
-    /// The word for the weight.
-    pub label: &'static str,
-    /// What the weight means.
-    pub meaning: &'static str,
-    /// The reasons.
-    pub reasons: Vec<ReasonRow>,
-}
-
-/// One reason.
-#[derive(Debug, Clone)]
-pub struct ReasonRow {
-    /// Its code.
-    pub code: String,
-    /// `PKGBUILD:3`.
-    pub place: String,
-    /// What stood there; may be empty.
-    pub old: String,
-    /// What stands there; may be empty.
-    pub new: String,
-    /// One sentence.
-    pub message: String,
-}
-
-/// Reasons by weight, heaviest first.
-#[must_use]
-pub fn reason_groups(reasons: &[Reason]) -> Vec<ReasonGroup> {
-    let mut weights: Vec<_> = reasons.iter().map(|reason| reason.severity).collect();
-    weights.sort_unstable();
-    weights.dedup();
-    weights.reverse();
-    let group = |weight: Weight| {
-        let badge = weight_badge(weight);
-        let of_weight = reasons.iter().filter(|reason| reason.severity == weight);
-        ReasonGroup {
-            tone: badge.tone,
-            label: badge.label,
-            meaning: weight_meaning(weight),
-            reasons: of_weight.map(ReasonRow::new).collect(),
-        }
-    };
-    weights.into_iter().map(group).collect()
-}
-
-impl ReasonRow {
-    fn new(reason: &Reason) -> Self {
-        Self {
-            code: reason.code.to_owned(),
-            place: place(&reason.file, reason.line.map(u64::from)),
-            old: reason.old.clone().unwrap_or_default(),
-            new: reason.new.clone().unwrap_or_default(),
-            message: reason.message.clone(),
-        }
-    }
-}
-
-fn place(file: &str, line: Option<u64>) -> String {
-    line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"))
-}
-
 /// `1.0-1 → 1.1-1`, as far as it is known.
 #[must_use]
 pub fn versions(from: &str, to: &str) -> String {
@@ -444,57 +274,4 @@ impl DecisionRow {
 
 fn reasons_summary(count: usize) -> String {
     format!("{count} {}", if count == 1 { "reason" } else { "reasons" })
-}
-
-const WEIGHTS: [(Weight, &str); 6] = [
-    (Weight::Hostile, "hostile"),
-    (Weight::Trust, "trust"),
-    (Weight::Review, "review"),
-    (Weight::Stronger, "stronger"),
-    (Weight::Version, "version"),
-    (Weight::Cosmetic, "cosmetic"),
-];
-
-fn groups_of_json(reasons: &[Value]) -> Vec<ReasonGroup> {
-    let group = |(weight, word): (Weight, &str)| {
-        let badge = weight_badge(weight);
-        let rows = reasons.iter().filter(|reason| reason["severity"] == word).map(|reason| ReasonRow {
-            code: text(reason, "code"),
-            place: place(&text(reason, "file"), reason["line"].as_u64()),
-            old: text(reason, "old"),
-            new: text(reason, "new"),
-            message: text(reason, "message"),
-        });
-        ReasonGroup { tone: badge.tone, label: badge.label, meaning: weight_meaning(weight), reasons: rows.collect() }
-    };
-    WEIGHTS.into_iter().map(group).filter(|group| !group.reasons.is_empty()).collect()
-}
-
-fn action_badge(action: &str) -> Badge {
-    let (tone, label) = match action {
-        "commit" => ("ok", "✓ committed"),
-        "review" => ("warn", "! review"),
-        "state" => ("idle", "= recorded"),
-        "skip" => ("warn", "– held back"),
-        _ => ("idle", "= nothing"),
-    };
-    Badge { tone, label }
-}
-
-/// A list in a document; empty if there is none.
-#[must_use]
-pub fn items<'a>(document: &'a Value, key: &str) -> &'a [Value] {
-    document[key].as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-/// A text in a document; empty if there is none.
-#[must_use]
-pub fn text(document: &Value, key: &str) -> String {
-    document[key].as_str().unwrap_or_default().to_owned()
-}
-
-/// The first ten characters of an id in a document.
-#[must_use]
-pub fn short(document: &Value, key: &str) -> String {
-    text(document, key).chars().take(10).collect()
 }

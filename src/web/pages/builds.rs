@@ -9,10 +9,12 @@ use crate::controller::face::BuildFilter;
 use crate::controller::view::{AttemptView, BuildPage};
 use crate::domain::build::{BuildEvent, BuildState};
 use crate::logstore::LogStore;
+use crate::web::badge::build_badge;
 use crate::web::fault::Fault;
 use crate::web::frame::{Frame, Pages};
+use crate::web::link::{Link, run_href};
 use crate::web::log::{LogDecoder, Piece};
-use crate::web::rows::{BuildRow, Link, Moment, build_badge, run_href};
+use crate::web::rows::{BuildRow, Moment};
 use crate::web::text::path_part;
 
 /// How much of the end of a log stands in its page, in bytes.

@@ -9,10 +9,12 @@ use serde_json::Value;
 
 use super::{Who, page};
 use crate::controller::view::{BuildView, QueueView};
+use crate::web::badge::build_badge;
+use crate::web::document::items;
 use crate::web::fault::Fault;
 use crate::web::frame::{Frame, Pages};
 use crate::web::layers::{Item, Picture, draw};
-use crate::web::rows::{build_badge, items, package_href};
+use crate::web::link::{build_href, package_href};
 
 /// More boxes than this are no picture.
 const MOST_DRAWN: usize = 80;
@@ -161,7 +163,7 @@ fn of_build(build: &BuildView) -> Item {
         name: build.pkgbase.to_string(),
         label: badge.label.to_owned(),
         tone: badge.tone,
-        href: super::super::rows::build_href(&build.id),
+        href: build_href(&build.id),
         needs: build.waits_for.iter().map(ToString::to_string).collect(),
     }
 }

@@ -12,7 +12,8 @@ use crate::controller::view::{BuildView, GenerationView, PackageView, QueueView,
 use crate::domain::build::BuildState;
 use crate::web::fault::Fault;
 use crate::web::frame::{Frame, Pages};
-use crate::web::rows::{self, BuildRow, ProblemRow, RunRow};
+use crate::web::link::run_href;
+use crate::web::rows::{BuildRow, ProblemRow, RunRow};
 use crate::web::time;
 
 /// More than this is no longer read; the rest is a link away.
@@ -138,5 +139,5 @@ async fn last_problems(
         return Ok((String::new(), Vec::new()));
     };
     let document = face.run(&last.id).await?.map(|run| run.document).unwrap_or_default();
-    Ok((rows::run_href(&last.id), ProblemRow::of_document(&document)))
+    Ok((run_href(&last.id), ProblemRow::of_document(&document)))
 }

@@ -12,7 +12,8 @@ use crate::domain::build::BuildState;
 use crate::domain::name::PkgBase;
 use crate::web::fault::Fault;
 use crate::web::frame::{Frame, Pages};
-use crate::web::rows::{self, BuildRow, DecisionRow, Link, ProblemRow, package_href, review_href};
+use crate::web::link::{Link, package_href, review_href};
+use crate::web::rows::{BuildRow, DecisionRow, ProblemRow};
 use crate::web::text::path_part;
 
 /// How many rows are shown at once.
@@ -255,7 +256,7 @@ impl One {
             needs: links(&found.needs),
             needed_by: links(&found.needed_by),
             decision: found.decision.as_ref().map(DecisionRow::from_json),
-            problems: found.findings.iter().map(rows::ProblemRow::from_finding).collect(),
+            problems: found.findings.iter().map(ProblemRow::from_finding).collect(),
             builds: BuildRow::all(&found.builds, frame.now),
             frame,
         }

@@ -7,10 +7,13 @@ use axum::response::Response;
 use super::packages::known_name;
 use super::{Who, page};
 use crate::controller::view::ReviewView;
+use crate::web::badge::{Badge, weight_badge};
 use crate::web::diff::{self, FileView};
 use crate::web::fault::Fault;
 use crate::web::frame::{Frame, Pages};
-use crate::web::rows::{self, Badge, ReasonGroup, package_href, review_href, weight_badge};
+use crate::web::link::{package_href, review_href};
+use crate::web::reasons::{ReasonGroup, reason_groups};
+use crate::web::rows;
 
 /// Something for a person to do.
 pub struct Task {
@@ -107,7 +110,7 @@ pub async fn one(
         badge: weight_badge(review.verdict.severity),
         short: review.head.short(),
         head: review.head.to_string(),
-        reasons: rows::reason_groups(&review.verdict.reasons),
+        reasons: reason_groups(&review.verdict.reasons),
         files: review.files.iter().map(diff::view).collect(),
         branch: review.branch,
         conflict: review.conflict,

@@ -6,9 +6,11 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::{Who, page};
+use crate::web::document::{items, short, text};
 use crate::web::fault::Fault;
 use crate::web::frame::{Frame, Pages};
-use crate::web::rows::{DecisionRow, Link, ProblemRow, RunRow, items, package_href, review_href, short, text};
+use crate::web::link::{Link, package_href, review_href};
+use crate::web::rows::{DecisionRow, ProblemRow, RunRow};
 use crate::web::text::path_part;
 
 #[derive(Template)]
