@@ -7,6 +7,7 @@ pub mod clock;
 pub mod env;
 pub mod fs;
 pub mod http;
+pub mod install;
 pub mod process;
 pub mod scratch;
 pub mod secret;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::builder::sandbox::{ANSWER, Network, SandboxSpec, explain};
 use crate::builder::user::BuildUser;
 use crate::executor::ExecutorError;
-use crate::sys::process::{Program, what_to_install};
+use crate::sys::install::what_to_install;
+use crate::sys::process::Program;
 
 use super::step;
 
