@@ -1,5 +1,7 @@
 //! Pages: that each answers, and that nothing hostile comes through.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::controller::face::Face as _;
 use crate::controller::view::{FileDiff, RunPage};
@@ -98,8 +100,8 @@ async fn what_people_must_do_stands_first() {
     assert!(order.is_sorted(), "{order:?}");
 }
 
-#[tokio::test]
-async fn hostile_text_is_shown_and_never_obeyed() {
+/// A world in which every text that somebody else wrote is hostile.
+fn hostile_world() -> Arc<World> {
     let world = World::empty();
     let mut failed = build("b1", "hedge", BuildState::Failed);
     failed.message = Some(EVIL.into());
@@ -126,19 +128,28 @@ async fn hostile_text_is_shown_and_never_obeyed() {
         hostile.verdict.reasons[0].message = EVIL.into();
         hostile.files.push(FileDiff { path: EVIL.into(), old: None, new: Some(EVIL.into()), binary: false });
         state.reviews = vec![hostile];
-        let text = serde_json::json!(EVIL);
-        let document = serde_json::json!({
-            "packages": [{"pkgbase": text, "action": "review", "why": text, "from_version": text, "reasons": [{"severity": "hostile", "message": text, "file": text, "old": text}]}],
-            "problems": [{"severity": "error", "message": text, "hint": text, "pkgbase": text, "code": text}],
-            "builds": [{"pkgbase": text, "reason": text, "after": [text]}], "remove": [text],
-            "refs": [{"name": text, "old": null, "new": text}], "reviews": [{"pkgbase": text, "do": text, "why": text}],
-        });
         let mut hostile_run = run("r1", EVIL, EVIL);
         hostile_run.summary = EVIL.into();
-        state.runs = vec![RunPage { run: hostile_run, document }];
-        state.graph = serde_json::json!({"order": [text, "hedge"], "edges": [{"from": "hedge", "to": text}], "cycles": [[text]]});
+        state.runs = vec![RunPage { run: hostile_run, document: hostile_document() }];
+        state.graph =
+            serde_json::json!({"order": [EVIL, "hedge"], "edges": [{"from": "hedge", "to": EVIL}], "cycles": [[EVIL]]});
     });
-    let served = world.serve(None).await;
+    world
+}
+
+fn hostile_document() -> serde_json::Value {
+    let text = serde_json::json!(EVIL);
+    serde_json::json!({
+        "packages": [{"pkgbase": text, "action": "review", "why": text, "from_version": text, "reasons": [{"severity": "hostile", "message": text, "file": text, "old": text}]}],
+        "problems": [{"severity": "error", "message": text, "hint": text, "pkgbase": text, "code": text}],
+        "builds": [{"pkgbase": text, "reason": text, "after": [text]}], "remove": [text],
+        "refs": [{"name": text, "old": null, "new": text}], "reviews": [{"pkgbase": text, "do": text, "why": text}],
+    })
+}
+
+#[tokio::test]
+async fn hostile_text_is_shown_and_never_obeyed() {
+    let served = hostile_world().serve(None).await;
     for path in [
         "/",
         "/packages",

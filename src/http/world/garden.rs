@@ -1,0 +1,187 @@
+#![expect(missing_docs, reason = "values that are used as they are need no words")]
+//! A garden of packages in the middle of its day, and the plain values that it is made of.
+
+use super::*;
+
+pub fn repository() -> RepositoryView {
+    RepositoryView {
+        name: "garden".into(),
+        url: "/srv/garden.git".into(),
+        branch: "main".into(),
+        main: Some(oid(0x1a)),
+        scheduled: Some(oid(0x1a)),
+        packages: 0,
+        reviews: 0,
+        paused: false,
+        looked_at: Some(ago(12)),
+        error: None,
+    }
+}
+
+pub fn build(id: &str, pkgbase: &str, state: BuildState) -> BuildView {
+    let started = (!matches!(state, BuildState::Waiting | BuildState::Ready | BuildState::Blocked)).then(|| ago(100));
+    BuildView {
+        id: id.into(),
+        repository: "garden".into(),
+        arch: "x86_64".into(),
+        pkgbase: base(pkgbase),
+        commit: oid(0xc0),
+        state,
+        reason: BuildReason::Changed,
+        class: None,
+        waits_for: Vec::new(),
+        created: ago(160),
+        started,
+        ended: state.is_final().then(|| ago(28)),
+        message: None,
+        attempt: started.map(|_| format!("{id}.1")),
+        run: Some("r1".into()),
+    }
+}
+
+pub fn package(name: &str) -> PackagePage {
+    let package = PackageView {
+        pkgbase: base(name),
+        version: Some(Version::new("1.4.2-1")),
+        published: Some("1.4.2-1".into()),
+        source: "aur",
+        last_build: None,
+        review: false,
+        problems: 0,
+    };
+    PackagePage {
+        package,
+        pkgnames: vec![name.into()],
+        needs: Vec::new(),
+        needed_by: Vec::new(),
+        trigger: None,
+        class: None,
+        cursor: None,
+        decision: None,
+        builds: Vec::new(),
+        findings: Vec::new(),
+    }
+}
+
+pub fn run(id: &str, pipeline: &str, trigger: &str) -> RunView {
+    RunView {
+        id: id.into(),
+        repository: "garden".into(),
+        pipeline: pipeline.into(),
+        trigger: trigger.into(),
+        started: ago(300),
+        ended: Some(ago(297)),
+        state: "done".into(),
+        summary: "1 package committed, 1 review opened, 3 builds".into(),
+    }
+}
+
+pub fn review(name: &str, old: &str, new: &str) -> ReviewView {
+    let reason = Reason {
+        code: "source-host-changed",
+        severity: Weight::Trust,
+        file: "PKGBUILD".into(),
+        line: Some(9),
+        old: Some("https://example.org/a.tar.gz".into()),
+        new: Some("https://example.net/a.tar.gz".into()),
+        message: "the source comes from another host".into(),
+    };
+    let versions = (Some(Version::new("1.4.2-1")), Some(Version::new("1.5.0-1")));
+    ReviewView {
+        pkgbase: base(name),
+        branch: format!("update-{name}"),
+        head: oid(0xee),
+        verdict: Verdict::from_reasons(vec![reason], versions.0, versions.1),
+        files: vec![FileDiff { path: "PKGBUILD".into(), old: Some(old.into()), new: Some(new.into()), binary: false }],
+        conflict: None,
+    }
+}
+
+pub fn attempt(id: &str, ended: bool) -> AttemptView {
+    AttemptView {
+        id: id.into(),
+        started: ago(100),
+        ended: ended.then(|| ago(28)),
+        outcome: ended.then(|| "failed".into()),
+        exit_code: ended.then_some(4),
+        message: None,
+        log_length: None,
+    }
+}
+
+pub fn document() -> Value {
+    json!({
+        "repository": "garden", "pipeline": "on-schedule", "now": now(),
+        "base": {"main": oid(0x1a), "state": oid(0x1b), "scheduled": null},
+        "packages": [
+            {"pkgbase": "sundial", "observation": "changed", "action": "review", "verdict": "major",
+             "reasons": [{"code": "source-host-changed", "severity": "trust", "file": "PKGBUILD", "line": 9,
+                          "old": "https://example.org/a.tar.gz", "new": "https://example.net/a.tar.gz",
+                          "message": "the source comes from another host"}],
+             "from_version": "1.4.2-1", "to_version": "1.5.0-1", "why": "its update needs a person"},
+            {"pkgbase": "trellis", "observation": "changed", "action": "commit", "verdict": "minor", "reasons": [
+                {"code": "version", "severity": "version", "file": "PKGBUILD", "line": 3, "old": "2.0", "new": "2.1", "message": "the version moves forward"}],
+             "from_version": "2.0-1", "to_version": "2.1-1", "why": "only the version moved"},
+            {"pkgbase": "mulch", "observation": "current", "action": "none", "verdict": null, "reasons": [],
+             "from_version": "1-1", "to_version": null, "why": ""}
+        ],
+        "refs": [{"name": "refs/heads/main", "old": oid(0x1a), "new": oid(0x2a), "change": "update"}],
+        "builds": [{"pkgbase": "trellis", "class": null, "arch": "x86_64", "reason": "changed", "after": []},
+                   {"pkgbase": "arbour", "class": "heavy", "arch": "x86_64", "reason": "rebuild", "after": ["trellis"]}],
+        "remove": ["weed"],
+        "reviews": [{"pkgbase": "sundial", "branch": "update-sundial", "do": "open", "why": ""}],
+        "aur_push": [],
+        "problems": [{"code": "unknown-directive", "severity": "error", "pkgbase": null, "commit": oid(0x33),
+                      "message": "`[deploy trelis]` names no package", "hint": "did you mean `trellis`?"}]
+    })
+}
+
+/// A garden in the middle of its day: something of everything.
+pub fn garden() -> Arc<World> {
+    let world = World::empty();
+    for name in ["arbour", "hedge", "mulch", "pergola", "sundial", "trellis", "watering-can-git"] {
+        world.change(|state| state.packages.insert(base(name), package(name)));
+    }
+    let mut blocked = build("b4", "pergola", BuildState::Blocked);
+    blocked.waits_for = vec![base("hedge")];
+    let mut waiting = build("b5", "arbour", BuildState::Waiting);
+    waiting.waits_for = vec![base("trellis")];
+    let mut failed = build("b2", "hedge", BuildState::Failed);
+    failed.message = Some("makepkg: A failure occurred in build() (status 4)".into());
+    let mut running = build("b3", "trellis", BuildState::Running);
+    running.class = Some("heavy".into());
+    for build in [build("b1", "mulch", BuildState::Succeeded), failed.clone(), running, blocked, waiting] {
+        world.add_build(build);
+    }
+    world.change(|state| {
+        state.builds.iter_mut().find(|page| page.build.id == "b2").unwrap().attempts = vec![attempt("b2.1", true)];
+        state.reviews.push(review(
+            "sundial",
+            "pkgver=1.4.2\nsource=(https://example.org/a.tar.gz)\n",
+            "pkgver=1.5.0\nsource=(https://example.net/a.tar.gz)\n",
+        ));
+        let finding = Finding::warning("srcinfo-disagrees", "`pkgver` is 1.4.2 here and 1.4.1 in the PKGBUILD")
+            .at("hedge/.SRCINFO", Some(3))
+            .hint("run `makepkg --printsrcinfo`");
+        let hedge = state.packages.get_mut("hedge").unwrap();
+        hedge.package.last_build = Some(failed.clone());
+        hedge.package.problems = 1;
+        hedge.builds = vec![failed];
+        hedge.findings = vec![finding];
+        hedge.needed_by = vec![base("pergola")];
+        let sundial = state.packages.get_mut("sundial").unwrap();
+        sundial.package.review = true;
+        state.packages.get_mut("trellis").unwrap().package.version = Some(Version::new("2.1-1"));
+        state.generations = vec![GenerationView { number: 12, current: true, packages: 7, published: Some(ago(30)) }];
+        state.runs.push(RunPage { run: run("r1", "on-schedule", "schedule"), document: document() });
+        state.graph = json!({"nodes": ["hedge", "trellis", "arbour", "pergola"], "edges": [
+            {"from": "arbour", "to": "trellis", "via": "trellis", "kind": "depends"},
+            {"from": "pergola", "to": "hedge", "via": "hedge", "kind": "makedepends"},
+            {"from": "pergola", "to": "trellis", "via": "trellis", "kind": "depends"}],
+            "cycles": [], "order": ["hedge", "trellis", "arbour", "pergola"]});
+    });
+    world.write("b2.1", b"\x1b[1;32m==>\x1b[0m\x1b[1m Making package: hedge 1.4.2-1\x1b[0m\ncc -o hedge hedge.c\n\x1b[1;31mhedge.c:7:3: error:\x1b[0m expected ';' before '}' token\n\x1b[1;31m==> ERROR:\x1b[0m\x1b[1m A failure occurred in build().\x1b[0m\n");
+    world.logs.finish("b2.1").unwrap();
+    world.write("b3.1", b"\x1b[1;32m==>\x1b[0m\x1b[1m Making package: trellis 2.1-1\x1b[0m\n\x1b[1;34m  ->\x1b[0m Extracting trellis-2.1.tar.gz with bsdtar\ncc -O2 -c lattice.c\n");
+    world
+}
