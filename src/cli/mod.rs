@@ -12,6 +12,7 @@ mod config;
 mod context;
 mod ctl;
 mod demo;
+mod diff;
 mod doctor;
 mod error;
 mod exit;

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
+use anstyle::Style;
 use clap::ValueEnum;
 use comfy_table::{Attribute, Cell, ContentArrangement, Table};
 use serde::Serialize;
@@ -61,6 +62,12 @@ impl Output {
     pub fn finish(&mut self) -> Result<(), OutputError> {
         self.stream.flush().map_err(OutputError)
     }
+}
+
+/// Text with a style; [`super`] takes it out where nobody wants it.
+#[must_use]
+pub fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
 }
 
 /// A table without lines, for lists.

@@ -1,5 +1,5 @@
 //! Configuration, from text to what the program needs: the monorepo's own files (`.ci/config`,
-//! `.CI/config`) and the operator's `pkgwarden.toml`.
+//! `.ci/policy.toml`, `.CI/config`) and the operator's `pkgwarden.toml`.
 //!
 //! Nothing here opens a file or reads the environment: both come in as arguments.
 
@@ -7,6 +7,7 @@ pub mod error;
 mod keyfile;
 mod layer;
 pub mod package;
+pub mod policy;
 pub mod repository;
 mod resolve;
 mod schema;

@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result, bail};
 use super::observe;
 use super::range;
 use super::snapshot::SnapshotReader;
-use crate::domain::classify::{self, Verdict};
 use crate::domain::desired::{Package, Refs, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -170,14 +169,6 @@ impl Inspection {
         let folder = self.git.folder(package.tree, &Limits::default());
         folder.map_err(|error| Box::new(observe::unusable(&package.pkgbase, &error)))
     }
-}
-
-/// A verdict on two package folders that lie on this machine as files.
-///
-/// # Errors
-/// If a folder cannot be read.
-pub fn classify_directories(old: &Path, new: &Path) -> Result<Verdict> {
-    Ok(classify::classify(&crate::sys::fs::read_folder(old)?, &crate::sys::fs::read_folder(new)?))
 }
 
 /// Names of packages in the repositories that are built against, as the `state` branch recorded them.

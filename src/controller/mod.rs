@@ -48,13 +48,12 @@ pub struct Kept {
     schedules: RwLock<Vec<Schedule>>,
     /// The last look at it.
     looked: RwLock<Looked>,
-    /// Reviews as they were last shown, by package, with the tip of the branch and the folder they were
-    /// compared with: comparing hundreds of them anew for every page would be slow.
+    /// Reviews as they were last shown, by package, with what they follow from: comparing hundreds of them anew for every page would be slow.
     reviews: Mutex<BTreeMap<PkgBase, (ReviewKey, Option<view::ReviewView>)>>,
 }
 
-/// The tip of a review branch, and the git tree of the package it would change.
-type ReviewKey = (Oid, Option<Oid>);
+/// The tip of a review branch, the git tree of the package it would change, and the policy in force.
+type ReviewKey = (Oid, Option<Oid>, crate::domain::classify::Policy);
 
 /// What the last look found.
 #[derive(Debug, Clone, Default)]

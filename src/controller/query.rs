@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use futures_util::future::FutureExt as _;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::face::{Answer, BuildFilter, ControllerError, Face, PackageFilter};
@@ -15,9 +16,8 @@ use super::view::{
 };
 use super::{Controller, Kept, observe};
 use crate::domain::build::BuildState;
-use crate::domain::classify;
+use crate::domain::classify::{self, Context, Policy, Subject};
 use crate::domain::desired::Package;
-use crate::domain::folder::Folder;
 use crate::domain::graph::Graph;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Proposal;
@@ -118,7 +118,7 @@ impl Face for Controller {
             for kept in self.kept() {
                 let Some(look) = kept.looked().look else { continue };
                 for pkgbase in look.snapshot.reviews.keys() {
-                    views.extend(review_of(kept, &look, pkgbase).await?);
+                    views.extend(review_of(kept, &look, pkgbase, self.0.clock.now()).await?);
                 }
             }
             Ok(views)
@@ -131,7 +131,7 @@ impl Face for Controller {
             for kept in self.kept() {
                 let Some(look) = kept.looked().look else { continue };
                 if look.snapshot.reviews.contains_key(pkgbase) {
-                    return Ok(review_of(kept, &look, pkgbase).await?);
+                    return Ok(review_of(kept, &look, pkgbase, self.0.clock.now()).await?);
                 }
             }
             Ok(None)
@@ -447,9 +447,10 @@ fn run_page(run: Run) -> RunPage {
 }
 
 /// The review of a package; `None` if its branch proposes nothing (it is about to be pruned).
-async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<Option<ReviewView>> {
+async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase, now: Timestamp) -> Result<Option<ReviewView>> {
     let Some(head) = look.snapshot.reviews.get(pkgbase).map(|review| review.head) else { return Ok(None) };
-    let key = (head, look.snapshot.packages.get(pkgbase).map(|package| package.tree));
+    let tree = look.snapshot.packages.get(pkgbase).map(|package| package.tree);
+    let key = (head, tree, look.snapshot.gate.in_force(now));
     if let Some((same, view)) = kept.reviews.lock().expect("nobody panics with it").get(pkgbase)
         && *same == key
     {
@@ -457,39 +458,28 @@ async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<Option
     }
     let (snapshot, wanted) = (look.snapshot.clone(), pkgbase.clone());
     let proposal = kept.site().with_git(move |git| observe::proposal(git, &snapshot, &wanted)).await?;
-    let view = proposal.and_then(|proposal| review_view(pkgbase, head, &proposal));
+    let view = proposal.and_then(|proposal| review_view(pkgbase, head, &proposal, &look.snapshot.gate, now));
     kept.reviews.lock().expect("nobody panics with it").insert(pkgbase.clone(), (key, view.clone()));
     Ok(view)
 }
 
-fn review_view(pkgbase: &PkgBase, head: Oid, proposal: &Proposal) -> Option<ReviewView> {
+fn review_view(pkgbase: &PkgBase, head: Oid, proposal: &Proposal, gate: &Policy, now: Timestamp) -> Option<ReviewView> {
     let Proposal { base, present, proposed } = proposal;
     let after = present.updated_to(proposed);
     if after.from_source() == present.from_source() {
         return None;
     }
     let conflict = "its folder has changed on the branch since the review was opened";
+    let subject = Subject { package: pkgbase.as_str(), old: present, new: &after, now };
+    let judged = classify::judge(classify::classify(present, &after), subject, gate, Context::default());
     Some(ReviewView {
         pkgbase: pkgbase.clone(),
         branch: pkgbase.review_branch(),
         head,
-        verdict: classify::classify(present, &after),
-        files: file_diffs(&present.from_source(), &after.from_source()),
+        verdict: judged.verdict,
+        files: FileDiff::between(&present.from_source(), &after.from_source()),
         conflict: (base.from_source() != present.from_source()).then(|| conflict.to_owned()),
     })
-}
-
-fn file_diffs(old: &Folder, new: &Folder) -> Vec<FileDiff> {
-    let paths: BTreeSet<&String> = old.files.keys().chain(new.files.keys()).collect();
-    let differs = |path: &&&String| old.files.get(**path) != new.files.get(**path);
-    let text =
-        |folder: &Folder, path: &str| folder.get(path).map(|bytes| std::str::from_utf8(bytes).map(str::to_owned));
-    let diff = |path: &String| {
-        let (before, after) = (text(old, path), text(new, path));
-        let binary = matches!(before, Some(Err(_))) || matches!(after, Some(Err(_)));
-        FileDiff { path: path.clone(), old: before.and_then(Result::ok), new: after.and_then(Result::ok), binary }
-    };
-    paths.iter().filter(differs).map(|path| diff(path)).collect()
 }
 
 /// The record's answers in the words of the faces.

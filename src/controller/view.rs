@@ -1,11 +1,14 @@
 //! What the faces (pages, API, `ctl`) may know: read models, made by [`super::query`].
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::domain::build::{BuildReason, BuildState};
 use crate::domain::classify::Verdict;
 use crate::domain::finding::Finding;
+use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::version::Version;
 
@@ -232,6 +235,23 @@ pub struct FileDiff {
     pub new: Option<String>,
     /// Whether it is not text on either side.
     pub binary: bool,
+}
+
+impl FileDiff {
+    /// The files that differ between two folders.
+    #[must_use]
+    pub fn between(old: &Folder, new: &Folder) -> Vec<Self> {
+        let paths: BTreeSet<&String> = old.files.keys().chain(new.files.keys()).collect();
+        let differs = |path: &&&String| old.files.get(**path) != new.files.get(**path);
+        let text =
+            |folder: &Folder, path: &str| folder.get(path).map(|bytes| std::str::from_utf8(bytes).map(str::to_owned));
+        let diff = |path: &String| {
+            let (before, after) = (text(old, path), text(new, path));
+            let binary = matches!(before, Some(Err(_))) || matches!(after, Some(Err(_)));
+            Self { path: path.clone(), old: before.and_then(Result::ok), new: after.and_then(Result::ok), binary }
+        };
+        paths.iter().filter(differs).map(|path| diff(path)).collect()
+    }
 }
 
 /// One published state of the package repository.

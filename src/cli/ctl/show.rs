@@ -8,9 +8,10 @@ use comfy_table::{Cell, CellAlignment, Color, Table};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::cli::output::table;
+use crate::cli::diff;
+use crate::cli::output::{paint, table};
 use crate::controller::view::FileDiff;
-use crate::web::diff::{self, FileChange, FileView, Line};
+use crate::web::diff::{FileView, view};
 use crate::web::text::{one_line, visible};
 use crate::web::time;
 
@@ -37,10 +38,6 @@ fn names(value: &Value, key: &str) -> String {
 pub struct Look {
     /// What time it is, for "3 min ago".
     pub now: Timestamp,
-}
-
-fn paint(style: Style, text: &str) -> String {
-    format!("{style}{text}{style:#}")
 }
 
 fn new_table(headings: &[&str]) -> Table {
@@ -190,41 +187,8 @@ pub fn review(review: &Value) -> String {
         );
     }
     for file in list(review, "files") {
-        out += &file_diff(&file_of(file));
+        out += &diff::file(&file_of(file), "look at the branch with git");
     }
-    out
-}
-
-fn file_diff(file: &FileView) -> String {
-    let mut out =
-        format!("\n{}\n", paint(Style::new().bold(), &format!("{} ({})", one_line(&file.path), file.change.as_str())));
-    if file.change == FileChange::Binary {
-        out += "not text; look at the branch with git\n";
-    }
-    for hunk in &file.hunks {
-        let _ = writeln!(out, "{}", paint(AnsiColor::Cyan.on_default(), &hunk.header));
-        for line in &hunk.lines {
-            out += &diff_line(line);
-        }
-    }
-    if file.left_out > 0 {
-        let _ = writeln!(out, "{} more lines are not shown; look at the branch with git", file.left_out);
-    }
-    out
-}
-
-fn diff_line(line: &Line) -> String {
-    let style = match line.sign {
-        '+' => AnsiColor::Green.on_default(),
-        '-' => AnsiColor::Red.on_default(),
-        _ => Style::new(),
-    };
-    let mut out = paint(style, &line.sign.to_string());
-    for (marked, part) in &line.parts {
-        let style = if *marked { style.bold().underline() } else { style };
-        out += &paint(style, &visible(part));
-    }
-    out.push('\n');
     out
 }
 
@@ -254,7 +218,7 @@ pub fn run(run: &Value) -> String {
 
 fn file_of(file: &Value) -> FileView {
     let content = |key: &str| file[key].as_str().map(str::to_owned);
-    diff::view(&FileDiff {
+    view(&FileDiff {
         path: file["path"].as_str().unwrap_or_default().to_owned(),
         old: content("old"),
         new: content("new"),

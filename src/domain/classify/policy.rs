@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::text::shown;
 use super::{Reason, Verdict, Weight, configuration};
 use crate::domain::folder::{File, FileMode, Folder};
 
@@ -44,6 +45,9 @@ pub struct Permission {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub until: Option<Timestamp>,
+    /// The line it begins on, if it was read from a file.
+    #[serde(skip)]
+    pub line: Option<u32>,
 }
 
 /// What is known about who changed a package.
@@ -89,6 +93,10 @@ pub fn judge(verdict: Verdict, subject: Subject<'_>, policy: &Policy, context: C
         if permission.is_some() || context.trusted || policy.knob(reason, subject) {
             reason.severity = Weight::Stronger;
         }
+        if let Some(index) = permission {
+            let because = shown(policy.allow[index].because.as_bytes());
+            reason.message = format!("{}; it is allowed: {because}", reason.message);
+        }
     }
     if context.maintainer_changed {
         for reason in &mut reasons {
@@ -129,11 +137,24 @@ impl Permission {
             && fits(&self.package, Some(subject.package))
             && fits(&self.file, Some(&reason.file))
             && fits(&self.new, reason.new.as_deref())
-            && self.until.is_none_or(|until| subject.now < until)
+            && self.counts(subject.now)
+    }
+
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn counts(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
     }
 }
 
 impl Policy {
+    /// The same without the permissions that have ended: as long as it is equal, so are its verdicts.
+    #[must_use]
+    pub fn in_force(&self, now: Timestamp) -> Self {
+        let allow = self.allow.iter().filter(|permission| permission.counts(now)).cloned().collect();
+        Self { allow, ..self.clone() }
+    }
+
     fn knob(&self, reason: &Reason, subject: Subject<'_>) -> bool {
         let path = reason.file.as_str();
         let (old, new) = (subject.old.files.get(path), subject.new.files.get(path));
@@ -198,7 +219,8 @@ mod tests {
     fn permission(code: &str, new: Option<&str>) -> Policy {
         let new = new.map(str::to_owned);
         let because = "it is ours".to_owned();
-        let permission = Permission { package: None, code: code.to_owned(), file: None, new, because, until: None };
+        let permission =
+            Permission { package: None, code: code.to_owned(), file: None, new, because, until: None, line: None };
         Policy { allow: vec![permission], ..Policy::default() }
     }
 
@@ -207,6 +229,9 @@ mod tests {
         let new = folder(&TEXT.replace("(b)", "(b c)"));
         let allowed = judged(&new, &permission("dependency-added", Some("c")), Context::default());
         assert_eq!((allowed.verdict.verdict, allowed.used), (Decision::Minor, vec![0]));
+        let said =
+            allowed.verdict.reasons.iter().filter(|reason| reason.message.ends_with("it is allowed: it is ours"));
+        assert_eq!(said.count(), 1);
         let other = judged(&new, &permission("dependency-added", Some("cc")), Context::default());
         assert_eq!((other.verdict.verdict, other.used), (Decision::Major, vec![]));
     }
@@ -217,6 +242,8 @@ mod tests {
         let mut policy = permission("dependency-added", None);
         policy.allow[0].until = Some(Timestamp::UNIX_EPOCH);
         assert_eq!(judged(&new, &policy, Context::default()).verdict.verdict, Decision::Major);
+        assert_eq!(policy.in_force(Timestamp::UNIX_EPOCH), Policy::default());
+        assert_eq!(policy.in_force(Timestamp::MIN), policy);
     }
 
     #[test]

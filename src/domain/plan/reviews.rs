@@ -4,7 +4,7 @@ use super::Action;
 use super::updates::movement;
 use super::{Draft, Edit, Pipeline, ReviewStep, Since};
 use crate::domain::build::BuildReason;
-use crate::domain::classify::{self, Verdict, Weight};
+use crate::domain::classify::{Verdict, Weight};
 use crate::domain::desired::ReviewBranch;
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -110,7 +110,7 @@ impl<'a> Draft<'a> {
             return;
         }
         let folder = present.updated_to(proposed);
-        let verdict = classify::classify(present, &folder);
+        let verdict = self.verdict(pkgbase, present, &folder);
         let why = format!("{}, approved by a person", movement(&verdict));
         self.entries.push((Topic::Update, Entry { pkgbase: pkgbase.clone(), reason: why.clone() }));
         self.edits.push(Edit::Folder(pkgbase.clone(), folder));
@@ -126,7 +126,7 @@ impl<'a> Draft<'a> {
         let mut state = self.state(pkgbase);
         state.set_rejected(Some(&proposed.from_source().digest()));
         self.put_state(pkgbase, state);
-        let verdict = classify::classify(present, &present.updated_to(proposed));
+        let verdict = self.verdict(pkgbase, present, &present.updated_to(proposed));
         self.decide_update(pkgbase, Action::Skip, verdict, "a person rejected it");
     }
 

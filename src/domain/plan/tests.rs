@@ -62,6 +62,7 @@ impl Story {
                 refs,
                 main: Some(Tip { commit: oid('a'), tree: oid('c') }),
                 settings: crate::domain::policy::RepositorySettings::default(),
+                gate: crate::domain::classify::Policy::default(),
                 packages: BTreeMap::new(),
                 reviews: BTreeMap::new(),
                 states: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use super::{Action, Draft, Edit, Heard, NewCommit, PackageDecision};
 use crate::domain::build::BuildReason;
 use crate::domain::bump;
-use crate::domain::classify::{self, Decision, Verdict};
+use crate::domain::classify::{self, Context, Decision, Subject, Verdict};
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -97,7 +97,7 @@ impl Draft<'_> {
             self.decide_unless_decided(pkgbase, Action::State, "its source has the same files");
             return;
         }
-        let verdict = classify::classify(present, &proposed);
+        let verdict = self.verdict(pkgbase, present, &proposed);
         if state.rejected() == Some(content.as_str()) {
             self.put_state(pkgbase, state);
             self.decide_update(pkgbase, Action::Skip, verdict, "a person has rejected exactly this update");
@@ -113,6 +113,12 @@ impl Draft<'_> {
             self.put_state(pkgbase, state);
             self.propose(pkgbase, verdict, proposed, &content);
         }
+    }
+
+    /// What the gate says under the policy of the monorepo.
+    pub(super) fn verdict(&self, package: &PkgBase, old: &Folder, new: &Folder) -> Verdict {
+        let subject = Subject { package: package.as_str(), old, new, now: self.inputs.now };
+        classify::judge(classify::classify(old, new), subject, &self.inputs.snapshot.gate, Context::default()).verdict
     }
 
     fn commit_update(&mut self, pkgbase: &PkgBase, verdict: Verdict, folder: Folder) {
