@@ -67,7 +67,8 @@ impl Forms {
         let (mut i, mut j) = (0, 0);
         while i < before.len() {
             let form = self.forms.iter().find(|(from, to)| {
-                !host.contains(&i)
+                from.as_bytes()[0] == before[i]
+                    && !host.contains(&i)
                     && before[i..].starts_with(from.as_bytes())
                     && after[j..].starts_with(to.as_bytes())
                     && stands_alone(before, i, from)
@@ -102,6 +103,9 @@ fn spellings(old: &str, new: &str, forms: &mut BTreeSet<Form>) {
         ("_", "%2B"),
     ];
     forms.extend(signs.iter().map(|(from, to)| (old.replace(from, to), new.replace(from, to))));
+    for sign in ["-", "_", "."] {
+        forms.insert((with_candidate_apart(old, sign), with_candidate_apart(new, sign)));
+    }
     for separator in ['.', '_', '+'] {
         let (old_parts, new_parts): (Vec<_>, Vec<_>) = (old.split(separator).collect(), new.split(separator).collect());
         let length = old_parts.len().min(new_parts.len()).min(8);
@@ -112,6 +116,15 @@ fn spellings(old: &str, new: &str, forms: &mut BTreeSet<Form>) {
         forms.extend(old_parts.last().zip(new_parts.last()).map(|(old, new)| ((*old).to_owned(), (*new).to_owned())));
     }
     forms.insert((old.to_owned(), new.to_owned()));
+}
+
+/// `1.2rc1` as `1.2-rc1`: pkgver may not have the sign that stands in the name of the tag.
+fn with_candidate_apart(version: &str, sign: &str) -> String {
+    let place = ["rc", "beta", "alpha", "pre"].iter().find_map(|word| version.find(word));
+    match place.filter(|&at| at > 0 && version.as_bytes()[at - 1].is_ascii_digit()) {
+        Some(at) => format!("{}{sign}{}", &version[..at], &version[at..]),
+        None => version.to_owned(),
+    }
 }
 
 /// The bytes of the host (with user and port) in `scheme://host/`, and the sign that ends it.

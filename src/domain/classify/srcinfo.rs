@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::entries::is_sums;
 use super::forms::Forms;
 use super::recipe::Recipe;
-use super::sources::is_sums;
 use super::step::Step;
 use super::text::{lines, shown};
 use super::{Reason, SRCINFO, Weight, reason};

@@ -3,13 +3,18 @@
 //! [`Pkgbuild::read`] gives the commands at the top level; [`Pkgbuild::evaluate`] works out what variables hold,
 //! as far as literal assignments say it. What it does not know it marks, and never guesses.
 
+mod assignment;
 mod braces;
 mod commands;
+mod compound;
+mod dress;
 mod evaluate;
 mod event;
 mod expand;
+mod expansion;
 mod pattern;
 mod reader;
+mod redirect;
 mod source;
 mod words;
 
