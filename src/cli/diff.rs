@@ -43,7 +43,6 @@ fn line(line: &Line) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::output::paint;
     use super::*;
     use crate::controller::view::FileDiff;
     use crate::web::diff::view;

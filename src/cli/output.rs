@@ -3,12 +3,11 @@
 use std::io::{self, BufWriter, Write};
 
 use anstyle::Style;
-use clap::ValueEnum;
 use comfy_table::{Attribute, Cell, ContentArrangement, Table};
 use serde::Serialize;
 
 /// Form of the results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// For people.
     Text,

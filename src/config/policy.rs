@@ -1,19 +1,22 @@
 //! `.ci/policy.toml`, and the file that `classify --policy` names: what may go in beyond the default.
 //!
-//! A policy only permits. So what cannot be read permits nothing: a permission with a mistake is left
-//! out whole, since without the key that is wrong it could permit more than was meant.
+//! What cannot be read permits nothing: a permission with a mistake is left out whole, since without the key
+//! that is wrong it could permit more than was meant. Where something else cannot be read, which may ask for
+//! more than the default, the policy says that it is incomplete, and nothing goes in by itself.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use miette::NamedSource;
 use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
 
 use super::error::{ConfigError, Origin, Problem, without_passwords};
-use crate::domain::classify::{Permission, Policy};
+use crate::domain::classify::{PackagePolicy, Permission, Place, Policy};
 use crate::domain::finding::{Finding, nearest};
 
 /// Where the policy stands in the monorepo.
@@ -31,7 +34,7 @@ pub fn load(path: &str, text: &str) -> Result<Policy, ConfigError> {
     if problems.is_empty() { Ok(policy) } else { Err(ConfigError { problems }) }
 }
 
-/// Reads the policy of a monorepo. Whatever is wrong becomes a finding and permits nothing.
+/// Reads the policy of a monorepo. Whatever is wrong becomes a finding.
 #[must_use]
 pub fn read(text: &str) -> (Policy, Vec<Finding>) {
     let (policy, problems) = parse(PATH, text);
@@ -48,7 +51,8 @@ fn parse(path: &str, text: &str) -> (Policy, Vec<Problem>) {
     for error in &errors {
         reader.complain(error.message(), "this is not TOML: see https://toml.io", error.span());
     }
-    let policy = if errors.is_empty() { reader.policy(table) } else { Policy::default() };
+    let policy =
+        if errors.is_empty() { reader.policy(table) } else { Policy { incomplete: true, ..Policy::default() } };
     reader.problems.sort_by_key(Problem::position);
     reader.problems.truncate(MOST_PROBLEMS);
     (policy, reader.problems)
@@ -68,21 +72,30 @@ impl Reader {
 
     fn policy(&mut self, table: Spanned<DeTable<'_>>) -> Policy {
         let span = table.span();
-        let mut switches = DeTable::new();
-        let mut allow = Vec::new();
+        let (mut general, mut allow, mut package) = (DeTable::new(), Vec::new(), BTreeMap::new());
+        let mut incomplete = false;
         for (key, value) in table.into_inner() {
-            if key.get_ref() == "allow" {
-                allow = self.permissions(value);
-                continue;
-            }
-            let alone = DeTable::from_iter([(key.clone(), value.clone())]);
-            match Policy::deserialize(Deserializer::from(Spanned::new(span.clone(), alone))) {
-                Ok(_) => drop(switches.insert(key, value)),
-                Err(error) => self.complain(error.message(), &remedy(error.message()), error.span()),
+            match &**key.get_ref() {
+                "allow" => allow = self.permissions(value),
+                "package" => {
+                    let before = self.problems.len();
+                    package = self.packages(value);
+                    incomplete |= self.problems.len() > before;
+                }
+                _ => {
+                    let alone = DeTable::from_iter([(key.clone(), value.clone())]);
+                    match Policy::deserialize(Deserializer::from(Spanned::new(span.clone(), alone))) {
+                        Ok(_) => drop(general.insert(key, value)),
+                        Err(error) => {
+                            self.complain(error.message(), &remedy(error.message()), error.span());
+                            incomplete = true;
+                        }
+                    }
+                }
             }
         }
-        let switches = Policy::deserialize(Deserializer::from(Spanned::new(span, switches)));
-        Policy { allow, ..switches.expect("each key was read by itself") }
+        let general = Policy::deserialize(Deserializer::from(Spanned::new(span, general)));
+        Policy { allow, package, incomplete, ..general.expect("each key was read by itself") }
     }
 
     fn permissions(&mut self, value: Spanned<DeValue<'_>>) -> Vec<Permission> {
@@ -96,15 +109,36 @@ impl Reader {
         }
     }
 
-    fn permission(&mut self, mut item: Spanned<DeValue<'_>>) -> Option<Permission> {
+    fn permission(&mut self, item: Spanned<DeValue<'_>>) -> Option<Permission> {
+        let place = self.place(item.span().start);
+        let permission: Permission = self.rule(item, |permission: &Permission| &permission.because)?;
+        Some(Permission { place, ..permission })
+    }
+
+    fn packages(&mut self, value: Spanned<DeValue<'_>>) -> BTreeMap<String, PackagePolicy> {
+        let span = value.span();
+        let DeValue::Table(table) = value.into_inner() else {
+            self.complain("`package` has a table for each package", "begin each with [package.NAME]", Some(span));
+            return BTreeMap::new();
+        };
+        let read = |(name, value): (Spanned<std::borrow::Cow<'_, str>>, Spanned<DeValue<'_>>)| {
+            let place = self.place(name.span().start);
+            let own: PackagePolicy = self.rule(value, |own: &PackagePolicy| &own.because)?;
+            Some((name.into_inner().into_owned(), PackagePolicy { place, ..own }))
+        };
+        table.into_iter().filter_map(read).collect()
+    }
+
+    /// Anything that needs a reason and may have an end.
+    fn rule<T: DeserializeOwned>(&mut self, mut item: Spanned<DeValue<'_>>, because: fn(&T) -> &str) -> Option<T> {
         let span = item.span();
         self.normalize_time(&mut item)?;
-        match Permission::deserialize(ValueDeserializer::from(item)) {
-            Ok(permission) if permission.because.trim().is_empty() => {
-                self.complain("a permission needs a reason", "say in `because` why it may go in", Some(span));
+        match T::deserialize(ValueDeserializer::from(item)) {
+            Ok(rule) if because(&rule).trim().is_empty() => {
+                self.complain("a rule needs a reason", "say in `because` why", Some(span));
                 None
             }
-            Ok(permission) => Some(Permission { line: self.line(span.start), ..permission }),
+            Ok(rule) => Some(rule),
             Err(error) => {
                 self.complain(error.message(), &remedy(error.message()), error.span().or(Some(span)));
                 None
@@ -130,9 +164,10 @@ impl Reader {
         Some(())
     }
 
-    fn line(&self, at: usize) -> Option<u32> {
-        let before = self.source.inner().get(..at)?;
-        u32::try_from(before.matches('\n').count() + 1).ok()
+    fn place(&self, at: usize) -> Place {
+        let before = self.source.inner().get(..at);
+        let line = before.and_then(|before| u32::try_from(before.matches('\n').count() + 1).ok());
+        Place { file: self.source.name().to_owned(), line }
     }
 }
 
@@ -151,10 +186,13 @@ fn remedy(message: &str) -> String {
         _ if message.starts_with("missing field") && written == "code" => {
             "add the code of the reason, such as code = \"dependency-added\"".to_owned()
         }
-        _ if message.starts_with("missing field") => format!("add why it may go in: {written} = \"…\""),
+        _ if message.starts_with("missing field") => format!("add why: {written} = \"…\""),
         _ if message.ends_with("expected a boolean") => "write true or false".to_owned(),
         _ if message.ends_with("expected a string") => "write it between quotes".to_owned(),
-        _ => "begin each permission with [[allow]]".to_owned(),
+        _ if message.ends_with("expected a nonzero u8") => "write a number from 1 to 255".to_owned(),
+        _ if message.contains("Permission") => "begin each permission with [[allow]]".to_owned(),
+        _ if message.contains("PackagePolicy") => "begin each table with [package.NAME]".to_owned(),
+        _ => "docs/policy.md describes every key".to_owned(),
     }
 }
 
@@ -177,7 +215,7 @@ mod tests {
         let policy = load("policy.toml", RIGHT).expect("it is right");
         let until = "2030-01-31T00:00:00Z".parse().ok();
         assert!(policy.descriptions && !policy.inert_files && !policy.kernel_configurations);
-        assert_eq!(policy.allow.iter().map(|it| it.line).collect::<Vec<_>>(), [Some(3), Some(10)]);
+        assert_eq!(policy.allow.iter().map(|it| it.place.line).collect::<Vec<_>>(), [Some(3), Some(10)]);
         assert_eq!(policy.allow.iter().map(|it| it.until).collect::<Vec<_>>(), [until, until]);
         assert_eq!(policy.allow[0].package.as_deref(), Some("foo"));
         assert_eq!(load("policy.toml", "").expect("nothing is right too"), Policy::default());
@@ -213,7 +251,7 @@ mod tests {
         assert_eq!((policy, findings.len()), (load("policy.toml", RIGHT).expect("it is right"), 1));
         assert_eq!((findings[0].file.as_deref(), findings[0].line), (Some(PATH), Some(16)));
         let (policy, findings) = read(&format!("{RIGHT}]"));
-        assert_eq!((policy, findings.len()), (Policy::default(), 1));
+        assert_eq!((policy, findings.len()), (Policy { incomplete: true, ..Policy::default() }, 1));
     }
 
     proptest! {

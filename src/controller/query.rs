@@ -11,13 +11,13 @@ use tokio::sync::watch;
 use super::face::{Answer, BuildFilter, ControllerError, Face, PackageFilter};
 use super::site::Look;
 use super::view::{
-    AttemptView, BuildPage, BuildView, CursorView, FileDiff, GenerationView, PackagePage, PackageView, QueueView,
-    RepositoryView, ReviewView, RunPage, RunView,
+    ApprovalsView, AttemptView, BuildPage, BuildView, CursorView, FileDiff, GenerationView, PackagePage, PackageView,
+    QueueView, RepositoryView, ReviewView, RunPage, RunView,
 };
-use super::{Controller, Kept, observe};
+use super::{Controller, Kept, ReviewKey, observe};
 use crate::domain::build::BuildState;
-use crate::domain::classify::{self, Context, Policy, Subject};
-use crate::domain::desired::Package;
+use crate::domain::classify::{self, Context, Subject};
+use crate::domain::desired::{Package, Snapshot};
 use crate::domain::graph::Graph;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Proposal;
@@ -324,7 +324,7 @@ impl Controller {
     /// The repository a pipeline is meant for: the one with the named package, else the only one.
     fn target_of(&self, pipeline: &Pipeline) -> Result<&Kept, ControllerError> {
         let named = match pipeline {
-            Pipeline::Approve(pkgbase, _) | Pipeline::Reject(pkgbase, _) => Some(pkgbase.clone()),
+            Pipeline::Approve(pkgbase, ..) | Pipeline::Reject(pkgbase, _) => Some(pkgbase.clone()),
             Pipeline::Deploy(targets) | Pipeline::Bump(targets) => {
                 targets.iter().find_map(|target| match &target.selection {
                     crate::domain::policy::Selection::Named(name) => PkgBase::new(name).ok(),
@@ -450,7 +450,13 @@ fn run_page(run: Run) -> RunPage {
 async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase, now: Timestamp) -> Result<Option<ReviewView>> {
     let Some(head) = look.snapshot.reviews.get(pkgbase).map(|review| review.head) else { return Ok(None) };
     let tree = look.snapshot.packages.get(pkgbase).map(|package| package.tree);
-    let key = (head, tree, look.snapshot.gate.in_force(now));
+    let state = look.snapshot.states.get(pkgbase);
+    let key = ReviewKey {
+        head,
+        tree,
+        gate: look.snapshot.gate.in_force(now),
+        approvals: state.map(|state| state.approvals(head)).unwrap_or_default(),
+    };
     if let Some((same, view)) = kept.reviews.lock().expect("nobody panics with it").get(pkgbase)
         && *same == key
     {
@@ -458,25 +464,38 @@ async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase, now: Timestamp) 
     }
     let (snapshot, wanted) = (look.snapshot.clone(), pkgbase.clone());
     let proposal = kept.site().with_git(move |git| observe::proposal(git, &snapshot, &wanted)).await?;
-    let view = proposal.and_then(|proposal| review_view(pkgbase, head, &proposal, &look.snapshot.gate, now));
+    let view = proposal.and_then(|proposal| review_view(pkgbase, head, &proposal, &look.snapshot, now));
     kept.reviews.lock().expect("nobody panics with it").insert(pkgbase.clone(), (key, view.clone()));
     Ok(view)
 }
 
-fn review_view(pkgbase: &PkgBase, head: Oid, proposal: &Proposal, gate: &Policy, now: Timestamp) -> Option<ReviewView> {
+fn review_view(
+    pkgbase: &PkgBase,
+    head: Oid,
+    proposal: &Proposal,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Option<ReviewView> {
     let Proposal { base, present, proposed } = proposal;
     let after = present.updated_to(proposed);
     if after.from_source() == present.from_source() {
         return None;
     }
     let conflict = "its folder has changed on the branch since the review was opened";
-    let subject = Subject { package: pkgbase.as_str(), old: present, new: &after, now };
-    let judged = classify::judge(classify::classify(present, &after), subject, gate, Context::default());
+    let settings = snapshot.packages.get(pkgbase).map(|package| package.settings.clone()).unwrap_or_default();
+    let line_rules = &settings.line_rules;
+    let subject = Subject { package: pkgbase.as_str(), old: present, new: &after, line_rules, now };
+    let judged = classify::judge(classify::classify(present, &after), subject, &snapshot.gate, Context::default());
+    let approvals = ApprovalsView {
+        needed: snapshot.gate.approvals(&judged.verdict, pkgbase.as_str(), now),
+        by: snapshot.states.get(pkgbase).map(|state| state.approvals(head)).unwrap_or_default(),
+    };
     Some(ReviewView {
         pkgbase: pkgbase.clone(),
         branch: pkgbase.review_branch(),
         head,
         verdict: judged.verdict,
+        approvals,
         files: FileDiff::between(&present.from_source(), &after.from_source()),
         conflict: (base.from_source() != present.from_source()).then(|| conflict.to_owned()),
     })

@@ -10,6 +10,7 @@ use crate::domain::classify::Verdict;
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
+use crate::domain::policy::Person;
 use crate::domain::version::Version;
 
 /// One repository that is kept.
@@ -218,10 +219,21 @@ pub struct ReviewView {
     pub head: Oid,
     /// Why it needs a person.
     pub verdict: Verdict,
+    /// How many people have to approve it, and who has.
+    pub approvals: ApprovalsView,
     /// The files that differ.
     pub files: Vec<FileDiff>,
     /// Why it cannot be merged as it is, if it cannot.
     pub conflict: Option<String>,
+}
+
+/// The approvals of a review.
+#[derive(Debug, Clone, Serialize)]
+pub struct ApprovalsView {
+    /// How many people have to approve it.
+    pub needed: u8,
+    /// Who has approved what it holds now.
+    pub by: BTreeSet<Person>,
 }
 
 /// One file of a review.

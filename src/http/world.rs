@@ -13,8 +13,8 @@ use super::access::Arrival;
 use super::{Options, Server};
 use crate::controller::face::{Answer, BuildFilter, ControllerError, Face, PackageFilter};
 use crate::controller::view::{
-    AttemptView, BuildPage, BuildView, FileDiff, GenerationView, PackagePage, PackageView, QueueView, RepositoryView,
-    ReviewView, RunPage, RunView,
+    ApprovalsView, AttemptView, BuildPage, BuildView, FileDiff, GenerationView, PackagePage, PackageView, QueueView,
+    RepositoryView, ReviewView, RunPage, RunView,
 };
 use crate::domain::build::{BuildReason, BuildState};
 use crate::domain::classify::{Reason, Verdict, Weight};
@@ -255,7 +255,7 @@ impl Face for World {
                 document: document(),
             };
             state.runs.insert(0, run.clone());
-            if let Pipeline::Approve(pkgbase, _) | Pipeline::Reject(pkgbase, _) = pipeline {
+            if let Pipeline::Approve(pkgbase, ..) | Pipeline::Reject(pkgbase, _) = pipeline {
                 state.reviews.retain(|review| review.pkgbase != pkgbase);
             }
             Ok(run)
@@ -377,6 +377,8 @@ pub fn review(name: &str, old: &str, new: &str) -> ReviewView {
         severity: Weight::Trust,
         file: "PKGBUILD".into(),
         line: Some(9),
+        field: None,
+        rule: None,
         old: Some("https://example.org/a.tar.gz".into()),
         new: Some("https://example.net/a.tar.gz".into()),
         message: "the source comes from another host".into(),
@@ -389,6 +391,7 @@ pub fn review(name: &str, old: &str, new: &str) -> ReviewView {
         verdict: Verdict::from_reasons(vec![reason], versions.0, versions.1),
         files: vec![FileDiff { path: "PKGBUILD".into(), old: Some(old.into()), new: Some(new.into()), binary: false }],
         conflict: None,
+        approvals: ApprovalsView { needed: 1, by: std::collections::BTreeSet::new() },
     }
 }
 

@@ -1,19 +1,22 @@
 //! `pkgwarden classify`: may this update go in without a person?
 
+mod sarif;
 mod text;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::args::WantedFormat;
 use super::context::{ConfigFile, Context};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
 use crate::config;
 use crate::controller::view::FileDiff;
-use crate::domain::classify::{self, Decision, Policy, Subject, Verdict, classify};
+use crate::domain::classify::{self, Decision, Place, Policy, Subject, Verdict, classify};
 use crate::domain::folder::Folder;
 use crate::domain::name::PkgBase;
 use crate::domain::srcinfo::Srcinfo;
@@ -50,7 +53,8 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Entry<'a> {
-    pkgbase: &'a PkgBase,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pkgbase: Option<&'a PkgBase>,
     #[serde(flatten)]
     answer: Answer,
 }
@@ -66,31 +70,83 @@ enum Answer {
 struct Gate {
     policy: Policy,
     now: Timestamp,
+    /// Rules that were used.
+    used: BTreeSet<Place>,
 }
 
 impl Gate {
     fn new(file: Option<&Path>) -> Result<Self, CliError> {
         let file = file.map(ConfigFile::read).transpose()?;
         let policy = file.map(|file| config::policy::load(&file.path, &file.text)).transpose()?;
-        Ok(Self { policy: policy.unwrap_or_default(), now: SystemClock.now() })
+        Ok(Self { policy: policy.unwrap_or_default(), now: SystemClock.now(), used: BTreeSet::new() })
     }
 
-    fn verdict(&self, package: &str, old: &Folder, new: &Folder) -> Verdict {
-        let subject = Subject { package, old, new, now: self.now };
-        classify::judge(classify(old, new), subject, &self.policy, classify::Context::default()).verdict
+    fn verdict(&mut self, package: &str, old: &Folder, new: &Folder) -> Verdict {
+        let line_rules = &config::package::line_rules_of(old);
+        let subject = Subject { package, old, new, line_rules, now: self.now };
+        let judged = classify::judge(classify(old, new), subject, &self.policy, classify::Context::default());
+        self.used.extend(judged.used);
+        judged.verdict
+    }
+
+    /// Tells which rules no update took.
+    fn tell_unused(&self) {
+        for permission in self.policy.allow.iter().filter(|permission| !self.used.contains(&permission.place)) {
+            tracing::warn!("the rule at {} let nothing in ({})", permission.place, permission.because);
+        }
+    }
+}
+
+/// Where verdicts go.
+struct Told<'c> {
+    context: &'c mut Context,
+    /// In place of anything else, if SARIF is wanted.
+    sarif: Option<sarif::Log>,
+    major: bool,
+}
+
+impl<'c> Told<'c> {
+    fn new(context: &'c mut Context) -> Self {
+        let sarif = (context.global.format == WantedFormat::Sarif).then(sarif::Log::default);
+        Self { context, sarif, major: false }
+    }
+
+    fn tell(&mut self, entry: &Entry, folder: &str, files: &[FileDiff]) -> Result<(), CliError> {
+        self.major |= matches!(&entry.answer, Answer::Compared(verdict) if verdict.verdict == Decision::Major);
+        match (&mut self.sarif, self.context.output.format, &entry.answer) {
+            (Some(log), _, Answer::Compared(verdict)) => log.add(folder, verdict),
+            (Some(_), _, Answer::OnlyOne { .. }) => {}
+            (None, Format::Json, _) if entry.pkgbase.is_none() => self.context.output.json(entry)?,
+            (None, Format::Json, _) => self.context.output.json_line(entry)?,
+            (None, Format::Text, Answer::Compared(verdict)) => {
+                self.context.output.text(text::report(entry.pkgbase, verdict, files))?;
+            }
+            (None, Format::Text, Answer::OnlyOne { verdict }) => {
+                self.context.output.text(format_args!("{folder}: {verdict}\n"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<bool, CliError> {
+        if let Some(log) = self.sarif {
+            self.context.output.json(&log.document())?;
+        }
+        Ok(self.major)
     }
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
-    let gate = Gate::new(args.policy.as_deref())?;
+    let mut gate = Gate::new(args.policy.as_deref())?;
     let major = match (&args.from, &args.to) {
-        (Some(from), Some(to)) => commits(from, to, &args.names, &gate, context)?,
-        _ => folders(&args.names, &gate, context)?,
+        (Some(from), Some(to)) => commits(from, to, &args.names, &mut gate, context)?,
+        _ => folders(&args.names, &mut gate, context)?,
     };
+    gate.tell_unused();
     Ok(if major && args.exit_code { Exit::NeedsPerson } else { Exit::Done })
 }
 
-fn folders(names: &[String], gate: &Gate, context: &mut Context) -> Result<bool, CliError> {
+fn folders(names: &[String], gate: &mut Gate, context: &mut Context) -> Result<bool, CliError> {
     let [old_path, new_path] = names else {
         return Err(
             CliError::usage("classify takes two folders, OLD and NEW").hint("or two commits: --from REV --to REV")
@@ -99,31 +155,27 @@ fn folders(names: &[String], gate: &Gate, context: &mut Context) -> Result<bool,
     let read = |path: &str| read_folder(Path::new(path)).map_err(anyhow::Error::from);
     let (old, new) = (read(old_path)?, read(new_path)?);
     let verdict = gate.verdict(&package_name(&old, Path::new(old_path)), &old, &new);
-    match context.output.format {
-        Format::Json => context.output.json(&verdict)?,
-        Format::Text => {
-            let files = FileDiff::between(&old.from_source(), &new.from_source());
-            context.output.text(text::report(None, &verdict, &files))?;
-        }
-    }
-    Ok(verdict.verdict == Decision::Major)
+    let files = FileDiff::between(&old.from_source(), &new.from_source());
+    let mut told = Told::new(context);
+    told.tell(&Entry { pkgbase: None, answer: Answer::Compared(verdict) }, new_path.trim_end_matches('/'), &files)?;
+    told.finish()
 }
 
-/// The package that permissions name: what the old side says, since the new one is what is judged.
+/// The package that rules name: what the old side says, since the new one is what is judged.
 fn package_name(old: &Folder, path: &Path) -> String {
     let said = old.get(".SRCINFO").and_then(|bytes| Srcinfo::parse(bytes).ok());
     let folder = || path.file_name().map(|name| name.to_string_lossy().into_owned());
     said.map(|srcinfo| srcinfo.pkgbase.to_string()).or_else(folder).unwrap_or_default()
 }
 
-fn commits(from: &str, to: &str, only: &[String], gate: &Gate, context: &mut Context) -> Result<bool, CliError> {
+fn commits(from: &str, to: &str, only: &[String], gate: &mut Gate, context: &mut Context) -> Result<bool, CliError> {
     let inspection = context.inspection()?;
     let (since, _) = inspection.since(from, to)?;
     let mut packages: Vec<PkgBase> = since.changes.to_build();
     packages.extend(since.changes.removed.iter().cloned());
     packages.retain(|pkgbase| only.is_empty() || only.iter().any(|name| name == pkgbase.as_str()));
     packages.sort();
-    let mut major = false;
+    let mut told = Told::new(context);
     for pkgbase in &packages {
         let mut files = Vec::new();
         let answer = match inspection.sides(from, to, pkgbase)? {
@@ -136,17 +188,7 @@ fn commits(from: &str, to: &str, only: &[String], gate: &Gate, context: &mut Con
             (None, _) => Answer::OnlyOne { verdict: "added" },
             (Some(_), None) => Answer::OnlyOne { verdict: "removed" },
         };
-        major |= matches!(&answer, Answer::Compared(verdict) if verdict.verdict == Decision::Major);
-        let entry = Entry { pkgbase, answer };
-        match (context.output.format, &entry.answer) {
-            (Format::Json, _) => context.output.json_line(&entry)?,
-            (Format::Text, Answer::Compared(verdict)) => {
-                context.output.text(text::report(Some(pkgbase), verdict, &files))?;
-            }
-            (Format::Text, Answer::OnlyOne { verdict }) => {
-                context.output.text(format_args!("{pkgbase}: {verdict}\n"))?;
-            }
-        }
+        told.tell(&Entry { pkgbase: Some(pkgbase), answer }, pkgbase.as_str(), &files)?;
     }
-    Ok(major)
+    told.finish()
 }

@@ -12,7 +12,7 @@ use crate::cli::diff;
 use crate::cli::output::{paint, table};
 use crate::controller::view::FileDiff;
 use crate::web::diff::{FileView, view};
-use crate::web::text::{one_line, visible};
+use crate::web::text::one_line;
 use crate::web::time;
 
 /// A text in an answer, on one line; empty if there is none.
@@ -175,6 +175,11 @@ pub fn review(review: &Value) -> String {
     if !review["conflict"].is_null() {
         let _ =
             writeln!(out, "{}: {}\n", paint(AnsiColor::Red.on_default(), "cannot be merged"), text(review, "conflict"));
+    }
+    let (needed, by) = (&review["approvals"]["needed"], names(&review["approvals"], "by"));
+    if needed != 1 {
+        let by = if by.is_empty() { "nobody yet".to_owned() } else { by };
+        let _ = writeln!(out, "needs {needed} approvals; approved by {by}\n");
     }
     for reason in list(verdict, "reasons") {
         let line = reason["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();

@@ -1,9 +1,13 @@
 //! The on-schedule part of a plan: what sources have that the monorepo has not.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
 use super::{Action, Draft, Edit, Heard, NewCommit, PackageDecision};
 use crate::domain::build::BuildReason;
 use crate::domain::bump;
-use crate::domain::classify::{self, Context, Decision, Subject, Verdict};
+use crate::domain::classify::{self, Context, Decision, LineRules, Subject, Verdict};
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -93,6 +97,7 @@ impl Draft<'_> {
         state.set_cursor(cursor);
         if before == after || (first_sight && only_formatted(&before, &after)) {
             state.set_proposed(None);
+            state.set_first_seen(None);
             self.put_state(pkgbase, state);
             self.decide_unless_decided(pkgbase, Action::State, "its source has the same files");
             return;
@@ -105,20 +110,51 @@ impl Draft<'_> {
         }
         state.set_rejected(None);
         if verdict.verdict == Decision::Minor || !self.inputs.policy.wants_review(&self.inputs.snapshot.settings) {
+            if let Some(why) = self.has_to_wait(pkgbase, cursor, &content) {
+                self.decide_update(pkgbase, Action::Skip, verdict, &why);
+                return;
+            }
+            state.set_first_seen(None);
             state.set_proposed(None);
             self.put_state(pkgbase, state);
             self.commit_update(pkgbase, verdict, proposed);
         } else {
+            state.set_first_seen(None);
             state.set_proposed(Some(&content));
             self.put_state(pkgbase, state);
             self.propose(pkgbase, verdict, proposed, &content);
         }
     }
 
+    /// Why an update that needs no person does not go in yet. It is not recorded as seen, so that the next
+    /// run is told of it again.
+    fn has_to_wait(&mut self, pkgbase: &PkgBase, cursor: &Cursor, content: &str) -> Option<String> {
+        let (gate, now) = (&self.inputs.snapshot.gate, self.inputs.now);
+        if gate.incomplete {
+            return Some("it waits until .ci/policy.toml can be read".to_owned());
+        }
+        let age = gate.minimum_age(pkgbase.as_str(), now)?;
+        let mut state = self.state(pkgbase);
+        let published = cursor.stamp.and_then(|stamp| Timestamp::from_second(stamp).ok());
+        let since = published.or_else(|| state.first_seen(content)).unwrap_or(now);
+        let until = since.checked_add(age.0).unwrap_or(Timestamp::MAX);
+        if until <= now {
+            return None;
+        }
+        if published.is_none() {
+            state.set_first_seen(Some((content, since)));
+            self.put_state(pkgbase, state);
+        }
+        Some(format!("it waits until {until}: updates have to be {age} old"))
+    }
+
     /// What the gate says under the policy of the monorepo.
     pub(super) fn verdict(&self, package: &PkgBase, old: &Folder, new: &Folder) -> Verdict {
-        let subject = Subject { package: package.as_str(), old, new, now: self.inputs.now };
-        classify::judge(classify::classify(old, new), subject, &self.inputs.snapshot.gate, Context::default()).verdict
+        let snapshot = self.inputs.snapshot;
+        let none = LineRules::default();
+        let line_rules = snapshot.packages.get(package).map_or(&none, |package| &package.settings.line_rules);
+        let subject = Subject { package: package.as_str(), old, new, line_rules, now: self.inputs.now };
+        classify::judge(classify::classify(old, new), subject, &snapshot.gate, Context::default()).verdict
     }
 
     fn commit_update(&mut self, pkgbase: &PkgBase, verdict: Verdict, folder: Folder) {
@@ -279,8 +315,14 @@ fn only_formatted(present: &Folder, incoming: &Folder) -> bool {
     same_paths && facts(present) == facts(incoming) && same_files()
 }
 
-/// `1.0-1 -> 1.1-1`, or what else happened.
+/// `1.0-1 -> 1.1-1`, or what else happened, and the rules by which it may.
 pub(super) fn movement(verdict: &Verdict) -> String {
+    let rules: BTreeSet<&str> = verdict.reasons.iter().filter_map(|reason| reason.rule.as_deref()).collect();
+    let rules = rules.into_iter().map(|rule| format!(", by {rule}")).collect::<String>();
+    moved(verdict) + &rules
+}
+
+fn moved(verdict: &Verdict) -> String {
     match (&verdict.old_version, &verdict.new_version) {
         (Some(old), Some(new)) if old.as_str() != new.as_str() => format!("{old} -> {new}"),
         (_, Some(new)) => format!("files changed at {new}"),

@@ -82,6 +82,8 @@ struct One {
     head: String,
     short: String,
     conflict: Option<String>,
+    needed: u8,
+    approved_by: String,
     reasons: Vec<ReasonGroup>,
     files: Vec<FileView>,
 }
@@ -111,5 +113,7 @@ pub async fn one(
         files: review.files.iter().map(diff::view).collect(),
         branch: review.branch,
         conflict: review.conflict,
+        needed: review.approvals.needed,
+        approved_by: review.approvals.by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     })
 }
