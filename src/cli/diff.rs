@@ -57,6 +57,12 @@ mod tests {
             binary: false,
         };
         let shown = file(&view(&changed), "").replace('\u{1b}', "^");
-        insta::assert_snapshot!(shown, @"");
+        insta::assert_snapshot!(shown, @"
+        ^[1mx (changed)^[0m
+        ^[36m@@ -1,2 +1,2 @@^[0m
+         a=(b)
+        ^[31m-^[0m^[31mpkgver=^[0m^[1m^[4m^[31m1.0^[0m
+        ^[32m+^[0m^[32mpkgver=^[0m^[1m^[4m^[32m1.1^[0m
+        ");
     }
 }

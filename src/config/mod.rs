@@ -16,5 +16,5 @@ pub mod value;
 mod written;
 
 pub use error::{ConfigError, Problem};
-pub use schema::schema;
+pub use schema::{policy_schema, schema};
 pub use settings::{Settings, load};

@@ -225,7 +225,7 @@ mod tests {
     fn every_mistake_is_told_with_its_place_and_remedy() {
         let text = "description = true\ninert_files = 1\nallow = 3\n";
         insta::assert_snapshot!(complaints(text), @"
-        policy.toml:1:1: unknown field `description`, expected one of `descriptions`, `kernel_configurations`, `inert_files`, `allow`; did you mean `descriptions`?
+        policy.toml:1:1: unknown field `description`, expected one of `descriptions`, `kernel_configurations`, `inert_files`, `minimum_age`, `approvals`, `allow`, `package`; did you mean `descriptions`?
         policy.toml:2:15: invalid type: integer `1`, expected a boolean; write true or false
         policy.toml:3:9: `allow` is a list of permissions; begin each with [[allow]]
         ");
@@ -233,22 +233,22 @@ mod tests {
              because = \"y\"\n[[allow]]\ncode = 1\nbecause = \"y\"\n[[allow]]\ncode = \"x\"\nbecause = \" \"\n\
              [[allow]]\ncode = \"x\"\nbecause = \"y\"\nuntil = 2030-01-31\n";
         insta::assert_snapshot!(complaints(text), @r#"
-        policy.toml:1:1: missing field `because`; add why it may go in: because = "…"
+        policy.toml:1:1: missing field `because`; add why: because = "…"
         policy.toml:3:1: missing field `code`; add the code of the reason, such as code = "dependency-added"
-        policy.toml:6:1: unknown field `packge`, expected one of `package`, `code`, `file`, `new`, `because`, `until`; did you mean `package`?
+        policy.toml:6:1: unknown field `packge`, expected one of `package`, `code`, `field`, `file`, `old`, `new`, `matches`, `from`, `to`, `because`, `until`; did you mean `package`?
         policy.toml:10:8: invalid type: integer `1`, expected a string; write it between quotes
-        policy.toml:12:1: a permission needs a reason; say in `because` why it may go in
+        policy.toml:12:1: a rule needs a reason; say in `because` why
         policy.toml:18:9: `until` is not a point in time with its offset from UTC; such as until = 2030-01-31T00:00:00Z
         "#);
-        insta::assert_snapshot!(complaints("allow = [1]\n"), @"");
-        insta::assert_snapshot!(complaints("[[allow]\n"), @"");
+        insta::assert_snapshot!(complaints("allow = [1]\n"), @"policy.toml:1:10: invalid type: integer `1`, expected struct Permission; begin each permission with [[allow]]");
+        insta::assert_snapshot!(complaints("[[allow]\n"), @"policy.toml:1:9: unclosed array table, expected `]`; this is not TOML: see https://toml.io");
     }
 
     #[test]
     fn what_is_wrong_permits_nothing_and_takes_nothing_else_away() {
         let (policy, findings) =
             read(&format!("{RIGHT}[[allow]]\ncode = \"url-changed\"\npackge = \"a\"\nbecause = \"b\"\n"));
-        assert_eq!((policy, findings.len()), (load("policy.toml", RIGHT).expect("it is right"), 1));
+        assert_eq!((policy, findings.len()), (load(PATH, RIGHT).expect("it is right"), 1));
         assert_eq!((findings[0].file.as_deref(), findings[0].line), (Some(PATH), Some(16)));
         let (policy, findings) = read(&format!("{RIGHT}]"));
         assert_eq!((policy, findings.len()), (Policy { incomplete: true, ..Policy::default() }, 1));

@@ -12,6 +12,7 @@ pub mod observe;
 pub mod query;
 pub mod range;
 pub mod recover;
+mod rules;
 pub mod run;
 pub mod site;
 pub mod snapshot;

@@ -90,7 +90,7 @@ mod tests {
     use crate::domain::folder::Folder;
 
     const TEXT: &str = "pkgname=a\npkgver=1.0\npkgrel=1\narch=(any)\ndepends=(b)\n\
-                        source=(\"https://a.example/x-$pkgver.tar\")\nsha256sums=('1111')\n";
+                        source=(\"https://a.example/x-$pkgver.tar\")\nmd5sums=('11111111111111111111111111111111')\n";
 
     fn said(new: &str) -> String {
         let folder = |text: &str| Folder::default().with("PKGBUILD", text);
@@ -105,8 +105,38 @@ mod tests {
     #[test]
     fn reasons_are_grouped_heaviest_first_and_the_diff_follows() {
         let new = TEXT.replace("=1.0", "=1.1").replace("a.example", "b.example").replace("(b)", "(b c)");
-        insta::assert_snapshot!(plain(&said(&new.replace("1111", "2222"))), @"");
-        insta::assert_snapshot!(plain(&said(TEXT)), @"");
+        insta::assert_snapshot!(plain(&said(&new.replace("('1", "('2"))), @r#"
+        major 1.0-1 -> 1.1-1: it is fetched from another place (and 3 more reasons)
+          trust
+            PKGBUILD:6: it is fetched from another place [source-host]
+              - https://a.example/x-1.0.tar
+              + https://b.example/x-1.1.tar
+          review
+            PKGBUILD:5: `depends` has a dependency that it had not [dependency-added]
+              + c
+          version
+            PKGBUILD:2: pkgver moved forward [version-forward]
+              - 1.0
+              + 1.1
+            PKGBUILD:7: a checksum moved with the version [checksum-updated]
+              - 11111111111111111111111111111111
+              + 21111111111111111111111111111111
+
+        PKGBUILD (changed)
+        @@ -1,7 +1,7 @@
+         pkgname=a
+        -pkgver=1.0
+        +pkgver=1.1
+         pkgrel=1
+         arch=(any)
+        -depends=(b)
+        -source=("https://a.example/x-$pkgver.tar")
+        -md5sums=('11111111111111111111111111111111')
+        +depends=(b c)
+        +source=("https://b.example/x-$pkgver.tar")
+        +md5sums=('21111111111111111111111111111111')
+        "#);
+        insta::assert_snapshot!(plain(&said(TEXT)), @"minor at 1.0-1: nothing differs");
     }
 
     #[test]

@@ -48,7 +48,7 @@ mod verification;
 
 pub use policy::{
     Age, Approvals, Context, Judged, LineRules, PackagePolicy, PathPattern, Permission, Place, Policy, Subject, Whole,
-    judge,
+    codes_of_rules, judge,
 };
 use serde::Serialize;
 

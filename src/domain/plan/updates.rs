@@ -55,6 +55,8 @@ impl Draft<'_> {
     /// Decides about every package whose source was asked.
     pub(super) fn take_updates(&mut self) {
         let observations = self.inputs.observations;
+        let of_policy = self.inputs.snapshot.findings.iter().filter(|finding| finding.code == "policy");
+        self.problems.extend(of_policy.cloned());
         for (pkgbase, observation) in &observations.files {
             match observation {
                 Observation::Current { cursor } => self.confirm(pkgbase, cursor.as_ref()),
@@ -110,7 +112,7 @@ impl Draft<'_> {
         }
         state.set_rejected(None);
         if verdict.verdict == Decision::Minor || !self.inputs.policy.wants_review(&self.inputs.snapshot.settings) {
-            if let Some(why) = self.has_to_wait(pkgbase, cursor, &content) {
+            if let Some(why) = self.has_to_wait(pkgbase, &content) {
                 self.decide_update(pkgbase, Action::Skip, verdict, &why);
                 return;
             }
@@ -126,25 +128,23 @@ impl Draft<'_> {
         }
     }
 
-    /// Why an update that needs no person does not go in yet. It is not recorded as seen, so that the next
+    /// Why an update that needs no person does not go in yet. Its age counts from when exactly this content was
+    /// first seen here: what the source says of it may be of an earlier one. The cursor stays, so that the next
     /// run is told of it again.
-    fn has_to_wait(&mut self, pkgbase: &PkgBase, cursor: &Cursor, content: &str) -> Option<String> {
+    fn has_to_wait(&mut self, pkgbase: &PkgBase, content: &str) -> Option<String> {
         let (gate, now) = (&self.inputs.snapshot.gate, self.inputs.now);
         if gate.incomplete {
             return Some("it waits until .ci/policy.toml can be read".to_owned());
         }
         let age = gate.minimum_age(pkgbase.as_str(), now)?;
         let mut state = self.state(pkgbase);
-        let published = cursor.stamp.and_then(|stamp| Timestamp::from_second(stamp).ok());
-        let since = published.or_else(|| state.first_seen(content)).unwrap_or(now);
+        let since = state.first_seen(content).unwrap_or(now);
         let until = since.checked_add(age.0).unwrap_or(Timestamp::MAX);
         if until <= now {
             return None;
         }
-        if published.is_none() {
-            state.set_first_seen(Some((content, since)));
-            self.put_state(pkgbase, state);
-        }
+        state.set_first_seen(Some((content, since)));
+        self.put_state(pkgbase, state);
         Some(format!("it waits until {until}: updates have to be {age} old"))
     }
 
@@ -318,8 +318,7 @@ fn only_formatted(present: &Folder, incoming: &Folder) -> bool {
 /// `1.0-1 -> 1.1-1`, or what else happened, and the rules by which it may.
 pub(super) fn movement(verdict: &Verdict) -> String {
     let rules: BTreeSet<&str> = verdict.reasons.iter().filter_map(|reason| reason.rule.as_deref()).collect();
-    let rules = rules.into_iter().map(|rule| format!(", by {rule}")).collect::<String>();
-    moved(verdict) + &rules
+    rules.into_iter().fold(moved(verdict), |text, rule| format!("{text} ({rule})"))
 }
 
 fn moved(verdict: &Verdict) -> String {

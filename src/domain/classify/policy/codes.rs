@@ -95,6 +95,11 @@ pub(in crate::domain::classify) const CODES: [(&str, Effect, Shows); 66] = [
     ("version-shape", Expects, Element),
 ];
 
+/// The codes that people have to know: of differences that do not go in anyway.
+pub fn codes_of_rules() -> impl Iterator<Item = &'static str> {
+    CODES.iter().filter(|(_, effect, _)| *effect != Needless).map(|(code, ..)| *code)
+}
+
 /// What a rule about this code does, and what `new` is there; `None` if no reason has this code.
 pub(in crate::domain::classify) fn of(code: &str) -> Option<(Effect, Shows)> {
     CODES.iter().find(|(name, ..)| *name == code).map(|&(_, effect, shows)| (effect, shows))

@@ -158,16 +158,30 @@ mod tests {
             rule("source-host", 6),
             Permission { new: some("make"), ..rule("function-changed", 7) },
             rule("dependency-added", 8),
-        ]), @"");
+        ]), @"
+        rule-expired: .ci/policy.toml:1: it has ended at 1970-01-01T00:00:00Z; remove it
+        rule-package: .ci/policy.toml:2: there is no package `firefx`; did you mean `firefox`?
+        rule-code: .ci/policy.toml:3: no reason has the code `dependncy-added`; did you mean `dependency-added`?
+        rule-idle: .ci/policy.toml:4: `version-forward` goes in without a rule; remove it
+        rule-idle: .ci/policy.toml:5: no rule can let `substitution` in; remove it; such an update is for a person
+        rule-idle: .ci/policy.toml:6: `source-host` changes what is trusted: only one thing in one package can be expected; name the package, and the text with `new`, `matches` or `to`
+        rule-idle: .ci/policy.toml:7: `function-changed` does not show all that changed, so its text cannot be compared; leave out `old`, `new` and `matches`; name the `file`
+        rule-broad: .ci/policy.toml:8: it lets every `dependency-added` of every package in; name the package, or what exactly may change
+        rule-overlaps: .ci/policy.toml:1: everything that it allows is allowed by .ci/policy.toml:8 too; remove one of them
+        rule-overlaps: .ci/policy.toml:2: everything that it allows is allowed by .ci/policy.toml:8 too; remove one of them
+        ");
     }
 
     #[test]
     fn of_rules_that_say_the_same_the_narrower_or_later_is_told() {
         let narrow = Permission { new: some("zlib"), package: some("firefox"), ..rule("dependency-added", 1) };
         let wide = Permission { package: some("firefox"), ..rule("dependency-added", 2) };
-        insta::assert_snapshot!(told(vec![narrow.clone(), wide.clone(), rule_at(&wide, 3)]), @"");
+        insta::assert_snapshot!(told(vec![narrow.clone(), wide.clone(), rule_at(&wide, 3)]), @"
+        rule-overlaps: .ci/policy.toml:1: everything that it allows is allowed by .ci/policy.toml:2 too; remove one of them
+        rule-overlaps: .ci/policy.toml:3: everything that it allows is allowed by .ci/policy.toml:2 too; remove one of them
+        ");
         let matching = Permission { matches: Whole::new("z.*").ok(), ..rule_at(&wide, 4) };
-        insta::assert_snapshot!(told(vec![narrow.clone(), matching]), @"");
+        insta::assert_snapshot!(told(vec![narrow.clone(), matching]), @"rule-overlaps: .ci/policy.toml:1: everything that it allows is allowed by .ci/policy.toml:4 too; remove one of them");
         let shorter = Permission { until: Timestamp::MAX.into(), ..rule_at(&wide, 5) };
         assert_eq!(told(vec![narrow, shorter]), "", "the wider one ends earlier");
     }

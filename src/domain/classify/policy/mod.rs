@@ -21,6 +21,7 @@ use super::text::shown;
 use super::{Reason, Verdict, Weight, configuration};
 use crate::domain::folder::{File, FileMode, Folder};
 
+pub use codes::codes_of_rules;
 pub use pattern::{LineRules, PathPattern, Whole};
 pub use permission::{Permission, Place};
 

@@ -245,7 +245,12 @@ mod tests {
     fn what_is_no_expression_is_told() {
         let (rules, wrong) = LineRules::parse("^a(;^b$; ;x{5000}{5000}");
         assert_eq!(rules.written().collect::<Vec<_>>(), ["^b$"]);
-        insta::assert_debug_snapshot!(wrong, @"");
+        insta::assert_debug_snapshot!(wrong, @r#"
+        [
+            "`^a(` is not a regular expression: unclosed group",
+            "`x{5000}{5000}` is not a regular expression: Compiled regex exceeds size limit of 1048576 bytes.",
+        ]
+        "#);
         assert!(Whole::new(")|(").is_err(), "it is an expression only between brackets");
     }
 
