@@ -42,16 +42,16 @@ pub(super) fn address(
         };
     }
     if before.authority != after.authority || before.is_remote() != after.is_remote() || before.vcs != after.vcs {
-        return of("source-host", Weight::Trust, "it is fetched from another place");
+        return of("source-host", Weight::Trust, "a source is fetched from another place");
     }
     if before.owner() != after.owner() && !owner_kept(before.owner(), after.owner(), step) {
-        return of("source-owner", Weight::Trust, "it is fetched from another account or project");
+        return of("source-owner", Weight::Trust, "a source is fetched from another account or project");
     }
     if before.scheme != after.scheme
         && (before.scheme, after.scheme) != ("http", "https")
         && (before.scheme, after.scheme) != ("git", "https")
     {
-        return of("source-scheme", Weight::Trust, "it is fetched by a protocol that protects less");
+        return of("source-scheme", Weight::Trust, "a source is fetched by a protocol that protects less");
     }
     let kind =
         |source: &Source<'_>| source.fragment.map(|fragment| fragment.split('=').next().unwrap_or_default().to_owned());
@@ -80,7 +80,11 @@ pub(super) fn address(
     if !follows && !flows {
         return of("source-changed", Weight::Trust, "the address changed, and not only with the version");
     }
-    if before.scheme == after.scheme { None } else { of("https", Weight::Stronger, "it is fetched over https now") }
+    if before.scheme == after.scheme {
+        None
+    } else {
+        of("https", Weight::Stronger, "a source is fetched over https now")
+    }
 }
 
 /// Owner and repository may not move, apart from a version in the name of the repository.

@@ -23,6 +23,9 @@ pub(super) const STRONG: u16 = 256;
 /// Endings of signatures.
 pub(super) const SIGNATURES: [&str; 3] = [".sig", ".asc", ".sign"];
 
+/// Endings of archives that makepkg unpacks to verify what is in them.
+pub(super) const PACKED: [&str; 7] = [".gz", ".bz2", ".xz", ".lrz", ".lzo", ".Z", ".zst"];
+
 /// Whether a variable names sources or checksums.
 pub(super) fn is_source_field(name: &str) -> bool {
     name == "source" || name.starts_with("source_") || is_sums(name)

@@ -44,6 +44,7 @@ mod sources;
 mod srcinfo;
 mod step;
 mod text;
+mod unverified;
 mod verification;
 
 pub use policy::{

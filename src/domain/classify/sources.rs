@@ -6,8 +6,9 @@ use super::address::{address, is_disguised};
 use super::entries::{Entry, entries, is_source_field, suffixes};
 use super::recipe::{Recipe, shown_value};
 use super::step::{Step, flows};
-use super::verification::{counts, unverified, verified};
-use super::{PKGBUILD, Reason, Weight, reason};
+use super::unverified::{untold, unverified};
+use super::verification::{counts, verified};
+use super::{PKGBUILD, Reason, SRCINFO, Weight, reason};
 use crate::domain::folder::Folder;
 use crate::domain::pkgbuild::same;
 
@@ -16,6 +17,9 @@ pub(super) fn compare(old: (&Recipe<'_>, &Folder), new: (&Recipe<'_>, &Folder), 
     let mut reasons: Vec<Reason> =
         suffixes([old.0, new.0]).iter().flat_map(|suffix| of_suffix(old, new, step, suffix)).collect();
     reasons.extend(names_twice(old.0, new.0));
+    if old.0.elements("pkgver") != new.0.elements("pkgver") {
+        reasons.extend(untold(new.0, new.1.get(SRCINFO)));
+    }
     reasons
 }
 

@@ -1,8 +1,6 @@
-//! What verifies a source: checksums, signatures, or nothing.
+//! What happened to the checksums of a source.
 
-use std::collections::BTreeSet;
-
-use super::entries::{ALGORITHMS, Entry, SIGNATURES, STRONG, certain, entries, is_sum, speaks_of_all, suffixes};
+use super::entries::{ALGORITHMS, Entry, STRONG, certain, is_sum, speaks_of_all};
 use super::recipe::{Recipe, shown_value};
 use super::step::Step;
 use super::{PKGBUILD, Reason, Weight, reason};
@@ -115,7 +113,8 @@ pub(super) fn verified(
         if !touched && !step.forward {
             return of("retag", Weight::Trust, "a checksum changed although the version did not plainly move forward");
         }
-        if changed && source.is_remote() && was.text == is.text && source.vcs.is_none() && is_immutable(is.text) {
+        let same = was.text == is.text && !is_computed(is.text);
+        if changed && source.is_remote() && same && source.vcs.is_none() && is_immutable(is.text) {
             return of("retag", Weight::Trust, "a checksum changed, and the address that it stands for did not");
         }
     }
@@ -137,70 +136,13 @@ pub(super) fn verified(
     of("checksum-layout", Weight::Cosmetic, "the same source is verified as well as before, in another way")
 }
 
+/// Whether a part of it is only known to a run, and comes from the version.
+fn is_computed(text: &str) -> bool {
+    !is_known(text) && text.contains("${pkgver")
+}
+
 /// Whether an address names one state for ever: a version, a date or a commit stands in it.
 pub(super) fn is_immutable(text: &str) -> bool {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     digits >= 2
-}
-
-/// Whether its address is that of a text for people, such as a licence.
-pub(super) fn is_terms(entry: &Entry<'_>) -> bool {
-    let path = entry.source().path.to_ascii_lowercase();
-    let name = path.rsplit('/').next().unwrap_or_default();
-    let stem = name.split('.').next().unwrap_or_default();
-    let words = ["terms", "license", "licenses", "licence", "copying", "eula", "legal", "privacy", "notice"];
-    let ending = name[stem.len()..].trim_start_matches('.');
-    is_known(entry.text)
-        && entry.source().query.is_none()
-        && matches!(ending, "" | "html" | "md" | "txt")
-        && (words.contains(&stem) || ending == "md" || ending == "html")
-}
-
-/// Whether something is downloaded that was not, and verified.
-pub(super) fn brings_verified(old: &Recipe<'_>, new: &Recipe<'_>) -> bool {
-    suffixes([new]).iter().any(|suffix| {
-        let before = entries(old, suffix);
-        let known = |entry: &Entry<'_>| before.iter().any(|old| old.text == entry.text && old.sums == entry.sums);
-        let after = entries(new, suffix);
-        after.iter().any(|entry| entry.source().is_remote() && entry.strength() > 0 && !known(entry))
-    })
-}
-
-/// Downloads of a new version that nothing verifies: no checksum, no signature, and not a version-control
-/// source, which has its own. Terms of use that were not verified before, stand at the same address and come
-/// beside a verified download of the new version, are as they were.
-pub(super) fn unverified(
-    (old, before): (&Recipe<'_>, &[Entry<'_>]),
-    (recipe, entries): (&Recipe<'_>, &[Entry<'_>]),
-    line: Option<u32>,
-) -> Vec<Reason> {
-    let keyed = !recipe.elements("validpgpkeys").is_empty();
-    let address = |text: &str| text.split_once("::").map_or(text, |(_, address)| address).to_owned();
-    let signed: BTreeSet<String> = entries
-        .iter()
-        .filter_map(|entry| {
-            SIGNATURES.iter().find_map(|ending| Some(address(entry.text).strip_suffix(ending)?.to_owned()))
-        })
-        .filter(|_| keyed)
-        .collect();
-    let as_before = |entry: &Entry<'_>| {
-        let same = |old: &Entry<'_>| old.strength() == 0 && address(old.text) == address(entry.text);
-        is_terms(entry) && before.iter().any(same) && brings_verified(old, recipe)
-    };
-    let guilty = entries.iter().filter(|entry| {
-        let source = entry.source();
-        let signature = SIGNATURES.iter().any(|ending| source.path.ends_with(ending));
-        source.is_remote()
-            && source.vcs.is_none()
-            && !signature
-            && entry.strength() == 0
-            && !signed.contains(&address(entry.text))
-            && !as_before(entry)
-    });
-    let to_reason = |entry: &Entry<'_>| {
-        let message = "nothing verifies what this address gives for the new version";
-        let shown = shown_value(&[entry.text.to_owned()]);
-        reason("source-unverified", Weight::Review, (PKGBUILD, line), None, Some(shown.as_bytes()), message)
-    };
-    guilty.take(20).map(to_reason).collect()
 }

@@ -63,8 +63,8 @@ async fn a_major_update_waits_for_a_person_and_a_second_pass_pushes_nothing() {
     1:3.0.1-1 -> 1:3.0.2-1
 
     Needs a person because:
-    - .SRCINFO: `source` changed, and not with the version
-    - lines were added or removed: what is fetched, or whom it is trusted from, changed
+    - a source is fetched from another place
+    - `build()` does something else than before
     ");
     let refs = scene.monorepo.git(&["for-each-ref"]).await;
     scene.later();
