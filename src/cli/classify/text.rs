@@ -106,9 +106,9 @@ mod tests {
     fn reasons_are_grouped_heaviest_first_and_the_diff_follows() {
         let new = TEXT.replace("=1.0", "=1.1").replace("a.example", "b.example").replace("(b)", "(b c)");
         insta::assert_snapshot!(plain(&said(&new.replace("('1", "('2"))), @r#"
-        major 1.0-1 -> 1.1-1: it is fetched from another place (and 3 more reasons)
+        major 1.0-1 -> 1.1-1: a source is fetched from another place (and 3 more reasons)
           trust
-            PKGBUILD:6: it is fetched from another place [source-host]
+            PKGBUILD:6: a source is fetched from another place [source-host]
               - https://a.example/x-1.0.tar
               + https://b.example/x-1.1.tar
           review
