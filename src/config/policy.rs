@@ -100,13 +100,11 @@ impl Reader {
 
     fn permissions(&mut self, value: Spanned<DeValue<'_>>) -> Vec<Permission> {
         let span = value.span();
-        match value.into_inner() {
-            DeValue::Array(items) => items.into_iter().filter_map(|item| self.permission(item)).collect(),
-            _ => {
-                self.complain("`allow` is a list of permissions", "begin each with [[allow]]", Some(span));
-                Vec::new()
-            }
-        }
+        let DeValue::Array(items) = value.into_inner() else {
+            self.complain("`allow` is a list of permissions", "begin each with [[allow]]", Some(span));
+            return Vec::new();
+        };
+        items.into_iter().filter_map(|item| self.permission(item)).collect()
     }
 
     fn permission(&mut self, item: Spanned<DeValue<'_>>) -> Option<Permission> {

@@ -31,6 +31,7 @@ Examples:
   pkgwarden classify --exit-code old new && git merge update
   pkgwarden classify --policy .ci/policy.toml old new
   pkgwarden -C repo.git classify --from main~100 --to main --format json
+  pkgwarden classify --from main --to HEAD --format sarif > update.sarif
 
 The diff is shown for two folders, and for packages that are named. What a policy may allow is in docs/policy.md.")]
 pub struct Args {

@@ -24,9 +24,13 @@ pub fn report(pkgbase: Option<&PkgBase>, verdict: &Verdict, files: &[FileDiff]) 
         }
         let style = style(weight);
         let _ = writeln!(text, "  {style}{}{style:#}", word(weight));
-        reasons.into_iter().for_each(|reason| text += &explained(reason));
+        for reason in reasons {
+            text += &explained(reason);
+        }
     }
-    files.iter().for_each(|file| text += &diff::file(&crate::web::diff::view(file), "compare the files themselves"));
+    for file in files {
+        text += &diff::file(&crate::web::diff::view(file), "compare the files themselves");
+    }
     text
 }
 

@@ -395,7 +395,8 @@ fn shown_element(element: &str) -> String {
         let (hole, rest) = part.split_once(HOLE_END).unwrap_or((part, ""));
         let name = hole.trim_start_matches('"').trim_start_matches('$').trim_matches(['{', '}']);
         let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        text.push_str(&format!("${{{}}}{rest}", if is_name && hole.contains('$') { name } else { "…" }));
+        let name = if is_name && hole.contains('$') { name } else { "…" };
+        text.extend(["${", name, "}", rest]);
     }
     text
 }

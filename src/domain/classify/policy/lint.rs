@@ -138,25 +138,22 @@ mod tests {
     fn told(allow: Vec<Permission>) -> String {
         let policy = Policy { allow, ..Policy::default() };
         let findings = policy.lints(&BTreeSet::from(["firefox"]), Timestamp::UNIX_EPOCH);
-        findings.iter().map(|finding| format!("{}: {finding}\n", finding.code)).collect()
-    }
-
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
+        let lines = findings.iter().map(|finding| format!("{}: {finding}", finding.code));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     #[test]
     fn rules_that_can_do_nothing_are_told() {
-        let right = Permission { package: some("firefox"), ..rule("dependency-added", 1) };
+        let right = Permission { package: Some("firefox".into()), ..rule("dependency-added", 1) };
         assert_eq!(told(vec![right.clone()]), "");
         insta::assert_snapshot!(told(vec![
             Permission { until: Some(Timestamp::UNIX_EPOCH), ..right.clone() },
-            Permission { package: some("firefx"), ..rule("dependency-added", 2) },
+            Permission { package: Some("firefx".into()), ..rule("dependency-added", 2) },
             rule("dependncy-added", 3),
             rule("version-forward", 4),
             rule("substitution", 5),
             rule("source-host", 6),
-            Permission { new: some("make"), ..rule("function-changed", 7) },
+            Permission { new: Some("make".into()), ..rule("function-changed", 7) },
             rule("dependency-added", 8),
         ]), @"
         rule-expired: .ci/policy.toml:1: it has ended at 1970-01-01T00:00:00Z; remove it
@@ -174,8 +171,9 @@ mod tests {
 
     #[test]
     fn of_rules_that_say_the_same_the_narrower_or_later_is_told() {
-        let narrow = Permission { new: some("zlib"), package: some("firefox"), ..rule("dependency-added", 1) };
-        let wide = Permission { package: some("firefox"), ..rule("dependency-added", 2) };
+        let narrow =
+            Permission { new: Some("zlib".into()), package: Some("firefox".into()), ..rule("dependency-added", 1) };
+        let wide = Permission { package: Some("firefox".into()), ..rule("dependency-added", 2) };
         insta::assert_snapshot!(told(vec![narrow.clone(), wide.clone(), rule_at(&wide, 3)]), @"
         rule-overlaps: .ci/policy.toml:1: everything that it allows is allowed by .ci/policy.toml:2 too; remove one of them
         rule-overlaps: .ci/policy.toml:3: everything that it allows is allowed by .ci/policy.toml:2 too; remove one of them

@@ -387,6 +387,14 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_compared_is_for_a_person_whoever_made_it() {
+        let trusted = Context { trusted: true, maintainer_changed: false };
+        let unreadable = folder(&format!("{TEXT}("));
+        let judged = judged(&unreadable, &permission("unreadable", None), trusted);
+        assert_eq!((judged.verdict.verdict, judged.used), (Decision::Major, vec![]));
+    }
+
+    #[test]
     fn a_changed_maintainer_makes_everything_heavier() {
         let changed = Context { trusted: true, maintainer_changed: true };
         let bump = folder(&TEXT.replace("pkgrel=1", "pkgrel=2"));

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::super::{PKGBUILD, Reason};
+use super::super::{PKGBUILD, Reason, SRCINFO};
 
 /// More memory than this no expression gets.
 const MOST_MEMORY: usize = 1 << 20;
@@ -159,7 +159,7 @@ impl LineRules {
     /// The expression that covers both sides of a reason.
     #[must_use]
     pub fn covering(&self, reason: &Reason) -> Option<&str> {
-        let field = reason.field.as_deref().filter(|_| reason.file == PKGBUILD)?;
+        let field = reason.field.as_deref().filter(|_| [PKGBUILD, SRCINFO].contains(&reason.file.as_str()))?;
         reason.new.as_ref()?;
         let sides = [&reason.old, &reason.new].into_iter().flatten();
         let covers = |rule: &&Compiled| sides.clone().all(|side| covers_line(&rule.regex, field, side));
