@@ -80,7 +80,7 @@ mod tests {
         let mut output = BufReader::new(child.stdout().unwrap()).lines();
         while output.next_line().await.unwrap().expect("it says so") != "ready" {}
         drop(launcher);
-        let status = tokio::time::timeout(Duration::from_secs(10), child.wait()).await;
+        let status = tokio::time::timeout(Duration::from_mins(1), child.wait()).await;
         assert_eq!(status.expect("it ends").unwrap().signal(), Some(9));
     }
 
@@ -89,6 +89,15 @@ mod tests {
         let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
         let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
         lines.filter(|line| String::from_utf8_lossy(line).contains(marker)).count()
+    }
+
+    async fn none_left(marker: &str) {
+        let gone = async {
+            while running(marker) > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), gone).await.expect("no sandbox is left");
     }
 
     #[tokio::test]
@@ -103,17 +112,15 @@ mod tests {
             } else {
                 // As if the controller died: the outer process alone is killed, and nobody reads.
                 drop(child.stdout());
-                let outer = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap());
-                nix::sys::signal::kill(outer, Signal::SIGKILL).unwrap();
+                kill(child.id().unwrap());
             }
             child.wait().await.unwrap();
         }
-        let none_left = async {
-            while running(&marker) > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), none_left).await.expect("no sandbox is left");
+        none_left(&marker).await;
+    }
+
+    fn kill(process: u32) {
+        nix::sys::signal::kill(Pid::from_raw(i32::try_from(process).unwrap()), Signal::SIGKILL).unwrap();
     }
 
     #[tokio::test]

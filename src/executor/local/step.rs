@@ -67,6 +67,16 @@ pub struct Limits {
     pub deadline: Instant,
 }
 
+impl Limits {
+    /// Why the build has to end now, if it has to.
+    pub fn check(&self) -> Result<(), StepError> {
+        if self.cancel.is_cancelled() {
+            return Err(StepError::Cancelled);
+        }
+        if Instant::now() >= self.deadline { Err(StepError::TimedOut) } else { Ok(()) }
+    }
+}
+
 /// The program that runs a step.
 pub fn sandboxed(spec: &SandboxSpec, user: BuildUser) -> Program {
     let program = Program::new("bwrap").args(spec.arguments()).current_dir("/");
