@@ -294,6 +294,8 @@ fn open_directory(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
     use super::*;
 
     fn workspace(dir: &tempfile::TempDir) -> Workspace {
@@ -357,7 +359,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [tree, deep, above] = ["tree", "tree/deep", "tree/above"].map(|name| dir.path().join(name));
         fs::create_dir_all(&deep).unwrap();
-        for _ in 0..20_000 {
+        // As on most machines: fewer than there are directories in each other.
+        let may_be_open = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, may_be_open.0.min(1024), may_be_open.1).unwrap();
+        for _ in 0..2_500 {
             fs::create_dir(&above).unwrap();
             fs::rename(&deep, above.join("1")).unwrap();
             fs::rename(&above, &deep).unwrap();

@@ -1,9 +1,12 @@
 //! Updates of sources become commits and reviews.
 
+use std::time::Duration;
+
 use pkgwarden::domain::plan::{Heard, Pipeline};
+use pkgwarden::source::SourcesConfig;
 
 use crate::support::scene::{MAIN, base};
-use crate::support::{Change, Listening, Pkg, Scene};
+use crate::support::{Busy, Change, Listening, Pkg, Scene};
 
 #[tokio::test]
 async fn a_minor_update_is_committed_with_its_cursor_built_and_not_taken_twice() {
@@ -240,5 +243,35 @@ async fn upstreams_on_a_host_that_is_away_are_unknown_are_never_current_and_are_
         assert!((3 * pass..=6 * pass).contains(&host.connections()), "{} in {pass} passes", host.connections());
     }
     assert_eq!(scene.monorepo.id("state").await, state, "nothing was noted down as seen");
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn passes_that_run_out_of_time_go_on_where_the_last_one_stopped() {
+    let scene = Scene::of(&[]).await;
+    let host = Busy::start().await;
+    let packages =
+        ["a-git", "b-git", "c-git", "d-git", "e-git"].map(|name| Pkg::new(name).sources(&[&host.source(name)]));
+    scene.push("feat: follow", &packages.iter().flat_map(Pkg::changes).collect::<Vec<_>>()).await;
+    scene.hand_out().await;
+    let mut unseen: Vec<&str> = packages.iter().map(|package| &*package.base).collect();
+    for _ in 0..10 {
+        host.answer(2);
+        let runner = scene.runner_from(&scene.place()).unwrap();
+        let sources = runner.site.sources.read().unwrap().clone();
+        runner.site.ask_as(SourcesConfig { per_host: 1, pass: Duration::from_secs(1), ..sources });
+        runner.run(&Pipeline::OnSchedule, "test").await.unwrap();
+        let mut left = Vec::new();
+        for name in unseen {
+            if scene.monorepo.file("state", name).await.is_none() {
+                left.push(name);
+            }
+        }
+        unseen = left;
+        if unseen.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(unseen, [""; 0]);
     scene.ends().await;
 }
