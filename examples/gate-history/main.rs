@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use jiff::Timestamp;
-use pkgwarden::domain::classify::{Context, Policy, Subject, classify, judge};
+use pkgwarden::domain::classify::{Context, LineRules, Policy, Subject, classify, judge};
 use pkgwarden::git::Repository;
 
 use self::report::{Judged, Report};
@@ -58,7 +58,9 @@ fn main() -> Result<()> {
         let (old, new) = update.folders(git)?;
         let verdict = classify(&old, &new);
         let doubts = doubts::about(&old, &new);
-        let subject = Subject { package: &update.pkgbase, old: &old, new: &new, now: Timestamp::UNIX_EPOCH };
+        let line_rules = &LineRules::default();
+        let subject =
+            Subject { package: &update.pkgbase, old: &old, new: &new, line_rules, now: Timestamp::UNIX_EPOCH };
         let eased = judge(verdict.clone(), subject, &easiest(), Context::default()).verdict.verdict;
         Ok::<_, anyhow::Error>(Judged { verdict, eased, doubts })
     })?;
