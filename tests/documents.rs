@@ -70,3 +70,41 @@ fn every_function_and_file_that_architecture_names_is_there() {
     assert!(missing.is_empty(), "ARCHITECTURE.md names functions that are not there: {missing:#?}");
     assert!(gone.is_empty(), "ARCHITECTURE.md names files that are not there: {gone:#?}");
 }
+
+/// The blocks of a document in this language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
+}
+
+#[test]
+fn the_examples_of_policies_are_right_and_every_key_is_described() {
+    let text = read("docs/policy.md");
+    let examples = blocks(&text, "toml");
+    assert!(examples.len() >= 4, "only {} were found", examples.len());
+    for example in &examples {
+        let policy = pkgwarden::config::policy::load("docs/policy.md", example);
+        let policy = policy.unwrap_or_else(|error| panic!("{error}\n{example}"));
+        let mut packages: std::collections::BTreeSet<&str> = policy.package.keys().map(String::as_str).collect();
+        packages.extend(policy.allow.iter().filter_map(|rule| rule.package.as_deref()));
+        assert_eq!(policy.lints(&packages, jiff::Timestamp::UNIX_EPOCH), [], "{example}");
+    }
+    let schema = pkgwarden::config::policy_schema();
+    let mut keys: Vec<&String> = schema["properties"].as_object().expect("a table").keys().collect();
+    keys.extend(schema["properties"]["allow"]["items"]["properties"].as_object().expect("a table").keys());
+    let missing: Vec<_> =
+        keys.iter().filter(|key| !["`", "[", "[["].iter().any(|sign| text.contains(&format!("{sign}{key}")))).collect();
+    assert!(missing.is_empty(), "docs/policy.md does not describe {missing:?}");
+}
+
+#[test]
+fn docs_of_the_policy_list_the_codes_that_the_gate_gives() {
+    let text = read("docs/policy.md");
+    let section = text.split("### Codes").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the list");
+    let given: Vec<&str> = pkgwarden::domain::classify::codes_of_rules().collect();
+    let is_code = |text: &String| text.contains('-') || given.contains(&text.as_str());
+    let listed: Vec<String> = quoted(section).into_iter().filter(is_code).collect();
+    let missing: Vec<_> = given.iter().filter(|code| !listed.iter().any(|it| it == *code)).collect();
+    let unknown: Vec<_> = listed.iter().filter(|code| !given.contains(&code.as_str())).collect();
+    assert!(missing.is_empty() && unknown.is_empty(), "missing: {missing:?}, unknown: {unknown:?}");
+}

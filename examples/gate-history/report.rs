@@ -10,6 +10,8 @@ use crate::updates::Update;
 /// What was said of one update.
 pub struct Judged {
     pub verdict: Verdict,
+    /// The verdict with every switch of the policy on.
+    pub eased: Decision,
     pub doubts: Vec<&'static str>,
 }
 
@@ -93,7 +95,9 @@ impl<'a> Report<'a> {
     fn shares(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.judged.len();
         let majors = self.judged.iter().filter(|judged| judged.is_major()).count();
+        let eased = self.judged.iter().filter(|judged| judged.eased == Decision::Major).count();
         writeln!(f, "{all} updates judged, {majors} major ({:.1} %)", share(majors, all))?;
+        writeln!(f, "  with every switch of the policy on: {eased} ({:.1} %)", share(eased, all))?;
         if let Some(theirs) = self.theirs {
             let major = theirs.iter().filter(|major| **major).count();
             let both = self.judged.iter().zip(theirs).filter(|(ours, theirs)| ours.is_major() && **theirs).count();

@@ -36,8 +36,8 @@ pub struct GlobalArgs {
     #[arg(short = 'C', global = true, value_name = "DIR", default_value = ".")]
     pub directory: PathBuf,
     /// Form of the results
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
-    pub format: Format,
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = WantedFormat::Text)]
+    pub format: WantedFormat,
     /// When to use colours
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
     pub color: Color,
@@ -54,6 +54,26 @@ impl GlobalArgs {
     pub fn verbosity(&self) -> i8 {
         let steps = |count: u8| i8::try_from(count).unwrap_or(i8::MAX);
         steps(self.verbose) - steps(self.quiet)
+    }
+}
+
+/// Form of the results as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WantedFormat {
+    /// For people
+    Text,
+    /// For programs: one document, or one a line where the command says so
+    Json,
+    /// For forges: SARIF 2.1.0; only of `classify`
+    Sarif,
+}
+
+impl From<WantedFormat> for Format {
+    fn from(wanted: WantedFormat) -> Self {
+        match wanted {
+            WantedFormat::Text => Self::Text,
+            WantedFormat::Json | WantedFormat::Sarif => Self::Json,
+        }
     }
 }
 
@@ -88,6 +108,14 @@ macro_rules! commands {
         }
 
         impl Command {
+            /// Only reasons of verdicts can be told as SARIF.
+            pub(super) fn refuse_format(&self, context: &Context) -> Result<(), CliError> {
+                if context.global.format != WantedFormat::Sarif || matches!(self, Self::Classify(_)) {
+                    return Ok(());
+                }
+                Err(CliError::usage("only `classify` writes SARIF").hint("use --format text or --format json"))
+            }
+
             /// Does it.
             pub(super) fn run(self, context: &mut Context) -> Result<Exit, CliError> {
                 match self {

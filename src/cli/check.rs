@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::output::{Format, number_of};
 use crate::controller::inspect;
 use crate::domain::finding::{Finding, Severity};
+use crate::sys::clock::{Clock as _, SystemClock};
 
 /// Find what is wrong in a repository
 #[derive(Debug, clap::Args)]
@@ -36,7 +37,7 @@ struct Report {
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let inspection = context.inspection()?;
     let snapshot = inspection.snapshot(&args.rev)?;
-    let findings = inspection.lints(&snapshot, &inspect::recorded_names(&snapshot))?;
+    let findings = inspection.lints(&snapshot, &inspect::recorded_names(&snapshot), SystemClock.now())?;
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let report = Report { errors: count(Severity::Error), warnings: count(Severity::Warning), findings };
     match context.output.format {

@@ -44,13 +44,18 @@ enum Action {
 enum Document {
     /// `pkgwarden.toml`
     Config,
+    /// `.ci/policy.toml`
+    Policy,
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     match args.action {
         Action::Check { file } => check(file, context),
-        Action::Schema { of: Document::Config } => {
-            context.output.json(config::schema())?;
+        Action::Schema { of } => {
+            match of {
+                Document::Config => context.output.json(config::schema())?,
+                Document::Policy => context.output.json(&config::policy_schema())?,
+            }
             Ok(Exit::Done)
         }
         Action::Show => show(context),

@@ -12,6 +12,7 @@ mod config;
 mod context;
 mod ctl;
 mod demo;
+mod diff;
 mod doctor;
 mod error;
 mod exit;
@@ -54,7 +55,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, env: BTreeMap<String, Stri
     telemetry::init(&telemetry::Options {
         verbosity: cli.global.verbosity(),
         filter: env.get(telemetry::FILTER_VARIABLE).cloned(),
-        json: cli.global.format == Format::Json,
+        json: cli.global.format == args::WantedFormat::Json,
         color: color_on_stderr.current_choice() != anstream::ColorChoice::Never,
     });
     let stdout = anstream::AutoStream::new(stdout, color);
@@ -64,8 +65,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>, env: BTreeMap<String, Stri
 /// Runs one command on these streams. Text is written with colours; the streams take them out where
 /// nobody wants them.
 fn run(cli: Cli, env: BTreeMap<String, String>, stdout: Box<dyn Write>, mut stderr: Box<dyn Write>) -> Exit {
-    let mut context = Context { output: Output::new(cli.global.format, stdout), global: cli.global, env };
-    let result = cli.command.run(&mut context).and_then(|exit| Ok(context.output.finish().map(|()| exit)?));
+    let output = Output::new(cli.global.format.into(), stdout);
+    let mut context = Context { output, global: cli.global, env };
+    let result = cli.command.refuse_format(&context).and_then(|()| cli.command.run(&mut context));
+    let result = result.and_then(|exit| Ok(context.output.finish().map(|()| exit)?));
     result.unwrap_or_else(|error| {
         // If standard error is gone too, the status is all that is left to say.
         let _ = error.report(&mut stderr);

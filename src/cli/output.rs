@@ -2,12 +2,12 @@
 
 use std::io::{self, BufWriter, Write};
 
-use clap::ValueEnum;
+use anstyle::Style;
 use comfy_table::{Attribute, Cell, ContentArrangement, Table};
 use serde::Serialize;
 
 /// Form of the results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// For people.
     Text,
@@ -67,6 +67,12 @@ impl Output {
     pub fn finish(&mut self) -> Result<(), OutputError> {
         self.stream.flush().map_err(OutputError)
     }
+}
+
+/// Text with a style; [`super`] takes it out where nobody wants it.
+#[must_use]
+pub fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
 }
 
 /// A table without lines, for lists.

@@ -1,5 +1,5 @@
 //! Configuration, from text to what the program needs: the monorepo's own files (`.ci/config`,
-//! `.CI/config`) and the operator's `pkgwarden.toml`.
+//! `.ci/policy.toml`, `.CI/config`) and the operator's `pkgwarden.toml`.
 //!
 //! Nothing here opens a file or reads the environment: both come in as arguments.
 
@@ -7,6 +7,7 @@ pub mod error;
 mod keyfile;
 mod layer;
 pub mod package;
+pub mod policy;
 pub mod repository;
 mod resolve;
 mod schema;
@@ -15,5 +16,5 @@ pub mod value;
 mod written;
 
 pub use error::{ConfigError, Problem};
-pub use schema::schema;
+pub use schema::{policy_schema, schema};
 pub use settings::{Settings, load};

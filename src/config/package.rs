@@ -1,7 +1,9 @@
 //! `<pkgbase>/.CI/config`: what one package asks for. And `.CI/info`, which only people read.
 
 use super::keyfile::KeyFile;
+use crate::domain::classify::LineRules;
 use crate::domain::finding::Finding;
+use crate::domain::folder::Folder;
 use crate::domain::policy::{BuildClass, Bump, PackageSettings, SourceKind};
 
 /// The keys of `.CI/config`.
@@ -43,7 +45,7 @@ pub fn parse(text: &str, path: &str) -> (PackageSettings, Vec<Finding>) {
         manage_aur: file.flag("CI_MANAGE_AUR").unwrap_or(false),
         nvchecker: file.flag("CI_NVCHECKER").unwrap_or(false),
         rebuild_triggers: file.list("CI_REBUILD_TRIGGERS", |c| c == ':'),
-        change_allow_regex: file.text("CI_PKGBUILD_CHANGE_ALLOW_REGEX"),
+        line_rules: line_rules(&mut file),
         extra_timeout: file.parsed("BUILDER_EXTRA_TIMEOUT", parse_extra_timeout).unwrap_or(1.0),
         cache_sources: file.flag("BUILDER_CACHE_SOURCES").unwrap_or(false),
         allow_prohibited: file.flag("BUILDER_ALLOW_PROHIBITED").unwrap_or(false),
@@ -55,6 +57,22 @@ pub fn parse(text: &str, path: &str) -> (PackageSettings, Vec<Finding>) {
 #[must_use]
 pub fn check_info(text: &str, path: &str) -> Vec<Finding> {
     KeyFile::new(text, path, &INFO_KEYS).into_findings()
+}
+
+/// The expressions in the `.CI/config` of a package folder; without one, or if it cannot be read, none.
+#[must_use]
+pub fn line_rules_of(folder: &Folder) -> LineRules {
+    let config = folder.get(".CI/config").and_then(|bytes| std::str::from_utf8(bytes).ok());
+    config.map(|text| parse(text, ".CI/config").0.line_rules).unwrap_or_default()
+}
+
+fn line_rules(file: &mut KeyFile<'_>) -> LineRules {
+    const KEY: &str = "CI_PKGBUILD_CHANGE_ALLOW_REGEX";
+    let (rules, wrong) = LineRules::parse(&file.text(KEY).unwrap_or_default());
+    for error in wrong {
+        file.complain(KEY, &format!("{error}; it is left out"), "write expressions with `;` between them");
+    }
+    rules
 }
 
 fn parse_source(text: &str) -> Result<SourceKind, Unreadable> {
@@ -137,7 +155,7 @@ mod tests {
             manage_aur: true,
             nvchecker: true,
             rebuild_triggers: vec!["boost".into(), "libxml2".into()],
-            change_allow_regex: Some("^source[^)]*x=y".into()),
+            line_rules: LineRules::parse("^source[^)]*x=y").0,
             extra_timeout: 2.0,
             cache_sources: true,
             allow_prohibited: true,

@@ -1,4 +1,4 @@
-//! The JSON Schema of `pkgwarden.toml`: for editors, and for finding out what a key may be.
+//! The JSON Schema of `pkgwarden.toml`, and that of `.ci/policy.toml`: for editors, and for finding out what a key may be.
 //!
 //! It is made from the doc comments and types of [`super::written`], and from `defaults.toml`.
 
@@ -8,6 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::written::Written;
+use crate::domain::classify::Policy;
 
 /// What is in force where nobody says anything else.
 pub(super) const DEFAULTS: &str = include_str!("defaults.toml");
@@ -18,6 +19,16 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(generate);
 #[must_use]
 pub fn schema() -> &'static Value {
     &SCHEMA
+}
+
+/// The JSON Schema (draft 2020-12) of `.ci/policy.toml`.
+#[must_use]
+pub fn policy_schema() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<Policy>().to_value();
+    tidy(&mut schema);
+    schema["title"] = super::policy::PATH.into();
+    schema
 }
 
 fn generate() -> Value {
@@ -124,6 +135,7 @@ mod tests {
     fn every_key_is_described() {
         let mut found = Vec::new();
         undescribed(schema(), "", &mut found);
+        undescribed(&policy_schema(), "policy", &mut found);
         assert_eq!(found, [""; 0]);
     }
 
@@ -157,6 +169,7 @@ mod tests {
     #[test]
     fn the_schema_knows_no_null() {
         assert!(!schema().to_string().contains("null"), "{:#}", schema());
+        assert!(!policy_schema().to_string().contains("null"), "{:#}", policy_schema());
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
 
 use super::observe;
 use super::range;
+use super::rules;
 use super::snapshot::SnapshotReader;
-use crate::domain::classify::{self, Verdict};
 use crate::domain::desired::{Package, Refs, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -131,12 +132,15 @@ impl Inspection {
         entry.map(|entry| Ok(self.git.folder(entry.id, &Limits::default())?)).transpose()
     }
 
-    /// Everything that is wrong at a revision, contradictions included.
+    /// Everything that is wrong at a revision, contradictions and rules that have ended included.
     ///
     /// # Errors
     /// If the objects cannot be read.
-    pub fn lints(&self, snapshot: &Snapshot, official: &BTreeSet<String>) -> Result<Vec<Finding>> {
+    pub fn lints(&self, snapshot: &Snapshot, official: &BTreeSet<String>, now: Timestamp) -> Result<Vec<Finding>> {
         let mut findings: Vec<Finding> = snapshot.all_findings().cloned().collect();
+        let packages: BTreeSet<&str> = snapshot.packages.keys().map(PkgBase::as_str).collect();
+        findings.extend(snapshot.gate.lints(&packages, now));
+        findings.extend(rules::unused(&self.git, snapshot, now)?);
         for package in snapshot.packages.values() {
             match self.files(package) {
                 Ok(files) => findings.extend(lint::package(package, &files)),
@@ -170,14 +174,6 @@ impl Inspection {
         let folder = self.git.folder(package.tree, &Limits::default());
         folder.map_err(|error| Box::new(observe::unusable(&package.pkgbase, &error)))
     }
-}
-
-/// A verdict on two package folders that lie on this machine as files.
-///
-/// # Errors
-/// If a folder cannot be read.
-pub fn classify_directories(old: &Path, new: &Path) -> Result<Verdict> {
-    Ok(classify::classify(&crate::sys::fs::read_folder(old)?, &crate::sys::fs::read_folder(new)?))
 }
 
 /// Names of packages in the repositories that are built against, as the `state` branch recorded them.

@@ -13,6 +13,7 @@ pub mod query;
 pub mod range;
 pub mod recover;
 mod review;
+mod rules;
 pub mod run;
 pub mod site;
 pub mod snapshot;
@@ -20,7 +21,7 @@ pub mod supervise;
 mod turn;
 pub mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -32,6 +33,7 @@ use tokio::sync::watch;
 use crate::config::settings::Schedule;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Pipeline;
+use crate::domain::policy::Person;
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
 use crate::source::SourcesConfig;
@@ -50,13 +52,23 @@ pub struct Kept {
     schedules: RwLock<Vec<Schedule>>,
     /// The last look at it.
     looked: RwLock<Looked>,
-    /// Reviews as they were last shown, by package, with the tip of the branch and the folder they were
-    /// compared with: comparing hundreds of them anew for every page would be slow.
+    /// Reviews as they were last shown, by package, with what they follow from: comparing hundreds of them anew
+    /// for every page would be slow.
     reviews: Mutex<BTreeMap<PkgBase, (ReviewKey, Option<view::ReviewView>)>>,
 }
 
-/// The tip of a review branch, and the git tree of the package it would change.
-type ReviewKey = (Oid, Option<Oid>);
+/// What the page of a review follows from.
+#[derive(Debug, PartialEq, Eq)]
+struct ReviewKey {
+    /// The tip of its branch.
+    head: Oid,
+    /// The git tree of the package that it would change, settings included.
+    tree: Option<Oid>,
+    /// The policy in force.
+    gate: crate::domain::classify::Policy,
+    /// Who has approved it.
+    approvals: BTreeSet<Person>,
+}
 
 /// What the last look found.
 #[derive(Debug, Clone, Default)]

@@ -111,7 +111,7 @@ impl Face for Controller {
             for kept in self.kept() {
                 let Some(look) = kept.looked().look else { continue };
                 for pkgbase in look.snapshot.reviews.keys() {
-                    views.extend(review_of(kept, &look, pkgbase).await?);
+                    views.extend(review_of(kept, &look, pkgbase, self.0.clock.now()).await?);
                 }
             }
             Ok(views)
@@ -124,7 +124,7 @@ impl Face for Controller {
             for kept in self.kept() {
                 let Some(look) = kept.looked().look else { continue };
                 if look.snapshot.reviews.contains_key(pkgbase) {
-                    return Ok(review_of(kept, &look, pkgbase).await?);
+                    return Ok(review_of(kept, &look, pkgbase, self.0.clock.now()).await?);
                 }
             }
             Ok(None)
@@ -315,7 +315,7 @@ impl Controller {
     /// The repository a pipeline is meant for: the one with the named package, else the only one.
     fn target_of(&self, pipeline: &Pipeline) -> Result<&Kept, ControllerError> {
         let named = match pipeline {
-            Pipeline::Approve(pkgbase, _) | Pipeline::Reject(pkgbase, _) => Some(pkgbase.clone()),
+            Pipeline::Approve(pkgbase, ..) | Pipeline::Reject(pkgbase, _) => Some(pkgbase.clone()),
             Pipeline::Deploy(targets) | Pipeline::Bump(targets) => {
                 targets.iter().find_map(|target| match &target.selection {
                     crate::domain::policy::Selection::Named(name) => PkgBase::new(name).ok(),

@@ -56,7 +56,8 @@ pub fn between(git: &Repository, base: RangeBase, from: Option<Oid>, to: Option<
     Ok(Since { base, commits, changes, head: Some(commit(head)) })
 }
 
-fn root(git: &Repository, commit: Option<Oid>) -> Result<Vec<(String, Oid)>> {
+/// The folders of a commit, with their trees.
+pub(super) fn root(git: &Repository, commit: Option<Oid>) -> Result<Vec<(String, Oid)>> {
     let Some(commit) = commit else { return Ok(Vec::new()) };
     let folders = git.entries(git.tree_of(commit)?)?.into_iter().filter(|entry| entry.is_tree);
     Ok(folders.map(|Entry { name, id, .. }| (name, id)).collect())
@@ -66,6 +67,7 @@ fn commit(commit: git::Commit) -> Commit {
     Commit { id: commit.id, parents: commit.parents, author: commit.author, message: commit.message }
 }
 
-fn named(folders: &[(String, Oid)]) -> impl Iterator<Item = (&str, Oid)> {
+/// The same as pairs of references.
+pub(super) fn named(folders: &[(String, Oid)]) -> impl Iterator<Item = (&str, Oid)> {
     folders.iter().map(|(name, id)| (name.as_str(), *id))
 }

@@ -1,21 +1,27 @@
 //! What a review proposes, as the faces show it.
 
-use std::collections::BTreeSet;
-
 use anyhow::Result;
+use jiff::Timestamp;
 
 use super::site::Look;
-use super::view::{FileDiff, ReviewView};
-use super::{Kept, observe};
-use crate::domain::classify;
-use crate::domain::folder::Folder;
+use super::view::{ApprovalsView, FileDiff, ReviewView};
+use super::{Kept, ReviewKey, observe};
+use crate::domain::classify::{self, Context, Subject};
+use crate::domain::desired::Snapshot;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Proposal;
 
 /// The review of a package; `None` if its branch proposes nothing (it is about to be pruned).
-pub async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<Option<ReviewView>> {
+pub async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase, now: Timestamp) -> Result<Option<ReviewView>> {
     let Some(head) = look.snapshot.reviews.get(pkgbase).map(|review| review.head) else { return Ok(None) };
-    let key = (head, look.snapshot.packages.get(pkgbase).map(|package| package.tree));
+    let tree = look.snapshot.packages.get(pkgbase).map(|package| package.tree);
+    let state = look.snapshot.states.get(pkgbase);
+    let key = ReviewKey {
+        head,
+        tree,
+        gate: look.snapshot.gate.in_force(now),
+        approvals: state.map(|state| state.approvals(head)).unwrap_or_default(),
+    };
     if let Some((same, view)) = kept.reviews.lock().expect("nobody panics with it").get(pkgbase)
         && *same == key
     {
@@ -23,37 +29,39 @@ pub async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<Op
     }
     let (snapshot, wanted) = (look.snapshot.clone(), pkgbase.clone());
     let proposal = kept.site().with_git(move |git| observe::proposal(git, &snapshot, &wanted)).await?;
-    let view = proposal.and_then(|proposal| review_view(pkgbase, head, &proposal));
+    let view = proposal.and_then(|proposal| review_view(pkgbase, head, &proposal, &look.snapshot, now));
     kept.reviews.lock().expect("nobody panics with it").insert(pkgbase.clone(), (key, view.clone()));
     Ok(view)
 }
 
-fn review_view(pkgbase: &PkgBase, head: Oid, proposal: &Proposal) -> Option<ReviewView> {
+fn review_view(
+    pkgbase: &PkgBase,
+    head: Oid,
+    proposal: &Proposal,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Option<ReviewView> {
     let Proposal { base, present, proposed } = proposal;
     let after = present.updated_to(proposed);
     if after.from_source() == present.from_source() {
         return None;
     }
     let conflict = "its folder has changed on the branch since the review was opened";
+    let settings = snapshot.packages.get(pkgbase).map(|package| package.settings.clone()).unwrap_or_default();
+    let line_rules = &settings.line_rules;
+    let subject = Subject { package: pkgbase.as_str(), old: present, new: &after, line_rules, now };
+    let judged = classify::judge(classify::classify(present, &after), subject, &snapshot.gate, Context::default());
+    let approvals = ApprovalsView {
+        needed: snapshot.gate.approvals(&judged.verdict, pkgbase.as_str(), now),
+        by: snapshot.states.get(pkgbase).map(|state| state.approvals(head)).unwrap_or_default(),
+    };
     Some(ReviewView {
         pkgbase: pkgbase.clone(),
         branch: pkgbase.review_branch(),
         head,
-        verdict: classify::classify(present, &after),
-        files: file_diffs(&present.from_source(), &after.from_source()),
+        verdict: judged.verdict,
+        approvals,
+        files: FileDiff::between(&present.from_source(), &after.from_source()),
         conflict: (base.from_source() != present.from_source()).then(|| conflict.to_owned()),
     })
-}
-
-fn file_diffs(old: &Folder, new: &Folder) -> Vec<FileDiff> {
-    let paths: BTreeSet<&String> = old.files.keys().chain(new.files.keys()).collect();
-    let differs = |path: &&&String| old.files.get(**path) != new.files.get(**path);
-    let text =
-        |folder: &Folder, path: &str| folder.get(path).map(|bytes| std::str::from_utf8(bytes).map(str::to_owned));
-    let diff = |path: &String| {
-        let (before, after) = (text(old, path), text(new, path));
-        let binary = matches!(before, Some(Err(_))) || matches!(after, Some(Err(_)));
-        FileDiff { path: path.clone(), old: before.and_then(Result::ok), new: after.and_then(Result::ok), binary }
-    };
-    paths.iter().filter(differs).map(|path| diff(path)).collect()
 }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use crate::config;
+use crate::domain::classify;
 use crate::domain::desired::{Interfere, Package, Refs, ReviewBranch, Snapshot, Tip};
 use crate::domain::finding::Finding;
 use crate::domain::folder;
@@ -57,7 +58,7 @@ impl SnapshotReader {
         let mut findings = Vec::new();
         let main = refs.main.map(|commit| anyhow::Ok(Tip { commit, tree: git.tree_of(commit)? })).transpose()?;
         let root = main.map(|tip| git.entries(tip.tree)).transpose()?.unwrap_or_default();
-        let settings = read_settings(git, &root, &mut findings)?;
+        let (settings, gate) = read_settings(git, &root, &mut findings)?;
         let packages = self.read_folders(git, package_folders(root, &mut findings))?;
         let (states, version_state) = self.read_states(git, refs.state)?;
         Ok(Snapshot {
@@ -65,6 +66,7 @@ impl SnapshotReader {
             refs,
             main,
             settings,
+            gate,
             packages,
             reviews: BTreeMap::new(),
             states,
@@ -204,16 +206,23 @@ fn from_source(git: &Repository, tree: Oid) -> Result<Vec<Entry>> {
     Ok(entries.into_iter().filter(|entry| !folder::OWN_ENTRIES.contains(&entry.name.as_str())).collect())
 }
 
-fn read_settings(git: &Repository, root: &[Entry], findings: &mut Vec<Finding>) -> Result<RepositorySettings> {
+fn read_settings(
+    git: &Repository,
+    root: &[Entry],
+    findings: &mut Vec<Finding>,
+) -> Result<(RepositorySettings, classify::Policy)> {
     let Some(ci) = root.iter().find(|entry| entry.is_tree && entry.name == ".ci") else {
-        return Ok(RepositorySettings::default());
+        return Ok(Default::default());
     };
     let files = git.entries(ci.id)?;
     let config = read_text(git, &files, "config")?.unwrap_or_default();
     let maintainers = read_text(git, &files, "aur-maintainers")?;
     let (settings, mut found) = config::repository::parse(&config, maintainers.as_deref());
     findings.append(&mut found);
-    Ok(settings)
+    let policy = read_text(git, &files, "policy.toml")?.unwrap_or_default();
+    let (gate, mut found) = config::policy::read(&policy);
+    findings.append(&mut found);
+    Ok((settings, gate))
 }
 
 fn read_package(git: &Repository, pkgbase: &PkgBase, tree: Oid) -> Result<Package> {

@@ -11,7 +11,9 @@ use crate::domain::build::{BuildReason, BuildState};
 use crate::domain::classify::Verdict;
 use crate::domain::desired::Package;
 use crate::domain::finding::Finding;
+use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
+use crate::domain::policy::Person;
 use crate::domain::version::Version;
 use crate::store::attempts::{Attempt, AttemptEnding};
 use crate::store::builds::Build;
@@ -224,10 +226,21 @@ pub struct ReviewView {
     pub head: Oid,
     /// Why it needs a person.
     pub verdict: Verdict,
+    /// How many people have to approve it, and who has.
+    pub approvals: ApprovalsView,
     /// The files that differ.
     pub files: Vec<FileDiff>,
     /// Why it cannot be merged as it is, if it cannot.
     pub conflict: Option<String>,
+}
+
+/// The approvals of a review.
+#[derive(Debug, Clone, Serialize)]
+pub struct ApprovalsView {
+    /// How many people have to approve it.
+    pub needed: u8,
+    /// Who has approved what it holds now.
+    pub by: BTreeSet<Person>,
 }
 
 /// One file of a review.
@@ -241,6 +254,23 @@ pub struct FileDiff {
     pub new: Option<String>,
     /// Whether it is not text on either side.
     pub binary: bool,
+}
+
+impl FileDiff {
+    /// The files that differ between two folders.
+    #[must_use]
+    pub fn between(old: &Folder, new: &Folder) -> Vec<Self> {
+        let paths: BTreeSet<&String> = old.files.keys().chain(new.files.keys()).collect();
+        let differs = |path: &&&String| old.files.get(**path) != new.files.get(**path);
+        let text =
+            |folder: &Folder, path: &str| folder.get(path).map(|bytes| std::str::from_utf8(bytes).map(str::to_owned));
+        let diff = |path: &String| {
+            let (before, after) = (text(old, path), text(new, path));
+            let binary = matches!(before, Some(Err(_))) || matches!(after, Some(Err(_)));
+            Self { path: path.clone(), old: before.and_then(Result::ok), new: after.and_then(Result::ok), binary }
+        };
+        paths.iter().filter(differs).map(|path| diff(path)).collect()
+    }
 }
 
 /// One published state of the package repository.

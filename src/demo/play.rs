@@ -16,6 +16,7 @@ use crate::controller::view::{BuildView, QueueView};
 use crate::domain::build::BuildState;
 use crate::domain::name::PkgBase;
 use crate::domain::plan::Pipeline;
+use crate::domain::policy::Person;
 use crate::sys::clock::Clock;
 use crate::telemetry::progress;
 
@@ -267,7 +268,8 @@ async fn major_update(demo: &mut Demo) -> Result<(String, String)> {
 
 async fn approval(demo: &mut Demo) -> Result<(String, String)> {
     let review = demo.running.controller.review(&name("banner")).await?.context("banner is not reviewed")?;
-    demo.running.controller.start(Pipeline::Approve(review.pkgbase.clone(), review.head), "demo").await?;
+    let person = Person::new("mira")?;
+    demo.running.controller.start(Pipeline::Approve(review.pkgbase.clone(), review.head, person), "demo").await?;
     demo.rest().await?;
     demo.expect("banner", BuildState::Succeeded).await?;
     ensure!(demo.running.controller.reviews().await?.is_empty(), "the review is still open");

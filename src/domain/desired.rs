@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::classify;
 use super::finding::Finding;
 use super::name::{Oid, PkgBase};
 use super::policy::{PackageSettings, RepositorySettings};
@@ -132,6 +133,8 @@ pub struct Snapshot {
     pub main: Option<Tip>,
     /// What `.ci/config` asks for.
     pub settings: RepositorySettings,
+    /// `.ci/policy.toml`: which updates may go in beyond the default.
+    pub gate: classify::Policy,
     /// The packages, sorted by name.
     pub packages: BTreeMap<PkgBase, Arc<Package>>,
     /// What waits for a person, as far as it was read; the refs name all.

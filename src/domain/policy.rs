@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::classify::LineRules;
 use super::name::PkgBase;
 
 /// Where the files of a package come from.
@@ -138,7 +139,7 @@ pub struct PackageSettings {
     /// `CI_REBUILD_TRIGGERS`.
     pub rebuild_triggers: Vec<String>,
     /// `CI_PKGBUILD_CHANGE_ALLOW_REGEX`.
-    pub change_allow_regex: Option<String>,
+    pub line_rules: LineRules,
     /// `BUILDER_EXTRA_TIMEOUT`: the build may take this many times as long.
     pub extra_timeout: f64,
     /// `BUILDER_CACHE_SOURCES`.
@@ -158,7 +159,7 @@ impl Default for PackageSettings {
             manage_aur: false,
             nvchecker: false,
             rebuild_triggers: Vec::new(),
-            change_allow_regex: None,
+            line_rules: LineRules::default(),
             extra_timeout: 1.0,
             cache_sources: false,
             allow_prohibited: false,
@@ -284,6 +285,40 @@ impl Policy {
     #[must_use]
     pub fn wants_review(&self, repository: &RepositorySettings) -> bool {
         self.human_review.or(repository.human_review).unwrap_or(true)
+    }
+}
+
+/// Whoever approves a review, by the name they go by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Person(String);
+
+/// A name that nobody can be recorded by.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("that is not a name for the record: use up to 64 letters, digits and ._@+-")]
+pub struct InvalidPerson;
+
+impl Person {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// If it is empty, too long, or has other signs than letters, digits and `._@+-`.
+    pub fn new(name: &str) -> Result<Self, InvalidPerson> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
+        let fits = (1..=64).contains(&name.len()) && name.bytes().all(legal);
+        fits.then(|| Self(name.to_owned())).ok_or(InvalidPerson)
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Person {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
     }
 }
 

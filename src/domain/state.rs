@@ -1,8 +1,13 @@
 //! What has been seen of each package's source: one `KEY=VALUE` file per package in the `state`
 //! branch, in Chaotic's format, with our own cursors beside its `CI_GIT_COMMIT`.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
 use super::keyvalue::KeyValues;
 use super::name::Oid;
+use super::policy::Person;
 
 const GIT_COMMIT: &str = "CI_GIT_COMMIT";
 const VCS_COMMITS: &str = "PKGWARDEN_VCS_COMMITS";
@@ -10,6 +15,8 @@ const SOURCE_COMMIT: &str = "PKGWARDEN_SOURCE_COMMIT";
 const SOURCE_STAMP: &str = "PKGWARDEN_SOURCE_STAMP";
 const PROPOSED: &str = "PKGWARDEN_PROPOSED";
 const REJECTED: &str = "PKGWARDEN_REJECTED";
+const APPROVED: &str = "PKGWARDEN_APPROVED";
+const SEEN: &str = "PKGWARDEN_SEEN";
 
 /// The state of one package. Keys that are not ours are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -113,6 +120,36 @@ impl PackageState {
         self.put(REJECTED, digest);
     }
 
+    /// Who has approved a review, if it is still this commit.
+    #[must_use]
+    pub fn approvals(&self, head: Oid) -> BTreeSet<Person> {
+        let recorded = self.file.get(APPROVED).and_then(|text| text.split_once(':'));
+        let people = recorded.filter(|(commit, _)| commit.parse() == Ok(head)).map_or("", |(_, people)| people);
+        people.split(',').filter_map(|name| Person::new(name).ok()).collect()
+    }
+
+    /// Records who has approved a review at this commit; nobody any more if nothing is given.
+    pub fn set_approvals(&mut self, approvals: Option<(Oid, &BTreeSet<Person>)>) {
+        let text = approvals.map(|(head, people)| {
+            let people: Vec<_> = people.iter().map(Person::as_str).collect();
+            format!("{head}:{}", people.join(","))
+        });
+        self.put(APPROVED, text.as_deref());
+    }
+
+    /// When this content was first seen at the source, if that is recorded: it waits for its age.
+    #[must_use]
+    pub fn first_seen(&self, digest: &str) -> Option<Timestamp> {
+        let (recorded, seconds) = self.file.get(SEEN)?.split_once('@')?;
+        (recorded == digest).then(|| Timestamp::from_second(seconds.parse().ok()?).ok())?
+    }
+
+    /// Records when a content was first seen that waits for its age, or that none does.
+    pub fn set_first_seen(&mut self, seen: Option<(&str, Timestamp)>) {
+        let text = seen.map(|(digest, at)| format!("{digest}@{}", at.as_second()));
+        self.put(SEEN, text.as_deref());
+    }
+
     fn put(&mut self, key: &str, value: Option<&str>) {
         match value {
             Some(value) => self.file.set(key, value),
@@ -158,6 +195,18 @@ mod tests {
         state.set_cursor(&Cursor { commit: oid('a'), stamp: Some(7) });
         state.set_cursor(&Cursor { commit: oid('b'), stamp: None });
         assert_eq!(PackageState::parse(&state.to_text()).cursor(), Some(Cursor { commit: oid('b'), stamp: None }));
+    }
+
+    #[test]
+    fn approvals_and_the_first_sight_are_of_one_content() {
+        let mut state = PackageState::default();
+        let people = BTreeSet::from(["alice", "bob@example.org"].map(|name| Person::new(name).expect("legal")));
+        state.set_approvals(Some((oid('a'), &people)));
+        let then = Timestamp::from_second(1_700_000_000).expect("a time");
+        state.set_first_seen(Some(("digest", then)));
+        let state = PackageState::parse(&state.to_text());
+        assert_eq!((state.approvals(oid('a')), state.first_seen("digest")), (people, Some(then)));
+        assert_eq!((state.approvals(oid('b')), state.first_seen("other")), (BTreeSet::new(), None));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::read::{build_of, pkgbase, review_of};
 use crate::controller::view::{BuildPage, PackagePage, RepositoryView, RunPage};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Pipeline;
-use crate::domain::policy::Target;
+use crate::domain::policy::{Person, Target};
 use crate::web::fault::Fault;
 
 /// What started runs that come through here.
@@ -128,13 +128,30 @@ pub struct Decided {
     head: Oid,
 }
 
+/// What exactly is approved, and by whom.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approved {
+    head: Oid,
+    by: Option<String>,
+}
+
 /// `POST /api/v1/reviews/{pkgbase}/approve`
 pub async fn approve(
     State(server): State<Server>,
     Path(name): Path<String>,
-    Told(decided): Told<Decided>,
+    Told(approved): Told<Approved>,
 ) -> Result<Json<RunPage>, Fault> {
-    decide(&server, pkgbase(&name)?, decided.head, Pipeline::Approve, TRIGGER).await.map(Json)
+    let person = person(approved.by.as_deref())?;
+    let approve = |pkgbase, head| Pipeline::Approve(pkgbase, head, person);
+    decide(&server, pkgbase(&name)?, approved.head, approve, TRIGGER).await.map(Json)
+}
+
+/// Who approves, by the name that is sent: all have the same token. Whoever sends none is always the same
+/// somebody, so that nobody counts twice by mistake.
+pub fn person(name: Option<&str>) -> Result<Person, Fault> {
+    let name = name.filter(|name| !name.is_empty()).unwrap_or("somebody");
+    Person::new(name).map_err(|error| Fault::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
 }
 
 /// `POST /api/v1/reviews/{pkgbase}/reject`
@@ -151,7 +168,7 @@ pub async fn decide(
     server: &Server,
     pkgbase: PkgBase,
     head: Oid,
-    pipeline: fn(PkgBase, Oid) -> Pipeline,
+    pipeline: impl FnOnce(PkgBase, Oid) -> Pipeline,
     trigger: &str,
 ) -> Result<RunPage, Fault> {
     let review = review_of(server, &pkgbase).await?;

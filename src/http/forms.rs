@@ -10,9 +10,9 @@ use serde::Deserialize;
 
 use super::Server;
 use super::access::{Arrival, check_origin};
-use super::commands::decide;
+use super::commands::{decide, person};
 use super::read::pkgbase;
-use crate::domain::name::Oid;
+use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Pipeline;
 use crate::domain::policy::Target;
 use crate::web::fault::Fault;
@@ -68,6 +68,8 @@ struct Decision {
     #[serde(default)]
     key: String,
     head: Oid,
+    #[serde(default)]
+    by: String,
 }
 
 #[derive(Deserialize)]
@@ -162,7 +164,8 @@ async fn approve(
     name: Path<String>,
     form: Form<Decision>,
 ) -> Result<Response, Fault> {
-    decided(server, sender, name, form, Pipeline::Approve).await
+    let by = person(Some(&form.by))?;
+    decided(server, sender, name, form, |pkgbase, head| Pipeline::Approve(pkgbase, head, by)).await
 }
 
 async fn reject(
@@ -179,7 +182,7 @@ async fn decided(
     sender: Sender,
     Path(name): Path<String>,
     Form(form): Form<Decision>,
-    pipeline: fn(crate::domain::name::PkgBase, Oid) -> Pipeline,
+    pipeline: impl FnOnce(PkgBase, Oid) -> Pipeline + Send + 'static,
 ) -> Result<Response, Fault> {
     sender.check(&server, &form.key)?;
     let pkgbase = pkgbase(&name)?;

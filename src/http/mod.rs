@@ -313,10 +313,10 @@ fn commands() -> Described {
         .route(
             &post(
                 "/api/v1/reviews/{pkgbase}/approve",
-                "Merges exactly this commit and builds it",
+                "Counts an approval of exactly this commit; the last that is needed merges and builds it",
                 Answer::One("RunDetail"),
             )
-            .body("Decision"),
+            .body("Approval"),
             commands::approve,
         )
         .route(

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::client::{CtlError, address};
 use super::show::{self, Look, list, text};
-use super::{CliError, Decision, Exit, RunKind, Session};
+use super::{Approval, CliError, Decision, Exit, RunKind, Session};
 use crate::sys::clock::{Clock as _, SystemClock};
 use crate::web::text::path_part;
 
@@ -149,14 +149,24 @@ impl Session<'_> {
         Ok(Exit::Done)
     }
 
-    pub(super) async fn decide(&mut self, decision: Decision, command: &str) -> Result<Exit, CliError> {
-        let package = &decision.package;
-        let head = match decision.head {
-            Some(head) => head.to_string(),
-            None => text(&self.client.get(&address(&["reviews", package])).await?, "head"),
-        };
-        let path = address(&["reviews", package, command]);
+    pub(super) async fn approve(&mut self, approval: Approval) -> Result<Exit, CliError> {
+        let head = self.head(&approval.decision).await?;
+        let by = approval.by.or_else(|| self.user.clone());
+        let path = address(&["reviews", &approval.decision.package, "approve"]);
+        self.start(&path, &json!({ "head": head, "by": by })).await.map(|(_, ending)| ending)
+    }
+
+    pub(super) async fn reject(&mut self, decision: Decision) -> Result<Exit, CliError> {
+        let head = self.head(&decision).await?;
+        let path = address(&["reviews", &decision.package, "reject"]);
         self.start(&path, &json!({ "head": head })).await.map(|(_, ending)| ending)
+    }
+
+    async fn head(&self, decision: &Decision) -> Result<String, CliError> {
+        Ok(match decision.head {
+            Some(head) => head.to_string(),
+            None => text(&self.client.get(&address(&["reviews", &decision.package])).await?, "head"),
+        })
     }
 }
 

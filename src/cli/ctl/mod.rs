@@ -15,6 +15,7 @@ use super::exit::Exit;
 use super::output::{Format, Output};
 use crate::app::serve::SOCKET;
 use crate::domain::name::Oid;
+use crate::domain::policy::Person;
 use crate::sys::secret::SecretString;
 use clap::Subcommand;
 
@@ -141,8 +142,8 @@ pub enum ReviewCommand {
         /// The package
         package: String,
     },
-    /// Merge it and build it
-    Approve(Decision),
+    /// Count an approval: the last that is needed merges it and builds it
+    Approve(Approval),
     /// Close it and remember what was rejected
     Reject(Decision),
 }
@@ -155,6 +156,16 @@ pub struct Decision {
     /// The commit that was read; without it the one that is there now
     #[arg(long, value_name = "COMMIT")]
     pub head: Option<Oid>,
+}
+
+/// What is approved, and by whom.
+#[derive(Debug, clap::Args)]
+pub struct Approval {
+    #[command(flatten)]
+    decision: Decision,
+    /// Who approves it [default: the name of the user]
+    #[arg(long = "as", value_name = "NAME")]
+    by: Option<String>,
 }
 
 /// A pipeline that needs no name.
@@ -171,7 +182,8 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let token = context.env.get("PKGWARDEN_TOKEN").filter(|token| !token.is_empty());
     let client = Client::new(place, token.map(|token| SecretString::from(token.as_str())))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
-    let mut session = Session { client, out: &mut context.output };
+    let user = context.env.get("USER").filter(|name| Person::new(name).is_ok()).cloned();
+    let mut session = Session { client, user, out: &mut context.output };
     runtime.block_on(session.obey(args.command))
 }
 
@@ -192,6 +204,7 @@ fn socket_path(data_dir: &Path) -> PathBuf {
 /// One use of `ctl`.
 struct Session<'a> {
     client: Client,
+    user: Option<String>,
     out: &'a mut Output,
 }
 
@@ -219,8 +232,8 @@ impl Session<'_> {
             CtlCommand::Review { command } => match command {
                 ReviewCommand::List => self.reviews().await,
                 ReviewCommand::Show { package } => self.review(&package).await,
-                ReviewCommand::Approve(decision) => self.decide(decision, "approve").await,
-                ReviewCommand::Reject(decision) => self.decide(decision, "reject").await,
+                ReviewCommand::Approve(approval) => self.approve(approval).await,
+                ReviewCommand::Reject(decision) => self.reject(decision).await,
             },
         }
     }

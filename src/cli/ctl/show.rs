@@ -8,10 +8,11 @@ use comfy_table::{Cell, CellAlignment, Color, Table};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::cli::output::table;
+use crate::cli::diff;
+use crate::cli::output::{paint, table};
 use crate::controller::view::FileDiff;
-use crate::web::diff::{self, FileChange, FileView, Line};
-use crate::web::text::{one_line, visible};
+use crate::web::diff::{FileView, view};
+use crate::web::text::one_line;
 use crate::web::time;
 
 /// A text in an answer, on one line; empty if there is none.
@@ -37,10 +38,6 @@ fn names(value: &Value, key: &str) -> String {
 pub struct Look {
     /// What time it is, for "3 min ago".
     pub now: Timestamp,
-}
-
-fn paint(style: Style, text: &str) -> String {
-    format!("{style}{text}{style:#}")
 }
 
 fn new_table(headings: &[&str]) -> Table {
@@ -179,6 +176,11 @@ pub fn review(review: &Value) -> String {
         let _ =
             writeln!(out, "{}: {}\n", paint(AnsiColor::Red.on_default(), "cannot be merged"), text(review, "conflict"));
     }
+    let (needed, by) = (&review["approvals"]["needed"], names(&review["approvals"], "by"));
+    if needed != 1 {
+        let by = if by.is_empty() { "nobody yet".to_owned() } else { by };
+        let _ = writeln!(out, "needs {needed} approvals; approved by {by}\n");
+    }
     for reason in list(verdict, "reasons") {
         let line = reason["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
         let _ = writeln!(
@@ -190,41 +192,8 @@ pub fn review(review: &Value) -> String {
         );
     }
     for file in list(review, "files") {
-        out += &file_diff(&file_of(file));
+        out += &diff::file(&file_of(file), "look at the branch with git");
     }
-    out
-}
-
-fn file_diff(file: &FileView) -> String {
-    let mut out =
-        format!("\n{}\n", paint(Style::new().bold(), &format!("{} ({})", one_line(&file.path), file.change.as_str())));
-    if file.change == FileChange::Binary {
-        out += "not text; look at the branch with git\n";
-    }
-    for hunk in &file.hunks {
-        let _ = writeln!(out, "{}", paint(AnsiColor::Cyan.on_default(), &hunk.header));
-        for line in &hunk.lines {
-            out += &diff_line(line);
-        }
-    }
-    if file.left_out > 0 {
-        let _ = writeln!(out, "{} more lines are not shown; look at the branch with git", file.left_out);
-    }
-    out
-}
-
-fn diff_line(line: &Line) -> String {
-    let style = match line.sign {
-        '+' => AnsiColor::Green.on_default(),
-        '-' => AnsiColor::Red.on_default(),
-        _ => Style::new(),
-    };
-    let mut out = paint(style, &line.sign.to_string());
-    for (marked, part) in &line.parts {
-        let style = if *marked { style.bold().underline() } else { style };
-        out += &paint(style, &visible(part));
-    }
-    out.push('\n');
     out
 }
 
@@ -254,7 +223,7 @@ pub fn run(run: &Value) -> String {
 
 fn file_of(file: &Value) -> FileView {
     let content = |key: &str| file[key].as_str().map(str::to_owned);
-    diff::view(&FileDiff {
+    view(&FileDiff {
         path: file["path"].as_str().unwrap_or_default().to_owned(),
         old: content("old"),
         new: content("new"),

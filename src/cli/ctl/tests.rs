@@ -111,7 +111,9 @@ async fn a_review_is_read_and_decided() {
     ");
     let stale = around.complains(&format!("review approve sundial --head {}", oid(1))).await;
     assert!(stale.contains("has moved"), "{stale}");
-    let approved = around.ctl(&format!("review approve sundial --head {}", oid(0xee))).await;
+    assert!(around.complains("review approve sundial --as a,b").await.contains("not a name"));
+    let approved = around.ctl(&format!("review approve sundial --as alice --head {}", oid(0xee))).await;
+    assert!(world.read(|state| state.asked.clone()).last().unwrap().contains("Person(\"alice\")"));
     // The run it answers with has an error among its problems.
     assert_eq!(approved.exit, Exit::NeedsPerson);
     assert!(around.says("review list").await.contains("No update waits"));

@@ -79,22 +79,28 @@ pub(super) fn is_own(name: &str) -> bool {
 pub(super) fn compare(old: &Recipe<'_>, new: &Recipe<'_>, step: &Step) -> Vec<Reason> {
     let (old_all, new_all) = (by_name(old), by_name(new));
     let names: BTreeSet<&str> = old_all.keys().chain(new_all.keys()).copied().collect();
-    let mut reasons = Vec::new();
-    for name in names {
+    let of_name = |name| {
         let before = old_all.get(name).cloned().unwrap_or_default();
         let after = new_all.get(name).cloned().unwrap_or_default();
-        reasons.extend(substitutions((old, &before), (new, &after)));
-        if sort(name) == Sort::Elsewhere {
-            reasons.extend(unclear(name, (old, &before), (new, &after)));
-            continue;
-        }
-        if before.len() == after.len() {
-            for (was, is) in before.iter().zip(&after) {
-                reasons.extend(assignment(name, (old, was), (new, is), step));
-            }
-        } else {
-            reasons.extend(counted(name, (old, &before), (new, &after), step));
-        }
+        variable(name, (old, &before), (new, &after), step).into_iter().map(move |reason| reason.about(name))
+    };
+    names.into_iter().flat_map(of_name).collect()
+}
+
+fn variable(
+    name: &str,
+    (old, before): (&Recipe<'_>, &[&Assigned<'_>]),
+    (new, after): (&Recipe<'_>, &[&Assigned<'_>]),
+    step: &Step,
+) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = substitutions((old, before), (new, after)).into_iter().collect();
+    if sort(name) == Sort::Elsewhere {
+        reasons.extend(unclear(name, (old, before), (new, after)));
+    } else if before.len() == after.len() {
+        let pairs = before.iter().zip(after);
+        reasons.extend(pairs.flat_map(|(was, is)| assignment(name, (old, was), (new, is), step)));
+    } else {
+        reasons.extend(counted(name, (old, before), (new, after), step));
     }
     reasons
 }

@@ -47,7 +47,10 @@ mod text;
 mod unverified;
 mod verification;
 
-pub use policy::{Context, Judged, Permission, Policy, Subject, judge};
+pub use policy::{
+    Age, Approvals, Context, Judged, LineRules, PackagePolicy, PathPattern, Permission, Place, Policy, Subject, Whole,
+    codes_of_rules, judge,
+};
 use serde::Serialize;
 
 use self::recipe::Recipe;
@@ -99,12 +102,24 @@ pub struct Reason {
     pub file: String,
     /// The line in the new file (in the old one if it is gone), from 1.
     pub line: Option<u32>,
+    /// The variable that it is about, if it is about the elements of one.
+    pub field: Option<String>,
     /// What stood there; control characters are escaped.
     pub old: Option<String>,
     /// What stands there now; control characters are escaped.
     pub new: Option<String>,
+    /// The rule that lets it in, or says that it was expected: where the rule stands, and its reason.
+    pub rule: Option<String>,
     /// One sentence that a maintainer understands.
     pub message: String,
+}
+
+impl Reason {
+    /// Says which variable it is about, unless that is said.
+    fn about(mut self, field: &str) -> Self {
+        self.field.get_or_insert_with(|| shown(field.as_bytes()));
+        self
+    }
 }
 
 /// The answer with every reason.
@@ -197,7 +212,8 @@ fn reason(
     message: &str,
 ) -> Reason {
     let file = shown(file.as_bytes());
-    Reason { code, severity, file, line, old: old.map(shown), new: new.map(shown), message: message.to_owned() }
+    let (old, new, message) = (old.map(shown), new.map(shown), message.to_owned());
+    Reason { code, severity, file, line, field: None, old, new, rule: None, message }
 }
 
 fn bytes<'a>(folder: &'a Folder, path: &str) -> &'a [u8] {

@@ -7,7 +7,7 @@ use super::forms::Forms;
 use super::step::Step;
 use super::{PKGBUILD, Reason, Weight, reason};
 use crate::domain::pkgbuild::{
-    Evaluated, Event, Kind, Pkgbuild, Role, Statement, Unread, close, is_known, render, same,
+    Evaluated, Event, HOLE_END, HOLE_START, Kind, Pkgbuild, Role, Statement, Unread, close, render, same,
 };
 
 /// A PKGBUILD as it was read, and what its variables hold.
@@ -383,12 +383,22 @@ pub(super) fn ingredients(recipe: &Recipe<'_>, roots: &[&str]) -> BTreeSet<Strin
     found
 }
 
-/// What the value of an assignment looks like to a reader.
+/// What the value of an assignment looks like to a reader: `${name}` and `${…}` for what only a run would tell.
 pub(super) fn shown_value(elements: &[String]) -> String {
-    let text = elements
-        .iter()
-        .map(|element| if is_known(element) { element.clone() } else { element.replace(['\u{1}', '\u{2}'], "") });
-    text.collect::<Vec<_>>().join(" ")
+    elements.iter().map(|element| shown_element(element)).collect::<Vec<_>>().join(" ")
+}
+
+fn shown_element(element: &str) -> String {
+    let mut parts = element.split(HOLE_START);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (hole, rest) = part.split_once(HOLE_END).unwrap_or((part, ""));
+        let name = hole.trim_start_matches('"').trim_start_matches('$').trim_matches(['{', '}']);
+        let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let name = if is_name && hole.contains('$') { name } else { "…" };
+        text.extend(["${", name, "}", rest]);
+    }
+    text
 }
 
 /// Whether an assignment runs something that the other did not.

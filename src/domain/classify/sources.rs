@@ -80,7 +80,8 @@ fn of_suffix(old: (&Recipe<'_>, &Folder), new: (&Recipe<'_>, &Folder), step: &St
     if old.0.elements("pkgver") != new.0.elements("pkgver") {
         reasons.extend(unverified((old.0, &before), (new.0, &after), line));
     }
-    reasons
+    let of_checksums = |reason: &Reason| reason.code.starts_with("checksum");
+    reasons.into_iter().map(|reason| if of_checksums(&reason) { reason } else { reason.about(&name) }).collect()
 }
 
 /// Whether the text of the assignments differs, and not only what they become.

@@ -696,8 +696,10 @@ fn a_reason_names_the_line_and_both_texts() {
       "severity": "version",
       "file": "PKGBUILD",
       "line": 4,
+      "field": null,
       "old": "1.2.3",
       "new": "1.3.0",
+      "rule": null,
       "message": "pkgver moved forward"
     }
     "#);

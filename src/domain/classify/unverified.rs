@@ -75,7 +75,7 @@ pub(super) fn untold(recipe: &Recipe<'_>, summary: Option<&[u8]>) -> Vec<Reason>
         let found = told(&summary, name);
         let entries: Vec<Entry<'_>> = found.iter().map(|(entry, _)| entry.clone()).collect();
         let guilty = blind(recipe, &entries).into_iter().map(|entry| (entry.text, found[entry.index].1));
-        guilty.map(|(text, line)| unseen((SRCINFO, Some(line)), Some(text), message)).collect()
+        guilty.map(|(text, line)| unseen((SRCINFO, Some(line)), Some(text), message).about(name)).collect()
     };
     names.iter().flat_map(of).take(REPORTED).collect()
 }

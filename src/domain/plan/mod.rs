@@ -29,7 +29,7 @@ use super::finding::Finding;
 use super::folder::Folder;
 use super::name::{Oid, PkgBase};
 use super::observed::Observations;
-use super::policy::{Policy, Target};
+use super::policy::{Person, Policy, Target};
 use super::state::PackageState;
 use super::version::Version;
 
@@ -46,8 +46,9 @@ pub enum Pipeline {
     Deploy(Vec<Target>),
     /// Raise the bump of these packages and build them.
     Bump(Vec<Target>),
-    /// Merge what waits in the review of this package, if it is still this commit.
-    Approve(PkgBase, Oid),
+    /// Count the approval of this person for the review of this package, if it is still this commit, and merge
+    /// it once there are enough.
+    Approve(PkgBase, Oid, Person),
     /// Close the review of this package, and remember what was rejected, if it is still this commit.
     Reject(PkgBase, Oid),
 }
@@ -296,9 +297,9 @@ pub fn plan(pipeline: &Pipeline, inputs: &Inputs) -> Plan {
                 draft.bump(targets, super::build::BuildReason::Bump);
             }
         }
-        Pipeline::Approve(pkgbase, head) => {
+        Pipeline::Approve(pkgbase, head, person) => {
             if draft.hand_out_commits() {
-                draft.approve(pkgbase, *head);
+                draft.approve(pkgbase, *head, person);
             }
         }
         Pipeline::Reject(pkgbase, head) => draft.reject(pkgbase, *head),

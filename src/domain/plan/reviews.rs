@@ -4,13 +4,14 @@ use super::Action;
 use super::updates::movement;
 use super::{Draft, Edit, Pipeline, ReviewStep, Since};
 use crate::domain::build::BuildReason;
-use crate::domain::classify::{self, Verdict, Weight};
+use crate::domain::classify::{Verdict, Weight};
 use crate::domain::desired::ReviewBranch;
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
 use crate::domain::message::{self, Entry, Topic};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Proposal};
+use crate::domain::policy::Person;
 
 /// Whether a plan for this pipeline looks at what the review of a package proposes. Commits can make only
 /// the reviews of the packages they change obsolete; a schedule goes over all, however old.
@@ -19,7 +20,7 @@ pub fn considers_review(pipeline: &Pipeline, since: &Since, pkgbase: &PkgBase) -
     match pipeline {
         Pipeline::OnSchedule => true,
         Pipeline::OnCommit => since.changes.touch(pkgbase),
-        Pipeline::Approve(reviewed, _) | Pipeline::Reject(reviewed, _) => reviewed == pkgbase,
+        Pipeline::Approve(reviewed, ..) | Pipeline::Reject(reviewed, _) => reviewed == pkgbase,
         Pipeline::Trigger(_) | Pipeline::Deploy(_) | Pipeline::Bump(_) => false,
     }
 }
@@ -91,14 +92,15 @@ impl<'a> Draft<'a> {
     fn close(&mut self, pkgbase: &PkgBase, head: Oid, why: &str) {
         let mut state = self.state(pkgbase);
         state.set_proposed(None);
+        state.set_approvals(None);
         if self.inputs.snapshot.packages.contains_key(pkgbase) {
             self.put_state(pkgbase, state);
         }
         self.reviews.push(ReviewStep::Close { pkgbase: pkgbase.clone(), head, why: why.to_owned() });
     }
 
-    /// Merges exactly what a person looked at, and builds it.
-    pub(super) fn approve(&mut self, pkgbase: &PkgBase, head: Oid) {
+    /// Counts an approval; the last that is needed merges exactly what was looked at, and builds it.
+    pub(super) fn approve(&mut self, pkgbase: &PkgBase, head: Oid, person: &Person) {
         let Some(Proposal { base, present, proposed }) = self.waiting(pkgbase, head) else { return };
         if base.from_source() != present.from_source() {
             let message = "its folder has changed on the branch since the review was opened";
@@ -110,8 +112,27 @@ impl<'a> Draft<'a> {
             return;
         }
         let folder = present.updated_to(proposed);
-        let verdict = classify::classify(present, &folder);
-        let why = format!("{}, approved by a person", movement(&verdict));
+        let gate = &self.inputs.snapshot.gate;
+        if gate.incomplete {
+            let message = "it is not known how many approvals it needs: the policy cannot be read";
+            let problem = Finding::error("policy-incomplete", message).with_package(pkgbase);
+            self.problems.push(problem.hint("`pkgwarden check` says what is wrong in .ci/policy.toml"));
+            return;
+        }
+        let verdict = self.verdict(pkgbase, present, &folder);
+        let needed = usize::from(gate.approvals(&verdict, pkgbase.as_str(), self.inputs.now));
+        let mut state = self.state(pkgbase);
+        let mut people = state.approvals(head);
+        people.insert(person.clone());
+        let names = people.iter().map(Person::as_str).collect::<Vec<_>>().join(", ");
+        if people.len() < needed {
+            state.set_approvals(Some((head, &people)));
+            self.put_state(pkgbase, state);
+            let why = format!("approved by {names}; it needs {needed} people, {} more", needed - people.len());
+            self.decide_update(pkgbase, Action::Review, verdict, &why);
+            return;
+        }
+        let why = format!("{}, approved by {names}", movement(&verdict));
         self.entries.push((Topic::Update, Entry { pkgbase: pkgbase.clone(), reason: why.clone() }));
         self.edits.push(Edit::Folder(pkgbase.clone(), folder));
         self.want(pkgbase, BuildReason::Changed, None);
@@ -126,7 +147,7 @@ impl<'a> Draft<'a> {
         let mut state = self.state(pkgbase);
         state.set_rejected(Some(&proposed.from_source().digest()));
         self.put_state(pkgbase, state);
-        let verdict = classify::classify(present, &present.updated_to(proposed));
+        let verdict = self.verdict(pkgbase, present, &present.updated_to(proposed));
         self.decide_update(pkgbase, Action::Skip, verdict, "a person rejected it");
     }
 

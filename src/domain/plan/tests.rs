@@ -13,6 +13,10 @@ fn oid(digit: char) -> Oid {
     digit.to_string().repeat(40).parse().expect("valid")
 }
 
+fn person() -> Person {
+    Person::new("mira").expect("legal")
+}
+
 fn name(text: &str) -> PkgBase {
     PkgBase::new(text).expect("legal")
 }
@@ -62,6 +66,7 @@ impl Story {
                 refs,
                 main: Some(Tip { commit: oid('a'), tree: oid('c') }),
                 settings: crate::domain::policy::RepositorySettings::default(),
+                gate: crate::domain::classify::Policy::default(),
                 packages: BTreeMap::new(),
                 reviews: BTreeMap::new(),
                 states: BTreeMap::new(),
@@ -451,15 +456,15 @@ fn an_approval_merges_what_was_seen_and_refuses_what_moved() {
     let proposal = Proposal { base: present.clone(), present: present.clone(), proposed: proposed.clone() };
     story.observations.proposals.insert(name("a"), proposal);
 
-    let plan = story.plan(&Pipeline::Approve(name("a"), oid('e')));
+    let plan = story.plan(&Pipeline::Approve(name("a"), oid('e'), person()));
     let [Edit::Folder(_, folder)] = &plan.commit.as_ref().expect("a commit").edits[..] else { panic!("one folder") };
     assert_eq!(*folder, proposed);
     assert_eq!(built(&plan), ["a"]);
     assert!(matches!(&plan.reviews[..], [ReviewStep::Close { .. }]));
 
-    assert_eq!(codes(&story.plan(&Pipeline::Approve(name("a"), oid('f')))), ["review-moved"]);
+    assert_eq!(codes(&story.plan(&Pipeline::Approve(name("a"), oid('f'), person()))), ["review-moved"]);
     story.observations.proposals.get_mut("a").expect("there").present = files("a", "1.0-2", &[]);
-    let conflict = story.plan(&Pipeline::Approve(name("a"), oid('e')));
+    let conflict = story.plan(&Pipeline::Approve(name("a"), oid('e'), person()));
     assert_eq!(codes(&conflict), ["review-conflict"]);
     assert!(conflict.commit.is_none());
 }

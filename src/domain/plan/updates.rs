@@ -1,9 +1,13 @@
 //! The on-schedule part of a plan: what sources have that the monorepo has not.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
 use super::{Action, Draft, Edit, Heard, NewCommit, PackageDecision};
 use crate::domain::build::BuildReason;
 use crate::domain::bump;
-use crate::domain::classify::{self, Decision, Verdict};
+use crate::domain::classify::{self, Context, Decision, LineRules, Subject, Verdict};
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -51,6 +55,8 @@ impl Draft<'_> {
     /// Decides about every package whose source was asked.
     pub(super) fn take_updates(&mut self) {
         let observations = self.inputs.observations;
+        let of_policy = self.inputs.snapshot.findings.iter().filter(|finding| finding.code == "policy");
+        self.problems.extend(of_policy.cloned());
         for (pkgbase, observation) in &observations.files {
             match observation {
                 Observation::Current { cursor } => self.confirm(pkgbase, cursor.as_ref()),
@@ -93,11 +99,12 @@ impl Draft<'_> {
         state.set_cursor(cursor);
         if before == after || (first_sight && only_formatted(&before, &after)) {
             state.set_proposed(None);
+            state.set_first_seen(None);
             self.put_state(pkgbase, state);
             self.decide_unless_decided(pkgbase, Action::State, "its source has the same files");
             return;
         }
-        let verdict = classify::classify(present, &proposed);
+        let verdict = self.verdict(pkgbase, present, &proposed);
         if state.rejected() == Some(content.as_str()) {
             self.put_state(pkgbase, state);
             self.decide_update(pkgbase, Action::Skip, verdict, "a person has rejected exactly this update");
@@ -105,14 +112,49 @@ impl Draft<'_> {
         }
         state.set_rejected(None);
         if verdict.verdict == Decision::Minor || !self.inputs.policy.wants_review(&self.inputs.snapshot.settings) {
+            if let Some(why) = self.has_to_wait(pkgbase, &content) {
+                self.decide_update(pkgbase, Action::Skip, verdict, &why);
+                return;
+            }
+            state.set_first_seen(None);
             state.set_proposed(None);
             self.put_state(pkgbase, state);
             self.commit_update(pkgbase, verdict, proposed);
         } else {
+            state.set_first_seen(None);
             state.set_proposed(Some(&content));
             self.put_state(pkgbase, state);
             self.propose(pkgbase, verdict, proposed, &content);
         }
+    }
+
+    /// Why an update that needs no person does not go in yet. Its age counts from when exactly this content was
+    /// first seen here: what the source says of it may be of an earlier one. The cursor stays, so that the next
+    /// run is told of it again.
+    fn has_to_wait(&mut self, pkgbase: &PkgBase, content: &str) -> Option<String> {
+        let (gate, now) = (&self.inputs.snapshot.gate, self.inputs.now);
+        if gate.incomplete {
+            return Some("it waits until .ci/policy.toml can be read".to_owned());
+        }
+        let age = gate.minimum_age(pkgbase.as_str(), now)?;
+        let mut state = self.state(pkgbase);
+        let since = state.first_seen(content).unwrap_or(now);
+        let until = since.checked_add(age.0).unwrap_or(Timestamp::MAX);
+        if until <= now {
+            return None;
+        }
+        state.set_first_seen(Some((content, since)));
+        self.put_state(pkgbase, state);
+        Some(format!("it waits until {until}: updates have to be {age} old"))
+    }
+
+    /// What the gate says under the policy of the monorepo.
+    pub(super) fn verdict(&self, package: &PkgBase, old: &Folder, new: &Folder) -> Verdict {
+        let snapshot = self.inputs.snapshot;
+        let none = LineRules::default();
+        let line_rules = snapshot.packages.get(package).map_or(&none, |package| &package.settings.line_rules);
+        let subject = Subject { package: package.as_str(), old, new, line_rules, now: self.inputs.now };
+        classify::judge(classify::classify(old, new), subject, &snapshot.gate, Context::default()).verdict
     }
 
     fn commit_update(&mut self, pkgbase: &PkgBase, verdict: Verdict, folder: Folder) {
@@ -273,8 +315,13 @@ fn only_formatted(present: &Folder, incoming: &Folder) -> bool {
     same_paths && facts(present) == facts(incoming) && same_files()
 }
 
-/// `1.0-1 -> 1.1-1`, or what else happened.
+/// `1.0-1 -> 1.1-1`, or what else happened, and the rules by which it may.
 pub(super) fn movement(verdict: &Verdict) -> String {
+    let rules: BTreeSet<&str> = verdict.reasons.iter().filter_map(|reason| reason.rule.as_deref()).collect();
+    rules.into_iter().fold(moved(verdict), |text, rule| format!("{text} ({rule})"))
+}
+
+fn moved(verdict: &Verdict) -> String {
     match (&verdict.old_version, &verdict.new_version) {
         (Some(old), Some(new)) if old.as_str() != new.as_str() => format!("{old} -> {new}"),
         (_, Some(new)) => format!("files changed at {new}"),

@@ -88,7 +88,10 @@ async fn on_loopback_a_form_approves_exactly_what_was_seen() {
 
     let run = post_form(url, &fields, &[OURS]).await;
     assert!(run.url().path().starts_with("/runs/"), "{}", run.url());
-    assert_eq!(world.read(|state| state.asked.clone()), [format!("Approve(\"sundial\", {head}) by page")]);
+    assert_eq!(
+        world.read(|state| state.asked.clone()),
+        [format!("Approve(\"sundial\", {head}, Person(\"somebody\")) by page")]
+    );
 }
 
 #[tokio::test]

@@ -82,6 +82,8 @@ pub fn review(name: &str, old: &str, new: &str) -> ReviewView {
         severity: Weight::Trust,
         file: "PKGBUILD".into(),
         line: Some(9),
+        field: None,
+        rule: None,
         old: Some("https://example.org/a.tar.gz".into()),
         new: Some("https://example.net/a.tar.gz".into()),
         message: "the source comes from another host".into(),
@@ -94,6 +96,7 @@ pub fn review(name: &str, old: &str, new: &str) -> ReviewView {
         verdict: Verdict::from_reasons(vec![reason], versions.0, versions.1),
         files: vec![FileDiff { path: "PKGBUILD".into(), old: Some(old.into()), new: Some(new.into()), binary: false }],
         conflict: None,
+        approvals: ApprovalsView { needed: 1, by: std::collections::BTreeSet::new() },
     }
 }
 
@@ -116,11 +119,11 @@ pub fn document() -> Value {
         "packages": [
             {"pkgbase": "sundial", "observation": "changed", "action": "review", "verdict": "major",
              "reasons": [{"code": "source-host-changed", "severity": "trust", "file": "PKGBUILD", "line": 9,
-                          "old": "https://example.org/a.tar.gz", "new": "https://example.net/a.tar.gz",
+                          "field": "source", "rule": null, "old": "https://example.org/a.tar.gz", "new": "https://example.net/a.tar.gz",
                           "message": "the source comes from another host"}],
              "from_version": "1.4.2-1", "to_version": "1.5.0-1", "why": "its update needs a person"},
             {"pkgbase": "trellis", "observation": "changed", "action": "commit", "verdict": "minor", "reasons": [
-                {"code": "version", "severity": "version", "file": "PKGBUILD", "line": 3, "old": "2.0", "new": "2.1", "message": "the version moves forward"}],
+                {"code": "version", "severity": "version", "file": "PKGBUILD", "line": 3, "field": null, "rule": null, "old": "2.0", "new": "2.1", "message": "the version moves forward"}],
              "from_version": "2.0-1", "to_version": "2.1-1", "why": "only the version moved"},
             {"pkgbase": "mulch", "observation": "current", "action": "none", "verdict": null, "reasons": [],
              "from_version": "1-1", "to_version": null, "why": ""}

@@ -15,8 +15,8 @@ use super::access::Arrival;
 use super::{Options, Server};
 use crate::controller::face::{Answer, BuildFilter, ControllerError, Face, PackageFilter};
 use crate::controller::view::{
-    AttemptView, BuildPage, BuildView, FileDiff, GenerationView, PackagePage, PackageView, QueueView, RepositoryView,
-    ReviewView, RunPage, RunView,
+    ApprovalsView, AttemptView, BuildPage, BuildView, FileDiff, GenerationView, PackagePage, PackageView, QueueView,
+    RepositoryView, ReviewView, RunPage, RunView,
 };
 use crate::domain::build::{BuildReason, BuildState};
 use crate::domain::classify::{Reason, Verdict, Weight};
@@ -259,7 +259,7 @@ impl Face for World {
                 document: document(),
             };
             state.runs.insert(0, run.clone());
-            if let Pipeline::Approve(pkgbase, _) | Pipeline::Reject(pkgbase, _) = pipeline {
+            if let Pipeline::Approve(pkgbase, ..) | Pipeline::Reject(pkgbase, _) = pipeline {
                 state.reviews.retain(|review| review.pkgbase != pkgbase);
             }
             Ok(run)

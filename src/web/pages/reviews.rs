@@ -85,6 +85,8 @@ struct One {
     head: String,
     short: String,
     conflict: Option<String>,
+    needed: u8,
+    approved_by: String,
     reasons: Vec<ReasonGroup>,
     files: Vec<FileView>,
 }
@@ -114,5 +116,7 @@ pub async fn one(
         files: review.files.iter().map(diff::view).collect(),
         branch: review.branch,
         conflict: review.conflict,
+        needed: review.approvals.needed,
+        approved_by: review.approvals.by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     })
 }

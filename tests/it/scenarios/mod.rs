@@ -9,6 +9,7 @@ mod full_disk;
 mod names;
 mod on_commit;
 mod on_schedule;
+mod policy;
 mod publishing;
 mod race;
 mod reviews;

@@ -2,7 +2,7 @@
 
 use pkgwarden::domain::plan::Pipeline;
 
-use crate::support::scene::{MAIN, base};
+use crate::support::scene::{MAIN, base, person};
 use crate::support::{Pkg, Scene};
 
 fn packages() -> [Pkg; 4] {
@@ -44,8 +44,8 @@ async fn odd_names_and_epochs_go_through_updates_reviews_and_directives() {
     CI_PACKAGE_BUMP=1.0-1/1
     ");
     let head = scene.monorepo.id("refs/heads/update-ss14.launcher").await.unwrap().parse().unwrap();
-    insta::assert_snapshot!(scene.told(Pipeline::Approve(base("ss14.launcher"), head)).await, @"
-    commit ss14.launcher [major]: 1:1.0-1 -> 1:1.1-1, approved by a person
+    insta::assert_snapshot!(scene.told(Pipeline::Approve(base("ss14.launcher"), head, person("mira"))).await, @"
+    commit ss14.launcher [major]: 1:1.0-1 -> 1:1.1-1, approved by mira
     build ss14.launcher (changed)
     close update-ss14.launcher: a person approved it
     update refs/heads/main

@@ -3,7 +3,7 @@
 use pkgwarden::controller::face::Face as _;
 use pkgwarden::domain::plan::Pipeline;
 
-use crate::support::scene::{MAIN, base};
+use crate::support::scene::{MAIN, base, person};
 use crate::support::{Change, Pkg, Scene};
 
 const REVIEW: &str = "refs/heads/update-foo";
@@ -120,7 +120,7 @@ async fn an_approved_review_is_merged_built_and_closed_in_one_push() {
     let scene = with_review().await;
     let head = scene.monorepo.id(REVIEW).await.unwrap().parse().unwrap();
     let serving = scene.controller();
-    let page = serving.controller.start(Pipeline::Approve(base("foo"), head), "test").await.unwrap();
+    let page = serving.controller.start(Pipeline::Approve(base("foo"), head, person("mira")), "test").await.unwrap();
     assert_eq!(page.document["outcome"]["pushed"], true, "{}", page.document);
     assert_eq!(
         scene.monorepo.file(MAIN, "foo/PKGBUILD").await.unwrap().as_bytes(),
@@ -170,7 +170,7 @@ async fn an_approval_of_what_has_moved_since_changes_nothing() {
     let seen = scene.monorepo.id(REVIEW).await.unwrap().parse().unwrap();
     scene.aur_release(&proposed().version("1.2")).await;
     scene.run(Pipeline::OnSchedule).await;
-    insta::assert_snapshot!(scene.told(Pipeline::Approve(base("foo"), seen)).await, @"error [review-moved] foo: its review has newer content than the one that was looked at -> look at it again");
+    insta::assert_snapshot!(scene.told(Pipeline::Approve(base("foo"), seen, person("mira"))).await, @"error [review-moved] foo: its review has newer content than the one that was looked at -> look at it again");
     insta::assert_snapshot!(scene.ends().await, @"
     refs/heads/main feat: more
     refs/heads/state chore(state): update state
@@ -185,8 +185,8 @@ async fn an_approval_keeps_what_people_changed_in_the_ci_folder_meanwhile() {
     let config = "CI_PKGBUILD_SOURCE=aur\n# mine\nBUILDER_EXTRA_TIMEOUT=2\n";
     scene.push("chore(foo): more time", &[Change::put("foo/.CI/config", config)]).await;
     let head = scene.monorepo.id(REVIEW).await.unwrap().parse().unwrap();
-    insta::assert_snapshot!(scene.told(Pipeline::Approve(base("foo"), head)).await, @"
-    commit foo [major]: 1.0-1 -> 1.1-1, approved by a person
+    insta::assert_snapshot!(scene.told(Pipeline::Approve(base("foo"), head, person("mira"))).await, @"
+    commit foo [major]: 1.0-1 -> 1.1-1, approved by mira
     build foo (changed)
     close update-foo: a person approved it
     update refs/heads/main

@@ -14,6 +14,7 @@ use pkgwarden::demo::server::Server;
 use pkgwarden::demo::world::{Options, World};
 use pkgwarden::domain::name::PkgBase;
 use pkgwarden::domain::plan::{Document, Pipeline};
+use pkgwarden::domain::policy::Person;
 use pkgwarden::store::Store;
 use pkgwarden::store::builds::Build;
 use pkgwarden::store::queries::BuildFilter;
@@ -286,6 +287,11 @@ pub fn names_in(folder: &Path) -> Vec<String> {
 /// A package's name.
 pub fn base(name: &str) -> PkgBase {
     PkgBase::new(name).expect("a legal name")
+}
+
+/// Somebody who approves.
+pub fn person(name: &str) -> Person {
+    Person::new(name).expect("a legal name")
 }
 
 /// A program that git or a person runs.
