@@ -151,7 +151,7 @@ async fn check_tells_which_rules_are_wrong_have_ended_or_were_never_used() {
     insta::assert_snapshot!(scene.pkgwarden(&["check"]).await.text(), @"
     warning: .ci/policy.toml:10: it let nothing in: not in the last 500 commits, nor in an open review [rule-unused]
       remove it, or see what it does with `pkgwarden classify --policy .ci/policy.toml`
-    0 errors, 1 warnings
+    0 errors, 1 warning
     ");
     let wrong = format!(
         "{RULES}\n[[allow]]\ncode = \"dependency-added\"\npackge = \"foo\"\nbecause = \"x\"\n\n\
