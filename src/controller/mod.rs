@@ -3,6 +3,7 @@
 //! [`Controller`] is what the faces see: it keeps repositories, performs runs, and answers questions.
 
 pub mod apply;
+pub mod audit;
 pub mod dispatch;
 pub mod doctor;
 pub mod face;

@@ -14,7 +14,7 @@ mod shape;
 mod sources;
 mod srcinfo;
 mod step;
-mod text;
+pub(in crate::domain) mod text;
 
 pub use policy::{Context, Judged, Permission, Policy, Subject, judge};
 use serde::Serialize;

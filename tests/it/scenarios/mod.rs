@@ -1,5 +1,6 @@
 //! What runs do to a monorepo, from what people push to the refs and builds they leave.
 
+mod audit;
 mod bad_input;
 mod building;
 mod clones;
