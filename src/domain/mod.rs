@@ -17,6 +17,7 @@ pub mod lint;
 pub mod message;
 pub mod name;
 pub mod observed;
+pub mod pkgbuild;
 pub mod plan;
 pub mod policy;
 pub mod queue;

@@ -3,12 +3,31 @@
 //! [`classify`] compares two package folders and gives a verdict with a reason for every difference.
 //! It never runs anything, and what it does not understand is major.
 
-mod strict;
+mod configuration;
+mod fields;
+mod files;
+mod forms;
+mod policy;
+mod recipe;
+mod scriptlet;
+mod shape;
+mod sources;
+mod srcinfo;
+mod step;
+mod text;
 
+pub use policy::{Context, Judged, Permission, Policy, Subject, judge};
 use serde::Serialize;
 
+use self::recipe::Recipe;
+use self::step::Step;
+use self::text::shown;
 use super::folder::Folder;
+use super::srcinfo::Srcinfo;
 use super::version::Version;
+
+const PKGBUILD: &str = "PKGBUILD";
+const SRCINFO: &str = ".SRCINFO";
 
 /// The answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -85,5 +104,82 @@ impl Verdict {
 /// Compares two package folders. Entries that belong to the monorepo (`.CI`) are not looked at.
 #[must_use]
 pub fn classify(old: &Folder, new: &Folder) -> Verdict {
-    strict::classify(&old.from_source(), &new.from_source())
+    let (old, new) = (&old.from_source(), &new.from_source());
+    let mut reasons = files::compare(old, new);
+    let (before, after) = (Recipe::read(bytes(old, PKGBUILD)), Recipe::read(bytes(new, PKGBUILD)));
+    let differs = |path| old.get(path) != new.get(path);
+    let mut step = Step::default();
+    if !new.files.get(PKGBUILD).is_some_and(files::is_plain_file) {
+        let message = "there is no PKGBUILD that could be compared";
+        reasons.push(reason("pkgbuild-missing", Weight::Review, (PKGBUILD, None), None, None, message));
+    } else if old.get(PKGBUILD).is_some() && differs(PKGBUILD) {
+        let (found, movement) = recipes((old, &before), (new, &after));
+        reasons.extend(found);
+        step = movement;
+    }
+    reasons.extend(scriptlet::compare(old, new));
+    if let (Some(summary_old), Some(summary)) = (old.get(SRCINFO), new.get(SRCINFO))
+        && (differs(PKGBUILD) || differs(SRCINFO))
+    {
+        reasons.extend(srcinfo::compare((summary_old, summary), (before.as_ref().ok(), after.as_ref().ok()), &step));
+    }
+    reasons.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    Verdict::from_reasons(reasons, version(old, before.as_ref().ok()), version(new, after.as_ref().ok()))
 }
+
+/// Everything that differs between two PKGBUILDs, and how the version moved.
+fn recipes(
+    (old, before): (&Folder, &Result<Recipe<'_>, super::pkgbuild::Unread>),
+    (new, after): (&Folder, &Result<Recipe<'_>, super::pkgbuild::Unread>),
+) -> (Vec<Reason>, Step) {
+    let (before, after) = match (before, after) {
+        (Ok(before), Ok(after)) => (before, after),
+        (before, after) => {
+            let (folder, error) = match (before, after) {
+                (_, Err(error)) => (new, error),
+                (Err(error), _) => (old, error),
+                _ => unreachable!("one of them could not be read"),
+            };
+            let line = super::pkgbuild::line_of(bytes(folder, PKGBUILD), error.at);
+            let message = format!("it cannot be read as bash reads it: {error}");
+            let reasons = vec![reason("unreadable", Weight::Review, (PKGBUILD, Some(line)), None, None, &message)];
+            return (reasons, Step::default());
+        }
+    };
+    let (step, mut reasons) = step::step(before, after);
+    reasons.extend(recipe::compare(before, after, &step));
+    reasons.extend(sources::compare((before, old), (after, new), &step));
+    if reasons.is_empty() {
+        let message = "only comments, white space, quotes or wrapping changed";
+        reasons.push(reason("layout", Weight::Cosmetic, (PKGBUILD, None), None, None, message));
+    }
+    (reasons, step)
+}
+
+/// A reason with its texts made safe to show. `place` is the file and the line in it.
+fn reason(
+    code: &'static str,
+    severity: Weight,
+    (file, line): (&str, Option<u32>),
+    old: Option<&[u8]>,
+    new: Option<&[u8]>,
+    message: &str,
+) -> Reason {
+    let file = shown(file.as_bytes());
+    Reason { code, severity, file, line, old: old.map(shown), new: new.map(shown), message: message.to_owned() }
+}
+
+fn bytes<'a>(folder: &'a Folder, path: &str) -> &'a [u8] {
+    folder.get(path).unwrap_or_default()
+}
+
+/// What the PKGBUILD plainly says, else what the `.SRCINFO` says.
+fn version(folder: &Folder, recipe: Option<&Recipe<'_>>) -> Option<Version> {
+    let summary = || folder.get(SRCINFO).and_then(|bytes| Srcinfo::parse(bytes).ok()).map(|srcinfo| srcinfo.version);
+    recipe.and_then(step::version).map(Version::new).or_else(summary)
+}
+
+#[cfg(test)]
+mod mutations;
+#[cfg(test)]
+mod tests;

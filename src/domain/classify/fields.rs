@@ -1,0 +1,331 @@
+//! What the variables of two PKGBUILDs say: dependencies, names, texts, and the packager's own.
+
+use std::collections::BTreeSet;
+
+use super::recipe::{Recipe, runs_more, shown_value};
+use super::sources::is_source_field;
+use super::step::Step;
+use super::{PKGBUILD, Reason, Weight, reason};
+use crate::domain::pkgbuild::{Assigned, Source, same};
+
+/// What a variable is to makepkg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    /// Compared elsewhere.
+    Elsewhere,
+    /// Names of packages, with bounds.
+    Dependencies,
+    /// Texts that are only shown.
+    Description,
+    /// The home page.
+    Address,
+    /// Who has to have signed.
+    Keys,
+    /// What the package is called.
+    Name,
+    /// Elements in no order, which say how it is built or installed.
+    List,
+    /// The script that runs on machines.
+    Scriptlet,
+    /// A variable of the packager's own.
+    Own,
+    /// A variable that may steer makepkg or a program.
+    Environment,
+}
+
+fn sort(name: &str) -> Sort {
+    let base = ["depends", "makedepends", "checkdepends", "optdepends", "provides", "conflicts", "replaces"];
+    let first = name.split('_').next().unwrap_or(name);
+    match name {
+        "pkgver" | "pkgrel" | "epoch" => Sort::Elsewhere,
+        _ if is_source_field(name) => Sort::Elsewhere,
+        "pkgdesc" | "license" => Sort::Description,
+        "url" => Sort::Address,
+        "validpgpkeys" => Sort::Keys,
+        "pkgname" | "pkgbase" => Sort::Name,
+        "install" | "changelog" => Sort::Scriptlet,
+        "arch" | "groups" | "options" | "backup" | "noextract" => Sort::List,
+        _ if base.contains(&first) => Sort::Dependencies,
+        _ if STEERING.contains(&name) => Sort::Environment,
+        _ if name.starts_with('_')
+            || name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_') =>
+        {
+            Sort::Own
+        }
+        _ => Sort::Environment,
+    }
+}
+
+/// Names in small letters that steer programs.
+const STEERING: [&str; 10] = [
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "rsync_proxy",
+    "all_proxy",
+    "no_proxy",
+    "srcdir",
+    "pkgdir",
+    "startdir",
+    "pkgfile",
+];
+
+/// Whether it is a variable of the packager's own.
+pub(super) fn is_own(name: &str) -> bool {
+    sort(name) == Sort::Own
+}
+
+/// Everything that differs in assignments.
+pub(super) fn compare(old: &Recipe<'_>, new: &Recipe<'_>, step: &Step) -> Vec<Reason> {
+    let names: BTreeSet<&str> =
+        old.evaluated.assigned.iter().chain(&new.evaluated.assigned).map(|assigned| assigned.name).collect();
+    let mut reasons = Vec::new();
+    for name in names {
+        let (before, after) = (all(old, name), all(new, name));
+        reasons.extend(substitutions((old, &before), (new, &after)));
+        if sort(name) == Sort::Elsewhere {
+            reasons.extend(unclear(name, (old, &before), (new, &after)));
+            continue;
+        }
+        if before.len() == after.len() {
+            for (was, is) in before.iter().zip(&after) {
+                reasons.extend(assignment(name, (old, was), (new, is), step));
+            }
+        } else {
+            reasons.extend(counted(name, (old, &before), (new, &after), step));
+        }
+    }
+    reasons
+}
+
+fn all<'r, 'a>(recipe: &'r Recipe<'a>, name: &str) -> Vec<&'r Assigned<'a>> {
+    recipe.evaluated.assigned.iter().filter(|assigned| assigned.name == name).collect()
+}
+
+/// A version, source or checksum that changed where the end does not show it: something else may overwrite it,
+/// or use it before.
+fn unclear(
+    name: &str,
+    (old, before): (&Recipe<'_>, &[&Assigned<'_>]),
+    (new, after): (&Recipe<'_>, &[&Assigned<'_>]),
+) -> Option<Reason> {
+    let shows =
+        |recipe: &Recipe<'_>, assigned: &Assigned<'_>| recipe.elements(name).starts_with(assigned.value.elements());
+    let hidden =
+        |(was, is): (&&Assigned<'_>, &&Assigned<'_>)| was.value != is.value && !(shows(old, was) && shows(new, is));
+    let guilty = before.iter().zip(after).any(hidden);
+    let message = format!("`{name}` changed where it cannot be worked out what becomes of it");
+    let place = (PKGBUILD, after.last().map(|is| new.line(is.statement)));
+    guilty.then(|| reason("unclear-change", Weight::Review, place, None, None, &message))
+}
+
+/// A declaration that would run something.
+fn substitutions(
+    (old, before): (&Recipe<'_>, &[&Assigned<'_>]),
+    (new, after): (&Recipe<'_>, &[&Assigned<'_>]),
+) -> Option<Reason> {
+    let known: Vec<_> = before.iter().flat_map(|was| old.assignment(was.statement)).cloned().collect();
+    let guilty = after.iter().find(|is| runs_more(&known, new.assignment(is.statement)))?;
+    let events = new.assignment(guilty.statement);
+    let text = new.pkgbuild.text_at(events[0].at);
+    let place = (PKGBUILD, Some(new.line(guilty.statement)));
+    let message = "a declaration would run a command as soon as the PKGBUILD is read";
+    Some(reason("substitution", Weight::Hostile, place, None, Some(text.as_bytes()), message))
+}
+
+/// A variable that is assigned more or less often than before.
+fn counted(
+    name: &str,
+    (old, before): (&Recipe<'_>, &[&Assigned<'_>]),
+    (new, after): (&Recipe<'_>, &[&Assigned<'_>]),
+    step: &Step,
+) -> Vec<Reason> {
+    let empty: &[String] = &[];
+    let was = before.last().map_or(empty, |last| last.value.elements());
+    let is = after.last().map_or(empty, |last| last.value.elements());
+    let line = after.last().map(|last| new.line(last.statement)).or_else(|| Some(old.line(before.last()?.statement)));
+    if before.len() <= 1 && after.len() <= 1 {
+        // It came or went as a whole.
+        return changed(name, (was, is), (old, new), line, step, true);
+    }
+    let message = format!("`{name}` is assigned {} times and not {}", after.len(), before.len());
+    let (was, is) = (shown_value(was), shown_value(is));
+    let weight = weight_of(name);
+    vec![reason("assigned-again", weight, (PKGBUILD, line), Some(was.as_bytes()), Some(is.as_bytes()), &message)]
+}
+
+fn weight_of(name: &str) -> Weight {
+    match sort(name) {
+        Sort::Keys | Sort::Name | Sort::Environment => Weight::Trust,
+        _ => Weight::Review,
+    }
+}
+
+fn assignment(
+    name: &str,
+    (old, was): (&Recipe<'_>, &Assigned<'_>),
+    (new, is): (&Recipe<'_>, &Assigned<'_>),
+    step: &Step,
+) -> Vec<Reason> {
+    let (before, after) = (old.assignment(was.statement), new.assignment(is.statement));
+    if same(before, after) || was.value == is.value {
+        return Vec::new();
+    }
+    let kind = |value: &crate::domain::pkgbuild::Value| std::mem::discriminant(value);
+    let retyped = kind(&was.value) != kind(&is.value) && (sort(name) == Sort::Own || sort(name) == Sort::Environment);
+    changed(name, (was.value.elements(), is.value.elements()), (old, new), Some(new.line(is.statement)), step, retyped)
+}
+
+fn changed(
+    name: &str,
+    (was, is): (&[String], &[String]),
+    recipes: (&Recipe<'_>, &Recipe<'_>),
+    line: Option<u32>,
+    step: &Step,
+    whole: bool,
+) -> Vec<Reason> {
+    let place = (PKGBUILD, line);
+    let (before, after) = (shown_value(was), shown_value(is));
+    let of = |code, weight, message: &str| {
+        let (was, is) = ((!was.is_empty()).then_some(before.as_bytes()), (!is.is_empty()).then_some(after.as_bytes()));
+        vec![reason(code, weight, place, was, is, message)]
+    };
+    let follows = was.len() == is.len() && was.iter().zip(is).all(|(was, is)| step.forms.moved(was, is));
+    match sort(name) {
+        Sort::Elsewhere => Vec::new(),
+        Sort::Dependencies | Sort::List => list(name, (was, is), recipes, step),
+        Sort::Name => of("package-renamed", Weight::Trust, "the package has other names"),
+        Sort::Keys => list(name, (was, is), recipes, step),
+        Sort::Scriptlet => {
+            of("install-changed", Weight::Review, "another script runs on machines, or a log of changes")
+        }
+        Sort::Description if follows && !whole => {
+            of("version-literal", Weight::Version, "a version in a text moved too")
+        }
+        Sort::Description => of("description-changed", Weight::Review, "a text that describes the package changed"),
+        Sort::Address => {
+            let secure = was.len() == 1
+                && is.len() == 1
+                && was[0].strip_prefix("http:") == is[0].strip_prefix("https:")
+                && was[0].starts_with("http:");
+            if follows && !whole {
+                of("version-literal", Weight::Version, "a version in the address of the project moved too")
+            } else if secure {
+                of("https", Weight::Stronger, "the address of the project is reached over https now")
+            } else {
+                let place = |texts: &[String]| {
+                    let source = Source::split(texts.first()?);
+                    Some((source.authority.to_owned(), source.owner().map(str::to_owned)))
+                };
+                let only_shown = place(was) == place(is) && !step.feeding.contains("url");
+                let weight = if only_shown { Weight::Review } else { Weight::Trust };
+                of("url-changed", weight, "the address of the project changed")
+            }
+        }
+        Sort::Own => own(name, was, step, of),
+        Sort::Environment => {
+            of("variable-changed", Weight::Trust, &format!("`{name}` changed, which may steer makepkg or a program"))
+        }
+    }
+}
+
+fn own(name: &str, was: &[String], step: &Step, of: impl Fn(&'static str, Weight, &str) -> Vec<Reason>) -> Vec<Reason> {
+    match step.explained.iter().find(|(other, _)| other == name) {
+        Some((_, code @ "commit-moved")) => of(code, Weight::Version, "a pinned commit moved with the version"),
+        Some((_, code)) => of(code, Weight::Version, "a part of the version moved with it"),
+        None => {
+            let hex = |elements: &[String]| matches!(elements, [text] if text.len() >= 7 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            if hex(was) {
+                of("source-pin", Weight::Trust, &format!("`{name}` pinned a commit, and changed without the version"))
+            } else {
+                let weight = if step.feeding.contains(name) { Weight::Trust } else { Weight::Review };
+                of("variable-changed", weight, &format!("`{name}` changed, and not plainly with the version"))
+            }
+        }
+    }
+}
+
+/// Elements that came, went or moved with the version. Their order means nothing.
+fn list(
+    name: &str,
+    (was, is): (&[String], &[String]),
+    (old, recipe): (&Recipe<'_>, &Recipe<'_>),
+    step: &Step,
+) -> Vec<Reason> {
+    let line = recipe.line_of(name).or_else(|| old.line_of(name));
+    let line_of = |element: &String| {
+        let index = is.iter().position(|other| other == element);
+        index.and_then(|index| recipe.line_of_element(name, index)).or(line)
+    };
+    let mut gone: Vec<&String> = was.iter().collect();
+    let mut come: Vec<&String> = Vec::new();
+    for element in is {
+        match gone.iter().position(|other| *other == element) {
+            Some(place) => drop(gone.remove(place)),
+            None => come.push(element),
+        }
+    }
+    let place = (PKGBUILD, line);
+    let mut reasons = Vec::new();
+    if gone.is_empty() && come.is_empty() {
+        if was != is {
+            let message = format!("the elements of `{name}` stand in another order");
+            reasons.push(reason("order", Weight::Cosmetic, place, None, None, &message));
+        }
+        return reasons;
+    }
+    come.retain(|new| {
+        let moves = |old: &&String| follows(name, old, new, step);
+        let Some(found) = gone.iter().position(moves) else { return true };
+        let old = gone.remove(found);
+        let place = (PKGBUILD, line_of(new));
+        let message = format!("a version in `{name}` moved too");
+        reasons.push(reason(
+            "version-literal",
+            Weight::Version,
+            place,
+            Some(old.as_bytes()),
+            Some(new.as_bytes()),
+            &message,
+        ));
+        false
+    });
+    let dependencies = sort(name) == Sort::Dependencies;
+    let weight = if sort(name) == Sort::Keys { Weight::Trust } else { Weight::Review };
+    let code = |added: bool| match (sort(name), added) {
+        (Sort::Keys, _) => "keys-changed",
+        (Sort::Dependencies, true) => "dependency-added",
+        (Sort::Dependencies, false) => "dependency-removed",
+        (_, true) => "element-added",
+        (_, false) => "element-removed",
+    };
+    let what = if dependencies { "dependency" } else { "element" };
+    for element in come {
+        let message = format!("`{name}` has an {what} that it had not").replace("an dep", "a dep");
+        let shown = shown_value(std::slice::from_ref(element));
+        let dangerous = name == "backup"
+            && ["etc/sudoers", "etc/pam.d", "etc/shadow", "etc/passwd"].iter().any(|path| element.starts_with(path));
+        let weight = if dangerous { Weight::Trust } else { weight };
+        let place = (PKGBUILD, line_of(element));
+        reasons.push(reason(code(true), weight, place, None, Some(shown.as_bytes()), &message));
+    }
+    for element in gone {
+        let message = format!("`{name}` has lost an {what}").replace("an dep", "a dep");
+        let shown = shown_value(std::slice::from_ref(element));
+        reasons.push(reason(code(false), weight, place, Some(shown.as_bytes()), None, &message));
+    }
+    reasons
+}
+
+/// Whether an element is the old one with the new version at a place where it may stand.
+fn follows(name: &str, old: &str, new: &str, step: &Step) -> bool {
+    match sort(name) {
+        Sort::Dependencies => {
+            let end = |value: &str| value.find(['<', '>', '=', ':']).unwrap_or(value.len());
+            let (end_old, end_new) = (end(old), end(new));
+            old[..end_old] == new[..end_new] && step.forms.moved(&old[end_old..], &new[end_new..])
+        }
+        Sort::List if name == "noextract" => step.forms.moved(old, new),
+        _ => false,
+    }
+}

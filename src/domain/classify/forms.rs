@@ -1,0 +1,152 @@
+//! The ways in which a version stands in other texts, and whether a text is the old one with the new version.
+
+use std::collections::BTreeSet;
+
+/// Values longer than this are not searched for versions.
+const LONGEST_VALUE: usize = 4096;
+
+/// One way to write something that moved, before and after.
+pub(super) type Form = (String, String);
+
+/// Everything that moved, longest first.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Forms {
+    forms: Vec<Form>,
+}
+
+impl Forms {
+    /// The ways in which packagers put a version into other values: whole, with other separators, its first
+    /// parts, its last part, with the release behind it; and whatever else moved as a whole.
+    pub fn new(version: Option<(&str, &str)>, releases: Option<(&str, &str)>, others: &[Form]) -> Self {
+        let mut forms: BTreeSet<Form> = others.iter().cloned().collect();
+        if let Some((old, new)) = version {
+            spellings(old, new, &mut forms);
+            if let Some((old_release, new_release)) = releases {
+                forms.insert((format!("{old}-{old_release}"), format!("{new}-{new_release}")));
+            }
+        }
+        for (old, new) in others {
+            if old.contains(['.', '_']) {
+                spellings(old, new, &mut forms);
+            }
+        }
+        Self::sorted(forms)
+    }
+
+    /// Only those that are too long to be met by chance in a text that is code.
+    pub fn for_code(&self) -> Self {
+        let telling = |text: &str| {
+            let digits = text.bytes().filter(u8::is_ascii_digit).count();
+            text.len() >= 3 && digits >= 2 && (text.len() >= 5 || text.contains(['.', '_', '-']))
+        };
+        Self { forms: self.forms.iter().filter(|(old, new)| telling(old) && telling(new)).cloned().collect() }
+    }
+
+    /// These and others.
+    pub fn joined(&self, other: &Self) -> Self {
+        let all: BTreeSet<Form> = self.forms.iter().chain(&other.forms).cloned().collect();
+        Self::sorted(all)
+    }
+
+    fn sorted(forms: BTreeSet<Form>) -> Self {
+        let mut forms: Vec<_> = forms.into_iter().filter(|(old, new)| old != new && !old.is_empty()).collect();
+        forms.sort_by_key(|(old, new)| std::cmp::Reverse((old.len(), new.len())));
+        Self { forms }
+    }
+
+    /// Whether `new` is `old` with old forms replaced by the new ones, never in a host name.
+    pub fn moved(&self, old: &str, new: &str) -> bool {
+        if old == new {
+            return true;
+        }
+        if self.forms.is_empty() || old.len().max(new.len()) > LONGEST_VALUE {
+            return false;
+        }
+        let host = host_of(old);
+        let (before, after) = (old.as_bytes(), new.as_bytes());
+        let (mut i, mut j) = (0, 0);
+        while i < before.len() {
+            let form = self.forms.iter().find(|(from, to)| {
+                !host.contains(&i)
+                    && before[i..].starts_with(from.as_bytes())
+                    && after[j..].starts_with(to.as_bytes())
+                    && stands_alone(before, i, from)
+                    && stands_alone(after, j, to)
+            });
+            if let Some((from, to)) = form {
+                i += from.len();
+                j += to.len();
+            } else if after.get(j) == Some(&before[i]) {
+                i += 1;
+                j += 1;
+            } else {
+                return false;
+            }
+        }
+        j == after.len()
+    }
+}
+
+fn spellings(old: &str, new: &str, forms: &mut BTreeSet<Form>) {
+    let signs = [
+        (".", "_"),
+        (".", "-"),
+        (".", ""),
+        ("_", "-"),
+        ("_", "."),
+        ("_", ""),
+        ("+", "%2B"),
+        ("+", "-"),
+        ("+", "_"),
+        ("_", "+"),
+        ("_", "%2B"),
+    ];
+    forms.extend(signs.iter().map(|(from, to)| (old.replace(from, to), new.replace(from, to))));
+    for sign in ["-", "_", "."] {
+        forms.insert((with_candidate_apart(old, sign), with_candidate_apart(new, sign)));
+    }
+    for separator in ['.', '_', '+'] {
+        let (old_parts, new_parts): (Vec<_>, Vec<_>) = (old.split(separator).collect(), new.split(separator).collect());
+        let length = old_parts.len().min(new_parts.len()).min(8);
+        for sign in [separator, '.', '_', '-'] {
+            let glue = sign.to_string();
+            forms.extend((1..=length).map(|count| (old_parts[..count].join(&glue), new_parts[..count].join(&glue))));
+        }
+        forms.extend(old_parts.last().zip(new_parts.last()).map(|(old, new)| ((*old).to_owned(), (*new).to_owned())));
+    }
+    forms.insert((old.to_owned(), new.to_owned()));
+}
+
+/// `1.2rc1` as `1.2-rc1`: pkgver may not have the sign that stands in the name of the tag.
+fn with_candidate_apart(version: &str, sign: &str) -> String {
+    let place = ["rc", "beta", "alpha", "pre"].iter().find_map(|word| version.find(word));
+    match place.filter(|&at| at > 0 && version.as_bytes()[at - 1].is_ascii_digit()) {
+        Some(at) => format!("{}{sign}{}", &version[..at], &version[at..]),
+        None => version.to_owned(),
+    }
+}
+
+/// The bytes of the host (with user and port) in `scheme://host/`, and the sign that ends it.
+fn host_of(value: &str) -> std::ops::Range<usize> {
+    let Some(start) = value.find("://").map(|start| start + "://".len()) else {
+        return 0..0;
+    };
+    let length = value[start..].find(['/', '?', '#']).map_or(value.len() - start, |length| length + 1);
+    start..start + length
+}
+
+/// Whether the version at this place is not part of a longer one. A form without a separator (`2` of
+/// `2.0`) is found by chance more easily: it has to begin a word, or to follow a `v` or `r`, and no other
+/// part of a version may follow.
+fn stands_alone(text: &[u8], at: usize, form: &str) -> bool {
+    let is_digit = |index: usize| text.get(index).is_some_and(u8::is_ascii_digit);
+    let end = at + form.len();
+    let single = form.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let continues = is_digit(end) || (single && text.get(end) == Some(&b'.') && is_digit(end + 1));
+    let free = match at.checked_sub(1).map(|index| text[index]) {
+        None => true,
+        Some(byte) if byte.is_ascii_digit() => false,
+        Some(byte) => !single || !byte.is_ascii_alphanumeric() || b"vVrR".contains(&byte),
+    };
+    free && !continues
+}
