@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::{DEFAULT_BRANCH, address_of};
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport};
 use crate::controller::doctor::{self, Check};
 use crate::git::{Remote, Repository};
+use crate::sys::scratch::Scratch;
 
 /// Looks at everything the settings ask for: this machine, the directories, and the other ends of the
 /// network. `dir` is the clone to keep if the configuration names no repository. Nothing is changed.
@@ -16,7 +17,7 @@ use crate::git::{Remote, Repository};
 /// # Errors
 /// If no temporary directory can be made.
 pub async fn everything(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
-    let scratch = tempfile::Builder::new().prefix("pkgwarden-").tempdir().context("no temporary directory")?;
+    let scratch = Scratch::new()?;
     let workspace = scratch.path().join("workspace.git");
     Repository::create_workspace(&workspace, None)?;
     let mut checks = doctor::tools(doctor::build_user(settings)).await;

@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::sync::{Semaphore, watch};
 
 use crate::builder::pacman::{PackageRepository, Server};
+use crate::builder::workspace::make_enterable;
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Limits, Parts};
@@ -31,6 +32,7 @@ use crate::source::{AurConfig, SourcesConfig};
 use crate::store::Store;
 use crate::sys::clock::Clock;
 use crate::sys::fs::FsError;
+use crate::sys::scratch::Scratch;
 
 /// Requests at once where neither the configuration nor the repository says a number.
 const DEFAULT_PARALLEL: usize = 8;
@@ -79,8 +81,7 @@ pub fn one_shot_runner(settings: &Settings, place: &Place, clock: Arc<dyn Clock>
 fn one_shot_site(settings: &Settings, place: &Place, data_dir: Option<&Path>) -> Result<Site> {
     let repository = chosen(settings, place)?;
     let clone = Repository::discover(&place.dir)?;
-    let scratch =
-        tempfile::Builder::new().prefix("pkgwarden-").tempdir().context("no temporary directory can be made")?;
+    let scratch = Scratch::new()?;
     let workspace = scratch.path().join("workspace.git");
     Repository::create_workspace(&workspace, Some(clone.path()))?;
     let remote = Remote::new(workspace.clone(), remote_address(&clone, place)?).settings_of(&clone);
@@ -123,7 +124,7 @@ fn site(
     remote: Remote,
     branch: Option<String>,
     cache_dir: PathBuf,
-    scratch: Option<tempfile::TempDir>,
+    scratch: Option<Scratch>,
 ) -> Site {
     Site {
         name: repository.name.clone(),
@@ -218,7 +219,7 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
 
 /// Two controllers on one data directory would hand out every build twice.
 fn lock(data_dir: &Path) -> Result<std::fs::File> {
-    std::fs::create_dir_all(data_dir).map_err(|source| FsError::new("create", data_dir, source))?;
+    make_enterable(data_dir).map_err(|source| FsError::new("create", data_dir, source))?;
     let path = data_dir.join("serve.lock");
     // Not emptied before the lock is ours: what stands in it is who has it.
     let opened = std::fs::File::options().write(true).create(true).truncate(false).open(&path);

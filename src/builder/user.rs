@@ -29,10 +29,14 @@ pub enum UserError {
     Root(String),
     /// The build user may not enter a directory above one it needs.
     #[error(
-        "the build user cannot enter {}, which is above {}: `chmod o+x` it, or choose another directory in the settings",
-        above.display(), path.display()
+        "the build user {user} cannot enter {above}{}: set `server.data_dir` (and `publish.dir`, if given) to a \
+         directory that everybody can enter, such as /var/lib/pkgwarden, or `chmod o+x {above}`",
+        if above == path { String::new() } else { format!(", which is above {}", path.display()) },
+        above = above.display(),
     )]
     CannotEnter {
+        /// Who it is.
+        user: BuildUser,
         /// The directory that is closed.
         above: PathBuf,
         /// The directory that is needed.
@@ -81,7 +85,8 @@ impl BuildUser {
                 0o001
             };
             if metadata.mode() & needed == 0 {
-                return Err(UserError::CannotEnter { above: above.to_owned(), path: path.to_owned() });
+                let (above, path) = (above.to_owned(), real.clone());
+                return Err(UserError::CannotEnter { user: *self, above, path });
             }
         }
         Ok(())

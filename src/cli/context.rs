@@ -15,6 +15,19 @@ use crate::telemetry::progress;
 /// Where a configuration is looked for if none is named; the first one that is there counts.
 const PLACES: [&str; 2] = ["pkgwarden.toml", "/etc/pkgwarden/pkgwarden.toml"];
 
+/// Where root keeps its data: builds run as another user, who cannot enter root's home.
+const ROOTS_STATE: &str = "/var/lib/pkgwarden";
+
+/// The environment as the configuration is to see it: root has a state directory as systemd gives one, unless
+/// somebody named another.
+pub fn environment(mut env: BTreeMap<String, String>, is_root: bool) -> BTreeMap<String, String> {
+    let named = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
+    if is_root && !named("STATE_DIRECTORY") && !named("XDG_STATE_HOME") {
+        env.insert("STATE_DIRECTORY".to_owned(), ROOTS_STATE.to_owned());
+    }
+    env
+}
+
 /// What every command is given.
 pub struct Context {
     /// Options every command has.
@@ -83,5 +96,24 @@ impl Context {
     pub fn settings(&self) -> Result<Settings, CliError> {
         let file = self.config_file()?;
         Ok(settings::load(file.as_ref().map(ConfigFile::as_parts), &self.env)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_root_keeps_is_not_in_a_home_that_builds_cannot_enter() {
+        let data_dir = |named: &[(&str, &str)], is_root| {
+            let env = named.iter().chain(&[("HOME", "/root")]);
+            let env = env.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            settings::load(None, &environment(env, is_root)).expect("defaults").server.data_dir
+        };
+        assert_eq!(data_dir(&[], true), Path::new("/var/lib/pkgwarden"));
+        assert_eq!(data_dir(&[], false), Path::new("/root/.local/state/pkgwarden"));
+        assert_eq!(data_dir(&[("STATE_DIRECTORY", "/srv/a")], true), Path::new("/srv/a"));
+        assert_eq!(data_dir(&[("XDG_STATE_HOME", "/srv")], true), Path::new("/srv/pkgwarden"));
+        assert_eq!(data_dir(&[("PKGWARDEN__SERVER__DATA_DIR", "/srv/b")], true), Path::new("/srv/b"));
     }
 }

@@ -78,7 +78,8 @@ section! {
         /// Address of pages, API and webhooks; port 0 picks a free one.
         #[schemars(example = "127.0.0.1:8080")]
         listen: Listen,
-        /// Everything that is kept. Without it: systemd's state directory, or `pkgwarden` in the user's.
+        /// Everything that is kept. Without it: systemd's state directory, `/var/lib/pkgwarden` for root, or
+        /// `pkgwarden` in the user's. If pkgwarden runs as root, the build user must be able to enter it.
         #[schemars(example = "/var/lib/pkgwarden")]
         data_dir: PathBuf,
         /// How people reach the pages; used in links.

@@ -155,7 +155,7 @@ fn directory(subject: &str, path: &Path, user: Option<&BuildUser>) -> Vec<Check>
             "directory",
             subject,
             error.to_string(),
-            "name a directory below /var/lib or /srv in the settings, or run pkgwarden as another user than root",
+            "or run pkgwarden as another user than root: builds then run as that user",
         ));
     }
     checks
@@ -342,7 +342,7 @@ mod tests {
         let checks = directory("server.data_dir", &dir.path().join("data"), Some(&stranger));
         let closed = checks.last().expect("checks");
         assert_eq!(closed.status, Status::Error);
-        assert!(closed.detail.starts_with("the build user cannot enter"), "{closed:?}");
+        assert!(closed.detail.starts_with("the build user 4000000:4000000 cannot enter"), "{closed:?}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::apply::folder_at;
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
+use crate::domain::keepers::Keepers;
 use crate::domain::name::PkgBase;
 use crate::domain::observed::{Observation, Observations, Proposal, Upstream};
 use crate::domain::plan::{self, Pipeline, Plan, Request};
@@ -21,6 +22,7 @@ use crate::source::{SourceAnswer, SourceRequest, Sources};
 #[derive(Debug, Default)]
 pub struct Answers {
     files: BTreeMap<PkgBase, SourceAnswer>,
+    keepers: BTreeMap<PkgBase, Keepers>,
     upstream: BTreeMap<PkgBase, Upstream>,
     findings: Vec<Finding>,
 }
@@ -44,7 +46,8 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answ
         let error = || format!("sources of the kind `{}` are not asked by this version", request.kind.name());
         answers.entry(request.pkgbase).or_insert_with(|| SourceAnswer::Unknown { error: error(), retry_at: None });
     }
-    Answers { files: answers, upstream, findings: files.findings }
+    let keepers = files.aur.iter().map(|(pkgbase, facts)| (pkgbase.clone(), facts.keepers())).collect();
+    Answers { files: answers, keepers, upstream, findings: files.findings }
 }
 
 /// Compares answers with the monorepo.
@@ -53,6 +56,7 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answ
 /// If the monorepo's objects cannot be read.
 pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answers: &Answers) -> Result<Observations> {
     let mut observations = Observations {
+        keepers: answers.keepers.clone(),
         upstream: answers.upstream.clone(),
         findings: answers.findings.clone(),
         ..Observations::default()

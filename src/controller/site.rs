@@ -20,6 +20,7 @@ use crate::domain::plan::{self, Inputs, Pipeline, Plan, Since};
 use crate::domain::policy::{Policy, RepositorySettings};
 use crate::git::{Remote, Repository};
 use crate::source::{Sources, SourcesConfig};
+use crate::sys::scratch::Scratch;
 use crate::telemetry::progress;
 
 /// How often a look is repeated when refs move while they are fetched.
@@ -54,7 +55,7 @@ pub struct Site {
     /// One fetch at a time: two would fight over the refs of the workspace.
     pub fetching: tokio::sync::Mutex<()>,
     /// Holds the workspace, if it is to go with this value.
-    pub scratch: Option<tempfile::TempDir>,
+    pub scratch: Option<Scratch>,
 }
 
 /// One look at the monorepo.

@@ -13,6 +13,7 @@ pub mod directive;
 pub mod finding;
 pub mod folder;
 pub mod graph;
+pub mod keepers;
 pub mod keyvalue;
 pub mod lint;
 pub mod message;

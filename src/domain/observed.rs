@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::finding::Finding;
 use super::folder::Folder;
+use super::keepers::Keepers;
 use super::name::{Oid, PkgBase};
 use super::state::Cursor;
 
@@ -65,6 +66,8 @@ pub struct Proposal {
 pub struct Observations {
     /// By package: its source of files. A package that was not asked is not here.
     pub files: BTreeMap<PkgBase, Observation>,
+    /// By package: who may push to its source, where that can be known.
+    pub keepers: BTreeMap<PkgBase, Keepers>,
     /// By package: its floating sources.
     pub upstream: BTreeMap<PkgBase, Upstream>,
     /// What a person decides about, by package.

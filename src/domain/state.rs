@@ -1,6 +1,7 @@
 //! What has been seen of each package's source: one `KEY=VALUE` file per package in the `state`
 //! branch, in Chaotic's format, with our own cursors beside its `CI_GIT_COMMIT`.
 
+use super::keepers::Keepers;
 use super::keyvalue::KeyValues;
 use super::name::Oid;
 
@@ -10,6 +11,8 @@ const SOURCE_COMMIT: &str = "PKGWARDEN_SOURCE_COMMIT";
 const SOURCE_STAMP: &str = "PKGWARDEN_SOURCE_STAMP";
 const PROPOSED: &str = "PKGWARDEN_PROPOSED";
 const REJECTED: &str = "PKGWARDEN_REJECTED";
+const KEEPERS: &str = "PKGWARDEN_KEEPERS";
+const PROPOSED_KEEPERS: &str = "PKGWARDEN_PROPOSED_KEEPERS";
 
 /// The state of one package. Keys that are not ours are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -111,6 +114,28 @@ impl PackageState {
     /// Records that a person rejected this content.
     pub fn set_rejected(&mut self, digest: Option<&str>) {
         self.put(REJECTED, digest);
+    }
+
+    /// Who could push to the source of the package when something of it was merged last.
+    #[must_use]
+    pub fn keepers(&self) -> Option<Keepers> {
+        self.file.get(KEEPERS).map(Keepers::parse)
+    }
+
+    /// Records who could push when something of the package was merged.
+    pub fn set_keepers(&mut self, keepers: Option<&Keepers>) {
+        self.put(KEEPERS, keepers.map(Keepers::to_text).as_deref());
+    }
+
+    /// Who could push when what waits in a review was seen.
+    #[must_use]
+    pub fn proposed_keepers(&self) -> Option<Keepers> {
+        self.file.get(PROPOSED_KEEPERS).map(Keepers::parse)
+    }
+
+    /// Records who could push when what waits in a review was seen, or that nothing waits.
+    pub fn set_proposed_keepers(&mut self, keepers: Option<&Keepers>) {
+        self.put(PROPOSED_KEEPERS, keepers.map(Keepers::to_text).as_deref());
     }
 
     fn put(&mut self, key: &str, value: Option<&str>) {

@@ -16,6 +16,12 @@ pub fn vars() -> BTreeMap<String, String> {
     decoded(std::env::vars_os())
 }
 
+/// Whether the program runs as root.
+#[must_use]
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
 fn decoded(vars: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<String, String> {
     vars.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }

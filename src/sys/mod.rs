@@ -8,5 +8,6 @@ pub mod env;
 pub mod fs;
 pub mod http;
 pub mod process;
+pub mod scratch;
 pub mod secret;
 pub mod signal;

@@ -6,8 +6,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::text::shown;
 use super::{Reason, Verdict, Weight, configuration};
 use crate::domain::folder::{File, FileMode, Folder};
+use crate::domain::keepers::Newcomers;
 
 /// What may go in beyond the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -47,12 +49,13 @@ pub struct Permission {
 }
 
 /// What is known about who changed a package.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
     /// All its maintainers are trusted: what needs reading may go in.
     pub trusted: bool,
-    /// It has another maintainer than when it was merged last: everything weighs more.
-    pub maintainer_changed: bool,
+    /// Somebody may push to it who could not when it was merged last: nobody is trusted, and everything
+    /// weighs more.
+    pub newcomers: Option<Newcomers>,
 }
 
 /// A verdict, and the permissions that it took.
@@ -79,37 +82,44 @@ pub struct Subject<'a> {
 
 /// Applies a policy and what is known about people to a verdict.
 #[must_use]
-pub fn judge(verdict: Verdict, subject: Subject<'_>, policy: &Policy, context: Context) -> Judged {
+pub fn judge(verdict: Verdict, subject: Subject<'_>, policy: &Policy, context: &Context) -> Judged {
     let mut used = Vec::new();
+    let trusted = context.trusted && context.newcomers.is_none();
     let (old_version, new_version) = (verdict.old_version, verdict.new_version);
     let mut reasons = verdict.reasons;
     for reason in reasons.iter_mut().filter(|reason| reason.severity == Weight::Review) {
         let permission = policy.allow.iter().position(|permission| permission.covers(reason, subject));
         used.extend(permission);
-        if permission.is_some() || context.trusted || policy.knob(reason, subject) {
+        if permission.is_some() || trusted || policy.knob(reason, subject) {
             reason.severity = Weight::Stronger;
         }
     }
-    if context.maintainer_changed {
+    if let Some(newcomers) = &context.newcomers {
         for reason in &mut reasons {
             reason.severity = heavier(reason.severity);
         }
-        reasons.push(maintainer_changed());
+        reasons.push(newcomers_reason(newcomers));
     }
     used.sort_unstable();
     used.dedup();
     Judged { verdict: Verdict::from_reasons(reasons, old_version, new_version), used }
 }
 
-fn maintainer_changed() -> Reason {
+fn newcomers_reason(newcomers: &Newcomers) -> Reason {
+    let names = newcomers.names.iter().cloned().collect::<Vec<_>>().join(", ");
+    let (code, message) = if newcomers.adopted {
+        ("orphan-adopted", "the package had no maintainer when it was merged last, and has been adopted since")
+    } else {
+        ("maintainer-changed", "somebody may push to the package who could not when it was merged last")
+    };
     Reason {
-        code: "maintainer-changed",
+        code,
         severity: Weight::Review,
         file: super::PKGBUILD.to_owned(),
         line: None,
-        old: None,
-        new: None,
-        message: "the package has another maintainer than when it was merged last".to_owned(),
+        old: Some(shown(newcomers.before.as_bytes())),
+        new: Some(shown(names.as_bytes())),
+        message: message.to_owned(),
     }
 }
 
@@ -189,7 +199,7 @@ mod tests {
             .with("config", "CONFIG_A=y\nCONFIG_SECURITY=y\n")
     }
 
-    fn judged(new: &Folder, policy: &Policy, context: Context) -> Judged {
+    fn judged(new: &Folder, policy: &Policy, context: &Context) -> Judged {
         let old = folder(TEXT);
         let subject = Subject { package: "a", old: &old, new, now: Timestamp::UNIX_EPOCH };
         judge(classify(&old, new), subject, policy, context)
@@ -205,9 +215,9 @@ mod tests {
     #[test]
     fn a_permission_covers_a_whole_element_and_is_reported_as_used() {
         let new = folder(&TEXT.replace("(b)", "(b c)"));
-        let allowed = judged(&new, &permission("dependency-added", Some("c")), Context::default());
+        let allowed = judged(&new, &permission("dependency-added", Some("c")), &Context::default());
         assert_eq!((allowed.verdict.verdict, allowed.used), (Decision::Minor, vec![0]));
-        let other = judged(&new, &permission("dependency-added", Some("cc")), Context::default());
+        let other = judged(&new, &permission("dependency-added", Some("cc")), &Context::default());
         assert_eq!((other.verdict.verdict, other.used), (Decision::Major, vec![]));
     }
 
@@ -216,33 +226,35 @@ mod tests {
         let new = folder(&TEXT.replace("(b)", "(b c)"));
         let mut policy = permission("dependency-added", None);
         policy.allow[0].until = Some(Timestamp::UNIX_EPOCH);
-        assert_eq!(judged(&new, &policy, Context::default()).verdict.verdict, Decision::Major);
+        assert_eq!(judged(&new, &policy, &Context::default()).verdict.verdict, Decision::Major);
     }
 
     #[test]
     fn nothing_makes_trust_or_attacks_lighter() {
-        let trusted = Context { trusted: true, maintainer_changed: false };
+        let trusted = Context { trusted: true, newcomers: None };
         let host = folder(&TEXT.replace("a.example", "b.example"));
-        assert_eq!(judged(&host, &permission("source-host", None), trusted).verdict.severity, Weight::Trust);
+        assert_eq!(judged(&host, &permission("source-host", None), &trusted).verdict.severity, Weight::Trust);
         let hostile = folder(&TEXT.replace("pkgver=1", "pkgver=$(id)"));
-        assert_eq!(judged(&hostile, &permission("substitution", None), trusted).verdict.severity, Weight::Hostile);
+        assert_eq!(judged(&hostile, &permission("substitution", None), &trusted).verdict.severity, Weight::Hostile);
         let dependency = folder(&TEXT.replace("(b)", "(b c)"));
-        assert_eq!(judged(&dependency, &Policy::default(), trusted).verdict.verdict, Decision::Minor);
+        assert_eq!(judged(&dependency, &Policy::default(), &trusted).verdict.verdict, Decision::Minor);
     }
 
     #[test]
     fn a_changed_maintainer_makes_everything_heavier() {
-        let changed = Context { trusted: true, maintainer_changed: true };
+        let names = ["eve".to_owned()].into();
+        let newcomers = Some(Newcomers { names, before: "ann".to_owned(), adopted: false });
+        let changed = Context { trusted: true, newcomers };
         let bump = folder(&TEXT.replace("pkgrel=1", "pkgrel=2"));
-        assert_eq!(judged(&bump, &Policy::default(), changed).verdict.verdict, Decision::Major);
+        assert_eq!(judged(&bump, &Policy::default(), &changed).verdict.verdict, Decision::Major);
         let host = folder(&TEXT.replace("a.example", "b.example"));
-        assert_eq!(judged(&host, &Policy::default(), changed).verdict.severity, Weight::Hostile);
+        assert_eq!(judged(&host, &Policy::default(), &changed).verdict.severity, Weight::Hostile);
     }
 
     #[test]
     fn files_that_nobody_builds_go_in_only_if_asked_for_and_only_if_nobody_names_them() {
         let policy = Policy { inert_files: true, kernel_configurations: true, descriptions: true, ..Policy::default() };
-        let verdict = |new: &Folder, policy: &Policy| judged(new, policy, Context::default()).verdict.verdict;
+        let verdict = |new: &Folder, policy: &Policy| judged(new, policy, &Context::default()).verdict.verdict;
         let readme = folder(TEXT).with("README.md", "2");
         assert_eq!(verdict(&readme, &Policy::default()), Decision::Major);
         assert_eq!(verdict(&readme, &policy), Decision::Minor);

@@ -211,6 +211,10 @@ fn counts((old, new): (&Recipe<'_>, &Recipe<'_>), suffix: &str, forward: bool) -
         names.filter(|name| !recipe.elements(name).is_empty()).count()
     };
     let more = arrays(new) > arrays(old);
+    if arrays(new) == 0 && arrays(old) > 0 && !after.is_empty() {
+        let message = format!("there are no checksums for `{name}` any more");
+        reasons.push(reason("checksum-weaker", Weight::Trust, (PKGBUILD, new.line_of(&name)), None, None, &message));
+    }
     for (algorithm, digits, _) in ALGORITHMS {
         let name = format!("{algorithm}sums{suffix}");
         let (was, is) = (old.elements(&name), new.elements(&name));
@@ -453,6 +457,19 @@ fn is_immutable(text: &str) -> bool {
     digits >= 2
 }
 
+/// Whether its address is that of a text for people, such as a licence.
+fn is_terms(entry: &Entry<'_>) -> bool {
+    let path = entry.source().path.to_ascii_lowercase();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let stem = name.split('.').next().unwrap_or_default();
+    let words = ["terms", "license", "licenses", "licence", "copying", "eula", "legal", "privacy", "notice"];
+    let ending = name[stem.len()..].trim_start_matches('.');
+    is_known(entry.text)
+        && entry.source().query.is_none()
+        && matches!(ending, "" | "html" | "md" | "txt")
+        && (words.contains(&stem) || ending == "md" || ending == "html")
+}
+
 /// Whether something is downloaded that was not, and verified.
 fn brings_verified(old: &Recipe<'_>, new: &Recipe<'_>) -> bool {
     suffixes([new]).iter().any(|suffix| {
@@ -464,8 +481,8 @@ fn brings_verified(old: &Recipe<'_>, new: &Recipe<'_>) -> bool {
 }
 
 /// Downloads of a new version that nothing verifies: no checksum, no signature, and not a version-control
-/// source, which has its own. What was not verified before, stands at the same address and comes beside a
-/// verified download of the new version, is as it was: terms of use, for example.
+/// source, which has its own. Terms of use that were not verified before, stand at the same address and come
+/// beside a verified download of the new version, are as they were.
 fn unverified(
     (old, before): (&Recipe<'_>, &[Entry<'_>]),
     (recipe, entries): (&Recipe<'_>, &[Entry<'_>]),
@@ -482,7 +499,7 @@ fn unverified(
         .collect();
     let as_before = |entry: &Entry<'_>| {
         let same = |old: &Entry<'_>| old.strength() == 0 && address(old.text) == address(entry.text);
-        is_known(&address(entry.text)) && before.iter().any(same) && brings_verified(old, recipe)
+        is_terms(entry) && before.iter().any(same) && brings_verified(old, recipe)
     };
     let guilty = entries.iter().filter(|entry| {
         let source = entry.source();

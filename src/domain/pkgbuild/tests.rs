@@ -124,6 +124,21 @@ fn what_is_claimed_of_real_packages_is_what_bash_has() {
     assert!(count > 5 * total, "only {count} values of {total} packages were known");
 }
 
+#[test]
+fn what_is_claimed_of_every_fixture_is_what_bash_has() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gate/base");
+    let folders = std::fs::read_dir(root).expect("there are bases").map(|entry| entry.expect("readable").path());
+    let read = |folder: std::path::PathBuf| {
+        let text = std::fs::read(folder.join("PKGBUILD")).ok()?;
+        Some((folder.display().to_string(), text))
+    };
+    let texts: Vec<_> = folders.filter_map(read).collect();
+    let total = texts.len();
+    let (count, differs) = compare(texts);
+    assert!(differs.is_empty(), "{} of {count} differ:\n{}", differs.len(), differs.join("\n"));
+    assert!(count > 5 * total, "only {count} values of {total} packages were known");
+}
+
 const IDIOMS: &[&str] = &[
     "pkgname=a pkgver=1.2 ; pkgrel=1",
     "_a='x y'\nb=(\"$_a\" $_a ${_a}z 'q'$'\\n')",
@@ -163,6 +178,18 @@ const IDIOMS: &[&str] = &[
     "let a=1\n((b=2))\na=3; c=$((a=7)); d=$a",
     "while read -r l; do a=$l; done < /dev/null; b=1",
     "x=(a b); y=(\"${x[@]}\" \"${x[@]:1}\"); z=\"${x[@]}\"; w=${x[-1]}",
+    "f() { local a=5; b=2; }\na=1 b=1 c=1\nf\nd=$a$c",
+    "g() { a=2; }\nf() { g; }\na=1 b=1\nf\nc=$b",
+    "f() { f; }\na=1\n[[ x ]] || f\nb=$a",
+    "f() { read -r a <<< 9; }\na=1\nf\nb=$a",
+    "f() { local -n r=a; r=7; }\na=1\nf\nb=$a",
+    "f() { unset a; }\na=1\nf\nb=${a-unset}",
+    "f() { a=3; } \na=1\ncd /tmp\nx=$(f)\nb=$a\ncommand -v true\nc=$b",
+    "f() { eval a=3; }\na=1\nf\nb=2\nc=$b",
+    "a=(x y z)\na[1]=q\na[0]=\nb=${a[1]}\nc=(\"${a[@]}\")",
+    "a=(x y)\na[5]=q\nb=(\"${a[@]}\")\nc=x\nc[1]=y\nd[0]=z\ne=(x)\ne[01]=q\ne[-1]=r\ne[0]+=s",
+    "a=(x)\nif true; then a+=(y); fi\na[1]=z\nb=(\"${a[@]}\")",
+    "f() { a+=(y); }\na=(x)\nf\na+=(z)\nb=${a[0]}",
 ];
 
 #[test]

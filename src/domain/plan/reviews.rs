@@ -91,6 +91,7 @@ impl<'a> Draft<'a> {
     fn close(&mut self, pkgbase: &PkgBase, head: Oid, why: &str) {
         let mut state = self.state(pkgbase);
         state.set_proposed(None);
+        state.set_proposed_keepers(None);
         if self.inputs.snapshot.packages.contains_key(pkgbase) {
             self.put_state(pkgbase, state);
         }
@@ -116,6 +117,11 @@ impl<'a> Draft<'a> {
         self.edits.push(Edit::Folder(pkgbase.clone(), folder));
         self.want(pkgbase, BuildReason::Changed, None);
         self.decide_update(pkgbase, Action::Commit, verdict, &why);
+        let mut state = self.state(pkgbase);
+        if let Some(keepers) = state.proposed_keepers() {
+            state.set_keepers(Some(&keepers));
+        }
+        self.put_state(pkgbase, state);
         self.close(pkgbase, head, "a person approved it");
     }
 

@@ -3,7 +3,7 @@
 use super::{Action, Draft, Edit, Heard, NewCommit, PackageDecision};
 use crate::domain::build::BuildReason;
 use crate::domain::bump;
-use crate::domain::classify::{self, Decision, Verdict};
+use crate::domain::classify::{self, Context, Decision, Subject, Verdict};
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -13,7 +13,7 @@ use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Upstream};
 use crate::domain::policy::{Bump, SourceKind, Target};
 use crate::domain::srcinfo::Srcinfo;
-use crate::domain::state::Cursor;
+use crate::domain::state::{Cursor, PackageState};
 
 /// A question for the source of a package's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn requests(snapshot: &Snapshot) -> Vec<Request> {
         Request {
             pkgbase: package.pkgbase.clone(),
             source: package.settings.source.clone(),
-            cursor: state.filter(|_| !vanished).and_then(crate::domain::state::PackageState::cursor),
+            cursor: state.filter(|_| !vanished).and_then(PackageState::cursor),
         }
     };
     snapshot.packages.values().filter(asked).map(request).collect()
@@ -79,6 +79,7 @@ impl Draft<'_> {
         if let Some(cursor) = cursor {
             after.set_cursor(cursor);
         }
+        self.remember_keepers(pkgbase, &mut after);
         let action = if after == before { Action::None } else { Action::State };
         self.put_state(pkgbase, after);
         self.decide_unless_decided(pkgbase, action, "its source has nothing new");
@@ -93,11 +94,12 @@ impl Draft<'_> {
         state.set_cursor(cursor);
         if before == after || (first_sight && only_formatted(&before, &after)) {
             state.set_proposed(None);
+            self.remember_keepers(pkgbase, &mut state);
             self.put_state(pkgbase, state);
             self.decide_unless_decided(pkgbase, Action::State, "its source has the same files");
             return;
         }
-        let verdict = classify::classify(present, &proposed);
+        let verdict = self.judge(pkgbase, &state, present, &proposed);
         if state.rejected() == Some(content.as_str()) {
             self.put_state(pkgbase, state);
             self.decide_update(pkgbase, Action::Skip, verdict, "a person has rejected exactly this update");
@@ -106,12 +108,36 @@ impl Draft<'_> {
         state.set_rejected(None);
         if verdict.verdict == Decision::Minor || !self.inputs.policy.wants_review(&self.inputs.snapshot.settings) {
             state.set_proposed(None);
+            if let Some(keepers) = self.inputs.observations.keepers.get(pkgbase) {
+                state.set_keepers(Some(keepers));
+            }
             self.put_state(pkgbase, state);
             self.commit_update(pkgbase, verdict, proposed);
         } else {
             state.set_proposed(Some(&content));
+            state.set_proposed_keepers(self.inputs.observations.keepers.get(pkgbase));
             self.put_state(pkgbase, state);
             self.propose(pkgbase, verdict, proposed, &content);
+        }
+    }
+
+    /// Compares, and weighs what was found by who may push to the package.
+    fn judge(&self, pkgbase: &PkgBase, state: &PackageState, present: &Folder, proposed: &Folder) -> Verdict {
+        let verdict = classify::classify(present, proposed);
+        let keepers = self.inputs.observations.keepers.get(pkgbase);
+        let context = Context {
+            trusted: keepers
+                .is_some_and(|keepers| keepers.all_trusted(&self.inputs.snapshot.settings.trusted_maintainers)),
+            newcomers: keepers.zip(state.keepers()).and_then(|(now, before)| now.newcomers_since(&before)),
+        };
+        let subject = Subject { package: pkgbase.as_str(), old: present, new: proposed, now: self.inputs.now };
+        classify::judge(verdict, subject, &classify::Policy::default(), &context).verdict
+    }
+
+    /// Whom a package was first seen with. From then on, only a merge makes newcomers known.
+    fn remember_keepers(&self, pkgbase: &PkgBase, state: &mut PackageState) {
+        if state.keepers().is_none() {
+            state.set_keepers(self.inputs.observations.keepers.get(pkgbase));
         }
     }
 

@@ -117,11 +117,13 @@ impl Inner {
 }
 
 impl LocalExecutor {
-    /// Opens the executor. What attempts of an earlier process left behind without a report is removed.
+    /// Opens the executor, if builds can run here. What attempts of an earlier process left behind without a
+    /// report is removed.
     pub fn open(config: LocalConfig, logs: LogStore) -> Result<Self, ExecutorError> {
         let user = BuildUser::resolve(&config.user)?;
         let made = make_enterable(&config.work_dir);
         made.map_err(|error| FsError::new("create", &config.work_dir, error))?;
+        user.check_access(&config.work_dir)?;
         remove_unfinished(&config.work_dir).map_err(|error| FsError::new("clean", &config.work_dir, error))?;
         let launcher =
             Launcher::start().map_err(|error| FsError::new("start a thread for", &config.work_dir, error))?;

@@ -14,6 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::rule::Announced;
+use crate::domain::keepers::Keepers;
 use crate::domain::name::PkgBase;
 use crate::domain::version::Version;
 
@@ -41,6 +42,13 @@ pub struct PackageFacts {
 }
 
 impl PackageFacts {
+    /// Who may push to it.
+    #[must_use]
+    pub fn keepers(&self) -> Keepers {
+        let co_maintainers = self.co_maintainers.iter().cloned().collect();
+        Keepers { maintainer: self.maintainer.clone(), co_maintainers }
+    }
+
     /// What matters for deciding whether it has moved.
     #[must_use]
     pub fn announced(&self) -> Announced {

@@ -13,6 +13,22 @@ const NO_BUILDS: [(&str, &str); 2] =
 const LISTEN: [(&str, &str); 1] = [("PKGWARDEN__SERVER__LISTEN", "127.0.0.1:0")];
 
 #[tokio::test]
+async fn data_that_builds_could_not_enter_is_said_at_once_with_the_remedy() {
+    if !pkgwarden::sys::env::is_root() {
+        return;
+    }
+    let scene = Scene::of(&[Pkg::new("foo")]).await;
+    std::fs::create_dir(scene.path("private")).unwrap();
+    std::fs::set_permissions(scene.path("private"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let data_dir = scene.path("private/data").display().to_string();
+    let (code, said) = scene.serve(&[], &[LISTEN[0], ("PKGWARDEN__SERVER__DATA_DIR", &data_dir)]).ended().await;
+    assert_eq!(code, Some(1), "{said}");
+    let private = scene.path("private").canonicalize().unwrap().display().to_string();
+    assert!(said.contains(&format!("cannot enter {private}")) && said.contains("set `server.data_dir`"), "{said}");
+    scene.ends().await;
+}
+
+#[tokio::test]
 async fn a_second_one_on_the_same_data_is_refused_and_names_the_first() {
     let scene = Scene::of(&[]).await;
     let mut first = scene.serve(&[], &NO_BUILDS);
@@ -118,10 +134,9 @@ async fn a_reload_takes_over_what_it_can_names_what_it_cannot_and_survives_a_bro
     scene.ends().await;
 }
 
-/// A scene whose builds, which run as another user, can reach it.
+/// A scene with something to build.
 async fn building(package: Pkg) -> Scene {
     let scene = Scene::of(&[]).await;
-    std::fs::set_permissions(scene.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
     scene.push("feat: build", &package.changes()).await;
     scene
 }

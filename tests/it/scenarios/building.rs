@@ -1,6 +1,5 @@
 //! Builds handed out by the long-running controller, with the real makepkg.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use pkgwarden::app::Serving;
@@ -34,8 +33,6 @@ async fn build_all(scene: &Scene, serving: &Serving) {
 #[tokio::test]
 async fn without_a_name_the_published_repository_is_called_repo_name() {
     let scene = Scene::of(&[Pkg::new("foo")]).await;
-    let world = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(scene.path(""), world).unwrap();
     scene.push("feat(foo): two", &Pkg::new("foo").release("2").changes()).await;
     let serving = scene.controller();
     serving.controller.start(Pipeline::OnCommit, "test").await.unwrap();

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use pkgwarden::domain::plan::Pipeline;
 
-use crate::support::scene::{base, builds_in, nothing_open_in};
+use crate::support::scene::{base, builds_in, names_in, nothing_open_in};
 use crate::support::{Pkg, Repo, Scene};
 
 /// What a run has left: the remote without ids that depend on the moment, and the builds.
@@ -70,6 +70,7 @@ async fn killed_at(fail_point: &str) {
     assert_eq!(undisturbed.run(&["on-schedule"], "").await, Some(0));
     let disturbed = Copy::of(&scene, "disturbed").await;
     assert_eq!(disturbed.run(&["on-schedule"], &format!("{fail_point}=return")).await, None, "killed");
+    assert_eq!(names_in(&scene.path("tmp")).len(), 1, "its workspace is left, until the next run takes it away");
     assert_eq!(disturbed.run(&["on-schedule"], "").await, Some(0));
     let (expected, left) = (undisturbed.left().await, disturbed.left().await);
     assert_eq!(left, expected);
@@ -83,7 +84,6 @@ async fn killed_at(fail_point: &str) {
     }
     assert_eq!(disturbed.run(&["on-schedule"], "").await, Some(0));
     assert_eq!(disturbed.left().await, expected, "a third run finds nothing left to do");
-    scene.buries_the_killed();
     scene.ends().await;
 }
 
@@ -119,7 +119,6 @@ async fn killed_twice_in_a_row_nothing_is_lost_or_doubled() {
     }
     assert_eq!(disturbed.run(&["on-commit"], "").await, Some(0));
     assert_eq!(disturbed.left().await, undisturbed.left().await);
-    scene.buries_the_killed();
     scene.ends().await;
 }
 
@@ -130,7 +129,6 @@ async fn a_deploy_that_moves_no_ref_is_enqueued_once_although_it_was_killed() {
     assert_eq!(copy.run(&["deploy", "foo"], "apply.intent-recorded=return").await, None);
     assert_eq!(copy.run(&["on-commit"], "").await, Some(0));
     assert_eq!(copy.left().await.builds, "foo deploy ready\n");
-    scene.buries_the_killed();
     scene.ends().await;
 }
 
@@ -148,6 +146,5 @@ async fn somebody_who_pushed_on_top_before_the_next_start_hides_nothing() {
     foo changed superseded
     foo changed ready
     ");
-    scene.buries_the_killed();
     scene.ends().await;
 }

@@ -61,14 +61,14 @@ impl Scene {
 
     /// A monorepo without a commit.
     pub async fn empty() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
+        let dir = enterable_dir();
         let monorepo = Repo::init(&dir.path().join("packages.git")).await;
         Self::in_dir(dir, monorepo, None)
     }
 
     /// The demo's monorepo and AUR, everything handed out, and the AUR looked at once.
     pub async fn with_aur() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
+        let dir = enterable_dir();
         let clock = Arc::new(ManualClock::new(BEGIN.parse().expect("a time")));
         let place = dir.path().join("world");
         let world = World::create(&place, clock.clone(), Options::default()).await.expect("a world");
@@ -256,23 +256,17 @@ impl Scene {
     }
 }
 
-impl Scene {
-    /// Takes away what a killed program leaves in TMPDIR, which is its workspace and nothing else.
-    #[cfg(feature = "failpoints")]
-    pub fn buries_the_killed(&self) {
-        for name in names_in(&self.path("tmp")) {
-            let workspace = self.path("tmp").join(&name).join("workspace.git");
-            assert!(name.starts_with("pkgwarden-") && workspace.exists(), "{name}");
-            std::fs::remove_dir_all(self.path("tmp").join(name)).expect("removed");
-        }
-    }
-}
-
 impl Drop for Scene {
     fn drop(&mut self) {
         let told = self.ended || std::thread::panicking();
         assert!(told, "a scene has to end with `ends`, which proves that nothing is left over");
     }
+}
+
+/// A temporary folder that the user of builds may enter.
+fn enterable_dir() -> tempfile::TempDir {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    tempfile::Builder::new().permissions(mode).tempdir().expect("a temporary folder")
 }
 
 /// What lies in a folder.
