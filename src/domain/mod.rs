@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod build;
 pub mod bump;
+pub mod campaign;
 pub mod changes;
 pub mod chaotic;
 pub mod classify;

@@ -4,7 +4,7 @@
 //! in its place.
 
 /// A text without the signs that hide words, and which line each part of it comes from.
-pub(super) struct Plain {
+pub struct Plain {
     /// What is left.
     pub bytes: Vec<u8>,
     /// Where each line begins in `bytes`, and its number in the text.
@@ -20,7 +20,7 @@ impl Plain {
 }
 
 /// Takes the signs off; `None` if there are none.
-pub(super) fn plain(text: &[u8]) -> Option<Plain> {
+pub fn plain(text: &[u8]) -> Option<Plain> {
     memchr::memchr3(b'\'', b'"', b'\\', text).or_else(|| memchr::memchr2(b'`', b'@', text))?;
     let mut reader = Reader { rest: text, line: 1, plain: Plain { bytes: Vec::new(), lines: vec![(0, 1)] } };
     reader.plain.bytes.reserve(text.len());

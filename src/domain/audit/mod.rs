@@ -2,7 +2,7 @@
 //!
 //! How a text is searched stands in [`search`], what it comes to in [`hits`]; nothing is read here.
 
-mod disguise;
+pub(in crate::domain) mod disguise;
 mod hits;
 mod search;
 

@@ -319,6 +319,8 @@ struct Draft<'a> {
     builds: BTreeMap<PkgBase, builds::Wanted>,
     remove: Vec<PkgBase>,
     problems: Vec<Finding>,
+    /// What only all updates of the run together show, by package.
+    campaigns: BTreeMap<PkgBase, Vec<Reason>>,
 }
 
 impl<'a> Draft<'a> {
@@ -335,6 +337,7 @@ impl<'a> Draft<'a> {
             builds: BTreeMap::new(),
             remove: Vec::new(),
             problems: inputs.observations.findings.clone(),
+            campaigns: BTreeMap::new(),
         }
     }
 

@@ -1,12 +1,16 @@
 //! The on-schedule part of a plan: what sources have that the monorepo has not.
 
-use super::{Action, Draft, Edit, Heard, NewCommit, PackageDecision};
+use std::collections::BTreeSet;
+
+use super::{Action, Draft, Edit, Heard, Inputs, NewCommit, PackageDecision};
 use crate::domain::build::BuildReason;
 use crate::domain::bump;
-use crate::domain::classify::{self, Context, Decision, Subject, Verdict};
+use crate::domain::campaign::{self, Known, Update};
+use crate::domain::classify::{self, Context, Decision, Subject, Verdict, Weight};
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
+use crate::domain::keepers::Newcomers;
 use crate::domain::keyvalue::KeyValues;
 use crate::domain::message::{self, Entry, Topic};
 use crate::domain::name::{Oid, PkgBase};
@@ -51,6 +55,7 @@ impl Draft<'_> {
     /// Decides about every package whose source was asked.
     pub(super) fn take_updates(&mut self) {
         let observations = self.inputs.observations;
+        self.find_campaigns();
         for (pkgbase, observation) in &observations.files {
             match observation {
                 Observation::Current { cursor } => self.confirm(pkgbase, cursor.as_ref()),
@@ -106,7 +111,10 @@ impl Draft<'_> {
             return;
         }
         state.set_rejected(None);
-        if verdict.verdict == Decision::Minor || !self.inputs.policy.wants_review(&self.inputs.snapshot.settings) {
+        let wants_review = self.inputs.policy.wants_review(&self.inputs.snapshot.settings);
+        // Who wants no reviews trusts maintainers, and not whoever has got into their place.
+        let alarming = verdict.severity == Weight::Hostile || self.campaigns.contains_key(pkgbase);
+        if verdict.verdict == Decision::Minor || (!wants_review && !alarming) {
             state.set_proposed(None);
             if let Some(keepers) = self.inputs.observations.keepers.get(pkgbase) {
                 state.set_keepers(Some(keepers));
@@ -128,10 +136,50 @@ impl Draft<'_> {
         let context = Context {
             trusted: keepers
                 .is_some_and(|keepers| keepers.all_trusted(&self.inputs.snapshot.settings.trusted_maintainers)),
-            newcomers: keepers.zip(state.keepers()).and_then(|(now, before)| now.newcomers_since(&before)),
+            newcomers: self.newcomers(pkgbase, state),
         };
         let subject = Subject { package: pkgbase.as_str(), old: present, new: proposed, now: self.inputs.now };
-        classify::judge(verdict, subject, &classify::Policy::default(), &context).verdict
+        let mut verdict = classify::judge(verdict, subject, &classify::Policy::default(), &context).verdict;
+        if let Some(campaigns) = self.campaigns.get(pkgbase) {
+            verdict.reasons.extend(campaigns.iter().cloned());
+            verdict = Verdict::from_reasons(verdict.reasons, verdict.old_version, verdict.new_version);
+        }
+        verdict
+    }
+
+    fn newcomers(&self, pkgbase: &PkgBase, state: &PackageState) -> Option<Newcomers> {
+        let keepers = self.inputs.observations.keepers.get(pkgbase);
+        keepers.zip(state.keepers()).and_then(|(now, before)| now.newcomers_since(&before))
+    }
+
+    /// Looks at all updates together, before any of them is decided about.
+    fn find_campaigns(&mut self) {
+        let Inputs { snapshot, observations, official, .. } = *self.inputs;
+        let update = |(pkgbase, observation): (&'_ PkgBase, &'_ Observation)| {
+            let newcomers = self.newcomers(pkgbase, &self.state(pkgbase)).map(|it| it.names).unwrap_or_default();
+            let changed = matches!(observation, Observation::Changed { .. });
+            (changed || !newcomers.is_empty()).then_some((pkgbase.clone(), newcomers))
+        };
+        let updates: Vec<(PkgBase, BTreeSet<String>)> = observations.files.iter().filter_map(update).collect();
+        if updates.len() < campaign::PACKAGES {
+            return;
+        }
+        let updates: Vec<Update<'_>> = updates
+            .iter()
+            .map(|(pkgbase, newcomers)| {
+                let folders = match &observations.files[pkgbase] {
+                    Observation::Changed { incoming, present, .. } => Some((present, incoming)),
+                    _ => None,
+                };
+                Update { pkgbase, folders, newcomers: newcomers.clone() }
+            })
+            .collect();
+        for found in campaign::detect(&updates, &Known::of(snapshot, official)) {
+            self.problems.push(found.finding());
+            for pkgbase in &found.packages {
+                self.campaigns.entry(pkgbase.clone()).or_default().push(found.reason(pkgbase));
+            }
+        }
     }
 
     /// Whom a package was first seen with. From then on, only a merge makes newcomers known.
