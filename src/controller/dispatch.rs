@@ -1,5 +1,5 @@
-//! Hands ready builds to the executor, follows them, publishes what they made, and records how they
-//! ended. What may go is decided by the record ([`crate::domain::queue`]); this only carries it out.
+//! Hands ready builds to the executor and follows them to their end, which is [`super::conclude`]'s. What
+//! may go is decided by the record ([`crate::domain::queue`]); this only carries it out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,17 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use backon::{ExponentialBuilder, Retryable as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::apply::folder_at;
+use super::conclude::end;
 use super::site::Site;
 use super::snapshot::SMALL_FILE;
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::config;
-use crate::domain::build::Outcome;
 use crate::domain::bump::effective_version;
 use crate::domain::folder::Folder;
 use crate::domain::name::Oid;
@@ -25,14 +24,17 @@ use crate::domain::policy::{PackageSettings, RepositorySettings};
 use crate::domain::queue::BuildId;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::version::Version;
-use crate::executor::{AttemptReport, BuildOrder, Ending, Executor, Handle};
+use crate::executor::{BuildOrder, Executor, Handle};
 use crate::git::Repository;
 use crate::logstore::LogStore;
-use crate::publish::{Expected, Publisher};
+use crate::publish::Publisher;
 use crate::store::Store;
-use crate::store::attempts::{Attempt, AttemptEnd, AttemptEnding};
+use crate::store::attempts::{Attempt, AttemptEnding};
 use crate::store::builds::Build;
 use crate::sys::clock::Clock;
+
+/// How often it is looked whether a disk that was full has room again.
+pub(super) const ROOM_PAUSE: Duration = Duration::from_secs(2);
 
 /// What the dispatcher works with.
 pub struct Parts {
@@ -67,12 +69,14 @@ pub struct Limits {
 
 /// Hands out builds until it is told to stop.
 pub struct Dispatcher {
-    parts: Parts,
+    pub(super) parts: Parts,
     limits: watch::Sender<Limits>,
     underway: Mutex<HashMap<BuildId, Handle>>,
     followers: TaskTracker,
+    /// Whether nothing can be built now.
+    held_up: AtomicBool,
     /// Whether builds are being stopped because the program ends: then nobody has cancelled them.
-    ending: AtomicBool,
+    pub(super) ending: AtomicBool,
 }
 
 impl Dispatcher {
@@ -84,6 +88,7 @@ impl Dispatcher {
             parts,
             underway: Mutex::default(),
             followers: TaskTracker::new(),
+            held_up: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         })
     }
@@ -91,6 +96,12 @@ impl Dispatcher {
     /// Goes by these limits from now on; builds under way end by those they began with.
     pub fn limit(&self, limits: Limits) {
         self.limits.send_replace(limits);
+    }
+
+    /// Whether no build begins because none could be carried out, for example on a full disk.
+    #[must_use]
+    pub fn is_held_up(&self) -> bool {
+        self.held_up.load(Ordering::Relaxed)
     }
 
     /// Takes up what an earlier process left, then hands out builds until `stop`. What is underway then
@@ -146,7 +157,8 @@ impl Dispatcher {
         let now = self.parts.clock.now();
         let next = self.parts.store.next_retry(now).await.ok().flatten();
         let wait = next.and_then(|next| Duration::try_from(next.duration_since(now)).ok());
-        wait.unwrap_or(Duration::from_secs(30)).clamp(Duration::from_millis(50), Duration::from_secs(30))
+        let longest = if self.is_held_up() { ROOM_PAUSE } else { Duration::from_secs(30) };
+        wait.unwrap_or(longest).clamp(Duration::from_millis(50), longest)
     }
 
     async fn take_up(self: &Arc<Self>) -> Result<()> {
@@ -169,12 +181,29 @@ impl Dispatcher {
             }
         }
         self.remove_departed().await?;
+        if !self.can_build() {
+            return Ok(());
+        }
         let busy = self.underway.lock().expect("nobody panics with it").len();
         let free = u32::try_from(self.limits.borrow().slots.saturating_sub(busy)).unwrap_or(u32::MAX);
         for build in self.parts.store.ready_builds(self.parts.clock.now(), free).await? {
             self.hand_out(build).await?;
         }
         Ok(())
+    }
+
+    /// Whether builds can begin. One that is handed out only to end at once would use up its attempts.
+    fn can_build(&self) -> bool {
+        let ready = self.parts.executor.ready();
+        let was_held_up = self.held_up.swap(ready.is_err(), Ordering::Relaxed);
+        match &ready {
+            Err(error) if !was_held_up => {
+                tracing::error!(error = error.to_string(), "no build begins until this is mended");
+            }
+            Ok(()) if was_held_up => tracing::info!("builds begin again"),
+            _ => {}
+        }
+        ready.is_ok()
     }
 
     /// Takes packages that left the monorepo out of the published repository.
@@ -202,14 +231,23 @@ impl Dispatcher {
         };
         match submitted {
             Ok(handle) => {
-                self.parts.store.set_handle(&attempt, &serde_json::to_value(&handle)?).await?;
+                let recorded = self.parts.store.set_handle(&attempt, &serde_json::to_value(&handle)?).await;
                 self.follow(build, handle);
+                recorded?;
             }
             Err(error) => {
                 let message = format!("it could not be handed to the executor: {error:#}");
                 tracing::error!(package = build.pkgbase.as_str(), "{message}");
-                let end = AttemptEnd { ending: AttemptEnding::Infrastructure, exit_code: None, message, log_length: 0 };
-                self.parts.store.finish_attempt(&attempt, end, now).await?;
+                let this = self.clone();
+                self.followers.spawn(async move {
+                    if let Err(error) = this.record(&attempt, end(AttemptEnding::Infrastructure, None, message)).await {
+                        tracing::error!(
+                            attempt,
+                            error = format!("{error:#}"),
+                            "the end of a build could not be recorded"
+                        );
+                    }
+                });
             }
         }
         Ok(())
@@ -240,7 +278,7 @@ impl Dispatcher {
             arch: build.arch.clone(),
             pkgbase: build.pkgbase.clone(),
             commit,
-            expected_version: expected(&files, &settings),
+            expected_version: expected_version(&files, &settings),
             bump: settings.bump,
             package_repositories: self.repositories_for(&build.repository),
             published: published
@@ -259,7 +297,7 @@ impl Dispatcher {
 
     /// A published repository without a name takes it from the commit that is built, or else is called
     /// what the configuration calls the repository.
-    fn name_publisher(&self, repository: &str, settings: &RepositorySettings) {
+    pub(super) fn name_publisher(&self, repository: &str, settings: &RepositorySettings) {
         if let Some(publisher) = self.parts.publishers.get(repository) {
             publisher.settle_name(settings.target_repository.as_deref().unwrap_or(repository));
         }
@@ -288,112 +326,26 @@ impl Dispatcher {
             this.underway.lock().expect("nobody panics with it").remove(&build.id);
         });
     }
-
-    async fn see_through(&self, build: &Build, handle: &Handle) -> Result<()> {
-        let executor = &self.parts.executor;
-        let report = match executor.started(handle).await {
-            Ok(()) => {
-                self.parts.store.attempt_started(&handle.attempt, self.parts.clock.now()).await?;
-                tracing::info!(package = build.pkgbase.as_str(), "a build began");
-                executor.finished(handle).await
-            }
-            Err(error) => Err(error),
-        };
-        let end = match report {
-            Ok(report) => self.publish(build, report).await,
-            Err(error) => end(AttemptEnding::Infrastructure, None, error.to_string()),
-        };
-        let log_length = self.parts.logs.position(&handle.attempt).map_or(0, |position| position.len);
-        let finished = self
-            .parts
-            .store
-            .finish_attempt(&handle.attempt, AttemptEnd { log_length, ..end }, self.parts.clock.now())
-            .await?;
-        tracing::info!(package = build.pkgbase.as_str(), state = finished.state.as_str(), "a build ended");
-        executor.discard(handle).await?;
-        Ok(())
-    }
-
-    /// A build succeeds when what it made is published, and not before.
-    async fn publish(&self, build: &Build, report: AttemptReport) -> AttemptEnd {
-        let AttemptReport { ending, artefacts, exit_code, message } = report;
-        let ending = match ending {
-            Ending::Infrastructure => AttemptEnding::Infrastructure,
-            Ending::Done(Outcome::Cancelled) if self.ending.load(Ordering::Relaxed) => {
-                return end(
-                    AttemptEnding::Infrastructure,
-                    exit_code,
-                    "the controller was stopped during this build".to_owned(),
-                );
-            }
-            Ending::Done(outcome) => AttemptEnding::Done(outcome),
-        };
-        let (AttemptEnding::Done(Outcome::Succeeded), Some(publisher)) =
-            (ending, self.parts.publishers.get(&build.repository))
-        else {
-            return end(ending, exit_code, message);
-        };
-        let paths: Vec<_> = artefacts.into_iter().map(|artefact| artefact.path).collect();
-        let expected = match self.expected(build).await {
-            Ok(expected) => expected,
-            Err(error) => return end(AttemptEnding::Infrastructure, exit_code, format!("{error:#}")),
-        };
-        // A finished build is too dear to be thrown away for a disk that is full for a moment.
-        let publish = || publisher.publish(&paths, &expected);
-        let published = publish.retry(ExponentialBuilder::default()).when(|error| !error.is_the_builds_fault()).await;
-        match published {
-            Ok(_) => end(ending, exit_code, message),
-            Err(error) if error.is_the_builds_fault() => {
-                end(AttemptEnding::Done(Outcome::Failed), exit_code, error.to_string())
-            }
-            Err(error) => {
-                end(AttemptEnding::Infrastructure, exit_code, format!("publishing: {:#}", anyhow::Error::from(error)))
-            }
-        }
-    }
-
-    async fn expected(&self, build: &Build) -> Result<Expected> {
-        let site = self.parts.sites.get(&build.repository).context("the repository is not configured any more")?;
-        let (commit, pkgbase) = (build.commit, build.pkgbase.clone());
-        let read = move |git: &Repository| Ok((folder_at(git, commit, &pkgbase)?, repository_settings(git, commit)?));
-        let (files, common) = site.with_git(read).await?;
-        self.name_publisher(&build.repository, &common);
-        let version = expected(&files, &settings_in(&files));
-        let members = facts(&files)
-            .map(|facts| facts.members.into_iter().map(|member| member.name).collect())
-            .unwrap_or_default();
-        Ok(Expected {
-            pkgbase: build.pkgbase.clone(),
-            version,
-            arch: build.arch.clone(),
-            members,
-            build: Some(build.id),
-        })
-    }
 }
 
-fn end(ending: AttemptEnding, exit_code: Option<i32>, message: String) -> AttemptEnd {
-    AttemptEnd { ending, exit_code, message, log_length: 0 }
-}
-
-fn settings_in(files: &Folder) -> PackageSettings {
+pub(super) fn settings_in(files: &Folder) -> PackageSettings {
     let text = files.get(".CI/config").map(String::from_utf8_lossy).unwrap_or_default();
     config::package::parse(&text, ".CI/config").0
 }
 
 /// `.ci/config` as the commit that is built has it.
-fn repository_settings(git: &Repository, commit: Oid) -> Result<RepositorySettings> {
+pub(super) fn repository_settings(git: &Repository, commit: Oid) -> Result<RepositorySettings> {
     let config = git.file(git.tree_of(commit)?, config::repository::PATH, SMALL_FILE)?.unwrap_or_default();
     Ok(config::repository::parse(&String::from_utf8_lossy(&config), None).0)
 }
 
-fn facts(files: &Folder) -> Option<Srcinfo> {
+pub(super) fn facts(files: &Folder) -> Option<Srcinfo> {
     files.get(".SRCINFO").and_then(|bytes| Srcinfo::parse(bytes).ok())
 }
 
 /// The version the artefacts must have; `None` if only the build itself can tell, because a `pkgver()`
 /// function decides or an interfere file may change it.
-fn expected(files: &Folder, settings: &PackageSettings) -> Option<Version> {
+pub(super) fn expected_version(files: &Folder, settings: &PackageSettings) -> Option<Version> {
     let recipe = String::from_utf8_lossy(files.get("PKGBUILD")?);
     let decides_itself = recipe.lines().any(|line| {
         line.trim_start().trim_start_matches("function ").starts_with("pkgver()")

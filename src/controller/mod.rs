@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod audit;
+mod conclude;
 pub mod dispatch;
 pub mod doctor;
 pub mod face;

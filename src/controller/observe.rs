@@ -115,8 +115,8 @@ fn observation(answer: &SourceAnswer, present: impl FnOnce() -> Result<Folder, F
 /// If the object database cannot be read.
 pub fn unbuildable(git: &Repository, snapshot: &Snapshot, plan: &Plan) -> Result<BTreeMap<PkgBase, Finding>> {
     let wanted: Vec<_> = plan.builds.iter().filter_map(|build| snapshot.packages.get(&build.pkgbase)).collect();
-    let look = |git: &Repository, package: &&Arc<Package>| match git.folder(package.tree, &Limits::default()) {
-        Ok(_) => Ok(None),
+    let look = |git: &Repository, package: &&Arc<Package>| match git.check_folder(package.tree, &Limits::default()) {
+        Ok(()) => Ok(None),
         Err(FolderError::Git(error)) => Err(error),
         Err(error) => Ok(Some((package.pkgbase.clone(), unusable(&package.pkgbase, &error)))),
     };

@@ -129,6 +129,9 @@ pub enum ExecutorError {
 
 /// Runs builds. Each method may be called again at any time, also by another process after a restart.
 pub trait Executor: Send + Sync {
+    /// Whether a build could begin now; the error says why not.
+    fn ready(&self) -> Result<(), ExecutorError>;
+
     /// Takes a build. Asked twice for the same attempt, it is the same build.
     fn submit(&self, order: BuildOrder) -> BoxFuture<'_, Result<Handle, ExecutorError>>;
 

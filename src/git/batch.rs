@@ -21,7 +21,8 @@ impl Repository {
     /// repository once this returns; if `write` fails, none of them are.
     ///
     /// # Errors
-    /// What `write` returns, or [`GitError::Library`] if the objects cannot be written.
+    /// What `write` returns, [`GitError::File`] if the disk is full, or [`GitError::Library`] if the objects
+    /// cannot be written otherwise.
     pub fn write_at_once<T, E: From<GitError>>(&self, write: impl FnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
         if self.written.is_some() {
             return write(self);
@@ -31,7 +32,7 @@ impl Repository {
         let odb = batch.inner.odb().map_err(GitError::library("open the objects"))?;
         let _memory = odb.add_new_mempack_backend(FIRST).map_err(GitError::library("collect objects in memory"))?;
         let result = write(&batch)?;
-        self.keep(&batch).map_err(GitError::library("write objects into the repository"))?;
+        self.keep(&batch).map_err(GitError::writing(self.path(), "write objects into the repository"))?;
         Ok(result)
     }
 

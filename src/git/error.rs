@@ -1,6 +1,6 @@
 //! What can go wrong with git, told apart by what the caller does about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::parse;
 use crate::domain::name::Oid;
@@ -139,6 +139,16 @@ impl GitError {
     /// Wraps what the library says about doing `action`.
     pub(super) fn library(action: impl Into<String>) -> impl FnOnce(git2::Error) -> Self {
         move |source| Self::Library { action: action.into(), source: source.into() }
+    }
+
+    /// Wraps what the library says about writing in a folder.
+    pub(super) fn writing(folder: &Path, action: impl Into<String>) -> impl FnOnce(git2::Error) -> Self {
+        move |source| {
+            if parse::says_full(source.message()) {
+                return FsError::full(folder).into();
+            }
+            Self::Library { action: action.into(), source: source.into() }
+        }
     }
 
     /// Wraps what the library says about reading an object.

@@ -168,7 +168,19 @@ impl Repository {
     /// # Errors
     /// [`FolderError`] with the first thing that is wrong.
     pub fn folder(&self, tree: Oid, limits: &Limits) -> Result<Folder, FolderError> {
-        let mut reader = Reader { repository: self, limits, bytes: 0, folders: 0, folder: Folder::default() };
+        self.read_folder(tree, limits, true)
+    }
+
+    /// Whether [`Repository::folder`] would take a tree in, found out without reading its files.
+    ///
+    /// # Errors
+    /// As [`Repository::folder`].
+    pub fn check_folder(&self, tree: Oid, limits: &Limits) -> Result<(), FolderError> {
+        self.read_folder(tree, limits, false).map(drop)
+    }
+
+    fn read_folder(&self, tree: Oid, limits: &Limits, contents: bool) -> Result<Folder, FolderError> {
+        let mut reader = Reader { repository: self, limits, contents, bytes: 0, folders: 0, folder: Folder::default() };
         reader.read(tree, "", 0)?;
         check_links(&reader.folder)?;
         Ok(reader.folder)
@@ -178,6 +190,8 @@ impl Repository {
 struct Reader<'a> {
     repository: &'a Repository,
     limits: &'a Limits,
+    /// Whether files are read, and not only links.
+    contents: bool,
     bytes: usize,
     folders: usize,
     folder: Folder,
@@ -215,14 +229,20 @@ impl Reader<'_> {
             return Err(FolderError::TooManyFiles { max: self.limits.files });
         }
         let left = self.limits.bytes - self.bytes;
-        let bytes = self.repository.blob(id, self.limits.file_bytes.min(left)).map_err(|error| match error {
+        let max = self.limits.file_bytes.min(left);
+        let read = if self.contents || mode == FileMode::Symlink {
+            self.repository.blob(id, max).map(|bytes| (bytes.len(), bytes))
+        } else {
+            self.repository.blob_size(id, max).map(|size| (size, Vec::new()))
+        };
+        let (size, bytes) = read.map_err(|error| match error {
             GitError::TooLarge { size, .. } if size > self.limits.file_bytes => {
                 FolderError::FileTooLarge { path: path.clone(), size, max: self.limits.file_bytes }
             }
             GitError::TooLarge { .. } => FolderError::TooLarge { max: self.limits.bytes },
             other => FolderError::Git(other),
         })?;
-        self.bytes += bytes.len();
+        self.bytes += size;
         self.folder.files.insert(path, File { mode, bytes: bytes.into() });
         Ok(())
     }
@@ -329,7 +349,11 @@ mod tests {
 
     fn refusal(world: &World, entries: &[(&str, &[u8], Oid)]) -> String {
         let repository = Repository::open(&world.path("repo")).expect("opened");
-        repository.folder(raw_tree(world, entries), &Limits::default()).expect_err("hostile").to_string()
+        let tree = raw_tree(world, entries);
+        let refusal = repository.folder(tree, &Limits::default()).expect_err("hostile").to_string();
+        let checked = repository.check_folder(tree, &Limits::default()).expect_err("as hostile, if it is not read");
+        assert_eq!(checked.to_string(), refusal);
+        refusal
     }
 
     #[test]
@@ -414,7 +438,12 @@ mod tests {
         let tree = repository.write_folder(&files).expect("tree");
         let exact = Limits { files: 3, bytes: 11, file_bytes: 5, depth: 2 };
         assert_eq!(repository.folder(tree, &exact).expect("fits"), files);
-        let error = |limits: Limits| repository.folder(tree, &limits).expect_err("too much").to_string();
+        repository.check_folder(tree, &exact).expect("fits");
+        let error = |limits: Limits| {
+            let error = repository.folder(tree, &limits).expect_err("too much").to_string();
+            assert_eq!(repository.check_folder(tree, &limits).expect_err("too much").to_string(), error);
+            error
+        };
         assert_eq!(error(Limits { files: 2, ..exact }), "there are more than 2 files");
         assert_eq!(error(Limits { bytes: 10, ..exact }), "the files have more than 10 bytes together");
         assert_eq!(error(Limits { file_bytes: 4, ..exact }), "`a` has 5 bytes, and at most 4 are allowed");

@@ -43,15 +43,17 @@ impl Repository {
     pub fn blob(&self, id: Oid, max: usize) -> Result<Vec<u8>, GitError> {
         let odb = self.inner.odb().map_err(GitError::library("open the objects"))?;
         // Asked first, so that a huge object never gets into memory.
-        let (size, kind) = odb.read_header(to_git(id)).map_err(GitError::object(id))?;
-        if kind != ObjectType::Blob {
-            return Err(GitError::library(format!("read object {id}"))(git2::Error::from_str("it is not a file")));
-        }
-        if size > max {
-            return Err(GitError::TooLarge { id, size, max });
-        }
+        checked_size(&odb, id, max)?;
         let object = odb.read(to_git(id)).map_err(GitError::object(id))?;
         Ok(object.data().to_vec())
+    }
+
+    /// The size of a file of at most `max` bytes, which is not read.
+    ///
+    /// # Errors
+    /// As [`Repository::blob`].
+    pub(super) fn blob_size(&self, id: Oid, max: usize) -> Result<usize, GitError> {
+        checked_size(&self.inner.odb().map_err(GitError::library("open the objects"))?, id, max)
     }
 
     /// What is at a path such as `foo/.CI/config` below a tree; `None` if nothing is.
@@ -93,9 +95,9 @@ impl Repository {
     /// Writes a file into the repository.
     ///
     /// # Errors
-    /// [`GitError::Library`], also when the disk is full.
+    /// [`GitError::File`] if the disk is full, else [`GitError::Library`].
     pub fn write_blob(&self, bytes: &[u8]) -> Result<Oid, GitError> {
-        let id = self.inner.blob(bytes).map_err(GitError::library("write a file into the repository"))?;
+        let id = self.inner.blob(bytes).map_err(GitError::writing(self.path(), "write a file into the repository"))?;
         Ok(from_git(self.note(id)))
     }
 
@@ -109,6 +111,14 @@ impl Repository {
 /// The mode as it is written in the tree, not as git would have liked it.
 pub(super) fn mode_of(entry: &git2::TreeEntry<'_>) -> u32 {
     u32::try_from(entry.filemode_raw()).unwrap_or(0)
+}
+
+fn checked_size(odb: &git2::Odb<'_>, id: Oid, max: usize) -> Result<usize, GitError> {
+    let (size, kind) = odb.read_header(to_git(id)).map_err(GitError::object(id))?;
+    if kind != ObjectType::Blob {
+        return Err(GitError::library(format!("read object {id}"))(git2::Error::from_str("it is not a file")));
+    }
+    if size > max { Err(GitError::TooLarge { id, size, max }) } else { Ok(size) }
 }
 
 /// The entry with this name among those of a stored tree: `mode SP name NUL id`, one after the other.

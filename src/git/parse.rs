@@ -159,8 +159,15 @@ pub(super) fn hint(stderr: &str) -> Option<&'static str> {
     HINTS.iter().find(|(signs, _)| signs.iter().any(|sign| stderr.contains(sign))).map(|(_, hint)| *hint)
 }
 
-const HINTS: [(&[&str], &str); 13] = [
-    (&["No space left on device", "Disk quota exceeded"], "the disk is full: make room where the data directory is"),
+/// Whether the disk of this machine is full. A remote says the same of its own.
+pub(super) fn says_full(text: &str) -> bool {
+    let full = |line: &str| FULL.iter().any(|sign| line.contains(sign));
+    text.lines().any(|line| !line.starts_with("remote:") && full(line))
+}
+
+const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
+const HINTS: [(&[&str], &str); 12] = [
     (&["dubious ownership"], "it belongs to another user: run as its owner, or give it to the user this runs as"),
     (NO_NAME, "check the name of the host and the name service of this machine"),
     (NO_SERVER, "check that the server runs and that no firewall or proxy is in the way"),
@@ -258,6 +265,13 @@ mod tests {
 
     fn id(text: &str) -> Oid {
         text.parse().expect("an id")
+    }
+
+    #[test]
+    fn a_full_disk_is_the_one_of_this_machine_unless_the_remote_says_so() {
+        let here = "error: unable to write loose object file: No space left on device\nfatal: unpack-objects failed";
+        assert!(says_full(here));
+        assert!(!says_full("remote: fatal: write error: No space left on device\nfatal: the remote end hung up"));
     }
 
     #[test]

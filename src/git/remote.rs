@@ -12,6 +12,7 @@ use super::url::Address;
 use super::{GitError, Repository};
 use crate::domain::desired::Refs;
 use crate::domain::name::{Oid, PkgBase};
+use crate::sys::fs::FsError;
 use crate::sys::process::{Output, Program};
 use crate::sys::secret::SecretString;
 
@@ -143,8 +144,8 @@ impl Remote {
     /// no `FETCH_HEAD` is written. With a depth, only so many commits of each history come.
     ///
     /// # Errors
-    /// [`GitError::MissingRefs`] if a ref is not there, and then nothing has been fetched;
-    /// [`GitError::Unreachable`] and others.
+    /// [`GitError::MissingRefs`] if a ref is not there, and then nothing has been fetched; [`GitError::File`] if
+    /// the disk is full; [`GitError::Unreachable`] and others.
     pub async fn fetch(&self, refspecs: &[String], depth: Option<u32>) -> Result<(), GitError> {
         if refspecs.is_empty() {
             return Ok(());
@@ -165,6 +166,7 @@ impl Remote {
         match command::run(program).await? {
             Ending::Done(_) => Ok(()),
             Ending::TooSlow(after) => Err(too_slow(&address, after)),
+            Ending::Failed(output) if parse::says_full(&output.stderr_text()) => Err(self.disk_full()),
             Ending::Failed(output) => match parse::missing_ref(&output.stderr_text()) {
                 Some(missing) => Err(GitError::MissingRefs { url: address.shown(), refs: vec![missing] }),
                 None => Err(failed("fetch", &address, &output)),
@@ -176,13 +178,14 @@ impl Remote {
     /// refers to stay for two weeks.
     ///
     /// # Errors
-    /// [`GitError::Command`] if git cannot do it, for example because the disk is full.
+    /// [`GitError::File`] if the disk is full, [`GitError::Command`] if git cannot do it otherwise.
     pub async fn tidy_workspace(&self) -> Result<(), GitError> {
         let program = command::git(&self.workspace, &[], self.timeout);
         let program = program.args(["-c", "gc.auto=6700", "-c", "gc.autoDetach=false", "gc", "--auto", "--quiet"]);
         let failed = |message, hint| Err(GitError::Command { command: "gc", message, hint });
         match command::run(program).await? {
             Ending::Done(_) => Ok(()),
+            Ending::Failed(output) if parse::says_full(&output.stderr_text()) => Err(self.disk_full()),
             Ending::Failed(output) => {
                 let (message, hint) = command::explain(&output);
                 failed(message, hint)
@@ -214,6 +217,10 @@ impl Remote {
         settings.extend(address.authorization(self.token.as_ref()));
         let program = command::git(&self.workspace, &settings, self.timeout);
         self.env.iter().fold(program, |program, (key, value)| program.env(key, value))
+    }
+
+    fn disk_full(&self) -> GitError {
+        FsError::full(&self.workspace).into()
     }
 
     pub(super) fn open_workspace(&self) -> Result<Repository, GitError> {

@@ -71,7 +71,7 @@ impl Repository {
         let mut options = RepositoryInitOptions::new();
         options.bare(true).external_template(false).initial_head("main");
         let made = git2::Repository::init_opts(path, &options);
-        let inner = made.map_err(GitError::library(format!("create a repository in {}", path.display())))?;
+        let inner = made.map_err(GitError::writing(path, format!("create a repository in {}", path.display())))?;
         if let Some(other) = alternates {
             let other = Self::open(other)?;
             let line = format!("{}\n", absolute(&other.common_dir().join("objects")).display());

@@ -190,12 +190,12 @@ impl Repository {
         let parents: Vec<git2::Commit<'_>> = new.parents.iter().map(find).collect::<Result<_, _>>()?;
         let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
         let made = self.inner.commit(None, &who, &who, &new.message, &tree, &parents);
-        Ok(from_git(self.note(made.map_err(GitError::library("write a commit"))?)))
+        Ok(from_git(self.note(made.map_err(GitError::writing(self.path(), "write a commit"))?)))
     }
 
     /// Writes the changed folder; `None` if nothing is left in it.
     fn write_changes(&self, base: Option<Oid>, changes: &Changes) -> Result<Option<Oid>, GitError> {
-        let failed = || GitError::library("write a tree");
+        let failed = || GitError::writing(self.path(), "write a tree");
         let base = match changes.start {
             Start::Base => base,
             Start::Nothing => None,
@@ -237,8 +237,8 @@ impl Repository {
     }
 
     fn write_empty(&self) -> Result<Oid, GitError> {
-        let builder = self.inner.treebuilder(None).map_err(GitError::library("write a tree"))?;
-        let written = builder.write().map_err(GitError::library("write a tree"))?;
+        let builder = self.inner.treebuilder(None).map_err(GitError::writing(self.path(), "write a tree"))?;
+        let written = builder.write().map_err(GitError::writing(self.path(), "write a tree"))?;
         Ok(from_git(self.note(written)))
     }
 }

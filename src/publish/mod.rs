@@ -106,6 +106,12 @@ impl PublishError {
     pub const fn is_the_builds_fault(&self) -> bool {
         matches!(self, Self::NotTheBuilds { .. } | Self::Nothing(_))
     }
+
+    /// Whether there is no room for it: the same call works once there is.
+    #[must_use]
+    pub const fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Fs(FsError::DiskFull { .. }))
+    }
 }
 
 /// Where the file of an entry came from.

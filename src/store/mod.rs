@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex as SyncMutex};
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::domain::build::IllegalTransition;
+use crate::sys::fs::{FsError, ensure_free};
 
 pub mod attempts;
 pub mod builds;
@@ -33,6 +34,8 @@ mod sql;
 
 /// How long to wait for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// With less room than this, what cannot be written cannot because the disk is full: 256 KiB.
+const LEAST_ROOM: u64 = 256 << 10;
 /// Reads at the same time.
 const READERS: usize = 4;
 
@@ -61,15 +64,9 @@ pub enum StoreError {
         #[source]
         source: rusqlite::Error,
     },
-    /// The directory of the file cannot be made or written in.
-    #[error("cannot write in the directory of the record {path}")]
-    Directory {
-        /// The file.
-        path: String,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
+    /// There is no room for it, or its directory cannot be made or written in.
+    #[error(transparent)]
+    Fs(#[from] FsError),
     /// There is no such thing in the record.
     #[error("there is no {what} `{id}`")]
     NotFound {
@@ -96,7 +93,19 @@ impl StoreError {
     /// Whether the disk is full: nothing was written, and the same call works once there is room.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+        matches!(self, Self::Fs(FsError::DiskFull { .. }))
+    }
+
+    /// Tells a full disk from other errors. Beside the file itself there has to be room for its journal and its
+    /// index, about which `SQLite` says no more than that they cannot be written.
+    fn or_disk_full(self, path: &Path) -> Self {
+        let (Self::Sqlite(source) | Self::Open { source, .. }) = &self else { return self };
+        let full = match source.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => true,
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => ensure_free(path, LEAST_ROOM).is_err(),
+            _ => false,
+        };
+        if full { FsError::full(path).into() } else { self }
     }
 
     fn not_found(what: &'static str, id: &(impl ToString + ?Sized)) -> Self {
@@ -134,13 +143,16 @@ impl Store {
     /// [`StoreError::NewerSchema`] if a later version of the program wrote it; [`StoreError::Open`] if it
     /// is not a database or not accessible.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_now(path).map_err(|error| error.or_disk_full(path))
+    }
+
+    fn open_now(path: &Path) -> Result<Self, StoreError> {
         let shown = path.display().to_string();
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)
-                .map_err(|source| StoreError::Directory { path: shown.clone(), source })?;
+            std::fs::create_dir_all(directory).map_err(|source| FsError::new("create", directory, source))?;
         }
         let open = |source| StoreError::Open { path: shown.clone(), source };
-        let _turn = turn_to_open(path).map_err(|source| StoreError::Directory { path: shown.clone(), source })?;
+        let _turn = turn_to_open(path).map_err(|source| FsError::new("write beside the record", path, source))?;
         let mut connection = Connection::open(path).map_err(open)?;
         prepare(&connection).map_err(open)?;
         schema::migrate(&mut connection, &shown)?;
@@ -189,6 +201,7 @@ impl Store {
             Ok(answer)
         })
         .await
+        .map_err(|error| self.or_disk_full(error))
     }
 
     /// Runs reads that belong together on one consistent view.
@@ -213,6 +226,14 @@ impl Store {
             answer
         })
         .await
+        .map_err(|error| self.or_disk_full(error))
+    }
+
+    fn or_disk_full(&self, error: StoreError) -> StoreError {
+        match &self.inner.readers {
+            Some(readers) => error.or_disk_full(&readers.path),
+            None => error,
+        }
     }
 }
 
@@ -239,7 +260,6 @@ where
     }
 }
 
-/// Sets what is kept per connection.
 /// Held while a record is opened: `SQLite` does not wait for others while it changes the journal of a new
 /// database, whatever the time limit.
 fn turn_to_open(path: &Path) -> std::io::Result<std::fs::File> {
@@ -248,6 +268,7 @@ fn turn_to_open(path: &Path) -> std::io::Result<std::fs::File> {
     Ok(file)
 }
 
+/// Sets what is kept per connection.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "wal")?;

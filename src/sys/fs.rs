@@ -42,10 +42,13 @@ impl FsError {
     /// Tells a full disk from other errors.
     pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
         let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        if full {
-            return Self::DiskFull { path: path.to_owned(), free: free_space(path).unwrap_or(0) };
-        }
-        Self::Io { action, path: path.to_owned(), source }
+        if full { Self::full(path) } else { Self::Io { action, path: path.to_owned(), source } }
+    }
+
+    /// For whom the system has told in other words that there is no room.
+    #[must_use]
+    pub fn full(path: &Path) -> Self {
+        Self::DiskFull { path: path.to_owned(), free: free_space(path).unwrap_or(0) }
     }
 }
 

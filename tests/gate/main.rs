@@ -1,10 +1,11 @@
 //! The gate against its own record: cases that need a person, cases that do not, and ordinary updates in
 //! which something is planted.
 //!
-//! The cases are in `fixtures/gate`; `case` reads them, `mutate` plants.
+//! The cases are in `fixtures/gate`; `case` reads them, `mutate` plants, `planted` looks whether it is seen.
 
 mod case;
 mod mutate;
+mod planted;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,11 +18,8 @@ use futures_util::StreamExt as _;
 use pkgwarden::domain::classify::{Decision, classify};
 use pkgwarden::domain::folder::{FileMode, Folder};
 use pkgwarden::sys::process::Program;
-use proptest::prelude::*;
-use proptest::sample::Index;
 
 use self::case::Case;
-use self::mutate::{OPERATORS, Scene, places};
 
 const SUITES: [&str; 2] = ["person", "alone"];
 
@@ -191,58 +189,4 @@ fn facts(summary: &[u8]) -> Vec<String> {
     let mut lines: Vec<_> = lines.map(str::to_owned).collect();
     lines.sort();
     lines
-}
-
-/// An ordinary update of a base in which an operator planted something.
-fn planted(base: &str, operator: usize, bump: bool, summary: bool, choices: &[Index]) -> Option<(Folder, Folder)> {
-    let (mut old, mut new) = case::bumped(base);
-    if !bump {
-        new = old.clone();
-    }
-    if !summary {
-        old.files.remove(SRCINFO);
-        new.files.remove(SRCINFO);
-    }
-    let text = String::from_utf8(new.get("PKGBUILD")?.to_vec()).expect("bases are text");
-    let lines: Vec<_> = text.split('\n').map(str::to_owned).collect();
-    let mut choices = choices.iter();
-    let mut choose = |below: usize| choices.next().map_or(0, |choice| choice.index(below));
-    let places = places(&lines);
-    let text = (OPERATORS[operator].1)(&mut Scene { lines, places, choose: &mut choose })?;
-    Some((old, new.with("PKGBUILD", text)))
-}
-
-#[test]
-fn every_operator_has_a_place_in_most_bases() {
-    let bases = case::bases();
-    for (number, (name, _)) in OPERATORS.iter().enumerate() {
-        let found = bases.iter().filter(|base| planted(base, number, true, true, &[]).is_some()).count();
-        assert!(found * 2 > bases.len(), "{name}: only in {found} of {}", bases.len());
-    }
-}
-
-/// At least 4096; `PROPTEST_CASES` asks for more.
-fn more_cases() -> ProptestConfig {
-    let config = ProptestConfig::default();
-    ProptestConfig { cases: config.cases.max(4096), ..config }
-}
-
-proptest! {
-    #![proptest_config(more_cases())]
-
-    #[test]
-    fn an_ordinary_update_in_which_something_is_planted_is_never_minor(
-        base in prop::sample::select(case::bases()),
-        operator in 0..OPERATORS.len(),
-        bump in any::<bool>(),
-        summary in any::<bool>(),
-        choices in prop::collection::vec(any::<Index>(), 6),
-    ) {
-        let planted = planted(&base, operator, bump, summary, &choices);
-        prop_assume!(planted.is_some());
-        let (old, new) = planted.expect("assumed");
-        let verdict = classify(&old, &new);
-        let text = String::from_utf8_lossy(new.get("PKGBUILD").expect("there")).into_owned();
-        prop_assert_eq!(verdict.verdict, Decision::Major, "{} in {}:\n{}", OPERATORS[operator].0, base, text);
-    }
 }

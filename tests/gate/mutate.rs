@@ -217,7 +217,8 @@ pub const OPERATORS: &[Operator] = &[
     }),
     ("a checksum that is no longer there", |scene| {
         let long = |word: &str| word.len() >= 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let in_sums = |line: &str| line.contains("sums") || line.trim_start().starts_with('\'');
+        let in_sums =
+            |line: &str| !line.contains('#') && (line.contains("sums") || line.trim_start().starts_with('\''));
         let word = |line: &str| line.split('\'').find(|word| long(word)).map(str::to_owned);
         let all: Vec<_> = (0..scene.lines.len())
             .filter(|&number| in_sums(&scene.lines[number]) && !scene.lines[number].contains("validpgpkeys"))
@@ -237,7 +238,7 @@ pub const OPERATORS: &[Operator] = &[
             ("example.", "examp1e."),
             ("example.", "example-cdn."),
             ("https://", "https://mirror."),
-            ("//", "//a/../"),
+            ("https://", "https://a/../"),
         ]);
         scene.on(number, |line| line.replacen(from, to, 1))
     }),
@@ -267,7 +268,9 @@ impl Scene<'_> {
     /// Lines that hold an address that something is fetched from.
     fn is_address(&self, number: usize) -> bool {
         let line = self.lines[number].trim_start();
-        line.contains("://") && line.contains("example") && (line.starts_with('"') || line.starts_with("source"))
+        line.contains("https://")
+            && !line.contains('#')
+            && (line.starts_with(['"', '\'']) || line.starts_with("source"))
     }
 
     fn on(&self, number: usize, change: impl FnOnce(&str) -> String) -> Option<String> {
@@ -330,14 +333,22 @@ pub fn places(lines: &[String]) -> Places {
             }
             Inside::Function if line == "}" => inside = Inside::Nothing,
             Inside::Function if text.contains("<< \\END") => inside = Inside::HereDocument,
-            Inside::Function if text.ends_with("=(") => inside = Inside::ListInFunction,
+            Inside::Function if opens_list(text) => inside = Inside::ListInFunction,
             Inside::Function => {
                 if !continued && is_command(text) {
                     places.commands.push(number);
                 }
+                if let Some(quote) = opens_text(text) {
+                    inside = Inside::Text(quote);
+                }
+            }
+            Inside::Text(quote) => {
+                if text.matches(*quote).count() % 2 == 1 {
+                    inside = Inside::Function;
+                }
             }
             Inside::HereDocument | Inside::ListInFunction => {
-                if text == "END" || text == ")" {
+                if text == "END" || text.ends_with(')') {
                     inside = Inside::Function;
                 }
             }
@@ -357,6 +368,19 @@ enum Inside {
     Function,
     HereDocument,
     ListInFunction,
+    /// A text over several lines, and its quote.
+    Text(char),
+}
+
+/// Whether a list of several lines begins.
+fn opens_list(text: &str) -> bool {
+    text.contains("=(") && text.matches('(').count() > text.matches(')').count()
+}
+
+/// The quote that opens on a line and does not close on it.
+fn opens_text(text: &str) -> Option<char> {
+    let odd = |quote: &char| !text.starts_with('#') && text.matches(*quote).count() % 2 == 1;
+    ['\'', '"'].into_iter().find(odd)
 }
 
 /// What a line at the top level opens.
@@ -365,7 +389,7 @@ fn outside(number: usize, line: &str, places: &mut Places) -> Inside {
         let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         line.split_once(sign).is_some_and(|(name, _)| !name.is_empty() && is_name(name))
     };
-    if line.ends_with("() {") {
+    if line.strip_suffix("() {").is_some_and(|name| !name.contains(['"', ' '])) {
         Inside::Function
     } else if line.starts_with("for ") {
         Inside::Until("done")
@@ -373,7 +397,8 @@ fn outside(number: usize, line: &str, places: &mut Places) -> Inside {
         places.lists.push(number);
         if closes(line) { Inside::Nothing } else { Inside::Until(")") }
     } else {
-        if declares("=") {
+        // What stands behind a comment is part of it.
+        if declares("=") && !line.contains('#') {
             places.values.push(number);
         }
         Inside::Nothing
@@ -385,7 +410,20 @@ fn closes(line: &str) -> bool {
     code.trim_end().ends_with(')') || line.trim() == ")"
 }
 
+/// A line that is surely a command, and not the middle of one, a pattern, or a text over several lines.
 fn is_command(text: &str) -> bool {
-    let keyword = ["for ", "do", "done", "if ", "fi", "then", "local "].iter().any(|word| text.starts_with(word));
-    !text.is_empty() && !text.starts_with(['#', '\'', '"', '$', '[', '}']) && !keyword && !text.ends_with('\\')
+    let keyword = ["for ", "if ", "local ", "case ", "while ", "until ", "select ", "function "];
+    let whole = ["do", "done", "fi", "then", "else", "esac", "in"].contains(&text);
+    let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let opens = text.ends_with(['\\', '{', '(', ')', ';', '|', '&', '"', '\'']) && !is_closed(text);
+    let continues = [" then", " do", " else", " in", ";;"].iter().any(|word| text.ends_with(word));
+    let begins = begins && !keyword.iter().any(|word| text.starts_with(word));
+    begins && !whole && !continues && !opens && !text.contains(['#', '`'])
+}
+
+/// Whether every quote and bracket that opens on the line closes on it.
+fn is_closed(text: &str) -> bool {
+    let count = |sign: char| text.matches(sign).count();
+    let ends = text.ends_with([')', '"', '\'']);
+    ends && count('"') % 2 == 0 && count('\'') % 2 == 0 && count('(') == count(')')
 }

@@ -75,11 +75,10 @@ const NOTED: [&str; 12] = [
 
 /// Whether only comments and notes changed: everything that Kconfig takes from the file is the same, in order.
 pub(super) fn only_noted(path: &str, old: &File, new: &File) -> bool {
-    let told = |file: &'_ File| -> Vec<Vec<u8>> {
-        let told = lines(&file.bytes).into_iter().filter(|line| !is_note(line));
-        told.map(<[u8]>::to_vec).collect()
-    };
-    is_configuration(path) && old.mode == new.mode && told(old) == told(new)
+    fn told(file: &File) -> impl Iterator<Item = &[u8]> {
+        lines(&file.bytes).into_iter().filter(|line| !is_note(line))
+    }
+    is_configuration(path) && old.mode == new.mode && told(old).eq(told(new))
 }
 
 fn is_note(line: &[u8]) -> bool {

@@ -1,9 +1,9 @@
 //! What the variables of two PKGBUILDs say: dependencies, names, texts, and the packager's own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::entries::is_source_field;
 use super::recipe::{Recipe, runs_more, shown_value};
-use super::sources::is_source_field;
 use super::step::Step;
 use super::{PKGBUILD, Reason, Weight, reason};
 use crate::domain::pkgbuild::{Assigned, Source, same};
@@ -77,11 +77,12 @@ pub(super) fn is_own(name: &str) -> bool {
 
 /// Everything that differs in assignments.
 pub(super) fn compare(old: &Recipe<'_>, new: &Recipe<'_>, step: &Step) -> Vec<Reason> {
-    let names: BTreeSet<&str> =
-        old.evaluated.assigned.iter().chain(&new.evaluated.assigned).map(|assigned| assigned.name).collect();
+    let (old_all, new_all) = (by_name(old), by_name(new));
+    let names: BTreeSet<&str> = old_all.keys().chain(new_all.keys()).copied().collect();
     let mut reasons = Vec::new();
     for name in names {
-        let (before, after) = (all(old, name), all(new, name));
+        let before = old_all.get(name).cloned().unwrap_or_default();
+        let after = new_all.get(name).cloned().unwrap_or_default();
         reasons.extend(substitutions((old, &before), (new, &after)));
         if sort(name) == Sort::Elsewhere {
             reasons.extend(unclear(name, (old, &before), (new, &after)));
@@ -98,8 +99,14 @@ pub(super) fn compare(old: &Recipe<'_>, new: &Recipe<'_>, step: &Step) -> Vec<Re
     reasons
 }
 
-fn all<'r, 'a>(recipe: &'r Recipe<'a>, name: &str) -> Vec<&'r Assigned<'a>> {
-    recipe.evaluated.assigned.iter().filter(|assigned| assigned.name == name).collect()
+type Assignments<'r, 'a> = Vec<&'r Assigned<'a>>;
+
+fn by_name<'r, 'a>(recipe: &'r Recipe<'a>) -> BTreeMap<&'r str, Assignments<'r, 'a>> {
+    let mut all: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for assigned in &recipe.evaluated.assigned {
+        all.entry(assigned.name).or_default().push(assigned);
+    }
+    all
 }
 
 /// A version, source or checksum that changed where the end does not show it: something else may overwrite it,

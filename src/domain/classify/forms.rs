@@ -67,7 +67,8 @@ impl Forms {
         let (mut i, mut j) = (0, 0);
         while i < before.len() {
             let form = self.forms.iter().find(|(from, to)| {
-                !host.contains(&i)
+                from.as_bytes()[0] == before[i]
+                    && !host.contains(&i)
                     && before[i..].starts_with(from.as_bytes())
                     && after[j..].starts_with(to.as_bytes())
                     && stands_alone(before, i, from)

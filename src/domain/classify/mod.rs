@@ -1,9 +1,38 @@
 //! May this update go in without a person?
 //!
-//! [`classify`] compares two package folders and gives a verdict with a reason for every difference.
-//! It never runs anything, and what it does not understand is major.
+//! [`classify`] compares two package folders and gives a [`Verdict`] with a [`Reason`] for every difference.
+//! It never runs anything, and what it does not understand is major. [`judge`] then applies what a maintainer
+//! allows beyond the default ([`Policy`]) and what is known about people ([`Context`]); neither can make light
+//! what is [`Weight::Trust`] or [`Weight::Hostile`].
+//!
+//! ```
+//! use pkgwarden::domain::classify::{Decision, classify};
+//! use pkgwarden::domain::folder::Folder;
+//!
+//! let package = |text: &str| Folder::default().with("PKGBUILD", text);
+//! let old = package("pkgname=tool\npkgver=1.2\npkgrel=1\narch=(any)\n");
+//! let new = package("pkgname=tool\npkgver=1.3\npkgrel=1\narch=(any)\nmakedepends=(npm)\n");
+//! let verdict = classify(&old, &new);
+//! assert_eq!(verdict.verdict, Decision::Major);
+//! assert!(verdict.reasons.iter().any(|reason| reason.code == "dependency-added"));
+//! ```
+//!
+//! # How it works
+//!
+//! `domain::pkgbuild` reads both files by bash's grammar and works out what variables hold. Then each part looks
+//! at what is its own and explains it: `files` the other files, `step` the version and what moved with it,
+//! `recipe` functions and commands, `fields` the other variables, `sources` with `address` and `verification`
+//! what is fetched and what verifies it, `srcinfo` the summary, `scriptlet` what looks like an attack wherever it
+//! is. The verdict is minor while all reasons are light, so each part has to give a heavy one for whatever it
+//! cannot claim: a text is claimed by its value, never by the look of its line.
+//!
+//! Where a file runs commands as it is read, two readings are kept. For comparing, commands are taken to set
+//! only what they name: if they are not the same on both sides, that is a reason of its own. Against `.SRCINFO`
+//! only what is certain is held.
 
+mod address;
 mod configuration;
+mod entries;
 mod fields;
 mod files;
 mod forms;
@@ -15,6 +44,8 @@ mod sources;
 mod srcinfo;
 mod step;
 pub(in crate::domain) mod text;
+mod unverified;
+mod verification;
 
 pub use policy::{Context, Judged, Permission, Policy, Subject, judge};
 use serde::Serialize;

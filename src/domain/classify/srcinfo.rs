@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::entries::is_sums;
 use super::forms::Forms;
 use super::recipe::Recipe;
-use super::sources::is_sums;
 use super::step::Step;
 use super::text::{lines, shown};
 use super::{Reason, SRCINFO, Weight, reason};
@@ -18,13 +18,13 @@ use crate::domain::srcinfo::Srcinfo;
 const REPORTED: usize = 20;
 
 #[derive(Debug, Clone, Copy)]
-struct Field<'a> {
-    value: &'a str,
-    line: u32,
+pub(super) struct Field<'a> {
+    pub value: &'a str,
+    pub line: u32,
 }
 
 /// Fields by section (0 is the base, then the packages in order) and key, each with its values in order.
-type Fields<'a> = BTreeMap<(usize, &'a str), Vec<Field<'a>>>;
+pub(super) type Fields<'a> = BTreeMap<(usize, &'a str), Vec<Field<'a>>>;
 
 /// Everything that differs between two `.SRCINFO`, and everything in which the new one contradicts the new
 /// PKGBUILD.
@@ -154,7 +154,7 @@ fn declared(recipe: &Recipe<'_>) -> BTreeMap<String, Vec<String>> {
 }
 
 /// What makepkg would write for a field; `None` if that is not known.
-fn expected_of(recipe: &Recipe<'_>, name: &str) -> Option<Vec<String>> {
+pub(super) fn expected_of(recipe: &Recipe<'_>, name: &str) -> Option<Vec<String>> {
     let value = match recipe.certain().values.get(name) {
         Some(value) => value,
         None if name == "pkgbase" => recipe.certain().values.get("pkgname")?,
@@ -232,7 +232,7 @@ fn disagrees(line: Option<u32>, old: Option<&str>, new: Option<&str>, message: &
 }
 
 /// `None` if a line is neither blank, a comment, nor `key = value`.
-fn fields(bytes: &[u8]) -> Option<Fields<'_>> {
+pub(super) fn fields(bytes: &[u8]) -> Option<Fields<'_>> {
     let mut fields = Fields::new();
     let mut section = 0;
     for (number, line) in (1..).zip(lines(bytes)) {

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use super::entries::is_sums;
 use super::fields::is_own;
 use super::forms::{Form, Forms};
 use super::recipe::{Recipe, ingredients};
@@ -70,7 +71,11 @@ pub(super) fn step(old: &Recipe<'_>, new: &Recipe<'_>) -> (Step, Vec<Reason>) {
     let plain = Forms::new(version.or(Some((&versions.0, &versions.0))), release, &[]);
     let feeding = feeding(new);
     let explained = if forward { helpers(old, new, &plain, &feeding) } else { Vec::new() };
-    let others: Vec<Form> = explained.iter().filter_map(|(name, _)| moved_texts(old, new, name)).collect();
+    let mut others: Vec<Form> = explained.iter().filter_map(|(name, _)| moved_texts(old, new, name)).collect();
+    others.extend(others.iter().flat_map(shortened).collect::<Vec<_>>());
+    if forward {
+        others.extend(sums(old, new));
+    }
     let forms = Forms::new(version.or(Some((&versions.0, &versions.0))), release, &others);
     let derived: Vec<Form> = derived(old, new, &explained);
     let forms = if derived.is_empty() { forms } else { Forms::new(version, release, &[others, derived].concat()) };
@@ -134,6 +139,9 @@ fn pkgrel(old: &Recipe<'_>, new: &Recipe<'_>, moved: Option<Ordering>, reasons: 
     };
     reasons.push(reason(code, weight, place, texts.0, texts.1, message));
 }
+
+/// More checksums than this are not looked for elsewhere.
+const MOST_SUMS: usize = 20;
 
 /// Words in a name that say it is not a version, whatever it holds.
 const NAMES: [&str; 12] =
@@ -240,6 +248,21 @@ pub(super) fn is_commit(text: &str) -> bool {
 fn moved_texts(old: &Recipe<'_>, new: &Recipe<'_>, name: &str) -> Option<Form> {
     let (was, is) = (old.elements(name).first()?, new.elements(name).first()?);
     (was.len() >= 2 && was.bytes().any(|byte| byte.is_ascii_digit())).then(|| (was.clone(), is.clone()))
+}
+
+/// The first digits of a commit, which stand for it in names of files and folders.
+fn shortened((was, is): &Form) -> Vec<Form> {
+    let lengths = if is_commit(was) && is_commit(is) { 7..=12 } else { 1..=0 };
+    lengths.map(|length| (was[..length].to_owned(), is[..length].to_owned())).collect()
+}
+
+/// Checksums that moved, each in its place: some packages compare them once more.
+fn sums(old: &Recipe<'_>, new: &Recipe<'_>) -> Vec<Form> {
+    let names: BTreeSet<_> = new.evaluated.values.keys().filter(|name| is_sums(name)).collect();
+    let pairs = names.into_iter().flat_map(|name| old.elements(name).iter().zip(new.elements(name)));
+    let is_long = |text: &str| text.len() >= 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let moved = pairs.filter(|(was, is)| was != is && was.len() == is.len() && is_long(was) && is_long(is));
+    moved.map(|(was, is)| (was.clone(), is.clone())).take(MOST_SUMS).collect()
 }
 
 /// Variables whose assignment is the same and whose value follows from what moved.

@@ -270,6 +270,18 @@ fn weaker_verification_needs_a_person() {
             u.always(PKGBUILD, &"c3".repeat(32), "SKIP");
             u.always(SRCINFO, &"c3".repeat(32), "SKIP");
         }),
+        ("the last checksums go where nothing was verified", "checksum-weaker", |u| {
+            *u = Update::none();
+            u.always(PKGBUILD, &"c3".repeat(32), "SKIP");
+            u.always(SRCINFO, &"c3".repeat(32), "SKIP");
+            u.pkgbuild("sha256sums_x86_64=(\"SKIP\")\n", "");
+            u.srcinfo("\tsha256sums_x86_64 = SKIP\n", "");
+        }),
+        ("terms that nothing verifies come from another place", "source-unverified", |u| {
+            terms(u);
+            u.pkgbuild("example.net/terms", "example.net/new/terms");
+            u.srcinfo("example.net/terms", "example.net/new/terms");
+        }),
         ("a key is replaced", "keys-changed", |u| u.pkgbuild("0123456789ABCDEF", "FEDCBA9876543210")),
         ("the signature is dropped", "source-changed", |u| u.pkgbuild(".tar.gz.sig\"", ".tar.gz\"")),
     ]);
@@ -541,6 +553,90 @@ fn updates_of_versions_and_checksums_go_through_with_a_reason_for_each_differenc
     }
 }
 
+/// Adds terms of use to both sides, which nothing verifies.
+fn terms(update: &mut Update) {
+    let (old, new) =
+        ("        fix.patch)", "        fix.patch\n        terms-$pkgver.html::https://example.net/terms)");
+    update.always(PKGBUILD, old, new);
+    update.always(PKGBUILD, &format!("            '{}')", "b2".repeat(32)), &format!("'{}' 'SKIP')", "b2".repeat(32)));
+    update.always(
+        SRCINFO,
+        "source = fix.patch\n",
+        "source = fix.patch\n\tsource = terms-@::https://example.net/terms\n",
+    );
+    let sum = format!("sha256sums = {}\n", "b2".repeat(32));
+    update.always(SRCINFO, &sum, &format!("{sum}\tsha256sums = SKIP\n"));
+    edit(&mut update.old, SRCINFO, "terms-@", "terms-1.2.3.html");
+    edit(&mut update.new, SRCINFO, "terms-@", "terms-1.3.0.html");
+}
+
+#[test]
+fn terms_of_use_may_stay_as_unverified_as_they_were_beside_a_verified_download() {
+    let mut update = Update::ordinary();
+    terms(&mut update);
+    let verdict = update.verdict();
+    assert_eq!(verdict.verdict, Decision::Minor, "{verdict:#?}");
+}
+
+#[test]
+fn a_summary_may_go_on_to_disagree_where_it_did_and_in_the_same_way() {
+    let mut update = Update::ordinary();
+    edit(&mut update.old, SRCINFO, &"a1".repeat(32), "ARCHIVE-SHA256");
+    edit(&mut update.new, SRCINFO, &"0d".repeat(32), "ARCHIVE-SHA256");
+    assert_eq!(update.verdict().verdict, Decision::Minor, "{:#?}", update.verdict());
+    for lie in ["OTHER-SHA256", &"ee".repeat(32)] {
+        let mut update = Update { old: update.old.clone(), new: update.new.clone() };
+        update.srcinfo("ARCHIVE-SHA256", lie);
+        assert!(codes(&update.verdict()).contains(&"srcinfo-disagrees"), "{lie}");
+    }
+    let mut update = Update::ordinary();
+    update.srcinfo(&"0d".repeat(32), "ARCHIVE-SHA256");
+    assert!(codes(&update.verdict()).contains(&"srcinfo-disagrees"), "it agreed before");
+}
+
+#[test]
+fn commands_that_are_as_before_hide_nothing_of_what_moves() {
+    let text = |version: &str, sum: &str, code: &str| {
+        format!(
+            "pkgname=a\npkgver={version}\npkgrel=1\narch=(any)\n_tags() {{ read -r _tag <<< x; }}\n{code}\n\
+             source=(https://a.example/$pkgver.tar.gz)\nsha256sums=({})\n",
+            sum.repeat(64)
+        )
+    };
+    let verdict = |new: &str| {
+        let old = text("1.0", "a", "_tags; eval _x=1");
+        classify(&Folder::default().with(PKGBUILD, old), &Folder::default().with(PKGBUILD, new))
+    };
+    assert_eq!(verdict(&text("1.1", "b", "_tags; eval _x=1")).verdict, Decision::Minor);
+    assert_eq!(verdict(&text("1.1", "b", "_tags; eval _x=2")).severity, Weight::Trust);
+    assert_eq!(verdict(&text("0.9", "b", "_tags; eval _x=1")).severity, Weight::Trust);
+    assert_eq!(verdict(&text("1.0", "b", "_tags; eval _x=1")).severity, Weight::Trust);
+    assert_eq!(
+        verdict(&text("1.1", "b", "_tags; eval _x=1").replace("a.example", "b.example")).severity,
+        Weight::Trust
+    );
+}
+
+#[test]
+fn a_candidate_may_be_written_apart_in_the_name_of_its_tag() {
+    let text = |version: &str, tag: &str| {
+        let source = format!("git+https://github.com/them/a.git#tag=v{tag}");
+        Folder::default()
+            .with(PKGBUILD, format!("pkgname=a\npkgver={version}\npkgrel=1\nsource=('{source}')\nmd5sums=(SKIP)\n"))
+    };
+    assert_eq!(classify(&text("7.1rc7", "7.1-rc7"), &text("7.1", "7.1")).verdict, Decision::Minor);
+    assert_eq!(classify(&text("7.1rc7", "7.1-rc7"), &text("7.1", "7.2")).verdict, Decision::Major);
+}
+
+#[test]
+fn what_is_too_large_or_too_deep_is_unreadable() {
+    for text in ["x".repeat(1_000_000), "(".repeat(100_000), "$(".repeat(100_000), "a=${b:-".repeat(30_000)] {
+        let mut update = Update::ordinary();
+        update.add(PKGBUILD, &text);
+        assert!(codes(&update.verdict()).contains(&"unreadable"), "{}", &text[..10]);
+    }
+}
+
 #[test]
 fn every_algorithm_is_known_by_the_length_of_its_checksums() {
     for (array, digits) in [
@@ -624,5 +720,39 @@ proptest! {
         let folder = |bytes: &[u8]| Folder::default().with(PKGBUILD, bytes).with(SRCINFO, bytes);
         let verdict = classify(&folder(&old), &folder(new.as_bytes()));
         prop_assert_eq!(verdict.verdict == Decision::Minor, old == new.as_bytes());
+    }
+}
+
+#[test]
+fn what_is_too_long_or_too_deep_is_unreadable_and_needs_a_person() {
+    let deep = |open: &str, close: &str| format!("_x={}{}\n", open.repeat(50_000), close.repeat(50_000));
+    let texts = [
+        ("a line of a megabyte", format!("_x={}\n", "x".repeat(1 << 20))),
+        ("nested substitutions", deep("$(", ")")),
+        ("nested expansions", deep("${a:-", "}")),
+        ("nested arithmetic", deep("$((", "))")),
+        ("nested brackets", format!("f() {}\n", "(".repeat(100_000))),
+        ("nested braces", format!("f() {}\n", "{ ".repeat(100_000))),
+        ("nested conditions", "if ".repeat(80_000)),
+        ("nested loops", "while true; do ".repeat(15_000)),
+        ("nested here-documents", "cat <<A; ".repeat(25_000)),
+    ];
+    for (name, text) in texts {
+        let old = package();
+        let new = old.clone().with("PKGBUILD", format!("{}{text}", filled(PKGBUILD_TEXT)));
+        for verdict in [classify(&old, &new), classify(&new, &old)] {
+            assert_eq!(verdict.verdict, Decision::Major, "{name}");
+            assert!(verdict.reasons.iter().any(|reason| reason.code == "unreadable"), "{name}: {:?}", codes(&verdict));
+            assert!(verdict.reasons.len() < 50, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_long_list_of_braces_or_elements_is_not_worked_out_and_not_let_through() {
+    for line in [format!("_x=({})", "{a,b}".repeat(2_000)), format!("_x=({})", "x ".repeat(100_000))] {
+        let old = package();
+        let new = old.clone().with("PKGBUILD", format!("{}{line}\n", filled(PKGBUILD_TEXT)));
+        assert_eq!(classify(&old, &new).verdict, Decision::Major);
     }
 }

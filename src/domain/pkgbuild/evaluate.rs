@@ -181,7 +181,7 @@ pub(super) struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    /// `: ${name:=value}`
+    /// `: ${name:=value}` and `: ${name=value}`, which are the same to a variable that was never set.
     fn defaulted(&mut self, name: &'a str, events: &[Event<'a>]) {
         let operator = events.iter().position(|event| event.kind == Kind::ParamOp).expect("it is a default");
         let operand = &events[operator + 1..events.len() - 2];

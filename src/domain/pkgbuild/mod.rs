@@ -3,13 +3,18 @@
 //! [`Pkgbuild::read`] gives the commands at the top level; [`Pkgbuild::evaluate`] works out what variables hold,
 //! as far as literal assignments say it. What it does not know it marks, and never guesses.
 
+mod assignment;
 mod braces;
 mod commands;
+mod compound;
+mod dress;
 mod evaluate;
 mod event;
 mod expand;
+mod expansion;
 mod pattern;
 mod reader;
+mod redirect;
 mod source;
 mod words;
 
@@ -40,7 +45,7 @@ pub struct Pkgbuild<'a> {
 pub enum Role<'a> {
     /// An assignment to this name.
     Assign(&'a str),
-    /// `: ${name:=value}`: an assignment unless the environment has one.
+    /// `: ${name:=value}` or `: ${name=value}`: an assignment unless the environment has one.
     Default(&'a str),
     /// A definition of this function.
     Function(&'a str),
@@ -141,7 +146,7 @@ pub fn line_of(text: &[u8], at: usize) -> u32 {
     u32::try_from(lines).unwrap_or(u32::MAX)
 }
 
-/// The name in `: ${name:=value}`, quoted or not.
+/// The name in `: ${name:=value}` or `: ${name=value}`, quoted or not.
 fn default<'a>(events: &[Event<'a>]) -> Option<&'a str> {
     let [word, colon, end, argument, rest @ ..] = events else { return None };
     let is_colon = word.kind == Kind::Word && colon.kind == Kind::Bare && colon.text == ":" && end.kind == Kind::End;
@@ -154,7 +159,7 @@ fn default<'a>(events: &[Event<'a>]) -> Option<&'a str> {
         inner => inner,
     };
     let [param, operator, ..] = inner else { return None };
-    let assigns = operator.kind == Kind::ParamOp && operator.text == ":=";
+    let assigns = operator.kind == Kind::ParamOp && matches!(&*operator.text, ":=" | "=");
     let alone = matches!(param.kind, Kind::Param | Kind::QuotedParam) && close(inner, 0) == inner.len();
     (assigns && alone).then(|| name(param))
 }

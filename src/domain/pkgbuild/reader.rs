@@ -41,10 +41,10 @@ pub(super) struct Top {
     pub events: Range<usize>,
 }
 
-struct Pending {
-    delimiter: String,
-    quoted: bool,
-    strip: bool,
+pub(super) struct Pending {
+    pub delimiter: String,
+    pub quoted: bool,
+    pub strip: bool,
 }
 
 pub(super) struct Reader<'a> {
@@ -55,11 +55,11 @@ pub(super) struct Reader<'a> {
     pub(super) events: Vec<Event<'a>>,
     /// Words that quotes split into pieces.
     pub(super) spliced: Vec<Range<usize>>,
-    pending: Vec<Pending>,
+    pub(super) pending: Vec<Pending>,
     depth: u32,
 }
 
-const RESERVED: [&str; 20] = [
+pub(super) const RESERVED: [&str; 20] = [
     "if", "then", "elif", "else", "fi", "for", "select", "while", "until", "do", "done", "case", "esac", "in",
     "function", "time", "coproc", "{", "}", "[[",
 ];
@@ -148,18 +148,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether a word could begin here: only there does `#` begin a comment.
-    fn begins_word(&self) -> bool {
+    pub(super) fn begins_word(&self) -> bool {
         let before = self.text.as_bytes()[..self.at].last();
         let continued = self.text[..self.at].ends_with("\\\n");
         before.is_none_or(|byte| b" \t\n;&|()".contains(byte)) && (!continued || self.blank_before_continuation())
     }
 
-    fn blank_before_continuation(&self) -> bool {
+    pub(super) fn blank_before_continuation(&self) -> bool {
         let text = self.text[..self.at].trim_end_matches("\\\n");
         text.is_empty() || text.ends_with([' ', '\t', '\n'])
     }
 
-    fn line_feed(&mut self) -> Result<()> {
+    pub(super) fn line_feed(&mut self) -> Result<()> {
         self.at += 1;
         for pending in std::mem::take(&mut self.pending) {
             self.here_document(&pending)?;
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Commands until `stop` says that what follows is not one any more.
-    fn list(&mut self, stop: fn(&Self) -> bool) -> Result<()> {
+    pub(super) fn list(&mut self, stop: fn(&Self) -> bool) -> Result<()> {
         let mut first = true;
         loop {
             let behind = self.at;
@@ -189,7 +189,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What has to stand between a command and the next.
-    fn separator(&mut self, stop: fn(&Self) -> bool) -> Result<()> {
+    pub(super) fn separator(&mut self, stop: fn(&Self) -> bool) -> Result<()> {
         self.gap(false)?;
         match self.peek() {
             Some(b';') if !matches!(self.peek_at(1), Some(b';' | b'&')) => self.at += 1,
@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn chain(&mut self) -> Result<Shape> {
+    pub(super) fn chain(&mut self) -> Result<Shape> {
         let mut shape = self.pipeline()?;
         loop {
             self.gap(false)?;
@@ -227,7 +227,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn pipeline(&mut self) -> Result<Shape> {
+    pub(super) fn pipeline(&mut self) -> Result<Shape> {
         let mut shape = None;
         while self.peek() == Some(b'!') && matches!(self.peek_at(1), Some(b' ' | b'\t')) {
             self.emit(Kind::Reserved, "!");
@@ -251,11 +251,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn command(&mut self) -> Result<Shape> {
+    pub(super) fn command(&mut self) -> Result<Shape> {
         self.deeper(Self::command_here)
     }
 
-    fn command_here(&mut self) -> Result<Shape> {
+    pub(super) fn command_here(&mut self) -> Result<Shape> {
         if self.peek() == Some(b'(') || self.bare_word().is_some_and(|word| RESERVED.contains(&word)) {
             if self.bare_word() == Some("function") {
                 self.at += "function".len();
@@ -286,7 +286,7 @@ impl<'a> Reader<'a> {
         (!word.is_empty() && !word.contains(['\'', '"', '\\', '$', '`'])).then_some(word)
     }
 
-    fn reserved(&mut self, word: &'static str) -> Result<()> {
+    pub(super) fn reserved(&mut self, word: &'static str) -> Result<()> {
         if self.bare_word() != Some(word) {
             return self.fail("a reserved word is missing, or stands where it may not");
         }
@@ -295,210 +295,12 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn at_reserved(&self, words: &[&str]) -> bool {
+    pub(super) fn at_reserved(&self, words: &[&str]) -> bool {
         self.bare_word().is_some_and(|word| words.contains(&word))
     }
 
-    fn function(&mut self, name: &'a str) -> Result<Shape> {
-        if RESERVED.contains(&name) || name.contains(['=', '*', '?', '[', '~', '{', '}', '#', '!']) {
-            return self.fail("a function has a name that it cannot have");
-        }
-        self.emit(Kind::Function, name);
-        self.at += name.len();
-        self.gap(false)?;
-        if self.peek() == Some(b'(') {
-            self.at += 1;
-            self.gap(false)?;
-            self.expect(")")?;
-        }
-        self.gap(true)?;
-        let block = self.peek() == Some(b'(') || self.at_reserved(&["{"]);
-        if !block {
-            return self.fail("the body of a function is neither `{…}` nor `(…)`");
-        }
-        self.compound()?;
-        self.redirections()?;
-        self.emit(Kind::End, "");
-        Ok(Shape::Function)
-    }
-
-    fn compound(&mut self) -> Result<()> {
-        if self.looking_at("((") {
-            return self.arithmetic_command();
-        }
-        if self.peek() == Some(b'(') {
-            self.emit(Kind::Reserved, "(");
-            self.at += 1;
-            self.list(|reader| reader.peek() == Some(b')'))?;
-            self.expect(")")?;
-            self.emit(Kind::Reserved, ")");
-            return Ok(());
-        }
-        match self.bare_word() {
-            Some("{") => {
-                self.reserved("{")?;
-                self.list(|reader| reader.at_reserved(&["}"]))?;
-                self.reserved("}")
-            }
-            Some("if") => self.conditional(),
-            Some("while") => self.loop_while("while"),
-            Some("until") => self.loop_while("until"),
-            Some("for") => self.loop_for(),
-            Some("case") => self.case(),
-            Some("[[") => self.test(),
-            Some("time") => {
-                self.reserved("time")?;
-                self.gap(false)?;
-                self.command().map(drop)
-            }
-            _ => self.fail("a reserved word stands where it may not"),
-        }
-    }
-
-    fn conditional(&mut self) -> Result<()> {
-        self.reserved("if")?;
-        loop {
-            self.list(|reader| reader.at_reserved(&["then"]))?;
-            self.reserved("then")?;
-            self.list(|reader| reader.at_reserved(&["elif", "else", "fi"]))?;
-            if self.bare_word() != Some("elif") {
-                break;
-            }
-            self.reserved("elif")?;
-        }
-        if self.bare_word() == Some("else") {
-            self.reserved("else")?;
-            self.list(|reader| reader.at_reserved(&["fi"]))?;
-        }
-        self.reserved("fi")
-    }
-
-    fn loop_while(&mut self, word: &'static str) -> Result<()> {
-        self.reserved(word)?;
-        self.list(|reader| reader.at_reserved(&["do"]))?;
-        self.body()
-    }
-
-    fn body(&mut self) -> Result<()> {
-        self.reserved("do")?;
-        self.list(|reader| reader.at_reserved(&["done"]))?;
-        self.reserved("done")
-    }
-
-    fn loop_for(&mut self) -> Result<()> {
-        self.reserved("for")?;
-        self.gap(false)?;
-        if self.looking_at("((") {
-            self.arithmetic_command()?;
-        } else {
-            let Some(name) = self.bare_word().filter(|name| is_name(name)) else {
-                return self.fail("a loop has no variable");
-            };
-            self.emit(Kind::Operator, name);
-            self.at += name.len();
-            self.gap(true)?;
-            if self.bare_word() == Some("in") {
-                self.reserved("in")?;
-                loop {
-                    self.gap(false)?;
-                    match self.peek() {
-                        Some(b';' | b'\n') => break,
-                        _ => self.word(false)?,
-                    }
-                }
-            }
-        }
-        self.gap(false)?;
-        if self.peek() == Some(b';') {
-            self.at += 1;
-        }
-        self.gap(true)?;
-        self.body()
-    }
-
-    fn case(&mut self) -> Result<()> {
-        self.reserved("case")?;
-        self.gap(false)?;
-        self.word(true)?;
-        self.gap(true)?;
-        self.reserved("in")?;
-        loop {
-            self.gap(true)?;
-            if self.bare_word() == Some("esac") {
-                return self.reserved("esac");
-            }
-            if self.peek() == Some(b'(') {
-                self.at += 1;
-                self.gap(false)?;
-            }
-            loop {
-                self.word(true)?;
-                self.gap(false)?;
-                match self.peek() {
-                    Some(b'|') => {
-                        self.emit(Kind::Operator, "|");
-                        self.at += 1;
-                        self.gap(false)?;
-                    }
-                    Some(b')') => break,
-                    _ => return self.fail("a pattern of a case is not closed"),
-                }
-            }
-            self.emit(Kind::Operator, ")");
-            self.at += 1;
-            self.case_body()?;
-        }
-    }
-
-    fn case_body(&mut self) -> Result<()> {
-        let stop =
-            |reader: &Self| reader.looking_at(";;") || reader.looking_at(";&") || reader.bare_word() == Some("esac");
-        self.gap(true)?;
-        if !stop(self) {
-            self.list(stop)?;
-        }
-        let operator = if self.looking_at(";;&") {
-            ";;&"
-        } else if self.looking_at(";&") {
-            ";&"
-        } else {
-            ";;"
-        };
-        self.emit(Kind::Operator, operator);
-        if self.bare_word() == Some("esac") {
-            return Ok(());
-        }
-        self.expect(operator)
-    }
-
-    /// `[[ … ]]`. Quotes mean more here than elsewhere, so words are kept exactly as they are dressed.
-    fn test(&mut self) -> Result<()> {
-        self.reserved("[[")?;
-        let mut regex = false;
-        loop {
-            self.gap(true)?;
-            if self.bare_word() == Some("]]") {
-                return self.reserved("]]");
-            }
-            let operators = ["&&", "||", "(", ")", "<", ">"];
-            let operator = operators.into_iter().find(|operator| !regex && self.looking_at(operator));
-            if let Some(operator) = operator {
-                self.emit(Kind::Operator, operator);
-                self.at += operator.len();
-                continue;
-            }
-            let word = self.bare_word();
-            if regex {
-                self.regex()?;
-            } else {
-                self.word(true)?;
-            }
-            regex = word == Some("=~");
-        }
-    }
-
     /// Leading `name=value` and words, with redirections anywhere.
-    fn simple(&mut self) -> Result<Shape> {
+    pub(super) fn simple(&mut self) -> Result<Shape> {
         let mut words = 0;
         let mut redirected = false;
         let mut declares = false;
@@ -534,155 +336,6 @@ impl<'a> Reader<'a> {
         Ok(if words == 0 && !redirected { Shape::Assignments } else { Shape::Code })
     }
 
-    fn redirections(&mut self) -> Result<()> {
-        loop {
-            self.gap(false)?;
-            if !self.redirection()? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Reads a redirection if one begins here.
-    fn redirection(&mut self) -> Result<bool> {
-        let digits = self.rest().bytes().take_while(u8::is_ascii_digit).count();
-        let operators = ["&>>", "&>", "<<<", "<<-", "<<", "<&", "<>", "<", ">>", ">&", ">|", ">"];
-        let behind = &self.rest()[digits..];
-        let process = digits == 0 && (behind.starts_with("<(") || behind.starts_with(">("));
-        let Some(operator) = operators.into_iter().find(|operator| behind.starts_with(operator)) else {
-            return Ok(false);
-        };
-        if process || (digits > 0 && operator.starts_with('&')) {
-            return Ok(false);
-        }
-        self.emit(Kind::Operator, &self.rest()[..digits + operator.len()]);
-        self.at += digits + operator.len();
-        self.gap(false)?;
-        if operator == "<<" || operator == "<<-" {
-            self.delimiter(operator == "<<-")?;
-        } else {
-            self.word(false)?;
-        }
-        Ok(true)
-    }
-
-    fn delimiter(&mut self, strip: bool) -> Result<()> {
-        let rest = self.rest();
-        let length = rest.bytes().position(|byte| b" \t\n;&|()<>".contains(&byte)).unwrap_or(rest.len());
-        let raw = &rest[..length];
-        let inner = raw.trim_matches(['\'', '"']).trim_start_matches('\\');
-        let plain =
-            !inner.is_empty() && inner.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.!%@+".contains(&byte));
-        let quotes = raw.len() - inner.len();
-        let dressed = quotes == 0
-            || raw.strip_prefix('\\') == Some(inner)
-            || ['\'', '"']
-                .iter()
-                .any(|&quote| raw.strip_prefix(quote).and_then(|raw| raw.strip_suffix(quote)) == Some(inner));
-        if !plain || !dressed {
-            return self.fail("the end of a here-document is named in a way that is not read here");
-        }
-        self.emit(if quotes > 0 { Kind::Quoted } else { Kind::Bare }, inner);
-        self.at += length;
-        self.pending.push(Pending { delimiter: inner.to_owned(), quoted: quotes > 0, strip });
-        Ok(())
-    }
-
-    fn here_document(&mut self, pending: &Pending) -> Result<()> {
-        let start = self.at;
-        let mut continued = false;
-        loop {
-            let rest = self.rest();
-            if rest.is_empty() {
-                return self.fail("a here-document has no end");
-            }
-            let length = rest.find('\n').unwrap_or(rest.len());
-            let line = &rest[..length];
-            let text = if pending.strip { line.trim_start_matches('\t') } else { line };
-            if text == pending.delimiter && !continued {
-                break;
-            }
-            continued = !pending.quoted && line.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1;
-            if continued && pending.strip {
-                return self.fail("a here-document without tabs has a continued line");
-            }
-            self.at += length + usize::from(length < rest.len());
-        }
-        let (body, behind) = (start..self.at, self.at);
-        self.at = start;
-        self.emit(Kind::Here, if pending.strip { "-" } else { "" });
-        if pending.quoted {
-            self.emit(Kind::Quoted, &self.text[body]);
-        } else {
-            let end = std::mem::replace(&mut self.end, body.end);
-            self.double_quoted(None)?;
-            self.end = end;
-        }
-        self.at = behind;
-        self.emit(Kind::End, "");
-        // The line feed behind the delimiter, or the end of the text.
-        self.at += self.rest().find('\n').map_or(self.end - self.at, |length| length + 1);
-        Ok(())
-    }
-
-    /// The name that is assigned here: `name=`, `name+=`, `name[…`.
-    pub(super) fn assignment_name(&self) -> Option<&'a str> {
-        let rest = self.rest();
-        let length = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
-        let (name, behind) = rest.split_at(length);
-        let assigns = behind.starts_with('=') || behind.starts_with("+=") || indexed(behind);
-        (is_name(name) && assigns).then_some(name)
-    }
-
-    fn assignment(&mut self) -> Result<()> {
-        let name = self.assignment_name().expect("asked before");
-        let place = self.events.len();
-        self.emit(Kind::Assign, name);
-        self.at += name.len();
-        if self.peek() == Some(b'[') {
-            self.index()?;
-        }
-        if self.peek() == Some(b'+') {
-            self.events[place].kind = Kind::Append;
-            self.at += 1;
-        }
-        self.expect("=")?;
-        match self.peek() {
-            Some(b'(') => self.array()?,
-            None | Some(b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b')') => {}
-            Some(b'<' | b'>') if self.peek_at(1) != Some(b'(') => {}
-            _ => self.word(false)?,
-        }
-        self.emit(Kind::End, "");
-        Ok(())
-    }
-
-    fn array(&mut self) -> Result<()> {
-        self.emit(Kind::Array, "");
-        self.at += 1;
-        loop {
-            self.gap(true)?;
-            match self.peek() {
-                Some(b')') => break,
-                Some(b'[') if indexed(self.rest()) => {
-                    self.emit(Kind::Assign, "");
-                    self.index()?;
-                    self.expect("=")?;
-                    if !matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b')')) {
-                        self.word(false)?;
-                    }
-                    self.emit(Kind::End, "");
-                }
-                None | Some(b';' | b'&' | b'|' | b'(') => return self.fail("an array is not closed"),
-                Some(b'<' | b'>') if self.peek_at(1) != Some(b'(') => return self.fail("an array is not closed"),
-                _ => self.word(false)?,
-            }
-        }
-        self.at += 1;
-        self.emit(Kind::End, "");
-        Ok(())
-    }
-
     /// A list inside `$(`, `<(`, up to its bracket, which is consumed.
     pub(super) fn substituted(&mut self) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
@@ -702,28 +355,6 @@ impl<'a> Reader<'a> {
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
-}
-
-/// Whether a subscript and an assignment to it follow.
-fn indexed(rest: &str) -> bool {
-    let mut depth = 0;
-    if !rest.starts_with('[') {
-        return false;
-    }
-    for (at, byte) in rest.bytes().enumerate().take(200) {
-        match byte {
-            b'[' => depth += 1,
-            b']' => {
-                depth -= 1;
-                if depth == 0 {
-                    return rest[at + 1..].starts_with('=') || rest[at + 1..].starts_with("+=");
-                }
-            }
-            b'\n' => return false,
-            _ => {}
-        }
-    }
-    false
 }
 
 /// Whether it can be the name of a variable.

@@ -18,7 +18,7 @@ use super::step::{self, Limits, StepError};
 use super::{Inner, PROXIES};
 
 /// A build does not begin with less room than this: 64 MiB.
-const MIN_FREE: u64 = 64 << 20;
+pub const MIN_FREE: u64 = 64 << 20;
 
 /// One attempt under way.
 pub struct Attempt {

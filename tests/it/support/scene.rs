@@ -207,7 +207,7 @@ impl Scene {
     }
 
     pub fn store(&self) -> Store {
-        Store::open(&self.path("data").join("record.sqlite")).expect("a record")
+        Store::open(&self.settings().server.data_dir.join("record.sqlite")).expect("a record")
     }
 
     /// Every build of the record, oldest first, one a line: package, reason, state.

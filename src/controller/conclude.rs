@@ -1,0 +1,153 @@
+//! The end of a build: what it made is published, and how it ended is recorded, both as soon as there is room
+//! on the disk. A build that is over is not lost for that.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context as _, Result};
+use backon::{ExponentialBuilder, Retryable as _};
+
+use super::apply::folder_at;
+use super::dispatch::{Dispatcher, ROOM_PAUSE, expected_version, facts, repository_settings, settings_in};
+use crate::domain::build::Outcome;
+use crate::executor::{AttemptReport, Ending, Handle};
+use crate::git::Repository;
+use crate::publish::{Expected, Generation, PublishError, Publisher};
+use crate::store::StoreError;
+use crate::store::attempts::{AttemptEnd, AttemptEnding, Finished};
+use crate::store::builds::Build;
+
+impl Dispatcher {
+    /// Waits for the end of a build, publishes what it made and records how it ended.
+    pub(super) async fn see_through(&self, build: &Build, handle: &Handle) -> Result<()> {
+        let executor = &self.parts.executor;
+        let report = match executor.started(handle).await {
+            Ok(()) => {
+                let recorded = self.parts.store.attempt_started(&handle.attempt, self.parts.clock.now()).await;
+                if let Err(error) = recorded {
+                    tracing::warn!(error = error.to_string(), "the beginning of a build could not be recorded");
+                }
+                tracing::info!(package = build.pkgbase.as_str(), "a build began");
+                executor.finished(handle).await
+            }
+            Err(error) => Err(error),
+        };
+        let end = match report {
+            Ok(report) => self.conclude(build, report).await,
+            Err(error) => Some(end(AttemptEnding::Infrastructure, None, error.to_string())),
+        };
+        let Some(end) = end else { return Ok(()) };
+        let log_length = self.parts.logs.position(&handle.attempt).map_or(0, |position| position.len);
+        let finished = self.record(&handle.attempt, AttemptEnd { log_length, ..end }).await?;
+        tracing::info!(package = build.pkgbase.as_str(), state = finished.state.as_str(), "a build ended");
+        executor.discard(handle).await?;
+        Ok(())
+    }
+
+    /// Records the end of an attempt, as soon as there is room for it. If the program ends before, the next
+    /// start finds the attempt open and asks the executor again.
+    pub(super) async fn record(&self, attempt: &str, end: AttemptEnd) -> Result<Finished, StoreError> {
+        let mut told = false;
+        loop {
+            let now = self.parts.clock.now();
+            match self.parts.store.finish_attempt(attempt, end.clone(), now).await {
+                Err(error) if error.is_disk_full() && !self.ending.load(Ordering::Relaxed) => {
+                    if !told {
+                        tracing::error!(attempt, error = error.to_string(), "the end of a build waits to be recorded");
+                    }
+                    told = true;
+                    tokio::time::sleep(ROOM_PAUSE).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// How an attempt ended; `None` if that is left to the next process.
+    async fn conclude(&self, build: &Build, report: AttemptReport) -> Option<AttemptEnd> {
+        let AttemptReport { ending, artefacts, exit_code, message } = report;
+        let ending = match ending {
+            Ending::Infrastructure => AttemptEnding::Infrastructure,
+            Ending::Done(Outcome::Cancelled) if self.ending.load(Ordering::Relaxed) => {
+                let message = "the controller was stopped during this build".to_owned();
+                return Some(end(AttemptEnding::Infrastructure, exit_code, message));
+            }
+            Ending::Done(outcome) => AttemptEnding::Done(outcome),
+        };
+        let (AttemptEnding::Done(Outcome::Succeeded), Some(publisher)) =
+            (ending, self.parts.publishers.get(&build.repository))
+        else {
+            return Some(end(ending, exit_code, message));
+        };
+        let paths: Vec<_> = artefacts.into_iter().map(|artefact| artefact.path).collect();
+        let expected = match self.expected(build).await {
+            Ok(expected) => expected,
+            Err(error) => return Some(end(AttemptEnding::Infrastructure, exit_code, format!("{error:#}"))),
+        };
+        match self.publish(build, publisher, &paths, &expected).await {
+            Ok(_) => Some(end(ending, exit_code, message)),
+            Err(error) if error.is_the_builds_fault() => {
+                Some(end(AttemptEnding::Done(Outcome::Failed), exit_code, error.to_string()))
+            }
+            Err(error) if error.is_disk_full() && self.ending.load(Ordering::Relaxed) => None,
+            Err(error) => {
+                let message = format!("publishing: {:#}", anyhow::Error::from(error));
+                Some(end(AttemptEnding::Infrastructure, exit_code, message))
+            }
+        }
+    }
+
+    /// Publishes what a build made. A finished build is too dear to be thrown away: where there is no room for
+    /// it, it waits until there is, or until nobody wants it any more.
+    async fn publish(
+        &self,
+        build: &Build,
+        publisher: &Publisher,
+        paths: &[PathBuf],
+        expected: &Expected,
+    ) -> Result<Generation, PublishError> {
+        let mut told = false;
+        loop {
+            let publish = || publisher.publish(paths, expected);
+            let passing = |error: &PublishError| !error.is_the_builds_fault() && !error.is_disk_full();
+            let error = match publish.retry(ExponentialBuilder::default()).when(passing).await {
+                Err(error) if error.is_disk_full() => error,
+                other => return other,
+            };
+            let unwanted = self.parts.store.to_stop().await.is_ok_and(|builds| builds.contains(&build.id));
+            if unwanted || self.ending.load(Ordering::Relaxed) {
+                return Err(error);
+            }
+            if !told {
+                let package = build.pkgbase.as_str();
+                tracing::error!(package, error = error.to_string(), "what was built waits to be published");
+            }
+            told = true;
+            tokio::time::sleep(ROOM_PAUSE).await;
+        }
+    }
+
+    async fn expected(&self, build: &Build) -> Result<Expected> {
+        let site = self.parts.sites.get(&build.repository).context("the repository is not configured any more")?;
+        let (commit, pkgbase) = (build.commit, build.pkgbase.clone());
+        let read = move |git: &Repository| Ok((folder_at(git, commit, &pkgbase)?, repository_settings(git, commit)?));
+        let (files, common) = site.with_git(read).await?;
+        self.name_publisher(&build.repository, &common);
+        let version = expected_version(&files, &settings_in(&files));
+        let members = facts(&files)
+            .map(|facts| facts.members.into_iter().map(|member| member.name).collect())
+            .unwrap_or_default();
+        Ok(Expected {
+            pkgbase: build.pkgbase.clone(),
+            version,
+            arch: build.arch.clone(),
+            members,
+            build: Some(build.id),
+        })
+    }
+}
+
+/// An end without a log.
+pub(super) fn end(ending: AttemptEnding, exit_code: Option<i32>, message: String) -> AttemptEnd {
+    AttemptEnd { ending, exit_code, message, log_length: 0 }
+}

@@ -1,0 +1,113 @@
+//! Where a source comes from, and whether that is where it came from before.
+
+use super::entries::Entry;
+use super::recipe::shown_value;
+use super::step::{Step, is_commit};
+use super::{PKGBUILD, Reason, Weight, reason};
+use crate::domain::pkgbuild::Source;
+
+/// Hosts that are not what they look like, and paths that lead elsewhere.
+pub(super) fn is_disguised(text: &str) -> bool {
+    let source = Source::split(text);
+    let path = source.path.to_ascii_lowercase();
+    let climbs = path.split('/').any(|part| part == "..") || path.contains("%2e");
+    source.is_remote() && (source.authority.contains(['@', '\\']) || !source.authority.is_ascii() || climbs)
+}
+
+/// What happened to the address of one source.
+pub(super) fn address(
+    was: &Entry<'_>,
+    is: &Entry<'_>,
+    (step, flows): (&Step, bool),
+    line: Option<u32>,
+) -> Option<Reason> {
+    if was.text == is.text {
+        return None;
+    }
+    let (before, after) = (was.source(), is.source());
+    let shown = |entry: &Entry<'_>| shown_value(&[entry.text.to_owned()]);
+    let of = |code, weight, message: &str| {
+        let (was, is) = (shown(was), shown(is));
+        Some(reason(code, weight, (PKGBUILD, line), Some(was.as_bytes()), Some(is.as_bytes()), message))
+    };
+    if is_disguised(is.text) && !is_disguised(was.text) {
+        return of("path-escape", Weight::Hostile, "an address is disguised, or climbs out of its path");
+    }
+    if !after.is_remote() && !before.is_remote() {
+        let follows = flows || step.forms.moved(was.text, is.text);
+        return if follows {
+            None
+        } else {
+            of("source-changed", Weight::Review, "another file of the package is used")
+        };
+    }
+    if before.authority != after.authority || before.is_remote() != after.is_remote() || before.vcs != after.vcs {
+        return of("source-host", Weight::Trust, "a source is fetched from another place");
+    }
+    if before.owner() != after.owner() && !owner_kept(before.owner(), after.owner(), step) {
+        return of("source-owner", Weight::Trust, "a source is fetched from another account or project");
+    }
+    if before.scheme != after.scheme
+        && (before.scheme, after.scheme) != ("http", "https")
+        && (before.scheme, after.scheme) != ("git", "https")
+    {
+        return of("source-scheme", Weight::Trust, "a source is fetched by a protocol that protects less");
+    }
+    let kind =
+        |source: &Source<'_>| source.fragment.map(|fragment| fragment.split('=').next().unwrap_or_default().to_owned());
+    if kind(&before) != kind(&after) || before.query != after.query && before.vcs.is_some() {
+        return of("source-pin", Weight::Trust, "what pins the source to a state is of another kind, or gone");
+    }
+    let rest = |source: &Source<'_>| {
+        let owner = source.owner().map_or(0, str::len);
+        [
+            source.path[owner.min(source.path.len())..].to_owned(),
+            source.query.unwrap_or_default().to_owned(),
+            source.name.unwrap_or_default().to_owned(),
+        ]
+    };
+    let kept = before.query.is_some() == after.query.is_some() && before.name.is_some() == after.name.is_some();
+    let follows = kept
+        && rest(&before)
+            .iter()
+            .zip(&rest(&after))
+            .all(|(was, is)| step.forms.moved(was, is) || (step.forward && same_but_commits(was, is)));
+    let (was_pin, is_pin) = (before.fragment.unwrap_or_default(), after.fragment.unwrap_or_default());
+    let pinned = step.forms.moved(was_pin, is_pin) || (step.forward && same_but_commits(was_pin, is_pin));
+    if !pinned && !flows {
+        return of("source-pin", Weight::Trust, "the source is pinned to another state, and not with the version");
+    }
+    if !follows && !flows {
+        return of("source-changed", Weight::Trust, "the address changed, and not only with the version");
+    }
+    if before.scheme == after.scheme {
+        None
+    } else {
+        of("https", Weight::Stronger, "a source is fetched over https now")
+    }
+}
+
+/// Owner and repository may not move, apart from a version in the name of the repository.
+pub(super) fn owner_kept(before: Option<&str>, after: Option<&str>, step: &Step) -> bool {
+    let (Some(before), Some(after)) = (before, after) else { return false };
+    let (Some((owner, was)), Some((same, is))) = (before.split_once('/'), after.split_once('/')) else { return false };
+    owner == same && step.forms.moved(was, is)
+}
+
+/// The same text but for whole commit ids.
+pub(super) fn same_but_commits(was: &str, is: &str) -> bool {
+    let words = |text: &str| -> Vec<String> {
+        text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()).map(str::to_owned).collect()
+    };
+    let (before, after) = (words(was), words(is));
+    let bare = |word: &str| word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
+    before.len() == after.len()
+        && before.iter().zip(&after).all(|(was, is)| {
+            let (commit_old, commit_new) = (bare(was), bare(is));
+            was == is
+                || (is_commit(&commit_old)
+                    && is_commit(&commit_new)
+                    && commit_old.len() == commit_new.len()
+                    && was[commit_old.len()..] == is[commit_new.len()..])
+        })
+}
