@@ -49,22 +49,6 @@ const INSTALLERS: [&str; 16] = [
 ];
 const VERBS: [&str; 9] = ["install", "i", "add", "a", "ci", "x", "dlx", "exec", "get"];
 
-/// Functions that makepkg and pacman call.
-const KNOWN_FUNCTIONS: [&str; 12] = [
-    "prepare",
-    "build",
-    "check",
-    "package",
-    "pkgver",
-    "verify",
-    "pre_install",
-    "post_install",
-    "pre_upgrade",
-    "post_upgrade",
-    "pre_remove",
-    "post_remove",
-];
-
 /// What several updates can have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -75,8 +59,6 @@ pub enum Kind {
     Host,
     /// A dependency that no package here had.
     Dependency,
-    /// A function that neither makepkg nor pacman calls.
-    Function,
     /// Somebody who may push to packages and could not when they were merged last.
     Person,
 }
@@ -86,7 +68,7 @@ impl Kind {
     const fn weight(self) -> Weight {
         match self {
             Self::Word => Weight::Hostile,
-            Self::Host | Self::Dependency | Self::Function | Self::Person => Weight::Trust,
+            Self::Host | Self::Dependency | Self::Person => Weight::Trust,
         }
     }
 
@@ -95,7 +77,6 @@ impl Kind {
             Self::Word => "package fetched by a package manager",
             Self::Host => "host",
             Self::Dependency => "dependency",
-            Self::Function => "function",
             Self::Person => "maintainer",
         }
     }
@@ -165,7 +146,7 @@ impl Known {
         match it.kind {
             Kind::Host => self.hosts.contains(&it.text),
             Kind::Dependency => self.names.contains(&it.text),
-            Kind::Word | Kind::Function | Kind::Person => false,
+            Kind::Word | Kind::Person => false,
         }
     }
 }
@@ -243,7 +224,6 @@ fn in_folder(folder: &Folder, other: &Folder) -> BTreeSet<Trait> {
             let plain = disguise::plain(bytes).map_or_else(|| bytes.to_vec(), |plain| plain.bytes);
             let text = String::from_utf8_lossy(&plain);
             add(Kind::Word, text.lines().flat_map(words).collect());
-            add(Kind::Function, text.lines().filter_map(function).collect());
         }
     }
     found
@@ -306,18 +286,6 @@ fn name_of_package(token: &str) -> Option<String> {
     let fits = name.len() > 1 && name.chars().all(legal) && name.contains(|c: char| c.is_ascii_alphabetic());
     let known = VERBS.contains(&name) || INSTALLERS.contains(&name);
     (fits && !is_file && !known).then(|| name.to_ascii_lowercase())
-}
-
-/// The name of the function that a line begins.
-fn function(line: &str) -> Option<String> {
-    let line = line.trim_start();
-    let line = line.strip_prefix("function ").unwrap_or(line).trim_start();
-    let (name, rest) = line.split_once('(')?;
-    let name = name.trim_end();
-    let legal = |c: char| c.is_ascii_alphanumeric() || "_-+.@:".contains(c);
-    let is_function = rest.trim_start().starts_with(')') && !name.is_empty() && name.chars().all(legal);
-    let called = KNOWN_FUNCTIONS.contains(&name) || name.starts_with("package_");
-    (is_function && !called).then(|| name.to_owned())
 }
 
 impl Campaign {
@@ -404,7 +372,6 @@ mod tests {
         assert_eq!(alike(&three, "python -m pip install --user evil==1"), ["Word evil Hostile 3"]);
         assert_eq!(alike(&three, "curl https://x:y@EVIL.example:8/z"), ["Host evil.example Trust 3"]);
         assert_eq!(alike(&three, "git clone https://github.com/Mallory/x"), ["Host github.com/mallory Trust 3"]);
-        assert_eq!(alike(&three, "}\n_stage2() {"), ["Function _stage2 Trust 3"]);
     }
 
     #[test]
