@@ -12,6 +12,7 @@ use super::exit::Exit;
 use super::output::Format;
 use crate::controller::audit;
 use crate::domain::audit::{Audit, Hit, Indicator, Place};
+use crate::web::text::one_line;
 
 /// Find traces of a campaign in packages, reviews, records and, if asked, the past
 #[derive(Debug, clap::Args)]
@@ -103,7 +104,7 @@ pub fn text(audit: &Audit) -> String {
             last = Some(&hit.indicator);
         }
         let disguised = if hit.disguised { format!(" {yellow}[disguised]{yellow:#}") } else { String::new() };
-        let _ = writeln!(text, "  {}{disguised} {dim}{}{dim:#}", whereabouts(hit), hit.text);
+        let _ = writeln!(text, "  {}{disguised} {dim}{}{dim:#}", whereabouts(hit), one_line(&hit.text));
     }
     for unsearched in &audit.unsearched {
         let _ = writeln!(text, "{yellow}not searched:{yellow:#} {unsearched}");

@@ -2,9 +2,13 @@
 //! Only reads.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::Controller;
+use super::face::{AuditRequest, ControllerError};
+use super::query::not_looked;
 use crate::domain::audit::{Audit, Found, Here, Match, Place, Searcher, gather};
 use crate::domain::desired::Refs;
 use crate::domain::name::{Oid, PkgBase};
@@ -52,6 +56,24 @@ pub fn audit(git: &Repository, refs: &Refs, searcher: &Searcher, commits: Option
         affected,
         unsearched: search.unsearched,
     })
+}
+
+impl Controller {
+    /// Searches every repository that is kept, as it was last looked at.
+    pub(super) async fn audit_kept(&self, request: AuditRequest) -> Result<Audit, ControllerError> {
+        let searcher = Arc::new(Searcher::new(request.indicators));
+        let mut whole: Option<Audit> = None;
+        for kept in self.kept() {
+            let Some(look) = kept.looked().look else { continue };
+            let (searcher, refs) = (searcher.clone(), look.snapshot.refs.clone());
+            let found = kept.site().with_git(move |git| audit(git, &refs, &searcher, request.commits)).await?;
+            whole = Some(match whole {
+                Some(others) => others.and(found),
+                None => found,
+            });
+        }
+        whole.ok_or_else(not_looked)
+    }
 }
 
 struct Search<'a> {

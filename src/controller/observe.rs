@@ -1,6 +1,6 @@
 //! Asks sources, many at once, and turns their answers into observations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -24,6 +24,8 @@ pub struct Answers {
     files: BTreeMap<PkgBase, SourceAnswer>,
     keepers: BTreeMap<PkgBase, Keepers>,
     upstream: BTreeMap<PkgBase, Upstream>,
+    /// Packages with builds that have not ended.
+    pub(super) in_queue: BTreeSet<PkgBase>,
     findings: Vec<Finding>,
 }
 
@@ -47,7 +49,7 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answ
         answers.entry(request.pkgbase).or_insert_with(|| SourceAnswer::Unknown { error: error(), retry_at: None });
     }
     let keepers = files.aur.iter().map(|(pkgbase, facts)| (pkgbase.clone(), facts.keepers())).collect();
-    Answers { files: answers, keepers, upstream, findings: files.findings }
+    Answers { files: answers, keepers, upstream, findings: files.findings, ..Answers::default() }
 }
 
 /// Compares answers with the monorepo.
@@ -58,6 +60,7 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
     let mut observations = Observations {
         keepers: answers.keepers.clone(),
         upstream: answers.upstream.clone(),
+        in_queue: answers.in_queue.clone(),
         findings: answers.findings.clone(),
         ..Observations::default()
     };

@@ -49,6 +49,8 @@ pub struct PackageView {
     pub last_build: Option<BuildView>,
     /// Whether an update waits for a person.
     pub review: bool,
+    /// Why nothing happens with it: it is in quarantine, or built with something that is.
+    pub held: Option<String>,
     /// How many findings it has.
     pub problems: usize,
 }
@@ -232,6 +234,40 @@ pub struct FileDiff {
     pub new: Option<String>,
     /// Whether it is not text on either side.
     pub binary: bool,
+}
+
+/// A package that a person has taken out of service.
+#[derive(Debug, Clone, Serialize)]
+pub struct QuarantineView {
+    /// The repository.
+    pub repository: String,
+    /// The package.
+    pub pkgbase: PkgBase,
+    /// Why.
+    pub reason: String,
+    /// Since when, if that was written down.
+    pub since: Option<Timestamp>,
+    /// The packages that are held with it, because they are built with it.
+    pub holds: Vec<PkgBase>,
+    /// What of all of them is published already, or was, and is still kept.
+    pub published: Vec<ArtefactView>,
+}
+
+/// A published file.
+#[derive(Debug, Clone, Serialize)]
+pub struct ArtefactView {
+    /// The package it came from.
+    pub pkgbase: PkgBase,
+    /// Its name.
+    pub file: String,
+    /// The version.
+    pub version: Version,
+    /// Its checksum.
+    pub sha256: String,
+    /// The build that made it, if that is known.
+    pub build: Option<String>,
+    /// Whether pacman finds it now; else an earlier generation has it.
+    pub current: bool,
 }
 
 /// One published state of the package repository.

@@ -218,7 +218,9 @@ fn in_folder(folder: &Folder, other: &Folder) -> BTreeSet<Trait> {
         add(Kind::Host, hosts(bytes));
         if path == ".SRCINFO" {
             let srcinfo = Srcinfo::parse(bytes).ok();
-            let names = srcinfo.iter().flat_map(|srcinfo| &srcinfo.dependencies).map(|it| it.name.clone());
+            // Which library of a package is used is found out anew with each rebuild.
+            let packages = srcinfo.iter().flat_map(|it| &it.dependencies).filter(|it| !it.name.contains(".so"));
+            let names = packages.map(|it| it.name.clone());
             add(Kind::Dependency, names.collect());
         } else if !bytes.contains(&0) {
             let plain = disguise::plain(bytes).map_or_else(|| bytes.to_vec(), |plain| plain.bytes);

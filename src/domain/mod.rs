@@ -23,6 +23,7 @@ pub mod observed;
 pub mod pkgbuild;
 pub mod plan;
 pub mod policy;
+pub mod quarantine;
 pub mod queue;
 pub mod srcinfo;
 pub mod state;

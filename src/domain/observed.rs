@@ -1,6 +1,6 @@
 //! What sources said. A failure is an answer too: *unknown*, never *current*.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -77,6 +77,8 @@ pub struct Observations {
     pub waiting: BTreeMap<PkgBase, String>,
     /// By package: why its folder must not be handed to a build.
     pub unbuildable: BTreeMap<PkgBase, Finding>,
+    /// Packages with builds that have not ended, if somebody quarantines some.
+    pub in_queue: BTreeSet<PkgBase>,
     /// What went wrong with a source as a whole.
     pub findings: Vec<Finding>,
 }

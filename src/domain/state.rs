@@ -4,6 +4,7 @@
 use super::keepers::Keepers;
 use super::keyvalue::KeyValues;
 use super::name::Oid;
+use super::quarantine::Quarantine;
 
 const GIT_COMMIT: &str = "CI_GIT_COMMIT";
 const VCS_COMMITS: &str = "PKGWARDEN_VCS_COMMITS";
@@ -13,6 +14,8 @@ const PROPOSED: &str = "PKGWARDEN_PROPOSED";
 const REJECTED: &str = "PKGWARDEN_REJECTED";
 const KEEPERS: &str = "PKGWARDEN_KEEPERS";
 const PROPOSED_KEEPERS: &str = "PKGWARDEN_PROPOSED_KEEPERS";
+const QUARANTINE: &str = "PKGWARDEN_QUARANTINE";
+const HELD_BUILD: &str = "PKGWARDEN_HELD_BUILD";
 
 /// The state of one package. Keys that are not ours are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -136,6 +139,28 @@ impl PackageState {
     /// Records who could push when what waits in a review was seen, or that nothing waits.
     pub fn set_proposed_keepers(&mut self, keepers: Option<&Keepers>) {
         self.put(PROPOSED_KEEPERS, keepers.map(Keepers::to_text).as_deref());
+    }
+
+    /// That a person has taken the package out of service.
+    #[must_use]
+    pub fn quarantine(&self) -> Option<Quarantine> {
+        self.file.get(QUARANTINE).map(Quarantine::parse)
+    }
+
+    /// Takes the package out of service, or back into it.
+    pub fn set_quarantine(&mut self, quarantine: Option<&Quarantine>) {
+        self.put(QUARANTINE, quarantine.map(Quarantine::to_text).as_deref());
+    }
+
+    /// Whether a build was due while the package was held.
+    #[must_use]
+    pub fn build_is_held(&self) -> bool {
+        self.file.get(HELD_BUILD).is_some()
+    }
+
+    /// Records that a build was due while the package was held, or that none is any more.
+    pub fn set_build_held(&mut self, held: bool) {
+        self.put(HELD_BUILD, held.then_some("yes"));
     }
 
     fn put(&mut self, key: &str, value: Option<&str>) {

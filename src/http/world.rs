@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Arrival;
 use super::{Options, Server};
-use crate::controller::face::{Answer, BuildFilter, ControllerError, Face, PackageFilter};
+use crate::controller::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
 use crate::controller::view::{
-    AttemptView, BuildPage, BuildView, FileDiff, GenerationView, PackagePage, PackageView, QueueView, RepositoryView,
-    ReviewView, RunPage, RunView,
+    ArtefactView, AttemptView, BuildPage, BuildView, FileDiff, GenerationView, PackagePage, PackageView,
+    QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView,
 };
+use crate::domain::audit::{Audit, Hit, Kind, Place};
 use crate::domain::build::{BuildReason, BuildState};
 use crate::domain::classify::{Reason, Verdict, Weight};
 use crate::domain::finding::Finding;
@@ -34,6 +35,7 @@ pub struct State {
     pub builds: Vec<BuildPage>,
     pub reviews: Vec<ReviewView>,
     pub generations: Vec<GenerationView>,
+    pub quarantine: Vec<QuarantineView>,
     pub graph: Value,
     /// What was asked for, in order.
     pub asked: Vec<String>,
@@ -239,6 +241,38 @@ impl Face for World {
         self.answer(|state| state.graph.clone())
     }
 
+    fn quarantine(&self) -> Answer<'_, Vec<QuarantineView>> {
+        self.answer(|state| state.quarantine.clone())
+    }
+
+    fn audit(&self, request: AuditRequest) -> Answer<'_, Audit> {
+        let looked_for: Vec<&str> = request.indicators.iter().map(|it| it.written.as_str()).collect();
+        let asked = format!("audit {} in {:?} commits", looked_for.join(" "), request.commits);
+        self.command(asked, |state| {
+            let hit = Hit {
+                indicator: "bun:js-digest".into(),
+                kind: Kind::Package,
+                place: Place::Current,
+                pkgbase: Some(base("hedge")),
+                branch: None,
+                commit: None,
+                file: Some("hedge/hedge.install".into()),
+                line: Some(3),
+                text: "bun add js-digest".into(),
+                disguised: true,
+            };
+            Ok(Audit {
+                commit: Some(oid(0x1a)),
+                packages: state.packages.len(),
+                reviews: state.reviews.len(),
+                commits: request.commits,
+                hits: vec![hit],
+                affected: vec![base("hedge")],
+                unsearched: Vec::new(),
+            })
+        })
+    }
+
     fn logs(&self) -> &LogStore {
         &self.logs
     }
@@ -342,6 +376,7 @@ pub fn package(name: &str) -> PackagePage {
         source: "aur",
         last_build: None,
         review: false,
+        held: None,
         problems: 0,
     };
     PackagePage {
@@ -468,6 +503,22 @@ pub fn garden() -> Arc<World> {
         sundial.package.review = true;
         state.packages.get_mut("trellis").unwrap().package.version = Some(Version::new("2.1-1"));
         state.generations = vec![GenerationView { number: 12, current: true, packages: 7, published: Some(ago(30)) }];
+        state.quarantine = vec![QuarantineView {
+            repository: "garden".into(),
+            pkgbase: base("hedge"),
+            reason: "fetches js-digest".into(),
+            since: Some(ago(600)),
+            holds: vec![base("pergola")],
+            published: vec![ArtefactView {
+                pkgbase: base("hedge"),
+                file: "hedge-1.4.2-1-any.pkg.tar.zst".into(),
+                version: Version::new("1.4.2-1"),
+                sha256: "ab".repeat(32),
+                build: Some("b2".into()),
+                current: true,
+            }],
+        }];
+        state.packages.get_mut("hedge").unwrap().package.held = Some("it is in quarantine: fetches js-digest".into());
         state.runs.push(RunPage { run: run("r1", "on-schedule", "schedule"), document: document() });
         state.graph = json!({"nodes": ["hedge", "trellis", "arbour", "pergola"], "edges": [
             {"from": "arbour", "to": "trellis", "via": "trellis", "kind": "depends"},

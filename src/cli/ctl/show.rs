@@ -138,6 +138,28 @@ impl Look {
     }
 }
 
+impl Look {
+    /// What is in quarantine, what is held with it, and what of that is published.
+    pub fn quarantine(self, all: &[Value]) -> String {
+        let mut out = String::new();
+        for one in all {
+            let since = moment(one, "since").map(|at| format!(" ({})", time::ago(at, self.now))).unwrap_or_default();
+            let name = paint(AnsiColor::Yellow.on_default().bold(), &text(one, "pkgbase"));
+            let _ = writeln!(out, "{name}: {}{since}", text(one, "reason"));
+            let holds = names(one, "holds");
+            if !holds.is_empty() {
+                let _ = writeln!(out, "  holds {holds}");
+            }
+            for file in list(one, "published") {
+                let place = if file["current"] == true { "published" } else { "in an earlier generation" };
+                let build = file["build"].as_str().map(|id| format!(", build {}", one_line(id))).unwrap_or_default();
+                let _ = writeln!(out, "  {place}: {} sha256 {}{build}", text(file, "file"), text(file, "sha256"));
+            }
+        }
+        if all.is_empty() { "Nothing is in quarantine.\n".to_owned() } else { out }
+    }
+}
+
 fn problems(problems: &[Value]) -> String {
     let mut out = String::new();
     for problem in problems {

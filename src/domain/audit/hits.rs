@@ -145,6 +145,22 @@ fn by_author(searcher: &Searcher, past: &[Written]) -> Vec<(usize, Hit)> {
 }
 
 impl Audit {
+    /// Together with what was found in another repository.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.packages += other.packages;
+        self.reviews += other.reviews;
+        self.commits = self.commits.zip(other.commits).map(|(ours, theirs)| ours + theirs);
+        self.hits.extend(other.hits);
+        self.hits
+            .sort_by(|a, b| (&a.indicator, a.place, &a.file, a.line).cmp(&(&b.indicator, b.place, &b.file, b.line)));
+        self.affected.extend(other.affected);
+        self.affected.sort();
+        self.affected.dedup();
+        self.unsearched.extend(other.unsearched);
+        self
+    }
+
     /// One line: how much was found, and where.
     #[must_use]
     pub fn summary(&self) -> String {

@@ -6,7 +6,7 @@ pub(in crate::domain) mod disguise;
 mod hits;
 mod search;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use hits::{Found, Here, Written, gather};
 pub use search::{Match, Searcher};
@@ -20,7 +20,7 @@ const SHORTEST: usize = 3;
 const LONGEST: usize = 500;
 
 /// What kind of trace is looked for: it decides where a match may begin and end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Any text.
@@ -124,7 +124,7 @@ fn is_hash(text: &str) -> bool {
 }
 
 /// Where something was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// In the files as they are.
@@ -138,7 +138,7 @@ pub enum Place {
 }
 
 /// Something that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hit {
     /// What was looked for, as it was written.
     pub indicator: String,
@@ -164,7 +164,7 @@ pub struct Hit {
 }
 
 /// The answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
     /// The commit whose files were searched.
     pub commit: Option<Oid>,

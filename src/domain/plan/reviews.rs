@@ -1,6 +1,7 @@
 //! Reviews in a plan: opened, updated, closed, approved, rejected.
 
 use super::Action;
+use super::hold::LIFT;
 use super::updates::movement;
 use super::{Draft, Edit, Pipeline, ReviewStep, Since};
 use crate::domain::build::BuildReason;
@@ -20,7 +21,11 @@ pub fn considers_review(pipeline: &Pipeline, since: &Since, pkgbase: &PkgBase) -
         Pipeline::OnSchedule => true,
         Pipeline::OnCommit => since.changes.touch(pkgbase),
         Pipeline::Approve(reviewed, _) | Pipeline::Reject(reviewed, _) => reviewed == pkgbase,
-        Pipeline::Trigger(_) | Pipeline::Deploy(_) | Pipeline::Bump(_) => false,
+        Pipeline::Trigger(_)
+        | Pipeline::Deploy(_)
+        | Pipeline::Bump(_)
+        | Pipeline::Quarantine(..)
+        | Pipeline::Lift(..) => false,
     }
 }
 
@@ -100,6 +105,10 @@ impl<'a> Draft<'a> {
 
     /// Merges exactly what a person looked at, and builds it.
     pub(super) fn approve(&mut self, pkgbase: &PkgBase, head: Oid) {
+        if let Some(why) = self.held_because(pkgbase) {
+            self.problems.push(Finding::error("quarantined", why).with_package(pkgbase).hint(LIFT));
+            return;
+        }
         let Some(Proposal { base, present, proposed }) = self.waiting(pkgbase, head) else { return };
         if base.from_source() != present.from_source() {
             let message = "its folder has changed on the branch since the review was opened";

@@ -59,6 +59,11 @@ impl Draft<'_> {
         for (pkgbase, observation) in &observations.files {
             match observation {
                 Observation::Current { cursor } => self.confirm(pkgbase, cursor.as_ref()),
+                // The cursor stays, so that it is found again when the package is back in service.
+                Observation::Changed { .. } if self.held.contains_key(pkgbase) => {
+                    let why = self.held_because(pkgbase).unwrap_or_default();
+                    self.decide(pkgbase, Heard::Changed, Action::Skip, &format!("its update is not taken: {why}"));
+                }
                 Observation::Changed { cursor, incoming, present } => self.change(pkgbase, cursor, incoming, present),
                 Observation::Unknown { error, .. } => {
                     self.problems.push(

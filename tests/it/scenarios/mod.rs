@@ -12,5 +12,6 @@ mod names;
 mod on_commit;
 mod on_schedule;
 mod publishing;
+mod quarantine;
 mod race;
 mod reviews;
