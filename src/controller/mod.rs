@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod audit;
+pub mod bind;
 mod conclude;
 pub mod dispatch;
 pub mod doctor;

@@ -14,6 +14,7 @@ use crate::domain::keepers::Keepers;
 use crate::domain::name::PkgBase;
 use crate::domain::observed::{Observation, Observations, Proposal, Upstream};
 use crate::domain::plan::{self, Pipeline, Plan, Request};
+use crate::domain::standing::Standing;
 use crate::git::{FolderError, Limits, Repository};
 use crate::source::vcs::UpstreamRequest;
 use crate::source::{SourceAnswer, SourceRequest, Sources};
@@ -23,6 +24,7 @@ use crate::source::{SourceAnswer, SourceRequest, Sources};
 pub struct Answers {
     files: BTreeMap<PkgBase, SourceAnswer>,
     keepers: BTreeMap<PkgBase, Keepers>,
+    standing: BTreeMap<PkgBase, Standing>,
     upstream: BTreeMap<PkgBase, Upstream>,
     /// Packages with builds that have not ended.
     pub(super) in_queue: BTreeSet<PkgBase>,
@@ -49,7 +51,8 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answ
         answers.entry(request.pkgbase).or_insert_with(|| SourceAnswer::Unknown { error: error(), retry_at: None });
     }
     let keepers = files.aur.iter().map(|(pkgbase, facts)| (pkgbase.clone(), facts.keepers())).collect();
-    Answers { files: answers, keepers, upstream, findings: files.findings, ..Answers::default() }
+    let standing = files.aur.iter().filter_map(|(pkgbase, facts)| Some((pkgbase.clone(), facts.standing()?))).collect();
+    Answers { files: answers, keepers, standing, upstream, findings: files.findings, ..Answers::default() }
 }
 
 /// Compares answers with the monorepo.
@@ -59,6 +62,7 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answ
 pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answers: &Answers) -> Result<Observations> {
     let mut observations = Observations {
         keepers: answers.keepers.clone(),
+        standing: answers.standing.clone(),
         upstream: answers.upstream.clone(),
         in_queue: answers.in_queue.clone(),
         findings: answers.findings.clone(),

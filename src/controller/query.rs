@@ -13,7 +13,7 @@ use super::view::{
     AttemptView, BuildPage, BuildView, CursorView, FileDiff, GenerationView, PackagePage, PackageView, QuarantineView,
     QueueView, RepositoryView, ReviewView, RunPage, RunView,
 };
-use super::{Controller, Kept, observe, quarantine};
+use super::{Controller, Kept, bind, observe, quarantine};
 use crate::domain::audit::Audit;
 use crate::domain::build::BuildState;
 use crate::domain::classify;
@@ -478,26 +478,31 @@ async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<Option
     }
     let (snapshot, wanted) = (look.snapshot.clone(), pkgbase.clone());
     let proposal = kept.site().with_git(move |git| observe::proposal(git, &snapshot, &wanted)).await?;
-    let view = proposal.and_then(|proposal| review_view(pkgbase, head, &proposal));
+    let present = look.snapshot.packages.get(pkgbase).map(|package| package.tree);
+    let view = match present.zip(proposal) {
+        Some((present, proposal)) => review_view(pkgbase, head, present, &proposal)?,
+        None => None,
+    };
     kept.reviews.lock().expect("nobody panics with it").insert(pkgbase.clone(), (key, view.clone()));
     Ok(view)
 }
 
-fn review_view(pkgbase: &PkgBase, head: Oid, proposal: &Proposal) -> Option<ReviewView> {
+fn review_view(pkgbase: &PkgBase, head: Oid, tree: Oid, proposal: &Proposal) -> Result<Option<ReviewView>> {
     let Proposal { base, present, proposed } = proposal;
     let after = present.updated_to(proposed);
     if after.from_source() == present.from_source() {
-        return None;
+        return Ok(None);
     }
     let conflict = "its folder has changed on the branch since the review was opened";
-    Some(ReviewView {
+    Ok(Some(ReviewView {
         pkgbase: pkgbase.clone(),
         branch: pkgbase.review_branch(),
         head,
+        trees: bind::trees(tree, &after)?,
         verdict: classify::classify(present, &after),
         files: file_diffs(&present.from_source(), &after.from_source()),
         conflict: (base.from_source() != present.from_source()).then(|| conflict.to_owned()),
-    })
+    }))
 }
 
 fn file_diffs(old: &Folder, new: &Folder) -> Vec<FileDiff> {

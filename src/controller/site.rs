@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
+use super::bind;
 use super::inspect::Inspection;
 use super::observe::{self, Answers};
 use super::range;
@@ -251,7 +252,9 @@ impl Site {
             let first = plan(&observations);
             // Only folders that are handed out are read for this, so it is known once there is a plan.
             observations.unbuildable = observe::unbuildable(git, &look.snapshot, &first)?;
-            Ok(if observations.unbuildable.is_empty() { first } else { plan(&observations) })
+            let mut decided = if observations.unbuildable.is_empty() { first } else { plan(&observations) };
+            bind::bind(&mut decided, &look.snapshot)?;
+            Ok(decided)
         })
         .await
     }

@@ -7,6 +7,7 @@ use crate::domain::build::{BuildReason, BuildState};
 use crate::domain::classify::Verdict;
 use crate::domain::finding::Finding;
 use crate::domain::name::{Oid, PkgBase};
+use crate::domain::plan::Trees;
 use crate::domain::version::Version;
 
 /// One repository that is kept.
@@ -215,6 +216,8 @@ pub struct ReviewView {
     pub branch: String,
     /// The tip of the branch: name it when approving, so that exactly what was seen is merged.
     pub head: Oid,
+    /// The git trees of its folder that were compared: exactly the second is merged.
+    pub trees: Trees,
     /// Why it needs a person.
     pub verdict: Verdict,
     /// The files that differ.

@@ -26,5 +26,6 @@ pub mod policy;
 pub mod quarantine;
 pub mod queue;
 pub mod srcinfo;
+pub mod standing;
 pub mod state;
 pub mod version;

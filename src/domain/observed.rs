@@ -8,6 +8,7 @@ use super::finding::Finding;
 use super::folder::Folder;
 use super::keepers::Keepers;
 use super::name::{Oid, PkgBase};
+use super::standing::Standing;
 use super::state::Cursor;
 
 /// What the source of a package's files said.
@@ -68,6 +69,8 @@ pub struct Observations {
     pub files: BTreeMap<PkgBase, Observation>,
     /// By package: who may push to its source, where that can be known.
     pub keepers: BTreeMap<PkgBase, Keepers>,
+    /// By package: what the AUR's index says beside that.
+    pub standing: BTreeMap<PkgBase, Standing>,
     /// By package: its floating sources.
     pub upstream: BTreeMap<PkgBase, Upstream>,
     /// What a person decides about, by package.

@@ -28,5 +28,5 @@ pub use objects::Entry;
 pub use push::{PushError, Pushed, RefUpdate, Rejection};
 pub use remote::Remote;
 pub use repository::Repository;
-pub use tree::{NewCommit, TREE_MODE, TreeEdit};
+pub use tree::{NewCommit, TREE_MODE, TreeEdit, tree_id};
 pub use written::History;

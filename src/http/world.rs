@@ -21,7 +21,7 @@ use crate::domain::build::{BuildReason, BuildState};
 use crate::domain::classify::{Reason, Verdict, Weight};
 use crate::domain::finding::Finding;
 use crate::domain::name::{Oid, PkgBase};
-use crate::domain::plan::Pipeline;
+use crate::domain::plan::{Pipeline, Trees};
 use crate::domain::version::Version;
 use crate::logstore::LogStore;
 use crate::sys::clock::{Clock, ManualClock};
@@ -421,6 +421,7 @@ pub fn review(name: &str, old: &str, new: &str) -> ReviewView {
         pkgbase: base(name),
         branch: format!("update-{name}"),
         head: oid(0xee),
+        trees: Trees { from: oid(0x11), to: oid(0x22) },
         verdict: Verdict::from_reasons(vec![reason], versions.0, versions.1),
         files: vec![FileDiff { path: "PKGBUILD".into(), old: Some(old.into()), new: Some(new.into()), binary: false }],
         conflict: None,

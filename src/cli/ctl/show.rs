@@ -196,7 +196,9 @@ pub fn review(review: &Value) -> String {
     let verdict = &review["verdict"];
     let bold = Style::new().bold();
     let title = format!("{} {}", text(review, "pkgbase"), versions(verdict, "old_version", "new_version"));
-    let mut out = format!("{}\n{} at {}\n\n", paint(bold, &title), text(review, "branch"), text(review, "head"));
+    let (branch, head, trees) = (text(review, "branch"), text(review, "head"), &review["trees"]);
+    let compared = format!("compared tree {} with {}", text(trees, "from"), text(trees, "to"));
+    let mut out = format!("{}\n{branch} at {head}\n{compared}\n\n", paint(bold, &title));
     if !review["conflict"].is_null() {
         let _ =
             writeln!(out, "{}: {}\n", paint(AnsiColor::Red.on_default(), "cannot be merged"), text(review, "conflict"));

@@ -175,12 +175,23 @@ pub struct PackageDecision {
     pub verdict: Option<Decision>,
     /// What the verdict rests on.
     pub reasons: Vec<Reason>,
+    /// The git trees that were compared: exactly the second is merged, or proposed.
+    pub trees: Option<Trees>,
     /// The version now.
     pub from_version: Option<Version>,
     /// The version after the update.
     pub to_version: Option<Version>,
     /// One sentence.
     pub why: String,
+}
+
+/// The git trees of a package's folder that a verdict is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Trees {
+    /// As it is on the branch with the packages.
+    pub from: Oid,
+    /// As it would be.
+    pub to: Oid,
 }
 
 /// One change to the tree of the branch with the packages.

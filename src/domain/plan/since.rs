@@ -113,6 +113,7 @@ impl Draft<'_> {
             action,
             verdict: None,
             reasons: Vec::new(),
+            trees: None,
             from_version: version,
             to_version: None,
             why: why.to_owned(),

@@ -17,6 +17,7 @@ use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Upstream};
 use crate::domain::policy::{Bump, SourceKind, Target};
 use crate::domain::srcinfo::Srcinfo;
+use crate::domain::standing;
 use crate::domain::state::{Cursor, PackageState};
 
 /// A question for the source of a package's files.
@@ -144,12 +145,13 @@ impl Draft<'_> {
             newcomers: self.newcomers(pkgbase, state),
         };
         let subject = Subject { package: pkgbase.as_str(), old: present, new: proposed, now: self.inputs.now };
-        let mut verdict = classify::judge(verdict, subject, &classify::Policy::default(), &context).verdict;
-        if let Some(campaigns) = self.campaigns.get(pkgbase) {
-            verdict.reasons.extend(campaigns.iter().cloned());
-            verdict = Verdict::from_reasons(verdict.reasons, verdict.old_version, verdict.new_version);
+        let Verdict { mut reasons, old_version, new_version, .. } =
+            classify::judge(verdict, subject, &classify::Policy::default(), &context).verdict;
+        reasons.extend(self.campaigns.get(pkgbase).into_iter().flatten().cloned());
+        if reasons.iter().any(|reason| reason.severity > Weight::Stronger) {
+            reasons.extend(standing::reasons(pkgbase, self.inputs.observations, self.inputs.now));
         }
-        verdict
+        Verdict::from_reasons(reasons, old_version, new_version)
     }
 
     fn newcomers(&self, pkgbase: &PkgBase, state: &PackageState) -> Option<Newcomers> {
@@ -291,6 +293,7 @@ impl Draft<'_> {
             action,
             verdict: Some(verdict.verdict),
             reasons: verdict.reasons,
+            trees: None,
             from_version: verdict.old_version,
             to_version: verdict.new_version,
             why: why.to_owned(),

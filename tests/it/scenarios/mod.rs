@@ -15,3 +15,4 @@ mod publishing;
 mod quarantine;
 mod race;
 mod reviews;
+mod trees;
