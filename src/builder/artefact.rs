@@ -80,8 +80,9 @@ pub struct Collected {
 }
 
 /// Takes the packages of a finished build out of `from`, which the build could write, into `to`, which
-/// only the controller can. Empty files are the marks of published packages and are passed over.
-pub fn collect(from: &Path, to: &Path, expected: &Expectation) -> io::Result<Collected> {
+/// only the controller can. Empty files are the marks of published packages and are passed over. Files can be
+/// larger than the disk (with holes), so it ends with [`io::ErrorKind::Interrupted`] as soon as `go_on` says no.
+pub fn collect(from: &Path, to: &Path, expected: &Expectation, go_on: impl Fn() -> bool) -> io::Result<Collected> {
     let mut collected = Collected::default();
     fs::create_dir_all(to)?;
     let mut entries = fs::read_dir(from)?.collect::<io::Result<Vec<_>>>()?;
@@ -93,27 +94,30 @@ pub fn collect(from: &Path, to: &Path, expected: &Expectation) -> io::Result<Col
         }
         let name = entry.file_name();
         match name.to_str().filter(|name| metadata.is_file() && expected.allows(name)) {
-            Some(name) => collected.artefacts.push(take(&entry.path(), &to.join(name), name)?),
+            Some(name) => collected.artefacts.push(take(&entry.path(), &to.join(name), name, &go_on)?),
             None => collected.ignored.push(name.to_string_lossy().escape_debug().to_string()),
         }
     }
     Ok(collected)
 }
 
-fn take(from: &Path, to: &Path, name: &str) -> io::Result<Artefact> {
+fn take(from: &Path, to: &Path, name: &str, go_on: &impl Fn() -> bool) -> io::Result<Artefact> {
     fs::rename(from, to)?;
     chown(to, Some(nix::unistd::geteuid().as_raw()), Some(nix::unistd::getegid().as_raw()))?;
     fs::set_permissions(to, Permissions::from_mode(0o644))?;
     let mut file = OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits()).open(to)?;
-    let (size, sha256) = digest(&mut file)?;
+    let (size, sha256) = digest(&mut file, go_on)?;
     Ok(Artefact { path: to.to_owned(), name: name.to_owned(), size, sha256 })
 }
 
-fn digest(file: &mut File) -> io::Result<(u64, String)> {
+fn digest(file: &mut File, go_on: &impl Fn() -> bool) -> io::Result<(u64, String)> {
     let mut hash = Sha256::new();
     let mut size = 0;
     let mut buffer = vec![0; 128 << 10];
     loop {
+        if !go_on() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let read = file.read(&mut buffer)?;
         if read == 0 {
             break;
@@ -130,6 +134,8 @@ fn digest(file: &mut File) -> io::Result<(u64, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -174,7 +180,7 @@ mod tests {
         fs::write(from.join("glibc-9-1-x86_64.pkg.tar.zst"), "evil").unwrap();
         symlink("/etc/passwd", from.join("foo-docs-1.0-1-any.pkg.tar.zst")).unwrap();
         fs::create_dir(from.join("foo-2.0-1-any.pkg.tar.zst")).unwrap();
-        let collected = collect(&from, &to, &expectation()).unwrap();
+        let collected = collect(&from, &to, &expectation(), || true).unwrap();
         assert_eq!(
             collected.artefacts,
             [Artefact {
@@ -188,5 +194,41 @@ mod tests {
             collected.ignored,
             ["foo-2.0-1-any.pkg.tar.zst", "foo-docs-1.0-1-any.pkg.tar.zst", "glibc-9-1-x86_64.pkg.tar.zst"]
         );
+    }
+
+    #[test]
+    fn what_is_left_out_can_be_said_whatever_it_is_called() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        let names: [&[u8]; 6] = [
+            b"foo-1.0-1\n-any.pkg.tar.zst",
+            b"foo-1.0-1-any\xff.pkg.tar.zst",
+            b"-foo-1.0-1-any.pkg.tar.zst",
+            b"foo-\x1b[2J-1-any.pkg.tar.zst",
+            b"foo-'; $(id)-1-aarch64.pkg.tar.zst",
+            b".pkg.tar.zst",
+        ];
+        for name in names {
+            fs::write(from.join(OsStr::from_bytes(name)), "x").unwrap();
+        }
+        let collected = collect(&from, &to, &expectation(), || true).unwrap();
+        assert_eq!(collected.artefacts, []);
+        assert_eq!(collected.ignored.len(), names.len());
+        for said in &collected.ignored {
+            assert!(!said.chars().any(char::is_control), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_end_is_read_only_as_long_as_somebody_wants_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let from = dir.path().join("from");
+        fs::create_dir(&from).unwrap();
+        File::create(from.join("foo-1.0-1-any.pkg.tar.zst")).unwrap().set_len(1 << 42).unwrap();
+        let asked = std::cell::Cell::new(0);
+        let go_on = || asked.replace(asked.get() + 1) < 3;
+        let error = collect(&from, &dir.path().join("to"), &expectation(), go_on).unwrap_err();
+        assert_eq!((error.kind(), asked.get()), (io::ErrorKind::Interrupted, 4));
     }
 }

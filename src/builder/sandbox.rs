@@ -78,14 +78,20 @@ const LINKS: [(&str, &str); 4] =
 /// Runs the command with its errors where its output is, so that both arrive in order through one pipe
 /// and what is left on the pipe for errors can only be bubblewrap's.
 ///
-/// It prints a line first: if the controller was killed while the sandbox was being set up, before
-/// `--die-with-parent` took hold inside, nobody reads that line, and so the command does not run.
+/// A controller that is killed must leave no command behind. `--die-with-parent` takes hold inside only when
+/// everything is set up, and does not notice a parent that is gone by then. So the shell waits until process 1
+/// of the sandbox is bound, after which that process only sleeps; then it prints a line, and runs the command
+/// when somebody who has read it answers with a line. Whoever answers lives after all was bound to its life.
 ///
 /// The sandbox stays in the process group that it was started in (no `--new-session`), so that stopping the
 /// group stops it at every moment of its setup: bubblewrap leaves the session before it binds the inner
 /// process to the life of the outer one, and would leave that behind. What a new session protects from, a
 /// build that types into the controller's terminal, has no terminal to open.
-const START: &str = r#"echo "$0" && exec "$@" 2>&1"#;
+const START: &str = r#"while read -r _ _ state _ </proc/1/stat && [ "$state" != S ]; do :; done
+echo "$0" && read -r _ && exec "$@" </dev/null 2>&1"#;
+
+/// What the sandbox waits for after its first line of output, before it runs the command.
+pub const ANSWER: &[u8] = b"\n";
 
 impl SandboxSpec {
     /// The arguments for `bwrap`.
@@ -219,7 +225,8 @@ mod tests {
         --ro-bind /srv/repo /repos/mine
         --setenv PATH /usr/bin
         --chdir /startdir
-        -- /bin/sh -c echo "$0" && exec "$@" 2>&1   -> In a sandbox without network makepkg
+        -- /bin/sh -c while read -r _ _ state _ </proc/1/stat && [ "$state" != S ]; do :; done
+        echo "$0" && read -r _ && exec "$@" </dev/null 2>&1   -> In a sandbox without network makepkg
         --verifysource
         "#);
     }
@@ -233,7 +240,7 @@ mod tests {
         --ro-bind-try /etc/resolv.conf /etc/resolv.conf
         --ro-bind-try /etc/hosts /etc/hosts
         --ro-bind-try /etc/nsswitch.conf /etc/nsswitch.conf
-        -- /bin/sh -c echo "$0" && exec "$@" 2>&1   -> In a sandbox with network makepkg
+        echo "$0" && read -r _ && exec "$@" </dev/null 2>&1   -> In a sandbox with network makepkg
         "#);
     }
 

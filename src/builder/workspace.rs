@@ -236,31 +236,66 @@ fn copy_tree(from: &Path, to: &Path, user: &BuildUser) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a directory, also one in which a build left directories it had closed to itself.
+/// Removes a directory, also one in which a build left directories it had closed to itself, or as many inside
+/// each other as to exhaust whoever goes down into them: they are brought up one by one instead.
 pub fn remove_all(path: &Path) -> io::Result<()> {
-    let gone = |result: io::Result<()>| match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    };
-    gone(fs::remove_dir_all(path)).or_else(|_| {
-        open_directories(path)?;
-        gone(fs::remove_dir_all(path))
-    })
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(metadata) if !metadata.is_dir() => return fs::remove_file(path),
+        Ok(_) => open_directory(path)?,
+    }
+    let mut names = 0..;
+    while flatten(path, &mut names)? {}
+    fs::remove_dir(path)
 }
 
-fn open_directories(path: &Path) -> io::Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(0o700))?;
+/// Removes what is in a directory, except what was in directories in directories of it, which is in it
+/// afterwards. Says whether there is anything left.
+fn flatten(path: &Path, names: &mut impl Iterator<Item = u64>) -> io::Result<bool> {
+    let mut is_left = false;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_directories(&entry.path())?;
+        if !entry.file_type()?.is_dir() {
+            fs::remove_file(entry.path())?;
+            continue;
+        }
+        open_directory(&entry.path())?;
+        for inner in fs::read_dir(entry.path())? {
+            let inner = inner?;
+            if inner.file_type()?.is_dir() {
+                open_directory(&inner.path())?;
+                bring_up(&inner.path(), path, names)?;
+                is_left = true;
+            } else {
+                fs::remove_file(inner.path())?;
+            }
+        }
+        fs::remove_dir(entry.path())?;
+    }
+    Ok(is_left)
+}
+
+/// Moves a directory to where no other is in the way.
+fn bring_up(from: &Path, to: &Path, names: &mut impl Iterator<Item = u64>) -> io::Result<()> {
+    let taken = [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::NotADirectory, io::ErrorKind::AlreadyExists];
+    for name in names {
+        match fs::rename(from, to.join(name.to_string())) {
+            Err(error) if taken.contains(&error.kind()) => {}
+            other => return other,
         }
     }
-    Ok(())
+    unreachable!("there is always a further name")
+}
+
+fn open_directory(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
     use super::*;
 
     fn workspace(dir: &tempfile::TempDir) -> Workspace {
@@ -305,7 +340,9 @@ mod tests {
         fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
         workspace.remove().unwrap();
         workspace.remove().unwrap();
-        assert!(kept.join("file").exists() && !workspace.tree().exists());
+        symlink(&kept, workspace.tree().parent().unwrap()).unwrap();
+        workspace.remove().unwrap();
+        assert!(kept.join("file").exists() && !workspace.tree().parent().unwrap().is_symlink());
     }
 
     #[test]
@@ -315,5 +352,28 @@ mod tests {
         workspace.mark_published(&["../evil".into(), "a-1-1-any.pkg.tar.zst".into(), ".x".into()]).unwrap();
         assert!(workspace.path("pkgdest/a-1-1-any.pkg.tar.zst").exists());
         assert!(!workspace.path("evil").exists());
+    }
+
+    #[test]
+    fn what_a_build_left_is_removed_however_deep_it_is_and_whatever_it_is_called() {
+        let dir = tempfile::tempdir().unwrap();
+        let [tree, deep, above] = ["tree", "tree/deep", "tree/above"].map(|name| dir.path().join(name));
+        fs::create_dir_all(&deep).unwrap();
+        // As on most machines: fewer than there are directories in each other.
+        let may_be_open = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, may_be_open.0.min(1024), may_be_open.1).unwrap();
+        for _ in 0..2_500 {
+            fs::create_dir(&above).unwrap();
+            fs::rename(&deep, above.join("1")).unwrap();
+            fs::rename(&above, &deep).unwrap();
+        }
+        fs::create_dir(tree.join("0")).unwrap();
+        fs::write(tree.join("0/file"), "").unwrap();
+        fs::write(tree.join("2"), "").unwrap();
+        symlink("/", tree.join("root")).unwrap();
+        symlink("/", deep.join("root")).unwrap();
+        remove_all(&tree).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        remove_all(&tree).expect("it may be gone already");
     }
 }

@@ -66,7 +66,9 @@ impl Wanted {
             let list =
                 std::fs::read_to_string(path).with_context(|| format!("cannot read the indicators in `{shown}`"))?;
             let (read, findings) = Indicator::parse_list(&list, &shown);
-            findings.iter().for_each(|finding| warn(finding.to_string()));
+            for finding in findings {
+                warn(finding.to_string());
+            }
             indicators.extend(read);
         }
         if indicators.is_empty() {
@@ -116,7 +118,7 @@ pub fn text(audit: &Audit) -> String {
 fn whereabouts(hit: &Hit) -> String {
     let line = hit.line.map(|line| format!(":{line}")).unwrap_or_default();
     let file = hit.file.as_ref().map(|file| format!("{file}{line}"));
-    let short = hit.commit.map(|commit| commit.short().to_string()).unwrap_or_default();
+    let short = hit.commit.map(|commit| commit.short()).unwrap_or_default();
     match hit.place {
         Place::Current if hit.commit.is_some() => format!("{} (since {short})", file.unwrap_or_default()),
         Place::Current | Place::State => file.unwrap_or_default(),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::Format;
+use super::output::{Format, number_of};
 use crate::domain::changes::{ChangesDocument, DirectiveEntry};
 use crate::domain::directive;
 use crate::domain::name::PkgBase;
@@ -46,7 +46,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
 }
 
 fn text(document: &ChangesDocument) -> String {
-    let mut text = format!("{} commits\n", document.commits);
+    let mut text = format!("{}\n", number_of(document.commits, "commit"));
     let lists = [
         ("changed", &document.changes.changed),
         ("added", &document.changes.added),

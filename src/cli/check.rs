@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::Format;
+use super::output::{Format, number_of};
 use crate::controller::inspect;
 use crate::domain::finding::{Finding, Severity};
 
@@ -64,6 +64,6 @@ fn text(report: &Report) -> String {
             let _ = writeln!(text, "  {dim}{}{dim:#}", finding.hint);
         }
     }
-    let _ = writeln!(text, "{} errors, {} warnings", report.errors, report.warnings);
+    let _ = writeln!(text, "{}, {}", number_of(report.errors, "error"), number_of(report.warnings, "warning"));
     text
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::context::{ConfigFile, Context};
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::Format;
+use super::output::{Format, number_of};
 use super::pipeline;
 use crate::app::examine;
 use crate::config::{ConfigError, Settings, settings};
@@ -86,8 +86,7 @@ fn text(report: &Report) -> String {
             let _ = writeln!(text, "        {dim}{}{dim:#}", check.hint);
         }
     }
-    let plural = |count, word| if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") };
-    let _ = writeln!(text, "{}, {}", plural(report.errors, "error"), plural(report.warnings, "warning"));
+    let _ = writeln!(text, "{}, {}", number_of(report.errors, "error"), number_of(report.warnings, "warning"));
     text
 }
 

@@ -15,6 +15,12 @@ pub enum Format {
     Json,
 }
 
+/// How many there are of something, as people say it: `1 build`, `2 builds`.
+#[must_use]
+pub fn number_of(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
 /// The results could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the results")]

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::context::Context;
 use super::error::CliError;
-use super::output::Format;
+use super::output::{Format, number_of};
 use crate::app::Place;
 use crate::controller::run::Outcome;
 use crate::domain::name::PkgBase;
@@ -143,7 +143,8 @@ fn text(document: &Document, outcome: Option<&Outcome>) -> String {
     match outcome {
         Some(outcome) => {
             let pushed = if outcome.pushed { "pushed" } else { "nothing to push" };
-            let _ = writeln!(text, "{pushed}, {} builds enqueued, run {}", outcome.enqueued, outcome.run_id);
+            let _ =
+                writeln!(text, "{pushed}, {} enqueued, run {}", number_of(outcome.enqueued, "build"), outcome.run_id);
         }
         None if document.refs.is_empty() && document.builds.is_empty() && document.remove.is_empty() => {
             text.push_str("nothing to do\n");
@@ -158,7 +159,7 @@ fn packages(text: &mut String, document: &Document) {
     let quiet = |heard, action| heard == Heard::Current && matches!(action, Action::None | Action::State);
     let current = document.packages.iter().filter(|decision| quiet(decision.observation, decision.action)).count();
     if current > 0 {
-        let _ = writeln!(text, "  {current} packages are current");
+        let _ = writeln!(text, "  current {}", number_of(current, "package"));
     }
     for decision in document.packages.iter().filter(|decision| !quiet(decision.observation, decision.action)) {
         let action = match decision.action {

@@ -34,7 +34,11 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
         let look = site.look_for(&pipeline).await?;
         let answers = Arc::new(site.ask(&look, &pipeline, now).await);
         let plan = site.decide(&look, &pipeline, &answers, now).await?;
-        Ok((plan.document(&look.snapshot), plan.needs_a_person()))
+        let (document, needs_a_person) = (plan.document(&look.snapshot), plan.needs_a_person());
+        // The process ends after this. Giving back thousands of packages one by one would take longer than
+        // some of what was decided.
+        std::mem::forget((look, plan, site.reader.clone()));
+        Ok((document, needs_a_person))
     })?;
     let (document, needs_a_person) = document;
     pipeline::show(&document, None, context)?;

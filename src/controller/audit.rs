@@ -99,7 +99,7 @@ impl Search<'_> {
         let root = refs.main.map(|main| self.git.entries(self.git.tree_of(main)?)).transpose()?.unwrap_or_default();
         let is_package = |entry: &&Entry| entry.is_tree && PkgBase::new(&entry.name).is_ok();
         let packages = root.iter().filter(is_package).count();
-        let listed = self.git.map(&root, |git, entry| list(git, entry))?;
+        let listed = self.git.map(&root, list)?;
         self.take(&mut files, listed, Place::Current);
         let present: HashSet<(String, Oid)> = files.iter().map(|file| (file.path.clone(), file.id)).collect();
         let reviews: Vec<(&PkgBase, &Oid)> =

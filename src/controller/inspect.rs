@@ -46,7 +46,7 @@ impl Inspection {
     /// If there is no such revision.
     pub fn snapshot(&self, rev: &str) -> Result<Snapshot> {
         let refs = self.refs(rev)?;
-        SnapshotReader::default().read_for(&self.git, &self.name(), refs, |_| false)
+        SnapshotReader::default().read_packages(&self.git, &self.name(), refs)
     }
 
     /// The refs as this repository knows them, with the revision in the place of the branch.

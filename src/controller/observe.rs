@@ -13,7 +13,7 @@ use crate::domain::folder::Folder;
 use crate::domain::keepers::Keepers;
 use crate::domain::name::PkgBase;
 use crate::domain::observed::{Observation, Observations, Proposal, Upstream};
-use crate::domain::plan::{self, Pipeline, Plan, Request};
+use crate::domain::plan::{self, Pipeline, Request};
 use crate::domain::standing::Standing;
 use crate::git::{FolderError, Limits, Repository};
 use crate::source::vcs::UpstreamRequest;
@@ -115,13 +115,16 @@ fn observation(answer: &SourceAnswer, present: impl FnOnce() -> Result<Folder, F
     }
 }
 
-/// What keeps the packages that a plan would build from being built: folders that must not be handed to
-/// anybody.
+/// What keeps packages from being built: folders that must not be handed to anybody.
 ///
 /// # Errors
 /// If the object database cannot be read.
-pub fn unbuildable(git: &Repository, snapshot: &Snapshot, plan: &Plan) -> Result<BTreeMap<PkgBase, Finding>> {
-    let wanted: Vec<_> = plan.builds.iter().filter_map(|build| snapshot.packages.get(&build.pkgbase)).collect();
+pub fn unbuildable<'a>(
+    git: &Repository,
+    snapshot: &Snapshot,
+    pkgbases: impl IntoIterator<Item = &'a PkgBase>,
+) -> Result<BTreeMap<PkgBase, Finding>> {
+    let wanted: Vec<_> = pkgbases.into_iter().filter_map(|pkgbase| snapshot.packages.get(pkgbase)).collect();
     let look = |git: &Repository, package: &&Arc<Package>| match git.check_folder(package.tree, &Limits::default()) {
         Ok(()) => Ok(None),
         Err(FolderError::Git(error)) => Err(error),

@@ -12,6 +12,7 @@ use super::{Controller, Kept, inspect};
 use crate::domain::name::PkgBase;
 use crate::domain::quarantine::{held, sentence};
 use crate::domain::queue::BuildId;
+use crate::domain::state::PackageState;
 
 /// The packages that are held, each with the quarantined one on whose account.
 fn holds(kept: &Kept, look: &Look) -> BTreeMap<PkgBase, PkgBase> {
@@ -22,7 +23,7 @@ fn holds(kept: &Kept, look: &Look) -> BTreeMap<PkgBase, PkgBase> {
 /// Why packages are held, one sentence each.
 pub(super) fn held_in(kept: &Kept, look: &Look) -> BTreeMap<PkgBase, String> {
     let because = |(pkgbase, by): (PkgBase, PkgBase)| {
-        let quarantine = look.snapshot.states.get(&by).and_then(|state| state.quarantine());
+        let quarantine = look.snapshot.states.get(&by).and_then(PackageState::quarantine);
         let why = sentence(&pkgbase, &by, quarantine.as_ref());
         (pkgbase, why)
     };

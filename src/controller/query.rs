@@ -88,7 +88,7 @@ impl Face for Controller {
             let Some(detail) = self.0.store.build(id).await? else { return Ok(None) };
             let attempts: Vec<AttemptView> = detail.attempts.iter().map(attempt_view).collect();
             let waits = waiting_for(&detail.waits);
-            Ok(Some(BuildPage { build: build_view(&detail.build, attempts.last(), waits), attempts }))
+            Ok(Some(BuildPage { build: build_view(&detail.build, waits), attempts }))
         }
         .boxed()
     }
@@ -104,9 +104,7 @@ impl Face for Controller {
                     BuildState::Blocked => &mut view.blocked,
                     _ => &mut view.waiting,
                 };
-                let detail = self.0.store.build(queued.build.id).await?;
-                let last = detail.as_ref().and_then(|detail| detail.attempts.last()).map(attempt_view);
-                list.push(build_view(&queued.build, last.as_ref(), waiting_for(&queued.waits)));
+                list.push(build_view(&queued.build, waiting_for(&queued.waits)));
             }
             Ok(view)
         }
@@ -267,7 +265,7 @@ impl Controller {
         let published = published_versions(kept)?;
         let packages = look.snapshot.packages.values().filter(|package| wanted(&package.pkgbase));
         let held = quarantine::held_in(kept, &look);
-        let last = |pkgbase: &PkgBase| newest.get(pkgbase).map(|build| build_view(build, None, Vec::new()));
+        let last = |pkgbase: &PkgBase| newest.get(pkgbase).map(|build| build_view(build, Vec::new()));
         Ok(packages.map(|package| package_view(package, &look, last(&package.pkgbase), &published, &held)).collect())
     }
 
@@ -323,11 +321,8 @@ impl Controller {
         let mut views = Vec::with_capacity(builds.len());
         for build in builds {
             let detail = self.0.store.build(build.id).await?;
-            let (last, waits) = match &detail {
-                Some(detail) => (detail.attempts.last().map(attempt_view), waiting_for(&detail.waits)),
-                None => (None, Vec::new()),
-            };
-            views.push(build_view(&build, last.as_ref(), waits));
+            let waits = detail.map(|detail| waiting_for(&detail.waits)).unwrap_or_default();
+            views.push(build_view(&build, waits));
         }
         Ok(views)
     }
@@ -406,7 +401,7 @@ fn package_view(
     }
 }
 
-fn build_view(build: &Build, last: Option<&AttemptView>, waits_for: Vec<PkgBase>) -> BuildView {
+fn build_view(build: &Build, waits_for: Vec<PkgBase>) -> BuildView {
     BuildView {
         id: build.id.to_string(),
         repository: build.repository.clone(),
@@ -421,7 +416,7 @@ fn build_view(build: &Build, last: Option<&AttemptView>, waits_for: Vec<PkgBase>
         started: build.started_at,
         ended: build.finished_at,
         message: build.message.clone(),
-        attempt: last.map(|attempt| attempt.id.clone()),
+        attempt: build.last_attempt.clone(),
         run: Some(build.run_id.clone()),
     }
 }

@@ -1,5 +1,6 @@
 //! One repository that is kept: how to look at it, and what a plan about it is made from.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -129,10 +130,14 @@ impl Site {
         wanted: impl Fn(&Since, &PkgBase) -> bool + Send + 'static,
     ) -> Result<Look> {
         let _progress = progress::task(format!("reading the packages of {}", self.name));
-        let (reader, name) = (self.reader.clone(), self.name.clone());
+        let (reader, name, range) = (self.reader.clone(), self.name.clone(), refs.clone());
+        let (since, snapshot) = tokio::try_join!(
+            self.with_git(move |git| range::since_scheduled(git, &range)),
+            self.with_git(move |git| reader.read_packages(git, &name, refs)),
+        )?;
+        let reader = self.reader.clone();
         self.with_git(move |git| {
-            let since = range::since_scheduled(git, &refs)?;
-            let snapshot = reader.read_for(git, &name, refs, |pkgbase| wanted(&since, pkgbase))?;
+            let snapshot = reader.add_reviews(git, snapshot, |pkgbase| wanted(&since, pkgbase))?;
             Ok(Look { snapshot: Arc::new(snapshot), since: Arc::new(since), findings })
         })
         .await
@@ -249,11 +254,23 @@ impl Site {
                 let (policy, official, arch) = (&policy, &official, &*arch);
                 plan::plan(&pipeline, &Inputs { snapshot, since, observations, policy, official, arch, now })
             };
-            let first = plan(&observations);
-            // Only folders that are handed out are read for this, so it is known once there is a plan.
-            observations.unbuildable = observe::unbuildable(git, &look.snapshot, &first)?;
+            // Only folders that are handed out are checked, and which, is known once there is a plan. Most of
+            // them changed, so these are checked meanwhile.
+            let changed: BTreeSet<PkgBase> = match pipeline {
+                Pipeline::OnCommit | Pipeline::OnSchedule => look.since.changes.to_build().into_iter().collect(),
+                _ => BTreeSet::new(),
+            };
+            let (path, snapshot) = (git.path(), &look.snapshot);
+            let (first, checked) = std::thread::scope(|scope| {
+                let checked = scope.spawn(|| observe::unbuildable(&Repository::open(path)?, snapshot, &changed));
+                (plan(&observations), checked.join().expect("nothing panics in it"))
+            });
+            let built: BTreeSet<PkgBase> = first.builds.iter().map(|build| build.pkgbase.clone()).collect();
+            observations.unbuildable = checked?;
+            observations.unbuildable.retain(|pkgbase, _| built.contains(pkgbase));
+            observations.unbuildable.extend(observe::unbuildable(git, snapshot, built.difference(&changed))?);
             let mut decided = if observations.unbuildable.is_empty() { first } else { plan(&observations) };
-            bind::bind(&mut decided, &look.snapshot)?;
+            bind::bind(&mut decided, snapshot)?;
             Ok(decided)
         })
         .await

@@ -45,28 +45,20 @@ impl SnapshotReader {
     /// # Errors
     /// If an object that must be there cannot be read. What is wrong *in* files becomes a finding.
     pub fn read(&self, git: &Repository, repository: &str, refs: Refs) -> Result<Snapshot> {
-        self.read_for(git, repository, refs, |_| true)
+        let snapshot = self.read_packages(git, repository, refs)?;
+        self.add_reviews(git, snapshot, |_| true)
     }
 
-    /// Reads everything at these refs but the reviews of packages that are not `wanted`: where nothing is
-    /// remembered, reviews are the larger part of the work. Which there are, the refs tell.
+    /// Reads everything at these refs but the reviews. Which there are, the refs tell.
     ///
     /// # Errors
     /// As [`SnapshotReader::read`].
-    pub fn read_for(
-        &self,
-        git: &Repository,
-        repository: &str,
-        refs: Refs,
-        wanted: impl Fn(&PkgBase) -> bool,
-    ) -> Result<Snapshot> {
+    pub fn read_packages(&self, git: &Repository, repository: &str, refs: Refs) -> Result<Snapshot> {
         let mut findings = Vec::new();
         let main = refs.main.map(|commit| anyhow::Ok(Tip { commit, tree: git.tree_of(commit)? })).transpose()?;
         let root = main.map(|tip| git.entries(tip.tree)).transpose()?.unwrap_or_default();
         let settings = read_settings(git, &root, &mut findings)?;
-        let packages = self.read_packages(git, package_folders(root, &mut findings))?;
-        let reviews = refs.reviews.iter().filter(|(pkgbase, _)| wanted(pkgbase));
-        let reviews = self.read_reviews(git, reviews, &packages)?;
+        let packages = self.read_folders(git, package_folders(root, &mut findings))?;
         let (states, version_state) = self.read_states(git, refs.state)?;
         Ok(Snapshot {
             repository: repository.to_owned(),
@@ -74,11 +66,27 @@ impl SnapshotReader {
             main,
             settings,
             packages,
-            reviews,
+            reviews: BTreeMap::new(),
             states,
             version_state,
             findings,
         })
+    }
+
+    /// Reads the reviews of packages that are `wanted`, too: where nothing is remembered, reviews can be
+    /// the larger part of the work.
+    ///
+    /// # Errors
+    /// As [`SnapshotReader::read`].
+    pub fn add_reviews(
+        &self,
+        git: &Repository,
+        snapshot: Snapshot,
+        wanted: impl Fn(&PkgBase) -> bool,
+    ) -> Result<Snapshot> {
+        let heads = snapshot.refs.reviews.iter().filter(|(pkgbase, _)| wanted(pkgbase));
+        let reviews = self.read_reviews(git, heads, &snapshot.packages)?;
+        Ok(Snapshot { reviews, ..snapshot })
     }
 
     /// Reads the packages of a tree for a snapshot to come.
@@ -86,10 +94,10 @@ impl SnapshotReader {
     /// # Errors
     /// As [`SnapshotReader::read`].
     pub fn remember(&self, git: &Repository, tree: Oid) -> Result<()> {
-        self.read_packages(git, package_folders(git.entries(tree)?, &mut Vec::new())).map(drop)
+        self.read_folders(git, package_folders(git.entries(tree)?, &mut Vec::new())).map(drop)
     }
 
-    fn read_packages(&self, git: &Repository, folders: Vec<(PkgBase, Oid)>) -> Result<BTreeMap<PkgBase, Arc<Package>>> {
+    fn read_folders(&self, git: &Repository, folders: Vec<(PkgBase, Oid)>) -> Result<BTreeMap<PkgBase, Arc<Package>>> {
         let remembered = &mut *self.packages.lock().expect("no reader panics");
         *remembered = recall(git, remembered, folders, |git, (pkgbase, tree)| {
             let package = read_package(git, pkgbase, *tree);
@@ -347,7 +355,7 @@ mod tests {
         assert!(reviews[&name("a")].arrived);
         assert_eq!(reviews[&name("b")].folder, None);
         assert!(!reviews[&name("d")].arrived && reviews[&name("d")].folder.is_some());
-        let without = story.reader.read_for(&story.git, "r", story.refs.clone(), |_| false).expect("read");
+        let without = story.reader.read_packages(&story.git, "r", story.refs.clone()).expect("read");
         assert!(without.reviews.is_empty() && without.refs.reviews.len() == 4);
     }
 

@@ -284,7 +284,8 @@ fn name_of_package(token: &str) -> Option<String> {
     let end = token.char_indices().skip(1).find(|(_, c)| "@=<>~[".contains(*c)).map_or(token.len(), |(at, _)| at);
     let name = &token[..end];
     let legal = |c: char| c.is_ascii_alphanumeric() || "@/._-".contains(c);
-    let is_file = name.starts_with(['.', '/', '-']) || name.ends_with(".txt") || name.ends_with(".whl");
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+    let is_file = name.starts_with(['.', '/', '-']) || matches!(ending, Some("txt" | "whl"));
     let fits = name.len() > 1 && name.chars().all(legal) && name.contains(|c: char| c.is_ascii_alphabetic());
     let known = VERBS.contains(&name) || INSTALLERS.contains(&name);
     (fits && !is_file && !known).then(|| name.to_ascii_lowercase())

@@ -85,9 +85,13 @@ fn dangling_triggers(snapshot: &Snapshot, known_elsewhere: &BTreeSet<String>) ->
     let dangling = snapshot.packages.values().flat_map(|package| {
         let unknown = package.settings.rebuild_triggers.iter().filter(|name| !known.contains(name.as_str()));
         unknown.map(|name| {
-            let hint = nearest(name, known.iter().copied())
-                .map_or_else(|| "remove it".to_owned(), |near| format!("did you mean `{near}`?"));
-            Finding::warning("trigger-dangling", format!("CI_REBUILD_TRIGGERS names `{name}`, which no repository has"))
+            let near = nearest(name, known.iter().copied());
+            let hint = near.map_or_else(
+                || "name the package that it is split from, or remove it".to_owned(),
+                |near| format!("name the package that it is split from, remove it, or did you mean `{near}`?"),
+            );
+            let message = format!("CI_REBUILD_TRIGGERS names `{name}`, which is the pkgbase of nothing that is known");
+            Finding::warning("trigger-dangling", message)
                 .with_package(&package.pkgbase)
                 .at(format!("{}/.CI/config", package.pkgbase), None)
                 .hint(hint)

@@ -1,6 +1,7 @@
 //! Reading much of a repository on every core.
 
 use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{GitError, Repository};
 
@@ -8,6 +9,8 @@ use super::{GitError, Repository};
 const WORTH_A_THREAD: usize = 100;
 /// More threads than this wait for memory.
 const MAX_THREADS: usize = 8;
+/// Items are taken this many at a time: neighbours are often stored as differences from each other.
+const AT_ONCE: usize = 50;
 
 impl Repository {
     /// Does the same work for every item on several threads, and gives the results in the order of the
@@ -24,26 +27,36 @@ impl Repository {
     {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
         let threads = threads.min(items.len() / WORTH_A_THREAD).max(1);
-        let (own, others) = items.split_at(items.len() / threads);
-        let (path, work) = (self.common_dir().to_owned(), &work);
-        std::thread::scope(|scope| {
-            let chunks = others.chunks(others.len().div_ceil(threads.max(2) - 1).max(1));
-            let others: Vec<_> = chunks
-                .map(|chunk| {
-                    let path = &path;
-                    scope.spawn(move || {
-                        let git = Self::open(path)?;
-                        chunk.iter().map(|item| work(&git, item)).collect::<Result<Vec<R>, E>>()
-                    })
-                })
-                .collect();
-            let mut results = own.iter().map(|item| work(self, item)).collect::<Result<Vec<R>, E>>()?;
+        let (next, path, work) = (&AtomicUsize::new(0), self.common_dir(), &work);
+        let mut done = std::thread::scope(|scope| {
+            let other = || Ok::<_, GitError>(take(&Self::open(path)?, items, next, work));
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(other)).collect();
+            let mut done = take(self, items, next, work);
             for other in others {
-                results.append(&mut other.join().expect("the work does not panic")?);
+                done.extend(other.join().expect("the work does not panic")?);
             }
-            Ok(results)
-        })
+            Ok::<_, GitError>(done)
+        })?;
+        done.sort_by_key(|(number, _)| *number);
+        let mut results = Vec::with_capacity(items.len());
+        for (_, batch) in done {
+            results.append(&mut batch?);
+        }
+        Ok(results)
     }
+}
+
+/// Takes batch after batch until there are no more. A thread that is held up, by another process perhaps,
+/// takes fewer than the others.
+fn take<T, R, E>(
+    git: &Repository,
+    items: &[T],
+    next: &AtomicUsize,
+    work: &impl Fn(&Repository, &T) -> Result<R, E>,
+) -> Vec<(usize, Result<Vec<R>, E>)> {
+    let batch = |number: usize| items.chunks(AT_ONCE).nth(number).map(|batch| (number, batch));
+    let taken = std::iter::from_fn(|| batch(next.fetch_add(1, Ordering::Relaxed)));
+    taken.map(|(number, batch)| (number, batch.iter().map(|item| work(git, item)).collect())).collect()
 }
 
 #[cfg(test)]

@@ -257,12 +257,11 @@ fn hashed_tree(files: &[(&str, &File)]) -> Result<Oid, git2::Error> {
     // Git sorts folders as if their names ended with a slash.
     let mut entries: BTreeMap<String, (u32, &str, Oid)> = BTreeMap::new();
     for &(path, file) in files {
-        match path.split_once('/') {
-            Some((folder, rest)) => folders.entry(folder).or_default().push((rest, file)),
-            None => {
-                let id = from_git(git2::Oid::hash_object(git2::ObjectType::Blob, &file.bytes)?);
-                entries.insert(path.to_owned(), (file.mode.as_octal(), path, id));
-            }
+        if let Some((folder, rest)) = path.split_once('/') {
+            folders.entry(folder).or_default().push((rest, file));
+        } else {
+            let id = from_git(git2::Oid::hash_object(git2::ObjectType::Blob, &file.bytes)?);
+            entries.insert(path.to_owned(), (file.mode.as_octal(), path, id));
         }
     }
     for (name, files) in &folders {

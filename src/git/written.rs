@@ -72,21 +72,18 @@ fn parse(text: &[u8]) -> Vec<Written> {
     let mut parts = text.split(|&byte| byte == 0);
     while let Some(part) = parts.next() {
         let part = part.strip_prefix(b"\n").unwrap_or(part);
-        match part.strip_prefix(b":") {
-            Some(change) => {
-                let (Some(path), Some(commit)) = (parts.next(), commits.last_mut()) else { continue };
-                let change = String::from_utf8_lossy(change);
-                let mut words = change.split(' ').skip(1);
-                let (mode, id) = (words.next(), words.nth(1).and_then(|id| id.parse().ok()));
-                let id = id.filter(|_| mode != Some(SUBMODULE) && mode != Some(NOTHING));
-                commit.files.extend(id.map(|id| (String::from_utf8_lossy(path).into_owned(), id)));
-            }
-            None => {
-                let text = String::from_utf8_lossy(part);
-                let Some((id, author)) = text.split_once(' ') else { continue };
-                let Ok(commit) = id.parse() else { continue };
-                commits.push(Written { commit, author: author.to_owned(), files: Vec::new() });
-            }
+        if let Some(change) = part.strip_prefix(b":") {
+            let (Some(path), Some(commit)) = (parts.next(), commits.last_mut()) else { continue };
+            let change = String::from_utf8_lossy(change);
+            let mut words = change.split(' ').skip(1);
+            let (mode, id) = (words.next(), words.nth(1).and_then(|id| id.parse().ok()));
+            let id = id.filter(|_| mode != Some(SUBMODULE) && mode != Some(NOTHING));
+            commit.files.extend(id.map(|id| (String::from_utf8_lossy(path).into_owned(), id)));
+        } else {
+            let text = String::from_utf8_lossy(part);
+            let Some((id, author)) = text.split_once(' ') else { continue };
+            let Ok(commit) = id.parse() else { continue };
+            commits.push(Written { commit, author: author.to_owned(), files: Vec::new() });
         }
     }
     commits

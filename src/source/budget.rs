@@ -64,6 +64,11 @@ impl Budget {
         self.deadline
     }
 
+    /// Whether the pass is over.
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
     /// Runs a request to `host` when its turn comes. Waiting for a busy host keeps nobody else waiting;
     /// a host that is left alone, or the end of the pass, answers at once with the reason.
     pub async fn ask<T>(&self, host: &str, request: impl Future<Output = Result<T, LsError>>) -> Result<T, String> {
@@ -83,7 +88,7 @@ impl Budget {
 
     /// Why nothing is asked of this host any more in this pass; `Ok` if it may be asked.
     pub fn refusal(&self, host: &str) -> Result<(), String> {
-        if Instant::now() >= self.deadline {
+        if self.is_over() {
             return Err(self.over());
         }
         self.host(host).refusal(host)

@@ -8,6 +8,7 @@ mod advert;
 pub mod aur;
 mod budget;
 mod lsremote;
+mod order;
 pub mod vcs;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ use aur::Aur;
 use aur::dump::Facts;
 use budget::Budget;
 use lsremote::RefReader;
+use order::Order;
 use vcs::{UpstreamRequest, Upstreams};
 
 /// Where and how sources are asked.
@@ -168,8 +170,9 @@ impl Sources {
     pub fn new(config: &SourcesConfig) -> Self {
         let workspace = config.cache_dir.join("upstream.git");
         let reader = RefReader::new(http::client(config.timeout), workspace, config.timeout);
+        let upstreams = Upstreams::new(reader, Order::new(config.cache_dir.join("upstream.next")));
         let &SourcesConfig { parallel, per_host, pass, .. } = config;
-        Self { aur: Aur::new(config), upstreams: Upstreams::new(reader), parallel, per_host, pass }
+        Self { aur: Aur::new(config), upstreams, parallel, per_host, pass }
     }
 
     /// Begins a pass, whose time runs from now.

@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
-
 use super::budget::Budget;
 use super::error_text;
 use super::lsremote::{self, RefReader};
+use super::order::Order;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Upstream;
 use crate::domain::srcinfo::{SourceEntry, Srcinfo};
@@ -58,12 +57,13 @@ type Tips = Result<BTreeMap<String, Oid>, String>;
 #[derive(Debug)]
 pub struct Upstreams {
     reader: RefReader,
+    order: Order,
 }
 
 impl Upstreams {
-    /// Asks through `reader`.
-    pub const fn new(reader: RefReader) -> Self {
-        Self { reader }
+    /// Asks through `reader`, in this order.
+    pub const fn new(reader: RefReader, order: Order) -> Self {
+        Self { reader, order }
     }
 
     /// What every package's upstream says. Each distinct address is asked once, however many packages
@@ -73,17 +73,15 @@ impl Upstreams {
         for followed in requests.iter().flat_map(|request| &request.followed) {
             wanted.entry(&followed.url).or_default().insert(followed.ref_name());
         }
-        let progress = &progress::counted("asking upstreams", wanted.len());
-        let answers: BTreeMap<&str, Tips> = wanted
-            .iter()
-            .map(|(url, refs)| async move {
-                let tips = self.tips(url, refs, budget).await;
-                progress.advance();
-                (*url, tips)
-            })
-            .collect::<FuturesUnordered<_>>()
-            .collect()
-            .await;
+        let progress = progress::counted("asking upstreams", wanted.len());
+        let wanted: Vec<_> = wanted.into_iter().collect();
+        let ask = async |(url, refs): &(&str, BTreeSet<String>)| {
+            let tips = self.tips(url, refs, budget).await;
+            progress.advance();
+            tips
+        };
+        let answers = self.order.ask_all(&wanted, |(url, _)| url, budget, ask, Tips::is_err).await;
+        let answers = answers.into_iter().map(|((url, _), tips)| (*url, tips)).collect();
         requests.iter().map(|request| (request.pkgbase.clone(), combine(request, &answers))).collect()
     }
 

@@ -276,7 +276,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::builds::Cancelled;
-    use super::super::testing::{at, wave};
+    use super::super::testing::{at, base, wave};
     use super::*;
     use crate::domain::policy::Overlap;
 
@@ -336,6 +336,7 @@ mod tests {
             now = retry;
         }
         let attempt = store.start("a").await;
+        assert_eq!(store.newest_builds("repo").await.unwrap()[&base("a")].last_attempt, Some(attempt.clone()));
         let finished = store.finish_attempt(&attempt, lost, now).await.unwrap();
         assert_eq!((finished.state, finished.retry_at), (BuildState::Lost, None));
         assert_eq!(store.states(&["a", "b"]).await, ["lost", "blocked"]);

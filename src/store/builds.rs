@@ -72,6 +72,8 @@ pub struct Build {
     pub replaced_by: Option<BuildId>,
     /// Set while it is underway and has been asked to stop.
     pub stop: Option<Stop>,
+    /// The attempt that was begun last: its log is the build's.
+    pub last_attempt: Option<String>,
     /// How often it was tried since it, or another try of it, was asked for.
     pub attempts: u32,
     /// When the next attempt may begin.
@@ -91,7 +93,9 @@ pub struct Build {
 }
 
 /// Every column of [`Build`]; to be followed by conditions on `builds`.
-pub(super) const SELECT: &str = "SELECT builds.*, waves.run_id FROM builds JOIN waves ON waves.id = builds.wave";
+pub(super) const SELECT: &str = "SELECT builds.*, waves.run_id,
+     (SELECT attempts.id FROM attempts WHERE attempts.build = builds.id ORDER BY number DESC LIMIT 1) AS last_attempt
+     FROM builds JOIN waves ON waves.id = builds.wave";
 
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Build> {
     Ok(Build {
@@ -107,6 +111,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Build> {
         behind: row.get("behind")?,
         replaced_by: row.get("replaced_by")?,
         stop: row.get::<_, Option<String>>("stop")?.map(|word| Stop::from_word(&word)),
+        last_attempt: row.get("last_attempt")?,
         attempts: row.get("attempts")?,
         not_before: time(row, "not_before")?,
         exit_code: row.get("exit_code")?,

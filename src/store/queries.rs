@@ -213,6 +213,7 @@ mod tests {
         assert_eq!(list(filter, 9).await, ["a4"]);
         let newest = store.newest_builds("repo").await.unwrap();
         assert_eq!(newest.values().map(|build| build.id.0).collect::<Vec<_>>(), [4, 2, 3, 5]);
+        assert!(newest.values().all(|build| build.last_attempt.is_none()), "nothing was begun");
         let counts = store.build_counts(Some("repo")).await.unwrap();
         assert_eq!(counts[&BuildState::Ready], 3);
         assert!(store.build(BuildId(99)).await.unwrap().is_none());

@@ -109,10 +109,18 @@ pub struct Program {
     args: Vec<OsString>,
     env: BTreeMap<OsString, OsString>,
     folder: Option<PathBuf>,
-    stdin: Option<Vec<u8>>,
+    stdin: Input,
     timeout: Option<Duration>,
     output_limit: usize,
     user: Option<(u32, u32)>,
+}
+
+/// What a program finds on its standard input.
+#[derive(Debug, Clone)]
+enum Input {
+    Nothing,
+    Bytes(Vec<u8>),
+    Open,
 }
 
 impl Program {
@@ -125,7 +133,7 @@ impl Program {
             args: Vec::new(),
             env,
             folder: None,
-            stdin: None,
+            stdin: Input::Nothing,
             timeout: None,
             output_limit: DEFAULT_OUTPUT_LIMIT,
             user: None,
@@ -172,7 +180,13 @@ impl Program {
 
     /// Gives it this on its standard input, which is empty otherwise.
     pub fn stdin_bytes(mut self, bytes: Vec<u8>) -> Self {
-        self.stdin = Some(bytes);
+        self.stdin = Input::Bytes(bytes);
+        self
+    }
+
+    /// Leaves its standard input open for whoever spawns it: [`Child::stdin`].
+    pub fn open_stdin(mut self) -> Self {
+        self.stdin = Input::Open;
         self
     }
 
@@ -199,13 +213,12 @@ impl Program {
     ///
     /// # Errors
     /// [`ProcessError`] if it cannot be started.
-    pub fn spawn(mut self) -> Result<Child, ProcessError> {
-        let stdin = self.stdin.take();
+    pub fn spawn(self) -> Result<Child, ProcessError> {
         let mut command = self.command();
-        command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdin(if matches!(self.stdin, Input::Nothing) { Stdio::null() } else { Stdio::piped() });
         let mut inner = command.spawn().map_err(|error| self.cannot_start(error))?;
-        if let (Some(bytes), Some(pipe)) = (stdin, inner.stdin.take()) {
-            tokio::spawn(feed(pipe, bytes));
+        if let Input::Bytes(bytes) = self.stdin {
+            tokio::spawn(feed(inner.stdin.take().expect("it is a pipe"), bytes));
         }
         let group = inner.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         Ok(Child { inner, group, name: self.name.to_string_lossy().into_owned() })
@@ -317,6 +330,11 @@ pub struct Child {
 }
 
 impl Child {
+    /// What it reads from stdin, if that was left open; `None` the second time, and once it was waited for.
+    pub fn stdin(&mut self) -> Option<ChildStdin> {
+        self.inner.stdin.take()
+    }
+
     /// What it writes to stdout; `None` the second time.
     pub fn stdout(&mut self) -> Option<ChildStdout> {
         self.inner.stdout.take()

@@ -142,7 +142,7 @@ mod tests {
             if let Some(plain) = plain(&bytes) {
                 prop_assert!(plain.bytes.len() <= bytes.len());
                 let last = plain.line_at(plain.bytes.len());
-                prop_assert!(last as usize <= 1 + bytes.iter().filter(|byte| **byte == b'\n').count());
+                prop_assert!(last as usize <= 1 + memchr::memchr_iter(b'\n', &bytes).count());
             }
         }
     }

@@ -169,7 +169,7 @@ fn stands_alone(kind: Kind, text: &[u8], start: usize, end: usize) -> bool {
     let is = |byte: Option<u8>, more: &[u8]| byte.is_some_and(|it| it.is_ascii_alphanumeric() || more.contains(&it));
     match kind {
         Kind::Text => true,
-        Kind::Host => !is(before, b"-_") && !is(after, b"-_") && !(after == Some(b'.') && is(next, b"")),
+        Kind::Host => !(is(before, b"-_") || is(after, b"-_") || after == Some(b'.') && is(next, b"")),
         // A tarball of the registry has the version behind a hyphen.
         Kind::Package => {
             let version = after == Some(b'-') && next.is_some_and(|byte| byte.is_ascii_digit());

@@ -252,7 +252,7 @@ fn moved_texts(old: &Recipe<'_>, new: &Recipe<'_>, name: &str) -> Option<Form> {
 
 /// The first digits of a commit, which stand for it in names of files and folders.
 fn shortened((was, is): &Form) -> Vec<Form> {
-    let lengths = if is_commit(was) && is_commit(is) { 7..=12 } else { 1..=0 };
+    let lengths = if is_commit(was) && is_commit(is) { 7..13 } else { 0..0 };
     lengths.map(|length| (was[..length].to_owned(), is[..length].to_owned())).collect()
 }
 

@@ -596,25 +596,30 @@ fn a_summary_may_go_on_to_disagree_where_it_did_and_in_the_same_way() {
 
 #[test]
 fn commands_that_are_as_before_hide_nothing_of_what_moves() {
-    let text = |version: &str, sum: &str, code: &str| {
-        format!(
+    let package = |version: &str, sum: &str, code: &str, host: &str| {
+        let sum = sum.repeat(64);
+        let recipe = format!(
             "pkgname=a\npkgver={version}\npkgrel=1\narch=(any)\n_tags() {{ read -r _tag <<< x; }}\n{code}\n\
-             source=(https://a.example/$pkgver.tar.gz)\nsha256sums=({})\n",
-            sum.repeat(64)
-        )
+             source=(https://{host}/$pkgver.tar.gz)\nsha256sums=({sum})\n"
+        );
+        // What the commands leave of the sources, the summary says.
+        let summary = format!(
+            "pkgbase = a\n\tpkgver = {version}\n\tpkgrel = 1\n\tarch = any\n\
+             \tsource = https://{host}/{version}.tar.gz\n\tsha256sums = {sum}\n\npkgname = a\n"
+        );
+        Folder::default().with(PKGBUILD, recipe).with(SRCINFO, summary)
     };
-    let verdict = |new: &str| {
-        let old = text("1.0", "a", "_tags; eval _x=1");
-        classify(&Folder::default().with(PKGBUILD, old), &Folder::default().with(PKGBUILD, new))
-    };
-    assert_eq!(verdict(&text("1.1", "b", "_tags; eval _x=1")).verdict, Decision::Minor);
-    assert_eq!(verdict(&text("1.1", "b", "_tags; eval _x=2")).severity, Weight::Trust);
-    assert_eq!(verdict(&text("0.9", "b", "_tags; eval _x=1")).severity, Weight::Trust);
-    assert_eq!(verdict(&text("1.0", "b", "_tags; eval _x=1")).severity, Weight::Trust);
-    assert_eq!(
-        verdict(&text("1.1", "b", "_tags; eval _x=1").replace("a.example", "b.example")).severity,
-        Weight::Trust
-    );
+    let old = package("1.0", "a", "_tags; eval _x=1", "a.example");
+    let verdict = |new: Folder| classify(&old, &new);
+    assert_eq!(verdict(package("1.1", "b", "_tags; eval _x=1", "a.example")).verdict, Decision::Minor);
+    for (version, code, host) in [
+        ("1.1", "_tags; eval _x=2", "a.example"),
+        ("0.9", "_tags; eval _x=1", "a.example"),
+        ("1.0", "_tags; eval _x=1", "a.example"),
+        ("1.1", "_tags; eval _x=1", "b.example"),
+    ] {
+        assert_eq!(verdict(package(version, "b", code, host)).severity, Weight::Trust, "{version} {code} {host}");
+    }
 }
 
 #[test]

@@ -120,6 +120,7 @@ fn what_is_claimed_of_real_packages_is_what_bash_has() {
     let read = texts.iter().filter(|(_, text)| Pkgbuild::read(text).is_ok()).count();
     assert!(read * 200 >= total * 199, "only {read} of {total} could be read");
     let (count, differs) = compare(texts);
+    println!("{count} values of {read} packages, of {total}, compared with bash; {} differ", differs.len());
     assert!(differs.is_empty(), "{} of {count} differ:\n{}", differs.len(), differs.join("\n"));
     assert!(count > 5 * total, "only {count} values of {total} packages were known");
 }

@@ -123,9 +123,12 @@ impl Attempt {
     async fn collect(&mut self, workspace: &Workspace) -> Result<Vec<Artefact>, Stop> {
         let expected = Expectation::of(&self.order.pkgbase, &self.order.arch, &self.order.files);
         let (from, to) = (workspace.path("pkgdest"), workspace.artefacts());
+        let limits = self.limits.clone();
         let collected = blocking(move || {
-            artefact::collect(&from, &to, &expected)
-                .map_err(|error| FsError::new("collect packages from", &from, error))
+            artefact::collect(&from, &to, &expected, || limits.check().is_ok()).map_err(|error| {
+                let failed = |()| Stop::Fs(FsError::new("collect packages from", &from, error));
+                limits.check().map_or_else(Stop::Step, failed)
+            })
         });
         let Collected { artefacts, ignored } = collected.await?;
         for name in &ignored {

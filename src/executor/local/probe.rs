@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::builder::sandbox::{Network, SandboxSpec, explain};
+use crate::builder::sandbox::{ANSWER, Network, SandboxSpec, explain};
 use crate::builder::user::BuildUser;
 use crate::executor::ExecutorError;
 use crate::sys::process::{Program, what_to_install};
@@ -71,7 +71,7 @@ async fn try_sandbox(user: &str) -> ToolReport {
         directory: "/",
         command: vec!["/usr/bin/true".to_owned()],
     };
-    match step::sandboxed(&spec, user).timeout(PATIENCE).run().await {
+    match step::sandboxed(&spec, user).stdin_bytes(ANSWER.to_vec()).timeout(PATIENCE).run().await {
         Ok(output) if output.status.success() => {
             ToolReport { tool: "sandbox", usable: true, detail: format!("works as {user}"), remedy: None }
         }

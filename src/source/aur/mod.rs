@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
@@ -23,6 +22,7 @@ use self::metadata::{IndexError, Metadata};
 use self::rule::{Announced, Origin, Verdict};
 use super::budget::Budget;
 use super::lsremote::RefReader;
+use super::order::Order;
 use super::{Answers, AurConfig, Patience, SourceAnswer, SourceRequest, SourcesConfig, error_text};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -37,7 +37,7 @@ const INDEX_TIMEOUT: Duration = Duration::from_mins(5);
 /// Fetching files may take this long while it moves: the first time, it is all of them.
 const FETCH_TIMEOUT: Duration = Duration::from_mins(10);
 
-const BEHIND: &str = "the AUR announces a newer push than the mirror has; it is asked again in the next pass";
+const BEHIND: &str = "the AUR announces a newer push than the mirror has";
 
 /// The AUR, ready to be asked.
 #[derive(Debug)]
@@ -58,6 +58,7 @@ enum Access {
 struct Workers {
     direct: Direct,
     delay: Duration,
+    order: Order,
     permits: Semaphore,
     workspaces: Mutex<Vec<PathBuf>>,
 }
@@ -286,21 +287,20 @@ impl Workers {
     fn new(direct: Direct, delay: Duration, count: usize, folder: &Path) -> Self {
         let count = count.max(1);
         let workspaces = (0..count).map(|number| folder.join(format!("direct-{number}.git"))).collect();
-        Self { direct, delay, permits: Semaphore::new(count), workspaces: Mutex::new(workspaces) }
+        let order = Order::new(folder.join("direct.next"));
+        Self { direct, delay, order, permits: Semaphore::new(count), workspaces: Mutex::new(workspaces) }
     }
 
     async fn ask_all(&self, asked: &[Asked<'_>], budget: &Budget, now: Timestamp) -> Files {
-        let counted = progress::counted("asking the AUR for packages", asked.len());
-        let progress = &counted;
-        let running = FuturesUnordered::new();
-        for asked in asked {
-            running.push(async move {
-                let answer = self.ask(asked, budget, now).await;
-                progress.advance();
-                (asked.pkgbase.clone(), answer)
-            });
-        }
-        running.collect().await
+        let progress = progress::counted("asking the AUR for packages", asked.len());
+        let ask = async |asked: &Asked<'_>| {
+            let answer = self.ask(asked, budget, now).await;
+            progress.advance();
+            answer
+        };
+        let failed = |answer: &SourceAnswer| matches!(answer, SourceAnswer::Unknown { .. });
+        let answers = self.order.ask_all(asked, |asked| asked.pkgbase.as_str(), budget, ask, failed).await;
+        answers.into_iter().map(|(asked, answer)| (asked.pkgbase.clone(), answer)).collect()
     }
 
     async fn ask(&self, asked: &Asked<'_>, budget: &Budget, now: Timestamp) -> SourceAnswer {

@@ -35,7 +35,7 @@ async fn a_plan_writes_nothing_anywhere_and_says_what_the_run_does() {
     let text = scene.pkgwarden(&["plan", "on-schedule"]).await;
     insta::assert_snapshot!(text.text(), @"
     on-schedule of packages
-      4 packages are current
+      current 4 packages
       review  banner: 1:3.0.1-1 -> 1:3.0.2-1 needs a person
                 PKGBUILD:11: a source is fetched from another place
                 PKGBUILD:15: `build()` does something else than before

@@ -20,7 +20,7 @@ async fn a_broken_srcinfo_is_named_with_its_line_and_the_rest_is_built() {
     insta::assert_snapshot!(scene.pkgwarden(&["check", "--rev", "main"]).await.text(), @"
     error: bad/.SRCINFO:3: key 'this is no line' requires a value [srcinfo-unreadable]
       regenerate it with `makepkg --printsrcinfo > .SRCINFO`
-    1 errors, 0 warnings
+    1 error, 0 warnings
     ");
     insta::assert_snapshot!(scene.ends().await, @"
     refs/heads/main feat: good and bad
@@ -77,7 +77,7 @@ async fn a_folder_without_pkgbuild_is_named_and_the_rest_is_built() {
       regenerate it with `makepkg --printsrcinfo > .SRCINFO`
     error: notes/PKGBUILD: the folder has no PKGBUILD, so it is not built [pkgbuild-missing]
       add one, or remove the folder, or give its name a leading dot
-    2 errors, 1 warnings
+    2 errors, 1 warning
     ");
     insta::assert_snapshot!(scene.ends().await, @"
     refs/heads/main feat: good and odd
@@ -172,7 +172,7 @@ async fn a_hostile_folder_that_a_person_pushed_stops_nothing_else() {
     insta::assert_snapshot!(scene.pkgwarden(&["check", "--rev", "main"]).await.text(), @"
     error: bad/passwd: `passwd` is a link out of the folder, to `../../etc/passwd` [folder-unusable]
       mend it or take it out: such a folder is neither built nor published
-    1 errors, 0 warnings
+    1 error, 0 warnings
     ");
     let explained = scene.pkgwarden(&["--format", "json", "explain", "bad", "--rev", "main"]).await.json();
     assert_eq!(explained["problems"][0]["code"], "folder-unusable", "{explained}");

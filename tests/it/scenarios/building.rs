@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pkgwarden::app::Serving;
-use pkgwarden::controller::face::Face as _;
+use pkgwarden::controller::face::{Face as _, PackageFilter};
 use pkgwarden::domain::plan::Pipeline;
 use tokio_util::sync::CancellationToken;
 
@@ -43,5 +43,7 @@ async fn without_a_name_the_published_repository_is_called_repo_name() {
     let page = serving.controller.package(&base("foo")).await.unwrap().unwrap();
     let last = page.package.last_build.expect("built");
     assert!(last.attempt.is_some() && last.attempt == page.builds[0].attempt, "{last:?}");
+    let listed = serving.controller.packages(PackageFilter::default()).await.unwrap();
+    assert_eq!(listed[0].last_build.as_ref().unwrap().attempt, last.attempt, "the list leads to the log as well");
     scene.ends().await;
 }

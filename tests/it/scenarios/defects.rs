@@ -52,7 +52,7 @@ async fn an_update_that_the_mirror_has_later_than_the_index_is_not_lost() {
     scene.later();
     let update = Change::put_all("", &Pkg::from_aur("foo").version("1.1").source());
     scene.aur().push_ahead_of_mirror("foo", &update, scene.now()).await;
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"warning [source-unknown] foo: the AUR announces a newer push than the mirror has; it is asked again in the next pass -> it is asked again in the next run");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"warning [source-unknown] foo: the AUR announces a newer push than the mirror has -> it is asked again in the next run");
     assert_eq!(scene.monorepo.file("state", "foo").await.unwrap(), state);
     // Long after; of the index nothing is new any more.
     (0..5).for_each(|_| scene.later());

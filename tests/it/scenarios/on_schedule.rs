@@ -1,9 +1,12 @@
 //! Updates of sources become commits and reviews.
 
+use std::time::Duration;
+
 use pkgwarden::domain::plan::{Heard, Pipeline};
+use pkgwarden::source::SourcesConfig;
 
 use crate::support::scene::{MAIN, base};
-use crate::support::{Change, Listening, Pkg, Scene};
+use crate::support::{Busy, Change, Listening, Pkg, Scene};
 
 #[tokio::test]
 async fn a_minor_update_is_committed_with_its_cursor_built_and_not_taken_twice() {
@@ -279,5 +282,35 @@ async fn an_update_by_somebody_who_could_not_push_before_waits_for_a_person() {
     update refs/heads/state
     update refs/tags/scheduled
     ");
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn passes_that_run_out_of_time_go_on_where_the_last_one_stopped() {
+    let scene = Scene::of(&[]).await;
+    let host = Busy::start().await;
+    let packages =
+        ["a-git", "b-git", "c-git", "d-git", "e-git"].map(|name| Pkg::new(name).sources(&[&host.source(name)]));
+    scene.push("feat: follow", &packages.iter().flat_map(Pkg::changes).collect::<Vec<_>>()).await;
+    scene.hand_out().await;
+    let mut unseen: Vec<&str> = packages.iter().map(|package| &*package.base).collect();
+    for _ in 0..10 {
+        host.answer(2);
+        let runner = scene.runner_from(&scene.place()).unwrap();
+        let sources = runner.site.sources.read().unwrap().clone();
+        runner.site.ask_as(SourcesConfig { per_host: 1, pass: Duration::from_secs(1), ..sources });
+        runner.run(&Pipeline::OnSchedule, "test").await.unwrap();
+        let mut left = Vec::new();
+        for name in unseen {
+            if scene.monorepo.file("state", name).await.is_none() {
+                left.push(name);
+            }
+        }
+        unseen = left;
+        if unseen.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(unseen, [""; 0]);
     scene.ends().await;
 }

@@ -11,7 +11,7 @@ pub mod serving;
 pub mod shape;
 pub mod told;
 
-pub use listening::Listening;
+pub use listening::{Busy, Listening};
 pub use package::Pkg;
 pub use repo::{Change, Repo};
 pub use scene::Scene;

@@ -8,7 +8,7 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use pkgwarden::app::{self, Place, Serving};
 use pkgwarden::config::{Settings, settings};
-use pkgwarden::controller::run::Report;
+use pkgwarden::controller::run::{Report, Runner};
 use pkgwarden::controller::site::Site;
 use pkgwarden::demo::server::Server;
 use pkgwarden::demo::world::{Options, World};
@@ -162,7 +162,7 @@ impl Scene {
         settings::load(None, &self.env).expect("right settings")
     }
 
-    fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         Place { dir: self.monorepo.path().to_owned(), remote: None }
     }
 
@@ -183,9 +183,14 @@ impl Scene {
 
     /// One run from somebody's clone, whatever comes of it.
     pub async fn try_run_from(&self, place: &Place, pipeline: Pipeline) -> Result<Report> {
+        self.runner_from(place)?.run(&pipeline, "test").await
+    }
+
+    /// What does runs from somebody's clone.
+    pub fn runner_from(&self, place: &Place) -> Result<Runner> {
         let runner = app::one_shot_runner(&self.settings(), place, self.clock.clone())?;
         self.watch(&runner.site);
-        runner.run(&pipeline, "test").await
+        Ok(runner)
     }
 
     /// What a run from somebody's clone would do.
