@@ -61,7 +61,7 @@ fn main() -> Result<()> {
         let line_rules = &LineRules::default();
         let subject =
             Subject { package: &update.pkgbase, old: &old, new: &new, line_rules, now: Timestamp::UNIX_EPOCH };
-        let eased = judge(verdict.clone(), subject, &easiest(), Context::default()).verdict.verdict;
+        let eased = judge(verdict.clone(), subject, &easiest(), &Context::default()).verdict.verdict;
         Ok::<_, anyhow::Error>(Judged { verdict, eased, doubts })
     })?;
     let report = Report::new(&updates, &judged, theirs.as_deref());

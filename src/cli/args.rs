@@ -9,8 +9,8 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
 use super::{
-    changes, check, classify, completions, config, ctl, demo, doctor, explain, graph, init, man, packages, plan, run,
-    serve,
+    audit, changes, check, classify, completions, config, ctl, demo, doctor, explain, graph, init, man, packages, plan,
+    run, serve,
 };
 
 /// Keeps a monorepo of Arch Linux packages current, reviewed, built and published.
@@ -133,6 +133,7 @@ commands! {
     Check => check,
     Explain => explain,
     Classify => classify,
+    Audit => audit,
     Plan => plan,
     Run => run,
     Serve => serve,

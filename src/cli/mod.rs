@@ -4,6 +4,7 @@
 //! command *does* is decided below this module; here it is only asked for and shown.
 
 mod args;
+mod audit;
 mod changes;
 mod check;
 mod classify;

@@ -10,6 +10,7 @@ use super::error::CliError;
 use super::output::{Format, number_of};
 use crate::app::Place;
 use crate::controller::run::Outcome;
+use crate::domain::name::PkgBase;
 use crate::domain::plan::{Action, Document, Heard, Pipeline};
 use crate::domain::policy::Target;
 
@@ -46,6 +47,26 @@ enum What {
         #[arg(required = true, value_name = "PKG")]
         packages: Vec<String>,
     },
+    /// Take packages, and all that is built with them, out of service
+    Quarantine(Because),
+    /// Take packages back into service, and build what was due
+    Lift(Because),
+}
+
+/// Which packages, and why.
+#[derive(Debug, clap::Args)]
+pub struct Because {
+    /// Packages
+    #[arg(required = true, value_name = "PKG", value_parser = package)]
+    pub packages: Vec<PkgBase>,
+    /// Why, for whoever reads it later
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub reason: String,
+}
+
+/// Reads the name of a package.
+pub fn package(text: &str) -> Result<PkgBase, String> {
+    PkgBase::new(text).map_err(|error| error.to_string())
 }
 
 impl PipelineArgs {
@@ -58,6 +79,8 @@ impl PipelineArgs {
             What::Trigger { name } => Pipeline::Trigger(name.clone()),
             What::Deploy { packages } => Pipeline::Deploy(targets(packages)),
             What::Bump { packages } => Pipeline::Bump(targets(packages)),
+            What::Quarantine(Because { packages, reason }) => Pipeline::Quarantine(packages.clone(), reason.clone()),
+            What::Lift(Because { packages, reason }) => Pipeline::Lift(packages.clone(), reason.clone()),
         }
     }
 
@@ -98,13 +121,16 @@ fn text(document: &Document, outcome: Option<&Outcome>) -> String {
     let _ = writeln!(text, "{bold}{} of {}{bold:#}", document.pipeline, document.repository);
     packages(&mut text, document);
     for build in &document.builds {
-        let after: Vec<&str> = build.after.iter().map(crate::domain::name::PkgBase::as_str).collect();
+        let after: Vec<&str> = build.after.iter().map(PkgBase::as_str).collect();
         let after = if after.is_empty() { String::new() } else { format!(", after {}", after.join(", ")) };
         let class = build.class.as_ref().map(|class| format!(", class {class}")).unwrap_or_default();
         let _ = writeln!(text, "  build   {} ({}{class}{after})", build.pkgbase, build.reason.as_str());
     }
     for pkgbase in &document.remove {
         let _ = writeln!(text, "  remove  {pkgbase}");
+    }
+    for pkgbase in &document.stop {
+        let _ = writeln!(text, "  stop    {pkgbase}");
     }
     for review in &document.reviews {
         let why = if review.why.is_empty() { String::new() } else { format!(": {}", review.why) };

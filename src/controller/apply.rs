@@ -7,7 +7,9 @@
 
 use anyhow::{Context as _, Result};
 
+use super::bind;
 use crate::domain::desired::Snapshot;
+use crate::domain::folder::Folder;
 use crate::domain::message;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::{Edit, Plan, ReviewStep, Scheduled};
@@ -61,13 +63,18 @@ impl Writer<'_> {
 
     fn edit(&self, edit: &Edit) -> Result<TreeEdit> {
         Ok(match edit {
-            Edit::Folder(pkgbase, folder) => {
-                TreeEdit::Put { path: pkgbase.to_string(), id: self.git.write_folder(folder)?, mode: TREE_MODE }
-            }
+            Edit::Folder(pkgbase, folder) => self.folder(pkgbase, folder)?,
             Edit::File(path, bytes) => {
                 TreeEdit::Put { path: path.clone(), id: self.git.write_blob(bytes)?, mode: 0o100_644 }
             }
         })
+    }
+
+    /// The folder of a package, exactly as it was judged.
+    fn folder(&self, pkgbase: &PkgBase, folder: &Folder) -> Result<TreeEdit> {
+        let id = self.git.write_folder(folder)?;
+        bind::check(self.plan, pkgbase, id)?;
+        Ok(TreeEdit::Put { path: pkgbase.to_string(), id, mode: TREE_MODE })
     }
 
     /// The `state` branch: always one commit without a parent, as Chaotic's scripts keep it.
@@ -101,8 +108,7 @@ impl Writer<'_> {
         Ok(match step {
             ReviewStep::Propose { pkgbase, folder, message, replaces } => {
                 let tip = tip.context("a review needs a commit to stand on")?;
-                let put =
-                    TreeEdit::Put { path: pkgbase.to_string(), id: self.git.write_folder(folder)?, mode: TREE_MODE };
+                let put = self.folder(pkgbase, folder)?;
                 let tree = self.git.write_tree(Some(self.git.tree_of(tip)?), &[put])?;
                 update(branch(pkgbase), *replaces, Some(self.commit(tree, vec![tip], message)?))
             }
@@ -124,7 +130,7 @@ fn branch(pkgbase: &PkgBase) -> String {
 ///
 /// # Errors
 /// If the commit has no such folder, or the folder must not be handed to anybody.
-pub fn folder_at(git: &Repository, commit: Oid, pkgbase: &PkgBase) -> Result<crate::domain::folder::Folder> {
+pub fn folder_at(git: &Repository, commit: Oid, pkgbase: &PkgBase) -> Result<Folder> {
     let entries = git.entries(git.tree_of(commit)?)?;
     let entry = entries.iter().find(|entry| entry.is_tree && entry.name == pkgbase.as_str());
     let entry = entry.with_context(|| format!("commit {} has no folder `{pkgbase}`", commit.short()))?;

@@ -79,6 +79,10 @@ impl Dispatcher {
         else {
             return Some(end(ending, exit_code, message));
         };
+        if self.parts.store.to_stop().await.is_ok_and(|builds| builds.contains(&build.id)) {
+            let message = "it was to stop, so what it made is not published".to_owned();
+            return Some(end(AttemptEnding::Done(Outcome::Cancelled), exit_code, message));
+        }
         let paths: Vec<_> = artefacts.into_iter().map(|artefact| artefact.path).collect();
         let expected = match self.expected(build).await {
             Ok(expected) => expected,

@@ -7,9 +7,10 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::view::{
-    BuildPage, BuildView, GenerationView, PackagePage, PackageView, QueueView, RepositoryView, ReviewView, RunPage,
-    RunView,
+    BuildPage, BuildView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView, RepositoryView,
+    ReviewView, RunPage, RunView,
 };
+use crate::domain::audit::{Audit, Indicator};
 use crate::domain::build::BuildState;
 use crate::domain::name::PkgBase;
 use crate::domain::plan::Pipeline;
@@ -63,6 +64,15 @@ pub struct BuildFilter {
     pub limit: usize,
 }
 
+/// What to look for, and how far back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRequest {
+    /// What to look for.
+    pub indicators: Vec<Indicator>,
+    /// How many commits of the past to search, if any.
+    pub commits: Option<usize>,
+}
+
 /// An answer that takes a while.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, ControllerError>>;
 
@@ -92,6 +102,11 @@ pub trait Face: Send + Sync + 'static {
     fn generations(&self) -> Answer<'_, Vec<GenerationView>>;
     /// Who is built before whom: the document that `graph --as json` prints.
     fn graph(&self) -> Answer<'_, serde_json::Value>;
+
+    /// What a person has taken out of service.
+    fn quarantine(&self) -> Answer<'_, Vec<QuarantineView>>;
+    /// Where traces of a campaign are; may take minutes.
+    fn audit(&self, request: AuditRequest) -> Answer<'_, Audit>;
 
     /// The logs of attempts.
     fn logs(&self) -> &LogStore;

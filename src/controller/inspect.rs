@@ -8,10 +8,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
+use super::audit;
 use super::observe;
 use super::range;
 use super::rules;
 use super::snapshot::SnapshotReader;
+use crate::domain::audit::{Audit, Indicator, Searcher};
 use crate::domain::desired::{Package, Refs, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -153,6 +155,14 @@ impl Inspection {
             (&a.pkgbase, &a.file, a.line, a.code, &a.message).cmp(&(&b.pkgbase, &b.file, b.line, b.code, &b.message))
         });
         Ok(findings)
+    }
+
+    /// What indicators find at a revision, in reviews, in records, and in so many commits of the past.
+    ///
+    /// # Errors
+    /// If there is no such revision, or the objects cannot be read.
+    pub fn audit(&self, rev: &str, indicators: Vec<Indicator>, commits: Option<usize>) -> Result<Audit> {
+        audit::audit(&self.git, &self.refs(rev)?, &Searcher::new(indicators), commits)
     }
 
     /// A text file at a revision; `None` if it is not there.

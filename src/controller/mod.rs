@@ -3,12 +3,15 @@
 //! [`Controller`] is what the faces see: it keeps repositories, performs runs, and answers questions.
 
 pub mod apply;
+pub mod audit;
+pub mod bind;
 mod conclude;
 pub mod dispatch;
 pub mod doctor;
 pub mod face;
 pub mod inspect;
 pub mod observe;
+mod quarantine;
 pub mod query;
 pub mod range;
 pub mod recover;
@@ -104,13 +107,19 @@ impl Kept {
     /// Looks at the remote and keeps what was found for the faces.
     async fn look(&self, now: Timestamp) -> Result<Look> {
         let found = self.site().look().await;
+        self.keep(&found, now);
+        let look = found?;
+        self.stop_held(&look, now).await?;
+        Ok(look)
+    }
+
+    fn keep(&self, found: &Result<Look>, now: Timestamp) {
         let mut looked = self.looked.write().expect("nobody panics with it");
         looked.at = Some(now);
         looked.error = found.as_ref().err().map(|error| format!("{error:#}"));
-        if let Ok(look) = &found {
+        if let Ok(look) = found {
             looked.look = Some(look.clone());
         }
-        found
     }
 }
 

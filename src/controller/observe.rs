@@ -1,6 +1,6 @@
 //! Asks sources, many at once, and turns their answers into observations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -10,9 +10,11 @@ use super::apply::folder_at;
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
+use crate::domain::keepers::Keepers;
 use crate::domain::name::PkgBase;
 use crate::domain::observed::{Observation, Observations, Proposal, Upstream};
 use crate::domain::plan::{self, Pipeline, Request};
+use crate::domain::standing::Standing;
 use crate::git::{FolderError, Limits, Repository};
 use crate::source::vcs::UpstreamRequest;
 use crate::source::{SourceAnswer, SourceRequest, Sources};
@@ -21,7 +23,11 @@ use crate::source::{SourceAnswer, SourceRequest, Sources};
 #[derive(Debug, Default)]
 pub struct Answers {
     files: BTreeMap<PkgBase, SourceAnswer>,
+    keepers: BTreeMap<PkgBase, Keepers>,
+    standing: BTreeMap<PkgBase, Standing>,
     upstream: BTreeMap<PkgBase, Upstream>,
+    /// Packages with builds that have not ended.
+    pub(super) in_queue: BTreeSet<PkgBase>,
     findings: Vec<Finding>,
 }
 
@@ -44,7 +50,9 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answ
         let error = || format!("sources of the kind `{}` are not asked by this version", request.kind.name());
         answers.entry(request.pkgbase).or_insert_with(|| SourceAnswer::Unknown { error: error(), retry_at: None });
     }
-    Answers { files: answers, upstream, findings: files.findings }
+    let keepers = files.aur.iter().map(|(pkgbase, facts)| (pkgbase.clone(), facts.keepers())).collect();
+    let standing = files.aur.iter().filter_map(|(pkgbase, facts)| Some((pkgbase.clone(), facts.standing()?))).collect();
+    Answers { files: answers, keepers, standing, upstream, findings: files.findings, ..Answers::default() }
 }
 
 /// Compares answers with the monorepo.
@@ -53,7 +61,10 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answ
 /// If the monorepo's objects cannot be read.
 pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answers: &Answers) -> Result<Observations> {
     let mut observations = Observations {
+        keepers: answers.keepers.clone(),
+        standing: answers.standing.clone(),
         upstream: answers.upstream.clone(),
+        in_queue: answers.in_queue.clone(),
         findings: answers.findings.clone(),
         ..Observations::default()
     };

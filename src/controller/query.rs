@@ -7,14 +7,15 @@ use anyhow::Result;
 use futures_util::future::FutureExt as _;
 use tokio::sync::watch;
 
-use super::face::{Answer, BuildFilter, ControllerError, Face, PackageFilter};
+use super::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
 use super::review::review_of;
 use super::site::Look;
 use super::view::{
-    AttemptView, BuildPage, BuildView, CursorView, GenerationView, PackagePage, PackageView, QueueView, RepositoryView,
-    ReviewView, RunPage, RunView,
+    AttemptView, BuildPage, BuildView, CursorView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
+    RepositoryView, ReviewView, RunPage, RunView,
 };
-use super::{Controller, Kept};
+use super::{Controller, Kept, quarantine};
+use crate::domain::audit::Audit;
 use crate::domain::build::BuildState;
 use crate::domain::graph::Graph;
 use crate::domain::name::PkgBase;
@@ -159,6 +160,14 @@ impl Face for Controller {
         .boxed()
     }
 
+    fn quarantine(&self) -> Answer<'_, Vec<QuarantineView>> {
+        async { Ok(self.kept().map(quarantine::views).collect::<Result<Vec<_>>>()?.concat()) }.boxed()
+    }
+
+    fn audit(&self, request: AuditRequest) -> Answer<'_, Audit> {
+        async move { self.audit_kept(request).await }.boxed()
+    }
+
     fn logs(&self) -> &LogStore {
         &self.0.logs
     }
@@ -189,7 +198,9 @@ impl Face for Controller {
 
     fn retry<'a>(&'a self, build: &'a str) -> Answer<'a, ()> {
         async move {
-            self.0.store.retry_build(build_id(build)?, self.0.clock.now()).await?;
+            let id = build_id(build)?;
+            self.refuse_held(id).await?;
+            self.0.store.retry_build(id, self.0.clock.now()).await?;
             Ok(())
         }
         .boxed()
@@ -249,8 +260,11 @@ impl Controller {
         let newest = self.0.store.newest_builds(&kept.site().name).await?;
         let published = published_versions(kept)?;
         let packages = look.snapshot.packages.values().filter(|package| wanted(&package.pkgbase));
+        let held = quarantine::held_in(kept, &look);
         let last = |pkgbase: &PkgBase| newest.get(pkgbase).map(|build| BuildView::new(build, &[]));
-        Ok(packages.map(|package| PackageView::new(package, &look, last(&package.pkgbase), &published)).collect())
+        let view =
+            |package| PackageView::new(package, &look, last(&package.pkgbase), &published, held.get(&package.pkgbase));
+        Ok(packages.map(|package| view(package)).collect())
     }
 
     async fn package_page(&self, kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<PackagePage, ControllerError> {
@@ -261,7 +275,13 @@ impl Controller {
         let cursor = look.snapshot.states.get(pkgbase).and_then(crate::domain::state::PackageState::cursor);
         let members = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.members);
         Ok(PackagePage {
-            package: PackageView::new(package, look, builds.first().cloned(), &published_versions(kept)?),
+            package: PackageView::new(
+                package,
+                look,
+                builds.first().cloned(),
+                &published_versions(kept)?,
+                quarantine::held_in(kept, look).get(pkgbase),
+            ),
             pkgnames: members.map(|member| member.name.to_string()).collect(),
             needs: graph.direct(pkgbase).to_vec(),
             needed_by: graph.dependants(pkgbase),
@@ -316,6 +336,7 @@ impl Controller {
     fn target_of(&self, pipeline: &Pipeline) -> Result<&Kept, ControllerError> {
         let named = match pipeline {
             Pipeline::Approve(pkgbase, ..) | Pipeline::Reject(pkgbase, _) => Some(pkgbase.clone()),
+            Pipeline::Quarantine(packages, _) | Pipeline::Lift(packages, _) => packages.first().cloned(),
             Pipeline::Deploy(targets) | Pipeline::Bump(targets) => {
                 targets.iter().find_map(|target| match &target.selection {
                     crate::domain::policy::Selection::Named(name) => PkgBase::new(name).ok(),
@@ -329,7 +350,7 @@ impl Controller {
     }
 }
 
-fn not_looked() -> ControllerError {
+pub(super) fn not_looked() -> ControllerError {
     ControllerError::Unavailable("the repository has not been read yet".into())
 }
 
@@ -337,7 +358,7 @@ fn clamp(limit: usize) -> u32 {
     u32::try_from(limit).unwrap_or(u32::MAX).clamp(1, 1_000)
 }
 
-fn build_id(text: &str) -> Result<BuildId, ControllerError> {
+pub(super) fn build_id(text: &str) -> Result<BuildId, ControllerError> {
     text.parse().map(BuildId).map_err(|_| ControllerError::NotFound(format!("there is no build `{text}`")))
 }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::site::Look;
 use super::view::{ApprovalsView, FileDiff, ReviewView};
-use super::{Kept, ReviewKey, observe};
+use super::{Kept, ReviewKey, bind, observe};
 use crate::domain::classify::{self, Context, Subject};
 use crate::domain::desired::Snapshot;
 use crate::domain::name::{Oid, PkgBase};
@@ -29,39 +29,43 @@ pub async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase, now: Timesta
     }
     let (snapshot, wanted) = (look.snapshot.clone(), pkgbase.clone());
     let proposal = kept.site().with_git(move |git| observe::proposal(git, &snapshot, &wanted)).await?;
-    let view = proposal.and_then(|proposal| review_view(pkgbase, head, &proposal, &look.snapshot, now));
+    let view = match tree.zip(proposal) {
+        Some((tree, proposal)) => review_view(pkgbase, (head, tree), &proposal, &look.snapshot, now)?,
+        None => None,
+    };
     kept.reviews.lock().expect("nobody panics with it").insert(pkgbase.clone(), (key, view.clone()));
     Ok(view)
 }
 
 fn review_view(
     pkgbase: &PkgBase,
-    head: Oid,
+    (head, tree): (Oid, Oid),
     proposal: &Proposal,
     snapshot: &Snapshot,
     now: Timestamp,
-) -> Option<ReviewView> {
+) -> Result<Option<ReviewView>> {
     let Proposal { base, present, proposed } = proposal;
     let after = present.updated_to(proposed);
     if after.from_source() == present.from_source() {
-        return None;
+        return Ok(None);
     }
     let conflict = "its folder has changed on the branch since the review was opened";
     let settings = snapshot.packages.get(pkgbase).map(|package| package.settings.clone()).unwrap_or_default();
     let line_rules = &settings.line_rules;
     let subject = Subject { package: pkgbase.as_str(), old: present, new: &after, line_rules, now };
-    let judged = classify::judge(classify::classify(present, &after), subject, &snapshot.gate, Context::default());
+    let judged = classify::judge(classify::classify(present, &after), subject, &snapshot.gate, &Context::default());
     let approvals = ApprovalsView {
         needed: snapshot.gate.approvals(&judged.verdict, pkgbase.as_str(), now),
         by: snapshot.states.get(pkgbase).map(|state| state.approvals(head)).unwrap_or_default(),
     };
-    Some(ReviewView {
+    Ok(Some(ReviewView {
         pkgbase: pkgbase.clone(),
         branch: pkgbase.review_branch(),
         head,
+        trees: bind::trees(tree, &after)?,
         verdict: judged.verdict,
         approvals,
         files: FileDiff::between(&present.from_source(), &after.from_source()),
         conflict: (base.from_source() != present.from_source()).then(|| conflict.to_owned()),
-    })
+    }))
 }

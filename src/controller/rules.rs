@@ -112,7 +112,7 @@ impl<'a> Search<'a> {
         let Some(package) = self.snapshot.packages.get(pkgbase) else { return };
         let line_rules = &package.settings.line_rules;
         let subject = Subject { package: pkgbase.as_str(), old: &old, new: &new, line_rules, now: Timestamp::MIN };
-        let judged = classify::judge(classify(&old, &new), subject, &self.snapshot.gate, Context::default());
+        let judged = classify::judge(classify(&old, &new), subject, &self.snapshot.gate, &Context::default());
         let used: BTreeSet<Place> = judged.used.into_iter().collect();
         self.open.retain(|rule| !used.contains(&rule.place));
     }

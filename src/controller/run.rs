@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::apply;
@@ -117,7 +118,7 @@ impl Runner {
             let look = self.site.look().await?;
             let heard = match &answers {
                 Some(answers) => answers.clone(),
-                None => Arc::new(self.site.ask(&look, pipeline, now).await),
+                None => Arc::new(self.ask(&look, pipeline, now).await?),
             };
             answers = Some(heard.clone());
             let plan = self.site.decide(&look, pipeline, &heard, now).await?;
@@ -127,6 +128,16 @@ impl Runner {
             tracing::info!(repository = self.site.name, "somebody pushed during the run; planning anew");
         }
         bail!("somebody pushed to {} during each of {REPLANS} tries; the next run goes on", self.site.remote.url())
+    }
+
+    /// Asks the sources, or the record, what a pipeline has to know.
+    async fn ask(&self, look: &Look, pipeline: &Pipeline, now: Timestamp) -> Result<Answers> {
+        let mut answers = self.site.ask(look, pipeline, now).await;
+        if matches!(pipeline, Pipeline::Quarantine(..)) {
+            let queue = self.store.queue(Some(&self.site.name)).await?;
+            answers.in_queue = queue.into_iter().map(|queued| queued.build.pkgbase).collect();
+        }
+        Ok(answers)
     }
 
     /// Performs a plan. `None` if somebody else moved a ref first: nothing has happened then.
@@ -140,7 +151,7 @@ impl Runner {
         let wave = self.wave(&look, &plan, &updates);
         let mut document = plan.document(&look.snapshot);
         name_new_ids(&mut document, &updates);
-        if updates.is_empty() && plan.builds.is_empty() && plan.remove.is_empty() {
+        if updates.is_empty() && plan.builds.is_empty() && plan.remove.is_empty() && plan.stop.is_empty() {
             return Ok(Some(Report {
                 document,
                 outcome: Outcome { pushed: false, run_id: run_id.to_owned(), enqueued: 0 },
@@ -189,6 +200,7 @@ impl Runner {
             commit: commit.unwrap_or(Oid::from_bytes([0; 20])),
             builds: if self.enqueues { plan.builds.clone() } else { Vec::new() },
             remove: if self.enqueues { plan.remove.clone() } else { Vec::new() },
+            stop: plan.stop.clone(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
+use super::bind;
 use super::inspect::Inspection;
 use super::observe::{self, Answers};
 use super::range;
@@ -268,7 +269,9 @@ impl Site {
             observations.unbuildable = checked?;
             observations.unbuildable.retain(|pkgbase, _| built.contains(pkgbase));
             observations.unbuildable.extend(observe::unbuildable(git, snapshot, built.difference(&changed))?);
-            Ok(if observations.unbuildable.is_empty() { first } else { plan(&observations) })
+            let mut decided = if observations.unbuildable.is_empty() { first } else { plan(&observations) };
+            bind::bind(&mut decided, snapshot)?;
+            Ok(decided)
         })
         .await
     }

@@ -13,6 +13,7 @@ use crate::domain::desired::Package;
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
+use crate::domain::plan::Trees;
 use crate::domain::policy::Person;
 use crate::domain::version::Version;
 use crate::store::attempts::{Attempt, AttemptEnding};
@@ -60,6 +61,8 @@ pub struct PackageView {
     pub last_build: Option<BuildView>,
     /// Whether an update waits for a person.
     pub review: bool,
+    /// Why nothing happens with it: it is in quarantine, or built with something that is.
+    pub held: Option<String>,
     /// How many findings it has.
     pub problems: usize,
 }
@@ -224,6 +227,8 @@ pub struct ReviewView {
     pub branch: String,
     /// The tip of the branch: name it when approving, so that exactly what was seen is merged.
     pub head: Oid,
+    /// The git trees of its folder that were compared: exactly the second is merged.
+    pub trees: Trees,
     /// Why it needs a person.
     pub verdict: Verdict,
     /// How many people have to approve it, and who has.
@@ -273,6 +278,40 @@ impl FileDiff {
     }
 }
 
+/// A package that a person has taken out of service.
+#[derive(Debug, Clone, Serialize)]
+pub struct QuarantineView {
+    /// The repository.
+    pub repository: String,
+    /// The package.
+    pub pkgbase: PkgBase,
+    /// Why.
+    pub reason: String,
+    /// Since when, if that was written down.
+    pub since: Option<Timestamp>,
+    /// The packages that are held with it, because they are built with it.
+    pub holds: Vec<PkgBase>,
+    /// What of all of them is published already, or was, and is still kept.
+    pub published: Vec<ArtefactView>,
+}
+
+/// A published file.
+#[derive(Debug, Clone, Serialize)]
+pub struct ArtefactView {
+    /// The package it came from.
+    pub pkgbase: PkgBase,
+    /// Its name.
+    pub file: String,
+    /// The version.
+    pub version: Version,
+    /// Its checksum.
+    pub sha256: String,
+    /// The build that made it, if that is known.
+    pub build: Option<String>,
+    /// Whether pacman finds it now; else an earlier generation has it.
+    pub current: bool,
+}
+
 /// One published state of the package repository.
 #[derive(Debug, Clone, Serialize)]
 pub struct GenerationView {
@@ -293,6 +332,7 @@ impl PackageView {
         look: &Look,
         last_build: Option<BuildView>,
         published: &BTreeMap<String, String>,
+        held: Option<&String>,
     ) -> Self {
         Self {
             pkgbase: package.pkgbase.clone(),
@@ -301,6 +341,7 @@ impl PackageView {
             source: package.settings.source.name(),
             last_build,
             review: look.snapshot.reviews.contains_key(&package.pkgbase),
+            held: held.cloned(),
             problems: package.findings.len(),
         }
     }

@@ -293,6 +293,9 @@ pub struct Wave {
     pub builds: Vec<BuildRequest>,
     /// Packages that left the monorepo and have to leave the published repository.
     pub remove: Vec<PkgBase>,
+    /// Packages whose builds are stopped, because they are held by a quarantine.
+    #[serde(default)]
+    pub stop: Vec<PkgBase>,
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 //!
 //! Nothing here reads a clock, a file, a process or the network, and nothing is `async`.
 
+pub mod audit;
 pub mod build;
 pub mod bump;
+pub mod campaign;
 pub mod changes;
 pub mod chaotic;
 pub mod classify;
@@ -12,6 +14,7 @@ pub mod directive;
 pub mod finding;
 pub mod folder;
 pub mod graph;
+pub mod keepers;
 pub mod keyvalue;
 pub mod lint;
 pub mod message;
@@ -20,7 +23,9 @@ pub mod observed;
 pub mod pkgbuild;
 pub mod plan;
 pub mod policy;
+pub mod quarantine;
 pub mod queue;
 pub mod srcinfo;
+pub mod standing;
 pub mod state;
 pub mod version;

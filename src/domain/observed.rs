@@ -1,12 +1,14 @@
 //! What sources said. A failure is an answer too: *unknown*, never *current*.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::finding::Finding;
 use super::folder::Folder;
+use super::keepers::Keepers;
 use super::name::{Oid, PkgBase};
+use super::standing::Standing;
 use super::state::Cursor;
 
 /// What the source of a package's files said.
@@ -65,6 +67,10 @@ pub struct Proposal {
 pub struct Observations {
     /// By package: its source of files. A package that was not asked is not here.
     pub files: BTreeMap<PkgBase, Observation>,
+    /// By package: who may push to its source, where that can be known.
+    pub keepers: BTreeMap<PkgBase, Keepers>,
+    /// By package: what the AUR's index says beside that.
+    pub standing: BTreeMap<PkgBase, Standing>,
     /// By package: its floating sources.
     pub upstream: BTreeMap<PkgBase, Upstream>,
     /// What a person decides about, by package.
@@ -74,6 +80,8 @@ pub struct Observations {
     pub waiting: BTreeMap<PkgBase, String>,
     /// By package: why its folder must not be handed to a build.
     pub unbuildable: BTreeMap<PkgBase, Finding>,
+    /// Packages with builds that have not ended, if somebody quarantines some.
+    pub in_queue: BTreeSet<PkgBase>,
     /// What went wrong with a source as a whole.
     pub findings: Vec<Finding>,
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::keepers::Keepers;
 use super::keyvalue::KeyValues;
 use super::name::Oid;
 use super::policy::Person;
+use super::quarantine::Quarantine;
 
 const GIT_COMMIT: &str = "CI_GIT_COMMIT";
 const VCS_COMMITS: &str = "PKGWARDEN_VCS_COMMITS";
@@ -17,6 +19,10 @@ const PROPOSED: &str = "PKGWARDEN_PROPOSED";
 const REJECTED: &str = "PKGWARDEN_REJECTED";
 const APPROVED: &str = "PKGWARDEN_APPROVED";
 const SEEN: &str = "PKGWARDEN_SEEN";
+const KEEPERS: &str = "PKGWARDEN_KEEPERS";
+const PROPOSED_KEEPERS: &str = "PKGWARDEN_PROPOSED_KEEPERS";
+const QUARANTINE: &str = "PKGWARDEN_QUARANTINE";
+const HELD_BUILD: &str = "PKGWARDEN_HELD_BUILD";
 
 /// The state of one package. Keys that are not ours are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -148,6 +154,50 @@ impl PackageState {
     pub fn set_first_seen(&mut self, seen: Option<(&str, Timestamp)>) {
         let text = seen.map(|(digest, at)| format!("{digest}@{}", at.as_second()));
         self.put(SEEN, text.as_deref());
+    }
+
+    /// Who could push to the source of the package when something of it was merged last.
+    #[must_use]
+    pub fn keepers(&self) -> Option<Keepers> {
+        self.file.get(KEEPERS).map(Keepers::parse)
+    }
+
+    /// Records who could push when something of the package was merged.
+    pub fn set_keepers(&mut self, keepers: Option<&Keepers>) {
+        self.put(KEEPERS, keepers.map(Keepers::to_text).as_deref());
+    }
+
+    /// Who could push when what waits in a review was seen.
+    #[must_use]
+    pub fn proposed_keepers(&self) -> Option<Keepers> {
+        self.file.get(PROPOSED_KEEPERS).map(Keepers::parse)
+    }
+
+    /// Records who could push when what waits in a review was seen, or that nothing waits.
+    pub fn set_proposed_keepers(&mut self, keepers: Option<&Keepers>) {
+        self.put(PROPOSED_KEEPERS, keepers.map(Keepers::to_text).as_deref());
+    }
+
+    /// That a person has taken the package out of service.
+    #[must_use]
+    pub fn quarantine(&self) -> Option<Quarantine> {
+        self.file.get(QUARANTINE).map(Quarantine::parse)
+    }
+
+    /// Takes the package out of service, or back into it.
+    pub fn set_quarantine(&mut self, quarantine: Option<&Quarantine>) {
+        self.put(QUARANTINE, quarantine.map(Quarantine::to_text).as_deref());
+    }
+
+    /// Whether a build was due while the package was held.
+    #[must_use]
+    pub fn build_is_held(&self) -> bool {
+        self.file.get(HELD_BUILD).is_some()
+    }
+
+    /// Records that a build was due while the package was held, or that none is any more.
+    pub fn set_build_held(&mut self, held: bool) {
+        self.put(HELD_BUILD, held.then_some("yes"));
     }
 
     fn put(&mut self, key: &str, value: Option<&str>) {

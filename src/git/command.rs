@@ -62,12 +62,21 @@ pub(super) enum Ending {
 
 /// Runs a git command to its end.
 pub(super) async fn run(program: Program) -> Result<Ending, ProcessError> {
-    match program.run().await {
+    ended(program.run().await)
+}
+
+fn ended(output: Result<Output, ProcessError>) -> Result<Ending, ProcessError> {
+    match output {
         Ok(output) if output.status.success() => Ok(Ending::Done(output)),
         Ok(output) => Ok(Ending::Failed(output)),
         Err(ProcessError::TimedOut { after, .. }) => Ok(Ending::TooSlow(after)),
         Err(error) => Err(error),
     }
+}
+
+/// As [`run`], from code that blocks.
+pub(super) fn run_blocking(program: Program) -> Result<Ending, ProcessError> {
+    ended(program.run_blocking())
 }
 
 /// What a failed command says, in one line, and what to do about it.

@@ -108,6 +108,12 @@ pub enum GitError {
     /// The git program could not be run.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// The history could not be listed.
+    #[error("the history cannot be listed: {message}")]
+    History {
+        /// What git says, in one line, and what to do about it.
+        message: String,
+    },
     /// A file of the repository could not be read or written.
     #[error(transparent)]
     File(#[from] FsError),

@@ -19,6 +19,7 @@ mod repository;
 mod testing;
 mod tree;
 mod url;
+mod written;
 
 pub use error::GitError;
 pub use folder::{FolderError, Limits};
@@ -27,4 +28,5 @@ pub use objects::Entry;
 pub use push::{PushError, Pushed, RefUpdate, Rejection};
 pub use remote::Remote;
 pub use repository::Repository;
-pub use tree::{NewCommit, TREE_MODE, TreeEdit};
+pub use tree::{NewCommit, TREE_MODE, TreeEdit, tree_id};
+pub use written::History;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::objects::mode_of;
 use super::repository::{from_git, to_git};
 use super::{GitError, Repository};
-use crate::domain::folder::Folder;
+use crate::domain::folder::{File, Folder};
 use crate::domain::name::Oid;
 use crate::domain::policy::Identity;
 
@@ -243,6 +243,38 @@ impl Repository {
     }
 }
 
+/// The id of the tree that [`Repository::write_folder`] would write, without writing anything.
+///
+/// # Errors
+/// [`GitError::Library`] if git cannot hash.
+pub fn tree_id(folder: &Folder) -> Result<Oid, GitError> {
+    let files: Vec<(&str, &File)> = folder.files.iter().map(|(path, file)| (path.as_str(), file)).collect();
+    hashed_tree(&files).map_err(GitError::library("compute the id of a tree".to_owned()))
+}
+
+fn hashed_tree(files: &[(&str, &File)]) -> Result<Oid, git2::Error> {
+    let mut folders: BTreeMap<&str, Vec<(&str, &File)>> = BTreeMap::new();
+    // Git sorts folders as if their names ended with a slash.
+    let mut entries: BTreeMap<String, (u32, &str, Oid)> = BTreeMap::new();
+    for &(path, file) in files {
+        if let Some((folder, rest)) = path.split_once('/') {
+            folders.entry(folder).or_default().push((rest, file));
+        } else {
+            let id = from_git(git2::Oid::hash_object(git2::ObjectType::Blob, &file.bytes)?);
+            entries.insert(path.to_owned(), (file.mode.as_octal(), path, id));
+        }
+    }
+    for (name, files) in &folders {
+        entries.insert(format!("{name}/"), (TREE_MODE, name, hashed_tree(files)?));
+    }
+    let mut bytes = Vec::new();
+    for (mode, name, id) in entries.values() {
+        bytes.extend(format!("{mode:o} {name}\0").into_bytes());
+        bytes.extend(id.as_bytes());
+    }
+    git2::Oid::hash_object(git2::ObjectType::Tree, &bytes).map(from_git)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
@@ -278,6 +310,7 @@ mod tests {
         let folder = super::super::testing::link(folder, "a/link", "../PKGBUILD");
         let tree = repository.write_folder(&folder).expect("written");
         assert_eq!(read(&repository, tree), folder);
+        assert_eq!(tree_id(&folder).expect("hashed"), tree);
         world.git("repo", &["fsck", "--strict"]);
         let empty = repository.write_folder(&Folder::default()).expect("written");
         assert_eq!(empty.to_string(), "4b825dc642cb6eb9a060e54bf8d69288fbee4904");
@@ -393,6 +426,7 @@ mod tests {
             }
             let edited = repository.write_tree(Some(tree), &made).expect("written");
             prop_assert_eq!(edited, repository.write_folder(&as_folder(&files)).expect("written"));
+            prop_assert_eq!(edited, tree_id(&as_folder(&files)).expect("hashed"));
         }
     }
 }

@@ -7,7 +7,9 @@ use serde::Deserialize;
 
 use super::Server;
 use super::read::{build_of, pkgbase, review_of};
+use crate::controller::face::AuditRequest;
 use crate::controller::view::{BuildPage, PackagePage, RepositoryView, RunPage};
+use crate::domain::audit::{Audit, Indicator};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Pipeline;
 use crate::domain::policy::{Person, Target};
@@ -87,6 +89,59 @@ pub async fn run(State(server): State<Server>, Told(request): Told<RunRequest>) 
 
 async fn start(server: &Server, pipeline: Pipeline) -> Result<Json<RunPage>, Fault> {
     Ok(Json(server.face().start(pipeline, TRIGGER).await?))
+}
+
+/// Which packages, and why.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Because {
+    packages: Vec<PkgBase>,
+    reason: String,
+}
+
+/// `POST /api/v1/quarantine`
+pub async fn quarantine(State(server): State<Server>, Told(told): Told<Because>) -> Result<Json<RunPage>, Fault> {
+    with_reason(&server, told, Pipeline::Quarantine).await
+}
+
+/// `POST /api/v1/lift`
+pub async fn lift(State(server): State<Server>, Told(told): Told<Because>) -> Result<Json<RunPage>, Fault> {
+    with_reason(&server, told, Pipeline::Lift).await
+}
+
+async fn with_reason(
+    server: &Server,
+    Because { packages, reason }: Because,
+    pipeline: fn(Vec<PkgBase>, String) -> Pipeline,
+) -> Result<Json<RunPage>, Fault> {
+    let incomplete = |what, hint| Err(Fault::new(StatusCode::UNPROCESSABLE_ENTITY, what).hint(hint));
+    if packages.is_empty() {
+        return incomplete("no package is named", "name one");
+    }
+    if reason.trim().is_empty() {
+        return incomplete("there is no reason", "say why, for whoever reads it later");
+    }
+    start(server, pipeline(packages, reason)).await
+}
+
+/// What to look for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditBody {
+    indicators: Vec<String>,
+    #[serde(default)]
+    commits: Option<usize>,
+}
+
+/// `POST /api/v1/audit`
+pub async fn audit(State(server): State<Server>, Told(told): Told<AuditBody>) -> Result<Json<Audit>, Fault> {
+    let refused = |why: String| Fault::new(StatusCode::UNPROCESSABLE_ENTITY, why);
+    let indicators = told.indicators.iter().map(|written| Indicator::parse(written));
+    let indicators = indicators.collect::<Result<Vec<_>, _>>().map_err(refused)?;
+    if indicators.is_empty() {
+        return Err(refused("there is no indicator to look for".to_owned()).hint("name one"));
+    }
+    Ok(Json(server.face().audit(AuditRequest { indicators, commits: told.commits }).await?))
 }
 
 /// `POST /api/v1/pause`

@@ -229,6 +229,10 @@ fn questions() -> Described {
             &get("/api/v1/generations", "Published states of the package repository", Answer::Many("Generation")),
             read::generations,
         )
+        .route(
+            &get("/api/v1/quarantine", "What a person has taken out of service", Answer::Many("Quarantine")),
+            read::quarantine,
+        )
         .route(&get("/api/v1/graph", "Who is built before whom", Answer::One("Graph")), read::graph)
         .route(
             &get("/api/queue/stats", "As Chaotic Manager's clients know it", Answer::One("ChaoticStats")),
@@ -294,6 +298,19 @@ fn commands() -> Described {
         .route(
             &post("/api/v1/run", "Runs a pipeline to its end", Answer::One("RunDetail")).body("RunRequest"),
             commands::run,
+        )
+        .route(
+            &post("/api/v1/quarantine", "Takes packages out of service", Answer::One("RunDetail")).body("Because"),
+            commands::quarantine,
+        )
+        .route(
+            &post("/api/v1/lift", "Takes them back, and builds what was due", Answer::One("RunDetail")).body("Because"),
+            commands::lift,
+        )
+        .route(
+            &post("/api/v1/audit", "Where traces of a campaign are; may take minutes", Answer::One("Audit"))
+                .body("AuditRequest"),
+            commands::audit,
         )
         .route(&post("/api/v1/pause", "Stops schedules and polling", Answer::Many("Repository")), commands::pause)
         .route(&post("/api/v1/resume", "Takes them up again", Answer::Many("Repository")), commands::resume)

@@ -6,8 +6,8 @@ use axum::extract::{Path, Query, State};
 use super::Server;
 use crate::controller::face::{BuildFilter, PackageFilter};
 use crate::controller::view::{
-    BuildPage, BuildView, GenerationView, PackagePage, PackageView, QueueView, RepositoryView, ReviewView, RunPage,
-    RunView,
+    BuildPage, BuildView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView, RepositoryView,
+    ReviewView, RunPage, RunView,
 };
 use crate::domain::build::BuildState;
 use crate::domain::name::PkgBase;
@@ -134,6 +134,11 @@ pub async fn review_of(server: &Server, pkgbase: &PkgBase) -> Result<ReviewView,
 /// `GET /api/v1/generations`
 pub async fn generations(State(server): State<Server>) -> Result<Json<Vec<GenerationView>>, Fault> {
     Ok(Json(server.face().generations().await?))
+}
+
+/// `GET /api/v1/quarantine`
+pub async fn quarantine(State(server): State<Server>) -> Result<Json<Vec<QuarantineView>>, Fault> {
+    Ok(Json(server.face().quarantine().await?))
 }
 
 /// `GET /api/v1/graph`

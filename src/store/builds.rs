@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
+use super::removals::live;
 use super::settle::{Change, Consequences, happen, open_circles, settle};
 use super::sql::{Millis, some_time, time};
 use super::{Store, StoreError};
@@ -182,6 +183,20 @@ impl Store {
         .await
     }
 
+    /// Cancels the builds of these packages that have not ended, and has those underway stopped.
+    ///
+    /// # Errors
+    /// If the record cannot be written.
+    pub async fn stop_builds(
+        &self,
+        repository: &str,
+        packages: Vec<PkgBase>,
+        now: Timestamp,
+    ) -> Result<Vec<BuildId>, StoreError> {
+        let repository = repository.to_owned();
+        self.write(move |tx| Ok(stop_all(tx, &repository, &packages, now)?.0)).await
+    }
+
     /// Has a build that ended tried again, at the same commit.
     ///
     /// # Errors
@@ -232,6 +247,32 @@ impl Store {
         .await
     }
 }
+
+/// Cancels the builds of these packages that have not ended. Those underway are asked to stop, and are given
+/// first.
+pub(super) fn stop_all(
+    tx: &Connection,
+    repository: &str,
+    packages: &[PkgBase],
+    now: Timestamp,
+) -> Result<(Vec<BuildId>, Vec<Change>), StoreError> {
+    let (mut asked, mut consequences) = (Vec::new(), Consequences::default());
+    for pkgbase in packages {
+        for (build, state) in live(tx, repository, pkgbase)? {
+            if state.is_underway() {
+                ask_to_stop(tx, build, Stop::Cancelled)?;
+                asked.push(build);
+            } else {
+                happen(tx, build, BuildEvent::Cancel, now, &mut consequences)?;
+                tx.execute("UPDATE builds SET message = ? WHERE id = ?", params![QUARANTINED, build])?;
+            }
+        }
+    }
+    Ok((asked, settle(tx, now, consequences)?))
+}
+
+/// Why a build was cancelled.
+const QUARANTINED: &str = "the package, or one that it is built with, is in quarantine";
 
 fn state_of(tx: &Connection, build: BuildId) -> Result<BuildState, StoreError> {
     let state = tx.query_row("SELECT state FROM builds WHERE id = ?", [build], |row| row.get(0)).optional()?;

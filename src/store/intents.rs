@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::outbox::{self, NewEntry};
 use super::settle::Change;
 use super::sql::{Millis, some_time};
-use super::{Store, StoreError, enqueue, removals};
+use super::{Store, StoreError, builds, enqueue, removals};
 use crate::domain::build::Wave;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::Overlap;
@@ -181,6 +181,9 @@ fn settle_wave(
     )?;
     let number = tx.last_insert_rowid();
     let (mut stop, mut changes) = removals::request(tx, run_id, wave, now)?;
+    let (asked, stopped) = builds::stop_all(tx, &wave.repository, &wave.stop, now)?;
+    stop.extend(asked);
+    changes.extend(stopped);
     let (enqueued, more) = enqueue::enqueue(tx, wave, number, overlap, now)?;
     changes.extend(more);
     stop.extend(enqueued.iter().filter_map(|one| match one.disposition {

@@ -98,7 +98,12 @@ pub(super) fn request(
     Ok((stop, settle(tx, now, consequences)?))
 }
 
-fn live(tx: &Connection, repository: &str, pkgbase: &PkgBase) -> Result<Vec<(BuildId, BuildState)>, StoreError> {
+/// The builds of a package that have not ended, oldest first.
+pub(super) fn live(
+    tx: &Connection,
+    repository: &str,
+    pkgbase: &PkgBase,
+) -> Result<Vec<(BuildId, BuildState)>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT id, state FROM builds WHERE repository = ? AND pkgbase = ?
          AND state IN ('waiting', 'blocked', 'ready', 'dispatched', 'running') ORDER BY id",

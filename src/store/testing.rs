@@ -39,7 +39,7 @@ pub fn wave(number: u8, builds: &[&str]) -> Wave {
         }
     };
     let builds = builds.iter().map(request).collect();
-    Wave { repository: "repo".into(), commit: commit(number), builds, remove: Vec::new() }
+    Wave { repository: "repo".into(), commit: commit(number), builds, remove: Vec::new(), stop: Vec::new() }
 }
 
 impl Store {

@@ -85,7 +85,7 @@ impl Gate {
     fn verdict(&mut self, package: &str, old: &Folder, new: &Folder) -> Verdict {
         let line_rules = &config::package::line_rules_of(old);
         let subject = Subject { package, old, new, line_rules, now: self.now };
-        let judged = classify::judge(classify(old, new), subject, &self.policy, classify::Context::default());
+        let judged = classify::judge(classify(old, new), subject, &self.policy, &classify::Context::default());
         self.used.extend(judged.used);
         judged.verdict
     }

@@ -4,8 +4,12 @@ use serde_json::{Value, json};
 
 use super::client::{CtlError, address};
 use super::show::{self, Look, list, text};
-use super::{Approval, CliError, Decision, Exit, RunKind, Session};
+use super::{Approval, CliError, Decision, Exit, RunKind, Session, Wanted};
+use crate::cli::audit;
+use crate::domain::audit::Audit;
+use crate::domain::name::PkgBase;
 use crate::sys::clock::{Clock as _, SystemClock};
+use crate::telemetry::progress;
 use crate::web::text::path_part;
 
 impl Session<'_> {
@@ -23,13 +27,20 @@ impl Session<'_> {
         let repositories = self.client.get("/api/v1/repositories").await?;
         let queue = self.client.get("/api/v1/queue").await?;
         let reviews = self.client.get("/api/v1/reviews").await?;
+        let quarantine = self.client.get("/api/v1/quarantine").await?;
         let runs = self.client.get("/api/v1/runs?limit=5").await?;
-        let all = json!({"repositories": repositories, "queue": queue, "reviews": reviews, "runs": runs});
+        let all = json!({
+            "repositories": repositories, "queue": queue, "reviews": reviews, "quarantine": quarantine, "runs": runs,
+        });
         self.print(&all, |look| {
             let mut out = look.repositories(list(&all, "repositories"));
             if !list(&all, "reviews").is_empty() {
                 out += "\nwaiting for a person\n";
                 out += &show::reviews(list(&all, "reviews"));
+            }
+            if !list(&all, "quarantine").is_empty() {
+                out += "\nin quarantine\n";
+                out += &look.quarantine(list(&all, "quarantine"));
             }
             let queued = in_queue(&queue);
             if !queued.is_empty() {
@@ -135,6 +146,42 @@ impl Session<'_> {
             look.repositories(repositories.as_array().map(Vec::as_slice).unwrap_or_default())
         })?;
         Ok(Exit::Done)
+    }
+
+    /// Quarantines packages, if any are named; then tells what is held and what is published already.
+    pub(super) async fn quarantine(
+        &mut self,
+        packages: Vec<PkgBase>,
+        reason: Option<String>,
+    ) -> Result<Exit, CliError> {
+        let mut exit = Exit::Done;
+        if !packages.is_empty() {
+            let run = self.client.post("/api/v1/quarantine", &json!({"packages": packages, "reason": reason})).await?;
+            exit = exit_of(&run);
+            if !self.is_json() {
+                self.out.text(show::run(&run))?;
+            }
+        }
+        let all = self.client.get("/api/v1/quarantine").await?;
+        self.print(&all, |look| look.quarantine(all.as_array().map(Vec::as_slice).unwrap_or_default()))?;
+        Ok(exit)
+    }
+
+    pub(super) async fn lift(&mut self, packages: Vec<PkgBase>, reason: &str) -> Result<Exit, CliError> {
+        let body = json!({"packages": packages, "reason": reason});
+        self.start("/api/v1/lift", &body).await.map(|(_, ending)| ending)
+    }
+
+    pub(super) async fn audit(&mut self, wanted: &Wanted, exit_code: bool) -> Result<Exit, CliError> {
+        let indicators = wanted.indicators(|warning| tracing::warn!("{warning}"))?;
+        let written: Vec<&str> = indicators.iter().map(|indicator| indicator.written.as_str()).collect();
+        let body = json!({"indicators": written, "commits": wanted.commits()});
+        let _task = progress::task("searching");
+        let answer = self.client.post("/api/v1/audit", &body).await?;
+        let found = !list(&answer, "hits").is_empty();
+        let audit: Audit = serde_json::from_value(answer.clone()).map_err(anyhow::Error::from)?;
+        self.print(&answer, |_| audit::text(&audit))?;
+        Ok(if exit_code && found { Exit::NeedsPerson } else { Exit::Done })
     }
 
     pub(super) async fn reviews(&mut self) -> Result<Exit, CliError> {

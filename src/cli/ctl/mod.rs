@@ -9,12 +9,14 @@ mod watch;
 use std::path::{Path, PathBuf};
 
 use self::client::{Client, Place};
+use super::audit::Wanted;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, Output};
+use super::pipeline::{Because, package};
 use crate::app::serve::SOCKET;
-use crate::domain::name::Oid;
+use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::Person;
 use crate::sys::secret::SecretString;
 use clap::Subcommand;
@@ -30,6 +32,8 @@ Examples:
   pkgwarden ctl deploy firefox --follow    build it now, print the log, end with the build
   pkgwarden ctl logs firefox -f
   pkgwarden ctl review show sundial        why it needs a person, and what would change
+  pkgwarden ctl audit --indicator npm:atomic-lockfile --history
+  pkgwarden ctl quarantine alvr --reason 'fetches atomic-lockfile'
   PKGWARDEN_URL=https://packages.example PKGWARDEN_TOKEN=… pkgwarden ctl pause
 
 On the machine of the controller its socket in the data directory is used, which needs no token. Ends
@@ -120,6 +124,25 @@ pub enum CtlCommand {
         #[arg(required = true, value_name = "PKG|all")]
         packages: Vec<String>,
     },
+    /// List what is in quarantine, or take packages, and all that is built with them, out of service
+    Quarantine {
+        /// Packages; without any, those in quarantine are listed
+        #[arg(value_name = "PKG", requires = "reason", value_parser = package)]
+        packages: Vec<PkgBase>,
+        /// Why, for whoever reads it later
+        #[arg(long, value_name = "TEXT", requires = "packages")]
+        reason: Option<String>,
+    },
+    /// Take packages back into service, and build what was due
+    Lift(Because),
+    /// Find traces of a campaign in packages, reviews, records and, if asked, the past
+    Audit {
+        #[command(flatten)]
+        wanted: Wanted,
+        /// End with status 3 if anything is found
+        #[arg(long)]
+        exit_code: bool,
+    },
     /// Stop schedules and polling
     Pause,
     /// Take them up again
@@ -178,6 +201,7 @@ pub enum RunKind {
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
+    context.show_progress();
     let place = place(args.url, context)?;
     let token = context.env.get("PKGWARDEN_TOKEN").filter(|token| !token.is_empty());
     let client = Client::new(place, token.map(|token| SecretString::from(token.as_str())))?;
@@ -227,6 +251,9 @@ impl Session<'_> {
             CtlCommand::Run { pipeline } => self.run_pipeline(pipeline).await,
             CtlCommand::Trigger { name } => self.trigger(&name).await,
             CtlCommand::Bump { packages } => self.bump(packages).await,
+            CtlCommand::Quarantine { packages, reason } => self.quarantine(packages, reason).await,
+            CtlCommand::Lift(Because { packages, reason }) => self.lift(packages, &reason).await,
+            CtlCommand::Audit { wanted, exit_code } => self.audit(&wanted, exit_code).await,
             CtlCommand::Pause => self.pause_or_resume("pause").await,
             CtlCommand::Resume => self.pause_or_resume("resume").await,
             CtlCommand::Review { command } => match command {

@@ -135,6 +135,28 @@ impl Look {
     }
 }
 
+impl Look {
+    /// What is in quarantine, what is held with it, and what of that is published.
+    pub fn quarantine(self, all: &[Value]) -> String {
+        let mut out = String::new();
+        for one in all {
+            let since = moment(one, "since").map(|at| format!(" ({})", time::ago(at, self.now))).unwrap_or_default();
+            let name = paint(AnsiColor::Yellow.on_default().bold(), &text(one, "pkgbase"));
+            let _ = writeln!(out, "{name}: {}{since}", text(one, "reason"));
+            let holds = names(one, "holds");
+            if !holds.is_empty() {
+                let _ = writeln!(out, "  holds {holds}");
+            }
+            for file in list(one, "published") {
+                let place = if file["current"] == true { "published" } else { "in an earlier generation" };
+                let build = file["build"].as_str().map(|id| format!(", build {}", one_line(id))).unwrap_or_default();
+                let _ = writeln!(out, "  {place}: {} sha256 {}{build}", text(file, "file"), text(file, "sha256"));
+            }
+        }
+        if all.is_empty() { "Nothing is in quarantine.\n".to_owned() } else { out }
+    }
+}
+
 fn problems(problems: &[Value]) -> String {
     let mut out = String::new();
     for problem in problems {
@@ -171,7 +193,9 @@ pub fn review(review: &Value) -> String {
     let verdict = &review["verdict"];
     let bold = Style::new().bold();
     let title = format!("{} {}", text(review, "pkgbase"), versions(verdict, "old_version", "new_version"));
-    let mut out = format!("{}\n{} at {}\n\n", paint(bold, &title), text(review, "branch"), text(review, "head"));
+    let (branch, head, trees) = (text(review, "branch"), text(review, "head"), &review["trees"]);
+    let compared = format!("compared tree {} with {}", text(trees, "from"), text(trees, "to"));
+    let mut out = format!("{}\n{branch} at {head}\n{compared}\n\n", paint(bold, &title));
     if !review["conflict"].is_null() {
         let _ =
             writeln!(out, "{}: {}\n", paint(AnsiColor::Red.on_default(), "cannot be merged"), text(review, "conflict"));

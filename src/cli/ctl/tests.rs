@@ -99,6 +99,7 @@ async fn a_review_is_read_and_decided() {
     insta::assert_snapshot!(around.says("review show sundial").await, @"
     sundial 1.4.2-1 → 1.5.0-1
     update-sundial at eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee
+    compared tree 1111111111111111111111111111111111111111 with 2222222222222222222222222222222222222222
 
     [trust] the source comes from another host (PKGBUILD:9)
 

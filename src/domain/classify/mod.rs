@@ -43,7 +43,7 @@ mod shape;
 mod sources;
 mod srcinfo;
 mod step;
-mod text;
+pub(in crate::domain) mod text;
 mod unverified;
 mod verification;
 

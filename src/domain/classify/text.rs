@@ -13,7 +13,7 @@ pub(super) fn lines(bytes: &[u8]) -> Vec<&[u8]> {
 }
 
 /// Text for people: what cannot be seen or changes what is seen is escaped, and it has a bounded length.
-pub(super) fn shown(bytes: &[u8]) -> String {
+pub(in crate::domain) fn shown(bytes: &[u8]) -> String {
     let mut text = String::new();
     let mut count = 0;
     for chunk in bytes.utf8_chunks() {

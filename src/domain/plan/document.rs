@@ -29,6 +29,8 @@ pub struct Document {
     pub builds: Vec<Build>,
     /// Packages that leave the published repository.
     pub remove: Vec<PkgBase>,
+    /// Packages whose builds are stopped, because they are held by a quarantine.
+    pub stop: Vec<PkgBase>,
     /// What happens to reviews.
     pub reviews: Vec<ReviewChange>,
     /// Packages that are pushed to the AUR.
@@ -140,6 +142,7 @@ impl Plan {
             refs: self.ref_changes(snapshot),
             builds: self.builds.iter().map(Build::from).collect(),
             remove: self.remove.clone(),
+            stop: self.stop.clone(),
             reviews: self.reviews.iter().map(ReviewChange::from).collect(),
             aur_push: Vec::new(),
             problems: self.problems.iter().map(Problem::from).collect(),

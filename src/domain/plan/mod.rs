@@ -5,6 +5,7 @@
 
 mod builds;
 mod document;
+mod hold;
 mod problems;
 mod reviews;
 mod since;
@@ -30,6 +31,7 @@ use super::folder::Folder;
 use super::name::{Oid, PkgBase};
 use super::observed::Observations;
 use super::policy::{Person, Policy, Target};
+use super::quarantine;
 use super::state::PackageState;
 use super::version::Version;
 
@@ -51,6 +53,10 @@ pub enum Pipeline {
     Approve(PkgBase, Oid, Person),
     /// Close the review of this package, and remember what was rejected, if it is still this commit.
     Reject(PkgBase, Oid),
+    /// Take these packages out of service, for this reason.
+    Quarantine(Vec<PkgBase>, String),
+    /// Take them back into service, for this reason.
+    Lift(Vec<PkgBase>, String),
 }
 
 impl Pipeline {
@@ -65,6 +71,8 @@ impl Pipeline {
             Self::Bump(_) => "bump",
             Self::Approve(..) => "approve",
             Self::Reject(..) => "reject",
+            Self::Quarantine(..) => "quarantine",
+            Self::Lift(..) => "lift",
         }
     }
 }
@@ -168,12 +176,23 @@ pub struct PackageDecision {
     pub verdict: Option<Decision>,
     /// What the verdict rests on.
     pub reasons: Vec<Reason>,
+    /// The git trees that were compared: exactly the second is merged, or proposed.
+    pub trees: Option<Trees>,
     /// The version now.
     pub from_version: Option<Version>,
     /// The version after the update.
     pub to_version: Option<Version>,
     /// One sentence.
     pub why: String,
+}
+
+/// The git trees of a package's folder that a verdict is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Trees {
+    /// As it is on the branch with the packages.
+    pub from: Oid,
+    /// As it would be.
+    pub to: Oid,
 }
 
 /// One change to the tree of the branch with the packages.
@@ -251,6 +270,8 @@ pub struct Plan {
     pub builds: Vec<BuildRequest>,
     /// Packages that left the monorepo.
     pub remove: Vec<PkgBase>,
+    /// Packages whose builds are stopped.
+    pub stop: Vec<PkgBase>,
     /// What is wrong.
     pub problems: Vec<Finding>,
 }
@@ -264,6 +285,7 @@ impl Plan {
             && self.reviews.is_empty()
             && self.builds.is_empty()
             && self.remove.is_empty()
+            && self.stop.is_empty()
             && (self.scheduled == Scheduled::Stays || snapshot.refs.scheduled == snapshot.refs.main)
     }
 
@@ -303,6 +325,8 @@ pub fn plan(pipeline: &Pipeline, inputs: &Inputs) -> Plan {
             }
         }
         Pipeline::Reject(pkgbase, head) => draft.reject(pkgbase, *head),
+        Pipeline::Quarantine(packages, reason) => draft.quarantine(packages, reason),
+        Pipeline::Lift(packages, reason) => draft.lift(packages, reason),
     }
     draft.finish()
 }
@@ -319,7 +343,12 @@ struct Draft<'a> {
     scheduled: Scheduled,
     builds: BTreeMap<PkgBase, builds::Wanted>,
     remove: Vec<PkgBase>,
+    stop: Vec<PkgBase>,
     problems: Vec<Finding>,
+    /// Packages that nothing happens with, and on account of which package.
+    held: BTreeMap<PkgBase, PkgBase>,
+    /// What only all updates of the run together show, by package.
+    campaigns: BTreeMap<PkgBase, Vec<Reason>>,
 }
 
 impl<'a> Draft<'a> {
@@ -335,7 +364,10 @@ impl<'a> Draft<'a> {
             scheduled: Scheduled::Stays,
             builds: BTreeMap::new(),
             remove: Vec::new(),
+            stop: Vec::new(),
             problems: inputs.observations.findings.clone(),
+            held: quarantine::held(inputs.snapshot, inputs.snapshot.states.iter(), inputs.arch, inputs.official),
+            campaigns: BTreeMap::new(),
         }
     }
 
@@ -353,6 +385,7 @@ impl<'a> Draft<'a> {
             scheduled: self.scheduled,
             builds,
             remove: self.remove,
+            stop: self.stop,
             problems,
         }
     }

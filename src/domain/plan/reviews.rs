@@ -1,6 +1,7 @@
 //! Reviews in a plan: opened, updated, closed, approved, rejected.
 
 use super::Action;
+use super::hold::LIFT;
 use super::updates::movement;
 use super::{Draft, Edit, Pipeline, ReviewStep, Since};
 use crate::domain::build::BuildReason;
@@ -21,7 +22,11 @@ pub fn considers_review(pipeline: &Pipeline, since: &Since, pkgbase: &PkgBase) -
         Pipeline::OnSchedule => true,
         Pipeline::OnCommit => since.changes.touch(pkgbase),
         Pipeline::Approve(reviewed, ..) | Pipeline::Reject(reviewed, _) => reviewed == pkgbase,
-        Pipeline::Trigger(_) | Pipeline::Deploy(_) | Pipeline::Bump(_) => false,
+        Pipeline::Trigger(_)
+        | Pipeline::Deploy(_)
+        | Pipeline::Bump(_)
+        | Pipeline::Quarantine(..)
+        | Pipeline::Lift(..) => false,
     }
 }
 
@@ -93,6 +98,7 @@ impl<'a> Draft<'a> {
         let mut state = self.state(pkgbase);
         state.set_proposed(None);
         state.set_approvals(None);
+        state.set_proposed_keepers(None);
         if self.inputs.snapshot.packages.contains_key(pkgbase) {
             self.put_state(pkgbase, state);
         }
@@ -101,6 +107,10 @@ impl<'a> Draft<'a> {
 
     /// Counts an approval; the last that is needed merges exactly what was looked at, and builds it.
     pub(super) fn approve(&mut self, pkgbase: &PkgBase, head: Oid, person: &Person) {
+        if let Some(why) = self.held_because(pkgbase) {
+            self.problems.push(Finding::error("quarantined", why).with_package(pkgbase).hint(LIFT));
+            return;
+        }
         let Some(Proposal { base, present, proposed }) = self.waiting(pkgbase, head) else { return };
         if base.from_source() != present.from_source() {
             let message = "its folder has changed on the branch since the review was opened";
@@ -119,7 +129,7 @@ impl<'a> Draft<'a> {
             self.problems.push(problem.hint("`pkgwarden check` says what is wrong in .ci/policy.toml"));
             return;
         }
-        let verdict = self.verdict(pkgbase, present, &folder);
+        let verdict = self.judge(pkgbase, &self.state(pkgbase), present, &folder);
         let needed = usize::from(gate.approvals(&verdict, pkgbase.as_str(), self.inputs.now));
         let mut state = self.state(pkgbase);
         let mut people = state.approvals(head);
@@ -137,6 +147,11 @@ impl<'a> Draft<'a> {
         self.edits.push(Edit::Folder(pkgbase.clone(), folder));
         self.want(pkgbase, BuildReason::Changed, None);
         self.decide_update(pkgbase, Action::Commit, verdict, &why);
+        let mut state = self.state(pkgbase);
+        if let Some(keepers) = state.proposed_keepers() {
+            state.set_keepers(Some(&keepers));
+        }
+        self.put_state(pkgbase, state);
         self.close(pkgbase, head, "a person approved it");
     }
 
@@ -147,7 +162,7 @@ impl<'a> Draft<'a> {
         let mut state = self.state(pkgbase);
         state.set_rejected(Some(&proposed.from_source().digest()));
         self.put_state(pkgbase, state);
-        let verdict = self.verdict(pkgbase, present, &present.updated_to(proposed));
+        let verdict = self.judge(pkgbase, &self.state(pkgbase), present, &present.updated_to(proposed));
         self.decide_update(pkgbase, Action::Skip, verdict, "a person rejected it");
     }
 

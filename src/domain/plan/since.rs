@@ -113,6 +113,7 @@ impl Draft<'_> {
             action,
             verdict: None,
             reasons: Vec::new(),
+            trees: None,
             from_version: version,
             to_version: None,
             why: why.to_owned(),
@@ -123,6 +124,9 @@ impl Draft<'_> {
     /// Plans the build of a package; false if it cannot be built, which is then a problem.
     pub(super) fn want(&mut self, pkgbase: &PkgBase, reason: BuildReason, class: Option<BuildClass>) -> bool {
         let Some(package) = self.inputs.snapshot.packages.get(pkgbase) else { return false };
+        if self.hold_back(pkgbase, reason) {
+            return false;
+        }
         if !package.has_pkgbuild {
             self.problems
                 .extend(package.findings.iter().filter(|finding| finding.severity == Severity::Error).cloned());

@@ -4,20 +4,23 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{Action, Draft, Edit, Heard, NewCommit, PackageDecision};
+use super::{Action, Draft, Edit, Heard, Inputs, NewCommit, PackageDecision};
 use crate::domain::build::BuildReason;
 use crate::domain::bump;
-use crate::domain::classify::{self, Context, Decision, LineRules, Subject, Verdict};
+use crate::domain::campaign::{self, Known, Update};
+use crate::domain::classify::{self, Context, Decision, LineRules, Subject, Verdict, Weight};
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
+use crate::domain::keepers::Newcomers;
 use crate::domain::keyvalue::KeyValues;
 use crate::domain::message::{self, Entry, Topic};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Upstream};
 use crate::domain::policy::{Bump, SourceKind, Target};
 use crate::domain::srcinfo::Srcinfo;
-use crate::domain::state::Cursor;
+use crate::domain::standing;
+use crate::domain::state::{Cursor, PackageState};
 
 /// A question for the source of a package's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +48,7 @@ pub fn requests(snapshot: &Snapshot) -> Vec<Request> {
         Request {
             pkgbase: package.pkgbase.clone(),
             source: package.settings.source.clone(),
-            cursor: state.filter(|_| !vanished).and_then(crate::domain::state::PackageState::cursor),
+            cursor: state.filter(|_| !vanished).and_then(PackageState::cursor),
         }
     };
     snapshot.packages.values().filter(asked).map(request).collect()
@@ -57,9 +60,15 @@ impl Draft<'_> {
         let observations = self.inputs.observations;
         let of_policy = self.inputs.snapshot.findings.iter().filter(|finding| finding.code == "policy");
         self.problems.extend(of_policy.cloned());
+        self.find_campaigns();
         for (pkgbase, observation) in &observations.files {
             match observation {
                 Observation::Current { cursor } => self.confirm(pkgbase, cursor.as_ref()),
+                // The cursor stays, so that it is found again when the package is back in service.
+                Observation::Changed { .. } if self.held.contains_key(pkgbase) => {
+                    let why = self.held_because(pkgbase).unwrap_or_default();
+                    self.decide(pkgbase, Heard::Changed, Action::Skip, &format!("its update is not taken: {why}"));
+                }
                 Observation::Changed { cursor, incoming, present } => self.change(pkgbase, cursor, incoming, present),
                 Observation::Unknown { error, .. } => {
                     self.problems.push(
@@ -85,6 +94,7 @@ impl Draft<'_> {
         if let Some(cursor) = cursor {
             after.set_cursor(cursor);
         }
+        self.remember_keepers(pkgbase, &mut after);
         let action = if after == before { Action::None } else { Action::State };
         self.put_state(pkgbase, after);
         self.decide_unless_decided(pkgbase, action, "its source has nothing new");
@@ -100,29 +110,37 @@ impl Draft<'_> {
         if before == after || (first_sight && only_formatted(&before, &after)) {
             state.set_proposed(None);
             state.set_first_seen(None);
+            self.remember_keepers(pkgbase, &mut state);
             self.put_state(pkgbase, state);
             self.decide_unless_decided(pkgbase, Action::State, "its source has the same files");
             return;
         }
-        let verdict = self.verdict(pkgbase, present, &proposed);
+        let verdict = self.judge(pkgbase, &state, present, &proposed);
         if state.rejected() == Some(content.as_str()) {
             self.put_state(pkgbase, state);
             self.decide_update(pkgbase, Action::Skip, verdict, "a person has rejected exactly this update");
             return;
         }
         state.set_rejected(None);
-        if verdict.verdict == Decision::Minor || !self.inputs.policy.wants_review(&self.inputs.snapshot.settings) {
+        let wants_review = self.inputs.policy.wants_review(&self.inputs.snapshot.settings);
+        // Who wants no reviews trusts maintainers, and not whoever has got into their place.
+        let alarming = verdict.severity == Weight::Hostile || self.campaigns.contains_key(pkgbase);
+        if verdict.verdict == Decision::Minor || (!wants_review && !alarming) {
             if let Some(why) = self.has_to_wait(pkgbase, &content) {
                 self.decide_update(pkgbase, Action::Skip, verdict, &why);
                 return;
             }
             state.set_first_seen(None);
             state.set_proposed(None);
+            if let Some(keepers) = self.inputs.observations.keepers.get(pkgbase) {
+                state.set_keepers(Some(keepers));
+            }
             self.put_state(pkgbase, state);
             self.commit_update(pkgbase, verdict, proposed);
         } else {
             state.set_first_seen(None);
             state.set_proposed(Some(&content));
+            state.set_proposed_keepers(self.inputs.observations.keepers.get(pkgbase));
             self.put_state(pkgbase, state);
             self.propose(pkgbase, verdict, proposed, &content);
         }
@@ -148,13 +166,72 @@ impl Draft<'_> {
         Some(format!("it waits until {until}: updates have to be {age} old"))
     }
 
-    /// What the gate says under the policy of the monorepo.
-    pub(super) fn verdict(&self, package: &PkgBase, old: &Folder, new: &Folder) -> Verdict {
-        let snapshot = self.inputs.snapshot;
+    /// What the gate says under the policy of the monorepo, weighed by who may push to the package.
+    pub(super) fn judge(
+        &self,
+        pkgbase: &PkgBase,
+        state: &PackageState,
+        present: &Folder,
+        proposed: &Folder,
+    ) -> Verdict {
+        let Inputs { snapshot, observations, now, .. } = *self.inputs;
+        let keepers = observations.keepers.get(pkgbase);
+        let context = Context {
+            trusted: keepers.is_some_and(|keepers| keepers.all_trusted(&snapshot.settings.trusted_maintainers)),
+            newcomers: self.newcomers(pkgbase, state),
+        };
         let none = LineRules::default();
-        let line_rules = snapshot.packages.get(package).map_or(&none, |package| &package.settings.line_rules);
-        let subject = Subject { package: package.as_str(), old, new, line_rules, now: self.inputs.now };
-        classify::judge(classify::classify(old, new), subject, &snapshot.gate, Context::default()).verdict
+        let line_rules = snapshot.packages.get(pkgbase).map_or(&none, |package| &package.settings.line_rules);
+        let subject = Subject { package: pkgbase.as_str(), old: present, new: proposed, line_rules, now };
+        let judged = classify::judge(classify::classify(present, proposed), subject, &snapshot.gate, &context);
+        let Verdict { mut reasons, old_version, new_version, .. } = judged.verdict;
+        reasons.extend(self.campaigns.get(pkgbase).into_iter().flatten().cloned());
+        if reasons.iter().any(|reason| reason.severity > Weight::Stronger) {
+            reasons.extend(standing::reasons(pkgbase, observations, now));
+        }
+        Verdict::from_reasons(reasons, old_version, new_version)
+    }
+
+    fn newcomers(&self, pkgbase: &PkgBase, state: &PackageState) -> Option<Newcomers> {
+        let keepers = self.inputs.observations.keepers.get(pkgbase);
+        keepers.zip(state.keepers()).and_then(|(now, before)| now.newcomers_since(&before))
+    }
+
+    /// Looks at all updates together, before any of them is decided about.
+    fn find_campaigns(&mut self) {
+        let Inputs { snapshot, observations, official, .. } = *self.inputs;
+        let update = |(pkgbase, observation): (&'_ PkgBase, &'_ Observation)| {
+            let newcomers = self.newcomers(pkgbase, &self.state(pkgbase)).map(|it| it.names).unwrap_or_default();
+            let changed = matches!(observation, Observation::Changed { .. });
+            (changed || !newcomers.is_empty()).then_some((pkgbase.clone(), newcomers))
+        };
+        let updates: Vec<(PkgBase, BTreeSet<String>)> = observations.files.iter().filter_map(update).collect();
+        if updates.len() < campaign::PACKAGES {
+            return;
+        }
+        let updates: Vec<Update<'_>> = updates
+            .iter()
+            .map(|(pkgbase, newcomers)| {
+                let folders = match &observations.files[pkgbase] {
+                    Observation::Changed { incoming, present, .. } => Some((present, incoming)),
+                    _ => None,
+                };
+                Update { pkgbase, folders, newcomers: newcomers.clone() }
+            })
+            .collect();
+        for found in campaign::detect(&updates, &Known::of(snapshot, official)) {
+            self.problems.push(found.finding());
+            for pkgbase in &found.packages {
+                self.campaigns.entry(pkgbase.clone()).or_default().push(found.reason(pkgbase));
+            }
+        }
+    }
+
+    /// Whom a package was first seen with. From then on, only a merge makes newcomers known.
+    fn remember_keepers(&self, pkgbase: &PkgBase, state: &mut PackageState) {
+        if state.keepers().is_none() {
+            state.set_keepers(self.inputs.observations.keepers.get(pkgbase));
+        }
     }
 
     fn commit_update(&mut self, pkgbase: &PkgBase, verdict: Verdict, folder: Folder) {
@@ -254,6 +331,7 @@ impl Draft<'_> {
             action,
             verdict: Some(verdict.verdict),
             reasons: verdict.reasons,
+            trees: None,
             from_version: verdict.old_version,
             to_version: verdict.new_version,
             why: why.to_owned(),

@@ -47,6 +47,7 @@ pub fn package(name: &str) -> PackagePage {
         source: "aur",
         last_build: None,
         review: false,
+        held: None,
         problems: 0,
     };
     PackagePage {
@@ -93,6 +94,7 @@ pub fn review(name: &str, old: &str, new: &str) -> ReviewView {
         pkgbase: base(name),
         branch: format!("update-{name}"),
         head: oid(0xee),
+        trees: Trees { from: oid(0x11), to: oid(0x22) },
         verdict: Verdict::from_reasons(vec![reason], versions.0, versions.1),
         files: vec![FileDiff { path: "PKGBUILD".into(), old: Some(old.into()), new: Some(new.into()), binary: false }],
         conflict: None,
@@ -176,6 +178,22 @@ pub fn garden() -> Arc<World> {
         sundial.package.review = true;
         state.packages.get_mut("trellis").unwrap().package.version = Some(Version::new("2.1-1"));
         state.generations = vec![GenerationView { number: 12, current: true, packages: 7, published: Some(ago(30)) }];
+        state.quarantine = vec![QuarantineView {
+            repository: "garden".into(),
+            pkgbase: base("hedge"),
+            reason: "fetches js-digest".into(),
+            since: Some(ago(600)),
+            holds: vec![base("pergola")],
+            published: vec![ArtefactView {
+                pkgbase: base("hedge"),
+                file: "hedge-1.4.2-1-any.pkg.tar.zst".into(),
+                version: Version::new("1.4.2-1"),
+                sha256: "ab".repeat(32),
+                build: Some("b2".into()),
+                current: true,
+            }],
+        }];
+        state.packages.get_mut("hedge").unwrap().package.held = Some("it is in quarantine: fetches js-digest".into());
         state.runs.push(RunPage { run: run("r1", "on-schedule", "schedule"), document: document() });
         state.graph = json!({"nodes": ["hedge", "trellis", "arbour", "pergola"], "edges": [
             {"from": "arbour", "to": "trellis", "via": "trellis", "kind": "depends"},

@@ -13,16 +13,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Arrival;
 use super::{Options, Server};
-use crate::controller::face::{Answer, BuildFilter, ControllerError, Face, PackageFilter};
+use crate::controller::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
 use crate::controller::view::{
-    ApprovalsView, AttemptView, BuildPage, BuildView, FileDiff, GenerationView, PackagePage, PackageView, QueueView,
-    RepositoryView, ReviewView, RunPage, RunView,
+    ApprovalsView, ArtefactView, AttemptView, BuildPage, BuildView, FileDiff, GenerationView, PackagePage, PackageView,
+    QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView,
 };
+use crate::domain::audit::{Audit, Hit, Kind, Place};
 use crate::domain::build::{BuildReason, BuildState};
 use crate::domain::classify::{Reason, Verdict, Weight};
 use crate::domain::finding::Finding;
 use crate::domain::name::{Oid, PkgBase};
-use crate::domain::plan::Pipeline;
+use crate::domain::plan::{Pipeline, Trees};
 use crate::domain::version::Version;
 use crate::logstore::LogStore;
 use crate::sys::clock::{Clock, ManualClock};
@@ -38,6 +39,7 @@ pub struct State {
     pub builds: Vec<BuildPage>,
     pub reviews: Vec<ReviewView>,
     pub generations: Vec<GenerationView>,
+    pub quarantine: Vec<QuarantineView>,
     pub graph: Value,
     /// What was asked for, in order.
     pub asked: Vec<String>,
@@ -241,6 +243,38 @@ impl Face for World {
 
     fn graph(&self) -> Answer<'_, Value> {
         self.answer(|state| state.graph.clone())
+    }
+
+    fn quarantine(&self) -> Answer<'_, Vec<QuarantineView>> {
+        self.answer(|state| state.quarantine.clone())
+    }
+
+    fn audit(&self, request: AuditRequest) -> Answer<'_, Audit> {
+        let looked_for: Vec<&str> = request.indicators.iter().map(|it| it.written.as_str()).collect();
+        let asked = format!("audit {} in {:?} commits", looked_for.join(" "), request.commits);
+        self.command(asked, |state| {
+            let hit = Hit {
+                indicator: "bun:js-digest".into(),
+                kind: Kind::Package,
+                place: Place::Current,
+                pkgbase: Some(base("hedge")),
+                branch: None,
+                commit: None,
+                file: Some("hedge/hedge.install".into()),
+                line: Some(3),
+                text: "bun add js-digest".into(),
+                disguised: true,
+            };
+            Ok(Audit {
+                commit: Some(oid(0x1a)),
+                packages: state.packages.len(),
+                reviews: state.reviews.len(),
+                commits: request.commits,
+                hits: vec![hit],
+                affected: vec![base("hedge")],
+                unsearched: Vec::new(),
+            })
+        })
     }
 
     fn logs(&self) -> &LogStore {

@@ -10,11 +10,14 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
 
 use flate2::bufread::MultiGzDecoder;
+use jiff::Timestamp;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::rule::Announced;
+use crate::domain::keepers::Keepers;
 use crate::domain::name::PkgBase;
+use crate::domain::standing::Standing;
 use crate::domain::version::Version;
 
 /// What the index says about one pkgbase.
@@ -41,6 +44,20 @@ pub struct PackageFacts {
 }
 
 impl PackageFacts {
+    /// Who may push to it.
+    #[must_use]
+    pub fn keepers(&self) -> Keepers {
+        let co_maintainers = self.co_maintainers.iter().cloned().collect();
+        Keepers { maintainer: self.maintainer.clone(), co_maintainers }
+    }
+
+    /// What people should know who read an update of it; `None` if its times make no sense.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        let [submitted, changed] = [self.first_submitted, self.last_modified].map(Timestamp::from_second);
+        Some(Standing { submitted: submitted.ok()?, changed: changed.ok()?, votes: self.votes })
+    }
+
     /// What matters for deciding whether it has moved.
     #[must_use]
     pub fn announced(&self) -> Announced {

@@ -70,7 +70,7 @@ impl Show {
     fn wants(self, package: &PackageView) -> bool {
         match self {
             Self::All => true,
-            Self::Attention => package.review || failed(package),
+            Self::Attention => package.review || package.held.is_some() || failed(package),
             Self::Review => package.review,
             Self::Failed => failed(package),
             Self::Behind => behind(package),
@@ -202,6 +202,7 @@ struct One {
     version: String,
     published: String,
     review: bool,
+    held: Option<String>,
     blocked: bool,
     pkgnames: Vec<String>,
     source: &'static str,
@@ -247,6 +248,7 @@ impl One {
             version: row.version,
             published: row.published,
             review: row.review,
+            held: found.package.held.clone(),
             blocked: found.builds.iter().any(|build| build.state == BuildState::Blocked),
             pkgnames: found.pkgnames.clone(),
             source: row.source,

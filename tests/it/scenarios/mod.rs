@@ -1,7 +1,9 @@
 //! What runs do to a monorepo, from what people push to the refs and builds they leave.
 
+mod audit;
 mod bad_input;
 mod building;
+mod campaign;
 mod clones;
 mod crash;
 mod defects;
@@ -11,5 +13,7 @@ mod on_commit;
 mod on_schedule;
 mod policy;
 mod publishing;
+mod quarantine;
 mod race;
 mod reviews;
+mod trees;

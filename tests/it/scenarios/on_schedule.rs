@@ -5,7 +5,7 @@ use std::time::Duration;
 use pkgwarden::domain::plan::{Heard, Pipeline};
 use pkgwarden::source::SourcesConfig;
 
-use crate::support::scene::{MAIN, base};
+use crate::support::scene::{MAIN, base, person};
 use crate::support::{Busy, Change, Listening, Pkg, Scene};
 
 #[tokio::test]
@@ -31,6 +31,7 @@ async fn a_minor_update_is_committed_with_its_cursor_built_and_not_taken_twice()
     insta::assert_snapshot!(keys.join("\n"), @"
     PKGWARDEN_SOURCE_COMMIT
     PKGWARDEN_SOURCE_STAMP
+    PKGWARDEN_KEEPERS
     ");
     let refs = scene.monorepo.git(&["for-each-ref"]).await;
     scene.later();
@@ -68,6 +69,7 @@ async fn a_major_update_waits_for_a_person_and_a_second_pass_pushes_nothing() {
     Needs a person because:
     - a source is fetched from another place
     - `build()` does something else than before
+    - the package came to the AUR 0 days ago; votes: 6
     ");
     let refs = scene.monorepo.git(&["for-each-ref"]).await;
     scene.later();
@@ -243,6 +245,43 @@ async fn upstreams_on_a_host_that_is_away_are_unknown_are_never_current_and_are_
         assert!((3 * pass..=6 * pass).contains(&host.connections()), "{} in {pass} passes", host.connections());
     }
     assert_eq!(scene.monorepo.id("state").await, state, "nothing was noted down as seen");
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn an_update_by_somebody_who_could_not_push_before_waits_for_a_person() {
+    let scene = Scene::with_aur().await;
+    scene.later();
+    scene.run(Pipeline::OnSchedule).await;
+    let [pkgbuild, srcinfo] = ["libtally/PKGBUILD", "libtally/.SRCINFO"].map(|path| scene.monorepo.file(MAIN, path));
+    let (pkgbuild, srcinfo) = (pkgbuild.await.unwrap(), srcinfo.await.unwrap());
+    let next = |rel: &str, keeper: &str| {
+        let pkgbuild = pkgbuild.replace("Ada Quill <ada@", keeper).replace("pkgrel=1\n", &format!("pkgrel={rel}\n"));
+        let srcinfo = srcinfo.replace("pkgrel = 1\n", &format!("pkgrel = {rel}\n"));
+        [Change::put("PKGBUILD", pkgbuild), Change::put(".SRCINFO", srcinfo)]
+    };
+    scene.later();
+    scene.aur().push("libtally", "Update", &next("2", "Eve <eve@"), scene.now()).await;
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    review libtally [major]: 2.1.0-1 -> 2.1.0-2 needs a person
+    open update-libtally
+    update refs/heads/state
+    create refs/heads/update-libtally
+    ");
+    // Once a person has let the newcomer in, the next update is an ordinary one.
+    let head = scene.monorepo.id("refs/heads/update-libtally").await.unwrap();
+    scene.run(Pipeline::Approve(base("libtally"), head.parse().unwrap(), person("mira"))).await;
+    let state = scene.monorepo.file("state", "libtally").await.unwrap();
+    assert!(state.contains("PKGWARDEN_KEEPERS=eve\n") && !state.contains("PROPOSED"), "{state}");
+    scene.later();
+    scene.aur().push("libtally", "Update", &next("3", "Eve <eve@"), scene.now()).await;
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit libtally [minor]: 2.1.0-2 -> 2.1.0-3
+    build libtally (changed)
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
     scene.ends().await;
 }
 

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::text::shown;
 use super::{Reason, Verdict, Weight, configuration};
 use crate::domain::folder::{File, FileMode, Folder};
+use crate::domain::keepers::Newcomers;
 
 pub use codes::codes_of_rules;
 pub use pattern::{LineRules, PathPattern, Whole};
@@ -134,12 +135,13 @@ impl std::fmt::Display for Age {
 }
 
 /// What is known about who changed a package.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
     /// All its maintainers are trusted: what needs reading may go in.
     pub trusted: bool,
-    /// It has another maintainer than when it was merged last: everything weighs more.
-    pub maintainer_changed: bool,
+    /// Somebody may push to it who could not when it was merged last: nobody is trusted, and everything
+    /// weighs more.
+    pub newcomers: Option<Newcomers>,
 }
 
 /// A verdict, and the rules that it took.
@@ -171,8 +173,9 @@ const NOT_COMPARED: [&str; 2] = ["unreadable", "pkgbuild-missing"];
 
 /// Applies a policy and what is known about people to a verdict.
 #[must_use]
-pub fn judge(verdict: Verdict, subject: Subject<'_>, policy: &Policy, context: Context) -> Judged {
+pub fn judge(verdict: Verdict, subject: Subject<'_>, policy: &Policy, context: &Context) -> Judged {
     let mut used = Vec::new();
+    let trusted = context.trusted && context.newcomers.is_none();
     let (old_version, new_version) = (verdict.old_version, verdict.new_version);
     let mut reasons = verdict.reasons;
     for reason in reasons.iter_mut().filter(|reason| matches!(reason.severity, Weight::Review | Weight::Trust)) {
@@ -181,17 +184,17 @@ pub fn judge(verdict: Verdict, subject: Subject<'_>, policy: &Policy, context: C
                 reason.follow(&rule);
                 used.push(rule.place);
             }
-            None if context.trusted && reason.severity == Weight::Review && !NOT_COMPARED.contains(&reason.code) => {
+            None if trusted && reason.severity == Weight::Review && !NOT_COMPARED.contains(&reason.code) => {
                 reason.severity = Weight::Stronger;
             }
             None => {}
         }
     }
-    if context.maintainer_changed {
+    if let Some(newcomers) = &context.newcomers {
         for reason in &mut reasons {
             reason.severity = heavier(reason.severity);
         }
-        reasons.push(maintainer_changed());
+        reasons.push(newcomers_reason(newcomers));
     }
     used.sort_unstable();
     used.dedup();
@@ -219,9 +222,15 @@ impl Reason {
     }
 }
 
-fn maintainer_changed() -> Reason {
-    let message = "the package has another maintainer than when it was merged last";
-    super::reason("maintainer-changed", Weight::Review, (super::PKGBUILD, None), None, None, message)
+fn newcomers_reason(newcomers: &Newcomers) -> Reason {
+    let names = newcomers.names.iter().cloned().collect::<Vec<_>>().join(", ");
+    let (code, message) = if newcomers.adopted {
+        ("orphan-adopted", "the package had no maintainer when it was merged last, and has been adopted since")
+    } else {
+        ("maintainer-changed", "somebody may push to the package who could not when it was merged last")
+    };
+    let (before, now) = (Some(newcomers.before.as_bytes()), Some(names.as_bytes()));
+    super::reason(code, Weight::Review, (super::PKGBUILD, None), before, now, message)
 }
 
 /// One step up of: goes in, to be read, trust, attack.
@@ -339,7 +348,7 @@ mod tests {
             .with("config", "CONFIG_A=y\nCONFIG_SECURITY=y\n")
     }
 
-    fn judged(new: &Folder, policy: &Policy, context: Context) -> Judged {
+    fn judged(new: &Folder, policy: &Policy, context: &Context) -> Judged {
         let old = folder(TEXT);
         let line_rules = &LineRules::default();
         let subject = Subject { package: "a", old: &old, new, line_rules, now: Timestamp::UNIX_EPOCH };
@@ -356,12 +365,12 @@ mod tests {
     #[test]
     fn a_permission_covers_a_whole_element_and_is_reported_as_used() {
         let new = folder(&TEXT.replace("(b)", "(b c)"));
-        let allowed = judged(&new, &permission("dependency-added", Some("c")), Context::default());
+        let allowed = judged(&new, &permission("dependency-added", Some("c")), &Context::default());
         let place = Place { file: "policy.toml".to_owned(), line: Some(3) };
         assert_eq!((allowed.verdict.verdict, allowed.used), (Decision::Minor, vec![place]));
         let said: Vec<_> = allowed.verdict.reasons.iter().filter_map(|reason| reason.rule.as_deref()).collect();
         assert_eq!(said, ["policy.toml:3: it is ours"]);
-        let other = judged(&new, &permission("dependency-added", Some("cc")), Context::default());
+        let other = judged(&new, &permission("dependency-added", Some("cc")), &Context::default());
         assert_eq!((other.verdict.verdict, other.used), (Decision::Major, vec![]));
     }
 
@@ -370,43 +379,45 @@ mod tests {
         let new = folder(&TEXT.replace("(b)", "(b c)"));
         let mut policy = permission("dependency-added", None);
         policy.allow[0].until = Some(Timestamp::UNIX_EPOCH);
-        assert_eq!(judged(&new, &policy, Context::default()).verdict.verdict, Decision::Major);
+        assert_eq!(judged(&new, &policy, &Context::default()).verdict.verdict, Decision::Major);
         assert_eq!(policy.in_force(Timestamp::UNIX_EPOCH), Policy::default());
         assert_eq!(policy.in_force(Timestamp::MIN), policy);
     }
 
     #[test]
     fn nothing_makes_trust_or_attacks_lighter() {
-        let trusted = Context { trusted: true, maintainer_changed: false };
+        let trusted = Context { trusted: true, newcomers: None };
         let host = folder(&TEXT.replace("a.example", "b.example"));
-        assert_eq!(judged(&host, &permission("source-host", None), trusted).verdict.severity, Weight::Trust);
+        assert_eq!(judged(&host, &permission("source-host", None), &trusted).verdict.severity, Weight::Trust);
         let hostile = folder(&TEXT.replace("pkgver=1", "pkgver=$(id)"));
-        assert_eq!(judged(&hostile, &permission("substitution", None), trusted).verdict.severity, Weight::Hostile);
+        assert_eq!(judged(&hostile, &permission("substitution", None), &trusted).verdict.severity, Weight::Hostile);
         let dependency = folder(&TEXT.replace("(b)", "(b c)"));
-        assert_eq!(judged(&dependency, &Policy::default(), trusted).verdict.verdict, Decision::Minor);
+        assert_eq!(judged(&dependency, &Policy::default(), &trusted).verdict.verdict, Decision::Minor);
     }
 
     #[test]
     fn what_could_not_be_compared_is_for_a_person_whoever_made_it() {
-        let trusted = Context { trusted: true, maintainer_changed: false };
+        let trusted = Context { trusted: true, newcomers: None };
         let unreadable = folder(&format!("{TEXT}("));
-        let judged = judged(&unreadable, &permission("unreadable", None), trusted);
+        let judged = judged(&unreadable, &permission("unreadable", None), &trusted);
         assert_eq!((judged.verdict.verdict, judged.used), (Decision::Major, vec![]));
     }
 
     #[test]
     fn a_changed_maintainer_makes_everything_heavier() {
-        let changed = Context { trusted: true, maintainer_changed: true };
+        let names = ["eve".to_owned()].into();
+        let newcomers = Some(Newcomers { names, before: "ann".to_owned(), adopted: false });
+        let changed = Context { trusted: true, newcomers };
         let bump = folder(&TEXT.replace("pkgrel=1", "pkgrel=2"));
-        assert_eq!(judged(&bump, &Policy::default(), changed).verdict.verdict, Decision::Major);
+        assert_eq!(judged(&bump, &Policy::default(), &changed).verdict.verdict, Decision::Major);
         let host = folder(&TEXT.replace("a.example", "b.example"));
-        assert_eq!(judged(&host, &Policy::default(), changed).verdict.severity, Weight::Hostile);
+        assert_eq!(judged(&host, &Policy::default(), &changed).verdict.severity, Weight::Hostile);
     }
 
     #[test]
     fn files_that_nobody_builds_go_in_only_if_asked_for_and_only_if_nobody_names_them() {
         let policy = Policy { inert_files: true, kernel_configurations: true, descriptions: true, ..Policy::default() };
-        let verdict = |new: &Folder, policy: &Policy| judged(new, policy, Context::default()).verdict.verdict;
+        let verdict = |new: &Folder, policy: &Policy| judged(new, policy, &Context::default()).verdict.verdict;
         let readme = folder(TEXT).with("README.md", "2");
         assert_eq!(verdict(&readme, &Policy::default()), Decision::Major);
         assert_eq!(verdict(&readme, &policy), Decision::Minor);
