@@ -24,6 +24,7 @@ use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Proposal;
 use crate::domain::plan::Pipeline;
 use crate::domain::queue::BuildId;
+use crate::git::Repository;
 use crate::logstore::LogStore;
 use crate::store::StoreError;
 use crate::store::attempts::{Attempt, AttemptEnding};
@@ -472,17 +473,24 @@ async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<Option
         return Ok(view.clone());
     }
     let (snapshot, wanted) = (look.snapshot.clone(), pkgbase.clone());
-    let proposal = kept.site().with_git(move |git| observe::proposal(git, &snapshot, &wanted)).await?;
+    let read =
+        move |git: &Repository| Ok((observe::proposal(git, &snapshot, &wanted)?, git.commit_facts(head)?.message));
+    let (proposal, message) = kept.site().with_git(read).await?;
     let present = look.snapshot.packages.get(pkgbase).map(|package| package.tree);
     let view = match present.zip(proposal) {
-        Some((present, proposal)) => review_view(pkgbase, head, present, &proposal)?,
+        Some((present, proposal)) => review_view(pkgbase, (head, message), present, &proposal)?,
         None => None,
     };
     kept.reviews.lock().expect("nobody panics with it").insert(pkgbase.clone(), (key, view.clone()));
     Ok(view)
 }
 
-fn review_view(pkgbase: &PkgBase, head: Oid, tree: Oid, proposal: &Proposal) -> Result<Option<ReviewView>> {
+fn review_view(
+    pkgbase: &PkgBase,
+    (head, message): (Oid, String),
+    tree: Oid,
+    proposal: &Proposal,
+) -> Result<Option<ReviewView>> {
     let Proposal { base, present, proposed } = proposal;
     let after = present.updated_to(proposed);
     if after.from_source() == present.from_source() {
@@ -494,6 +502,7 @@ fn review_view(pkgbase: &PkgBase, head: Oid, tree: Oid, proposal: &Proposal) -> 
         branch: pkgbase.review_branch(),
         head,
         trees: bind::trees(tree, &after)?,
+        message,
         verdict: classify::classify(present, &after),
         files: file_diffs(&present.from_source(), &after.from_source()),
         conflict: (base.from_source() != present.from_source()).then(|| conflict.to_owned()),

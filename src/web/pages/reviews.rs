@@ -11,6 +11,7 @@ use crate::web::diff::{self, FileView};
 use crate::web::fault::Fault;
 use crate::web::frame::{Frame, Pages};
 use crate::web::rows::{self, Badge, ReasonGroup, package_href, review_href, weight_badge};
+use crate::web::text::visible;
 
 /// Something for a person to do.
 pub struct Task {
@@ -82,6 +83,7 @@ struct One {
     head: String,
     short: String,
     conflict: Option<String>,
+    message: String,
     reasons: Vec<ReasonGroup>,
     files: Vec<FileView>,
 }
@@ -111,5 +113,6 @@ pub async fn one(
         files: review.files.iter().map(diff::view).collect(),
         branch: review.branch,
         conflict: review.conflict,
+        message: visible(&review.message).into_owned(),
     })
 }
