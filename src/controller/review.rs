@@ -10,6 +10,7 @@ use crate::domain::classify::{self, Context, Subject};
 use crate::domain::desired::Snapshot;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Proposal;
+use crate::git::Repository;
 
 /// The review of a package; `None` if its branch proposes nothing (it is about to be pruned).
 pub async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase, now: Timestamp) -> Result<Option<ReviewView>> {
@@ -28,9 +29,11 @@ pub async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase, now: Timesta
         return Ok(view.clone());
     }
     let (snapshot, wanted) = (look.snapshot.clone(), pkgbase.clone());
-    let proposal = kept.site().with_git(move |git| observe::proposal(git, &snapshot, &wanted)).await?;
+    let read =
+        move |git: &Repository| Ok((observe::proposal(git, &snapshot, &wanted)?, git.commit_facts(head)?.message));
+    let (proposal, message) = kept.site().with_git(read).await?;
     let view = match tree.zip(proposal) {
-        Some((tree, proposal)) => review_view(pkgbase, (head, tree), &proposal, &look.snapshot, now)?,
+        Some((tree, proposal)) => review_view(pkgbase, (head, message), tree, &proposal, &look.snapshot, now)?,
         None => None,
     };
     kept.reviews.lock().expect("nobody panics with it").insert(pkgbase.clone(), (key, view.clone()));
@@ -39,7 +42,8 @@ pub async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase, now: Timesta
 
 fn review_view(
     pkgbase: &PkgBase,
-    (head, tree): (Oid, Oid),
+    (head, message): (Oid, String),
+    tree: Oid,
     proposal: &Proposal,
     snapshot: &Snapshot,
     now: Timestamp,
@@ -63,6 +67,7 @@ fn review_view(
         branch: pkgbase.review_branch(),
         head,
         trees: bind::trees(tree, &after)?,
+        message,
         verdict: judged.verdict,
         approvals,
         files: FileDiff::between(&present.from_source(), &after.from_source()),

@@ -229,7 +229,9 @@ pub struct ReviewView {
     pub head: Oid,
     /// The git trees of its folder that were compared: exactly the second is merged.
     pub trees: Trees,
-    /// Why it needs a person.
+    /// What the tip says: every reason for which the run held it, also those that files do not show.
+    pub message: String,
+    /// Why it needs a person, as far as files show it.
     pub verdict: Verdict,
     /// How many people have to approve it, and who has.
     pub approvals: ApprovalsView,

@@ -196,6 +196,10 @@ pub fn review(review: &Value) -> String {
     let (branch, head, trees) = (text(review, "branch"), text(review, "head"), &review["trees"]);
     let compared = format!("compared tree {} with {}", text(trees, "from"), text(trees, "to"));
     let mut out = format!("{}\n{branch} at {head}\n{compared}\n\n", paint(bold, &title));
+    for line in review["message"].as_str().unwrap_or_default().lines() {
+        let _ = writeln!(out, "    {}", one_line(line));
+    }
+    out.push('\n');
     if !review["conflict"].is_null() {
         let _ =
             writeln!(out, "{}: {}\n", paint(AnsiColor::Red.on_default(), "cannot be merged"), text(review, "conflict"));

@@ -101,6 +101,11 @@ async fn a_review_is_read_and_decided() {
     update-sundial at eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee
     compared tree 1111111111111111111111111111111111111111 with 2222222222222222222222222222222222222222
 
+        chore(update): sundial
+
+        Needs a person because:
+        - the source comes from another host
+
     [trust] the source comes from another host (PKGBUILD:9)
 
     PKGBUILD (changed)

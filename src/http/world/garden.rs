@@ -95,6 +95,7 @@ pub fn review(name: &str, old: &str, new: &str) -> ReviewView {
         branch: format!("update-{name}"),
         head: oid(0xee),
         trees: Trees { from: oid(0x11), to: oid(0x22) },
+        message: format!("chore(update): {name}\n\nNeeds a person because:\n- the source comes from another host\n"),
         verdict: Verdict::from_reasons(vec![reason], versions.0, versions.1),
         files: vec![FileDiff { path: "PKGBUILD".into(), old: Some(old.into()), new: Some(new.into()), binary: false }],
         conflict: None,

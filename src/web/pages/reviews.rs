@@ -14,6 +14,7 @@ use crate::web::frame::{Frame, Pages};
 use crate::web::link::{package_href, review_href};
 use crate::web::reasons::{ReasonGroup, reason_groups};
 use crate::web::rows;
+use crate::web::text::visible;
 
 /// Something for a person to do.
 pub struct Task {
@@ -87,6 +88,7 @@ struct One {
     conflict: Option<String>,
     needed: u8,
     approved_by: String,
+    message: String,
     reasons: Vec<ReasonGroup>,
     files: Vec<FileView>,
 }
@@ -118,5 +120,6 @@ pub async fn one(
         conflict: review.conflict,
         needed: review.approvals.needed,
         approved_by: review.approvals.by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        message: visible(&review.message).into_owned(),
     })
 }

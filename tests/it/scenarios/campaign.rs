@@ -1,7 +1,9 @@
 //! Several packages change alike in one run: an attack, until a person says otherwise, or a rebuild.
 
+use pkgwarden::controller::face::Face as _;
 use pkgwarden::domain::plan::Pipeline;
 
+use crate::support::scene::base;
 use crate::support::{Pkg, Scene};
 
 const NAMES: [&str; 4] = ["ashes", "birch", "cedar", "douglas"];
@@ -50,6 +52,11 @@ async fn a_package_of_npm_that_three_packages_fetch_at_once_holds_them_all_and_t
     insta::assert_snapshot!(reason.message, @"the same new package fetched by a package manager came to other packages at the same time: birch, cedar");
     let message = scene.monorepo.git(&["log", "-1", "--format=%B", "update-ashes"]).await;
     assert!(message.contains(&reason.message), "the review says it too: {message}");
+    let serving = scene.controller();
+    serving.controller.start(Pipeline::OnCommit, "test").await.unwrap();
+    let review = serving.controller.review(&base("ashes")).await.unwrap().unwrap();
+    assert!(review.message.contains(&reason.message), "whoever decides reads it: {}", review.message);
+    drop(serving);
     scene.ends().await;
 }
 

@@ -80,6 +80,9 @@ async fn what_was_approved_is_built_wherever_the_branch_is_by_then() {
     let scene = with_review().await;
     let head = scene.monorepo.id(REVIEW).await.unwrap().parse().unwrap();
     let serving = scene.controller();
+    for build in serving.controller.queue().await.unwrap().ready {
+        serving.controller.cancel(&build.id).await.unwrap();
+    }
     serving.controller.start(Pipeline::Approve(base("foo"), head, person("mira")), "test").await.unwrap();
     scene.push("feat(foo): other", &Pkg::from_aur("foo").version("6.6").built_by("false").changes()).await;
     let stop = CancellationToken::new();
