@@ -108,3 +108,24 @@ fn docs_of_the_policy_list_the_codes_that_the_gate_gives() {
     let unknown: Vec<_> = listed.iter().filter(|code| !given.contains(&code.as_str())).collect();
     assert!(missing.is_empty() && unknown.is_empty(), "missing: {missing:?}, unknown: {unknown:?}");
 }
+
+#[test]
+fn the_page_of_the_gate_has_every_code_and_no_other() {
+    let page = quoted(&read("docs/gate.md"));
+    let source: String = walkdir::WalkDir::new(root().join("src/domain/classify"))
+        .into_iter()
+        .map(|entry| entry.expect("the source can be listed"))
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "rs"))
+        .map(|entry| std::fs::read_to_string(entry.path()).expect("the source can be read"))
+        .collect();
+    let is_code = |name: &&String| name.contains('-') && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    let named: Vec<_> = page.iter().filter(is_code).filter(|name| *name != "gate-history").collect();
+    let unknown: Vec<_> = named.iter().filter(|name| !source.contains(&format!("\"{name}\""))).collect();
+    // A code stands in front of its weight, or in front of its message.
+    let given = source.match_indices("Weight::").filter_map(|(at, _)| source[..at].rsplit('"').nth(1));
+    let missing = given.filter(|code| is_code(&&(*code).to_owned()) && !page.iter().any(|name| name == code));
+    assert!(named.len() > 50, "only {} were found", named.len());
+    assert!(unknown.is_empty(), "docs/gate.md names codes that are not there: {unknown:#?}");
+    let missing: std::collections::BTreeSet<_> = missing.collect();
+    assert!(missing.is_empty(), "docs/gate.md does not name these codes: {missing:#?}");
+}

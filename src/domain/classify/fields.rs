@@ -1,6 +1,6 @@
 //! What the variables of two PKGBUILDs say: dependencies, names, texts, and the packager's own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::entries::is_source_field;
 use super::recipe::{Recipe, runs_more, shown_value};
@@ -243,9 +243,9 @@ fn changed(
 }
 
 fn own(name: &str, was: &[String], step: &Step, of: impl Fn(&'static str, Weight, &str) -> Vec<Reason>) -> Vec<Reason> {
-    match step.explained.iter().find(|(other, _)| other == name) {
-        Some((_, code @ "commit-moved")) => of(code, Weight::Version, "a pinned commit moved with the version"),
-        Some((_, code)) => of(code, Weight::Version, "a part of the version moved with it"),
+    match step.explained.get(name) {
+        Some(code @ &"commit-moved") => of(code, Weight::Version, "a pinned commit moved with the version"),
+        Some(code) => of(code, Weight::Version, "a part of the version moved with it"),
         None => {
             let hex = |elements: &[String]| matches!(elements, [text] if text.len() >= 7 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
             if hex(was) {
@@ -270,14 +270,7 @@ fn list(
         let index = is.iter().position(|other| other == element);
         index.and_then(|index| recipe.line_of_element(name, index)).or(line)
     };
-    let mut gone: Vec<&String> = was.iter().collect();
-    let mut come: Vec<&String> = Vec::new();
-    for element in is {
-        match gone.iter().position(|other| *other == element) {
-            Some(place) => drop(gone.remove(place)),
-            None => come.push(element),
-        }
-    }
+    let (mut gone, mut come) = (only_here(was, is), only_here(is, was));
     let place = (PKGBUILD, line);
     let mut reasons = Vec::new();
     if gone.is_empty() && come.is_empty() {
@@ -287,9 +280,10 @@ fn list(
         }
         return reasons;
     }
+    let few = gone.len() * come.len() <= MOST_PAIRS;
     come.retain(|new| {
         let moves = |old: &&String| follows(name, old, new, step);
-        let Some(found) = gone.iter().position(moves) else { return true };
+        let Some(found) = few.then(|| gone.iter().position(moves)).flatten() else { return true };
         let old = gone.remove(found);
         let place = (PKGBUILD, line_of(new));
         let message = format!("a version in `{name}` moved too");
@@ -313,21 +307,46 @@ fn list(
         (_, false) => "element-removed",
     };
     let what = if dependencies { "dependency" } else { "element" };
-    for element in come {
+    let dangerous = |element: &String| {
+        let secret = ["etc/sudoers", "etc/pam.d", "etc/shadow", "etc/passwd"];
+        name == "backup" && secret.iter().any(|path| element.starts_with(path))
+    };
+    come.sort_by_key(|element| !dangerous(element));
+    for element in come.into_iter().take(REPORTED) {
         let message = format!("`{name}` has an {what} that it had not").replace("an dep", "a dep");
         let shown = shown_value(std::slice::from_ref(element));
-        let dangerous = name == "backup"
-            && ["etc/sudoers", "etc/pam.d", "etc/shadow", "etc/passwd"].iter().any(|path| element.starts_with(path));
-        let weight = if dangerous { Weight::Trust } else { weight };
+        let weight = if dangerous(element) { Weight::Trust } else { weight };
         let place = (PKGBUILD, line_of(element));
         reasons.push(reason(code(true), weight, place, None, Some(shown.as_bytes()), &message));
     }
-    for element in gone {
+    for element in gone.into_iter().take(REPORTED) {
         let message = format!("`{name}` has lost an {what}").replace("an dep", "a dep");
         let shown = shown_value(std::slice::from_ref(element));
         reasons.push(reason(code(false), weight, place, Some(shown.as_bytes()), None, &message));
     }
     reasons
+}
+
+/// More elements of one list than this say nothing new.
+const REPORTED: usize = 40;
+
+/// More pairs than this are not compared.
+const MOST_PAIRS: usize = 10_000;
+
+/// The elements of the one that the other does not have, or not so often.
+fn only_here<'e>(ours: &'e [String], theirs: &[String]) -> Vec<&'e String> {
+    let mut left: HashMap<&str, usize> = HashMap::new();
+    for element in theirs {
+        *left.entry(element.as_str()).or_default() += 1;
+    }
+    let is_left = |element: &&String| match left.get_mut(element.as_str()) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            false
+        }
+        _ => true,
+    };
+    ours.iter().filter(is_left).collect()
 }
 
 /// Whether an element is the old one with the new version at a place where it may stand.

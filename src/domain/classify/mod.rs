@@ -63,6 +63,9 @@ use super::version::Version;
 const PKGBUILD: &str = "PKGBUILD";
 const SRCINFO: &str = ".SRCINFO";
 
+/// More reasons than this say nothing new; the heaviest are kept.
+const REPORTED: usize = 500;
+
 /// The answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -129,7 +132,7 @@ pub struct Verdict {
     pub verdict: Decision,
     /// The weight of the heaviest reason.
     pub severity: Weight,
-    /// One for every difference, in the order of files and lines.
+    /// One for every difference, in the order of files and lines; of very many the heaviest.
     pub reasons: Vec<Reason>,
     /// The version before, as far as it can be read.
     pub old_version: Option<Version>,
@@ -168,6 +171,10 @@ pub fn classify(old: &Folder, new: &Folder) -> Verdict {
         && (differs(PKGBUILD) || differs(SRCINFO))
     {
         reasons.extend(srcinfo::compare((summary_old, summary), (before.as_ref().ok(), after.as_ref().ok()), &step));
+    }
+    if reasons.len() > REPORTED {
+        reasons.sort_by_key(|reason| std::cmp::Reverse(reason.severity));
+        reasons.truncate(REPORTED);
     }
     reasons.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     Verdict::from_reasons(reasons, version(old, before.as_ref().ok()), version(new, after.as_ref().ok()))

@@ -1,6 +1,6 @@
 //! PKGBUILD against PKGBUILD: statements, functions, and the order in which things happen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::fields;
 use super::forms::Forms;
@@ -19,6 +19,10 @@ pub(super) struct Recipe<'a> {
     pub evaluated: Evaluated<'a>,
     /// What is known for certain, where that is less.
     certain: Option<Evaluated<'a>>,
+    /// How often names are assigned anywhere.
+    counts: HashMap<String, usize>,
+    /// The last of the assignments at the top level of a name.
+    last: HashMap<&'a str, usize>,
 }
 
 impl<'a> Recipe<'a> {
@@ -26,7 +30,9 @@ impl<'a> Recipe<'a> {
         let pkgbuild = Pkgbuild::read(bytes)?;
         let evaluated = pkgbuild.assume();
         let certain = evaluated.lost.then(|| pkgbuild.evaluate());
-        Ok(Self { pkgbuild, evaluated, certain })
+        let counts = counts(&pkgbuild);
+        let last = evaluated.assigned.iter().map(|assigned| (assigned.name, assigned.statement)).collect();
+        Ok(Self { pkgbuild, evaluated, certain, counts, last })
     }
 
     /// What is known for certain.
@@ -50,12 +56,14 @@ impl<'a> Recipe<'a> {
 
     /// The line on which a variable is assigned last.
     pub fn line_of(&self, name: &str) -> Option<u32> {
-        let last = self.evaluated.assigned.iter().rev().find(|assigned| assigned.name == name)?;
-        Some(self.line(last.statement))
+        Some(self.line(*self.last.get(name)?))
     }
 
     /// The line on which an element of a variable is written: the element at this place in its value.
     pub fn line_of_element(&self, name: &str, index: usize) -> Option<u32> {
+        if self.assignments(name) > MOST_ASSIGNMENTS {
+            return self.line_of(name);
+        }
         let mut found = None;
         let mut before = 0;
         for assigned in self.evaluated.assigned.iter().filter(|assigned| assigned.name == name) {
@@ -72,13 +80,7 @@ impl<'a> Recipe<'a> {
 
     /// How often a name is assigned anywhere in the file.
     pub fn assignments(&self, name: &str) -> usize {
-        let of = |statement: &Statement<'_>| {
-            let events = self.pkgbuild.events(statement).iter();
-            let assigned =
-                events.filter(|event| matches!(event.kind, Kind::Assign | Kind::Append) && event.text == name).count();
-            assigned + usize::from(statement.role == Role::Default(name))
-        };
-        self.pkgbuild.statements.iter().map(of).sum()
+        self.counts.get(name).copied().unwrap_or(0)
     }
 
     /// Statements with what they do when the file is read: everything but functions and plain assignments.
@@ -89,6 +91,25 @@ impl<'a> Recipe<'a> {
             Role::Assign(_) | Role::Default(_) => self.pkgbuild.events(statement).iter().any(|event| event.kind.runs()),
         }
     }
+}
+
+/// In what is assigned more often than this, the line of an element is not looked for.
+const MOST_ASSIGNMENTS: usize = 200;
+
+fn counts(pkgbuild: &Pkgbuild<'_>) -> HashMap<String, usize> {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for statement in &pkgbuild.statements {
+        let events = pkgbuild.events(statement).iter();
+        let assigned = events.filter(|event| matches!(event.kind, Kind::Assign | Kind::Append));
+        let default = if let Role::Default(name) = statement.role { Some(name) } else { None };
+        for name in assigned.map(|event| &*event.text).chain(default) {
+            match counts.get_mut(name) {
+                Some(count) => *count += 1,
+                None => drop(counts.insert(name.to_owned(), 1)),
+            }
+        }
+    }
+    counts
 }
 
 /// Where the words of an array begin, and whether each stands for one element.

@@ -1,7 +1,7 @@
 //! How the version moved, and what may move with it.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::entries::is_sums;
 use super::fields::is_own;
@@ -22,7 +22,7 @@ pub(super) struct Step {
     /// Variables that the version or the sources are put together from.
     pub feeding: BTreeSet<String>,
     /// Variables whose new values are explained by the movement.
-    pub explained: Vec<(String, &'static str)>,
+    pub explained: BTreeMap<String, &'static str>,
 }
 
 /// The version as it is plainly written: `[epoch:]pkgver-pkgrel`.
@@ -70,8 +70,9 @@ pub(super) fn step(old: &Recipe<'_>, new: &Recipe<'_>) -> (Step, Vec<Reason>) {
     let release = Some((releases.0.as_str(), releases.1.as_str()));
     let plain = Forms::new(version.or(Some((&versions.0, &versions.0))), release, &[]);
     let feeding = feeding(new);
-    let explained = if forward { helpers(old, new, &plain, &feeding) } else { Vec::new() };
-    let mut others: Vec<Form> = explained.iter().filter_map(|(name, _)| moved_texts(old, new, name)).collect();
+    let explained = if forward { helpers(old, new, &plain, &feeding) } else { BTreeMap::new() };
+    let moved_names = explained.keys().filter_map(|name| moved_texts(old, new, name));
+    let mut others: Vec<Form> = moved_names.take(MOST_NAMES).collect();
     others.extend(others.iter().flat_map(shortened).collect::<Vec<_>>());
     if forward {
         others.extend(sums(old, new));
@@ -140,6 +141,9 @@ fn pkgrel(old: &Recipe<'_>, new: &Recipe<'_>, moved: Option<Ordering>, reasons: 
     reasons.push(reason(code, weight, place, texts.0, texts.1, message));
 }
 
+/// More variables than this are not looked for elsewhere.
+const MOST_NAMES: usize = 50;
+
 /// More checksums than this are not looked for elsewhere.
 const MOST_SUMS: usize = 20;
 
@@ -156,7 +160,7 @@ fn helpers(
     new: &Recipe<'_>,
     forms: &Forms,
     feeding: &BTreeSet<String>,
-) -> Vec<(String, &'static str)> {
+) -> BTreeMap<String, &'static str> {
     let changed: Vec<&str> = {
         let assigned = new.evaluated.assigned.iter().map(|assigned| assigned.name);
         let own = assigned.filter(|name| is_own(name));
@@ -189,9 +193,7 @@ pub(super) fn flows(name: &str, old: &Recipe<'_>, new: &Recipe<'_>, step: &Step)
         before.len() == after.len()
             && before.iter().zip(&after).all(|(was, is)| same(old.assignment(*was), new.assignment(*is)))
     };
-    let moved = |name: &str| {
-        name == "pkgver" || name == "pkgrel" || step.explained.iter().any(|(explained, _)| explained == name)
-    };
+    let moved = |name: &str| name == "pkgver" || name == "pkgrel" || step.explained.contains_key(name);
     step.forward && ingredients(new, &[name]).iter().all(|name| moved(name) || unchanged(name))
 }
 
@@ -266,20 +268,22 @@ fn sums(old: &Recipe<'_>, new: &Recipe<'_>) -> Vec<Form> {
 }
 
 /// Variables whose assignment is the same and whose value follows from what moved.
-fn derived(old: &Recipe<'_>, new: &Recipe<'_>, explained: &[(String, &'static str)]) -> Vec<Form> {
+fn derived(old: &Recipe<'_>, new: &Recipe<'_>, explained: &BTreeMap<String, &'static str>) -> Vec<Form> {
     let mut forms = Vec::new();
+    let all_before: HashMap<&str, usize> =
+        old.evaluated.assigned.iter().rev().map(|assigned| (assigned.name, assigned.statement)).collect();
     for assigned in &new.evaluated.assigned {
         let name = assigned.name;
-        if !is_own(name) || explained.iter().any(|(other, _)| other == name) {
+        if !is_own(name) || explained.contains_key(name) || forms.len() == MOST_NAMES {
             continue;
         }
         let (Some(Value::Scalar(was)), Value::Scalar(is)) = (old.evaluated.values.get(name), &assigned.value) else {
             continue;
         };
         if was != is && is_word(was) && is_word(is) && old.assignments(name) == 1 && new.assignments(name) == 1 {
-            let before = old.evaluated.assigned.iter().find(|assigned| assigned.name == name);
+            let before = all_before.get(name);
             let unchanged =
-                before.is_some_and(|before| same(old.assignment(before.statement), new.assignment(assigned.statement)));
+                before.is_some_and(|before| same(old.assignment(*before), new.assignment(assigned.statement)));
             if unchanged && was.len() >= 2 {
                 forms.push((was.clone(), is.clone()));
             }

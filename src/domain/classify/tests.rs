@@ -763,3 +763,24 @@ fn a_long_list_of_braces_or_elements_is_not_worked_out_and_not_let_through() {
         assert_eq!(classify(&old, &new).verdict, Decision::Major);
     }
 }
+
+#[test]
+fn very_many_differences_are_told_by_the_heaviest_of_them() {
+    let kinds: [fn(usize, u8) -> String; 5] = [
+        |number, side| format!("_v{number}ver={side}.{number}\n"),
+        |number, side| format!("depends+=(a{number}_{side})\n"),
+        |number, side| format!("a{number} {side}\n"),
+        |number, side| format!("f{number}() {{ a {side}; }}\nf{number}\n"),
+        |number, side| format!("source_a{number}=(https://x{number}.example/{side})\n"),
+    ];
+    for kind in kinds {
+        let side = |side: u8| -> String { (0..1500).map(|number| kind(number, side)).collect() };
+        let hostile = "url=\"$(id)\"\n";
+        let old = package().with(PKGBUILD, format!("{}{}", filled(PKGBUILD_TEXT), side(1)));
+        let new = package().with(PKGBUILD, format!("{}{}{hostile}", filled(PKGBUILD_TEXT), side(2)));
+        let verdict = classify(&old, &new);
+        assert_eq!(verdict.severity, Weight::Hostile, "{}", side(1).lines().next().unwrap_or_default());
+        assert!(verdict.reasons.len() <= 500, "{}", verdict.reasons.len());
+        assert!(verdict.reasons.iter().any(|reason| reason.code == "substitution"));
+    }
+}

@@ -67,7 +67,12 @@ pub(super) fn untold(recipe: &Recipe<'_>, summary: Option<&[u8]>) -> Vec<Reason>
     names.retain(|name| expected_of(recipe, name).is_none());
     let Some(summary) = summary else {
         let message = "what is downloaded cannot be worked out, so nothing says that it is verified";
-        let line = names.first().map(|name| recipe.line_of(name));
+        // Commands that are as before are taken to set nothing else than before.
+        let assumed = |name: &&String| match recipe.evaluated.values.get(name.as_str()) {
+            Some(value) => value.is_known(),
+            None => recipe.assignments(name) == 0,
+        };
+        let line = names.iter().find(|name| !assumed(name)).map(|name| recipe.line_of(name));
         return line.map(|line| unseen((PKGBUILD, line), None, message)).into_iter().collect();
     };
     let message = "nothing verifies what this address gives for the new version, as the .SRCINFO has it";

@@ -1,5 +1,7 @@
 //! What happened to the checksums of a source.
 
+use std::collections::HashSet;
+
 use super::entries::{ALGORITHMS, Entry, STRONG, certain, is_sum, speaks_of_all};
 use super::recipe::{Recipe, shown_value};
 use super::step::Step;
@@ -11,55 +13,140 @@ use crate::domain::pkgbuild::is_known;
 pub(super) fn counts((old, new): (&Recipe<'_>, &Recipe<'_>), suffix: &str, forward: bool) -> Vec<Reason> {
     let name = format!("source{suffix}");
     let (before, after) = (old.elements(&name), new.elements(&name));
+    let weaker = |message: String| {
+        reason("checksum-weaker", Weight::Trust, (PKGBUILD, new.line_of(&name)), None, None, &message)
+    };
     let mut reasons = Vec::new();
-    // What a condition may add is code, and has to be the same on both sides.
-    let added = |elements: &[String]| elements[certain(elements).len()..].to_vec();
     if added(before) != added(after) {
         let message = format!("what else `{name}` may hold cannot be worked out, and is not as before");
-        reasons.push(reason("source-changed", Weight::Trust, (PKGBUILD, new.line_of(&name)), None, None, &message));
+        reasons.push(Reason { code: "source-changed", ..weaker(message) });
     }
     let arrays = |recipe: &Recipe<'_>| {
         let names = ALGORITHMS.iter().map(|(algorithm, ..)| format!("{algorithm}sums{suffix}"));
         names.filter(|name| !recipe.elements(name).is_empty()).count()
     };
-    let more = arrays(new) > arrays(old);
     if arrays(new) == 0 && arrays(old) > 0 && !after.is_empty() {
-        let message = format!("there are no checksums for `{name}` any more");
-        reasons.push(reason("checksum-weaker", Weight::Trust, (PKGBUILD, new.line_of(&name)), None, None, &message));
+        reasons.push(weaker(format!("there are no checksums for `{name}` any more")));
     }
+    let more = arrays(new) > arrays(old);
     for (algorithm, digits, _) in ALGORITHMS {
         let name = format!("{algorithm}sums{suffix}");
         let (was, is) = (old.elements(&name), new.elements(&name));
         let place = (PKGBUILD, new.line_of(&name).or_else(|| old.line_of(&name)));
-        let fitted = was.is_empty() || speaks_of_all(was, before);
-        if fitted && !is.is_empty() && !speaks_of_all(is, after) {
-            let message = format!("`{name}` has {} checksums for {} sources", is.len(), after.len());
-            reasons.push(reason("checksum-weaker", Weight::Trust, place, None, None, &message));
-        }
-        if more && was.is_empty() && !is.is_empty() && is.iter().all(|text| text == "SKIP") {
-            let message = format!("`{name}` is new and verifies nothing");
-            reasons.push(reason("checksum-weaker", Weight::Review, place, None, None, &message));
-        }
-        let odd = |text: &&String| *text != "SKIP" && !is_sum(text, digits) && !was.contains(text);
-        if let Some(text) = is.iter().find(odd) {
-            let message = format!("`{name}` holds something that is not a checksum");
-            let shown = shown_value(std::slice::from_ref(text));
-            reasons.push(reason("checksum-weaker", Weight::Trust, place, None, Some(shown.as_bytes()), &message));
-        }
-        if is.iter().any(|text| !is_known(text)) && added(was) != added(is) {
-            let message = format!("`{name}` cannot be worked out");
-            reasons.push(reason("checksum-weaker", Weight::Review, place, None, None, &message));
-        }
-        if before.is_empty() && after.is_empty() && was != is {
-            let kept = |(was, is): (&String, &String)| was == is || (is_sum(was, digits) && is_sum(is, digits));
-            let plain = forward && was.len() == is.len() && was.iter().zip(is).all(kept);
-            let (code, weight) =
-                if plain { ("checksum-updated", Weight::Version) } else { ("checksum-weaker", Weight::Trust) };
-            let message = format!("`{name}` changed, and there are no sources for it");
-            reasons.push(reason(code, weight, place, None, None, &message));
-        }
+        let array = Array { name: &name, digits, was, is, before, after, place, forward };
+        reasons.extend(array.counted(more).into_iter().chain(array.odd()).chain(array.unknown()));
+        reasons.extend(array.idle().into_iter().chain(array.beyond()));
     }
     reasons
+}
+
+/// What a condition may add. It is code, and has to be the same on both sides.
+fn added(elements: &[String]) -> &[String] {
+    &elements[certain(elements).len()..]
+}
+
+/// One array of checksums before and after, and the sources that it speaks of.
+struct Array<'r> {
+    name: &'r str,
+    digits: usize,
+    was: &'r [String],
+    is: &'r [String],
+    before: &'r [String],
+    after: &'r [String],
+    place: (&'static str, Option<u32>),
+    forward: bool,
+}
+
+impl Array<'_> {
+    fn reason(&self, code: &'static str, weight: Weight, texts: [Option<&str>; 2], message: &str) -> Reason {
+        let [was, is] = texts.map(|text| text.map(str::as_bytes));
+        reason(code, weight, self.place, was, is, message)
+    }
+
+    /// There are too few, or new ones that verify nothing.
+    fn counted(&self, more: bool) -> Vec<Reason> {
+        let (was, is) = (self.was, self.is);
+        let mut reasons = Vec::new();
+        let fitted = was.is_empty() || speaks_of_all(was, self.before);
+        if fitted && !is.is_empty() && !speaks_of_all(is, self.after) {
+            let message = format!("`{}` has {} checksums for {} sources", self.name, is.len(), self.after.len());
+            reasons.push(self.reason("checksum-weaker", Weight::Trust, [None, None], &message));
+        }
+        if more && was.is_empty() && !is.is_empty() && is.iter().all(|text| text == "SKIP") {
+            let message = format!("`{}` is new and verifies nothing", self.name);
+            reasons.push(self.reason("checksum-weaker", Weight::Review, [None, None], &message));
+        }
+        reasons
+    }
+
+    /// Something in it is no checksum.
+    fn odd(&self) -> Option<Reason> {
+        let known: HashSet<&String> = self.was.iter().collect();
+        let odd = |text: &&String| *text != "SKIP" && !is_sum(text, self.digits) && !known.contains(text);
+        let text = shown_value(std::slice::from_ref(self.is.iter().find(odd)?));
+        let message = format!("`{}` holds something that is not a checksum", self.name);
+        Some(self.reason("checksum-weaker", Weight::Trust, [None, Some(&text)], &message))
+    }
+
+    /// It cannot be worked out.
+    fn unknown(&self) -> Option<Reason> {
+        let unknown = self.is.iter().any(|text| !is_known(text)) && added(self.was) != added(self.is);
+        let message = format!("`{}` cannot be worked out", self.name);
+        unknown.then(|| self.reason("checksum-weaker", Weight::Review, [None, None], &message))
+    }
+
+    /// It changed, and there are no sources for it.
+    fn idle(&self) -> Option<Reason> {
+        if !self.before.is_empty() || !self.after.is_empty() || self.was == self.is {
+            return None;
+        }
+        let pairs = || self.was.iter().zip(self.is);
+        let kept = |(was, is): (&String, &String)| was == is || (self.is_sum(was) && self.is_sum(is));
+        let plain = self.forward && self.was.len() == self.is.len() && pairs().all(kept);
+        let (code, weight) =
+            if plain { ("checksum-updated", Weight::Version) } else { ("checksum-weaker", Weight::Trust) };
+        let message = format!("`{}` changed, and there are no sources for it", self.name);
+        Some(self.reason(code, weight, [None, None], &message))
+    }
+
+    /// What stands for sources that a condition or a loop may add, and so for none that is compared itself.
+    fn beyond(&self) -> Vec<Reason> {
+        if added(self.before).is_empty() && added(self.after).is_empty() {
+            return Vec::new();
+        }
+        let rest = |sums, sources: &[String]| certain(sums).get(certain(sources).len()..).unwrap_or_default();
+        let (was, is) = (rest(self.was, self.before), rest(self.is, self.after));
+        if was.len() != is.len() {
+            let message = format!("`{}` has {} more checksums and not {}", self.name, is.len(), was.len());
+            return vec![self.reason("checksum-weaker", Weight::Review, [None, None], &message)];
+        }
+        let changed = was.iter().zip(is).filter(|(was, is)| was != is);
+        let of = |(was, is): (&String, &String)| {
+            let texts = [Some(was.as_str()), Some(is.as_str())];
+            match (self.is_sum(was), self.is_sum(is)) {
+                (true, true) if self.forward => {
+                    self.reason("checksum-updated", Weight::Version, texts, "a checksum moved with the version")
+                }
+                (true, true) => {
+                    let message = "a checksum changed although the version did not plainly move forward";
+                    self.reason("retag", Weight::Trust, texts, message)
+                }
+                (false, true) => {
+                    let message = "a source that was not verified now is";
+                    self.reason("checksum-stronger", Weight::Stronger, texts, message)
+                }
+                (_, false) => {
+                    let message = "a checksum was replaced by SKIP: nothing verifies this source";
+                    self.reason("checksum-skip", Weight::Trust, texts, message)
+                }
+            }
+        };
+        changed.map(of).collect()
+    }
+
+    fn is_sum(&self, text: &str) -> bool {
+        is_sum(text, self.digits)
+    }
 }
 
 /// What happened to the verification of one source.

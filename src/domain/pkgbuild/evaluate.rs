@@ -3,6 +3,7 @@
 //! A value may have *holes*: places where only a run would tell. A hole carries what stands there, so two
 //! values can still be compared: with the same holes in the same places they differ as little as the rest.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use super::commands::Effects;
@@ -23,6 +24,8 @@ const LEVELS: usize = 3;
 
 /// More elements than this are not worked out.
 const MOST: usize = 2000;
+/// More than this of all values together is not worked out, in bytes.
+const BUDGET: usize = 2 * 1024 * 1024;
 /// Longer values are not worked out.
 const LONGEST: usize = 64 * 1024;
 
@@ -178,6 +181,10 @@ pub(super) struct State<'a> {
     pub unusual: bool,
     /// What was lost is assumed to be as it was.
     assuming: bool,
+    /// The size of all values that were worked out.
+    spent: usize,
+    /// Steps that were taken to match patterns.
+    pub steps: Cell<usize>,
 }
 
 impl<'a> State<'a> {
@@ -242,7 +249,9 @@ impl<'a> State<'a> {
             self.assigned(name, inner, append).unwrap_or_else(unknown)
         };
         let total: usize = value.elements().iter().map(String::len).sum();
-        let value = if total > LONGEST || value.elements().len() > MOST { unknown() } else { value };
+        self.spent += total + size_of_val(value.elements());
+        let too_much = total > LONGEST || value.elements().len() > MOST || self.spent > BUDGET;
+        let value = if too_much { unknown() } else { value };
         self.values.insert(name, value);
     }
 

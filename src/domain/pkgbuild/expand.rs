@@ -6,6 +6,9 @@ use super::event::{Event, Kind, close, render};
 use super::pattern::{self, Sign};
 use super::{HOLE_START, is_known};
 
+/// More steps than this are not taken for all patterns of a file.
+const MOST_STEPS: usize = 100_000_000;
+
 impl<'a> State<'a> {
     /// What a word becomes where it stays one text.
     pub(super) fn text(&self, parts: &[Event<'a>]) -> String {
@@ -187,7 +190,7 @@ impl<'a> State<'a> {
             "-" | "=" => return Some(value.to_owned()),
             _ => {}
         }
-        if self.unusual || !is_known(value) || !pattern::is_workable(value) {
+        if self.unusual || !is_known(value) || !pattern::is_workable(value) || self.is_tired(value) {
             return None;
         }
         match operator {
@@ -220,6 +223,12 @@ impl<'a> State<'a> {
             }
             _ => None,
         }
+    }
+
+    /// Whether too many steps went into patterns; those of a match grow with the cube of the text.
+    fn is_tired(&self, value: &str) -> bool {
+        self.steps.set(self.steps.get().saturating_add(value.len().pow(3)));
+        self.steps.get() > MOST_STEPS
     }
 
     fn pattern(&self, events: &[Event<'a>]) -> Option<Vec<Sign>> {

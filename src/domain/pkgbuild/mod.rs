@@ -34,6 +34,8 @@ pub const LARGEST: usize = 256 * 1024;
 #[derive(Debug, Clone)]
 pub struct Pkgbuild<'a> {
     text: &'a str,
+    /// Where lines end.
+    ends: Vec<usize>,
     events: Vec<Event<'a>>,
     spliced: Vec<Range<usize>>,
     /// What stands at the top level, in order.
@@ -104,7 +106,8 @@ impl<'a> Pkgbuild<'a> {
                 }
             }
         }
-        Ok(Self { text, events, spliced, statements })
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+        Ok(Self { text, ends, events, spliced, statements })
     }
 
     /// Words that quotes split into pieces, as they are written, each with its place.
@@ -121,7 +124,7 @@ impl<'a> Pkgbuild<'a> {
     /// The line of a place, from 1.
     #[must_use]
     pub fn line(&self, at: usize) -> u32 {
-        line_of(self.text.as_bytes(), at)
+        u32::try_from(self.ends.partition_point(|&end| end < at) + 1).unwrap_or(u32::MAX)
     }
 
     /// The text of the line of a place.
