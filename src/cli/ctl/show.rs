@@ -197,7 +197,7 @@ pub fn review(review: &Value) -> String {
     let compared = format!("compared tree {} with {}", text(trees, "from"), text(trees, "to"));
     let mut out = format!("{}\n{branch} at {head}\n{compared}\n\n", paint(bold, &title));
     for line in review["message"].as_str().unwrap_or_default().lines() {
-        let _ = writeln!(out, "    {}", one_line(line));
+        let _ = writeln!(out, "{}", format!("    {}", one_line(line)).trim_end());
     }
     out.push('\n');
     if !review["conflict"].is_null() {
