@@ -1,6 +1,7 @@
 //! `<pkgbase>/.CI/config`: what one package asks for. And `.CI/info`, which only people read.
 
 use super::keyfile::KeyFile;
+use super::source::parse_source;
 use crate::domain::classify::LineRules;
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -29,7 +30,7 @@ pub const INFO_KEYS: [&str; 2] = ["REQ_ORIGIN", "REQ_REASON"];
 const MOST_EXTRA_TIMEOUT: f64 = 100.0;
 
 /// A value that could not be read: what is wrong with it, and the remedy.
-type Unreadable = (String, &'static str);
+pub(super) type Unreadable = (String, &'static str);
 
 /// Reads a `.CI/config`. Whatever is wrong in it becomes a finding that names `path` and the line, and
 /// the setting keeps its default.
@@ -73,38 +74,6 @@ fn line_rules(file: &mut KeyFile<'_>) -> LineRules {
         file.complain(KEY, &format!("{error}; it is left out"), "write expressions with `;` between them");
     }
     rules
-}
-
-fn parse_source(text: &str) -> Result<SourceKind, Unreadable> {
-    const KINDS: &str = "write aur, custom, gitlab:<project id>, or the URL of a git repository";
-    match text {
-        "aur" => Ok(SourceKind::Aur),
-        "custom" => Ok(SourceKind::Custom),
-        _ => match text.strip_prefix("gitlab:") {
-            Some(project) if !project.is_empty() && project.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(SourceKind::GitlabTags { project: project.into() })
-            }
-            Some(project) => Err((format!("`{project}` is not the numeric id of a GitLab project"), KINDS)),
-            None if is_git_address(text) => Ok(SourceKind::Git { url: text.into() }),
-            None => Err((format!("`{text}` is no source that can be followed"), KINDS)),
-        },
-    }
-}
-
-/// Whether git can be given this address. Transports that run a program (`ext::`), options in disguise
-/// and addresses with white space are not.
-fn is_git_address(text: &str) -> bool {
-    const SCHEMES: [&str; 5] = ["https://", "http://", "git://", "ssh://", "file:///"];
-    if text.starts_with('-') || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return false;
-    }
-    let has_host = |rest: &str| !rest.is_empty() && !rest.starts_with(['/', '-']);
-    if let Some(rest) = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)) {
-        return has_host(rest);
-    }
-    // The short form of ssh: `git@host:path`.
-    let Some((host, path)) = text.split_once(':') else { return false };
-    host.contains('@') && !host.contains('/') && !path.is_empty() && !path.starts_with(':')
 }
 
 fn parse_bump(text: &str) -> Result<Bump, Unreadable> {

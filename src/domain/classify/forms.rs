@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 const LONGEST_VALUE: usize = 4096;
 
 /// One way to write something that moved, before and after.
-pub(super) type Form = (String, String);
+pub(in crate::domain) type Form = (String, String);
 
 /// Everything that moved, longest first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Forms {
+pub(in crate::domain) struct Forms {
     forms: Vec<Form>,
 }
 
@@ -31,6 +31,33 @@ impl Forms {
             }
         }
         Self::sorted(forms)
+    }
+
+    /// The ways to write a whole version, and its first parts where these are several: what an editor may
+    /// replace wherever it stands.
+    pub(in crate::domain) fn spelled(old: &str, new: &str) -> Self {
+        let mut forms = BTreeSet::new();
+        spellings(old, new, &mut forms);
+        let several = |text: &str| text == old || text.contains(['.', '_', '-']);
+        forms.retain(|(from, _)| several(from) || from.len() >= 4);
+        Self::sorted(forms)
+    }
+
+    /// The text with every old form at its place replaced by the new one, never in a host name.
+    pub(in crate::domain) fn applied(&self, text: &str) -> String {
+        let (host, bytes) = (host_of(text), text.as_bytes());
+        let (mut result, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some(first) = rest.chars().next() {
+            let at = text.len() - rest.len();
+            let stands = |from: &str| rest.starts_with(from) && !host.contains(&at) && stands_alone(bytes, at, from);
+            let (written, length) = match self.forms.iter().find(|(from, _)| stands(from)) {
+                Some((from, to)) => (to.as_str(), from.len()),
+                None => (&rest[..first.len_utf8()], first.len_utf8()),
+            };
+            result.push_str(written);
+            rest = &rest[length..];
+        }
+        result
     }
 
     /// Only those that are too long to be met by chance in a text that is code.
