@@ -16,10 +16,12 @@ use anyhow::{Context as _, Result, bail};
 use tokio::sync::{Semaphore, watch};
 
 use crate::builder::pacman::{PackageRepository, Server};
+use crate::builder::refresh::{self, Refresher};
 use crate::builder::workspace::make_enterable;
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Limits, Parts};
+use crate::controller::raise::Raiser;
 use crate::controller::run::Runner;
 use crate::controller::site::Site;
 use crate::controller::{Controller, Inner, Kept};
@@ -28,6 +30,7 @@ use crate::executor::local::{self, LocalConfig, LocalExecutor};
 use crate::git::{Remote, Repository};
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
+use crate::source::forge::{ForgeConfig, ForgesConfig};
 use crate::source::{AurConfig, SourcesConfig};
 use crate::store::Store;
 use crate::sys::clock::Clock;
@@ -40,6 +43,8 @@ const DEFAULT_PARALLEL: usize = 8;
 const PER_HOST: usize = 4;
 /// How long a pass over all sources may take: enough for a first fetch of everything.
 const PASS: Duration = Duration::from_mins(15);
+/// How long fetching the sources of one new version may take.
+const RAISE: Duration = Duration::from_mins(10);
 /// The architecture that is built for.
 const ARCH: &str = "x86_64";
 /// The branch with the packages where nobody names one.
@@ -133,6 +138,7 @@ fn site(
         branch: branch.unwrap_or_else(|| DEFAULT_BRANCH.to_owned()),
         arch: ARCH.to_owned(),
         policy: repository.policy.clone(),
+        raiser: Arc::new(raiser(repository, &cache_dir)),
         sources: RwLock::new(sources(&repository.sources, cache_dir)),
         asked: Mutex::default(),
         reader: Arc::default(),
@@ -167,12 +173,29 @@ fn sources(settings: &settings::Sources, cache_dir: PathBuf) -> SourcesConfig {
             clone_delay: Duration::ZERO,
             max_parallel: parallel,
         },
+        forges: ForgesConfig {
+            gitlab: forge(&settings.gitlab),
+            github: forge(&settings.github),
+            gitea: settings.gitea.as_ref().map(forge).unwrap_or_default(),
+        },
         cache_dir,
         timeout: settings.timeout,
         parallel,
         per_host: PER_HOST,
         pass: PASS,
     }
+}
+
+/// Raises packages in the same sandbox that builds run in, and as the same user.
+fn raiser(repository: &settings::Repository, cache_dir: &Path) -> Raiser {
+    let user = repository.executor.local.user.clone().unwrap_or_else(|| LocalConfig::under(cache_dir).user);
+    let job = refresh::job(ARCH, local::proxies());
+    let refresher = Refresher { user, work_dir: cache_dir.join("raising"), job, timeout: RAISE };
+    Raiser { refresher, cache_dir: cache_dir.join("raised") }
+}
+
+fn forge(host: &settings::ProjectHost) -> ForgeConfig {
+    ForgeConfig { url: host.url.clone(), api_url: host.api_url.clone(), token_file: host.token_file.clone() }
 }
 
 fn record_path(settings: &Settings) -> PathBuf {

@@ -95,6 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::policy::{GitFolder, Project};
     use crate::domain::version::Version;
 
     fn settings(text: &str) -> PackageSettings {
@@ -144,9 +145,12 @@ mod tests {
         let source = |text: &str| settings(&format!("CI_PKGBUILD_SOURCE={text}")).source;
         assert_eq!(source("custom"), SourceKind::Custom);
         assert_eq!(source(""), SourceKind::Unset);
-        assert_eq!(source("gitlab:278964"), SourceKind::GitlabTags { project: "278964".into() });
+        assert_eq!(
+            source("gitlab:278964"),
+            SourceKind::Release(Project::Gitlab { base: None, project: "278964".into() })
+        );
         for url in ["https://aur.archlinux.org/x.git", "git@github.com:a/b.git", "file:///srv/git/x", "ssh://h/x"] {
-            assert_eq!(source(url), SourceKind::Git { url: url.into() });
+            assert_eq!(source(url), SourceKind::Git(GitFolder { url: url.into(), branch: None, folder: None }));
         }
     }
 

@@ -103,6 +103,23 @@ pub struct Sources {
     pub timeout: Duration,
     /// The Arch User Repository.
     pub aur: Aur,
+    /// GitLab, where a source names no other.
+    pub gitlab: ProjectHost,
+    /// GitHub.
+    pub github: ProjectHost,
+    /// The Gitea or Forgejo that a token is for, if there is one.
+    pub gitea: Option<ProjectHost>,
+}
+
+/// A forge on which projects are whose releases are followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectHost {
+    /// Its address, without a slash at the end.
+    pub url: String,
+    /// Base of its API, without a slash at the end.
+    pub api_url: String,
+    /// File with an access token.
+    pub token_file: Option<PathBuf>,
 }
 
 /// The Arch User Repository.

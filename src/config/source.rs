@@ -163,7 +163,8 @@ mod tests {
         let gitea = Project::Gitea { base: "https://codeberg.org".into(), project: "dnkl/foot".into() };
         assert_eq!(project("gitea:codeberg.org/dnkl/foot"), gitea);
         assert_eq!(project("tags:https://h/r.git"), Project::Git { url: "https://h/r.git".into() });
-        for wrong in ["github:owner", "github:a/b/c", "gitea:owner/repo", "tags:--upload-pack=x", "tags:https://h/r#b"] {
+        for wrong in ["github:owner", "github:a/b/c", "gitea:owner/repo", "tags:--upload-pack=x", "tags:https://h/r#b"]
+        {
             assert!(parse_source(wrong).is_err(), "{wrong}");
         }
     }
@@ -175,9 +176,16 @@ mod tests {
         assert_eq!(folder("https://h/r#branch=a/b"), ("https://h/r".into(), some("a/b"), None));
         assert_eq!(folder("https://h/r#subfolder=x/y/"), ("https://h/r".into(), None, some("x/y")));
         assert_eq!(folder("git@h:r#branch=a&subfolder=x"), ("git@h:r".into(), some("a"), some("x")));
-        for wrong in
-            ["#", "#branch=", "#branch=-x", "#branch=a&branch=b", "#subfolder=../x", "#subfolder=/", "#commit=abc", "#branch=a..b"]
-        {
+        for wrong in [
+            "#",
+            "#branch=",
+            "#branch=-x",
+            "#branch=a&branch=b",
+            "#subfolder=../x",
+            "#subfolder=/",
+            "#commit=abc",
+            "#branch=a..b",
+        ] {
             assert!(parse_source(&format!("https://h/r{wrong}")).is_err(), "{wrong}");
         }
     }

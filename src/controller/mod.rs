@@ -13,6 +13,7 @@ pub mod inspect;
 pub mod observe;
 mod quarantine;
 pub mod query;
+pub mod raise;
 pub mod range;
 pub mod recover;
 mod review;

@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn hostile_names_are_no_versions() {
-        let hostile = ["--upload-pack=x", "v9$(id)", "v9;id", "v9 9", "v9/../../x", "v9\u{202e}", "9:1", "9\n1", "v", ""];
+        let hostile =
+            ["--upload-pack=x", "v9$(id)", "v9;id", "v9 9", "v9/../../x", "v9\u{202e}", "9:1", "9\n1", "v", ""];
         assert_eq!(newest(&hostile, "1.0"), None);
         let long = format!("v{}", "9".repeat(200));
         assert_eq!(newest(&[&long, "v1.1"], "1.0").as_deref(), Some("1.1"));

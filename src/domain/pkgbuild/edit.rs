@@ -41,7 +41,13 @@ pub fn raise(text: &[u8], release: &Release, local: impl Fn(&str) -> bool) -> Re
     if !is_newer(&release.version, current) {
         return refuse(format!("{} is not newer than {current}", release.version));
     }
-    let editor = Editor { file: &old, current, release, feeding: feeding(&old), forms: Forms::spelled(current, &release.version) };
+    let editor = Editor {
+        file: &old,
+        current,
+        release,
+        feeding: feeding(&old),
+        forms: Forms::spelled(current, &release.version),
+    };
     let mut edits = editor.version()?;
     edits.extend(editor.release_number()?);
     edits.extend(editor.helpers()?);
@@ -225,7 +231,9 @@ impl Editor<'_, '_> {
         let is_previous = self.release.previous.is_some_and(|previous| previous.to_string().starts_with(pin));
         match self.release.commit.filter(|_| is_previous) {
             Some(commit) => Ok(format!("{before}#commit={}{behind}", &commit.to_string()[..pin.len()])),
-            None => refuse(format!("a source is pinned to the commit {pin}, which the tag of the version is not known to be")),
+            None => refuse(format!(
+                "a source is pinned to the commit {pin}, which the tag of the version is not known to be"
+            )),
         }
     }
 

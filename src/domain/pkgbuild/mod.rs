@@ -21,8 +21,8 @@ mod words;
 
 use std::ops::Range;
 
-pub use evaluate::{Assigned, Evaluated, HOLE_END, HOLE_START, OPEN, Value, is_known};
 pub use edit::{Uneditable, has_checksums, raise, with_checksums};
+pub use evaluate::{Assigned, Evaluated, HOLE_END, HOLE_START, OPEN, Value, is_known};
 pub use event::{Event, Kind, close, render, same};
 pub use reader::Unread;
 pub use source::Source;
