@@ -120,18 +120,30 @@ impl Refresher {
     /// # Errors
     /// [`RefreshError`], which says what could not be done and why.
     pub async fn refresh(&self, folder: Folder) -> Result<Folder, RefreshError> {
+        self.run_all(folder, &[Task::Checksums, Task::Summary]).await
+    }
+
+    /// The folder of a package with the `.SRCINFO` that belongs to it.
+    ///
+    /// # Errors
+    /// As [`Refresher::refresh`].
+    pub async fn summarize(&self, folder: Folder) -> Result<Folder, RefreshError> {
+        self.run_all(folder, &[Task::Summary]).await
+    }
+
+    async fn run_all(&self, folder: Folder, tasks: &'static [Task]) -> Result<Folder, RefreshError> {
         let this = self.clone();
-        let work = tokio::task::spawn_blocking(move || this.refresh_blocking(folder));
+        let work = tokio::task::spawn_blocking(move || this.run_blocking(folder, tasks));
         work.await.expect("refreshing does not panic")
     }
 
     /// On a thread that stays until the end: a sandbox does not outlive the thread that started it.
-    fn refresh_blocking(&self, mut folder: Folder) -> Result<Folder, RefreshError> {
+    fn run_blocking(&self, mut folder: Folder, tasks: &[Task]) -> Result<Folder, RefreshError> {
         let user = BuildUser::resolve(&self.user)?;
         let scratch = self.place(user)?;
         ensure_free(scratch.path(), MIN_FREE)?;
         let workspace = Workspace::create(scratch.path().join("work"), user)?;
-        let refreshed = self.work(&workspace, user, &mut folder);
+        let refreshed = self.work(&workspace, user, &mut folder, tasks);
         // Before the scratch goes: it may hold directories that were closed to their owner.
         workspace.remove()?;
         refreshed.map(|()| folder)
@@ -150,13 +162,19 @@ impl Refresher {
         Ok(scratch)
     }
 
-    fn work(&self, workspace: &Workspace, user: BuildUser, folder: &mut Folder) -> Result<(), RefreshError> {
+    fn work(
+        &self,
+        workspace: &Workspace,
+        user: BuildUser,
+        folder: &mut Folder,
+        tasks: &[Task],
+    ) -> Result<(), RefreshError> {
         workspace.write_package(folder)?;
         for (name, text) in self.job.config_files() {
             workspace.write_config(name, &text)?;
         }
         let pkgbuild = folder.get(PKGBUILD).unwrap_or_default().to_vec();
-        if pkgbuild::has_checksums(&pkgbuild)? {
+        if tasks.contains(&Task::Checksums) && pkgbuild::has_checksums(&pkgbuild)? {
             let printed = self.run(Task::Checksums, workspace, user)?;
             let verified = pkgbuild::with_checksums(&pkgbuild, &printed)?;
             workspace.replace_pkgbuild(&verified)?;
@@ -237,5 +255,67 @@ pub fn job(arch: &str, proxies: BTreeMap<String, String>) -> Job {
         jobs: None,
         proxies,
         source_cache: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refresher(dir: &tempfile::TempDir, timeout: Duration) -> Refresher {
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("ours");
+        let work_dir = dir.path().join("work");
+        Refresher { user: "nobody".to_owned(), work_dir, job: job("x86_64", BTreeMap::new()), timeout }
+    }
+
+    fn package(top: &str, source: &str, sum: &str) -> Folder {
+        let text = format!(
+            "pkgname=foo\npkgver=1\npkgrel=1\narch=(any)\nsource=({source})\nsha256sums=({sum})\n{top}\npackage() {{ :; }}\n"
+        );
+        Folder::default().with("PKGBUILD", text).with("local", "hello\n")
+    }
+
+    fn text<'f>(folder: &'f Folder, path: &str) -> &'f str {
+        std::str::from_utf8(folder.get(path).expect("there")).expect("text")
+    }
+
+    const ZERO: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+    /// `sha256sum` of `hello\n`.
+    const HELLO: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+
+    #[tokio::test]
+    async fn checksums_and_the_summary_are_those_of_makepkg_and_nothing_is_left() {
+        let dir = tempfile::tempdir().expect("dir");
+        let folder = package("", "local", ZERO);
+        let new = refresher(&dir, Duration::from_mins(2)).refresh(folder.clone()).await.expect("refreshed");
+        assert_eq!(text(&new, "PKGBUILD"), text(&folder, "PKGBUILD").replace(ZERO, HELLO));
+        assert!(text(&new, ".SRCINFO").contains(&format!("\tsha256sums = {HELLO}\n")), "{}", text(&new, ".SRCINFO"));
+        assert_eq!(fs::read_dir(dir.path().join("work")).expect("made").count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_package_that_cannot_be_fetched_or_does_not_end_is_told_in_bounded_time() {
+        let dir = tempfile::tempdir().expect("dir");
+        let refresher = refresher(&dir, Duration::from_secs(5));
+        let missing = refresher.refresh(package("", "http://127.0.0.1:1/x", ZERO)).await.expect_err("nobody listens");
+        assert!(
+            missing.to_string().starts_with("fetching the sources and computing their checksums failed: "),
+            "{missing}"
+        );
+        let endless =
+            refresher.refresh(package("while :; do :; done", "local", ZERO)).await.expect_err("it never ends");
+        assert!(matches!(endless, RefreshError::Process { source: ProcessError::TimedOut { .. }, .. }), "{endless:?}");
+        assert_eq!(fs::read_dir(dir.path().join("work")).expect("made").count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_package_runs_sees_no_secrets_and_nothing_of_this_machine() {
+        let dir = tempfile::tempdir().expect("dir");
+        fs::write(dir.path().join("secret"), "hush").expect("written");
+        let look =
+            format!("pkgdesc=\"$(cat {0}/secret 2>&1; ls {0} 2>&1; env | grep -c PKGWARDEN)\"", dir.path().display());
+        let new = refresher(&dir, Duration::from_mins(2)).summarize(package(&look, "local", ZERO)).await.expect("made");
+        assert!(!text(&new, ".SRCINFO").contains("hush"), "{}", text(&new, ".SRCINFO"));
+        assert!(text(&new, ".SRCINFO").contains("No such file"), "{}", text(&new, ".SRCINFO"));
     }
 }

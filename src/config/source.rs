@@ -61,8 +61,10 @@ fn base_of(text: &str) -> Option<(String, &str)> {
         None => ("https", text),
     };
     let (host, project) = rest.split_once('/')?;
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-:".contains(&byte);
-    let is_host = !host.is_empty() && !host.starts_with(['-', '.', ':']) && host.bytes().all(legal);
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    let is_name = !name.is_empty() && !name.starts_with(['-', '.']) && name.bytes().all(legal);
+    let is_host = is_name && port.parse::<u16>().is_ok();
     let is_named = rest.len() < text.len() || host.contains(['.', ':']) || host == "localhost";
     (is_host && is_named).then(|| (format!("{scheme}://{host}"), project))
 }

@@ -114,6 +114,20 @@ impl Raiser {
         }
     }
 
+    /// Files that came without `.SRCINFO`, as from repositories that keep none, get the one that belongs to them.
+    pub async fn complete(&self, answers: &mut BTreeMap<PkgBase, SourceAnswer>) {
+        for answer in answers.values_mut() {
+            let SourceAnswer::Files { folder, .. } = answer else { continue };
+            if folder.get(".SRCINFO").is_some() || folder.get("PKGBUILD").is_none() {
+                continue;
+            }
+            match self.refresher.summarize(folder.clone()).await {
+                Ok(whole) => *folder = whole,
+                Err(error) => *answer = unknown(&format!("its source has no .SRCINFO, and {}", with_causes(&error))),
+            }
+        }
+    }
+
     async fn folder(&self, order: &Order) -> Result<Folder, String> {
         let present = order.present.from_source();
         let Some(old) = present.get("PKGBUILD") else { return Err("there is no PKGBUILD to raise".to_owned()) };

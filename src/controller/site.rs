@@ -208,6 +208,7 @@ impl Site {
         }
         let sources = self.sources_for(&look.snapshot.settings);
         let mut answers = observe::ask(&sources, &look.snapshot, now).await;
+        self.raiser.complete(&mut answers.files).await;
         self.raise(&look.snapshot, &mut answers).await;
         answers
     }

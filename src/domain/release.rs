@@ -69,16 +69,15 @@ struct Spelling {
 impl Spelling {
     /// As the tag of this version spells it, if there is one. Of several, the shortest counts.
     fn of<'a>(tags: &'a [Tag], version: &str) -> Option<(Self, &'a Tag)> {
-        let spelled = [None, Some('_'), Some('-')].into_iter().flat_map(|dot| {
-            let text = dot.map_or_else(|| version.to_owned(), |dot| version.replace('.', &dot.to_string()));
-            tags.iter().filter_map(move |tag| {
-                let (name, wanted) = (plain(&tag.name), plain(&text));
-                let prefix = &tag.name[..name.strip_suffix(wanted.as_str())?.len()];
-                let ends = prefix.ends_with(|c: char| c.is_ascii_digit() || c == '.');
-                (!ends).then(|| (Self { prefix: prefix.to_owned(), dot }, tag))
-            })
+        let wanted = plain(version);
+        let spelled = tags.iter().filter_map(|tag| {
+            let (prefix, written) = tag.name.split_at(plain(&tag.name).strip_suffix(&wanted)?.len());
+            let of_another = prefix.ends_with(|c: char| c.is_ascii_digit() || c == '.');
+            let writes = |sign: &char| written != version && written.replace(*sign, ".") == version;
+            let spelling = Self { prefix: prefix.to_owned(), dot: ['_', '-'].into_iter().find(writes) };
+            (!of_another).then_some((spelling, tag))
         });
-        spelled.min_by_key(|(spelling, _)| (spelling.prefix.len(), spelling.dot.is_some()))
+        spelled.min_by_key(|(spelling, _)| spelling.prefix.len())
     }
 
     /// What this tag stands for.

@@ -8,6 +8,7 @@ mod advert;
 pub mod aur;
 mod budget;
 pub mod forge;
+mod gitfolder;
 mod lsremote;
 mod order;
 mod packets;
@@ -40,6 +41,7 @@ use aur::Aur;
 use aur::dump::Facts;
 use budget::Budget;
 use forge::{Forges, ForgesConfig};
+use gitfolder::GitFolders;
 use lsremote::RefReader;
 use order::Order;
 use release::Releases;
@@ -173,6 +175,7 @@ pub struct Sources {
     aur: Result<Aur, String>,
     upstreams: Upstreams,
     releases: Releases,
+    folders: GitFolders,
     parallel: usize,
     per_host: usize,
     pass: Duration,
@@ -197,8 +200,9 @@ impl Sources {
         let lister = TagLister::new(http::client(config.timeout), config.cache_dir.join("tags.git"), config.timeout);
         let order = Order::new(config.cache_dir.join("releases.next"));
         let releases = Releases::new(forges, config.forges.clone(), lister, order);
+        let folders = GitFolders::new(config);
         let &SourcesConfig { parallel, per_host, pass, .. } = config;
-        Self { aur: Aur::new(config), upstreams, releases, parallel, per_host, pass }
+        Self { aur: Aur::new(config), upstreams, releases, folders, parallel, per_host, pass }
     }
 
     /// Begins a pass, whose time runs from now.
@@ -212,8 +216,10 @@ impl Pass<'_> {
     /// Asks where files come from. One package's failure is that package's answer.
     pub async fn observe(&self, requests: &[SourceRequest], now: Timestamp) -> Answers {
         let releases = self.sources.releases.ask(requests, &self.budget);
-        let (mut answers, releases) = tokio::join!(self.aur(requests, now), releases);
+        let folders = self.sources.folders.ask(requests, &self.budget);
+        let (mut answers, releases, folders) = tokio::join!(self.aur(requests, now), releases, folders);
         answers.files.extend(releases);
+        answers.files.extend(folders);
         answers
     }
 

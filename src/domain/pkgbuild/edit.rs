@@ -332,3 +332,6 @@ fn checksums<'a>(file: &Pkgbuild<'a>) -> Result<BTreeMap<&'a str, Words<'a>>, Un
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;
