@@ -239,6 +239,15 @@ mod tests {
         mirror_url = "https://github.com/archlinux/aur.git"
         prefer = "mirror"
 
+        [sources.gitlab]
+        url = "https://gitlab.com/"
+
+        [sources.github]
+        url = "https://github.com/"
+        api_url = "https://api.github.com/"
+
+        [sources.gitea]
+
         [forge]
         kind = "local"
 

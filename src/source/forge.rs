@@ -60,8 +60,8 @@ impl Forges {
 
     /// The document at an address.
     pub async fn json<T: DeserializeOwned>(&self, url: &str) -> Result<T, LsError> {
-        let unreachable =
-            |source: reqwest::Error| LsError::Unreachable { url: shown(url), source: source.without_url() };
+        let shown = || shown(url.split('?').next().unwrap_or(url));
+        let unreachable = |source: reqwest::Error| LsError::Unreachable { url: shown(), source: source.without_url() };
         let mut request = self.client.get(url).header(ACCEPT, "application/json");
         if let Some((_, Ok(token))) = self.tokens.iter().find(|(known, _)| known == host(url))
             && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
@@ -71,15 +71,15 @@ impl Forges {
         }
         let mut response = request.send().await.map_err(unreachable)?;
         if response.status() != StatusCode::OK {
-            return Err(LsError::Status { url: shown(url), status: response.status() });
+            return Err(LsError::Status { url: shown(), status: response.status() });
         }
         let mut body = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(unreachable)? {
             if body.len() + piece.len() > LARGEST {
-                return Err(LsError::Answer { url: shown(url), reason: format!("it is longer than {LARGEST} bytes") });
+                return Err(LsError::Answer { url: shown(), reason: format!("it is longer than {LARGEST} bytes") });
             }
             body.extend_from_slice(&piece);
         }
-        serde_json::from_slice(&body).map_err(|error| LsError::Answer { url: shown(url), reason: error.to_string() })
+        serde_json::from_slice(&body).map_err(|error| LsError::Answer { url: shown(), reason: error.to_string() })
     }
 }

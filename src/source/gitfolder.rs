@@ -230,6 +230,7 @@ fn read(repository: &Repository, wanted: &GitFolder) -> Result<Found, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::folder::FileMode;
     use crate::source::Sources;
     use crate::source::testing::{World, at, name, package};
 
@@ -304,7 +305,9 @@ mod tests {
         let world = World::start().await;
         world.commit("one.git", "main", &package("a", "1-1"), 1);
         world.commit("two.git", "main", &Folder::default().with("README", "nothing"), 1);
-        world.commit("evil.git", "main", &package("a", "1-1").with("x/../../y", "z"), 1);
+        let mut evil = package("a", "1-1").with("link", "/etc/passwd");
+        evil.files.get_mut("link").expect("there").mode = FileMode::Symlink;
+        world.commit("evil.git", "main", &evil, 1);
         let [one, two, none, evil] = ["one", "two", "none", "evil"].map(|it| world.url(&format!("git/{it}.git")));
         let mut requests = [
             request("branch", &one, Some("gone"), None),

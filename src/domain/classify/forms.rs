@@ -33,13 +33,18 @@ impl Forms {
         Self::sorted(forms)
     }
 
-    /// The ways to write a whole version, and its first parts where these are several: what an editor may
-    /// replace wherever it stands.
-    pub(in crate::domain) fn spelled(old: &str, new: &str) -> Self {
+    /// The ways to write a whole version: what an editor may replace wherever it stands.
+    pub(in crate::domain) fn whole(old: &str, new: &str) -> Self {
+        let mut forms = BTreeSet::from([(old.to_owned(), new.to_owned())]);
+        whole_spellings(old, new, &mut forms);
+        Self::sorted(forms)
+    }
+
+    /// These, and the first parts of the version where they are several: what an editor may replace beside it.
+    pub(in crate::domain) fn with_parts(old: &str, new: &str) -> Self {
         let mut forms = BTreeSet::new();
         spellings(old, new, &mut forms);
-        let several = |text: &str| text == old || text.contains(['.', '_', '-']);
-        forms.retain(|(from, _)| several(from) || from.len() >= 4);
+        forms.retain(|(from, _)| from == old || from.contains(['.', '_', '-']) || from.len() >= 4);
         Self::sorted(forms)
     }
 
@@ -115,7 +120,8 @@ impl Forms {
     }
 }
 
-fn spellings(old: &str, new: &str, forms: &mut BTreeSet<Form>) {
+/// The whole version with other signs between its parts.
+fn whole_spellings(old: &str, new: &str, forms: &mut BTreeSet<Form>) {
     let signs = [
         (".", "_"),
         (".", "-"),
@@ -133,6 +139,10 @@ fn spellings(old: &str, new: &str, forms: &mut BTreeSet<Form>) {
     for sign in ["-", "_", "."] {
         forms.insert((with_candidate_apart(old, sign), with_candidate_apart(new, sign)));
     }
+}
+
+fn spellings(old: &str, new: &str, forms: &mut BTreeSet<Form>) {
+    whole_spellings(old, new, forms);
     for separator in ['.', '_', '+'] {
         let (old_parts, new_parts): (Vec<_>, Vec<_>) = (old.split(separator).collect(), new.split(separator).collect());
         let length = old_parts.len().min(new_parts.len()).min(8);

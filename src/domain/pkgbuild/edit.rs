@@ -41,13 +41,9 @@ pub fn raise(text: &[u8], release: &Release, local: impl Fn(&str) -> bool) -> Re
     if !is_newer(&release.version, current) {
         return refuse(format!("{} is not newer than {current}", release.version));
     }
-    let editor = Editor {
-        file: &old,
-        current,
-        release,
-        feeding: feeding(&old),
-        forms: Forms::spelled(current, &release.version),
-    };
+    let (feeding, to) = (feeding(&old), release.version.as_str());
+    let (whole, parts) = (Forms::whole(current, to), Forms::with_parts(current, to));
+    let editor = Editor { file: &old, current, release, feeding, whole, parts };
     let mut edits = editor.version()?;
     edits.extend(editor.release_number()?);
     edits.extend(editor.helpers()?);
@@ -133,7 +129,10 @@ struct Editor<'e, 'a> {
     release: &'e Release,
     /// Variables from which the version and the sources are put together.
     feeding: BTreeSet<&'e str>,
-    forms: Forms,
+    /// The version itself, however it is written.
+    whole: Forms,
+    /// And its first parts.
+    parts: Forms,
 }
 
 impl Editor<'_, '_> {
@@ -171,12 +170,14 @@ impl Editor<'_, '_> {
 
     fn helper(&self, name: &str, value: &str) -> Option<String> {
         let lower = name.to_ascii_lowercase();
-        if !self.feeding.contains(name) && !lower.contains("ver") {
-            return None;
+        let named = PARTS.iter().any(|part| lower.contains(part));
+        if !self.feeding.contains(name) {
+            // Parts of the version may be anything there: the oldest version of something that is needed.
+            return named.then(|| self.whole.applied(value));
         }
         let (old, new) = (numbers(self.current), numbers(&self.release.version));
         let single = value.len() <= 4 && value.bytes().all(|byte| byte.is_ascii_digit());
-        if single && PARTS.iter().any(|part| lower.contains(part)) {
+        if single && named {
             // `_minor` of 1.2.3 is the second part, whatever else is written with the same number.
             let place = match () {
                 () if lower.contains("maj") => 0,
@@ -185,7 +186,7 @@ impl Editor<'_, '_> {
             };
             return (old.get(place) == Some(&value)).then(|| new.get(place).map(|part| (*part).to_owned()))?;
         }
-        (!single).then(|| self.forms.applied(value))
+        (!single).then(|| self.parts.applied(value))
     }
 
     fn commit(&self, name: &str, value: &str) -> Result<Option<String>, Uneditable> {
@@ -211,7 +212,9 @@ impl Editor<'_, '_> {
                 if own || written.contains(['`', '\\']) || written.contains("$(") {
                     continue;
                 }
-                let new = self.forms.applied(&self.pinned(written)?);
+                let pinned = self.pinned(written)?;
+                let is_versioned = written.contains('$') || self.whole.applied(&pinned) != pinned;
+                let new = if is_versioned { self.parts.applied(&pinned) } else { pinned };
                 if new != written {
                     edits.push((start..end, new));
                 }

@@ -57,6 +57,21 @@ fn parts_of_a_version_are_told_by_their_names() {
 }
 
 #[test]
+fn what_only_looks_like_the_version_stays() {
+    let old = "pkgver=1.2.0\npkgrel=1\n_minver=1.2\n_docver=1.2.0\n_note=1.2.0\ndepends=(\"bar>=$_minver\" 'baz=1.2.0')\n\
+        source=(https://h/1.2/other-9.tgz https://h/1.2/foo-$pkgver.tgz)\n";
+    insta::assert_snapshot!(raised(old, "1.3.0"), @r#"
+    pkgver=1.3.0
+    pkgrel=1
+    _minver=1.2
+    _docver=1.3.0
+    _note=1.2.0
+    depends=("bar>=$_minver" 'baz=1.2.0')
+    source=(https://h/1.2/other-9.tgz https://h/1.3/foo-$pkgver.tgz)
+    "#);
+}
+
+#[test]
 fn the_files_of_the_package_keep_their_names_and_hosts_stay() {
     let old = "pkgver=1.0\npkgrel=1\nsource=(fix-1.0.patch https://v1.0.example.org/1.0.tgz)\n";
     let new = raise(old.as_bytes(), &release("1.1"), |name| name == "fix-1.0.patch").expect("raised");
@@ -80,7 +95,15 @@ fn what_is_not_understood_is_left_to_a_person_and_nothing_goes_back() {
     ];
     let said: Vec<String> = cases.iter().map(|text| refused(text, "1.5")).collect();
     let said = said.join("\n").replace("the PKGBUILD cannot be raised to the new version: ", "");
-    insta::assert_snapshot!(said.replace("; raise it by hand", ""), @"");
+    insta::assert_snapshot!(said.replace("; raise it by hand", ""), @r"
+    1.5 is not newer than 2.0
+    what `pkgver` is cannot be worked out
+    `pkgver` is not assigned exactly once
+    `pkgrel` is not written out
+    `pkgver` is put together from other variables, and would be 1.0.7
+    a source is pinned to the commit cccccccccc, which the tag of the version is not known to be
+    it cannot be read as bash reads it: something is not closed
+    ");
 }
 
 #[test]
