@@ -230,8 +230,13 @@ fn absolute(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// Not synced to the disk, which takes longer than all the rest of making a repository: what is not there
+/// after a crash is written again.
 fn write_if_new(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
-    if std::fs::read(path).is_ok_and(|old| old == bytes) { Ok(()) } else { Ok(write_atomic(path, bytes)?) }
+    if std::fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    Ok(std::fs::write(path, bytes).map_err(|error| FsError::new("write", path, error))?)
 }
 
 /// Removes lock files nobody can still hold. What cannot be removed, git will report by its name.
