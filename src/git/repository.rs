@@ -203,10 +203,14 @@ fn target_of(reference: &git2::Reference<'_>, name: &str) -> Option<git2::Oid> {
 }
 
 /// Objects are checked when they are fetched, by the git program. Like git itself, we do not hash them
-/// again at every reading: that took a quarter of the time of a first look.
+/// again at every reading: that took a quarter of the time of a first look. Nor are they kept: what is made
+/// of them is remembered.
 fn trust_own_objects() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| git2::opts::strict_hash_verification(false));
+    ONCE.call_once(|| {
+        git2::opts::strict_hash_verification(false);
+        git2::opts::enable_caching(false);
+    });
 }
 
 /// Opens a repository that belongs to another user.
