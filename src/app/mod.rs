@@ -21,6 +21,7 @@ use crate::builder::workspace::make_enterable;
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Limits, Parts};
+use crate::controller::foresee::Fallback;
 use crate::controller::raise::Raiser;
 use crate::controller::run::Runner;
 use crate::controller::site::Site;
@@ -66,9 +67,10 @@ pub struct Place {
 /// # Errors
 /// If the clone cannot be opened.
 pub fn planned_site(settings: &Settings, place: &Place) -> Result<Site> {
-    let mut site = one_shot_site(settings, place, None)?;
-    site.fallback = Some(place.dir.clone());
-    Ok(site)
+    let reader = Arc::default();
+    let fallback = Some(Fallback::begin(&place.dir, &reader));
+    let site = one_shot_site(settings, place, None)?;
+    Ok(Site { reader, fallback, ..site })
 }
 
 /// What performs one run on a clone, recorded in the data directory.

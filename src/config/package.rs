@@ -159,7 +159,7 @@ mod tests {
         for bad in ["aru", "gitlab:foo", "ext::sh -c id", "--upload-pack=x", "https://", "https://-x", "../other"] {
             assert_eq!(findings(&format!("CI_PKGBUILD_SOURCE={bad}")).len(), 1, "{bad}");
         }
-        insta::assert_snapshot!(findings("CI_PKGBUILD_SOURCE=arr").join("\n"), @"foo/.CI/config:1: CI_PKGBUILD_SOURCE: `arr` is no source that can be followed; the default is used; write aur, custom, gitlab:<project id>, or the URL of a git repository");
+        insta::assert_snapshot!(findings("CI_PKGBUILD_SOURCE=arr").join("\n"), @"foo/.CI/config:1: CI_PKGBUILD_SOURCE: `arr` is no source that can be followed; the default is used; write aur, custom, the URL of a git repository, gitlab:<project id>, github:<owner>/<repository>, gitea:<host>/<owner>/<repository>, or tags:<URL of a git repository>");
     }
 
     #[test]

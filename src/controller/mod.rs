@@ -9,6 +9,7 @@ mod conclude;
 pub mod dispatch;
 pub mod doctor;
 pub mod face;
+pub mod foresee;
 pub mod inspect;
 pub mod observe;
 mod quarantine;

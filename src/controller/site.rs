@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
 use super::bind;
+use super::foresee::Fallback;
 use super::inspect::Inspection;
 use super::observe::{self, Answers};
 use super::raise::{self, Raiser};
@@ -56,7 +57,7 @@ pub struct Site {
     /// Remembers what was parsed.
     pub reader: Arc<SnapshotReader>,
     /// The clone to plan on if the remote does not answer; only ever set for a plan that is not performed.
-    pub fallback: Option<PathBuf>,
+    pub fallback: Option<Fallback>,
     /// One fetch at a time: two would fight over the refs of the workspace.
     pub fetching: tokio::sync::Mutex<()>,
     /// Holds the workspace, if it is to go with this value.
@@ -94,35 +95,26 @@ impl Site {
 
     async fn look_with(&self, wanted: impl Fn(&Since, &PkgBase) -> bool + Send + 'static) -> Result<Look> {
         let mut findings = Vec::new();
-        let (refs, ()) = tokio::join!(self.fetch(), self.foresee());
+        let foreseen = async {
+            if let Some(fallback) = &self.fallback {
+                fallback.finished().await;
+            }
+        };
+        let (refs, ()) = tokio::join!(self.fetch(), foreseen);
         let refs = match (refs, &self.fallback) {
             (Ok(refs), _) => refs,
-            (Err(error), Some(clone)) => {
+            (Err(error), Some(fallback)) => {
                 let message =
                     format!("the remote does not answer, so this is planned on what the clone has: {error:#}");
                 findings.push(
                     Finding::warning("remote-unreachable", message)
                         .hint("mend the connection, or name another remote with --remote"),
                 );
-                Inspection::open(clone)?.refs("HEAD")?
+                Inspection::open(fallback.clone_dir())?.refs("HEAD")?
             }
             (Err(error), None) => return Err(error),
         };
         self.read(refs, findings, wanted).await
-    }
-
-    /// Reads the packages that the clone has while its remote is asked: most of them, if not all, are what
-    /// the remote has too.
-    async fn foresee(&self) {
-        let Some(clone) = self.fallback.clone() else { return };
-        let reader = self.reader.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let git = Repository::open(&clone)?;
-            let head = git.resolve("HEAD")?;
-            head.map(|commit| reader.remember(&git, git.tree_of(commit)?)).transpose()
-        });
-        // Only time is lost without it; what is wrong with the clone is told where it is needed.
-        let _ = read.await;
     }
 
     /// Reads the snapshot at these refs, whose objects are there.
