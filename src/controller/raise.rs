@@ -76,7 +76,7 @@ pub fn orders(
                 orders.push(Order { pkgbase: pkgbase.clone(), present, cursor, release });
             }
             Err(error) => {
-                drop(unreadable.insert(pkgbase.clone(), unknown(&format!("its folder is not read: {error}"))))
+                unreadable.insert(pkgbase.clone(), unknown(&format!("its folder is not read: {error}")));
             }
         }
     }

@@ -83,3 +83,55 @@ impl Forges {
         serde_json::from_slice(&body).map_err(|error| LsError::Answer { url: shown(), reason: error.to_string() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::Json;
+    use axum::http::HeaderMap;
+
+    use super::*;
+    use crate::sys::http;
+
+    /// A forge that answers with the token it was shown, and under `/long` with more than anybody reads.
+    async fn forge() -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let shown = |headers: HeaderMap| async move {
+            Json(headers.get(AUTHORIZATION).map(|value| value.to_str().expect("text").to_owned()))
+        };
+        let long = || async { vec![b' '; LARGEST + 1] };
+        let app = axum::Router::new().route("/long", axum::routing::get(long)).fallback(shown);
+        tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
+        url
+    }
+
+    #[tokio::test]
+    async fn a_token_is_shown_to_its_own_forge_only_and_a_missing_one_is_told() {
+        let (ours, other) = (forge().await, forge().await);
+        let dir = tempfile::tempdir().expect("dir");
+        let token_file = dir.path().join("token");
+        std::fs::write(&token_file, "hush-hush\n").expect("written");
+        let config = |token_file| ForgesConfig {
+            gitlab: ForgeConfig { url: ours.clone(), api_url: format!("{ours}/api/v4"), token_file: Some(token_file) },
+            ..ForgesConfig::default()
+        };
+        let forges = Forges::new(http::client(Duration::from_secs(20)), &config(token_file));
+        let shown = async |url: &str| forges.json::<Option<String>>(&format!("{url}/x")).await.expect("answered");
+        assert_eq!(shown(&ours).await.as_deref(), Some("Bearer hush-hush"));
+        assert_eq!(shown(&other).await, None);
+        let without = Forges::new(http::client(Duration::from_secs(20)), &config(dir.path().join("none")));
+        assert!(without.usable(&ours).expect_err("no token").contains("cannot read the secret"));
+        assert_eq!(without.usable(&other), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_end_is_not_read_to_its_end() {
+        let url = forge().await;
+        let forges = Forges::new(http::client(Duration::from_secs(60)), &ForgesConfig::default());
+        let error = forges.json::<Vec<String>>(&format!("{url}/long?page=1")).await.expect_err("too long");
+        let expected = format!("the answer of {url}/long cannot be used: it is longer than {LARGEST} bytes");
+        assert_eq!(error.to_string(), expected);
+    }
+}

@@ -2,6 +2,15 @@
 
 use super::advert::{AdvertError, next_packet};
 
+/// One packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Packet {
+    /// One that holds something.
+    Line(Vec<u8>),
+    /// One that ends a list.
+    Flush,
+}
+
 /// A reader that is fed with pieces of the stream and holds no more than one packet for long.
 #[derive(Debug)]
 pub struct Packets {
@@ -29,12 +38,12 @@ impl Packets {
         Ok(())
     }
 
-    /// The next packet that is there as a whole; an inner `None` is a flush.
-    pub fn next(&mut self) -> Result<Option<Option<Vec<u8>>>, AdvertError> {
+    /// The next packet that is there as a whole.
+    pub fn next(&mut self) -> Result<Option<Packet>, AdvertError> {
         let Some(packet) = next_packet(&self.pending[self.start..])? else { return Ok(None) };
         let begin = self.start + 4;
-        let line = packet.payload.map(|length| self.pending[begin..begin + length].to_vec());
+        let line = packet.payload.map(|length| Packet::Line(self.pending[begin..begin + length].to_vec()));
         self.start += packet.length;
-        Ok(Some(line))
+        Ok(Some(line.unwrap_or(Packet::Flush)))
     }
 }

@@ -10,7 +10,7 @@ use reqwest::header::CONTENT_TYPE;
 
 use super::advert::AdvertError;
 use super::lsremote::{LsError, check, shown};
-use super::packets::Packets;
+use super::packets::{Packet, Packets};
 use crate::domain::name::Oid;
 use crate::domain::release::Tag;
 use crate::git::{Remote, Repository};
@@ -116,8 +116,8 @@ impl TagList {
         self.packets.push(piece)?;
         while let Some(packet) = self.packets.next()? {
             match packet {
-                None => self.complete = true,
-                Some(line) => self.line(&line)?,
+                Packet::Flush => self.complete = true,
+                Packet::Line(line) => self.line(&line)?,
             }
         }
         Ok(())

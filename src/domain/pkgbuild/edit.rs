@@ -64,7 +64,7 @@ pub fn with_checksums(text: &[u8], computed: &[u8]) -> Result<Vec<u8>, Uneditabl
     let mut edits = Vec::new();
     for (name, words) in checksums(&old)? {
         let verified = words.iter().any(|(_, sum)| *sum != SKIP);
-        let Some(new) = computed.values.get(name).map(|value| value.elements()) else {
+        let Some(new) = computed.values.get(name).map(super::evaluate::Value::elements) else {
             if verified {
                 return refuse(format!("no new checksums were computed for `{name}`"));
             }
@@ -194,7 +194,8 @@ impl Editor<'_, '_> {
         let known = previous.is_some_and(|previous| previous.starts_with(value));
         let lower = name.to_ascii_lowercase();
         let named = ["commit", "rev", "sha", "hash"].iter().any(|word| lower.contains(word));
-        if !known && !(named && self.feeding.contains(name)) {
+        let is_of_the_release = known || (named && self.feeding.contains(name));
+        if !is_of_the_release {
             return Ok(None);
         }
         match self.release.commit {

@@ -143,15 +143,15 @@ async fn a_forge_or_an_archive_that_is_away_makes_the_package_unknown_until_it_i
     scene.run(Pipeline::OnSchedule).await;
     forge.tag("group/tool", "v1.1");
     let state = scene.monorepo.id("state").await;
-    let mut said = String::new();
+    let mut said = Vec::new();
     for (path, status) in [("/api", 429), ("/api", 503), ("/group/tool/archive/v1.1", 404)] {
         forge.breaks(path, status);
         let (observation, why) = heard(&scene, "tool").await;
         assert_eq!(observation, Heard::Unknown);
-        said += &format!("{}\n", why.replace(&forge.url(""), "URL"));
+        said.push(why.replace(&forge.url(""), "URL"));
         forge.works_again();
     }
-    insta::assert_snapshot!(said, @"
+    insta::assert_snapshot!(said.join("\n"), @"
     URL/api/v4/projects/group%2Ftool/repository/tags answers 429 Too Many Requests: it is asked too often
     URL/api/v4/projects/group%2Ftool/repository/tags answers 503 Service Unavailable
     version 1.1 is out, but fetching the sources and computing their checksums failed: curl: (22) The requested URL returned error: 404; ERROR: Failure while downloading URL/group/tool/archive/v1.1.tar.gz
