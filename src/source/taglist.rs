@@ -22,7 +22,7 @@ const MOST: usize = 200_000;
 
 const ANSWER: &str = "application/x-git-upload-pack-result";
 /// Protocol version 2: the tags, and what annotated ones lead to.
-const ASK: &str = "0014command=ls-refs\n00010009peel\n001bref-prefix refs/tags/\n0000";
+const ASK: &str = "0014command=ls-refs\n00010009peel\n001aref-prefix refs/tags/\n0000";
 
 /// Lists tags.
 #[derive(Debug, Clone)]
@@ -57,10 +57,15 @@ impl TagLister {
     async fn over_http(&self, url: &str) -> Result<Option<Vec<Tag>>, LsError> {
         let unreachable =
             |source: reqwest::Error| LsError::Unreachable { url: shown(url), source: source.without_url() };
-        let request = self.client.post(format!("{}/git-upload-pack", url.trim_end_matches('/')));
+        let address = format!("{}/git-upload-pack", url.trim_end_matches('/'));
+        let request = self.client.post(&address);
         let request = request.header("git-protocol", "version=2").header("accept", ANSWER);
         let request = request.header(CONTENT_TYPE, "application/x-git-upload-pack-request").body(ASK);
         let mut response = request.send().await.map_err(unreachable)?;
+        // On the way to where a repository has moved, a question loses its body. The program asks in another way.
+        if response.url().path() != path_of(&address) {
+            return Ok(None);
+        }
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED
@@ -96,6 +101,11 @@ impl TagLister {
             |(name, commit): (String, Oid)| Some(Tag { name: name.strip_prefix("refs/tags/")?.to_owned(), commit });
         Ok(found.into_iter().filter_map(tag).collect())
     }
+}
+
+fn path_of(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.find('/').map_or("", |at| &rest[at..])
 }
 
 /// The answer, as it arrives.
@@ -151,6 +161,41 @@ impl TagList {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::testing::{World, package};
+    use crate::sys::http;
+
+    /// What is listed of a repository of this world.
+    async fn listed(world: &World, url: &str) -> Vec<String> {
+        let timeout = Duration::from_secs(20);
+        let lister = TagLister::new(http::client(timeout), world.repository("lister.git"), timeout);
+        let tags = lister.tags(url).await.unwrap_or_else(|error| panic!("{error}"));
+        tags.iter().map(|tag| format!("{} {}", tag.name, tag.commit)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_real_git_server_is_asked_once_and_others_through_the_program() {
+        let world = World::start().await;
+        let commit = world.commit("lib.git", "main", &package("lib", "1-1"), 1);
+        let tags = world.repository("lib.git").join("refs/tags");
+        std::fs::create_dir_all(&tags).expect("made");
+        std::fs::write(tags.join("v1"), format!("{commit}\n")).expect("written");
+        let expected = [format!("v1 {commit}")];
+        assert_eq!(listed(&world, &world.url("git/lib.git")).await, expected);
+        assert_eq!(world.requests(), ["POST /lib.git/git-upload-pack ls-refs"]);
+        let file = format!("file://{}", world.repository("lib.git").display());
+        assert_eq!(listed(&world, &file).await, expected);
+        // Somebody who has moved.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let old = format!("http://{}/old.git", listener.local_addr().expect("bound"));
+        let new = world.url("git/lib.git");
+        let moved = move |uri: axum::http::Uri| async move {
+            let rest = uri.path_and_query().expect("a path").as_str().replacen("/old.git", "", 1);
+            (axum::http::StatusCode::MOVED_PERMANENTLY, [("location", format!("{new}{rest}"))])
+        };
+        let app = axum::Router::new().fallback(moved);
+        tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
+        assert_eq!(listed(&world, &old).await, expected);
+    }
 
     fn packet(line: &str) -> String {
         format!("{:04x}{line}", line.len() + 4)
