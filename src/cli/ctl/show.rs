@@ -190,7 +190,9 @@ pub fn reviews(reviews: &[Value]) -> String {
 /// A reason behind its place.
 fn placed(reason: &Value) -> String {
     let line = reason["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
-    format!("{}{line}: {}", text(reason, "file"), text(reason, "message"))
+    let file = text(reason, "file");
+    let place = if file.is_empty() { file } else { format!("{file}{line}: ") };
+    format!("{place}{}", text(reason, "message"))
 }
 
 /// One review: why, and what would change.

@@ -16,6 +16,9 @@ use crate::domain::policy::Person;
 
 /// A reason with its place: the message alone does not say which file is new, or gone.
 fn placed(reason: &Reason) -> String {
+    if reason.file.is_empty() {
+        return reason.message.clone();
+    }
     let line = reason.line.map(|line| format!(":{line}")).unwrap_or_default();
     format!("{}{line}: {}", reason.file, reason.message)
 }

@@ -401,7 +401,7 @@ fn updates_of_a_package_with_a_trigger_are_committed_and_built_when_it_fires() {
     assert!(plan.commit.is_some() && plan.builds.is_empty());
     assert_eq!(built(&story.plan(&Pipeline::Trigger("daily".into()))), ["heavy"]);
     let wrong = story.plan(&Pipeline::Trigger("daly".into()));
-    assert!(wrong.problems[0].hint.contains("daily"));
+    assert!(wrong.problems[0].hint.contains("daily") && wrong.needs_a_person());
 }
 
 #[test]
