@@ -244,7 +244,7 @@ impl Controller {
         let snapshot = looked.look.as_ref().map(|look| &look.snapshot);
         RepositoryView {
             name: kept.site().name.clone(),
-            url: kept.site().remote.url().to_owned(),
+            url: kept.site().remote.shown(),
             branch: kept.site().branch.clone(),
             main: snapshot.and_then(|snapshot| snapshot.refs.main),
             scheduled: snapshot.and_then(|snapshot| snapshot.refs.scheduled),
