@@ -21,6 +21,7 @@ mod rules;
 pub mod run;
 pub mod site;
 pub mod snapshot;
+mod summary;
 pub mod supervise;
 mod turn;
 pub mod view;

@@ -58,8 +58,11 @@ impl Face for Controller {
     }
 
     fn runs(&self, limit: usize) -> Answer<'_, Vec<RunView>> {
-        async move { Ok(self.0.store.runs(None, None, clamp(limit)).await?.iter().map(RunView::from).collect()) }
-            .boxed()
+        async move {
+            let runs = self.0.store.summarised_runs(clamp(limit)).await?;
+            Ok(runs.iter().map(RunView::from).collect())
+        }
+        .boxed()
     }
 
     fn run<'a>(&'a self, id: &'a str) -> Answer<'a, Option<RunPage>> {
@@ -376,8 +379,9 @@ impl From<StoreError> for ControllerError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound { .. } => Self::NotFound(error.to_string()),
-            StoreError::Refused(_) | StoreError::Illegal(_) => {
-                Self::Conflict { message: error.to_string(), hint: String::new() }
+            StoreError::Refused(_) => Self::Conflict { message: error.to_string(), hint: String::new() },
+            StoreError::Illegal(illegal) => {
+                Self::Conflict { message: illegal.to_string(), hint: illegal.hint().to_owned() }
             }
             other => Self::Internal(other.into()),
         }

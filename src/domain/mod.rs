@@ -29,3 +29,4 @@ pub mod srcinfo;
 pub mod standing;
 pub mod state;
 pub mod version;
+pub mod words;
