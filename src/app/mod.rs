@@ -1,6 +1,7 @@
 //! The composition root: the only place where adapters are made and put together.
 
 pub mod examine;
+mod owner;
 pub mod reload;
 pub mod serve;
 
@@ -79,8 +80,10 @@ pub fn planned_site(settings: &Settings, place: &Place) -> Result<Site> {
 /// If the clone or the record cannot be opened.
 pub fn one_shot_runner(settings: &Settings, place: &Place, clock: Arc<dyn Clock>) -> Result<Runner> {
     let site = one_shot_site(settings, place, Some(&settings.server.data_dir))?;
+    let repository = chosen(settings, place)?;
+    owner::claim(&settings.server.data_dir, &site.name, &site.remote, repository.url.is_some())?;
     let store = Store::open(&record_path(settings))?;
-    let enqueues = chosen(settings, place)?.executor.kind != ExecutorKind::None;
+    let enqueues = repository.executor.kind != ExecutorKind::None;
     let turns = turns_file(settings, &site.name);
     Ok(Runner::new(Arc::new(site), store, clock).enqueues(enqueues).takes_turns_by(turns))
 }
@@ -230,6 +233,7 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     let mut kept = BTreeMap::new();
     for repository in &settings.repositories {
         let site = Arc::new(kept_site(settings, repository, dir)?);
+        owner::claim(&settings.server.data_dir, &site.name, &site.remote, repository.url.is_some())?;
         let runner = Runner::new(site, store.clone(), clock.clone())
             .enqueues(repository.executor.kind != ExecutorKind::None)
             .takes_turns_by(turns_file(settings, &repository.name));

@@ -1,12 +1,11 @@
 //! `pkgwarden packages`: what the monorepo holds.
 
-use comfy_table::Table;
 use serde::Serialize;
 
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::{Format, table};
+use super::output::{Format, lines, table};
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::name::{PkgBase, PkgName};
@@ -77,7 +76,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn listing(entries: &[Entry]) -> Table {
+fn listing(entries: &[Entry]) -> String {
     let mut table = table(&["package", "version", "source", "class", "trigger", "problems"]);
     for entry in entries {
         let problems = if entry.problems.is_empty() { String::new() } else { entry.problems.len().to_string() };
@@ -90,5 +89,5 @@ fn listing(entries: &[Entry]) -> Table {
             problems,
         ]);
     }
-    table
+    lines(&table)
 }

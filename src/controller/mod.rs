@@ -22,6 +22,7 @@ mod rules;
 pub mod run;
 pub mod site;
 pub mod snapshot;
+mod summary;
 pub mod supervise;
 mod turn;
 pub mod view;
@@ -63,7 +64,7 @@ pub struct Kept {
 }
 
 /// What the page of a review follows from.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct ReviewKey {
     /// The tip of its branch.
     head: Oid,

@@ -138,6 +138,17 @@ impl Site {
         .await
     }
 
+    /// Makes sure that a commit is here. What another process recorded can be news to this one.
+    ///
+    /// # Errors
+    /// If it has to be fetched, and cannot be.
+    pub async fn obtain(&self, commit: Oid) -> Result<()> {
+        if !self.with_git(move |git| Ok(git.contains(commit))).await? {
+            self.fetch().await?;
+        }
+        Ok(())
+    }
+
     /// The remote's refs, with every object they lead to fetched.
     async fn fetch(&self) -> Result<Refs> {
         let _turn = self.fetching.lock().await;
@@ -157,7 +168,7 @@ impl Site {
                 return Ok(refs);
             }
         }
-        bail!("the refs of {} keep moving while they are fetched; try again", self.remote.url())
+        bail!("the refs of {} keep moving while they are fetched; try again", self.remote.shown())
     }
 
     /// Fetches as much of the history that a shallow clone lacks as it takes to tell what was committed

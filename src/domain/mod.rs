@@ -30,3 +30,4 @@ pub mod srcinfo;
 pub mod standing;
 pub mod state;
 pub mod version;
+pub mod words;
