@@ -11,6 +11,7 @@ use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
 use crate::domain::keepers::Keepers;
+use crate::domain::library::Libraries;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Observations, Proposal, Upstream};
 use crate::domain::plan::{self, Pipeline, Request};
@@ -30,6 +31,8 @@ pub struct Answers {
     upstream: BTreeMap<PkgBase, Upstream>,
     /// Packages with builds that have not ended.
     pub(super) in_queue: BTreeSet<PkgBase>,
+    /// The databases of `CI_LIB_DB`, and what we published ourselves.
+    pub(super) libraries: Option<Libraries>,
     findings: Vec<Finding>,
 }
 
@@ -65,6 +68,7 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
         standing: answers.standing.clone(),
         upstream: answers.upstream.clone(),
         in_queue: answers.in_queue.clone(),
+        libraries: answers.libraries.clone(),
         findings: answers.findings.clone(),
         ..Observations::default()
     };

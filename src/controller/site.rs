@@ -17,12 +17,14 @@ use super::range;
 use super::snapshot::SnapshotReader;
 use crate::domain::desired::{Refs, Snapshot};
 use crate::domain::finding::Finding;
+use crate::domain::library::Libraries;
 use crate::domain::lint;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Observations;
 use crate::domain::plan::{self, Inputs, Pipeline, Plan, Since};
 use crate::domain::policy::{Policy, RepositorySettings};
 use crate::git::{Remote, Repository};
+use crate::source::libraries::LibraryDatabases;
 use crate::source::{Sources, SourcesConfig};
 use crate::sys::scratch::Scratch;
 use crate::telemetry::progress;
@@ -210,7 +212,10 @@ impl Site {
             return Answers::default();
         }
         let sources = self.sources_for(&look.snapshot.settings);
-        let mut answers = observe::ask(&sources, &look.snapshot, now).await;
+        let databases = self.library_databases();
+        let consulted = databases.consult(&look.snapshot.settings.library_databases);
+        let (mut answers, consulted) = tokio::join!(observe::ask(&sources, &look.snapshot, now), consulted);
+        answers.libraries = Some(Libraries { consulted, ..Libraries::default() });
         self.raiser.complete(&mut answers.files).await;
         self.raise(&look.snapshot, &mut answers).await;
         answers
@@ -256,6 +261,11 @@ impl Site {
                 sources
             }
         }
+    }
+
+    fn library_databases(&self) -> LibraryDatabases {
+        let config = self.sources.read().expect("nobody panics with it");
+        LibraryDatabases::new(config.cache_dir.clone(), config.timeout)
     }
 
     /// Decides what a run does, from a look and answers that may be older than it.

@@ -143,6 +143,8 @@ pub struct Snapshot {
     pub states: BTreeMap<PkgBase, PackageState>,
     /// Lines of `state:.version-state`, kept as they are.
     pub version_state: Option<String>,
+    /// Lines of `state:.soname-state`, kept as they are.
+    pub soname_state: Option<String>,
     /// What is wrong outside the package folders.
     pub findings: Vec<Finding>,
 }

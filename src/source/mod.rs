@@ -9,6 +9,7 @@ pub mod aur;
 mod budget;
 pub mod forge;
 mod gitfolder;
+pub mod libraries;
 mod lsremote;
 mod order;
 mod packets;

@@ -12,3 +12,4 @@ pub mod process;
 pub mod scratch;
 pub mod secret;
 pub mod signal;
+pub mod unpack;

@@ -71,6 +71,7 @@ impl Story {
                 reviews: BTreeMap::new(),
                 states: BTreeMap::new(),
                 version_state: None,
+                soname_state: None,
                 findings: Vec::new(),
             },
             since: Since {

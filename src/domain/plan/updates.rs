@@ -247,7 +247,7 @@ impl Draft<'_> {
     }
 
     /// Updates of a package with a trigger are committed at once and built when the trigger fires.
-    fn want_unless_triggered(&mut self, pkgbase: &PkgBase, reason: BuildReason) {
+    pub(super) fn want_unless_triggered(&mut self, pkgbase: &PkgBase, reason: BuildReason) {
         let package = self.inputs.snapshot.packages.get(pkgbase);
         if package.is_some_and(|package| package.settings.trigger.is_none()) {
             self.want(pkgbase, reason, None);
@@ -413,7 +413,17 @@ fn moved(verdict: &Verdict) -> String {
 }
 
 fn config_edit(package: &Package, bump: &Bump) -> Edit {
-    let mut config = KeyValues::parse(&package.config);
+    Edit::File(config_path(&package.pkgbase), bumped_config(&package.config, bump).into_bytes())
+}
+
+/// Where the settings of a package stand.
+pub(super) fn config_path(pkgbase: &PkgBase) -> String {
+    format!("{pkgbase}/.CI/config")
+}
+
+/// The text of `.CI/config` with a bump.
+pub(super) fn bumped_config(config: &str, bump: &Bump) -> String {
+    let mut config = KeyValues::parse(config);
     config.set("CI_PACKAGE_BUMP", &bump.to_text());
-    Edit::File(format!("{}/.CI/config", package.pkgbase), config.to_text().into_bytes())
+    config.to_text()
 }
