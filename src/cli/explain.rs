@@ -1,5 +1,6 @@
 //! `pkgwarden explain`: everything known about one package, and what a run would do with it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::domain::build::BuildRequest;
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::{Finding, nearest};
 use crate::domain::graph::Graph;
+use crate::domain::library::soname::Soname;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Observations;
 use crate::domain::plan::{self, Action, Pipeline};
@@ -44,6 +46,7 @@ struct Explanation {
     tree: Oid,
     source: &'static str,
     trigger: Option<String>,
+    rebuild_triggers: Vec<String>,
     class: Option<String>,
     follows_upstream: bool,
     interfere: Vec<crate::domain::desired::Interfere>,
@@ -62,6 +65,8 @@ struct Seen {
     source_stamp: Option<i64>,
     upstream: Vec<Oid>,
     rejected: Option<String>,
+    /// Libraries that are gone, and that it was rebuilt for.
+    rebuilt_for: BTreeSet<Soname>,
 }
 
 /// What an on-commit run would do with it.
@@ -111,6 +116,7 @@ fn explain(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> R
         tree: package.tree,
         source: package.settings.source.name(),
         trigger: package.settings.trigger.clone(),
+        rebuild_triggers: package.settings.rebuild_triggers.clone(),
         class: snapshot.class_of(package).map(|class| class.0),
         follows_upstream: package.follows_upstream(),
         interfere: package.interfere.clone(),
@@ -121,6 +127,7 @@ fn explain(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> R
             source_stamp: cursor.and_then(|cursor| cursor.stamp),
             upstream: state.upstream(),
             rejected: state.rejected().map(str::to_owned),
+            rebuilt_for: state.rebuilt_for(),
         },
         review: snapshot.refs.reviews.get(&package.pkgbase).map(|_| package.pkgbase.review_branch()),
         on_commit: on_commit(inspection, snapshot, package, &observations)?,
@@ -177,6 +184,12 @@ fn text(it: &Explanation) -> String {
     line("class", it.class.as_deref().unwrap_or("any"));
     if let Some(trigger) = &it.trigger {
         line("trigger", trigger);
+    }
+    if !it.rebuild_triggers.is_empty() {
+        line("rebuilt with", &it.rebuild_triggers.join(", "));
+    }
+    for soname in &it.seen.rebuilt_for {
+        line("rebuilt for", &format!("{soname}, which is gone"));
     }
     match (it.seen.source_commit, it.seen.source_stamp) {
         (Some(commit), Some(_)) => line("source seen", &commit.to_string()),

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod face;
 pub mod foresee;
 pub mod inspect;
+pub mod linkage;
 pub mod observe;
 mod quarantine;
 pub mod query;

@@ -11,13 +11,14 @@ use jiff::Timestamp;
 use super::bind;
 use super::foresee::Fallback;
 use super::inspect::Inspection;
+use super::linkage::Peek;
 use super::observe::{self, Answers};
 use super::raise::{self, Raiser};
 use super::range;
 use super::snapshot::SnapshotReader;
 use crate::domain::desired::{Refs, Snapshot};
 use crate::domain::finding::Finding;
-use crate::domain::library::Libraries;
+use crate::domain::library::{Libraries, Published};
 use crate::domain::lint;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Observations;
@@ -60,6 +61,9 @@ pub struct Site {
     pub reader: Arc<SnapshotReader>,
     /// The clone to plan on if the remote does not answer; only ever set for a plan that is not performed.
     pub fallback: Option<Fallback>,
+    /// What is published from here, as far as that can be told without writing; only ever set for a plan that is
+    /// not performed. Others are told by their runner.
+    pub peek: Option<Peek>,
     /// One fetch at a time: two would fight over the refs of the workspace.
     pub fetching: tokio::sync::Mutex<()>,
     /// Holds the workspace, if it is to go with this value.
@@ -215,7 +219,11 @@ impl Site {
         let databases = self.library_databases();
         let consulted = databases.consult(&look.snapshot.settings.library_databases);
         let (mut answers, consulted) = tokio::join!(observe::ask(&sources, &look.snapshot, now), consulted);
-        answers.libraries = Some(Libraries { consulted, ..Libraries::default() });
+        let published = match &self.peek {
+            Some(peek) => peek.published(&self.name).await,
+            None => Published::default(),
+        };
+        answers.libraries = Some(Libraries { consulted, published });
         self.raiser.complete(&mut answers.files).await;
         self.raise(&look.snapshot, &mut answers).await;
         answers

@@ -52,9 +52,7 @@ fn unbumped(published: &Version, release: &str) -> (Version, u32) {
     match (count, release.split_once('.'), built.split_once('.')) {
         (Some(count), ..) => (Version::new(format!("{front}-{release}")), count),
         // Of another pkgrel than the one that is written down now.
-        (None, None, Some((major, count))) => {
-            (Version::new(format!("{front}-{major}")), count.parse().unwrap_or(0))
-        }
+        (None, None, Some((major, count))) => (Version::new(format!("{front}-{major}")), count.parse().unwrap_or(0)),
         (None, ..) => (published.clone(), 0),
     }
 }

@@ -60,7 +60,8 @@ mod tests {
     fn fields_end_with_an_empty_line_and_unknown_ones_are_read_alike() {
         let text = "%NAME%\nfoo\n\n%EMPTY%\n\n%PROVIDES%\na=1\nb\n\nstray\n%LAST%\nx";
         let all = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect::<Vec<_>>();
-        let expected = [("NAME", all(&["foo"])), ("EMPTY", all(&[])), ("PROVIDES", all(&["a=1", "b"])), ("LAST", all(&["x"]))];
+        let expected =
+            [("NAME", all(&["foo"])), ("EMPTY", all(&[])), ("PROVIDES", all(&["a=1", "b"])), ("LAST", all(&["x"]))];
         assert_eq!(read(text), expected.map(|(name, values)| (name.to_owned(), values)));
         assert_eq!(read(""), []);
     }

@@ -228,3 +228,113 @@ impl<'a> There<'a> {
         answers.into_iter().any(|database| database.elsewhere.contains(soname.name()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::database::LibraryDatabase;
+    use super::super::{Consulted, Published};
+    use super::*;
+
+    fn soname(name: &str) -> Soname {
+        Soname::new(name, Bits::B64).expect(name)
+    }
+
+    fn sonames(names: &str) -> BTreeSet<Soname> {
+        names.split_whitespace().map(soname).collect()
+    }
+
+    /// A database with the lists of files: `pkgbase: libraries`.
+    fn database(origin: &str, packages: &[(&str, &str)]) -> Consulted {
+        let mut database = LibraryDatabase { lists_files: true, ..LibraryDatabase::default() };
+        for (pkgbase, libraries) in packages {
+            database.versions.insert((*pkgbase).to_owned(), Version::new("2-1"));
+            database.sonames.extend(sonames(libraries).into_iter().map(|soname| (soname, (*pkgbase).to_owned())));
+        }
+        Consulted { origin: origin.to_owned(), answer: Ok(Arc::new(database)) }
+    }
+
+    fn silent(origin: &str) -> Consulted {
+        Consulted { origin: origin.to_owned(), answer: Err("it is away".to_owned()) }
+    }
+
+    /// Published packages: name, what they need, what they have.
+    fn published(packages: &[(&str, &str, &str)]) -> Published {
+        let linkage = |&(name, needs, provides): &(&str, &str, &str)| {
+            let version = Version::new("1-1");
+            let linkage = Linkage { version, needs: sonames(needs), provides: sonames(provides) };
+            (PkgBase::new(name).expect("legal"), linkage)
+        };
+        Published { packages: packages.iter().map(linkage).collect(), complete: true }
+    }
+
+    /// What is gone and what is unknown, one a line, and what is remembered.
+    fn told(before: &str, consulted: Vec<Consulted>, published: Published) -> (String, String) {
+        let libraries = Libraries { consulted, published };
+        let members = libraries.published.packages.iter();
+        let found = look(&SonameState::parse(before), &libraries, members, |_, other| other == "libneeded");
+        let gone = found.gone.iter().flat_map(|(pkgbase, all)| all.iter().map(move |it| (pkgbase, it)));
+        let mut lines: Vec<String> = gone.map(|(pkgbase, it)| format!("{pkgbase}: {}", it.sentence())).collect();
+        let unknown = found.unknown.iter().flat_map(|(pkgbase, all)| all.iter().map(move |it| (pkgbase, it)));
+        lines.extend(unknown.map(|(pkgbase, it)| format!("{pkgbase}: nobody has {it}")));
+        (lines.join("\n"), found.after.to_text())
+    }
+
+    const BEFORE: &str = "lib:liba.so.1 a core\n";
+
+    #[test]
+    fn what_somebody_had_and_has_no_more_is_gone() {
+        let app = || published(&[("app", "liba.so.1", "")]);
+        assert_eq!(told("", vec![database("core", &[("a", "liba.so.1")])], app()), (String::new(), BEFORE.to_owned()));
+        let renamed = told(BEFORE, vec![database("core", &[("a", "liba.so.2")])], app());
+        assert_eq!(renamed, ("app: liba.so.1 is gone, a 2-1 has liba.so.2".to_owned(), String::new()));
+        let dropped = told(BEFORE, vec![database("core", &[("b", "libb.so.1")])], app());
+        assert_eq!(dropped.0, "app: liba.so.1 is gone, a has it no more");
+        let elsewhere = told(BEFORE, vec![database("core", &[]), database("extra", &[("a1", "liba.so.1")])], app());
+        assert_eq!(elsewhere, (String::new(), "lib:liba.so.1 a1 extra\n".to_owned()));
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_gone() {
+        let app = || published(&[("app", "liba.so.1", "")]);
+        let away = told(BEFORE, vec![silent("core"), database("extra", &[("a2", "liba.so.2")])], app());
+        assert_eq!(away, (String::new(), BEFORE.to_owned()), "a database that is away keeps its lines");
+        let own = Published { complete: false, ..app() };
+        let unread = told("lib:liba.so.1 a published\n", vec![database("core", &[("b", "")])], own);
+        assert_eq!(unread.0, "", "not every published file was read yet");
+        let removed = told(BEFORE, vec![database("extra", &[("b", "")])], app());
+        assert_eq!(removed, ("app: nobody has liba.so.1".to_owned(), String::new()), "core is not configured any more");
+    }
+
+    #[test]
+    fn another_version_in_its_place_counts_only_where_it_is_known_to_be_that() {
+        let app = || published(&[("app", "liba.so.1", "")]);
+        let extra = || database("extra", &[("a", "liba.so.2")]);
+        assert_eq!(told("", vec![extra()], app()).0, "app: liba.so.1 is gone, a 2-1 has liba.so.2");
+        assert_eq!(told("", vec![extra(), silent("core")], app()).0, "");
+        let mut without_files = extra();
+        let narrow = LibraryDatabase { lists_files: false, ..(**without_files.answer.as_ref().unwrap()).clone() };
+        without_files.answer = Ok(Arc::new(narrow));
+        assert_eq!(told("", vec![without_files], app()).0, "", "who knows whether some package has it");
+        let own = |name| published(&[("app", "liba.so.1", ""), (name, "", "liba.so.2")]);
+        assert_eq!(told("", vec![], own("libneeded")).0, "app: liba.so.1 is gone, libneeded 1-1 has liba.so.2");
+        assert_eq!(told("", vec![], own("liba-git")).0, "", "it is not built with that");
+    }
+
+    #[test]
+    fn libraries_in_folders_of_their_own_are_neither_gone_nor_unknown() {
+        let mut extra = database("extra", &[("a", "liba.so.2")]);
+        let mut known = (**extra.answer.as_ref().unwrap()).clone();
+        known.elsewhere.insert("liba.so.1".to_owned());
+        extra.answer = Ok(Arc::new(known));
+        assert_eq!(told("", vec![extra], published(&[("app", "liba.so.1", "")])).0, "");
+    }
+
+    #[test]
+    fn what_is_remembered_is_read_back_and_nonsense_is_left_out() {
+        let text = "lib:liba.so.1 a http://host/core.files\nlib32:liba.so.1 lib32-a published\n";
+        assert_eq!(SonameState::parse(text).to_text(), text);
+        assert_eq!(SonameState::parse("x\nlib:liba.so.1\nfoo bar baz\n\n").to_text(), "");
+    }
+}

@@ -176,7 +176,8 @@ mod tests {
 
     const FOO: &str = "%FILENAME%\nlibfoo-1:2.0-1-x86_64.pkg.tar.zst\n\n%NAME%\nlibfoo\n\n%BASE%\nfoo\n\n%VERSION%\n1:2.0-1\n\n\
                        %PROVIDES%\nlibbar.so=3-64\nx=1\n\n";
-    const FILES: &str = "%FILES%\nusr/\nusr/lib/libfoo.so.2\nusr/lib32/libfoo.so.2\nusr/lib/foo/libown.so.1\nusr/share/x\n";
+    const FILES: &str =
+        "%FILES%\nusr/\nusr/lib/libfoo.so.2\nusr/lib32/libfoo.so.2\nusr/lib/foo/libown.so.1\nusr/share/x\n";
 
     fn archive(entries: &[(&str, &str)]) -> Vec<u8> {
         let mut archive = tar::Builder::new(Vec::new());
@@ -233,7 +234,10 @@ mod tests {
         assert_eq!(error(&archive(&[])), "it lists no packages");
         assert_eq!(error(b""), "it lists no packages");
         assert_eq!(error(&archive(&[("x-1/desc", "%NAME%\nx\n")])), "its entry `x-1` has no usable VERSION");
-        assert_eq!(error(&archive(&[("x-1/desc", "%NAME%\n-x\n\n%VERSION%\n1-1\n")])), "its entry `x-1` has no usable NAME or BASE");
+        assert_eq!(
+            error(&archive(&[("x-1/desc", "%NAME%\n-x\n\n%VERSION%\n1-1\n")])),
+            "its entry `x-1` has no usable NAME or BASE"
+        );
     }
 
     #[test]
@@ -242,7 +246,9 @@ mod tests {
         let bomb = gzip(&archive(&[("foo-1/desc", FOO), ("foo-1/files", &format!("%FILES%\n{names}"))]));
         let limits = |unpacked, file, names| read(&*bomb, ReadLimits { unpacked, file, names });
         assert!(limits(1000, 4000, 1000).is_err_and(|error| error.to_string().contains("longer than we are willing")));
-        assert!(limits(90_000, 1000, 1000).is_err_and(|error| error.to_string().contains("longer than we are willing")));
+        assert!(
+            limits(90_000, 1000, 1000).is_err_and(|error| error.to_string().contains("longer than we are willing"))
+        );
         assert!(matches!(limits(90_000, 4000, 90), Err(ReadError::TooMany(90))));
         assert!(limits(90_000, 4000, 1000).is_ok());
     }

@@ -15,6 +15,8 @@ mod policy;
 mod publishing;
 mod quarantine;
 mod race;
+mod rebuilds;
 mod releases;
 mod reviews;
+mod sonames;
 mod trees;
