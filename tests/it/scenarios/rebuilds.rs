@@ -59,13 +59,39 @@ async fn what_names_a_library_that_has_moved_is_bumped_and_built_once_in_order()
 
     boost_moves(&mirror).await;
     scene.later();
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
-    insta::assert_snapshot!(scene.monorepo.git(&["log", "-1", "--format=%B", MAIN]).await, @"");
-    insta::assert_snapshot!(scene.monorepo.file(MAIN, "held/.CI/config").await.unwrap(), @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit app: bumped to 1.0-1.1: boost 1.86.0-1 -> 1.87.0-1
+    commit heavy: bumped to 1.0-1.1: boost 1.86.0-1 -> 1.87.0-1
+    commit held: bumped to 1.0-1.5: boost 1.86.0-1 -> 1.87.0-1
+    commit kit: bumped to 1.0-1.1: boost 1.86.0-1 -> 1.87.0-1
+    build held (rebuild)
+    build kit (rebuild)
+    build app (rebuild) after kit
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
+    insta::assert_snapshot!(scene.monorepo.git(&["log", "-1", "--format=%B", MAIN]).await, @"
+    chore(bump): app, heavy, held, kit
+
+    - app: bumped to 1.0-1.1: boost 1.86.0-1 -> 1.87.0-1
+    - heavy: bumped to 1.0-1.1: boost 1.86.0-1 -> 1.87.0-1
+    - held: bumped to 1.0-1.5: boost 1.86.0-1 -> 1.87.0-1
+    - kit: bumped to 1.0-1.1: boost 1.86.0-1 -> 1.87.0-1
+    ");
+    insta::assert_snapshot!(scene.monorepo.file(MAIN, "held/.CI/config").await.unwrap(), @"
+    CI_PKGBUILD_SOURCE=custom
+    CI_REBUILD_TRIGGERS=boost
+    CI_PACKAGE_BUMP=1.0-1/5
+    ");
     assert_eq!(mirror.asked(), ["/core.db 304", "/extra.db 200"]);
     scene.later();
     insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
-    insta::assert_snapshot!(scene.builds().await, @"");
+    insta::assert_snapshot!(scene.builds().await, @"
+    held rebuild ready
+    kit rebuild ready
+    app rebuild waiting
+    ");
     scene.ends().await;
 }
 
@@ -83,18 +109,42 @@ async fn a_database_that_is_away_or_broken_keeps_its_lines_and_rebuilds_nothing(
     boost_moves(&mirror).await;
     mirror.cuts("extra.db", 100);
     told.push(scene.told(Pipeline::OnSchedule).await);
-    insta::assert_snapshot!(told.concat().replace(&mirror.url(""), "URL/"), @"");
+    insta::assert_snapshot!(told.concat().replace(&mirror.url(""), "URL/"), @"
+    warning [library-database] URL/extra.db is not known: it answers 503 Service Unavailable; what it had is taken to be unchanged -> it is asked again in the next run; CI_LIB_DB in .ci/config names it
+    warning [library-database] URL/extra.db is not known: it answers 404 Not Found; what it had is taken to be unchanged -> it is asked again in the next run; CI_LIB_DB in .ci/config names it
+    warning [library-database] URL/extra.db is not known: it cannot be read: failed to read entire block; what it had is taken to be unchanged -> it is asked again in the next run; CI_LIB_DB in .ci/config names it
+    warning [library-database] URL/extra.db is not known: it lists no packages; what it had is taken to be unchanged -> it is asked again in the next run; CI_LIB_DB in .ci/config names it
+    warning [library-database] URL/extra.db is not known: it cannot be read: premature eof; what it had is taken to be unchanged -> it is asked again in the next run; CI_LIB_DB in .ci/config names it
+    ");
     assert_eq!(scene.monorepo.file("state", ".version-state").await.unwrap(), before);
 
     // The others go on meanwhile.
     mirror.breaks("extra.db", 500, b"");
     mirror.holds("core", "zst", &[Binary::new("glibc", "2.40-1"), Binary::new("zlib", "1:1.4-1")]).await;
     scene.later();
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await.replace(&mirror.url(""), "URL/"), @"");
-    insta::assert_snapshot!(scene.monorepo.file("state", ".version-state").await.unwrap(), @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await.replace(&mirror.url(""), "URL/"), @"
+    commit app: bumped to 1.0-1.1: zlib 1:1.3-1 -> 1:1.4-1
+    build app (rebuild)
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    warning [library-database] URL/extra.db is not known: it answers 500 Internal Server Error; what it had is taken to be unchanged -> it is asked again in the next run; CI_LIB_DB in .ci/config names it
+    ");
+    insta::assert_snapshot!(scene.monorepo.file("state", ".version-state").await.unwrap(), @"
+    boost:1.86.0-1
+    glibc:2.40-1
+    icu:75.1-1
+    zlib:1:1.4-1
+    ");
     mirror.works_again();
     scene.later();
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit app: bumped to 1.0-1.2: boost 1.86.0-1 -> 1.87.0-1
+    build app (rebuild)
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
     scene.ends().await;
 }
 
@@ -105,9 +155,23 @@ async fn a_package_and_a_library_with_an_epoch_are_like_all_others() {
     let package = Pkg::new("firedragon").epoch(1).version("12.7").config(&triggered("zlib"));
     let (scene, mirror) = scene_with(&[package], "").await;
     mirror.holds("core", "gz", &[Binary::new("zlib", "2:1.3-1")]).await;
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
-    insta::assert_snapshot!(scene.monorepo.file(MAIN, "firedragon/.CI/config").await.unwrap(), @"");
-    insta::assert_snapshot!(scene.monorepo.file("state", ".version-state").await.unwrap(), @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit firedragon: bumped to 1:12.7-1.1: zlib 1:1.3-1 -> 2:1.3-1
+    build firedragon (rebuild)
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
+    insta::assert_snapshot!(scene.monorepo.file(MAIN, "firedragon/.CI/config").await.unwrap(), @"
+    CI_PKGBUILD_SOURCE=custom
+    CI_REBUILD_TRIGGERS=zlib
+    CI_PACKAGE_BUMP=1:12.7-1/1
+    ");
+    insta::assert_snapshot!(scene.monorepo.file("state", ".version-state").await.unwrap(), @"
+    boost:1.86.0-1
+    icu:75.1-1
+    zlib:2:1.3-1
+    ");
     scene.ends().await;
 }
 
@@ -124,7 +188,11 @@ async fn a_rebuild_comes_out_with_a_version_that_was_never_published() {
         scene.later();
         scene.run(Pipeline::OnSchedule).await;
     }
-    insta::assert_snapshot!(scene.monorepo.git(&["log", "-2", "--format=%b", MAIN]).await, @"");
+    insta::assert_snapshot!(scene.monorepo.git(&["log", "-2", "--format=%b", MAIN]).await, @"
+    - app: bumped to 1.0-1.8: icu 76.1-1 -> 76.1-2
+
+    - app: bumped to 1.0-1.7: icu 75.1-1 -> 76.1-1
+    ");
     scene.ends().await;
 }
 
@@ -141,7 +209,13 @@ async fn the_first_sight_of_a_database_and_what_is_on_the_blacklist_rebuild_noth
     insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"update refs/heads/state");
     mirror.holds("more", "gz", &[Binary::new("qt6-base", "6.8-2")]).await;
     scene.later();
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit app: bumped to 1.0-1.1: qt6-base 6.8-1 -> 6.8-2
+    build app (rebuild)
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
     scene.ends().await;
 }
 
@@ -161,6 +235,12 @@ async fn a_database_is_read_from_this_machine_too_and_an_update_is_not_bumped_be
     let update = Pkg::from_aur("foo").version("1.1");
     scene.aur_release(&update).await;
     scene.later();
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit foo [minor]: 1.0-1 -> 1.1-1
+    build foo (changed)
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
     scene.ends().await;
 }
