@@ -63,7 +63,7 @@ pub struct Kept {
 }
 
 /// What the page of a review follows from.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct ReviewKey {
     /// The tip of its branch.
     head: Oid,

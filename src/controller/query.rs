@@ -8,7 +8,7 @@ use futures_util::future::FutureExt as _;
 use tokio::sync::watch;
 
 use super::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
-use super::review::review_of;
+use super::review::{review_of, reviews_of};
 use super::site::Look;
 use super::view::{
     AttemptView, BuildPage, BuildView, CursorView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
@@ -114,9 +114,7 @@ impl Face for Controller {
             let mut views = Vec::new();
             for kept in self.kept() {
                 let Some(look) = kept.looked().look else { continue };
-                for pkgbase in look.snapshot.reviews.keys() {
-                    views.extend(review_of(kept, &look, pkgbase, self.0.clock.now()).await?);
-                }
+                views.extend(reviews_of(kept, &look, look.snapshot.reviews.keys(), self.0.clock.now()).await?);
             }
             Ok(views)
         }

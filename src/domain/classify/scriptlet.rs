@@ -3,9 +3,8 @@
 //!
 //! Nothing is minor because nothing was found here; a finding only makes a reason heavier.
 
-use super::text::new_lines;
-use super::{PKGBUILD, Reason, Weight, bytes, reason};
-use crate::domain::folder::Folder;
+use super::text::Written;
+use super::{PKGBUILD, Reason, SRCINFO, Weight, reason};
 
 /// Commands that fetch something or install packages of a language.
 const FETCH: [&str; 24] = [
@@ -31,12 +30,10 @@ const HIDE: [&str; 10] = [
 const PIPED: [&str; 4] = ["| sh", "| bash", "|sh", "|bash"];
 
 /// Reasons for new lines in PKGBUILD and scriptlets.
-pub(super) fn compare(old: &Folder, new: &Folder) -> Vec<Reason> {
-    let runs = |path: &str| path == PKGBUILD || matches!(path.rsplit_once('.'), Some((_, "install" | "hook")));
-    let changed = new.files.iter().filter(|(path, file)| runs(path) && old.get(path) != Some(&*file.bytes));
+pub(super) fn compare(written: &[Written<'_>]) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    for (path, file) in changed {
-        for (number, line) in new_lines(bytes(old, path), &file.bytes) {
+    for &Written { path, ref lines } in written.iter().filter(|file| file.path != SRCINFO) {
+        for &(number, line) in lines {
             if line.len() > 1000 && !line.starts_with(b"#") {
                 let message = "a line is so long that nobody reads it to its end";
                 reasons.push(reason("long-line", Weight::Review, (path, Some(number)), None, None, message));
@@ -46,7 +43,7 @@ pub(super) fn compare(old: &Folder, new: &Folder) -> Vec<Reason> {
             if code.starts_with('#') {
                 continue;
             }
-            let place = (path.as_str(), Some(number));
+            let place = (path, Some(number));
             if is_hidden(code) {
                 let message = if fetches(code) && PIPED.iter().any(|sign| code.contains(sign)) {
                     "what a command fetches is run unseen"
