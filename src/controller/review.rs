@@ -25,7 +25,8 @@ pub async fn reviews_of<'a>(
     packages: impl IntoIterator<Item = &'a PkgBase>,
     now: Timestamp,
 ) -> Result<Vec<ReviewView>> {
-    let keys: Vec<_> = packages.into_iter().filter_map(|it| Some((it.clone(), key(&look.snapshot, it, now)?))).collect();
+    let keys: Vec<_> =
+        packages.into_iter().filter_map(|it| Some((it.clone(), key(&look.snapshot, it, now)?))).collect();
     let is_known = |(pkgbase, key): &(PkgBase, ReviewKey)| {
         let known = kept.reviews.lock().expect("nobody panics with it");
         known.get(pkgbase).is_some_and(|(same, _)| same == key)
