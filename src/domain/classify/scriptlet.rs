@@ -102,9 +102,8 @@ mod tests {
     use super::*;
 
     fn said(line: &str) -> String {
-        let folder = |text: String| Folder::default().with(PKGBUILD, text);
-        let (old, new) = (folder("pkgname=a\n".into()), folder(format!("pkgname=a\nbuild() {{\n  {line}\n}}\n")));
-        compare(&old, &new).into_iter().map(|reason| reason.message).collect()
+        let written = Written { path: PKGBUILD, lines: vec![(1, line.as_bytes())] };
+        compare(&[written]).into_iter().map(|reason| reason.message).collect()
     }
 
     #[test]
