@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use super::error::Problem;
 use super::layer::Layers;
 use super::settings::{
-    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, ForgeKind, LocalExecutor, Publish, Repository,
-    Schedule, ScheduledRun, Server, Settings, Sources,
+    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, ForgeKind, LocalExecutor, Nvchecker, Publish,
+    Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
 use super::value::Name;
 use super::written::{
@@ -188,6 +188,13 @@ fn resolve_sources(sources: WrittenSources) -> Sources {
             git_url: given(aur.git_url).as_str().to_owned(),
             mirror_url,
             prefer,
+        },
+        nvchecker: Nvchecker {
+            keyfile: sources.nvchecker.keyfile,
+            mirrors: given(sources.nvchecker.mirror),
+            alpm_dir: given(sources.nvchecker.alpm_dir),
+            program: given(sources.nvchecker.program),
+            commands: given(sources.nvchecker.commands),
         },
     }
 }

@@ -8,6 +8,7 @@ mod advert;
 pub mod aur;
 mod budget;
 mod lsremote;
+pub mod nvchecker;
 mod order;
 pub mod vcs;
 
@@ -33,6 +34,7 @@ use aur::Aur;
 use aur::dump::Facts;
 use budget::Budget;
 use lsremote::RefReader;
+use nvchecker::{CheckRequest, NewestVersions, Nvchecker, NvcheckerConfig};
 use order::Order;
 use vcs::{UpstreamRequest, Upstreams};
 
@@ -41,6 +43,8 @@ use vcs::{UpstreamRequest, Upstreams};
 pub struct SourcesConfig {
     /// The AUR.
     pub aur: AurConfig,
+    /// The sources of nvchecker.
+    pub nvchecker: NvcheckerConfig,
     /// A folder that may be deleted at any time, at the price of asking again.
     pub cache_dir: PathBuf,
     /// How long one request may take. The AUR's index and fetched files may take longer, but not stand
@@ -151,6 +155,7 @@ impl Patience {
 pub struct Sources {
     aur: Result<Aur, String>,
     upstreams: Upstreams,
+    nvchecker: Nvchecker,
     parallel: usize,
     per_host: usize,
     pass: Duration,
@@ -170,9 +175,10 @@ impl Sources {
     pub fn new(config: &SourcesConfig) -> Self {
         let workspace = config.cache_dir.join("upstream.git");
         let reader = RefReader::new(http::client(config.timeout), workspace, config.timeout);
+        let nvchecker = Nvchecker::new(&config.nvchecker, &config.cache_dir, reader.clone(), config.timeout);
         let upstreams = Upstreams::new(reader, Order::new(config.cache_dir.join("upstream.next")));
         let &SourcesConfig { parallel, per_host, pass, .. } = config;
-        Self { aur: Aur::new(config), upstreams, parallel, per_host, pass }
+        Self { aur: Aur::new(config), upstreams, nvchecker, parallel, per_host, pass }
     }
 
     /// Begins a pass, whose time runs from now.
@@ -202,6 +208,11 @@ impl Pass<'_> {
     /// Asks where the branches are that packages are built from.
     pub async fn upstream(&self, requests: &[UpstreamRequest]) -> BTreeMap<PkgBase, Upstream> {
         self.sources.upstreams.ask(requests, &self.budget).await
+    }
+
+    /// Asks which version of a package is the newest, by the `nvchecker.toml` in its folder.
+    pub async fn newest(&self, requests: &[CheckRequest], now: Timestamp) -> NewestVersions {
+        self.sources.nvchecker.newest(requests, &self.budget, now).await
     }
 }
 

@@ -642,6 +642,7 @@ mod tests {
                 clone_delay: Duration::ZERO,
                 max_parallel: 1,
             },
+            nvchecker: super::super::nvchecker::NvcheckerConfig::default(),
             cache_dir: PathBuf::from("unused"),
             timeout: Duration::from_secs(1),
             parallel: 1,
