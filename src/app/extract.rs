@@ -10,7 +10,7 @@ use crate::source::nvchecker::answer;
 use crate::sys::limit;
 
 /// Processor time.
-const TIME: Duration = Duration::from_secs(15);
+const TIME: Duration = Duration::from_secs(5);
 
 /// Memory, in bytes.
 const MEMORY: u64 = 1 << 30;

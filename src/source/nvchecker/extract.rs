@@ -18,7 +18,7 @@ use crate::sys::process::Program;
 pub const COMMAND: &str = "extract";
 
 /// How long one search may take.
-const TIME: Duration = Duration::from_secs(20);
+const TIME: Duration = Duration::from_secs(30);
 
 /// More versions than this are not versions.
 const MOST: usize = 50_000;

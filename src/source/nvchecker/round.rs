@@ -82,7 +82,7 @@ impl<'a> Round<'a> {
         let request = Box::pin(async {
             let url = self.door.mirrors.apply(&call.url);
             let host = lsremote::host(&url).to_owned();
-            self.budget.ask(&host, self.exchange(call, &url, &host)).await?
+            self.budget.ask(&host, self.exchange(call, &url)).await?
         });
         self.bodies.get(call.identity(), request).await
     }
@@ -113,7 +113,9 @@ impl<'a> Round<'a> {
     }
 
     /// Only what is nobody's answer is an error of the outer kind: it counts as silence of the host.
-    async fn exchange(&self, call: &Call, url: &str, host: &str) -> Result<Result<Arc<[u8]>, Trouble>, LsError> {
+    async fn exchange(&self, call: &Call, url: &str) -> Result<Result<Arc<[u8]>, Trouble>, LsError> {
+        // By the name of the service: several may be behind one mirror.
+        let host = lsremote::host(&call.url);
         if let Some(trouble) = self.lock().get(host) {
             return Ok(Err(trouble.clone()));
         }
