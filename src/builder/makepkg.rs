@@ -155,7 +155,7 @@ impl Job {
         self.repositories.iter().filter_map(directory).collect()
     }
 
-    fn env(&self) -> BTreeMap<String, String> {
+    pub(super) fn env(&self) -> BTreeMap<String, String> {
         let mut env = pacman::search_paths();
         let values = [
             ("HOME", "/home/build".to_owned()),

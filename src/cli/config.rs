@@ -244,6 +244,14 @@ mod tests {
         alpm_dir = "/var/lib/pacman"
         program = "nvchecker"
         commands = false
+        [sources.gitlab]
+        url = "https://gitlab.com/"
+
+        [sources.github]
+        url = "https://github.com/"
+        api_url = "https://api.github.com/"
+
+        [sources.gitea]
 
         [forge]
         kind = "local"

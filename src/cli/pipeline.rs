@@ -5,6 +5,7 @@ use std::future::Future;
 
 use anstyle::{AnsiColor, Style};
 
+use super::classify::text::word;
 use super::context::Context;
 use super::error::CliError;
 use super::output::{Format, number_of};
@@ -168,7 +169,10 @@ fn packages(text: &mut String, document: &Document) {
             Action::Review => "review",
             Action::Skip => "skip",
         };
-        let _ = writeln!(text, "  {action:<7} {}: {}", decision.pkgbase, decision.why);
+        let heaviest = decision.reasons.iter().map(|reason| reason.severity).max();
+        let weight = heaviest.filter(|_| decision.action == Action::Review);
+        let weight = weight.map(|weight| format!(" ({})", word(weight))).unwrap_or_default();
+        let _ = writeln!(text, "  {action:<7} {}: {}{weight}", decision.pkgbase, decision.why);
         let heavy =
             decision.reasons.iter().filter(|reason| reason.severity > crate::domain::classify::Weight::Stronger);
         for reason in heavy {

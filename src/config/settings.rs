@@ -105,6 +105,12 @@ pub struct Sources {
     pub aur: Aur,
     /// What the `nvchecker.toml` of packages ask for.
     pub nvchecker: Nvchecker,
+    /// GitLab, where a source names no other.
+    pub gitlab: ProjectHost,
+    /// GitHub.
+    pub github: ProjectHost,
+    /// The Gitea or Forgejo that a token is for, if there is one.
+    pub gitea: Option<ProjectHost>,
 }
 
 /// How versions are looked for that the `nvchecker.toml` of packages ask for.
@@ -120,6 +126,17 @@ pub struct Nvchecker {
     pub program: PathBuf,
     /// Whether it may run commands of packages.
     pub commands: bool,
+}
+
+/// A forge on which projects are whose releases are followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectHost {
+    /// Its address, without a slash at the end.
+    pub url: String,
+    /// Base of its API, without a slash at the end.
+    pub api_url: String,
+    /// File with an access token.
+    pub token_file: Option<PathBuf>,
 }
 
 /// The Arch User Repository.

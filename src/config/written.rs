@@ -111,6 +111,12 @@ section! {
         aur: WrittenAur,
         /// What the `nvchecker.toml` of packages ask for.
         nvchecker: WrittenNvchecker,
+        /// GitLab, for `CI_PKGBUILD_SOURCE=gitlab:ID`.
+        gitlab: WrittenGitlab,
+        /// GitHub, for `CI_PKGBUILD_SOURCE=github:OWNER/REPOSITORY`.
+        github: WrittenGithub,
+        /// Gitea or Forgejo, for `CI_PKGBUILD_SOURCE=gitea:HOST/OWNER/REPOSITORY`.
+        gitea: WrittenGitea,
     }
 }
 
@@ -131,6 +137,45 @@ section! {
         program: PathBuf,
         /// Whether `source = "cmd"` may run its command, in the sandbox and with network.
         commands: bool,
+    }
+}
+
+section! {
+    /// GitLab, for `CI_PKGBUILD_SOURCE=gitlab:ID`.
+    WrittenGitlab {
+        /// Its address; a source can name another.
+        #[schemars(example = "https://gitlab.com")]
+        url: Address,
+        /// File with an access token. It is shown to this GitLab only.
+        #[schemars(example = "/etc/pkgwarden/gitlab-token")]
+        token_file: PathBuf,
+    }
+}
+
+section! {
+    /// GitHub, for `CI_PKGBUILD_SOURCE=github:OWNER/REPOSITORY`.
+    WrittenGithub {
+        /// Its address, below which repositories are.
+        #[schemars(example = "https://github.com")]
+        url: Address,
+        /// Base of its API.
+        #[schemars(example = "https://api.github.com")]
+        api_url: Address,
+        /// File with an access token, with which more may be asked in an hour.
+        #[schemars(example = "/etc/pkgwarden/github-token")]
+        token_file: PathBuf,
+    }
+}
+
+section! {
+    /// Gitea or Forgejo, for `CI_PKGBUILD_SOURCE=gitea:HOST/OWNER/REPOSITORY`.
+    WrittenGitea {
+        /// The one that the token is for.
+        #[schemars(example = "https://codeberg.org")]
+        url: Address,
+        /// File with an access token. It is shown to this host only.
+        #[schemars(example = "/etc/pkgwarden/gitea-token")]
+        token_file: PathBuf,
     }
 }
 

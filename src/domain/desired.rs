@@ -64,7 +64,7 @@ pub struct Package {
     /// What its `.CI/config` asks for.
     pub settings: PackageSettings,
     /// The text of its `.CI/config`, for changes that keep what people wrote there.
-    pub config: String,
+    pub config: Arc<str>,
     /// Interfere files it has.
     pub interfere: Vec<Interfere>,
     /// Whether there is a PKGBUILD at all.

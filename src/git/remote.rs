@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::command::{self, Ending, SecretSetting};
 use super::parse::{self, RemoteRef};
-use super::url::Address;
+use super::url::{self, Address};
 use super::{GitError, Repository};
 use crate::domain::desired::Refs;
 use crate::domain::name::{Oid, PkgBase};
@@ -45,10 +45,10 @@ impl Remote {
         }
     }
 
-    /// The address, or the name the workspace knows it by.
+    /// The address, or the name the workspace knows it by, for people: without a login.
     #[must_use]
-    pub fn url(&self) -> &str {
-        &self.address
+    pub fn shown(&self) -> String {
+        url::without_password(&self.address)
     }
 
     /// Gives up on a conversation after this time; ten minutes by default.

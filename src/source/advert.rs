@@ -22,6 +22,12 @@ pub enum AdvertError {
         /// The number of bytes after which reading stopped.
         limit: usize,
     },
+    /// There are more refs than we are willing to keep.
+    #[error("the repository has more than {limit} tags")]
+    TooMany {
+        /// The number of refs after which reading stopped.
+        limit: usize,
+    },
     /// The stream ended in the middle.
     #[error("the ref list ends in the middle")]
     Truncated,
@@ -152,14 +158,14 @@ impl Advert {
 }
 
 /// The position of a packet in the bytes.
-struct Packet {
+pub(super) struct Packet {
     /// All of it, the four digits of its length included.
-    length: usize,
+    pub(super) length: usize,
     /// Bytes after the digits; `None` for a flush.
-    payload: Option<usize>,
+    pub(super) payload: Option<usize>,
 }
 
-fn next_packet(bytes: &[u8]) -> Result<Option<Packet>, AdvertError> {
+pub(super) fn next_packet(bytes: &[u8]) -> Result<Option<Packet>, AdvertError> {
     let Some(digits) = bytes.get(..4) else {
         return Ok(None);
     };

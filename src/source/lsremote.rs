@@ -66,6 +66,14 @@ pub enum LsError {
         /// Why.
         source: AdvertError,
     },
+    /// The document it answers with cannot be used.
+    #[error("the answer of {url} cannot be used: {reason}")]
+    Answer {
+        /// The address, safe to show.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
     /// The git program had no success.
     #[error(transparent)]
     Git(#[from] GitError),
@@ -80,7 +88,7 @@ impl LsError {
             Self::Unreachable { source, .. } => !source.is_redirect(),
             Self::TooSlow { .. } => true,
             Self::Git(error) => error.is_silence(),
-            Self::Refused { .. } | Self::Status { .. } | Self::Advert { .. } => false,
+            Self::Refused { .. } | Self::Status { .. } | Self::Advert { .. } | Self::Answer { .. } => false,
         }
     }
 }

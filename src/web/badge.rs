@@ -35,9 +35,10 @@ pub const fn build_badge(state: BuildState) -> Badge {
 
 /// The badge of a run.
 #[must_use]
-pub fn run_badge(state: &str) -> Badge {
+pub fn run_badge(state: &str, errors: usize) -> Badge {
     let (tone, label) = match state {
         "running" => ("busy", "● running"),
+        "done" if errors > 0 => ("warn", "⚠ done, with errors"),
         "done" => ("ok", "✓ done"),
         "failed" => ("bad", "✗ failed"),
         _ => ("idle", "? unknown"),

@@ -1,6 +1,6 @@
 //! What changed in the configuration of a kernel.
 
-use super::text::{lines, new_lines};
+use super::text::new_lines;
 use crate::domain::folder::File;
 
 /// Whether a file has a name that configurations of kernels have.
@@ -75,10 +75,25 @@ const NOTED: [&str; 12] = [
 
 /// Whether only comments and notes changed: everything that Kconfig takes from the file is the same, in order.
 pub(super) fn only_noted(path: &str, old: &File, new: &File) -> bool {
-    fn told(file: &File) -> impl Iterator<Item = &[u8]> {
-        lines(&file.bytes).into_iter().filter(|line| !is_note(line))
+    is_configuration(path) && old.mode == new.mode && tell_the_same(&old.bytes, &new.bytes)
+}
+
+/// Whether two files are the same apart from notes. Almost all lines are the same and in the same places.
+fn tell_the_same(old: &[u8], new: &[u8]) -> bool {
+    let lines = |bytes| <[u8]>::split(bytes, |&byte| byte == b'\n').peekable();
+    let (mut before, mut after) = (lines(old), lines(new));
+    loop {
+        match (before.peek(), after.peek()) {
+            (None, None) => return true,
+            (Some(was), Some(is)) if was == is => {
+                before.next();
+                after.next();
+            }
+            (Some(was), _) if is_note(was) => drop(before.next()),
+            (_, Some(is)) if is_note(is) => drop(after.next()),
+            _ => return false,
+        }
     }
-    is_configuration(path) && old.mode == new.mode && told(old).eq(told(new))
 }
 
 fn is_note(line: &[u8]) -> bool {

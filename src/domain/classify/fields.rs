@@ -137,8 +137,11 @@ fn substitutions(
     (old, before): (&Recipe<'_>, &[&Assigned<'_>]),
     (new, after): (&Recipe<'_>, &[&Assigned<'_>]),
 ) -> Option<Reason> {
+    let runs = |is: &&&Assigned<'_>| new.assignment(is.statement).iter().any(|event| event.kind.runs());
+    let mut running = after.iter().filter(runs).peekable();
+    running.peek()?;
     let known: Vec<_> = before.iter().flat_map(|was| old.assignment(was.statement)).cloned().collect();
-    let guilty = after.iter().find(|is| runs_more(&known, new.assignment(is.statement)))?;
+    let guilty = running.find(|is| runs_more(&known, new.assignment(is.statement)))?;
     let events = new.assignment(guilty.statement);
     let text = new.pkgbuild.text_at(events[0].at);
     let place = (PKGBUILD, Some(new.line(guilty.statement)));
@@ -180,8 +183,7 @@ fn assignment(
     (new, is): (&Recipe<'_>, &Assigned<'_>),
     step: &Step,
 ) -> Vec<Reason> {
-    let (before, after) = (old.assignment(was.statement), new.assignment(is.statement));
-    if same(before, after) || was.value == is.value {
+    if was.value == is.value || same(old.assignment(was.statement), new.assignment(is.statement)) {
         return Vec::new();
     }
     let kind = |value: &crate::domain::pkgbuild::Value| std::mem::discriminant(value);

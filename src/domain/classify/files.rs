@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::configuration;
-use super::text::{first_hidden, new_lines};
-use super::{PKGBUILD, Reason, SRCINFO, Weight, bytes, reason};
+use super::text::{Written, first_hidden};
+use super::{PKGBUILD, Reason, SRCINFO, Weight, reason};
 use crate::domain::folder::{File, FileMode, Folder};
 
 /// Everything that differs in files, apart from what PKGBUILD and `.SRCINFO` say.
 pub(super) fn compare(old: &Folder, new: &Folder) -> Vec<Reason> {
-    let mut reasons: Vec<Reason> = paths(old, new).flat_map(|path| file(path, old, new)).collect();
-    reasons.extend(hidden_characters(old, new));
-    reasons
+    paths(old, new).flat_map(|path| file(path, old, new)).collect()
 }
 
 fn paths<'a>(old: &'a Folder, new: &'a Folder) -> impl Iterator<Item = &'a str> {
@@ -104,14 +102,10 @@ fn leaves_folder(path: &str, target: &[u8]) -> bool {
 }
 
 /// Characters in new lines that a person would not see, in the files that are read by line.
-fn hidden_characters(old: &Folder, new: &Folder) -> Vec<Reason> {
-    let read = |path: &str| path == PKGBUILD || path == SRCINFO || path.ends_with(".install");
-    let files = new.files.iter().filter(|(path, file)| read(path) && old.get(path) != Some(&*file.bytes));
-    let lines = files.flat_map(|(path, file)| {
-        new_lines(bytes(old, path), &file.bytes).into_iter().map(move |(number, line)| (path, number, line))
-    });
+pub(super) fn hidden_characters(written: &[Written<'_>]) -> Vec<Reason> {
+    let lines = written.iter().flat_map(|file| file.lines.iter().map(|&(number, line)| (file.path, number, line)));
     let hidden = lines.filter_map(|(path, number, line)| Some((path, number, line, first_hidden(line)?)));
-    let to_reason = |(path, number, line, hidden): (&String, u32, &[u8], String)| {
+    let to_reason = |(path, number, line, hidden): (&str, u32, &[u8], String)| {
         let message = format!("the line holds {hidden}, which does not show or changes what shows");
         reason("control-characters", Weight::Hostile, (path, Some(number)), None, Some(line), &message)
     };

@@ -1,16 +1,14 @@
 //! The ways in which a version stands in other texts, and whether a text is the old one with the new version.
 
-use std::collections::BTreeSet;
-
 /// Values longer than this are not searched for versions.
 const LONGEST_VALUE: usize = 4096;
 
 /// One way to write something that moved, before and after.
-pub(super) type Form = (String, String);
+pub(in crate::domain) type Form = (String, String);
 
 /// Everything that moved, longest first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Forms {
+pub(in crate::domain) struct Forms {
     forms: Vec<Form>,
 }
 
@@ -18,11 +16,11 @@ impl Forms {
     /// The ways in which packagers put a version into other values: whole, with other separators, its first
     /// parts, its last part, with the release behind it; and whatever else moved as a whole.
     pub fn new(version: Option<(&str, &str)>, releases: Option<(&str, &str)>, others: &[Form]) -> Self {
-        let mut forms: BTreeSet<Form> = others.iter().cloned().collect();
+        let mut forms = others.to_vec();
         if let Some((old, new)) = version {
             spellings(old, new, &mut forms);
             if let Some((old_release, new_release)) = releases {
-                forms.insert((format!("{old}-{old_release}"), format!("{new}-{new_release}")));
+                forms.push((format!("{old}-{old_release}"), format!("{new}-{new_release}")));
             }
         }
         for (old, new) in others {
@@ -31,6 +29,38 @@ impl Forms {
             }
         }
         Self::sorted(forms)
+    }
+
+    /// The ways to write a whole version: what an editor may replace wherever it stands.
+    pub(in crate::domain) fn whole(old: &str, new: &str) -> Self {
+        let mut forms = vec![(old.to_owned(), new.to_owned())];
+        whole_spellings(old, new, &mut forms);
+        Self::sorted(forms)
+    }
+
+    /// These, and the first parts of the version where they are several: what an editor may replace beside it.
+    pub(in crate::domain) fn with_parts(old: &str, new: &str) -> Self {
+        let mut forms = Vec::new();
+        spellings(old, new, &mut forms);
+        forms.retain(|(from, _)| from == old || from.contains(['.', '_', '-']) || from.len() >= 4);
+        Self::sorted(forms)
+    }
+
+    /// The text with every old form at its place replaced by the new one, never in a host name.
+    pub(in crate::domain) fn applied(&self, text: &str) -> String {
+        let (host, bytes) = (host_of(text), text.as_bytes());
+        let (mut result, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some(first) = rest.chars().next() {
+            let at = text.len() - rest.len();
+            let stands = |from: &str| rest.starts_with(from) && !host.contains(&at) && stands_alone(bytes, at, from);
+            let (written, length) = match self.forms.iter().find(|(from, _)| stands(from)) {
+                Some((from, to)) => (to.as_str(), from.len()),
+                None => (&rest[..first.len_utf8()], first.len_utf8()),
+            };
+            result.push_str(written);
+            rest = &rest[length..];
+        }
+        result
     }
 
     /// Only those that are too long to be met by chance in a text that is code.
@@ -44,13 +74,13 @@ impl Forms {
 
     /// These and others.
     pub fn joined(&self, other: &Self) -> Self {
-        let all: BTreeSet<Form> = self.forms.iter().chain(&other.forms).cloned().collect();
-        Self::sorted(all)
+        Self::sorted(self.forms.iter().chain(&other.forms).cloned().collect())
     }
 
-    fn sorted(forms: BTreeSet<Form>) -> Self {
-        let mut forms: Vec<_> = forms.into_iter().filter(|(old, new)| old != new && !old.is_empty()).collect();
-        forms.sort_by_key(|(old, new)| std::cmp::Reverse((old.len(), new.len())));
+    fn sorted(mut forms: Vec<Form>) -> Self {
+        forms.retain(|(old, new)| old != new && !old.is_empty());
+        forms.sort_unstable_by(|a, b| (b.0.len(), b.1.len()).cmp(&(a.0.len(), a.1.len())).then_with(|| a.cmp(b)));
+        forms.dedup();
         Self { forms }
     }
 
@@ -88,7 +118,8 @@ impl Forms {
     }
 }
 
-fn spellings(old: &str, new: &str, forms: &mut BTreeSet<Form>) {
+/// The whole version with other signs between its parts.
+fn whole_spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
     let signs = [
         (".", "_"),
         (".", "-"),
@@ -102,20 +133,27 @@ fn spellings(old: &str, new: &str, forms: &mut BTreeSet<Form>) {
         ("_", "+"),
         ("_", "%2B"),
     ];
-    forms.extend(signs.iter().map(|(from, to)| (old.replace(from, to), new.replace(from, to))));
+    let signs = signs.iter().filter(|(from, _)| old.contains(from) || new.contains(from));
+    forms.extend(signs.map(|(from, to)| (old.replace(from, to), new.replace(from, to))));
     for sign in ["-", "_", "."] {
-        forms.insert((with_candidate_apart(old, sign), with_candidate_apart(new, sign)));
+        forms.push((with_candidate_apart(old, sign), with_candidate_apart(new, sign)));
     }
+}
+
+fn spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
+    whole_spellings(old, new, forms);
     for separator in ['.', '_', '+'] {
         let (old_parts, new_parts): (Vec<_>, Vec<_>) = (old.split(separator).collect(), new.split(separator).collect());
         let length = old_parts.len().min(new_parts.len()).min(8);
-        for sign in [separator, '.', '_', '-'] {
-            let glue = sign.to_string();
-            forms.extend((1..=length).map(|count| (old_parts[..count].join(&glue), new_parts[..count].join(&glue))));
+        if length <= 1 && !old.contains(separator) && !new.contains(separator) {
+            continue;
+        }
+        for glue in [&*separator.to_string(), ".", "_", "-"] {
+            forms.extend((1..=length).map(|count| (old_parts[..count].join(glue), new_parts[..count].join(glue))));
         }
         forms.extend(old_parts.last().zip(new_parts.last()).map(|(old, new)| ((*old).to_owned(), (*new).to_owned())));
     }
-    forms.insert((old.to_owned(), new.to_owned()));
+    forms.push((old.to_owned(), new.to_owned()));
 }
 
 /// `1.2rc1` as `1.2-rc1`: pkgver may not have the sign that stands in the name of the tag.

@@ -35,7 +35,7 @@ mod configuration;
 mod entries;
 mod fields;
 mod files;
-mod forms;
+pub(in crate::domain) mod forms;
 mod policy;
 mod recipe;
 mod scriptlet;
@@ -154,8 +154,11 @@ impl Verdict {
 #[must_use]
 pub fn classify(old: &Folder, new: &Folder) -> Verdict {
     let (old, new) = (&old.from_source(), &new.from_source());
+    let written = text::written(old, new);
     let mut reasons = files::compare(old, new);
-    let (before, after) = (Recipe::read(bytes(old, PKGBUILD)), Recipe::read(bytes(new, PKGBUILD)));
+    reasons.extend(files::hidden_characters(&written));
+    let before = Recipe::read(bytes(old, PKGBUILD));
+    let after = Recipe::read_after(bytes(new, PKGBUILD), before.as_ref().ok());
     let differs = |path| old.get(path) != new.get(path);
     let mut step = Step::default();
     if !new.files.get(PKGBUILD).is_some_and(files::is_plain_file) {
@@ -166,7 +169,7 @@ pub fn classify(old: &Folder, new: &Folder) -> Verdict {
         reasons.extend(found);
         step = movement;
     }
-    reasons.extend(scriptlet::compare(old, new));
+    reasons.extend(scriptlet::compare(&written));
     if let (Some(summary_old), Some(summary)) = (old.get(SRCINFO), new.get(SRCINFO))
         && (differs(PKGBUILD) || differs(SRCINFO))
     {

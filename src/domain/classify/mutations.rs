@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::pkgbuild::{Role, render};
+use crate::domain::pkgbuild::{Pkgbuild, Role, Unread, render};
 
 /// Packages to change, apart from real ones.
 const PACKAGES: [&str; 4] = [
@@ -233,6 +233,31 @@ proptest! {
             prop_assert!(gone.iter().all(Option::is_some), "{:?} and not {:?} in {}", come, gone, new);
             prop_assert_eq!(gone, come, "{}", new);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(more_cases())]
+
+    /// What is taken from an earlier state of a file is what reading it anew gives, or the error that it gives.
+    #[test]
+    fn a_file_reads_the_same_after_an_earlier_state_of_it(
+        which in 0..PACKAGES.len(),
+        places in prop::collection::vec((0..2000_usize, "[ \\t\\n\\\\#;&|$`'\"(){}<>a-f0-9.]{1,3}|<<E\\n|\\nE\\n|\\(\\(|\\PC"), 1..4),
+    ) {
+        let old = PACKAGES[which];
+        let mut new = old.to_owned();
+        for (at, insert) in places {
+            let at = at % new.len();
+            if new.is_char_boundary(at) {
+                new.insert_str(at, &insert);
+            }
+        }
+        let earlier = Pkgbuild::read(old.as_bytes()).expect("it is a package");
+        let anew = Pkgbuild::read(new.as_bytes());
+        prop_assert_eq!(format!("{:?}", Pkgbuild::read_after(new.as_bytes(), Some(&earlier))), format!("{anew:?}"));
+        let itself = Pkgbuild::read_after(old.as_bytes(), Some(&earlier));
+        prop_assert_eq!(format!("{itself:?}"), format!("{:?}", Ok::<_, Unread>(earlier)));
     }
 }
 

@@ -20,14 +20,19 @@ pub(super) struct Recipe<'a> {
     /// What is known for certain, where that is less.
     certain: Option<Evaluated<'a>>,
     /// How often names are assigned anywhere.
-    counts: HashMap<String, usize>,
+    counts: HashMap<&'a str, usize>,
     /// The last of the assignments at the top level of a name.
     last: HashMap<&'a str, usize>,
 }
 
 impl<'a> Recipe<'a> {
     pub fn read(bytes: &'a [u8]) -> Result<Self, Unread> {
-        let pkgbuild = Pkgbuild::read(bytes)?;
+        Self::read_after(bytes, None)
+    }
+
+    /// Reads a file of which an earlier state was read.
+    pub fn read_after(bytes: &'a [u8], earlier: Option<&Self>) -> Result<Self, Unread> {
+        let pkgbuild = Pkgbuild::read_after(bytes, earlier.map(|earlier| &earlier.pkgbuild))?;
         let evaluated = pkgbuild.assume();
         let certain = evaluated.lost.then(|| pkgbuild.evaluate());
         let counts = counts(&pkgbuild);
@@ -96,17 +101,14 @@ impl<'a> Recipe<'a> {
 /// In what is assigned more often than this, the line of an element is not looked for.
 const MOST_ASSIGNMENTS: usize = 200;
 
-fn counts(pkgbuild: &Pkgbuild<'_>) -> HashMap<String, usize> {
-    let mut counts: HashMap<String, usize> = HashMap::new();
+fn counts<'a>(pkgbuild: &Pkgbuild<'a>) -> HashMap<&'a str, usize> {
+    let mut counts = HashMap::new();
     for statement in &pkgbuild.statements {
         let events = pkgbuild.events(statement).iter();
         let assigned = events.filter(|event| matches!(event.kind, Kind::Assign | Kind::Append));
         let default = if let Role::Default(name) = statement.role { Some(name) } else { None };
-        for name in assigned.map(|event| &*event.text).chain(default) {
-            match counts.get_mut(name) {
-                Some(count) => *count += 1,
-                None => drop(counts.insert(name.to_owned(), 1)),
-            }
+        for name in assigned.map(Event::name).chain(default) {
+            *counts.entry(name).or_default() += 1;
         }
     }
     counts
@@ -190,6 +192,9 @@ fn body(
     forms: &Forms,
     (code, message): (&'static str, String),
 ) -> Option<Reason> {
+    if old.pkgbuild.is_written_as(was, &new.pkgbuild, is) {
+        return None;
+    }
     let (before, after) = (old.pkgbuild.events(was), new.pkgbuild.events(is));
     let pairs = || before.iter().zip(after);
     let follows = |(old, new): (&Event<'_>, &Event<'_>)| {
@@ -354,15 +359,15 @@ fn spliced(old: &Recipe<'_>, new: &Recipe<'_>) -> Vec<Reason> {
 }
 
 /// Whether what is assigned before a command that runs is still assigned before it.
-fn order(old: &Recipe<'_>, new: &Recipe<'_>) -> Option<Reason> {
-    let segments = |recipe: &Recipe<'_>| {
+fn order<'a>(old: &Recipe<'a>, new: &Recipe<'a>) -> Option<Reason> {
+    let segments = |recipe: &Recipe<'a>| {
         let mut segments = vec![Vec::new()];
         for statement in &recipe.pkgbuild.statements {
             if recipe.acts(statement) {
                 segments.push(Vec::new());
             }
             if let Role::Assign(name) | Role::Default(name) = statement.role {
-                segments.last_mut().expect("never empty").push(name.to_owned());
+                segments.last_mut().expect("never empty").push(name);
             }
         }
         for segment in &mut segments {
@@ -371,7 +376,7 @@ fn order(old: &Recipe<'_>, new: &Recipe<'_>) -> Option<Reason> {
         segments
     };
     let (before, after) = (segments(old), segments(new));
-    let all = |segments: &[Vec<String>]| {
+    let all = |segments: &[Vec<&'a str>]| {
         let mut all = segments.concat();
         all.sort_unstable();
         all

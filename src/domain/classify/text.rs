@@ -3,8 +3,16 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
+use memchr::memmem;
+
+use super::{PKGBUILD, SRCINFO, bytes};
+use crate::domain::folder::Folder;
+
 /// Longer texts are cut in reasons; the diff has all of it.
 const SHOWN_CHARACTERS: usize = 400;
+
+/// So many lines are looked up one by one.
+const FEW: usize = 8;
 
 /// The lines of a file. A file that ends with a line feed has an empty last line, so that the presence of
 /// that line feed can be compared too.
@@ -56,10 +64,46 @@ fn is_hidden(c: char) -> bool {
     c.is_control() || invisible
 }
 
+/// The new lines of a file that is read by line.
+pub(super) struct Written<'a> {
+    pub path: &'a str,
+    pub lines: Vec<(u32, &'a [u8])>,
+}
+
+/// What is newly written in the files that say what a package is and what runs on machines.
+pub(super) fn written<'a>(old: &Folder, new: &'a Folder) -> Vec<Written<'a>> {
+    let is_read = |path: &str| {
+        path == PKGBUILD || path == SRCINFO || matches!(path.rsplit_once('.'), Some((_, "install" | "hook")))
+    };
+    let changed = new.files.iter().filter(|(path, file)| is_read(path) && old.get(path) != Some(&*file.bytes));
+    changed.map(|(path, file)| Written { path, lines: new_lines(bytes(old, path), &file.bytes) }).collect()
+}
+
 /// The lines of `new`, numbered from 1, that `old` does not have anywhere.
 pub(super) fn new_lines<'a>(old: &[u8], new: &'a [u8]) -> Vec<(u32, &'a [u8])> {
-    let known: HashSet<&[u8]> = lines(old).into_iter().collect();
-    (1..).zip(lines(new)).filter(|(_, line)| !known.contains(line)).collect()
+    // Most lines are the same and in the same places.
+    let front = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+    let start = new[..front].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let first = 1 + u32::try_from(memchr::memchr_iter(b'\n', &new[..start]).count()).unwrap_or(u32::MAX);
+    let (old_rest, new_rest) = (&old[start..], &new[start..]);
+    let back = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(|(old, new)| old == new).count();
+    // Behind the first line feed of what ends the same, all lines are the same.
+    let behind = memchr::memchr(b'\n', &new_rest[new_rest.len() - back..]).map_or(0, |at| back - at);
+    let changed = lines(&new_rest[..new_rest.len() - behind]);
+    let mut numbered: Vec<_> = (first..).zip(changed).collect();
+    if numbered.len() <= FEW {
+        numbered.retain(|(_, line)| !has_line(old, line));
+    } else {
+        let known: HashSet<&[u8]> = lines(old).into_iter().collect();
+        numbered.retain(|(_, line)| !known.contains(line));
+    }
+    numbered
+}
+
+fn has_line(text: &[u8], line: &[u8]) -> bool {
+    let is_end = |at: usize| text.get(at).is_none_or(|&byte| byte == b'\n');
+    let is_start = |at: usize| at.checked_sub(1).is_none_or(|before| text[before] == b'\n');
+    memmem::find_iter(text, line).any(|at| is_start(at) && is_end(at + line.len()))
 }
 
 #[cfg(test)]

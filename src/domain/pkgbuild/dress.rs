@@ -46,15 +46,15 @@ fn has_empty_quotes(parts: &[Event<'_>]) -> bool {
 
 /// Takes the dress from the word whose parts begin at `start`: quotes that change nothing.
 pub(super) fn undress(events: &mut Vec<Event<'_>>, start: usize) {
-    let parts = &events[start..];
-    let meaning = |event: &Event<'_>| event.kind == Kind::Bare && event.text.contains(['{', '~', '[', '(', '|']);
-    if parts.iter().any(meaning) {
+    if let [part] = &mut events[start..] {
+        if part.kind == Kind::Quoted && !part.text.is_empty() && is_plain(&part.text) {
+            part.kind = Kind::Bare;
+        }
         return;
     }
-    if let [part] = parts {
-        if part.kind == Kind::Quoted && !part.text.is_empty() && is_plain(&part.text) {
-            events[start].kind = Kind::Bare;
-        }
+    let has_meaning = |byte: u8| matches!(byte, b'{' | b'~' | b'[' | b'(' | b'|');
+    let meaning = |event: &Event<'_>| event.kind == Kind::Bare && event.text.bytes().any(has_meaning);
+    if events[start..].iter().any(meaning) {
         return;
     }
     let old = events.split_off(start);

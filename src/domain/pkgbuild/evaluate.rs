@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use super::commands::Effects;
 use super::event::{Event, Kind, close, render};
 use super::expand::literal;
-use super::{Pkgbuild, Role};
+use super::{Pkgbuild, Role, Statement};
 
 /// Begins a hole; it cannot occur in a text that was read.
 pub const HOLE_START: char = '\u{1}';
@@ -147,7 +147,13 @@ impl<'a> Pkgbuild<'a> {
                 _ => None,
             })
         };
-        if self.statements.iter().all(|statement| statement.role != Role::Code) {
+        let names: HashSet<&str> = functions().map(|(name, _)| name).collect();
+        let is_name = |events: &[Event<'a>]| {
+            events[0].kind == Kind::Word && literal(&events[1..2]).is_some_and(|name| names.contains(name))
+        };
+        let calls =
+            |statement: &Statement<'a>| statement.role == Role::Code && self.events(statement).windows(2).any(is_name);
+        if !self.statements.iter().any(calls) {
             return HashMap::new();
         }
         let mut effects: HashMap<&str, Effects> = functions().map(|(name, _)| (name, Effects::anything())).collect();

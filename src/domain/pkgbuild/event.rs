@@ -97,7 +97,13 @@ pub struct Event<'a> {
     pub at: usize,
 }
 
-impl Event<'_> {
+impl<'a> Event<'a> {
+    /// The name that it begins with: names are never put together from pieces.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        if let Cow::Borrowed(name) = self.text { name } else { "" }
+    }
+
     /// Equal but for the place.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {

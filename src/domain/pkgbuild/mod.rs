@@ -8,6 +8,7 @@ mod braces;
 mod commands;
 mod compound;
 mod dress;
+mod edit;
 mod evaluate;
 mod event;
 mod expand;
@@ -15,17 +16,20 @@ mod expansion;
 mod pattern;
 mod reader;
 mod redirect;
+mod script;
 mod source;
 mod words;
 
 use std::ops::Range;
 
+pub use edit::{Uneditable, has_checksums, raise, with_checksums};
 pub use evaluate::{Assigned, Evaluated, HOLE_END, HOLE_START, OPEN, Value, is_known};
 pub use event::{Event, Kind, close, render, same};
 pub use reader::Unread;
 pub use source::Source;
 
 use reader::{Reader, Shape};
+use script::Top;
 
 /// Larger files are for a person.
 pub const LARGEST: usize = 256 * 1024;
@@ -38,6 +42,7 @@ pub struct Pkgbuild<'a> {
     ends: Vec<usize>,
     events: Vec<Event<'a>>,
     spliced: Vec<Range<usize>>,
+    tops: Vec<Top>,
     /// What stands at the top level, in order.
     pub statements: Vec<Statement<'a>>,
 }
@@ -62,6 +67,8 @@ pub struct Statement<'a> {
     pub role: Role<'a>,
     /// Its events.
     pub range: Range<usize>,
+    /// Its text with all of its last line; empty if it shares that text with another.
+    text: Range<usize>,
 }
 
 impl<'a> Pkgbuild<'a> {
@@ -71,43 +78,35 @@ impl<'a> Pkgbuild<'a> {
     /// [`Unread`] if it is too large, not text, or holds anything that bash would refuse or that is not
     /// read here.
     pub fn read(bytes: &'a [u8]) -> Result<Self, Unread> {
+        Self::read_after(bytes, None)
+    }
+
+    /// Reads a file of which an earlier state was read: what stands there as before is not read again.
+    ///
+    /// # Errors
+    /// As for [`Pkgbuild::read`].
+    pub fn read_after(bytes: &'a [u8], earlier: Option<&Self>) -> Result<Self, Unread> {
         if bytes.len() > LARGEST {
             return Err(Unread { why: "it is too large", at: 0 });
         }
         let text =
             std::str::from_utf8(bytes).map_err(|error| Unread { why: "it is not UTF-8", at: error.valid_up_to() })?;
-        let odd = |byte: u8| byte < b' ' && !b"\t\n\r\x1b\x0c".contains(&byte);
-        if let Some(at) = text.bytes().position(odd) {
+        let odd = |byte: &u8| *byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r' | b'\x1b' | b'\x0c');
+        if let Some(at) = bytes.iter().position(odd) {
             return Err(Unread { why: "it holds a control character", at });
         }
         let mut reader = Reader::new(text);
-        let tops = reader.script()?;
+        let tops = reader.script(earlier)?;
         let (events, spliced) = (reader.events, reader.spliced);
-        let mut statements = Vec::with_capacity(tops.len());
-        for top in tops {
-            match top.shape {
-                Shape::Code => {
-                    let role = default(&events[top.events.clone()]).map_or(Role::Code, Role::Default);
-                    statements.push(Statement { role, range: top.events });
-                }
-                Shape::Function => {
-                    let name = name(&events[top.events.start]);
-                    statements.push(Statement { role: Role::Function(name), range: top.events });
-                }
-                Shape::Assignments => {
-                    let mut at = top.events.start;
-                    while at < top.events.end {
-                        let end = close(&events, at);
-                        if events[at].kind.opens() {
-                            statements.push(Statement { role: Role::Assign(name(&events[at])), range: at..end });
-                        }
-                        at = end;
-                    }
-                }
-            }
-        }
-        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
-        Ok(Self { text, ends, events, spliced, statements })
+        let statements = statements(&tops, &events);
+        let ends = memchr::memchr_iter(b'\n', bytes).collect();
+        Ok(Self { text, ends, events, spliced, tops, statements })
+    }
+
+    /// Whether a statement is written as one of another file is, letter by letter: then bash reads them the same.
+    #[must_use]
+    pub fn is_written_as(&self, ours: &Statement<'a>, other: &Self, theirs: &Statement<'a>) -> bool {
+        !ours.text.is_empty() && self.text[ours.text.clone()] == other.text[theirs.text.clone()]
     }
 
     /// Words that quotes split into pieces, as they are written, each with its place.
@@ -142,6 +141,33 @@ impl<'a> Pkgbuild<'a> {
     }
 }
 
+/// The statements that commands at the top level are.
+fn statements<'a>(tops: &[Top], events: &[Event<'a>]) -> Vec<Statement<'a>> {
+    let mut statements = Vec::with_capacity(tops.len());
+    for top in tops {
+        let (range, text) = (top.events.clone(), top.text.clone());
+        match top.shape {
+            Shape::Code => {
+                let role = default(&events[range.clone()]).map_or(Role::Code, Role::Default);
+                statements.push(Statement { role, range, text });
+            }
+            Shape::Function => {
+                statements.push(Statement { role: Role::Function(events[range.start].name()), range, text });
+            }
+            Shape::Assignments => {
+                let mut at = range.start;
+                while at < range.end {
+                    let end = close(events, at);
+                    let text = if (at..end) == range { text.clone() } else { 0..0 };
+                    statements.push(Statement { role: Role::Assign(events[at].name()), range: at..end, text });
+                    at = end;
+                }
+            }
+        }
+    }
+    statements
+}
+
 /// The line of a place in a text, from 1.
 #[must_use]
 pub fn line_of(text: &[u8], at: usize) -> u32 {
@@ -164,15 +190,7 @@ fn default<'a>(events: &[Event<'a>]) -> Option<&'a str> {
     let [param, operator, ..] = inner else { return None };
     let assigns = operator.kind == Kind::ParamOp && matches!(&*operator.text, ":=" | "=");
     let alone = matches!(param.kind, Kind::Param | Kind::QuotedParam) && close(inner, 0) == inner.len();
-    (assigns && alone).then(|| name(param))
-}
-
-/// Names are never put together from pieces.
-fn name<'a>(event: &Event<'a>) -> &'a str {
-    match event.text {
-        std::borrow::Cow::Borrowed(name) => name,
-        std::borrow::Cow::Owned(_) => "",
-    }
+    (assigns && alone).then(|| param.name())
 }
 
 #[cfg(test)]

@@ -34,13 +34,6 @@ pub(super) enum Shape {
     Code,
 }
 
-/// A command at the top level and its events.
-#[derive(Debug, Clone)]
-pub(super) struct Top {
-    pub shape: Shape,
-    pub events: Range<usize>,
-}
-
 pub(super) struct Pending {
     pub delimiter: String,
     pub quoted: bool,
@@ -68,23 +61,6 @@ impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let events = Vec::with_capacity(text.len() / 6);
         Self { text, at: 0, end: text.len(), events, spliced: Vec::new(), pending: Vec::new(), depth: 0 }
-    }
-
-    /// The whole text as a list of commands.
-    pub(super) fn script(&mut self) -> Result<Vec<Top>> {
-        let mut tops = Vec::new();
-        loop {
-            self.gap(true)?;
-            if self.at == self.end {
-                break;
-            }
-            let start = self.events.len();
-            let shape = self.chain()?;
-            self.separator(|reader| reader.at == reader.end)?;
-            // With the `&` that may stand behind it.
-            tops.push(Top { shape, events: start..self.events.len() });
-        }
-        if self.pending.is_empty() { Ok(tops) } else { self.fail("a here-document has no end") }
     }
 
     pub(super) fn fail<T>(&self, why: &'static str) -> Result<T> {
@@ -281,9 +257,28 @@ impl<'a> Reader<'a> {
     /// The word that begins here, if nothing in it is quoted or expanded.
     pub(super) fn bare_word(&self) -> Option<&'a str> {
         let rest = self.rest();
-        let length = rest.bytes().position(|byte| b" \t\n;&|()<>".contains(&byte)).unwrap_or(rest.len());
-        let word = &rest[..length];
-        (!word.is_empty() && !word.contains(['\'', '"', '\\', '$', '`'])).then_some(word)
+        let ends = |byte: u8| {
+            matches!(
+                byte,
+                b' ' | b'\t'
+                    | b'\n'
+                    | b';'
+                    | b'&'
+                    | b'|'
+                    | b'('
+                    | b')'
+                    | b'<'
+                    | b'>'
+                    | b'\''
+                    | b'"'
+                    | b'\\'
+                    | b'$'
+                    | b'`'
+            )
+        };
+        let length = rest.bytes().position(ends).unwrap_or(rest.len());
+        let dressed = matches!(rest.as_bytes().get(length), Some(b'\'' | b'"' | b'\\' | b'$' | b'`'));
+        (length > 0 && !dressed).then(|| &rest[..length])
     }
 
     pub(super) fn reserved(&mut self, word: &'static str) -> Result<()> {

@@ -25,6 +25,21 @@ done
 true
 "#;
 
+#[test]
+fn a_here_document_belongs_to_the_command_that_reads_it() {
+    let read = |text: &'static str| Pkgbuild::read(text.as_bytes()).expect("bash reads it");
+    let one = read("a=1\nread -r _x <<E\none\nE\nb=2\n");
+    let other = read("a=1\nread -r _x <<E\n$(two)\nE\nb=2\n");
+    let texts = |file: &Pkgbuild<'_>| -> Vec<String> {
+        file.statements.iter().map(|statement| render(file.events(statement))).collect()
+    };
+    let (one, other) = (texts(&one), texts(&other));
+    assert_eq!((one.len(), &one[0], &one[2]), (3, &other[0], &other[2]));
+    assert_ne!(one[1], other[1]);
+    let beside = Pkgbuild::read(b"cat <<E; a=1\none\nE\n");
+    assert!(beside.is_err(), "{beside:?}");
+}
+
 /// What bash gives for the named variables of each text, in a sandbox without network.
 #[expect(clippy::disallowed_methods, reason = "the reference is another program, and only tests ask it")]
 fn bash(texts: &[(String, Vec<u8>, Vec<String>)]) -> Vec<BTreeMap<String, Option<Value>>> {

@@ -16,7 +16,8 @@ impl Reader<'_> {
         if self.has_pending() && self.text[start..self.at].contains('\n') {
             return self.fail("a here-document begins beside a text of several lines");
         }
-        if is_spliced(&self.events[place + 1..]) {
+        // One part alone cannot be split.
+        if self.events.len() > place + 2 && is_spliced(&self.events[place + 1..]) {
             self.spliced.push(start..self.at);
         }
         if !exact {

@@ -31,12 +31,12 @@ async fn a_plan_writes_nothing_anywhere_and_says_what_the_run_does() {
     let scene = eventful().await;
     let before = scene.everything();
     let planned = scene.pkgwarden(&["plan", "on-schedule", "--format", "json"]).await;
-    assert_eq!(planned.code, Some(0), "{}", planned.stderr);
+    assert_eq!(planned.code, Some(3), "an update needs a person: {}", planned.stderr);
     let text = scene.pkgwarden(&["plan", "on-schedule"]).await;
     insta::assert_snapshot!(text.text(), @"
     on-schedule of packages
       current 4 packages
-      review  banner: 1:3.0.1-1 -> 1:3.0.2-1 needs a person
+      review  banner: 1:3.0.1-1 -> 1:3.0.2-1 needs a person (trust)
                 PKGBUILD:11: a source is fetched from another place
                 PKGBUILD:15: `build()` does something else than before
       commit  libtally: 2.1.0-1 -> 2.1.1-1
