@@ -244,6 +244,7 @@ mod tests {
         alpm_dir = "/var/lib/pacman"
         program = "nvchecker"
         commands = false
+
         [sources.gitlab]
         url = "https://gitlab.com/"
 

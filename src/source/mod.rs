@@ -221,9 +221,10 @@ impl Sources {
 impl Pass<'_> {
     /// Asks where files come from. One package's failure is that package's answer.
     pub async fn observe(&self, requests: &[SourceRequest], now: Timestamp) -> Answers {
-        let releases = self.sources.releases.ask(requests, &self.budget);
-        let folders = self.sources.folders.ask(requests, &self.budget);
-        let (mut answers, releases, folders) = tokio::join!(self.aur(requests, now), releases, folders);
+        // On the heap, because everybody above holds this future.
+        let releases = Box::pin(self.sources.releases.ask(requests, &self.budget));
+        let folders = Box::pin(self.sources.folders.ask(requests, &self.budget));
+        let (mut answers, releases, folders) = tokio::join!(Box::pin(self.aur(requests, now)), releases, folders);
         answers.files.extend(releases);
         answers.files.extend(folders);
         answers

@@ -87,6 +87,7 @@ impl Row {
 }
 
 /// The table, with everything about those that differ; how many those are.
+#[expect(clippy::print_stdout, reason = "the table is there to be seen")]
 fn print(rows: &[Row]) -> usize {
     println!("{:<38} {:<44} {:<44} equal", "case", "nvchecker", "pkgwarden");
     for row in rows {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pkgwarden::domain::name::PkgBase;
+use pkgwarden::source::forge::ForgesConfig;
 use pkgwarden::source::nvchecker::{CheckRequest, Newest, NvcheckerConfig};
 use pkgwarden::source::{AurConfig, Sources, SourcesConfig};
 
@@ -36,6 +37,7 @@ fn config(upstream: &Upstream, dir: &Path) -> SourcesConfig {
             own_program: env!("CARGO_BIN_EXE_pkgwarden").into(),
             ..NvcheckerConfig::default()
         },
+        forges: ForgesConfig::default(),
         cache_dir: dir.join("cache"),
         timeout: Duration::from_secs(30),
         parallel: 8,
