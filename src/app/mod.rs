@@ -1,6 +1,7 @@
 //! The composition root: the only place where adapters are made and put together.
 
 pub mod examine;
+pub mod extract;
 mod owner;
 pub mod reload;
 pub mod serve;
@@ -17,11 +18,13 @@ use anyhow::{Context as _, Result, bail};
 use tokio::sync::{Semaphore, watch};
 
 use crate::builder::pacman::{PackageRepository, Server};
+use crate::builder::refresh::{self, Refresher};
 use crate::builder::workspace::make_enterable;
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Limits, Parts};
 use crate::controller::foresee::Fallback;
+use crate::controller::raise::Raiser;
 use crate::controller::run::Runner;
 use crate::controller::site::Site;
 use crate::controller::{Controller, Inner, Kept};
@@ -30,6 +33,8 @@ use crate::executor::local::{self, LocalConfig, LocalExecutor};
 use crate::git::{Remote, Repository};
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
+use crate::source::forge::{ForgeConfig, ForgesConfig};
+use crate::source::nvchecker::NvcheckerConfig;
 use crate::source::{AurConfig, SourcesConfig};
 use crate::store::Store;
 use crate::sys::clock::Clock;
@@ -42,6 +47,8 @@ const DEFAULT_PARALLEL: usize = 8;
 const PER_HOST: usize = 4;
 /// How long a pass over all sources may take: enough for a first fetch of everything.
 const PASS: Duration = Duration::from_mins(15);
+/// How long fetching the sources of one new version may take.
+const RAISE: Duration = Duration::from_mins(10);
 /// The architecture that is built for.
 const ARCH: &str = "x86_64";
 /// The branch with the packages where nobody names one.
@@ -138,6 +145,7 @@ fn site(
         branch: branch.unwrap_or_else(|| DEFAULT_BRANCH.to_owned()),
         arch: ARCH.to_owned(),
         policy: repository.policy.clone(),
+        raiser: Arc::new(raiser(repository, &cache_dir)),
         sources: RwLock::new(sources(&repository.sources, cache_dir)),
         asked: Mutex::default(),
         reader: Arc::default(),
@@ -172,12 +180,43 @@ fn sources(settings: &settings::Sources, cache_dir: PathBuf) -> SourcesConfig {
             clone_delay: Duration::ZERO,
             max_parallel: parallel,
         },
+        nvchecker: nvchecker(&settings.nvchecker),
+        forges: ForgesConfig {
+            gitlab: forge(&settings.gitlab),
+            github: forge(&settings.github),
+            gitea: settings.gitea.as_ref().map(forge).unwrap_or_default(),
+        },
         cache_dir,
         timeout: settings.timeout,
         parallel,
         per_host: PER_HOST,
         pass: PASS,
     }
+}
+
+fn nvchecker(settings: &settings::Nvchecker) -> NvcheckerConfig {
+    let mirror =
+        |mirror: &settings::ServiceMirror| (mirror.address.as_str().to_owned(), mirror.instead.as_str().to_owned());
+    NvcheckerConfig {
+        keyfile: settings.keyfile.clone(),
+        mirrors: settings.mirrors.iter().map(mirror).collect(),
+        alpm_dir: settings.alpm_dir.clone(),
+        program: settings.program.clone(),
+        commands: settings.commands,
+        ..NvcheckerConfig::default()
+    }
+}
+
+/// Raises packages in the same sandbox that builds run in, and as the same user.
+fn raiser(repository: &settings::Repository, cache_dir: &Path) -> Raiser {
+    let user = repository.executor.local.user.clone().unwrap_or_else(|| LocalConfig::under(cache_dir).user);
+    let job = refresh::job(ARCH, local::proxies());
+    let refresher = Refresher { user, work_dir: cache_dir.join("raising"), job, timeout: RAISE };
+    Raiser { refresher, cache_dir: cache_dir.join("raised") }
+}
+
+fn forge(host: &settings::ProjectHost) -> ForgeConfig {
+    ForgeConfig { url: host.url.clone(), api_url: host.api_url.clone(), token_file: host.token_file.clone() }
 }
 
 fn record_path(settings: &Settings) -> PathBuf {

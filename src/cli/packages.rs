@@ -9,7 +9,7 @@ use super::output::{Format, lines, table};
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::name::{PkgBase, PkgName};
-use crate::domain::policy::SourceKind;
+use crate::domain::policy::{GitFolder, Project, SourceKind};
 use crate::domain::version::Version;
 
 /// List the packages of a repository
@@ -47,8 +47,8 @@ impl<'a> Entry<'a> {
     fn of(package: &'a Package, snapshot: &Snapshot) -> Self {
         let srcinfo = package.srcinfo.as_ref();
         let url = match &package.settings.source {
-            SourceKind::Git { url } => Some(url.as_str()),
-            SourceKind::Aur | SourceKind::GitlabTags { .. } | SourceKind::Custom | SourceKind::Unset => None,
+            SourceKind::Git(GitFolder { url, .. }) | SourceKind::Release(Project::Git { url }) => Some(url.as_str()),
+            SourceKind::Aur | SourceKind::Release(_) | SourceKind::Custom | SourceKind::Unset => None,
         };
         Self {
             pkgbase: &package.pkgbase,

@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod observe;
 mod quarantine;
 pub mod query;
+pub mod raise;
 pub mod range;
 pub mod recover;
 mod review;

@@ -12,6 +12,7 @@ use super::bind;
 use super::foresee::Fallback;
 use super::inspect::Inspection;
 use super::observe::{self, Answers};
+use super::raise::{self, Raiser};
 use super::range;
 use super::snapshot::SnapshotReader;
 use crate::domain::desired::{Refs, Snapshot};
@@ -51,6 +52,8 @@ pub struct Site {
     pub sources: RwLock<SourcesConfig>,
     /// The sources as they were last asked; made anew when the settings change.
     pub asked: Mutex<Option<(SourcesConfig, Arc<Sources>)>>,
+    /// Raises packages to versions that their sources know.
+    pub raiser: Arc<Raiser>,
     /// Remembers what was parsed.
     pub reader: Arc<SnapshotReader>,
     /// The clone to plan on if the remote does not answer; only ever set for a plan that is not performed.
@@ -207,7 +210,28 @@ impl Site {
             return Answers::default();
         }
         let sources = self.sources_for(&look.snapshot.settings);
-        observe::ask(&sources, &look.snapshot, now).await
+        let mut answers = observe::ask(&sources, &look.snapshot, now).await;
+        self.raiser.complete(&mut answers.files).await;
+        self.raise(&look.snapshot, &mut answers).await;
+        answers
+    }
+
+    /// Makes the files of packages of which a newer version is known from those that the monorepo has.
+    async fn raise(&self, snapshot: &Snapshot, answers: &mut Answers) {
+        answers.made_from = raise::wanted(snapshot, &answers.files);
+        let (wanted, files) = (answers.made_from.clone(), answers.files.clone());
+        if wanted.is_empty() {
+            return;
+        }
+        let read = self.with_git(move |git| Ok(raise::orders(git, &wanted, &files))).await;
+        match read {
+            Ok((orders, unreadable)) => {
+                answers.files.extend(unreadable);
+                let raised = self.raiser.raise(orders).await;
+                answers.files.extend(raised);
+            }
+            Err(error) => answers.files.extend(raise::all_unknown(&answers.made_from, &format!("{error:#}"))),
+        }
     }
 
     /// From the next run on, asks sources like this, with the same cache.

@@ -25,6 +25,7 @@ pub mod plan;
 pub mod policy;
 pub mod quarantine;
 pub mod queue;
+pub mod release;
 pub mod srcinfo;
 pub mod standing;
 pub mod state;

@@ -4,11 +4,11 @@
 const LONGEST_VALUE: usize = 4096;
 
 /// One way to write something that moved, before and after.
-pub(super) type Form = (String, String);
+pub(in crate::domain) type Form = (String, String);
 
 /// Everything that moved, longest first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Forms {
+pub(in crate::domain) struct Forms {
     forms: Vec<Form>,
 }
 
@@ -29,6 +29,38 @@ impl Forms {
             }
         }
         Self::sorted(forms)
+    }
+
+    /// The ways to write a whole version: what an editor may replace wherever it stands.
+    pub(in crate::domain) fn whole(old: &str, new: &str) -> Self {
+        let mut forms = vec![(old.to_owned(), new.to_owned())];
+        whole_spellings(old, new, &mut forms);
+        Self::sorted(forms)
+    }
+
+    /// These, and the first parts of the version where they are several: what an editor may replace beside it.
+    pub(in crate::domain) fn with_parts(old: &str, new: &str) -> Self {
+        let mut forms = Vec::new();
+        spellings(old, new, &mut forms);
+        forms.retain(|(from, _)| from == old || from.contains(['.', '_', '-']) || from.len() >= 4);
+        Self::sorted(forms)
+    }
+
+    /// The text with every old form at its place replaced by the new one, never in a host name.
+    pub(in crate::domain) fn applied(&self, text: &str) -> String {
+        let (host, bytes) = (host_of(text), text.as_bytes());
+        let (mut result, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some(first) = rest.chars().next() {
+            let at = text.len() - rest.len();
+            let stands = |from: &str| rest.starts_with(from) && !host.contains(&at) && stands_alone(bytes, at, from);
+            let (written, length) = match self.forms.iter().find(|(from, _)| stands(from)) {
+                Some((from, to)) => (to.as_str(), from.len()),
+                None => (&rest[..first.len_utf8()], first.len_utf8()),
+            };
+            result.push_str(written);
+            rest = &rest[length..];
+        }
+        result
     }
 
     /// Only those that are too long to be met by chance in a text that is code.
@@ -86,7 +118,8 @@ impl Forms {
     }
 }
 
-fn spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
+/// The whole version with other signs between its parts.
+fn whole_spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
     let signs = [
         (".", "_"),
         (".", "-"),
@@ -105,6 +138,10 @@ fn spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
     for sign in ["-", "_", "."] {
         forms.push((with_candidate_apart(old, sign), with_candidate_apart(new, sign)));
     }
+}
+
+fn spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
+    whole_spellings(old, new, forms);
     for separator in ['.', '_', '+'] {
         let (old_parts, new_parts): (Vec<_>, Vec<_>) = (old.split(separator).collect(), new.split(separator).collect());
         let length = old_parts.len().min(new_parts.len()).min(8);

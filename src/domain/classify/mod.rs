@@ -35,7 +35,7 @@ mod configuration;
 mod entries;
 mod fields;
 mod files;
-mod forms;
+pub(in crate::domain) mod forms;
 mod policy;
 mod recipe;
 mod scriptlet;

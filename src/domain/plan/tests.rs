@@ -100,7 +100,7 @@ impl Story {
         self.snapshot.packages.insert(name(pkgbase), Arc::new(package));
         self.folders.insert(name(pkgbase), folder);
         let mut state = PackageState::default();
-        state.set_cursor(&Cursor { commit: oid('1'), stamp: Some(1) });
+        state.set_cursor(&Cursor { commit: oid('1'), stamp: Some(1), version: None });
         self.snapshot.states.insert(name(pkgbase), state);
         self
     }
@@ -126,7 +126,7 @@ impl Story {
 
     fn source_has(mut self, pkgbase: &str, incoming: Folder) -> Self {
         let present = self.folders[&name(pkgbase)].clone();
-        let cursor = Cursor { commit: oid('2'), stamp: Some(2) };
+        let cursor = Cursor { commit: oid('2'), stamp: Some(2), version: None };
         self.observations.files.insert(name(pkgbase), Observation::Changed { cursor, incoming, present });
         self
     }
