@@ -1,7 +1,6 @@
 //! Somebody else's pacman repositories on loopback, made by `repo-add`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,13 +19,12 @@ pub struct Binary {
     base: String,
     version: String,
     files: Vec<String>,
-    provides: Vec<String>,
 }
 
 impl Binary {
     pub fn new(name: &str, version: &str) -> Self {
         let (base, version) = (name.to_owned(), version.to_owned());
-        Self { name: name.to_owned(), base, version, files: Vec::new(), provides: Vec::new() }
+        Self { name: name.to_owned(), base, version, files: Vec::new() }
     }
 
     /// The pkgbase, if it is not the name.
@@ -40,19 +38,13 @@ impl Binary {
         self
     }
 
-    pub fn provides(mut self, provides: &[&str]) -> Self {
-        self.provides = provides.iter().map(|&name| name.to_owned()).collect();
-        self
-    }
-
     /// Writes it as makepkg would.
     fn write(&self, folder: &Path) -> PathBuf {
         let Self { name, base, version, .. } = self;
-        let mut info = format!(
+        let info = format!(
             "pkgname = {name}\npkgbase = {base}\npkgver = {version}\npkgdesc = \nurl = \nbuilddate = 1700000000\n\
              packager = Nobody\nsize = 1\narch = x86_64\n"
         );
-        self.provides.iter().for_each(|name| writeln!(info, "provides = {name}").expect("memory"));
         let mut archive = tar::Builder::new(Vec::new());
         let files = self.files.iter().map(|file| (file.as_str(), ""));
         for (path, text) in std::iter::once((".PKGINFO", info.as_str())).chain(files) {
