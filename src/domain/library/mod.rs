@@ -67,7 +67,7 @@ impl Libraries {
     #[must_use]
     pub fn published_version(&self, pkgbase: &PkgBase) -> Option<&Version> {
         let own = self.published.packages.get(pkgbase).map(|linkage| &linkage.version);
-        let answers = self.consulted.iter().filter_map(|it| it.answer.as_ref().ok());
-        own.or_else(|| answers.filter_map(|database| database.versions.get(pkgbase.as_str())).next())
+        let mut answers = self.consulted.iter().filter_map(|it| it.answer.as_ref().ok());
+        own.or_else(|| answers.find_map(|database| database.versions.get(pkgbase.as_str())))
     }
 }

@@ -691,6 +691,7 @@ fn libraries_of_packages_on_the_blacklist_rebuild_nothing_and_are_told() {
     let mut story = Story::new().package("a", "1.0-1", &[]).configured("a", triggered);
     story.snapshot.settings.rebuild_blacklist.insert("boost".into());
     story.snapshot.version_state = Some("boost:1-1\n".into());
-    let plan = story.libraries("2-1", &[("a", "1.0-1", "libboost.so.1")], &["libboost.so.2"]).plan(&Pipeline::OnSchedule);
+    let plan =
+        story.libraries("2-1", &[("a", "1.0-1", "libboost.so.1")], &["libboost.so.2"]).plan(&Pipeline::OnSchedule);
     assert_eq!((built(&plan), codes(&plan)), (vec![], vec!["library-missing"]));
 }

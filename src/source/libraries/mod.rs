@@ -127,7 +127,7 @@ impl LibraryDatabases {
         if let Some(date) = known.and_then(|known| known.last_modified.as_deref()) {
             request = request.header(IF_MODIFIED_SINCE, date);
         }
-        self.within(deadline, request.send()).await?.map_err(|error| unreachable(error))
+        self.within(deadline, request.send()).await?.map_err(unreachable)
     }
 
     /// Writes the body into a file that has no name, as it comes.
@@ -139,7 +139,7 @@ impl LibraryDatabases {
         let no_file = |error: std::io::Error| Trouble::lasting(format!("there is no room for it: {error}"));
         let mut file = tempfile::tempfile().map_err(no_file)?;
         let mut left = MOST_PACKED;
-        while let Some(piece) = self.within(deadline, response.chunk()).await?.map_err(|error| unreachable(error))? {
+        while let Some(piece) = self.within(deadline, response.chunk()).await?.map_err(unreachable)? {
             left = left.checked_sub(piece.len() as u64).ok_or_else(too_large)?;
             file.write_all(&piece).map_err(no_file)?;
         }
@@ -223,4 +223,60 @@ fn shown(url: &str) -> String {
     parsed.set_query(None);
     parsed.set_fragment(None);
     parsed.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What is said of a server that answers every request with these bytes and then keeps the connection open.
+    async fn said_of(answer: &'static [u8]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let server = tokio::spawn(async move {
+            let mut open = Vec::new();
+            loop {
+                let (mut connection, _) = listener.accept().await.expect("accepted");
+                let _ = connection.read(&mut [0; 4096]).await;
+                connection.write_all(answer).await.expect("written");
+                open.push(connection);
+            }
+        });
+        let cache = tempfile::tempdir().expect("a folder");
+        let databases = LibraryDatabases::new(cache.path().to_owned(), Duration::from_millis(300));
+        let url = format!("http://somebody:secret@{address}/core.db?token=secret");
+        let [consulted] = databases.consult(&[url]).await.try_into().expect("one");
+        server.abort();
+        assert_eq!(consulted.origin, format!("http://{address}/core.db"));
+        consulted.answer.expect_err("unusable").replace(&address.to_string(), "HOST")
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_or_promises_too_much_is_left_in_bounded_time_and_no_login_is_shown() {
+        let mut said = Vec::new();
+        for answer in [
+            &b""[..],
+            b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 10737418240\r\n\r\n",
+            b"HTTP/1.1 304 Not Modified\r\n\r\n",
+            b"HTTP/1.1 302 Found\r\nlocation: file:///etc/passwd\r\ncontent-length: 0\r\n\r\n",
+        ] {
+            said.push(said_of(answer).await);
+        }
+        insta::assert_snapshot!(said.join("\n"), @"");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_none_and_a_file_that_is_away_are_said() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let databases = LibraryDatabases::new(cache.path().to_owned(), Duration::from_secs(9));
+        let urls = ["file:///nonexistent/core.db".to_owned(), "http://".to_owned()];
+        for consulted in databases.consult(&urls).await {
+            let error = consulted.answer.expect_err("unusable");
+            assert!(error.contains("is not known: "), "{error}");
+        }
+    }
 }

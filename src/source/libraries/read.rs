@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
 
 use crate::domain::library::database::{LibraryDatabase, fields};
-use crate::domain::library::soname::Soname;
+use crate::domain::library::soname::{Bits, Soname};
 use crate::domain::name::PkgBase;
 use crate::domain::version::Version;
 use crate::sys::unpack::{Bounded, unpacked};
@@ -114,7 +114,7 @@ impl Reader {
             return self.keep(folder, vec![soname]);
         }
         let file = path.rsplit_once('/').map_or(path, |(_, file)| file);
-        let is_library = file.starts_with("lib") && (file.ends_with(".so") || file.contains(".so."));
+        let is_library = file.starts_with("lib") && Soname::new(file, Bits::B64).is_some();
         if is_library && self.found.elsewhere.insert(file.to_owned()) {
             self.count(1)?;
         }
@@ -242,7 +242,8 @@ mod tests {
 
     #[test]
     fn a_bomb_ends_at_a_limit() {
-        let names: String = (0..100).map(|number| format!("usr/lib/lib{number}.so.1\n")).collect();
+        let names: Vec<String> = (0..100).map(|number| format!("usr/lib/lib{number}.so.1")).collect();
+        let names = names.join("\n");
         let bomb = gzip(&archive(&[("foo-1/desc", FOO), ("foo-1/files", &format!("%FILES%\n{names}"))]));
         let limits = |unpacked, file, names| read(&*bomb, ReadLimits { unpacked, file, names });
         assert!(limits(1000, 4000, 1000).is_err_and(|error| error.to_string().contains("longer than we are willing")));

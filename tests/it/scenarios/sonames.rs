@@ -1,9 +1,11 @@
 //! Packages are built anew when a shared library that they need is gone: real ELF files, made by gcc in real builds.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pkgwarden::app::Serving;
 use pkgwarden::controller::face::Face as _;
+use pkgwarden::domain::library::soname::Soname;
 use pkgwarden::domain::plan::Pipeline;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +15,9 @@ use crate::support::{Change, Scene};
 
 /// More than any build here takes, on a slow machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(5);
+
+/// What the repository is called in the record.
+const NAME: &str = "packages";
 
 /// A package of one file in `/usr/lib` or `/usr/bin` that gcc makes of a line of C.
 struct Native {
@@ -27,8 +32,9 @@ struct Native {
 impl Native {
     fn changes(&self) -> Vec<Change> {
         let Self { name, version, soname, needs } = self;
-        let links: String = needs.iter().map(|name| format!(" -l{}", name.trim_start_matches("lib"))).collect();
-        let gcc = format!("gcc -x c - -L/deps/usr/lib -Wl,--no-as-needed -Wl,--allow-shlib-undefined{links}");
+        let links: Vec<String> = needs.iter().map(|name| format!("-l{}", name.trim_start_matches("lib"))).collect();
+        let gcc =
+            format!("gcc -x c - -L/deps/usr/lib -Wl,--no-as-needed -Wl,--allow-shlib-undefined {}", links.join(" "));
         let (build, package) = match soname {
             Some(soname) => (
                 format!(
@@ -48,7 +54,8 @@ impl Native {
              license=(MIT)\ndepends=({})\noptions=(!debug)\n\nbuild() {{\n  {build}\n}}\n\npackage() {{\n  {package}\n}}\n",
             needs.join(" ")
         );
-        let depends: String = needs.iter().map(|name| format!("\tdepends = {name}\n")).collect();
+        let depends: Vec<String> = needs.iter().map(|name| format!("\tdepends = {name}\n")).collect();
+        let depends = depends.concat();
         let srcinfo = format!(
             "pkgbase = {name}\n\tpkgdesc = A thing\n\tpkgver = {version}\n\tpkgrel = 1\n\turl = https://example.org\n\
              \tarch = x86_64\n\tlicense = MIT\n{depends}\toptions = !debug\n\npkgname = {name}\n"
@@ -78,7 +85,10 @@ async fn build_all(serving: &Serving) {
     let store = serving.controller.store();
     let ended = async {
         let mut changes = store.subscribe();
-        while !store.queue(None).await.unwrap().is_empty() {
+        let busy = async || {
+            !store.queue(None).await.unwrap().is_empty() || !store.pending_removals(NAME).await.unwrap().is_empty()
+        };
+        while busy().await {
             changes.changed().await.unwrap();
         }
     };
@@ -111,33 +121,57 @@ async fn a_new_soname_rebuilds_exactly_its_users_in_order_and_a_new_version_nobo
     pushed_and_built(&scene, "feat: begin", &all).await;
     insta::assert_snapshot!(scene.builds().await, @"
     libfoo changed succeeded
-    other changed succeeded
     libbar changed succeeded
+    other changed succeeded
     tool changed succeeded
     ");
-    let mut linkage: Vec<_> = scene.store().linkage("packages").await.unwrap();
+    let mut linkage: Vec<_> = scene.store().linkage(NAME).await.unwrap();
     linkage.sort_by(|a, b| a.pkgbase.cmp(&b.pkgbase));
     let told = linkage.iter().map(|it| {
-        let list = |sonames: &std::collections::BTreeSet<_>| {
-            sonames.iter().map(ToString::to_string).collect::<Vec<String>>().join(" ")
-        };
-        format!("{} needs {}, has {}", it.pkgbase, list(&it.needs), list(&it.provides))
+        let list = |sonames: &BTreeSet<Soname>| sonames.iter().map(|soname| format!(" {soname}")).collect::<String>();
+        format!("{} needs{}; has{}", it.pkgbase, list(&it.needs), list(&it.provides))
     });
-    insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @"");
-    insta::assert_snapshot!(scheduled_and_built(&scene).await, @"");
-    insta::assert_snapshot!(scene.monorepo.file("state", ".soname-state").await.unwrap(), @"");
+    insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @"
+    libbar needs libc.so.6 libfoo.so.1; has libbar.so libbar.so.1
+    libfoo needs libc.so.6; has libfoo.so libfoo.so.1
+    other needs libc.so.6; has
+    tool needs libbar.so.1 libc.so.6 libfoo.so.1; has
+    ");
+    insta::assert_snapshot!(scheduled_and_built(&scene).await, @"create refs/heads/state");
+    insta::assert_snapshot!(scene.monorepo.file("state", ".soname-state").await.unwrap(), @"
+    lib:libbar.so.1 libbar published
+    lib:libfoo.so.1 libfoo published
+    ");
 
     pushed_and_built(&scene, "feat(libfoo): 1.1", &libfoo("1.1", "libfoo.so.1").changes()).await;
     assert_eq!(scheduled_and_built(&scene).await, "", "an unrelated version rebuilds nobody");
 
     pushed_and_built(&scene, "feat(libfoo): 2.0", &libfoo("2.0", "libfoo.so.2").changes()).await;
-    insta::assert_snapshot!(scheduled_and_built(&scene).await, @"");
-    insta::assert_snapshot!(scene.monorepo.git(&["log", "-1", "--format=%B", MAIN]).await, @"");
-    insta::assert_snapshot!(scheduled_and_built(&scene).await, @"");
+    insta::assert_snapshot!(scheduled_and_built(&scene).await, @"
+    commit libbar: bumped to 1.0-1.1: libfoo.so.1 is gone, libfoo 2.0-1 has libfoo.so.2
+    commit tool: bumped to 1.0-1.1: libfoo.so.1 is gone, libfoo 2.0-1 has libfoo.so.2
+    build libbar (rebuild)
+    build tool (rebuild) after libbar
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
+    insta::assert_snapshot!(scene.monorepo.git(&["log", "-1", "--format=%B", MAIN]).await, @"
+    chore(bump): libbar, tool
+
+    - libbar: bumped to 1.0-1.1: libfoo.so.1 is gone, libfoo 2.0-1 has libfoo.so.2
+    - tool: bumped to 1.0-1.1: libfoo.so.1 is gone, libfoo 2.0-1 has libfoo.so.2
+    ");
+    insta::assert_snapshot!(scheduled_and_built(&scene).await, @"update refs/heads/state");
     assert_eq!(scheduled_and_built(&scene).await, "", "each is rebuilt once");
     let builds = scene.builds().await;
-    insta::assert_snapshot!(builds.lines().skip(4).collect::<Vec<_>>().join("\n"), @"");
-    let tool = scene.store().linkage("packages").await.unwrap().into_iter().find(|it| it.pkgbase.as_str() == "tool");
+    insta::assert_snapshot!(builds.lines().skip(4).collect::<Vec<_>>().join("\n"), @"
+    libfoo changed succeeded
+    libfoo changed succeeded
+    libbar rebuild succeeded
+    tool rebuild succeeded
+    ");
+    let tool = scene.store().linkage(NAME).await.unwrap().into_iter().find(|it| it.pkgbase.as_str() == "tool");
     let tool = tool.unwrap();
     assert_eq!(tool.version.as_str(), "1.0-1.1");
     assert!(
