@@ -25,6 +25,7 @@ pub mod snapshot;
 mod summary;
 pub mod supervise;
 mod turn;
+pub mod versions;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -15,6 +15,7 @@ use super::observe::{self, Answers};
 use super::raise::{self, Raiser};
 use super::range;
 use super::snapshot::SnapshotReader;
+use super::versions::Checks;
 use crate::domain::desired::{Refs, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::lint;
@@ -210,7 +211,10 @@ impl Site {
             return Answers::default();
         }
         let sources = self.sources_for(&look.snapshot.settings);
-        let mut answers = observe::ask(&sources, &look.snapshot, now).await;
+        let snapshot = look.snapshot.clone();
+        let checks = self.with_git(move |git| Ok(Checks::read(git, &snapshot))).await;
+        let checks = checks.unwrap_or_else(|error| Checks::none(&look.snapshot, &format!("{error:#}")));
+        let mut answers = observe::ask(&sources, &look.snapshot, checks, now).await;
         self.raiser.complete(&mut answers.files).await;
         self.raise(&look.snapshot, &mut answers).await;
         answers
