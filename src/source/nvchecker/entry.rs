@@ -274,20 +274,20 @@ mod tests {
             ]
             .join("\n"),
             @r#"
-            .nvchecker.toml: line 1 is not TOML: unclosed table, expected `]`
+            .nvchecker.toml:1: it is not TOML: unclosed table, expected `]`
             .nvchecker.toml: it names nothing to check; begin it with `[foo]`
             .nvchecker.toml: it has tables for a, b, and none with the name [foo]
-            .nvchecker.toml: [foo]: `source` is missing
-            .nvchecker.toml: [foo]: `source` is 1, but has to be a text in quotes
-            .nvchecker.toml: [foo]: `github` is missing
-            .nvchecker.toml: [foo]: `github`: `x` is not of the form owner/repository
-            .nvchecker.toml: [foo]: `host`: `a/b` is not the name of a host
-            .nvchecker.toml: [foo]: `use_max_tag` is \"yes\", but has to be true or false
-            .nvchecker.toml: [foo]: `regex` has more than one group; write `(?:…)` for those that are not the version
-            .nvchecker.toml: [foo]: `url`: only http and https are asked
-            .nvchecker.toml: [foo]: `manual` is missing
-            .nvchecker.toml: [foo]: `git`: address `--upload-pack=x` refused: it has no `scheme://`
-            .nvchecker.toml: [foo]: `from` names [x], which is not there
+            .nvchecker.toml:1: [foo]: `source` is missing
+            .nvchecker.toml:2: [foo]: `source` is 1, but has to be a text in quotes
+            .nvchecker.toml:1: [foo]: `github` is missing
+            .nvchecker.toml:3: [foo]: `github`: `x` is not of the form owner/repository
+            .nvchecker.toml:4: [foo]: `host`: `a/b` is not the name of a host
+            .nvchecker.toml:4: [foo]: `use_max_tag` is \"yes\", but has to be true or false
+            .nvchecker.toml:4: [foo]: `regex` has more than one group; write `(?:…)` for those that are not the version
+            .nvchecker.toml:3: [foo]: `url`: only http and https are asked
+            .nvchecker.toml:1: [foo]: `manual` is missing
+            .nvchecker.toml:3: [foo]: `git`: address `--upload-pack=x` refused: it has no `scheme://`
+            .nvchecker.toml:3: [foo]: `from` names [x], which is not there
             "#
         );
     }

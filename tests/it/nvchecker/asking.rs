@@ -126,7 +126,11 @@ async fn a_token_comes_from_the_keyfile_only_and_goes_to_its_host_only() {
     newest_at(&config, &requests(&[("a", github), ("b", evil), ("c", page)]), NOW).await;
     let mut asked = upstream.asked();
     asked.sort();
-    insta::assert_snapshot!(asked.join("\n"), @"");
+    insta::assert_snapshot!(asked.join("\n"), @"
+    GET https://api.evil.example/repos/o/r/releases/latest
+    GET https://api.github.com/repos/o/r/releases/latest with token good
+    GET https://pages.example/x
+    ");
 }
 
 #[tokio::test]
@@ -169,7 +173,19 @@ async fn whatever_goes_wrong_is_the_answer_for_that_package_and_for_nobody_else(
     assert_eq!(version(&found.remove("fine").expect("asked")), "1");
     let told: Vec<_> = found.iter().map(|(name, newest)| format!("{name}: {}", error(newest))).collect();
     let host = upstream.mirrors()[0].1.split('/').nth(2).expect("a host").to_owned();
-    insta::assert_snapshot!(told.join("\n").replace(&host, "HOST"), @"");
+    insta::assert_snapshot!(told.join("\n").replace(&host, "HOST"), @r#"
+    backtracks: the expression takes too long: Error executing regex: Max limit for backtracking count exceeded
+    git-option: nvchecker.toml:3: [git-option]: `git`: address `--upload-pack=id` refused: it has no `scheme://`
+    git-shell: nvchecker.toml:3: [git-shell]: `git`: address `https://git.example/r; id` refused: it contains spaces or control characters
+    huge: cannot reach http://HOST/at/pages.example/huge: error sending request: client error (SendRequest): connection closed before message completed
+    many: the expression finds more than 50000 versions
+    never-ends: searching the answer took too much time or memory; write a simpler expression
+    not-toml: nvchecker.toml:2: it is not TOML: string values must be quoted, expected literal string
+    runs: source = "cmd" runs a command that stands in the file; set sources.nvchecker.commands = true to allow that, in the sandbox
+    takes-all: searching the answer took too much time or memory; write a simpler expression
+    too-deep: searching the answer took too much time or memory; write a simpler expression
+    unknown-source: source = "cpan" is only known to the program nvchecker, which is not installed: install it with `apt install nvchecker` (Debian) or `pacman -S nvchecker` (Arch)
+    "#);
 }
 
 #[tokio::test]

@@ -38,11 +38,26 @@ async fn heard(scene: &Scene, name: &str) -> (Heard, String) {
 #[tokio::test]
 async fn a_version_that_nvchecker_found_is_raised_into_a_review_however_minor_it_is() {
     let (scene, forge) = scene(&[("tool", BY_TAGS)], "").await;
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    state tool: its source has nothing new
+    create refs/heads/state
+    ");
     forge.tag("tool", "v1.1");
     scene.later();
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
-    insta::assert_snapshot!(scene.monorepo.git(&["log", "-1", "--format=%B", "update-tool"]).await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    review tool [minor]: 1.0-3 -> 1.1-1 needs a person: the version was found by nvchecker, and CI_NVCHECKER_REVIEW is on
+    open update-tool
+    update refs/heads/state
+    create refs/heads/update-tool
+    ");
+    insta::assert_snapshot!(scene.monorepo.git(&["log", "-1", "--format=%B", "update-tool"]).await, @"
+    chore(update): tool
+
+    1.0-3 -> 1.1-1
+
+    Needs a person because:
+    - the version was found by nvchecker, and CI_NVCHECKER_REVIEW is on
+    ");
     let raised = scene.monorepo.file("update-tool", "tool/PKGBUILD").await.unwrap();
     assert!(raised.contains("pkgver=1.1\npkgrel=1") && raised.contains(&sum_of_archive("tool", "v1.1")), "{raised}");
     let srcinfo = scene.monorepo.file("update-tool", "tool/.SRCINFO").await.unwrap();
@@ -50,8 +65,20 @@ async fn a_version_that_nvchecker_found_is_raised_into_a_review_however_minor_it
     scene.later();
     insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
     let head: Oid = scene.monorepo.id("update-tool").await.unwrap().parse().unwrap();
-    insta::assert_snapshot!(scene.told(Pipeline::Approve(base("tool"), head, person("mira"))).await, @"");
-    insta::assert_snapshot!(scene.ends().await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::Approve(base("tool"), head, person("mira"))).await, @"
+    commit tool [minor]: 1.0-3 -> 1.1-1, approved by mira
+    build tool (changed)
+    close update-tool: a person approved it
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    delete refs/heads/update-tool
+    ");
+    insta::assert_snapshot!(scene.ends().await, @"
+    refs/heads/main chore(update): tool
+    refs/heads/state chore(state): update state
+    refs/tags/scheduled chore(update): tool
+    ");
 }
 
 #[tokio::test]
@@ -62,7 +89,16 @@ async fn with_the_review_off_the_gate_alone_decides() {
     // Nobody would call that a version.
     forge.tag("odd", "v20991231235959");
     scene.later();
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    review odd [major]: 1.0-3 -> 20991231235959-1 needs a person
+    commit tool [minor]: 1.0-3 -> 1.1-1
+    build tool (changed)
+    open update-odd
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    create refs/heads/update-odd
+    ");
     assert!(scene.monorepo.file(MAIN, "tool/PKGBUILD").await.unwrap().contains("pkgver=1.1\n"));
     scene.later();
     insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
@@ -85,9 +121,20 @@ async fn a_version_that_cannot_be_found_out_is_unknown_and_stops_nobody_else() {
     }
     forge.breaks("/away/", 503);
     let told = scene.told(Pipeline::OnSchedule).await.replace(&forge.url(""), "URL");
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    commit fine [minor]: 1.0-3 -> 1.1-1
+    build fine (changed)
+    update refs/heads/main
+    create refs/heads/state
+    update refs/tags/scheduled
+    warning [source-unknown] away: URL/away answers 503 Service Unavailable -> it is asked again in the next run
+    warning [source-unknown] broken: .nvchecker.toml:4: [broken]: `use_commit` is 3, but has to be true or false -> it is asked again in the next run
+    warning [source-unknown] hidden: source = "cmd" runs a command that stands in the file; set sources.nvchecker.commands = true to allow that, in the sandbox -> it is asked again in the next run
+    warning [source-unknown] none: CI_NVCHECKER is set, and there is no nvchecker.toml or .nvchecker.toml -> it is asked again in the next run
+    warning [source-unknown] other: `release-v1.0` was found: the version of the package is of another kind; set `prefix` or `from_pattern` -> it is asked again in the next run
+    "#);
     forge.works_again();
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await.lines().next().unwrap(), @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await.lines().next().unwrap(), @"commit away [minor]: 1.0-3 -> 1.1-1");
     scene.ends().await;
 }
 
@@ -114,6 +161,12 @@ async fn a_file_without_the_key_is_not_looked_at_and_with_the_key_it_takes_the_p
     for package in packages {
         scene.aur_release(&package.version("1.1")).await;
     }
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    state asked: its source has nothing new
+    review not-asked [major]: 1.0-1 -> 1.1-1 needs a person
+    open update-not-asked
+    update refs/heads/state
+    create refs/heads/update-not-asked
+    ");
     scene.ends().await;
 }
