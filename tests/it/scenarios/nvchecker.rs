@@ -170,3 +170,37 @@ async fn a_file_without_the_key_is_not_looked_at_and_with_the_key_it_takes_the_p
     ");
     scene.ends().await;
 }
+
+#[tokio::test]
+async fn the_program_itself_searches_documents_and_shows_what_it_goes_by() {
+    let releases = "source = \"jq\"\nurl = \"HOST/github-api/repos/PROJECT/releases\"\nfilter = \".[].tag_name\"\n\
+                    prefix = \"v\"\n";
+    let broken = "source = \"git\"\n# where?\ngit = \"--upload-pack=id\"\n";
+    let (scene, forge) = scene(&[("tool", releases), ("broken", broken)], "CI_NVCHECKER_REVIEW=false\n").await;
+    let unused = [Change::put("tool/nvchecker.toml/x", "a folder"), Change::put("unused/PKGBUILD", "pkgver=1\n")];
+    scene.push("feat: odd", &unused).await;
+    let unused =
+        [Change::put("unused/nvchecker.toml", ""), Change::put("unused/.CI/config", "CI_PKGBUILD_SOURCE=aur\n")];
+    scene.push("feat: unused", &unused).await;
+    scene.push("feat: both", &[Change::put("broken/.CI/config", format!("{ASKED}CI_PKGBUILD_SOURCE=aur\n"))]).await;
+    scene.hand_out().await;
+    forge.tag("tool", "v1.1");
+    let ran = scene.pkgwarden(&["--format", "json", "plan", "on-schedule"]).await;
+    let plan: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let tool = &plan["packages"].as_array().unwrap().iter().find(|it| it["pkgbase"] == "tool").unwrap();
+    assert_eq!((&tool["action"], &tool["to_version"]), (&"commit".into(), &"1.1-1".into()), "{}", ran.stderr);
+    let check = scene.pkgwarden(&["check"]).await.stdout;
+    let about: Vec<&str> = check.lines().filter(|line| line.contains("nvchecker")).collect();
+    insta::assert_snapshot!(about.join("\n"), @"");
+    let mut shown = Vec::new();
+    for name in ["tool", "broken", "unused"] {
+        let explained = scene.pkgwarden(&["explain", name]).await.stdout;
+        shown.extend(explained.lines().filter(|line| line.contains(" versions ")).map(str::to_owned));
+    }
+    insta::assert_snapshot!(shown.join("\n"), @"");
+    let listed: serde_json::Value =
+        serde_json::from_str(&scene.pkgwarden(&["--format", "json", "packages"]).await.stdout).expect("JSON");
+    let sources: Vec<String> = listed.as_array().unwrap().iter().map(|it| it["source"].to_string()).collect();
+    insta::assert_snapshot!(sources.join("\n"), @"");
+    scene.ends().await;
+}

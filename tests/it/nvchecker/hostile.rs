@@ -1,0 +1,159 @@
+//! Servers and files that mean harm: each ends in bounded time and memory, and says what happened.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pkgwarden::source::nvchecker::{CheckRequest, Newest};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::upstream::Upstream;
+use super::{config, newest_at, request};
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n";
+
+/// A server that does, for each path, what no server should.
+struct Hostile {
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Hostile {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let server = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // Whoever asks hangs up in the middle.
+                tokio::spawn(async move { drop(serve(stream, address).await) });
+            }
+        });
+        Self { address, server }
+    }
+
+    fn page(&self, path: &str) -> CheckRequest {
+        let url = format!("http://{}/{path}", self.address);
+        request(path, &format!("[{path}]\nsource = 'regex'\nurl = '{url}'\nregex = 'v([0-9]+)'\n"))
+    }
+
+    fn git(&self, path: &str) -> CheckRequest {
+        request(path, &format!("[{path}]\nsource = 'git'\ngit = 'http://{}/{path}'\n", self.address))
+    }
+}
+
+async fn serve(mut stream: TcpStream, address: SocketAddr) -> std::io::Result<()> {
+    let mut head = vec![0; 4096];
+    let read = stream.read(&mut head).await?;
+    let head = String::from_utf8_lossy(&head[..read]).into_owned();
+    let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').split('/').next().unwrap_or_default();
+    let location = |to: &str| format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n");
+    match path {
+        "claims" => stream.write_all(format!("{HEAD}content-length: 10737418240\r\n\r\nv1").as_bytes()).await?,
+        "endless" => {
+            stream.write_all(format!("{HEAD}\r\n").as_bytes()).await?;
+            loop {
+                stream.write_all(&[b'v'; 8192]).await?;
+            }
+        }
+        "endless-refs" => {
+            let head = HEAD.replace("text/html", "application/x-git-upload-pack-advertisement");
+            stream.write_all(format!("{head}\r\n").as_bytes()).await?;
+            let line = format!("003f{} refs/tags/v{:09}\n", "1".repeat(40), 1);
+            loop {
+                stream.write_all(line.repeat(1000).as_bytes()).await?;
+            }
+        }
+        "link" => stream.write_all(location("http://169.254.169.254/latest/meta-data/").as_bytes()).await?,
+        "round" => stream.write_all(location(&format!("http://{address}/round")).as_bytes()).await?,
+        "hangs-up" => stream.write_all(format!("{HEAD}content-length: 100\r\n\r\nv1").as_bytes()).await?,
+        "endless-head" => loop {
+            stream.write_all(b"x-more: and more\r\n").await?;
+        },
+        // It begins to answer, or does not, and never ends.
+        other => {
+            let begin = if other == "half" { format!("{HEAD}content-length: 10\r\n\r\nv1") } else { String::new() };
+            stream.write_all(begin.as_bytes()).await?;
+            std::future::pending::<()>().await;
+        }
+    }
+    Ok(())
+}
+
+/// What became of them, one a line.
+async fn told(requests: &[CheckRequest], hostile: &Hostile) -> String {
+    let dir = tempfile::tempdir().expect("dir");
+    let mut config = config(&Upstream::start(Vec::new()).await, dir.path());
+    config.timeout = Duration::from_secs(5);
+    let found = newest_at(&config, requests, 1_700_000_000).await;
+    let line = |(name, newest): (&String, &Newest)| match newest {
+        Newest::Found(release) => format!("{name}: {}", release.version),
+        Newest::Unknown { error, .. } => format!("{name}: unknown: {error}"),
+    };
+    let told: Vec<String> = found.iter().map(line).collect();
+    told.join("\n").replace(&hostile.address.to_string(), "HOST")
+}
+
+#[tokio::test]
+async fn answers_without_an_end_or_without_a_beginning_are_given_up() {
+    let hostile = Hostile::start().await;
+    let pages = ["claims", "endless", "endless-head", "round", "hangs-up", "link"];
+    let mut requests: Vec<_> = pages.iter().map(|path| hostile.page(path)).collect();
+    requests.push(hostile.git("endless-refs"));
+    insta::assert_snapshot!(told(&requests, &hostile).await, @"");
+    insta::assert_snapshot!(told(&[hostile.page("half"), hostile.git("silent")], &hostile).await, @"");
+}
+
+#[tokio::test]
+async fn files_that_reach_for_this_machine_or_for_a_crash_are_refused() {
+    let hostile = Hostile::start().await;
+    let file = |name: &str, rest: &str| request(name, &format!("[{name}]\n{rest}\n"));
+    let deep = |sign: &str| sign.repeat(100_000);
+    let page = "source = 'regex'\nurl = 'http://127.0.0.1:1/'\n";
+    let requests = [
+        file("alpm", "source = 'alpm'\ndbpath = '/etc'"),
+        file("deep-array", &format!("source = 'jq'\nurl = {}", deep("["))),
+        file("deep-keys", &format!("source = 'regex'\na{} = 1", deep(".a"))),
+        file("deep-groups", &format!("{page}regex = '{}'", deep("("))),
+        file("deep-sets", &format!("{page}regex = '{}'", deep("["))),
+        file("file-git", "source = 'git'\ngit = 'file:///srv/secret.git'"),
+        file("file-page", "source = 'regex'\nurl = 'file:///etc/passwd'\nregex = '.+'"),
+        file("header", "source = 'regex'\nurl = 'http://h/'\nregex = '.'\nuser_agent = \"x\\r\\nauthorization: y\""),
+        file("large", &format!("source = 'manual' # {}", "x".repeat(300 << 10))),
+        file("link-git", "source = 'git'\ngit = 'http://169.254.169.254/r'"),
+        file("link-host", "source = 'gitea'\ngitea = 'a/b'\nhost = '169.254.169.254'"),
+        file("link-page", "source = 'regex'\nurl = 'http://[fe80::1]/'\nregex = '.+'"),
+        file("link-number", "source = 'jq'\nurl = 'http://2852039166/'\nfilter = '.'"),
+        file("program", "source = 'git'\ngit = 'ext::sh -c id'\nsort_version_key = 'portage'"),
+        file("repeats", &format!("{page}regex = '((a{{999}}){{999}}){{999}}'")),
+        file("signs", "source = 'manual'\nmanual = \"1.0\\u001b[31m\""),
+    ];
+    insta::assert_snapshot!(told(&requests, &hostile).await, @"");
+}
+
+#[tokio::test]
+async fn expressions_that_never_end_on_long_lists_keep_nobody_waiting_for_long() {
+    let dir = tempfile::tempdir().expect("dir");
+    let versions: Vec<String> = (0..20_000).map(|number| format!("{}{number}", "a".repeat(60))).collect();
+    let page = super::upstream::Served::text("https://pages.example/many", versions.join("\n"));
+    let upstream = Upstream::start(vec![page]).await;
+    let names: Vec<String> = (0..6).map(|number| format!("p{number}")).collect();
+    let explodes = "include_regex = '(?=a)(a+)+(?=\\1)b'\nexclude_regex = '(?=a)(a|a)*(?=\\1)c'";
+    let file = |name: &String| {
+        let file =
+            format!("[{name}]\nsource = 'regex'\nurl = 'https://pages.example/many'\nregex = '(?m)^.*$'\n{explodes}\n");
+        request(name, &file)
+    };
+    let mut config = config(&upstream, dir.path());
+    config.pass = Duration::from_secs(20);
+    let requests: Vec<_> = names.iter().map(file).collect();
+    let found = newest_at(&config, &requests, 1_700_000_000).await;
+    assert_eq!(found.len(), 6);
+    assert!(found.values().all(|newest| matches!(newest, Newest::Unknown { .. })), "{found:?}");
+}
