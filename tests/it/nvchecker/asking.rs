@@ -189,7 +189,10 @@ async fn whatever_goes_wrong_is_the_answer_for_that_package_and_for_nobody_else(
 async fn a_source_that_is_not_known_here_is_left_to_the_real_program_in_a_sandbox() {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     let dir = tempfile::Builder::new().permissions(mode).tempdir().expect("dir");
-    let program = Real::find().await.open_to_everybody(dir.path()).await;
+    let Some(program) = Real::find().await.open_to_everybody(dir.path()).await else {
+        println!("root's own Python cannot be run by a user without rights: nvchecker is not tried in the sandbox");
+        return;
+    };
     let upstream = Upstream::start(vec![page("ok", "v1")]).await;
     let mut config = config(&upstream, dir.path());
     config.nvchecker.program = program;

@@ -65,7 +65,7 @@ async fn serve(mut stream: TcpStream, address: SocketAddr) -> std::io::Result<()
         "endless-refs" => {
             let head = HEAD.replace("text/html", "application/x-git-upload-pack-advertisement");
             stream.write_all(format!("{head}\r\n").as_bytes()).await?;
-            let line = format!("003f{} refs/tags/v{:09}\n", "1".repeat(40), 1);
+            let line = format!("0042{} refs/tags/v000000001\n", "1".repeat(40));
             loop {
                 stream.write_all(line.repeat(1000).as_bytes()).await?;
             }
@@ -73,9 +73,12 @@ async fn serve(mut stream: TcpStream, address: SocketAddr) -> std::io::Result<()
         "link" => stream.write_all(location("http://169.254.169.254/latest/meta-data/").as_bytes()).await?,
         "round" => stream.write_all(location(&format!("http://{address}/round")).as_bytes()).await?,
         "hangs-up" => stream.write_all(format!("{HEAD}content-length: 100\r\n\r\nv1").as_bytes()).await?,
-        "endless-head" => loop {
-            stream.write_all(b"x-more: and more\r\n").await?;
-        },
+        "endless-head" => {
+            stream.write_all(HEAD.as_bytes()).await?;
+            loop {
+                stream.write_all(b"x-more: and more\r\n").await?;
+            }
+        }
         // It begins to answer, or does not, and never ends.
         other => {
             let begin = if other == "half" { format!("{HEAD}content-length: 10\r\n\r\nv1") } else { String::new() };
@@ -97,7 +100,8 @@ async fn told(requests: &[CheckRequest], hostile: &Hostile) -> String {
         Newest::Unknown { error, .. } => format!("{name}: unknown: {error}"),
     };
     let told: Vec<String> = found.iter().map(line).collect();
-    told.join("\n").replace(&hostile.address.to_string(), "HOST")
+    let told = told.join("\n").replace(&dir.path().display().to_string(), "DIR");
+    told.replace(&hostile.address.to_string(), "HOST")
 }
 
 #[tokio::test]
@@ -106,8 +110,19 @@ async fn answers_without_an_end_or_without_a_beginning_are_given_up() {
     let pages = ["claims", "endless", "endless-head", "round", "hangs-up", "link"];
     let mut requests: Vec<_> = pages.iter().map(|path| hostile.page(path)).collect();
     requests.push(hostile.git("endless-refs"));
-    insta::assert_snapshot!(told(&requests, &hostile).await, @"");
-    insta::assert_snapshot!(told(&[hostile.page("half"), hostile.git("silent")], &hostile).await, @"");
+    insta::assert_snapshot!(told(&requests, &hostile).await, @"
+    claims: unknown: the answer of http://HOST/claims is longer than 16777216 bytes
+    endless: unknown: the answer of http://HOST/endless is longer than 16777216 bytes
+    endless-head: unknown: cannot reach http://HOST/endless-head: error sending request: client error (SendRequest): invalid HTTP version parsed
+    endless-refs: unknown: http://HOST/endless-refs: the answer is not a git ref list: it begins with `01 003f111111111111111111111111111111111`
+    hangs-up: unknown: cannot reach http://HOST/hangs-up: error decoding response body: request or response body error: error reading a body from connection: end of file before message length reached
+    link: unknown: cannot reach http://HOST/link: error following redirect: redirect to an address of this machine or its network refused
+    round: unknown: cannot reach http://HOST/round: error following redirect: too many redirects
+    ");
+    insta::assert_snapshot!(told(&[hostile.page("half"), hostile.page("silent")], &hostile).await, @"
+    half: unknown: http://HOST/half did not answer within 5 s
+    silent: unknown: http://HOST/silent did not answer within 5 s
+    ");
 }
 
 #[tokio::test]
@@ -134,7 +149,24 @@ async fn files_that_reach_for_this_machine_or_for_a_crash_are_refused() {
         file("repeats", &format!("{page}regex = '((a{{999}}){{999}}){{999}}'")),
         file("signs", "source = 'manual'\nmanual = \"1.0\\u001b[31m\""),
     ];
-    insta::assert_snapshot!(told(&requests, &hostile).await, @"");
+    insta::assert_snapshot!(told(&requests, &hostile).await, @r#"
+    alpm: unknown: `dbpath` is not taken from the file: the databases in DIR/pacman are read, by sources.nvchecker.alpm_dir
+    deep-array: unknown: nvchecker.toml:3: it is not TOML: cannot recurse further; max recursion depth met
+    deep-groups: unknown: nvchecker.toml:4: [deep-groups]: `regex`: the expression `((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((` cannot be used: it is longer than 8192 bytes
+    deep-keys: unknown: nvchecker.toml:1: it is not TOML: recursion limit
+    deep-sets: unknown: nvchecker.toml:4: [deep-sets]: `regex`: the expression `[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[` cannot be used: it is longer than 8192 bytes
+    file-git: unknown: nvchecker.toml:3: [file-git]: `git`: repositories on this machine are not asked
+    file-page: unknown: nvchecker.toml:3: [file-page]: `url`: only http and https are asked
+    header: unknown: nvchecker.toml:5: [header]: `user_agent` has control characters
+    large: unknown: nvchecker.toml: it is larger than 262144 bytes
+    link-git: unknown: nvchecker.toml:3: [link-git]: `git`: address `http://169.254.169.254/r` refused: it is link-local
+    link-host: unknown: https://169.254.169.254/api/v1/repos/a/b/commits is a link-local address, which is not asked
+    link-number: unknown: http://2852039166/ is a link-local address, which is not asked
+    link-page: unknown: http://[fe80::1]/ is a link-local address, which is not asked
+    program: unknown: sort_version_key = "portage" is only known to the program nvchecker, which is not installed: install it with `apt install nvchecker` (Debian) or `pacman -S nvchecker` (Arch)
+    repeats: unknown: nvchecker.toml:4: [repeats]: `regex`: the expression `((a{999}){999}){999}` cannot be used: with its repetitions written out, it is too long
+    signs: unknown: what upstream has is no version: `1.0\u{1b}[31m…`
+    "#);
 }
 
 #[tokio::test]

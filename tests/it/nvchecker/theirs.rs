@@ -1,6 +1,7 @@
 //! The real nvchecker, as it is on this machine.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use pkgwarden::sys::env;
@@ -51,11 +52,17 @@ impl Real {
         Self { program, missing }
     }
 
-    /// A copy of its virtual environment in a directory that everybody may enter, as far as it is in one.
-    pub async fn open_to_everybody(&self, dir: &Path) -> PathBuf {
+    /// A copy of its virtual environment in a directory that everybody may enter, as far as it is in one; `None` if
+    /// its Python is where only we may go.
+    pub async fn open_to_everybody(&self, dir: &Path) -> Option<PathBuf> {
+        let python = Path::new(&interpreter(&self.program)).canonicalize().expect("it runs");
+        let open = |path: &Path| path.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o005 == 0o005);
+        if env::is_root() && !python.ancestors().all(open) {
+            return None;
+        }
         let home = self.program.ancestors().nth(2).expect("it is in a `bin`");
         if !home.join("pyvenv.cfg").is_file() {
-            return self.program.clone();
+            return Some(self.program.clone());
         }
         let copy = dir.join("venv");
         let copied = Program::new("cp").args(["-r", "--"]).arg(home).arg(&copy).run().await.expect("cp runs");
@@ -64,7 +71,7 @@ impl Real {
         let (_, rest) = script.split_once('\n').expect("a script");
         let program = copy.join("bin/nvchecker");
         std::fs::write(&program, format!("#!{}\n{rest}", copy.join("bin/python").display())).expect("written");
-        program
+        Some(program)
     }
 
     /// What cannot be compared, because what nvchecker needs for it is not installed.

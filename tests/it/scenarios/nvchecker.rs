@@ -191,16 +191,28 @@ async fn the_program_itself_searches_documents_and_shows_what_it_goes_by() {
     assert_eq!((&tool["action"], &tool["to_version"]), (&"commit".into(), &"1.1-1".into()), "{}", ran.stderr);
     let check = scene.pkgwarden(&["check"]).await.stdout;
     let about: Vec<&str> = check.lines().filter(|line| line.contains("nvchecker")).collect();
-    insta::assert_snapshot!(about.join("\n"), @"");
+    insta::assert_snapshot!(about.join("\n"), @"
+    warning: broken/.CI/config: CI_NVCHECKER takes the place of the source aur, whose files are not looked at [nvchecker-and-source]
+    error: broken/.nvchecker.toml:4: [broken]: `git`: address `--upload-pack=id` refused: it has no `scheme://` [nvchecker-invalid]
+      docs/nvchecker.md lists the sources and their options
+    ");
     let mut shown = Vec::new();
     for name in ["tool", "broken", "unused"] {
         let explained = scene.pkgwarden(&["explain", name]).await.stdout;
         shown.extend(explained.lines().filter(|line| line.contains(" versions ")).map(str::to_owned));
     }
-    insta::assert_snapshot!(shown.join("\n"), @"");
+    insta::assert_snapshot!(shown.join("\n"), @"
+    versions     nvchecker, by .nvchecker.toml
+    versions     nvchecker, by .nvchecker.toml
+    versions     nvchecker.toml is not used: CI_NVCHECKER is not set
+    ");
     let listed: serde_json::Value =
         serde_json::from_str(&scene.pkgwarden(&["--format", "json", "packages"]).await.stdout).expect("JSON");
     let sources: Vec<String> = listed.as_array().unwrap().iter().map(|it| it["source"].to_string()).collect();
-    insta::assert_snapshot!(sources.join("\n"), @"");
+    insta::assert_snapshot!(sources.join("\n"), @r#"
+    {"kind":"aur","nvchecker":".nvchecker.toml","url":null}
+    {"kind":"custom","nvchecker":".nvchecker.toml","url":null}
+    {"kind":"aur","nvchecker":null,"url":null}
+    "#);
     scene.ends().await;
 }
