@@ -106,6 +106,15 @@ async fn with_the_review_off_the_gate_alone_decides() {
 }
 
 #[tokio::test]
+async fn where_nobody_reads_updates_these_are_not_read_either() {
+    let (mut scene, forge) = scene(&[("tool", BY_TAGS)], "").await;
+    scene.env.insert("PKGWARDEN__POLICY__HUMAN_REVIEW".to_owned(), "false".to_owned());
+    forge.tag("tool", "v1.1");
+    assert!(scene.told(Pipeline::OnSchedule).await.starts_with("commit tool [minor]: 1.0-3 -> 1.1-1\n"));
+    scene.ends().await;
+}
+
+#[tokio::test]
 async fn a_version_that_cannot_be_found_out_is_unknown_and_stops_nobody_else() {
     let broken = "source = \"git\"\ngit = \"HOST/PROJECT\"\nuse_commit = 3\n";
     let hidden = "source = \"cmd\"\ncmd = \"echo 9\"\n";
