@@ -26,6 +26,7 @@ pub mod snapshot;
 mod summary;
 pub mod supervise;
 mod turn;
+pub mod versions;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};

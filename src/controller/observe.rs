@@ -7,6 +7,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::apply::folder_at;
+use super::versions::Checks;
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -37,7 +38,7 @@ pub struct Answers {
 }
 
 /// Asks every source what a schedule has to know.
-pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answers {
+pub async fn ask(sources: &Sources, snapshot: &Snapshot, checks: Checks, now: Timestamp) -> Answers {
     let requests = plan::requests(snapshot)
         .into_iter()
         .map(|Request { pkgbase, source, cursor, version }| SourceRequest { pkgbase, kind: source, cursor, version });
@@ -46,8 +47,10 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answ
     let following: Vec<UpstreamRequest> =
         following.filter_map(|package| UpstreamRequest::new(&package.pkgbase, package.srcinfo.as_ref()?)).collect();
     let pass = sources.pass();
-    let (files, upstream) = tokio::join!(pass.observe(&requests, now), pass.upstream(&following));
+    let (files, (versions, findings), upstream) =
+        tokio::join!(pass.observe(&requests, now), checks.ask(&pass, now), pass.upstream(&following));
     let mut answers = files.files;
+    answers.extend(versions);
     for request in requests {
         // Never silently current: what nobody can ask yet is unknown.
         let error = || format!("sources of the kind `{}` are not asked by this version", request.kind.name());
@@ -55,7 +58,8 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answ
     }
     let keepers = files.aur.iter().map(|(pkgbase, facts)| (pkgbase.clone(), facts.keepers())).collect();
     let standing = files.aur.iter().filter_map(|(pkgbase, facts)| Some((pkgbase.clone(), facts.standing()?))).collect();
-    Answers { files: answers, keepers, standing, upstream, findings: files.findings, ..Answers::default() }
+    let findings = files.findings.into_iter().chain(findings).collect();
+    Answers { files: answers, keepers, standing, upstream, findings, ..Answers::default() }
 }
 
 /// Compares answers with the monorepo.

@@ -16,6 +16,7 @@ use super::observe::{self, Answers};
 use super::raise::{self, Raiser};
 use super::range;
 use super::snapshot::SnapshotReader;
+use super::versions::Checks;
 use crate::domain::desired::{Refs, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::library::{Libraries, Published};
@@ -216,9 +217,12 @@ impl Site {
             return Answers::default();
         }
         let sources = self.sources_for(&look.snapshot.settings);
+        let snapshot = look.snapshot.clone();
+        let checks = self.with_git(move |git| Ok(Checks::read(git, &snapshot))).await;
+        let checks = checks.unwrap_or_else(|error| Checks::none(&look.snapshot, &format!("{error:#}")));
         let databases = self.library_databases();
         let consulted = databases.consult(&look.snapshot.settings.library_databases);
-        let (mut answers, consulted) = tokio::join!(observe::ask(&sources, &look.snapshot, now), consulted);
+        let (mut answers, consulted) = tokio::join!(observe::ask(&sources, &look.snapshot, checks, now), consulted);
         let published = match &self.peek {
             Some(peek) => peek.published(&self.name).await,
             None => Published::default(),

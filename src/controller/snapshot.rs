@@ -14,11 +14,13 @@ use crate::domain::desired::{Interfere, Package, Refs, ReviewBranch, Snapshot, T
 use crate::domain::finding::Finding;
 use crate::domain::folder;
 use crate::domain::library::{relink, versions};
+use crate::domain::lint;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::RepositorySettings;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::state::PackageState;
 use crate::git::{Entry, Repository};
+use crate::source::nvchecker;
 
 /// A `.SRCINFO`, `.CI/config` or state file larger than this is not one.
 pub(super) const SMALL_FILE: usize = 4 << 20;
@@ -273,10 +275,31 @@ fn read_package(git: &Repository, configs: &Configs, pkgbase: &PkgBase, tree: Oi
                 .hint(hint),
         );
     }
+    let version_file = version_file(&files, &own);
+    findings.extend(lint::version_file(pkgbase, &settings, version_file.as_deref()));
     let interfere =
         Interfere::ALL.into_iter().filter(|kind| own.iter().any(|entry| entry.name == kind.file_name())).collect();
     let findings = findings.into_iter().map(|finding| finding.with_package(pkgbase)).collect();
-    Ok(Package { pkgbase: pkgbase.clone(), tree, srcinfo, settings, config, interfere, has_pkgbuild, findings })
+    Ok(Package {
+        pkgbase: pkgbase.clone(),
+        tree,
+        srcinfo,
+        settings,
+        config,
+        interfere,
+        has_pkgbuild,
+        version_file,
+        findings,
+    })
+}
+
+/// The first of the places where the file may stand that says how the newest version is found.
+fn version_file(files: &[Entry], own: &[Entry]) -> Option<String> {
+    let is_there = |path: &&&str| {
+        let (entries, name) = path.strip_prefix(".CI/").map_or((files, **path), |name| (own, name));
+        entries.iter().any(|entry| !entry.is_tree && entry.name == name)
+    };
+    nvchecker::PLACES.iter().find(is_there).map(|&path| path.to_owned())
 }
 
 fn read_srcinfo(

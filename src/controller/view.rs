@@ -347,7 +347,7 @@ impl PackageView {
             pkgbase: package.pkgbase.clone(),
             version: package.version().cloned(),
             published: published.get(package.pkgbase.as_str()).cloned(),
-            source: package.settings.source.name(),
+            source: if package.settings.nvchecker { "nvchecker" } else { package.settings.source.name() },
             last_build,
             review: look.snapshot.waits_for_a_person(&package.pkgbase),
             held: held.cloned(),

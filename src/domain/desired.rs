@@ -69,6 +69,8 @@ pub struct Package {
     pub interfere: Vec<Interfere>,
     /// Whether there is a PKGBUILD at all.
     pub has_pkgbuild: bool,
+    /// Where in the folder the file stands that says, in nvchecker's form, how the newest version is found.
+    pub version_file: Option<String>,
     /// What is wrong in the folder.
     pub findings: Vec<Finding>,
 }

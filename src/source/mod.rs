@@ -142,7 +142,8 @@ pub enum SourceAnswer {
 }
 
 impl SourceAnswer {
-    fn unknown(error: impl Into<String>) -> Self {
+    /// With nothing more to say than why.
+    pub(crate) fn unknown(error: impl Into<String>) -> Self {
         Self::Unknown { error: error.into(), retry_at: None }
     }
 }

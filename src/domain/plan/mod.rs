@@ -21,7 +21,7 @@ use serde::Serialize;
 
 pub use document::{Base, Document};
 pub use reviews::considers_review;
-pub use updates::{Request, requests};
+pub use updates::{Request, VersionCheck, requests, version_checks};
 
 use super::build::BuildRequest;
 use super::changes::Changes;

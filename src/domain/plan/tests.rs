@@ -99,6 +99,7 @@ impl Story {
             config: "CI_PKGBUILD_SOURCE=aur\n".into(),
             interfere: Vec::new(),
             has_pkgbuild: true,
+            version_file: None,
             findings: Vec::new(),
         };
         self.snapshot.packages.insert(name(pkgbase), Arc::new(package));

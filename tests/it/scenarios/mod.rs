@@ -9,6 +9,7 @@ mod crash;
 mod defects;
 mod full_disk;
 mod names;
+mod nvchecker;
 mod on_commit;
 mod on_schedule;
 mod policy;
