@@ -266,7 +266,13 @@ mod tests {
         ] {
             said.push(said_of(answer).await);
         }
-        insta::assert_snapshot!(said.join("\n"), @"");
+        insta::assert_snapshot!(said.join("\n"), @"
+        http://HOST/core.db is not known: it stood still for 0.3 s
+        http://HOST/core.db is not known: it stood still for 0.3 s
+        http://HOST/core.db is not known: it is larger than 512 MiB
+        http://HOST/core.db is not known: it answers 304 Not Modified
+        http://HOST/core.db is not known: it answers 302 Found
+        ");
     }
 
     #[tokio::test]

@@ -195,24 +195,45 @@ async fn a_library_of_another_repository_is_followed_and_what_was_never_anywhere
     let config = |file: &str| format!("REPO_NAME=test\nCI_LIB_DB={}\n", mirror.url(file));
     scene.push("ci: databases", &[Change::put(".ci/config", config("extra.files"))]).await;
     scene.run(Pipeline::OnSchedule).await;
-    insta::assert_snapshot!(scene.monorepo.file("state", ".soname-state").await.unwrap().replace(&mirror.url(""), "URL/"), @"");
+    insta::assert_snapshot!(scene.monorepo.file("state", ".soname-state").await.unwrap().replace(&mirror.url(""), "URL/"), @"
+    lib:libbar.so.1 libbar published
+    lib:libc.so.6 glibc URL/extra.files
+    lib:libfoo.so.1 foo URL/extra.files
+    ");
 
     // Neither another version of it nor a database that is away means that the library is gone.
     mirror.holds("extra", "gz", &[libc.clone(), foo("1.0-2", "usr/lib/libfoo.so.1")]).await;
     assert_eq!(scene.told(Pipeline::OnSchedule).await, "update refs/heads/state\n");
     mirror.breaks("extra.files", 503, b"");
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await.replace(&mirror.url(""), "URL/"), @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await.replace(&mirror.url(""), "URL/"), @"warning [library-database] URL/extra.files is not known: it answers 503 Service Unavailable; what it had is taken to be unchanged -> it is asked again in the next run; CI_LIB_DB in .ci/config names it");
     mirror.works_again();
     mirror.holds("extra", "gz", &[libc.clone(), foo("2.0-1", "usr/lib/libfoo.so.2")]).await;
     scene.later();
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit libbar: bumped to 1.0-1.1: libfoo.so.1 is gone, foo 2.0-1 has libfoo.so.2
+    commit tool: bumped to 1.0-1.1: libfoo.so.1 is gone, foo 2.0-1 has libfoo.so.2
+    build libbar (rebuild)
+    build tool (rebuild) after libbar
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
     scene.later();
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    warning [library-missing] libbar: libfoo.so.1 is gone, and it was rebuilt for that once -> if a newer build is under way, wait for it; else the package has to be mended
+    warning [library-missing] tool: libfoo.so.1 is gone, and it was rebuilt for that once -> if a newer build is under way, wait for it; else the package has to be mended
+    ");
 
     // A library that nobody ever had.
     mirror.holds("moved", "gz", &[foo("2.0-1", "usr/lib/libfoo.so.1")]).await;
     scene.push("ci: another place", &[Change::put(".ci/config", config("moved.files"))]).await;
     scene.later();
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    update refs/heads/state
+    update refs/tags/scheduled
+    warning [library-missing] libbar: it needs libc.so.6, which no known repository has -> add the database that has it to CI_LIB_DB, or mend the package; rebuilding would not help
+    warning [library-missing] other: it needs libc.so.6, which no known repository has -> add the database that has it to CI_LIB_DB, or mend the package; rebuilding would not help
+    warning [library-missing] tool: it needs libc.so.6, which no known repository has -> add the database that has it to CI_LIB_DB, or mend the package; rebuilding would not help
+    ");
     scene.ends().await;
 }
