@@ -6,7 +6,7 @@ use super::entries::is_source_field;
 use super::recipe::{Recipe, runs_more, shown_value};
 use super::step::Step;
 use super::{PKGBUILD, Reason, Weight, reason};
-use crate::domain::pkgbuild::{Assigned, Source, same};
+use crate::domain::pkgbuild::{Assigned, Source, Value, same};
 
 /// What a variable is to makepkg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +186,7 @@ fn assignment(
     if was.value == is.value || same(old.assignment(was.statement), new.assignment(is.statement)) {
         return Vec::new();
     }
-    let kind = |value: &crate::domain::pkgbuild::Value| std::mem::discriminant(value);
+    let kind = |value: &Value| std::mem::discriminant(value);
     let retyped = kind(&was.value) != kind(&is.value) && (sort(name) == Sort::Own || sort(name) == Sort::Environment);
     changed(name, (was.value.elements(), is.value.elements()), (old, new), Some(new.line(is.statement)), step, retyped)
 }

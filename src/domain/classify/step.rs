@@ -277,7 +277,8 @@ fn derived(old: &Recipe<'_>, new: &Recipe<'_>, explained: &BTreeMap<String, &'st
         if !is_own(name) || explained.contains_key(name) || forms.len() == MOST_NAMES {
             continue;
         }
-        let (Some(Value::Scalar(was)), Value::Scalar(is)) = (old.evaluated.values.get(name), &assigned.value) else {
+        let before = old.evaluated.values.get(name).map(|value| &**value);
+        let (Some(Value::Scalar(was)), Value::Scalar(is)) = (before, &*assigned.value) else {
             continue;
         };
         if was != is && is_word(was) && is_word(is) && old.assignments(name) == 1 && new.assignments(name) == 1 {

@@ -174,7 +174,7 @@ impl<'a> State<'a> {
                 Kind::Param | Kind::QuotedParam => {
                     let harmless = |value: &Value| value.elements().iter().all(|element| plain(element));
                     let inner = parts[at..end].iter().any(|event| event.kind.runs());
-                    if inner || !self.values.get(&*part.text).is_none_or(harmless) {
+                    if inner || !self.values.get(&*part.text).is_none_or(|value| harmless(value)) {
                         return false;
                     }
                     text.push('P');
@@ -184,7 +184,7 @@ impl<'a> State<'a> {
             }
             at = end;
         }
-        let names = self.values.get("pkgname").is_some_and(Value::is_known);
+        let names = self.values.get("pkgname").is_some_and(|value| value.is_known());
         let simple = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_- \n\t;".contains(&byte));
         let body = text.trim().strip_prefix("package").and_then(|text| text.strip_suffix('}'));
         let ends = rest.first().is_none_or(|event| event.kind != Kind::Word);

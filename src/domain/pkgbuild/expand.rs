@@ -124,7 +124,7 @@ impl<'a> State<'a> {
     fn parameter(&self, events: &[Event<'a>]) -> Option<Vec<String>> {
         let name = &*events[0].text;
         let mut inner = &events[1..events.len() - 1];
-        let value = self.values.get(name);
+        let value = self.values.get(name).map(|value| &**value);
         let mut values = match (inner.first().map(|event| event.kind), value) {
             (Some(Kind::Index), Some(value)) => {
                 let end = close(inner, 0);
