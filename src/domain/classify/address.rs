@@ -4,6 +4,7 @@ use super::entries::Entry;
 use super::recipe::shown_value;
 use super::step::{Step, is_commit};
 use super::{PKGBUILD, Reason, Weight, reason};
+use crate::domain::folder::Folder;
 use crate::domain::pkgbuild::Source;
 
 /// Hosts that are not what they look like, and paths that lead elsewhere.
@@ -11,7 +12,9 @@ pub(super) fn is_disguised(text: &str) -> bool {
     let source = Source::split(text);
     let path = source.path.to_ascii_lowercase();
     let climbs = path.split('/').any(|part| part == "..") || path.contains("%2e");
-    source.is_remote() && (source.authority.contains(['@', '\\']) || !source.authority.is_ascii() || climbs)
+    let elsewhere = source.name.is_some_and(|name| name.contains('/'));
+    source.is_remote()
+        && (source.authority.contains(['@', '\\']) || !source.authority.is_ascii() || climbs || elsewhere)
 }
 
 /// What happened to the address of one source.
@@ -19,7 +22,7 @@ pub(super) fn address(
     was: &Entry<'_>,
     is: &Entry<'_>,
     (step, flows): (&Step, bool),
-    line: Option<u32>,
+    (known, line): (&Folder, Option<u32>),
 ) -> Option<Reason> {
     if was.text == is.text {
         return None;
@@ -34,7 +37,8 @@ pub(super) fn address(
         return of("path-escape", Weight::Hostile, "an address is disguised, or climbs out of its path");
     }
     if !after.is_remote() && !before.is_remote() {
-        let follows = flows || step.forms.moved(was.text, is.text);
+        // A file that was there already is another one, whatever it is called.
+        let follows = (flows || step.forms.moved(was.text, is.text)) && known.get(after.file()).is_none();
         return if follows {
             None
         } else {

@@ -1,7 +1,12 @@
 //! The ways in which a version stands in other texts, and whether a text is the old one with the new version.
 
+use std::cell::Cell;
+
 /// Values longer than this are not searched for versions.
 const LONGEST_VALUE: usize = 4096;
+
+/// More bytes than this are not compared to find versions, in all values of an update.
+const MOST_STEPS: usize = 50_000_000;
 
 /// One way to write something that moved, before and after.
 pub(super) type Form = (String, String);
@@ -10,6 +15,8 @@ pub(super) type Form = (String, String);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Forms {
     forms: Vec<Form>,
+    /// Bytes that were compared with the beginnings of forms.
+    steps: Cell<usize>,
 }
 
 impl Forms {
@@ -37,7 +44,8 @@ impl Forms {
             let digits = text.bytes().filter(u8::is_ascii_digit).count();
             text.len() >= 3 && digits >= 2 && (text.len() >= 5 || text.contains(['.', '_', '-']))
         };
-        Self { forms: self.forms.iter().filter(|(old, new)| telling(old) && telling(new)).cloned().collect() }
+        let forms = self.forms.iter().filter(|(old, new)| telling(old) && telling(new)).cloned().collect();
+        Self { forms, steps: Cell::default() }
     }
 
     /// These and others.
@@ -49,7 +57,7 @@ impl Forms {
         forms.retain(|(old, new)| old != new && !old.is_empty());
         forms.sort_unstable_by(|a, b| (b.0.len(), b.1.len()).cmp(&(a.0.len(), a.1.len())).then_with(|| a.cmp(b)));
         forms.dedup();
-        Self { forms }
+        Self { forms, steps: Cell::default() }
     }
 
     /// Whether `new` is `old` with old forms replaced by the new ones, never in a host name.
@@ -64,6 +72,9 @@ impl Forms {
         let (before, after) = (old.as_bytes(), new.as_bytes());
         let (mut i, mut j) = (0, 0);
         while i < before.len() {
+            if self.is_tired() {
+                return false;
+            }
             let form = self.forms.iter().find(|(from, to)| {
                 from.as_bytes()[0] == before[i]
                     && !host.contains(&i)
@@ -83,6 +94,14 @@ impl Forms {
             }
         }
         j == after.len()
+    }
+}
+
+impl Forms {
+    /// Whether too much was compared: what is not compared has not moved.
+    fn is_tired(&self) -> bool {
+        self.steps.set(self.steps.get() + self.forms.len());
+        self.steps.get() > MOST_STEPS
     }
 }
 

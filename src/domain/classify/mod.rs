@@ -31,11 +31,13 @@
 //! only what is certain is held.
 
 mod address;
+mod bodies;
 mod configuration;
 mod entries;
 mod fields;
 mod files;
 mod forms;
+mod naming;
 mod policy;
 mod recipe;
 mod scriptlet;

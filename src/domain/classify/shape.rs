@@ -9,8 +9,6 @@ const SHORTEST_COMMIT: usize = 7;
 /// Whether the new version has the form of the old: it holds a digit, begins with the same letters (if
 /// with any), and has something that may be a commit id only where the old one had something like it.
 pub(super) fn is_kept(old: &str, new: &str) -> bool {
-    let letters = |text: &str| text.bytes().take_while(u8::is_ascii_alphabetic).count();
-    let same_start = old[..letters(old)] == new[..letters(new)] || (is_commit(old) && is_commit(new));
     // Counted from the end as well: `0.5.r20.ga449edb` may become `0.5.1.r1.ge712f94`.
     let all_kept = |old: &[&str], new: &[&str]| {
         let pairs = old.iter().map(Some).chain(std::iter::repeat(None)).zip(new);
@@ -19,15 +17,22 @@ pub(super) fn is_kept(old: &str, new: &str) -> bool {
     };
     let (forth, back) = ((parts(old), parts(new)), (reversed(old), reversed(new)));
     let kept = all_kept(&forth.0, &forth.1) || all_kept(&back.0, &back.1);
-    new.bytes().any(|byte| byte.is_ascii_digit()) && same_start && kept
+    begins_alike(old, new) && kept
+}
+
+/// Whether the new version holds a digit, and begins with the same letters as the old (if with any).
+pub(super) fn begins_alike(old: &str, new: &str) -> bool {
+    let letters = |text: &str| text.bytes().take_while(u8::is_ascii_alphabetic).count();
+    let same_start = old[..letters(old)] == new[..letters(new)] || (is_commit(old) && is_commit(new));
+    new.bytes().any(|byte| byte.is_ascii_digit()) && same_start
 }
 
 fn parts(version: &str) -> Vec<&str> {
-    version.split(['.', '_', '+']).collect()
+    version.split(['.', '_', '+', '-']).collect()
 }
 
 fn reversed(version: &str) -> Vec<&str> {
-    version.rsplit(['.', '_', '+']).collect()
+    version.rsplit(['.', '_', '+', '-']).collect()
 }
 
 /// Commit ids and dates are both runs of hexadecimal digits; `git describe` puts a `g` before the former.
@@ -75,6 +80,7 @@ mod tests {
             ("20250101", "2026abc1"),
             ("20250101", "202601011"),
             ("1.2.3", "1.2.4.9f3c2ab1d4"),
+            ("v1.2.3", "v1.2.4-5-gdeadbeef"),
         ] {
             assert!(!is_kept(old, new), "{old} {new}");
         }

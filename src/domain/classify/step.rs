@@ -8,7 +8,7 @@ use super::fields::is_own;
 use super::forms::{Form, Forms};
 use super::recipe::{Recipe, ingredients};
 use super::{PKGBUILD, Reason, Weight, reason, shape};
-use crate::domain::pkgbuild::{Value, is_known, same};
+use crate::domain::pkgbuild::{Event, Kind, Role, Value, is_known, same};
 use crate::domain::policy::is_release;
 use crate::domain::version::vercmp;
 
@@ -111,7 +111,7 @@ fn pkgver(old: &Recipe<'_>, new: &Recipe<'_>, reasons: &mut Vec<Reason>) -> Opti
     let order = vercmp(is, was);
     let (code, weight, message) = if order != Ordering::Greater {
         ("version-back", Weight::Trust, "pkgver is not newer than before; pacman would not take it as an update")
-    } else if !shape::is_kept(was, is) {
+    } else if !shape::is_kept(was, is) && !(is_described(old) && is_described(new) && shape::begins_alike(was, is)) {
         let message = "pkgver has another form than before: it may name a commit or a branch in place of a release";
         ("version-shape", Weight::Trust, message)
     } else {
@@ -119,6 +119,21 @@ fn pkgver(old: &Recipe<'_>, new: &Recipe<'_>, reasons: &mut Vec<Reason>) -> Opti
     };
     reasons.push(reason(code, weight, place, texts.0, texts.1, message));
     Some(order)
+}
+
+/// Whether makepkg works pkgver out anew from what was fetched, and nothing is fetched by it: then it may name a
+/// commit, as `git describe` does where no tag is.
+fn is_described(recipe: &Recipe<'_>) -> bool {
+    let statements = || recipe.pkgbuild.statements.iter();
+    let is_used = |event: &Event<'_>| event.kind != Kind::Function && event.text == "pkgver";
+    let in_code =
+        || statements().any(|found| found.role == Role::Code && recipe.pkgbuild.events(found).iter().any(is_used));
+    let worked_out = statements().any(|found| found.role == Role::Function("pkgver"));
+    worked_out && !in_code() && !ingredients(recipe, &sources(recipe)).contains("pkgver")
+}
+
+fn sources<'a>(recipe: &Recipe<'a>) -> Vec<&'a str> {
+    recipe.evaluated.values.keys().copied().filter(|name| name.starts_with("source")).collect()
 }
 
 fn pkgrel(old: &Recipe<'_>, new: &Recipe<'_>, moved: Option<Ordering>, reasons: &mut Vec<Reason>) {
@@ -150,6 +165,8 @@ const MOST_SUMS: usize = 20;
 /// Words in a name that say it is not a version, whatever it holds.
 const NAMES: [&str; 12] =
     ["name", "owner", "repo", "user", "host", "url", "org", "author", "site", "mirror", "path", "dir"];
+/// Words in a name that say it is a key, which looks like a commit.
+const KEYS: [&str; 5] = ["key", "finger", "gpg", "pgp", "signer"];
 /// Words in a name that say it is one.
 const HINTS: [&str; 14] =
     ["ver", "rel", "tag", "commit", "rev", "build", "date", "hash", "minor", "major", "patch", "micro", "sha", "stamp"];
@@ -177,8 +194,8 @@ fn helpers(
 }
 
 fn feeding(recipe: &Recipe<'_>) -> BTreeSet<String> {
-    let sources = recipe.evaluated.values.keys().copied().filter(|name| name.starts_with("source"));
-    let roots: Vec<&str> = sources.chain(["pkgver"]).collect();
+    let mut roots = sources(recipe);
+    roots.push("pkgver");
     ingredients(recipe, &roots)
 }
 
@@ -194,7 +211,14 @@ pub(super) fn flows(name: &str, old: &Recipe<'_>, new: &Recipe<'_>, step: &Step)
             && before.iter().zip(&after).all(|(was, is)| same(old.assignment(*was), new.assignment(*is)))
     };
     let moved = |name: &str| name == "pkgver" || name == "pkgrel" || step.explained.contains_key(name);
-    step.forward && ingredients(new, &[name]).iter().all(|name| moved(name) || unchanged(name))
+    let secured = |name: &str| match (old.elements(name), new.elements(name)) {
+        ([was], [is]) => {
+            let once = old.assignments(name) == 1 && new.assignments(name) == 1;
+            once && was.strip_prefix("http://").is_some_and(|rest| is.strip_prefix("https://") == Some(rest))
+        }
+        _ => false,
+    };
+    step.forward && ingredients(new, &[name]).iter().all(|name| moved(name) || unchanged(name) || secured(name))
 }
 
 fn explained(name: &str, (old, new): (&Recipe<'_>, &Recipe<'_>), forms: &Forms, feeds: bool) -> Option<&'static str> {
@@ -204,21 +228,20 @@ fn explained(name: &str, (old, new): (&Recipe<'_>, &Recipe<'_>), forms: &Forms, 
     if !once(old) || !once(new) {
         return None;
     }
-    if let ([was], [is]) = (old.elements(name), new.elements(name))
-        && is_word(was)
-        && is_word(is)
-        && is_known(was)
-        && is_known(is)
-        && forms.moved(was, is)
-    {
+    let (before, after) = (old.elements(name), new.elements(name));
+    let alike = before.len() == after.len() && (before.len() == 1 || (is_parts(before) && is_parts(after)));
+    let (was, is) = (&before.join("."), &after.join("."));
+    if alike && is_word(was) && is_word(is) && is_known(was) && is_known(is) && forms.moved(was, is) {
         return Some("helper-moved");
     }
     if NAMES.iter().any(|word| lower.contains(word)) && !hinted {
         return None;
     }
-    let ([was], [is]) = (old.elements(name), new.elements(name)) else { return None };
     let both = |fits: fn(&str) -> bool| fits(was) && fits(is);
-    if !both(is_word) || !both(is_known) {
+    if !alike || !both(is_word) || !both(is_known) {
+        return None;
+    }
+    if KEYS.iter().any(|word| lower.contains(word)) && both(is_commit) {
         return None;
     }
     if both(is_commit) && was.len() == is.len() {
@@ -234,6 +257,15 @@ fn explained(name: &str, (old, new): (&Recipe<'_>, &Recipe<'_>), forms: &Forms, 
         return Some("helper-moved");
     }
     (plain && (feeds || hinted) && (kept || (short_commit && was.len() == is.len()))).then_some("helper-moved")
+}
+
+/// Whether an array holds the parts of a version: together they are one.
+fn is_parts(elements: &[String]) -> bool {
+    let is_part = |text: &String| {
+        let digit = text.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
+        digit && text.len() <= 8 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    elements.len() <= 8 && elements.iter().all(is_part)
 }
 
 /// Nothing in it has a meaning to bash, a path or an address.

@@ -29,6 +29,10 @@ const MOST: usize = 2000;
 const BUDGET: usize = 2 * 1024 * 1024;
 /// Longer values are not worked out.
 const LONGEST: usize = 64 * 1024;
+/// More than this is not expanded, in bytes.
+const MOST_EXPANDED: usize = 8 * 1024 * 1024;
+/// More variables than this, counted at every call, are not followed through functions.
+pub(super) const MOST_WORK: usize = 1_000_000;
 
 /// What a variable holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +121,8 @@ impl<'a> Pkgbuild<'a> {
     }
 
     fn evaluated(&self, assuming: bool) -> Evaluated<'a> {
-        let mut state = State { functions: self.effects(), assuming, ..State::default() };
+        let mut state = State { assuming, ..State::default() };
+        state.functions = self.effects(&mut state.worked);
         let mut assigned = Vec::new();
         for (statement, found) in self.statements.iter().enumerate() {
             let events = self.events(found);
@@ -142,20 +147,20 @@ impl<'a> Pkgbuild<'a> {
 
     /// What calling each function may do, wherever in the file it is defined; of those only that code at the top
     /// level calls, itself or through others.
-    fn effects(&self) -> HashMap<&'a str, Effects> {
+    fn effects(&self, worked: &mut usize) -> Functions<'a> {
         let functions = self.called();
-        let mut effects: HashMap<&str, Effects> = functions.keys().map(|&name| (name, Effects::anything())).collect();
+        let mut effects: Functions<'a> = functions.keys().map(|&name| (name, Rc::new(Effects::anything()))).collect();
         // Each round knows one more level of calls; a function that calls itself may do anything.
         for _ in 0..LEVELS {
             let mut better: HashMap<&str, Effects> = HashMap::new();
             for (name, events) in functions.iter().flat_map(|(name, all)| all.iter().map(move |events| (name, events)))
             {
-                let mut state = State { functions: effects, ..State::default() };
+                let mut state = State { functions: effects, worked: *worked, ..State::default() };
                 state.code(&events[1..events.len() - 1]);
                 better.entry(name).or_default().join(state.as_effects());
-                effects = state.functions;
+                (effects, *worked) = (state.functions, state.worked);
             }
-            effects = better;
+            effects = better.into_iter().map(|(name, effects)| (name, Rc::new(effects))).collect();
         }
         effects
     }
@@ -183,11 +188,14 @@ impl<'a> Pkgbuild<'a> {
     }
 }
 
+/// What calls of functions may do, by name.
+type Functions<'a> = HashMap<&'a str, Rc<Effects>>;
+
 #[derive(Default)]
 pub(super) struct State<'a> {
     pub values: HashMap<&'a str, Rc<Value>>,
     /// What calls of functions may do.
-    pub functions: HashMap<&'a str, Effects>,
+    pub functions: Functions<'a>,
     /// Names that may have an attribute which changes what an assignment does.
     pub attributed: HashSet<String>,
     /// Names that may hold something that was not seen.
@@ -202,6 +210,12 @@ pub(super) struct State<'a> {
     spent: usize,
     /// Steps that were taken to match patterns.
     pub steps: Cell<usize>,
+    /// How much was expanded.
+    expanded: Cell<usize>,
+    /// Variables that calls of functions touched.
+    pub worked: usize,
+    /// There was too much to follow.
+    exhausted: bool,
 }
 
 impl<'a> State<'a> {
@@ -225,7 +239,21 @@ impl<'a> State<'a> {
 
     /// Whether nothing can be said of variables any more.
     pub fn is_blind(&self) -> bool {
-        self.lost && !self.assuming
+        self.exhausted || (self.lost && !self.assuming)
+    }
+
+    /// Nothing is known from here on.
+    pub fn give_up(&mut self) {
+        self.lost = true;
+        if !std::mem::replace(&mut self.exhausted, true) {
+            self.forget_all();
+        }
+    }
+
+    /// Whether this much more may be expanded.
+    pub fn may_expand(&self, bytes: usize) -> bool {
+        self.expanded.set(self.expanded.get().saturating_add(bytes));
+        self.expanded.get() <= MOST_EXPANDED
     }
 
     /// Elements that may have been added: one hole stands for any number of them.
@@ -247,11 +275,14 @@ impl<'a> State<'a> {
     }
 
     pub fn lose(&mut self) {
-        self.lost = true;
-        if self.is_blind() {
-            for (name, value) in &mut self.values {
-                *value = Rc::new(Value::Scalar(hole(&format!("${name}"))));
-            }
+        if !std::mem::replace(&mut self.lost, true) && self.is_blind() {
+            self.forget_all();
+        }
+    }
+
+    fn forget_all(&mut self) {
+        for (name, value) in &mut self.values {
+            *value = Rc::new(Value::Scalar(hole(&format!("${name}"))));
         }
     }
 

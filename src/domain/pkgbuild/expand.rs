@@ -140,6 +140,9 @@ impl<'a> State<'a> {
             (None | Some(Kind::ParamOp), None) if self.is_unset(name) => return self.unset(inner),
             (_, None) => return None,
         };
+        if !self.may_expand(values.iter().map(|text| text.len() + size_of::<String>()).sum()) {
+            return None;
+        }
         if events[0].kind == Kind::Length {
             if !inner.is_empty() || values.iter().any(|value| !is_known(value)) {
                 return None;
