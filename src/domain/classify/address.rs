@@ -1,8 +1,9 @@
 //! Where a source comes from, and whether that is where it came from before.
 
 use super::entries::Entry;
+use super::helper::is_commit;
 use super::recipe::shown_value;
-use super::step::{Step, is_commit};
+use super::step::Step;
 use super::{PKGBUILD, Reason, Weight, reason};
 use crate::domain::folder::Folder;
 use crate::domain::pkgbuild::Source;
@@ -71,13 +72,8 @@ pub(super) fn address(
         ]
     };
     let kept = before.query.is_some() == after.query.is_some() && before.name.is_some() == after.name.is_some();
-    let follows = kept
-        && rest(&before)
-            .iter()
-            .zip(&rest(&after))
-            .all(|(was, is)| step.forms.moved(was, is) || (step.forward && same_but_commits(was, is)));
-    let (was_pin, is_pin) = (before.fragment.unwrap_or_default(), after.fragment.unwrap_or_default());
-    let pinned = step.forms.moved(was_pin, is_pin) || (step.forward && same_but_commits(was_pin, is_pin));
+    let follows = kept && rest(&before).iter().zip(&rest(&after)).all(|(was, is)| moved(was, is, step));
+    let pinned = moved(before.fragment.unwrap_or_default(), after.fragment.unwrap_or_default(), step);
     if !pinned && !flows {
         return of("source-pin", Weight::Trust, "the source is pinned to another state, and not with the version");
     }
@@ -98,20 +94,25 @@ pub(super) fn owner_kept(before: Option<&str>, after: Option<&str>, step: &Step)
     owner == same && step.forms.moved(was, is)
 }
 
-/// The same text but for whole commit ids.
-pub(super) fn same_but_commits(was: &str, is: &str) -> bool {
+/// Whether a text moved with the version, whole commit ids included.
+pub(super) fn moved(was: &str, is: &str, step: &Step) -> bool {
+    step.forms.moved(was, is) || (step.forward && step.forms.moved(was, &with_commits_of(was, is)))
+}
+
+/// The text with the whole commit ids of another that stand in the same places.
+fn with_commits_of(was: &str, is: &str) -> String {
     let words = |text: &str| -> Vec<String> {
         text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()).map(str::to_owned).collect()
     };
     let (before, after) = (words(was), words(is));
+    if before.len() != after.len() {
+        return is.to_owned();
+    }
     let bare = |word: &str| word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
-    before.len() == after.len()
-        && before.iter().zip(&after).all(|(was, is)| {
-            let (commit_old, commit_new) = (bare(was), bare(is));
-            was == is
-                || (is_commit(&commit_old)
-                    && is_commit(&commit_new)
-                    && commit_old.len() == commit_new.len()
-                    && was[commit_old.len()..] == is[commit_new.len()..])
-        })
+    let kept = |(was, is): (&String, &String)| {
+        let (commit_old, commit_new) = (bare(was), bare(is));
+        let pins = is_commit(&commit_old) && is_commit(&commit_new) && commit_old.len() == commit_new.len();
+        if pins { commit_old + &is[commit_new.len()..] } else { is.clone() }
+    };
+    before.iter().zip(&after).map(kept).collect()
 }

@@ -194,6 +194,10 @@ fn assignment(
     }
     let kind = |value: &Value| std::mem::discriminant(value);
     let retyped = kind(&was.value) != kind(&is.value) && (sort(name) == Sort::Own || sort(name) == Sort::Environment);
+    if !retyped && was.value.elements() == is.value.elements() {
+        // makepkg takes a text for a list of one.
+        return Vec::new();
+    }
     changed(name, (was.value.elements(), is.value.elements()), (old, new), Some(new.line(is.statement)), step, retyped)
 }
 

@@ -15,6 +15,8 @@ pub(super) type Form = (String, String);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Forms {
     forms: Vec<Form>,
+    /// The whole version as it may be written.
+    whole: Vec<Form>,
     /// Bytes that were compared with the beginnings of forms.
     steps: Cell<usize>,
 }
@@ -24,6 +26,7 @@ impl Forms {
     /// parts, its last part, with the release behind it; and whatever else moved as a whole.
     pub fn new(version: Option<(&str, &str)>, releases: Option<(&str, &str)>, others: &[Form]) -> Self {
         let mut forms = others.to_vec();
+        let whole = version.map(|(old, new)| whole(old, new)).unwrap_or_default();
         if let Some((old, new)) = version {
             spellings(old, new, &mut forms);
             if let Some((old_release, new_release)) = releases {
@@ -35,7 +38,13 @@ impl Forms {
                 spellings(old, new, &mut forms);
             }
         }
-        Self::sorted(forms)
+        Self { whole, ..Self::sorted(forms) }
+    }
+
+    /// Whether a text held the old version, and does not hold the new one.
+    pub fn left_behind(&self, old: &str, new: &str) -> bool {
+        let left = |(from, to): &Form| from.len() >= 3 && old.contains(from.as_str()) && !new.contains(to.as_str());
+        self.whole.iter().any(left)
     }
 
     /// Only those that are too long to be met by chance in a text that is code.
@@ -45,7 +54,7 @@ impl Forms {
             text.len() >= 3 && digits >= 2 && (text.len() >= 5 || text.contains(['.', '_', '-']))
         };
         let forms = self.forms.iter().filter(|(old, new)| telling(old) && telling(new)).cloned().collect();
-        Self { forms, steps: Cell::default() }
+        Self { forms, ..Self::default() }
     }
 
     /// These and others.
@@ -57,7 +66,7 @@ impl Forms {
         forms.retain(|(old, new)| old != new && !old.is_empty());
         forms.sort_unstable_by(|a, b| (b.0.len(), b.1.len()).cmp(&(a.0.len(), a.1.len())).then_with(|| a.cmp(b)));
         forms.dedup();
-        Self { forms, steps: Cell::default() }
+        Self { forms, ..Self::default() }
     }
 
     /// Whether `new` is `old` with old forms replaced by the new ones, never in a host name.
@@ -105,7 +114,8 @@ impl Forms {
     }
 }
 
-fn spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
+/// The whole version, as it is and with other signs.
+fn whole(old: &str, new: &str) -> Vec<Form> {
     let signs = [
         (".", "_"),
         (".", "-"),
@@ -120,7 +130,12 @@ fn spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
         ("_", "%2B"),
     ];
     let signs = signs.iter().filter(|(from, _)| old.contains(from) || new.contains(from));
-    forms.extend(signs.map(|(from, to)| (old.replace(from, to), new.replace(from, to))));
+    let spelled = signs.map(|(from, to)| (old.replace(from, to), new.replace(from, to)));
+    spelled.chain([(old.to_owned(), new.to_owned())]).collect()
+}
+
+fn spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
+    forms.extend(whole(old, new));
     for sign in ["-", "_", "."] {
         forms.push((with_candidate_apart(old, sign), with_candidate_apart(new, sign)));
     }
@@ -135,7 +150,6 @@ fn spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
         }
         forms.extend(old_parts.last().zip(new_parts.last()).map(|(old, new)| ((*old).to_owned(), (*new).to_owned())));
     }
-    forms.push((old.to_owned(), new.to_owned()));
 }
 
 /// `1.2rc1` as `1.2-rc1`: pkgver may not have the sign that stands in the name of the tag.

@@ -37,6 +37,7 @@ mod entries;
 mod fields;
 mod files;
 mod forms;
+mod helper;
 mod naming;
 mod policy;
 mod recipe;

@@ -18,6 +18,8 @@ pub(super) struct Mentions {
     touched: HashSet<String>,
     /// In values that are not known.
     untold: HashSet<String>,
+    /// Expanded anywhere.
+    expanded: HashSet<String>,
     /// Something that runs may speak of a variable without writing its name.
     guessed: bool,
 }
@@ -26,12 +28,18 @@ impl Mentions {
     pub fn of(recipe: &Recipe<'_>) -> Self {
         let mut mentions = Self::default();
         for statement in &recipe.pkgbuild.statements {
-            if matches!(statement.role, Role::Assign(_)) {
-                continue;
-            }
             let events = recipe.pkgbuild.events(statement);
+            mentions
+                .expanded
+                .extend(events.iter().filter(|event| is_expansion(event)).map(|event| event.text.to_string()));
+            match statement.role {
+                Role::Assign(_) => continue,
+                // The environment may say what it holds.
+                Role::Default(name) => drop(mentions.touched.insert(name.to_owned())),
+                Role::Function(_) | Role::Code => {}
+            }
             for event in events {
-                let expands = matches!(event.kind, Kind::Param | Kind::QuotedParam);
+                let expands = is_expansion(event);
                 for name in names_in(&event.text) {
                     mentions.running.insert(name.to_owned());
                     if !expands {
@@ -88,7 +96,9 @@ pub(super) fn is_only_a_name(name: &str, (without, with): (&Recipe<'_>, &Recipe<
         !mentions.guessed && !mentions.untold.contains(name)
     };
     // What spoke of it before it was there does something else with it now.
-    own && !without.mentions().running.contains(name) && with.mentions().is_plain(name) && told(without) && told(with)
+    let spoken = without.mentions().running.contains(name);
+    let used = with.mentions().expanded.contains(name);
+    own && !spoken && used && with.mentions().is_plain(name) && told(without) && told(with)
 }
 
 /// Whether two bodies are the same once simple variables that hold a known word are written out.

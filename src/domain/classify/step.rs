@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::entries::is_sums;
 use super::fields::is_own;
 use super::forms::{Form, Forms};
+use super::helper::{explained, is_commit, is_word};
 use super::recipe::{Recipe, ingredients};
 use super::{PKGBUILD, Reason, Weight, reason, shape};
-use crate::domain::pkgbuild::{Event, Kind, Role, Value, is_known, same};
+use crate::domain::pkgbuild::{Event, Kind, Role, Value, same};
 use crate::domain::policy::is_release;
 use crate::domain::version::vercmp;
 
@@ -111,7 +112,7 @@ fn pkgver(old: &Recipe<'_>, new: &Recipe<'_>, reasons: &mut Vec<Reason>) -> Opti
     let order = vercmp(is, was);
     let (code, weight, message) = if order != Ordering::Greater {
         ("version-back", Weight::Trust, "pkgver is not newer than before; pacman would not take it as an update")
-    } else if !shape::is_kept(was, is) && !(is_described(old) && is_described(new) && shape::begins_alike(was, is)) {
+    } else if !is_shape_kept((was, is), old, new) {
         let message = "pkgver has another form than before: it may name a commit or a branch in place of a release";
         ("version-shape", Weight::Trust, message)
     } else {
@@ -119,6 +120,11 @@ fn pkgver(old: &Recipe<'_>, new: &Recipe<'_>, reasons: &mut Vec<Reason>) -> Opti
     };
     reasons.push(reason(code, weight, place, texts.0, texts.1, message));
     Some(order)
+}
+
+fn is_shape_kept((was, is): (&str, &str), old: &Recipe<'_>, new: &Recipe<'_>) -> bool {
+    let described = || is_described(old) && is_described(new) && shape::begins_alike(was, is);
+    (shape::is_kept(was, is) && shape::keeps_words(was, is)) || described()
 }
 
 /// Whether makepkg works pkgver out anew from what was fetched, and nothing is fetched by it: then it may name a
@@ -161,15 +167,6 @@ const MOST_NAMES: usize = 50;
 
 /// More checksums than this are not looked for elsewhere.
 const MOST_SUMS: usize = 20;
-
-/// Words in a name that say it is not a version, whatever it holds.
-const NAMES: [&str; 12] =
-    ["name", "owner", "repo", "user", "host", "url", "org", "author", "site", "mirror", "path", "dir"];
-/// Words in a name that say it is a key, which looks like a commit.
-const KEYS: [&str; 5] = ["key", "finger", "gpg", "pgp", "signer"];
-/// Words in a name that say it is one.
-const HINTS: [&str; 14] =
-    ["ver", "rel", "tag", "commit", "rev", "build", "date", "hash", "minor", "major", "patch", "micro", "sha", "stamp"];
 
 /// Variables of the packager's own that hold (part of) a version or a commit, and moved with pkgver.
 fn helpers(
@@ -219,64 +216,6 @@ pub(super) fn flows(name: &str, old: &Recipe<'_>, new: &Recipe<'_>, step: &Step)
         _ => false,
     };
     step.forward && ingredients(new, &[name]).iter().all(|name| moved(name) || unchanged(name) || secured(name))
-}
-
-fn explained(name: &str, (old, new): (&Recipe<'_>, &Recipe<'_>), forms: &Forms, feeds: bool) -> Option<&'static str> {
-    let once = |recipe: &Recipe<'_>| recipe.assignments(name) == 1;
-    let lower = name.to_ascii_lowercase();
-    let hinted = HINTS.iter().any(|hint| lower.contains(hint));
-    if !once(old) || !once(new) {
-        return None;
-    }
-    let (before, after) = (old.elements(name), new.elements(name));
-    let alike = before.len() == after.len() && (before.len() == 1 || (is_parts(before) && is_parts(after)));
-    let (was, is) = (&before.join("."), &after.join("."));
-    if alike && is_word(was) && is_word(is) && is_known(was) && is_known(is) && forms.moved(was, is) {
-        return Some("helper-moved");
-    }
-    if NAMES.iter().any(|word| lower.contains(word)) && !hinted {
-        return None;
-    }
-    let both = |fits: fn(&str) -> bool| fits(was) && fits(is);
-    if !alike || !both(is_word) || !both(is_known) {
-        return None;
-    }
-    if KEYS.iter().any(|word| lower.contains(word)) && both(is_commit) {
-        return None;
-    }
-    if both(is_commit) && was.len() == is.len() {
-        return (feeds || hinted).then_some("commit-moved");
-    }
-    let plain = both(|text| text.bytes().any(|byte| byte.is_ascii_digit()));
-    let newer = vercmp(is, was) == Ordering::Greater;
-    let short_commit = both(|text| (7..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let kept = shape::is_kept(was, is) && newer;
-    let count = |text: &String| text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if feeds && hinted && count(was) && count(is) {
-        // It counts within a version, so it begins anew with the next.
-        return Some("helper-moved");
-    }
-    (plain && (feeds || hinted) && (kept || (short_commit && was.len() == is.len()))).then_some("helper-moved")
-}
-
-/// Whether an array holds the parts of a version: together they are one.
-fn is_parts(elements: &[String]) -> bool {
-    let is_part = |text: &String| {
-        let digit = text.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
-        digit && text.len() <= 8 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    };
-    elements.len() <= 8 && elements.iter().all(is_part)
-}
-
-/// Nothing in it has a meaning to bash, a path or an address.
-fn is_word(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
-    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    first && text.len() <= 100 && text.bytes().all(allowed) && !text.contains("..")
-}
-
-pub(super) fn is_commit(text: &str) -> bool {
-    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn moved_texts(old: &Recipe<'_>, new: &Recipe<'_>, name: &str) -> Option<Form> {

@@ -261,7 +261,7 @@ impl Reader<'_> {
                 Some(b'$' | b'`') => {
                     self.quoted_text(from);
                     if self.peek() == Some(b'`') {
-                        self.backticks()?;
+                        self.backticks(true)?;
                     } else {
                         self.deeper(|reader| reader.dollar(true))?;
                     }
