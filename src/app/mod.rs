@@ -1,6 +1,8 @@
 //! The composition root: the only place where adapters are made and put together.
 
 pub mod examine;
+pub mod extract;
+mod owner;
 pub mod reload;
 pub mod serve;
 
@@ -16,10 +18,13 @@ use anyhow::{Context as _, Result, bail};
 use tokio::sync::{Semaphore, watch};
 
 use crate::builder::pacman::{PackageRepository, Server};
+use crate::builder::refresh::{self, Refresher};
 use crate::builder::workspace::make_enterable;
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Limits, Parts};
+use crate::controller::foresee::Fallback;
+use crate::controller::raise::Raiser;
 use crate::controller::run::Runner;
 use crate::controller::site::Site;
 use crate::controller::{Controller, Inner, Kept};
@@ -28,6 +33,8 @@ use crate::executor::local::{self, LocalConfig, LocalExecutor};
 use crate::git::{Remote, Repository};
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
+use crate::source::forge::{ForgeConfig, ForgesConfig};
+use crate::source::nvchecker::NvcheckerConfig;
 use crate::source::{AurConfig, SourcesConfig};
 use crate::store::Store;
 use crate::sys::clock::Clock;
@@ -40,6 +47,8 @@ const DEFAULT_PARALLEL: usize = 8;
 const PER_HOST: usize = 4;
 /// How long a pass over all sources may take: enough for a first fetch of everything.
 const PASS: Duration = Duration::from_mins(15);
+/// How long fetching the sources of one new version may take.
+const RAISE: Duration = Duration::from_mins(10);
 /// The architecture that is built for.
 const ARCH: &str = "x86_64";
 /// The branch with the packages where nobody names one.
@@ -61,9 +70,10 @@ pub struct Place {
 /// # Errors
 /// If the clone cannot be opened.
 pub fn planned_site(settings: &Settings, place: &Place) -> Result<Site> {
-    let mut site = one_shot_site(settings, place, None)?;
-    site.fallback = Some(place.dir.clone());
-    Ok(site)
+    let reader = Arc::default();
+    let fallback = Some(Fallback::begin(&place.dir, &reader));
+    let site = one_shot_site(settings, place, None)?;
+    Ok(Site { reader, fallback, ..site })
 }
 
 /// What performs one run on a clone, recorded in the data directory.
@@ -72,8 +82,10 @@ pub fn planned_site(settings: &Settings, place: &Place) -> Result<Site> {
 /// If the clone or the record cannot be opened.
 pub fn one_shot_runner(settings: &Settings, place: &Place, clock: Arc<dyn Clock>) -> Result<Runner> {
     let site = one_shot_site(settings, place, Some(&settings.server.data_dir))?;
+    let repository = chosen(settings, place)?;
+    owner::claim(&settings.server.data_dir, &site.name, &site.remote, repository.url.is_some())?;
     let store = Store::open(&record_path(settings))?;
-    let enqueues = chosen(settings, place)?.executor.kind != ExecutorKind::None;
+    let enqueues = repository.executor.kind != ExecutorKind::None;
     let turns = turns_file(settings, &site.name);
     Ok(Runner::new(Arc::new(site), store, clock).enqueues(enqueues).takes_turns_by(turns))
 }
@@ -133,6 +145,7 @@ fn site(
         branch: branch.unwrap_or_else(|| DEFAULT_BRANCH.to_owned()),
         arch: ARCH.to_owned(),
         policy: repository.policy.clone(),
+        raiser: Arc::new(raiser(repository, &cache_dir)),
         sources: RwLock::new(sources(&repository.sources, cache_dir)),
         asked: Mutex::default(),
         reader: Arc::default(),
@@ -167,12 +180,43 @@ fn sources(settings: &settings::Sources, cache_dir: PathBuf) -> SourcesConfig {
             clone_delay: Duration::ZERO,
             max_parallel: parallel,
         },
+        nvchecker: nvchecker(&settings.nvchecker),
+        forges: ForgesConfig {
+            gitlab: forge(&settings.gitlab),
+            github: forge(&settings.github),
+            gitea: settings.gitea.as_ref().map(forge).unwrap_or_default(),
+        },
         cache_dir,
         timeout: settings.timeout,
         parallel,
         per_host: PER_HOST,
         pass: PASS,
     }
+}
+
+fn nvchecker(settings: &settings::Nvchecker) -> NvcheckerConfig {
+    let mirror =
+        |mirror: &settings::ServiceMirror| (mirror.address.as_str().to_owned(), mirror.instead.as_str().to_owned());
+    NvcheckerConfig {
+        keyfile: settings.keyfile.clone(),
+        mirrors: settings.mirrors.iter().map(mirror).collect(),
+        alpm_dir: settings.alpm_dir.clone(),
+        program: settings.program.clone(),
+        commands: settings.commands,
+        ..NvcheckerConfig::default()
+    }
+}
+
+/// Raises packages in the same sandbox that builds run in, and as the same user.
+fn raiser(repository: &settings::Repository, cache_dir: &Path) -> Raiser {
+    let user = repository.executor.local.user.clone().unwrap_or_else(|| LocalConfig::under(cache_dir).user);
+    let job = refresh::job(ARCH, local::proxies());
+    let refresher = Refresher { user, work_dir: cache_dir.join("raising"), job, timeout: RAISE };
+    Raiser { refresher, cache_dir: cache_dir.join("raised") }
+}
+
+fn forge(host: &settings::ProjectHost) -> ForgeConfig {
+    ForgeConfig { url: host.url.clone(), api_url: host.api_url.clone(), token_file: host.token_file.clone() }
 }
 
 fn record_path(settings: &Settings) -> PathBuf {
@@ -205,6 +249,7 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     let mut kept = BTreeMap::new();
     for repository in &settings.repositories {
         let site = Arc::new(kept_site(settings, repository, dir)?);
+        owner::claim(&settings.server.data_dir, &site.name, &site.remote, repository.url.is_some())?;
         let runner = Runner::new(site, store.clone(), clock.clone())
             .enqueues(repository.executor.kind != ExecutorKind::None)
             .takes_turns_by(turns_file(settings, &repository.name));

@@ -7,7 +7,7 @@ pub mod artefact;
 pub mod interfere;
 pub mod makepkg;
 pub mod pacman;
-pub mod sandbox;
+pub mod refresh;
 pub mod user;
 pub mod verdict;
 pub mod workspace;

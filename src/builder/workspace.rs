@@ -128,7 +128,22 @@ impl Workspace {
 
     /// Reads the PKGBUILD as it is now; `None` if it is not an ordinary file.
     pub fn pkgbuild(&self) -> Result<Option<Vec<u8>>, FsError> {
-        let path = self.path("start").join("PKGBUILD");
+        self.read("start/PKGBUILD")
+    }
+
+    /// Takes away what a program of the build printed into `pkgdest/printed`; `None` if that is no ordinary
+    /// file, or is empty.
+    pub fn take_printed(&self) -> Result<Option<Vec<u8>>, FsError> {
+        let bytes = self.read("pkgdest/printed")?;
+        let path = self.path("pkgdest/printed");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FsError::new("remove", &path, error)),
+            _ => Ok(bytes.filter(|bytes| !bytes.is_empty())),
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, FsError> {
+        let path = self.path(name);
         let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
         let Ok(file) = OpenOptions::new().read(true).custom_flags(flags.bits()).open(&path) else { return Ok(None) };
         let read = || -> io::Result<Option<Vec<u8>>> {

@@ -29,7 +29,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let (since, known) = context.inspection()?.since(&args.from, &args.to)?;
     let (mut directives, mut problems) = (Vec::new(), Vec::new());
     for commit in &since.commits {
-        let (requests, findings) = directive::resolve(commit.id, &directive::parse(&commit.message), &known);
+        let (requests, findings) = directive::read(commit.id, &commit.message, &known);
         problems.extend(findings);
         directives.extend(requests.into_iter().map(|request| DirectiveEntry {
             commit: commit.id,

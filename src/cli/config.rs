@@ -239,6 +239,21 @@ mod tests {
         mirror_url = "https://github.com/archlinux/aur.git"
         prefer = "mirror"
 
+        [sources.nvchecker]
+        mirror = []
+        alpm_dir = "/var/lib/pacman"
+        program = "nvchecker"
+        commands = false
+
+        [sources.gitlab]
+        url = "https://gitlab.com/"
+
+        [sources.github]
+        url = "https://github.com/"
+        api_url = "https://api.github.com/"
+
+        [sources.gitea]
+
         [forge]
         kind = "local"
 

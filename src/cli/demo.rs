@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::{Format, table};
+use super::output::{Format, lines, table};
 use crate::demo::play::{Chapter, Demo, stamp};
 use crate::sys::clock::{Clock as _, SystemClock};
 use crate::sys::signal;
@@ -21,11 +21,11 @@ use crate::telemetry::progress;
 #[command(after_help = "\
 Examples:
   pkgwarden demo --once                    play the story through and print what happened
-  pkgwarden demo                           keep going, with pages to look at and reviews to approve
+  pkgwarden demo                           keep going, with pages and reviews to approve
   pkgwarden demo --dir ~/demo --listen 127.0.0.1:8080
 
-The world (a package monorepo, an AUR, upstreams) lies in the directory and answers on loopback only.
-Packages are really built, with makepkg in a sandbox; nothing is installed on this machine.")]
+The world (a package monorepo, an AUR, upstreams) lies in the directory and answers on loopback
+only. Packages are really built, with makepkg in a sandbox; nothing is installed on this machine.")]
 pub struct Args {
     /// Where everything is kept; a demo that is there already goes on [default: a new directory in the temporary one]
     #[arg(long, value_name = "DIR")]
@@ -179,7 +179,7 @@ fn summary(chapters: &[Chapter], dir: &Path, context: &mut Context) -> Result<Ex
     for chapter in chapters {
         table.add_row([chapter.event.clone(), chapter.result.clone(), format!("{:.1}", chapter.took.as_secs_f64())]);
     }
-    context.output.text(format_args!("{table}\n\n"))?;
+    context.output.text(format_args!("{}\n", lines(&table)))?;
     context.output.text(format_args!(
         "The published repository is {0}\nFor pacman.conf:\n\n  [demo]\n  SigLevel = Optional TrustAll\n  Server = file://{0}\n",
         published.display()

@@ -97,7 +97,7 @@ fn report_configuration(error: &ConfigError, stderr: &mut dyn Write) -> io::Resu
         }
     }
     let count = error.problems.len();
-    writeln!(stderr, "{count} {} in the configuration", if count == 1 { "problem" } else { "problems" })
+    writeln!(stderr, "{} in the configuration", super::output::number_of(count, "problem"))
 }
 
 impl From<anyhow::Error> for CliError {

@@ -25,8 +25,8 @@ Examples:
   pkgwarden graph --rdeps libfoo           what is rebuilt when libfoo changes
   pkgwarden graph --official core.db extra.db --as json
 
-Names of packages in other repositories win over a `provides` in this one. They come from --official;
-without it, from the versions recorded in the `state` branch, if there are any.")]
+Names of packages in other repositories win over a `provides` in this one. They come
+from --official; without it, from the versions recorded in the branch `state`.")]
 pub struct Args {
     /// The commit to look at
     #[arg(long, value_name = "REV", default_value = "HEAD")]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::context::{self, Context};
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::Format;
+use super::output::{Format, number_of};
 use crate::config::repository;
 use crate::controller::inspect::Inspection;
 use crate::domain::desired::Snapshot;
@@ -30,7 +30,8 @@ Examples:
   pkgwarden init                           pkgwarden.toml in this clone
   pkgwarden init /srv/packages --from chaotic
 
-Never overwrites a file. With `--from chaotic`, .ci/config is read and it is told what of it carries over.")]
+Never overwrites a file. With `--from chaotic`, .ci/config is read and it is told what of it
+carries over.")]
 pub struct Args {
     /// The clone [default: the directory given with -C, else this one]
     dir: Option<PathBuf>,
@@ -203,12 +204,13 @@ fn text(report: &Report, from_chaotic: bool) -> String {
     let there = |is_there: bool| if is_there { "there" } else { "not there yet" };
     let _ = writeln!(
         text,
-        "{} packages on {}; tag scheduled {}, branch state {}, {} review branches",
-        report.packages,
+        "{} on {}; tag scheduled {}, branch state {}, {} review branch{}",
+        number_of(report.packages, "package"),
         report.branch,
         there(report.has_scheduled),
         there(report.has_state),
-        report.reviews
+        report.reviews,
+        if report.reviews == 1 { "" } else { "es" }
     );
     for (becomes, title) in [
         (Becomes::Kept, "carries over from .ci/config, which stays where it is"),

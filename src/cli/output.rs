@@ -6,6 +6,8 @@ use anstyle::Style;
 use comfy_table::{Attribute, Cell, ContentArrangement, Table};
 use serde::Serialize;
 
+pub use crate::domain::words::number_of;
+
 /// Form of the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -13,12 +15,6 @@ pub enum Format {
     Text,
     /// For programs: one document, or one a line where the command says so.
     Json,
-}
-
-/// How many there are of something, as people say it: `1 build`, `2 builds`.
-#[must_use]
-pub fn number_of(number: usize, word: &str) -> String {
-    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The results could not be written.
@@ -81,7 +77,15 @@ pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(|word| Cell::new(word).add_attribute(Attribute::Bold)));
+    // Only what is written is styled, so that the blanks behind it can be taken off.
+    table.enforce_styling().style_text_only();
     table
+}
+
+/// The lines of a table without the blanks around them, each with its line feed.
+#[must_use]
+pub fn lines(table: &Table) -> String {
+    table.lines().fold(String::new(), |out, line| out + line.trim_start_matches(' ').trim_end() + "\n")
 }
 
 #[cfg(test)]
@@ -98,6 +102,14 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn no_line_of_a_table_ends_with_blanks_and_the_last_one_ends() {
+        let mut table = table(&["package", "version", "problems"]);
+        table.add_row(["a", "1-1", ""]).add_row(["firefox", "", ""]);
+        let plain = anstream::adapter::strip_str(&lines(&table)).to_string();
+        assert_eq!(plain, "package  version  problems\na        1-1\nfirefox\n");
     }
 
     #[test]

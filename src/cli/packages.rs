@@ -1,16 +1,15 @@
 //! `pkgwarden packages`: what the monorepo holds.
 
-use comfy_table::Table;
 use serde::Serialize;
 
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::{Format, table};
+use super::output::{Format, lines, table};
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::name::{PkgBase, PkgName};
-use crate::domain::policy::SourceKind;
+use crate::domain::policy::{GitFolder, Project, SourceKind};
 use crate::domain::version::Version;
 
 /// List the packages of a repository
@@ -48,8 +47,8 @@ impl<'a> Entry<'a> {
     fn of(package: &'a Package, snapshot: &Snapshot) -> Self {
         let srcinfo = package.srcinfo.as_ref();
         let url = match &package.settings.source {
-            SourceKind::Git { url } => Some(url.as_str()),
-            SourceKind::Aur | SourceKind::GitlabTags { .. } | SourceKind::Custom | SourceKind::Unset => None,
+            SourceKind::Git(GitFolder { url, .. }) | SourceKind::Release(Project::Git { url }) => Some(url.as_str()),
+            SourceKind::Aur | SourceKind::Release(_) | SourceKind::Custom | SourceKind::Unset => None,
         };
         Self {
             pkgbase: &package.pkgbase,
@@ -77,7 +76,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn listing(entries: &[Entry]) -> Table {
+fn listing(entries: &[Entry]) -> String {
     let mut table = table(&["package", "version", "source", "class", "trigger", "problems"]);
     for entry in entries {
         let problems = if entry.problems.is_empty() { String::new() } else { entry.problems.len().to_string() };
@@ -90,5 +89,5 @@ fn listing(entries: &[Entry]) -> Table {
             problems,
         ]);
     }
-    table
+    lines(&table)
 }

@@ -28,7 +28,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let settings = context.settings()?;
     context.inspection()?;
     context.show_progress();
-    let site = app::planned_site(&settings, &place)?;
+    let mut site = app::planned_site(&settings, &place)?;
     let document = pipeline::block_on(async {
         let now = SystemClock.now();
         let look = site.look_for(&pipeline).await?;
@@ -37,7 +37,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
         let (document, needs_a_person) = (plan.document(&look.snapshot), plan.needs_a_person());
         // The process ends after this. Giving back thousands of packages one by one would take longer than
         // some of what was decided.
-        std::mem::forget((look, plan, site.reader.clone()));
+        std::mem::forget((look, plan, site.reader.clone(), site.fallback.take()));
         Ok((document, needs_a_person))
     })?;
     let (document, needs_a_person) = document;

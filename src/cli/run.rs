@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
+use super::output::Format;
 use super::pipeline::{self, PipelineArgs};
 use crate::app;
+use crate::config::settings::ExecutorKind;
 use crate::sys::clock::SystemClock;
 
 /// Perform one run: what a scheduled CI job calls
@@ -18,7 +20,10 @@ Examples:
   pkgwarden -C packages.git run on-schedule --format json
   pkgwarden run trigger daily
   pkgwarden run deploy all
-  pkgwarden run on-commit --emit-chaotic .ci")]
+  pkgwarden run on-commit --emit-chaotic .ci
+
+Ends with status 3 if something that was asked for could not be done; the problem says what.
+A review that is opened is no such problem.")]
 pub struct Args {
     #[command(flatten)]
     pipeline: PipelineArgs,
@@ -35,6 +40,10 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let runner = app::one_shot_runner(&settings, &place, Arc::new(SystemClock))?.emits_to(args.emit_chaotic);
     let report = pipeline::block_on(runner.run(&pipeline, "command"))?;
     pipeline::show(&report.document, Some(&report.outcome), context)?;
+    let is_local = settings.repositories.iter().any(|it| it.executor.kind == ExecutorKind::Local);
+    if is_local && report.outcome.enqueued > 0 && context.output.format == Format::Text {
+        context.output.text("`pkgwarden serve` builds what is in the queue\n")?;
+    }
     let needs_a_person =
         report.document.problems.iter().any(|problem| problem.severity == crate::domain::finding::Severity::Error);
     Ok(if needs_a_person { Exit::NeedsPerson } else { Exit::Done })

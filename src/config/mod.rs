@@ -12,6 +12,7 @@ pub mod repository;
 mod resolve;
 mod schema;
 pub mod settings;
+mod source;
 pub mod value;
 mod written;
 

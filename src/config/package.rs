@@ -1,6 +1,7 @@
 //! `<pkgbase>/.CI/config`: what one package asks for. And `.CI/info`, which only people read.
 
 use super::keyfile::KeyFile;
+use super::source::parse_source;
 use crate::domain::classify::LineRules;
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -29,7 +30,7 @@ pub const INFO_KEYS: [&str; 2] = ["REQ_ORIGIN", "REQ_REASON"];
 const MOST_EXTRA_TIMEOUT: f64 = 100.0;
 
 /// A value that could not be read: what is wrong with it, and the remedy.
-type Unreadable = (String, &'static str);
+pub(super) type Unreadable = (String, &'static str);
 
 /// Reads a `.CI/config`. Whatever is wrong in it becomes a finding that names `path` and the line, and
 /// the setting keeps its default.
@@ -75,38 +76,6 @@ fn line_rules(file: &mut KeyFile<'_>) -> LineRules {
     rules
 }
 
-fn parse_source(text: &str) -> Result<SourceKind, Unreadable> {
-    const KINDS: &str = "write aur, custom, gitlab:<project id>, or the URL of a git repository";
-    match text {
-        "aur" => Ok(SourceKind::Aur),
-        "custom" => Ok(SourceKind::Custom),
-        _ => match text.strip_prefix("gitlab:") {
-            Some(project) if !project.is_empty() && project.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(SourceKind::GitlabTags { project: project.into() })
-            }
-            Some(project) => Err((format!("`{project}` is not the numeric id of a GitLab project"), KINDS)),
-            None if is_git_address(text) => Ok(SourceKind::Git { url: text.into() }),
-            None => Err((format!("`{text}` is no source that can be followed"), KINDS)),
-        },
-    }
-}
-
-/// Whether git can be given this address. Transports that run a program (`ext::`), options in disguise
-/// and addresses with white space are not.
-fn is_git_address(text: &str) -> bool {
-    const SCHEMES: [&str; 5] = ["https://", "http://", "git://", "ssh://", "file:///"];
-    if text.starts_with('-') || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return false;
-    }
-    let has_host = |rest: &str| !rest.is_empty() && !rest.starts_with(['/', '-']);
-    if let Some(rest) = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)) {
-        return has_host(rest);
-    }
-    // The short form of ssh: `git@host:path`.
-    let Some((host, path)) = text.split_once(':') else { return false };
-    host.contains('@') && !host.contains('/') && !path.is_empty() && !path.starts_with(':')
-}
-
 fn parse_bump(text: &str) -> Result<Bump, Unreadable> {
     const FORM: &str = "write [epoch:]pkgver-pkgrel/N, such as 1:2.0-1/3";
     Bump::parse(text).map_err(|error| (format!("`{}` is not a bump: {}", error.text, error.reason), FORM))
@@ -126,6 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::policy::{GitFolder, Project};
     use crate::domain::version::Version;
 
     fn settings(text: &str) -> PackageSettings {
@@ -175,9 +145,12 @@ mod tests {
         let source = |text: &str| settings(&format!("CI_PKGBUILD_SOURCE={text}")).source;
         assert_eq!(source("custom"), SourceKind::Custom);
         assert_eq!(source(""), SourceKind::Unset);
-        assert_eq!(source("gitlab:278964"), SourceKind::GitlabTags { project: "278964".into() });
+        assert_eq!(
+            source("gitlab:278964"),
+            SourceKind::Release(Project::Gitlab { base: None, project: "278964".into() })
+        );
         for url in ["https://aur.archlinux.org/x.git", "git@github.com:a/b.git", "file:///srv/git/x", "ssh://h/x"] {
-            assert_eq!(source(url), SourceKind::Git { url: url.into() });
+            assert_eq!(source(url), SourceKind::Git(GitFolder { url: url.into(), branch: None, folder: None }));
         }
     }
 
@@ -186,7 +159,7 @@ mod tests {
         for bad in ["aru", "gitlab:foo", "ext::sh -c id", "--upload-pack=x", "https://", "https://-x", "../other"] {
             assert_eq!(findings(&format!("CI_PKGBUILD_SOURCE={bad}")).len(), 1, "{bad}");
         }
-        insta::assert_snapshot!(findings("CI_PKGBUILD_SOURCE=arr").join("\n"), @"foo/.CI/config:1: CI_PKGBUILD_SOURCE: `arr` is no source that can be followed; the default is used; write aur, custom, gitlab:<project id>, or the URL of a git repository");
+        insta::assert_snapshot!(findings("CI_PKGBUILD_SOURCE=arr").join("\n"), @"foo/.CI/config:1: CI_PKGBUILD_SOURCE: `arr` is no source that can be followed; the default is used; write aur, custom, the URL of a git repository, gitlab:<project id>, github:<owner>/<repository>, gitea:<host>/<owner>/<repository>, or tags:<URL of a git repository>");
     }
 
     #[test]

@@ -2,14 +2,15 @@
 //! then fills in what follows from other settings.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::error::Problem;
 use super::layer::Layers;
 use super::settings::{
-    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, ForgeKind, LocalExecutor, Publish, Repository,
-    Schedule, ScheduledRun, Server, Settings, Sources,
+    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, ForgeKind, LocalExecutor, Nvchecker, ProjectHost,
+    Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
-use super::value::Name;
+use super::value::{Address, Name};
 use super::written::{
     Layer, ScheduledPipeline, Written, WrittenExecutor, WrittenForge, WrittenPolicy, WrittenPublish, WrittenRepository,
     WrittenSchedule, WrittenServer, WrittenSources,
@@ -189,7 +190,29 @@ fn resolve_sources(sources: WrittenSources) -> Sources {
             mirror_url,
             prefer,
         },
+        nvchecker: Nvchecker {
+            keyfile: sources.nvchecker.keyfile,
+            mirrors: given(sources.nvchecker.mirror),
+            alpm_dir: given(sources.nvchecker.alpm_dir),
+            program: given(sources.nvchecker.program),
+            commands: given(sources.nvchecker.commands),
+        },
+        gitlab: project_host(&given(sources.gitlab.url), None, "/api/v4", sources.gitlab.token_file),
+        github: project_host(
+            &given(sources.github.url),
+            sources.github.api_url.as_ref(),
+            "",
+            sources.github.token_file,
+        ),
+        gitea: sources.gitea.url.map(|url| project_host(&url, None, "/api/v1", sources.gitea.token_file)),
     }
+}
+
+/// A forge whose API has an address of its own, or stands at a place below its own.
+fn project_host(url: &Address, api: Option<&Address>, place: &str, token_file: Option<PathBuf>) -> ProjectHost {
+    let plain = |address: &Address| address.as_str().trim_end_matches('/').to_owned();
+    let api_url = api.map_or_else(|| format!("{}{place}", plain(url)), plain);
+    ProjectHost { url: plain(url), api_url, token_file }
 }
 
 fn resolve_forge(forge: WrittenForge) -> Forge {

@@ -262,6 +262,7 @@ impl Dispatcher {
             .get(&build.repository)
             .with_context(|| format!("no repository `{}` is configured", build.repository))?;
         let (commit, pkgbase) = (build.commit, build.pkgbase.clone());
+        site.obtain(commit).await?;
         let read = move |git: &Repository| {
             Ok((folder_at(git, commit, &pkgbase)?, git.commit_facts(commit)?.time, repository_settings(git, commit)?))
         };

@@ -9,10 +9,12 @@ mod conclude;
 pub mod dispatch;
 pub mod doctor;
 pub mod face;
+pub mod foresee;
 pub mod inspect;
 pub mod observe;
 mod quarantine;
 pub mod query;
+pub mod raise;
 pub mod range;
 pub mod recover;
 mod review;
@@ -20,6 +22,7 @@ mod rules;
 pub mod run;
 pub mod site;
 pub mod snapshot;
+mod summary;
 pub mod supervise;
 mod turn;
 pub mod view;
@@ -61,7 +64,7 @@ pub struct Kept {
 }
 
 /// What the page of a review follows from.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct ReviewKey {
     /// The tip of its branch.
     head: Oid,

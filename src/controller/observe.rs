@@ -11,7 +11,7 @@ use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
 use crate::domain::keepers::Keepers;
-use crate::domain::name::PkgBase;
+use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Observations, Proposal, Upstream};
 use crate::domain::plan::{self, Pipeline, Request};
 use crate::domain::standing::Standing;
@@ -22,7 +22,9 @@ use crate::source::{SourceAnswer, SourceRequest, Sources};
 /// What sources said, before it is compared with the monorepo: it stays valid when the monorepo moves.
 #[derive(Debug, Default)]
 pub struct Answers {
-    files: BTreeMap<PkgBase, SourceAnswer>,
+    pub(super) files: BTreeMap<PkgBase, SourceAnswer>,
+    /// The trees of those whose files were made from what the monorepo had.
+    pub(super) made_from: BTreeMap<PkgBase, Oid>,
     keepers: BTreeMap<PkgBase, Keepers>,
     standing: BTreeMap<PkgBase, Standing>,
     upstream: BTreeMap<PkgBase, Upstream>,
@@ -33,11 +35,9 @@ pub struct Answers {
 
 /// Asks every source what a schedule has to know.
 pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answers {
-    let requests = plan::requests(snapshot).into_iter().map(|Request { pkgbase, source, cursor }| SourceRequest {
-        pkgbase,
-        kind: source,
-        cursor,
-    });
+    let requests = plan::requests(snapshot)
+        .into_iter()
+        .map(|Request { pkgbase, source, cursor, version }| SourceRequest { pkgbase, kind: source, cursor, version });
     let requests: Vec<SourceRequest> = requests.collect();
     let following = snapshot.packages.values().filter(|package| package.follows_upstream());
     let following: Vec<UpstreamRequest> =
@@ -71,7 +71,9 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
     for (pkgbase, answer) in &answers.files {
         if let Some(package) = snapshot.packages.get(pkgbase) {
             let present = || git.folder(package.tree, &Limits::default());
-            observations.files.insert(pkgbase.clone(), observation(answer, present));
+            let overtaken = answers.made_from.get(pkgbase).is_some_and(|tree| *tree != package.tree);
+            let observation = if overtaken { overtaken_by_a_person() } else { observation(answer, present) };
+            observations.files.insert(pkgbase.clone(), observation);
         }
     }
     observations.waiting = waiting(git, snapshot, &observations.files);
@@ -82,6 +84,12 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
         observations.proposals.insert(pkgbase.clone(), proposal);
     }
     Ok(observations)
+}
+
+/// What was made from the files before would undo what somebody pushed to them since.
+fn overtaken_by_a_person() -> Observation {
+    let error = "its files changed in the monorepo while they were being raised to a new version".to_owned();
+    Observation::Unknown { error, retry_at: None }
 }
 
 /// What already waits for a person where the source of a package has something new. A folder that must
@@ -110,6 +118,10 @@ fn observation(answer: &SourceAnswer, present: impl FnOnce() -> Result<Folder, F
             }
             (Ok(present), _) => Observation::Changed { cursor: cursor.clone(), incoming: folder.clone(), present },
         },
+        SourceAnswer::Newer { release, .. } => {
+            let error = format!("version {} is out, and its files have not been made yet", release.version);
+            Observation::Unknown { error, retry_at: None }
+        }
         SourceAnswer::Unknown { error, retry_at } => Observation::Unknown { error: error.clone(), retry_at: *retry_at },
         SourceAnswer::Gone => Observation::Gone,
     }

@@ -8,7 +8,7 @@ use futures_util::future::FutureExt as _;
 use tokio::sync::watch;
 
 use super::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
-use super::review::review_of;
+use super::review::{review_of, reviews_of};
 use super::site::Look;
 use super::view::{
     AttemptView, BuildPage, BuildView, CursorView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
@@ -58,8 +58,11 @@ impl Face for Controller {
     }
 
     fn runs(&self, limit: usize) -> Answer<'_, Vec<RunView>> {
-        async move { Ok(self.0.store.runs(None, None, clamp(limit)).await?.iter().map(RunView::from).collect()) }
-            .boxed()
+        async move {
+            let runs = self.0.store.summarised_runs(clamp(limit)).await?;
+            Ok(runs.iter().map(RunView::from).collect())
+        }
+        .boxed()
     }
 
     fn run<'a>(&'a self, id: &'a str) -> Answer<'a, Option<RunPage>> {
@@ -111,9 +114,7 @@ impl Face for Controller {
             let mut views = Vec::new();
             for kept in self.kept() {
                 let Some(look) = kept.looked().look else { continue };
-                for pkgbase in look.snapshot.reviews.keys() {
-                    views.extend(review_of(kept, &look, pkgbase, self.0.clock.now()).await?);
-                }
+                views.extend(reviews_of(kept, &look, look.snapshot.waiting_reviews(), self.0.clock.now()).await?);
             }
             Ok(views)
         }
@@ -124,7 +125,7 @@ impl Face for Controller {
         async move {
             for kept in self.kept() {
                 let Some(look) = kept.looked().look else { continue };
-                if look.snapshot.reviews.contains_key(pkgbase) {
+                if look.snapshot.waits_for_a_person(pkgbase) {
                     return Ok(review_of(kept, &look, pkgbase, self.0.clock.now()).await?);
                 }
             }
@@ -241,12 +242,12 @@ impl Controller {
         let snapshot = looked.look.as_ref().map(|look| &look.snapshot);
         RepositoryView {
             name: kept.site().name.clone(),
-            url: kept.site().remote.url().to_owned(),
+            url: kept.site().remote.shown(),
             branch: kept.site().branch.clone(),
             main: snapshot.and_then(|snapshot| snapshot.refs.main),
             scheduled: snapshot.and_then(|snapshot| snapshot.refs.scheduled),
             packages: snapshot.map_or(0, |snapshot| snapshot.packages.len()),
-            reviews: snapshot.map_or(0, |snapshot| snapshot.reviews.len()),
+            reviews: snapshot.map_or(0, |snapshot| snapshot.waiting_reviews().count()),
             paused: self.is_paused(),
             looked_at: looked.at,
             error: looked.error,
@@ -378,8 +379,9 @@ impl From<StoreError> for ControllerError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound { .. } => Self::NotFound(error.to_string()),
-            StoreError::Refused(_) | StoreError::Illegal(_) => {
-                Self::Conflict { message: error.to_string(), hint: String::new() }
+            StoreError::Refused(_) => Self::Conflict { message: error.to_string(), hint: String::new() },
+            StoreError::Illegal(illegal) => {
+                Self::Conflict { message: illegal.to_string(), hint: illegal.hint().to_owned() }
             }
             other => Self::Internal(other.into()),
         }

@@ -14,30 +14,58 @@ use crate::git::Repository;
 
 /// The review of a package; `None` if its branch proposes nothing (it is about to be pruned).
 pub async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase, now: Timestamp) -> Result<Option<ReviewView>> {
-    let Some(head) = look.snapshot.reviews.get(pkgbase).map(|review| review.head) else { return Ok(None) };
-    let tree = look.snapshot.packages.get(pkgbase).map(|package| package.tree);
-    let state = look.snapshot.states.get(pkgbase);
-    let key = ReviewKey {
-        head,
-        tree,
-        gate: look.snapshot.gate.in_force(now),
-        approvals: state.map(|state| state.approvals(head)).unwrap_or_default(),
+    Ok(reviews_of(kept, look, [pkgbase], now).await?.pop())
+}
+
+/// The reviews of these packages. What none was asked about before is read at once, so that the
+/// repository is opened once.
+pub async fn reviews_of<'a>(
+    kept: &Kept,
+    look: &Look,
+    packages: impl IntoIterator<Item = &'a PkgBase>,
+    now: Timestamp,
+) -> Result<Vec<ReviewView>> {
+    let keys: Vec<_> =
+        packages.into_iter().filter_map(|it| Some((it.clone(), key(&look.snapshot, it, now)?))).collect();
+    let is_known = |(pkgbase, key): &(PkgBase, ReviewKey)| {
+        let known = kept.reviews.lock().expect("nobody panics with it");
+        known.get(pkgbase).is_some_and(|(same, _)| same == key)
     };
-    if let Some((same, view)) = kept.reviews.lock().expect("nobody panics with it").get(pkgbase)
-        && *same == key
-    {
-        return Ok(view.clone());
+    let unknown: Vec<_> = keys.iter().filter(|it| !is_known(it)).cloned().collect();
+    if !unknown.is_empty() {
+        let snapshot = look.snapshot.clone();
+        let read = kept.site().with_git(move |git| {
+            let views = git.map(&unknown, |git, (pkgbase, key)| read(git, &snapshot, pkgbase, key, now))?;
+            Ok(unknown.into_iter().zip(views).collect::<Vec<_>>())
+        });
+        let read = read.await?.into_iter().map(|((pkgbase, key), view)| (pkgbase, (key, view)));
+        kept.reviews.lock().expect("nobody panics with it").extend(read);
     }
-    let (snapshot, wanted) = (look.snapshot.clone(), pkgbase.clone());
-    let read =
-        move |git: &Repository| Ok((observe::proposal(git, &snapshot, &wanted)?, git.commit_facts(head)?.message));
-    let (proposal, message) = kept.site().with_git(read).await?;
-    let view = match tree.zip(proposal) {
-        Some((tree, proposal)) => review_view(pkgbase, (head, message), tree, &proposal, &look.snapshot, now)?,
-        None => None,
-    };
-    kept.reviews.lock().expect("nobody panics with it").insert(pkgbase.clone(), (key, view.clone()));
-    Ok(view)
+    let known = kept.reviews.lock().expect("nobody panics with it");
+    Ok(keys.iter().filter_map(|(pkgbase, _)| known.get(pkgbase)?.1.clone()).collect())
+}
+
+/// What a view of a review follows from; `None` if there is no review.
+fn key(snapshot: &Snapshot, pkgbase: &PkgBase, now: Timestamp) -> Option<ReviewKey> {
+    let head = snapshot.reviews.get(pkgbase)?.head;
+    Some(ReviewKey {
+        head,
+        tree: snapshot.packages.get(pkgbase).map(|package| package.tree),
+        gate: snapshot.gate.in_force(now),
+        approvals: snapshot.states.get(pkgbase).map(|state| state.approvals(head)).unwrap_or_default(),
+    })
+}
+
+fn read(
+    git: &Repository,
+    snapshot: &Snapshot,
+    pkgbase: &PkgBase,
+    key: &ReviewKey,
+    now: Timestamp,
+) -> Result<Option<ReviewView>> {
+    let Some((tree, proposal)) = key.tree.zip(observe::proposal(git, snapshot, pkgbase)?) else { return Ok(None) };
+    let message = git.commit_facts(key.head)?.message;
+    review_view(pkgbase, (key.head, message), tree, &proposal, snapshot, now)
 }
 
 fn review_view(

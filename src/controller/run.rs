@@ -127,7 +127,7 @@ impl Runner {
             }
             tracing::info!(repository = self.site.name, "somebody pushed during the run; planning anew");
         }
-        bail!("somebody pushed to {} during each of {REPLANS} tries; the next run goes on", self.site.remote.url())
+        bail!("somebody pushed to {} during each of {REPLANS} tries; the next run goes on", self.site.remote.shown())
     }
 
     /// Asks the sources, or the record, what a pipeline has to know.
@@ -187,7 +187,7 @@ impl Runner {
         if matches!(error, PushError::Rejected { .. }) {
             self.store.drop_intent(intent, self.clock.now()).await?;
         }
-        Err(error).with_context(|| format!("the push to {} failed", self.site.remote.url()))
+        Err(error).with_context(|| format!("the push to {} failed", self.site.remote.shown()))
     }
 
     fn wave(&self, look: &Look, plan: &Plan, updates: &[RefUpdate]) -> Wave {

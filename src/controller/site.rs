@@ -9,8 +9,10 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
 use super::bind;
+use super::foresee::Fallback;
 use super::inspect::Inspection;
 use super::observe::{self, Answers};
+use super::raise::{self, Raiser};
 use super::range;
 use super::snapshot::SnapshotReader;
 use crate::domain::desired::{Refs, Snapshot};
@@ -50,10 +52,12 @@ pub struct Site {
     pub sources: RwLock<SourcesConfig>,
     /// The sources as they were last asked; made anew when the settings change.
     pub asked: Mutex<Option<(SourcesConfig, Arc<Sources>)>>,
+    /// Raises packages to versions that their sources know.
+    pub raiser: Arc<Raiser>,
     /// Remembers what was parsed.
     pub reader: Arc<SnapshotReader>,
     /// The clone to plan on if the remote does not answer; only ever set for a plan that is not performed.
-    pub fallback: Option<PathBuf>,
+    pub fallback: Option<Fallback>,
     /// One fetch at a time: two would fight over the refs of the workspace.
     pub fetching: tokio::sync::Mutex<()>,
     /// Holds the workspace, if it is to go with this value.
@@ -91,35 +95,26 @@ impl Site {
 
     async fn look_with(&self, wanted: impl Fn(&Since, &PkgBase) -> bool + Send + 'static) -> Result<Look> {
         let mut findings = Vec::new();
-        let (refs, ()) = tokio::join!(self.fetch(), self.foresee());
+        let foreseen = async {
+            if let Some(fallback) = &self.fallback {
+                fallback.finished().await;
+            }
+        };
+        let (refs, ()) = tokio::join!(self.fetch(), foreseen);
         let refs = match (refs, &self.fallback) {
             (Ok(refs), _) => refs,
-            (Err(error), Some(clone)) => {
+            (Err(error), Some(fallback)) => {
                 let message =
                     format!("the remote does not answer, so this is planned on what the clone has: {error:#}");
                 findings.push(
                     Finding::warning("remote-unreachable", message)
                         .hint("mend the connection, or name another remote with --remote"),
                 );
-                Inspection::open(clone)?.refs("HEAD")?
+                Inspection::open(fallback.clone_dir())?.refs("HEAD")?
             }
             (Err(error), None) => return Err(error),
         };
         self.read(refs, findings, wanted).await
-    }
-
-    /// Reads the packages that the clone has while its remote is asked: most of them, if not all, are what
-    /// the remote has too.
-    async fn foresee(&self) {
-        let Some(clone) = self.fallback.clone() else { return };
-        let reader = self.reader.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let git = Repository::open(&clone)?;
-            let head = git.resolve("HEAD")?;
-            head.map(|commit| reader.remember(&git, git.tree_of(commit)?)).transpose()
-        });
-        // Only time is lost without it; what is wrong with the clone is told where it is needed.
-        let _ = read.await;
     }
 
     /// Reads the snapshot at these refs, whose objects are there.
@@ -143,6 +138,17 @@ impl Site {
         .await
     }
 
+    /// Makes sure that a commit is here. What another process recorded can be news to this one.
+    ///
+    /// # Errors
+    /// If it has to be fetched, and cannot be.
+    pub async fn obtain(&self, commit: Oid) -> Result<()> {
+        if !self.with_git(move |git| Ok(git.contains(commit))).await? {
+            self.fetch().await?;
+        }
+        Ok(())
+    }
+
     /// The remote's refs, with every object they lead to fetched.
     async fn fetch(&self) -> Result<Refs> {
         let _turn = self.fetching.lock().await;
@@ -162,7 +168,7 @@ impl Site {
                 return Ok(refs);
             }
         }
-        bail!("the refs of {} keep moving while they are fetched; try again", self.remote.url())
+        bail!("the refs of {} keep moving while they are fetched; try again", self.remote.shown())
     }
 
     /// Fetches as much of the history that a shallow clone lacks as it takes to tell what was committed
@@ -204,7 +210,28 @@ impl Site {
             return Answers::default();
         }
         let sources = self.sources_for(&look.snapshot.settings);
-        observe::ask(&sources, &look.snapshot, now).await
+        let mut answers = observe::ask(&sources, &look.snapshot, now).await;
+        self.raiser.complete(&mut answers.files).await;
+        self.raise(&look.snapshot, &mut answers).await;
+        answers
+    }
+
+    /// Makes the files of packages of which a newer version is known from those that the monorepo has.
+    async fn raise(&self, snapshot: &Snapshot, answers: &mut Answers) {
+        answers.made_from = raise::wanted(snapshot, &answers.files);
+        let (wanted, files) = (answers.made_from.clone(), answers.files.clone());
+        if wanted.is_empty() {
+            return;
+        }
+        let read = self.with_git(move |git| Ok(raise::orders(git, &wanted, &files))).await;
+        match read {
+            Ok((orders, unreadable)) => {
+                answers.files.extend(unreadable);
+                let raised = self.raiser.raise(orders).await;
+                answers.files.extend(raised);
+            }
+            Err(error) => answers.files.extend(raise::all_unknown(&answers.made_from, &format!("{error:#}"))),
+        }
     }
 
     /// From the next run on, asks sources like this, with the same cache.

@@ -101,8 +101,9 @@ impl SnapshotReader {
 
     fn read_folders(&self, git: &Repository, folders: Vec<(PkgBase, Oid)>) -> Result<BTreeMap<PkgBase, Arc<Package>>> {
         let remembered = &mut *self.packages.lock().expect("no reader panics");
+        let configs = Configs::default();
         *remembered = recall(git, remembered, folders, |git, (pkgbase, tree)| {
-            let package = read_package(git, pkgbase, *tree);
+            let package = read_package(git, &configs, pkgbase, *tree);
             Ok(Arc::new(package.with_context(|| format!("cannot read the folder `{pkgbase}`"))?))
         })?;
         Ok(remembered.iter().map(|((pkgbase, _), package)| (pkgbase.clone(), package.clone())).collect())
@@ -225,14 +226,32 @@ fn read_settings(
     Ok((settings, gate))
 }
 
-fn read_package(git: &Repository, pkgbase: &PkgBase, tree: Oid) -> Result<Package> {
+/// The texts of `.CI/config` that were read in one pass. Half of all packages have the same as another one.
+#[derive(Debug, Default)]
+struct Configs(Mutex<HashMap<Oid, Arc<str>>>);
+
+impl Configs {
+    fn read(&self, git: &Repository, own: &[Entry]) -> Result<Arc<str>> {
+        let Some(entry) = own.iter().find(|entry| !entry.is_tree && entry.name == "config") else {
+            return Ok(Arc::default());
+        };
+        if let Some(known) = self.0.lock().expect("no reader panics").get(&entry.id) {
+            return Ok(known.clone());
+        }
+        let text: Arc<str> = String::from_utf8_lossy(&git.blob(entry.id, SMALL_FILE)?).into();
+        self.0.lock().expect("no reader panics").insert(entry.id, text.clone());
+        Ok(text)
+    }
+}
+
+fn read_package(git: &Repository, configs: &Configs, pkgbase: &PkgBase, tree: Oid) -> Result<Package> {
     let files = git.entries(tree)?;
     let own = match files.iter().find(|entry| entry.is_tree && entry.name == ".CI") {
         Some(own) => git.entries(own.id)?,
         None => Vec::new(),
     };
     let mut findings = Vec::new();
-    let config = read_text(git, &own, "config")?.unwrap_or_default();
+    let config = configs.read(git, &own)?;
     let (settings, mut found) = config::package::parse(&config, &format!("{pkgbase}/.CI/config"));
     findings.append(&mut found);
     let srcinfo = read_srcinfo(git, pkgbase, &files, &mut findings)?;
@@ -360,7 +379,9 @@ mod tests {
         story.review("b", &[("a/PKGBUILD", "2")]);
         story.review("c", &[("c/PKGBUILD", "2")]);
         story.review("d", &[("d/PKGBUILD", "2"), ("d/x.patch", "1")]);
-        let reviews = story.read().reviews;
+        let snapshot = story.read();
+        assert_eq!(snapshot.waiting_reviews().collect::<Vec<_>>(), [&name("d")]);
+        let reviews = snapshot.reviews;
         assert!(reviews[&name("a")].arrived);
         assert_eq!(reviews[&name("b")].folder, None);
         assert!(!reviews[&name("d")].arrived && reviews[&name("d")].folder.is_some());

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::site::Look;
+use super::summary::{errors, summary};
 use crate::domain::build::{BuildReason, BuildState};
 use crate::domain::classify::Verdict;
 use crate::domain::desired::Package;
@@ -121,6 +122,8 @@ pub struct RunView {
     pub state: String,
     /// One line: what it did, or why it failed.
     pub summary: String,
+    /// How many of its problems are errors: something that was asked for did not happen.
+    pub errors: usize,
 }
 
 /// Everything about one run.
@@ -342,7 +345,7 @@ impl PackageView {
             published: published.get(package.pkgbase.as_str()).cloned(),
             source: package.settings.source.name(),
             last_build,
-            review: look.snapshot.reviews.contains_key(&package.pkgbase),
+            review: look.snapshot.waits_for_a_person(&package.pkgbase),
             held: held.cloned(),
             problems: package.findings.len(),
         }
@@ -404,20 +407,9 @@ impl From<&Run> for RunView {
             ended: run.finished_at,
             state: run.outcome.map_or("running", |outcome| outcome.as_str()).to_owned(),
             summary: run.document.as_ref().map(summary).unwrap_or_default(),
+            errors: run.document.as_ref().map(errors).unwrap_or_default(),
         }
     }
-}
-
-/// One line about what a run did.
-fn summary(document: &serde_json::Value) -> String {
-    if let Some(error) = document["error"].as_str() {
-        return error.to_owned();
-    }
-    let count = |key: &str| document[key].as_array().map_or(0, Vec::len);
-    let parts = [("builds", "builds"), ("reviews", "reviews"), ("remove", "removals"), ("problems", "problems")];
-    let said: Vec<String> =
-        parts.iter().filter(|(key, _)| count(key) > 0).map(|(key, word)| format!("{} {word}", count(key))).collect();
-    if said.is_empty() { "nothing to do".to_owned() } else { said.join(", ") }
 }
 
 impl From<Run> for RunPage {

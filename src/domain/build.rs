@@ -134,14 +134,40 @@ impl Outcome {
     }
 }
 
-/// An event that makes no sense in a state: a defect of the caller, or a message that came late.
+/// An event that makes no sense in a state: a defect of the caller, a message that came late, or a wish that a
+/// person cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a build that is {state:?} cannot take {event:?}")]
+#[error("{}", self.words())]
 pub struct IllegalTransition {
     /// Where the build stands.
     pub state: BuildState,
     /// What was said to have happened.
     pub event: BuildEvent,
+}
+
+impl IllegalTransition {
+    fn words(&self) -> String {
+        let state = self.state.as_str().replace('_', " ");
+        match self.event {
+            BuildEvent::Retry if self.state.is_final() => {
+                format!("the build has ended: {state}; there is nothing to retry")
+            }
+            BuildEvent::Retry => format!("the build has not ended: {state}; only one that has ended can be retried"),
+            BuildEvent::Cancel => format!("the build has ended already: {state}"),
+            event => format!("a build that is {state} cannot take {event:?}"),
+        }
+    }
+
+    /// What a person can do in place of it; empty if there is nothing sensible to say.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self.event {
+            BuildEvent::Retry if self.state.is_final() => "`pkgwarden ctl deploy PKG` builds the package anew",
+            BuildEvent::Retry => "`pkgwarden ctl cancel ID` stops it",
+            BuildEvent::Cancel => "`pkgwarden ctl queue` shows what has not ended",
+            _ => "",
+        }
+    }
 }
 
 impl BuildState {
@@ -337,6 +363,15 @@ mod tests {
             }
         }
         assert!(BuildState::Succeeded.after(BuildEvent::Retry).is_err());
+    }
+
+    #[test]
+    fn what_a_person_cannot_have_is_said_in_words_with_what_can_be_done() {
+        let said = |state: BuildState, event| state.after(event).map_err(|error| format!("{error}; {}", error.hint()));
+        let said = |state, event| said(state, event).expect_err("illegal");
+        insta::assert_snapshot!(said(BuildState::Succeeded, BuildEvent::Retry), @"the build has ended: succeeded; there is nothing to retry; `pkgwarden ctl deploy PKG` builds the package anew");
+        insta::assert_snapshot!(said(BuildState::Running, BuildEvent::Retry), @"the build has not ended: running; only one that has ended can be retried; `pkgwarden ctl cancel ID` stops it");
+        insta::assert_snapshot!(said(BuildState::TimedOut, BuildEvent::Cancel), @"the build has ended already: timed out; `pkgwarden ctl queue` shows what has not ended");
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub struct Package {
     /// What its `.CI/config` asks for.
     pub settings: PackageSettings,
     /// The text of its `.CI/config`, for changes that keep what people wrote there.
-    pub config: String,
+    pub config: Arc<str>,
     /// Interfere files it has.
     pub interfere: Vec<Interfere>,
     /// Whether there is a PKGBUILD at all.
@@ -152,6 +152,20 @@ impl Snapshot {
     #[must_use]
     pub fn class_of(&self, package: &Package) -> Option<super::policy::BuildClass> {
         package.settings.class.clone().or_else(|| self.settings.default_class.clone())
+    }
+
+    /// The review branches that propose something. The others are about to be closed, because their content
+    /// arrived or their package left.
+    pub fn waiting_reviews(&self) -> impl Iterator<Item = &PkgBase> {
+        let proposes = |pkgbase: &&PkgBase| self.waits_for_a_person(pkgbase);
+        self.reviews.keys().filter(proposes)
+    }
+
+    /// Whether an update of the package waits for a person.
+    #[must_use]
+    pub fn waits_for_a_person(&self, pkgbase: &PkgBase) -> bool {
+        let review = self.reviews.get(pkgbase);
+        self.packages.contains_key(pkgbase) && review.is_some_and(|review| review.folder.is_some() && !review.arrived)
     }
 
     /// Everything that is wrong, packages included.

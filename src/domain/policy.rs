@@ -13,15 +13,9 @@ pub enum SourceKind {
     /// The package of the same name in the AUR.
     Aur,
     /// Some git repository that holds the package folder.
-    Git {
-        /// Its address.
-        url: String,
-    },
-    /// The newest tag of a GitLab project.
-    GitlabTags {
-        /// The numeric id of the project.
-        project: String,
-    },
+    Git(GitFolder),
+    /// The newest release of a project; the monorepo has the files, and the version in them is raised.
+    Release(Project),
     /// Kept by people in this repository.
     Custom,
     /// Nothing is said; treated as `Custom`, and reported.
@@ -34,10 +28,65 @@ impl SourceKind {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Aur => "aur",
-            Self::Git { .. } => "git",
-            Self::GitlabTags { .. } => "gitlab",
+            Self::Git(_) => "git",
+            Self::Release(Project::Gitlab { .. }) => "gitlab",
+            Self::Release(Project::Github { .. }) => "github",
+            Self::Release(Project::Gitea { .. }) => "gitea",
+            Self::Release(Project::Git { .. }) => "tags",
             Self::Custom => "custom",
             Self::Unset => "unset",
+        }
+    }
+}
+
+/// A folder in some git repository.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GitFolder {
+    /// The address of the repository.
+    pub url: String,
+    /// The branch; the default branch if none is named.
+    pub branch: Option<String>,
+    /// The folder, `/` between parts; the whole repository if none is named.
+    pub folder: Option<String>,
+}
+
+/// A project whose tags say what its newest release is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Project {
+    /// On a GitLab.
+    Gitlab {
+        /// Address of the GitLab, without a slash at the end; the one of the settings if `None`.
+        base: Option<String>,
+        /// Its numeric id, or its path.
+        project: String,
+    },
+    /// On GitHub.
+    Github {
+        /// `owner/repository`.
+        project: String,
+    },
+    /// On a Gitea or Forgejo.
+    Gitea {
+        /// Address of the Gitea, without a slash at the end.
+        base: String,
+        /// `owner/repository`.
+        project: String,
+    },
+    /// Any git repository.
+    Git {
+        /// Its address.
+        url: String,
+    },
+}
+
+impl std::fmt::Display for Project {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gitlab { base: None, project } => write!(f, "gitlab:{project}"),
+            Self::Gitlab { base: Some(base), project } => write!(f, "gitlab:{base}/{project}"),
+            Self::Github { project } => write!(f, "github:{project}"),
+            Self::Gitea { base, project } => write!(f, "gitea:{base}/{project}"),
+            Self::Git { url } => write!(f, "tags:{url}"),
         }
     }
 }
@@ -205,6 +254,8 @@ pub struct RepositorySettings {
     pub skip_exit_code: i32,
     /// `CI_MANAGE_AUR`.
     pub manage_aur: bool,
+    /// `CI_NVCHECKER_REVIEW`: updates to versions found by nvchecker wait for a person.
+    pub nvchecker_review: bool,
     /// `CI_MAX_PARALLEL`: requests at once.
     pub max_parallel: usize,
     /// `CI_CLONE_DELAY`, in seconds.
@@ -232,6 +283,7 @@ impl Default for RepositorySettings {
             default_class: None,
             skip_exit_code: 123,
             manage_aur: false,
+            nvchecker_review: true,
             max_parallel: 8,
             clone_delay: 0.0,
             aur_proxy: None,

@@ -15,6 +15,7 @@ const GIT_COMMIT: &str = "CI_GIT_COMMIT";
 const VCS_COMMITS: &str = "PKGWARDEN_VCS_COMMITS";
 const SOURCE_COMMIT: &str = "PKGWARDEN_SOURCE_COMMIT";
 const SOURCE_STAMP: &str = "PKGWARDEN_SOURCE_STAMP";
+const SOURCE_VERSION: &str = "PKGWARDEN_SOURCE_VERSION";
 const PROPOSED: &str = "PKGWARDEN_PROPOSED";
 const REJECTED: &str = "PKGWARDEN_REJECTED";
 const APPROVED: &str = "PKGWARDEN_APPROVED";
@@ -38,6 +39,8 @@ pub struct Cursor {
     /// What the source's index said when it had that commit (the AUR: `LastModified`, unix seconds).
     /// `None` if it has to be asked again, because the commit may be older than what the index meant.
     pub stamp: Option<i64>,
+    /// The version that the commit was released as, if the source is one of releases.
+    pub version: Option<String>,
 }
 
 impl PackageState {
@@ -57,7 +60,8 @@ impl PackageState {
     #[must_use]
     pub fn cursor(&self) -> Option<Cursor> {
         let commit = self.oid(SOURCE_COMMIT)?;
-        Some(Cursor { commit, stamp: self.file.get(SOURCE_STAMP).and_then(|stamp| stamp.parse().ok()) })
+        let stamp = self.file.get(SOURCE_STAMP).and_then(|stamp| stamp.parse().ok());
+        Some(Cursor { commit, stamp, version: self.file.get(SOURCE_VERSION).map(str::to_owned) })
     }
 
     /// Moves the cursor.
@@ -67,6 +71,7 @@ impl PackageState {
             Some(stamp) => self.file.set(SOURCE_STAMP, &stamp.to_string()),
             None => self.file.remove(SOURCE_STAMP),
         }
+        self.put(SOURCE_VERSION, cursor.version.as_deref());
     }
 
     /// The upstream commits of every floating source when the package was last handed to a build, in
@@ -242,9 +247,12 @@ mod tests {
     #[test]
     fn a_cursor_without_a_stamp_asks_to_be_asked_again() {
         let mut state = PackageState::default();
-        state.set_cursor(&Cursor { commit: oid('a'), stamp: Some(7) });
-        state.set_cursor(&Cursor { commit: oid('b'), stamp: None });
-        assert_eq!(PackageState::parse(&state.to_text()).cursor(), Some(Cursor { commit: oid('b'), stamp: None }));
+        state.set_cursor(&Cursor { commit: oid('a'), stamp: Some(7), version: Some("1.0".to_owned()) });
+        state.set_cursor(&Cursor { commit: oid('b'), stamp: None, version: None });
+        assert_eq!(
+            PackageState::parse(&state.to_text()).cursor(),
+            Some(Cursor { commit: oid('b'), stamp: None, version: None })
+        );
     }
 
     #[test]

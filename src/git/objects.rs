@@ -126,8 +126,8 @@ fn stored_entry(mut tree: &[u8], name: &str) -> Option<Entry> {
     const ID: usize = 20;
     while let Some(end) = memchr::memchr(0, tree) {
         let (head, id) = (&tree[..end], tree.get(end + 1..end + 1 + ID)?);
-        let (mode, found) = head.split_at(memchr::memchr(b' ', head)?);
-        if &found[1..] == name.as_bytes() {
+        let mode = head.strip_suffix(name.as_bytes()).and_then(|before| before.strip_suffix(b" "));
+        if let Some(mode) = mode.filter(|mode| !mode.contains(&b' ')) {
             let mode = u32::from_str_radix(std::str::from_utf8(mode).ok()?, 8).ok()?;
             let id = Oid::from_bytes(id.try_into().expect("as long as an id"));
             return Some(Entry { name: name.to_owned(), mode, id, is_tree: mode == 0o040_000 });

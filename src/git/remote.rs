@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::command::{self, Ending, SecretSetting};
 use super::parse::{self, RemoteRef};
-use super::url::Address;
+use super::url::{self, Address};
 use super::{GitError, Repository};
 use crate::domain::desired::Refs;
 use crate::domain::name::{Oid, PkgBase};
@@ -45,10 +45,10 @@ impl Remote {
         }
     }
 
-    /// The address, or the name the workspace knows it by.
+    /// The address, or the name the workspace knows it by, for people: without a login.
     #[must_use]
-    pub fn url(&self) -> &str {
-        &self.address
+    pub fn shown(&self) -> String {
+        url::without_password(&self.address)
     }
 
     /// Gives up on a conversation after this time; ten minutes by default.
@@ -111,6 +111,18 @@ impl Remote {
         let mut found = BTreeMap::new();
         // What an annotated tag tags comes after the tag itself, and so takes its place.
         found.extend(self.ls_raw(patterns).await?.into_iter().map(|one| (one.name, one.id)));
+        Ok(found)
+    }
+
+    /// The tags, by their full names. An annotated tag has its own id, and not that of what it tags.
+    ///
+    /// # Errors
+    /// As [`Remote::ls`].
+    pub async fn tags(&self) -> Result<Vec<(String, Oid)>, GitError> {
+        let mut found: Vec<_> =
+            self.ls_raw(&["refs/tags/*".to_owned()]).await?.into_iter().map(|one| (one.name, one.id)).collect();
+        // What an annotated tag tags comes right after the tag itself, under the same name.
+        found.dedup_by(|later, earlier| later.0 == earlier.0);
         Ok(found)
     }
 

@@ -203,10 +203,14 @@ fn target_of(reference: &git2::Reference<'_>, name: &str) -> Option<git2::Oid> {
 }
 
 /// Objects are checked when they are fetched, by the git program. Like git itself, we do not hash them
-/// again at every reading: that took a quarter of the time of a first look.
+/// again at every reading: that took a quarter of the time of a first look. Nor are they kept: what is made
+/// of them is remembered.
 fn trust_own_objects() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| git2::opts::strict_hash_verification(false));
+    ONCE.call_once(|| {
+        git2::opts::strict_hash_verification(false);
+        git2::opts::enable_caching(false);
+    });
 }
 
 /// Opens a repository that belongs to another user.
@@ -230,8 +234,13 @@ fn absolute(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// Not synced to the disk, which takes longer than all the rest of making a repository: what is not there
+/// after a crash is written again.
 fn write_if_new(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
-    if std::fs::read(path).is_ok_and(|old| old == bytes) { Ok(()) } else { Ok(write_atomic(path, bytes)?) }
+    if std::fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    Ok(std::fs::write(path, bytes).map_err(|error| FsError::new("write", path, error))?)
 }
 
 /// Removes lock files nobody can still hold. What cannot be removed, git will report by its name.

@@ -84,7 +84,7 @@ impl Address {
 }
 
 /// The text without anything between `://` and `@`, for messages.
-fn without_password(text: &str) -> String {
+pub(super) fn without_password(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let (authority, path) = rest.split_once('/').map_or((rest, None), |(authority, path)| (authority, Some(path)));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

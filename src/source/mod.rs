@@ -7,8 +7,15 @@
 mod advert;
 pub mod aur;
 mod budget;
+pub mod forge;
+mod gitfolder;
 mod lsremote;
+pub mod nvchecker;
 mod order;
+mod packets;
+mod release;
+mod retry;
+mod taglist;
 pub mod vcs;
 
 #[cfg(test)]
@@ -26,14 +33,21 @@ use crate::domain::folder::Folder;
 use crate::domain::name::PkgBase;
 use crate::domain::observed::Upstream;
 use crate::domain::policy::SourceKind;
+use crate::domain::release::Release;
 use crate::domain::state::Cursor;
+use crate::domain::version::Version;
 use crate::sys::http;
 
 use aur::Aur;
 use aur::dump::Facts;
 use budget::Budget;
+use forge::{Forges, ForgesConfig};
+use gitfolder::GitFolders;
 use lsremote::RefReader;
+use nvchecker::{CheckRequest, NewestVersions, Nvchecker, NvcheckerConfig};
 use order::Order;
+use release::Releases;
+use taglist::TagLister;
 use vcs::{UpstreamRequest, Upstreams};
 
 /// Where and how sources are asked.
@@ -41,6 +55,10 @@ use vcs::{UpstreamRequest, Upstreams};
 pub struct SourcesConfig {
     /// The AUR.
     pub aur: AurConfig,
+    /// The sources of nvchecker.
+    pub nvchecker: NvcheckerConfig,
+    /// The forges that projects are on.
+    pub forges: ForgesConfig,
     /// A folder that may be deleted at any time, at the price of asking again.
     pub cache_dir: PathBuf,
     /// How long one request may take. The AUR's index and fetched files may take longer, but not stand
@@ -82,6 +100,8 @@ pub struct SourceRequest {
     pub kind: SourceKind,
     /// How far the source has been read.
     pub cursor: Option<Cursor>,
+    /// The version that the monorepo has, if its `.SRCINFO` gives one.
+    pub version: Option<Version>,
 }
 
 /// What the source of a package says.
@@ -101,6 +121,13 @@ pub enum SourceAnswer {
         /// Why newer files are known to exist that cannot be had yet. If the files equal those of the
         /// monorepo, the package is *unknown* then, and not *current*.
         behind: Option<String>,
+    },
+    /// It has a newer version, and no files: those of the monorepo have to be raised to it.
+    Newer {
+        /// What to remember once they are dealt with.
+        cursor: Cursor,
+        /// The version.
+        release: Release,
     },
     /// It could not be asked, or what it says cannot be used.
     Unknown {
@@ -151,6 +178,9 @@ impl Patience {
 pub struct Sources {
     aur: Result<Aur, String>,
     upstreams: Upstreams,
+    nvchecker: Nvchecker,
+    releases: Releases,
+    folders: GitFolders,
     parallel: usize,
     per_host: usize,
     pass: Duration,
@@ -170,9 +200,15 @@ impl Sources {
     pub fn new(config: &SourcesConfig) -> Self {
         let workspace = config.cache_dir.join("upstream.git");
         let reader = RefReader::new(http::client(config.timeout), workspace, config.timeout);
+        let nvchecker = Nvchecker::new(&config.nvchecker, &config.cache_dir, reader.clone(), config.timeout);
         let upstreams = Upstreams::new(reader, Order::new(config.cache_dir.join("upstream.next")));
+        let forges = Forges::new(http::client(config.timeout), &config.forges);
+        let lister = TagLister::new(http::client(config.timeout), config.cache_dir.join("tags.git"), config.timeout);
+        let order = Order::new(config.cache_dir.join("releases.next"));
+        let releases = Releases::new(forges, config.forges.clone(), lister, order);
+        let folders = GitFolders::new(config);
         let &SourcesConfig { parallel, per_host, pass, .. } = config;
-        Self { aur: Aur::new(config), upstreams, parallel, per_host, pass }
+        Self { aur: Aur::new(config), upstreams, releases, folders, nvchecker, parallel, per_host, pass }
     }
 
     /// Begins a pass, whose time runs from now.
@@ -185,6 +221,16 @@ impl Sources {
 impl Pass<'_> {
     /// Asks where files come from. One package's failure is that package's answer.
     pub async fn observe(&self, requests: &[SourceRequest], now: Timestamp) -> Answers {
+        // On the heap, because everybody above holds this future.
+        let releases = Box::pin(self.sources.releases.ask(requests, &self.budget));
+        let folders = Box::pin(self.sources.folders.ask(requests, &self.budget));
+        let (mut answers, releases, folders) = tokio::join!(Box::pin(self.aur(requests, now)), releases, folders);
+        answers.files.extend(releases);
+        answers.files.extend(folders);
+        answers
+    }
+
+    async fn aur(&self, requests: &[SourceRequest], now: Timestamp) -> Answers {
         let from_aur = requests.iter().filter(|request| request.kind == SourceKind::Aur);
         let from_aur: BTreeMap<_, _> = from_aur.map(|request| (&request.pkgbase, request)).collect();
         let from_aur: Vec<&SourceRequest> = from_aur.into_values().collect();
@@ -202,6 +248,11 @@ impl Pass<'_> {
     /// Asks where the branches are that packages are built from.
     pub async fn upstream(&self, requests: &[UpstreamRequest]) -> BTreeMap<PkgBase, Upstream> {
         self.sources.upstreams.ask(requests, &self.budget).await
+    }
+
+    /// Asks which version of a package is the newest, by the `nvchecker.toml` in its folder.
+    pub async fn newest(&self, requests: &[CheckRequest], now: Timestamp) -> NewestVersions {
+        self.sources.nvchecker.newest(requests, &self.budget, now).await
     }
 }
 

@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
+use super::forge::ForgesConfig;
 use super::{AurConfig, SourceRequest, SourcesConfig};
 use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
@@ -112,6 +113,8 @@ impl World {
                 clone_delay: Duration::ZERO,
                 max_parallel: 4,
             },
+            nvchecker: super::nvchecker::NvcheckerConfig::default(),
+            forges: ForgesConfig::default(),
             cache_dir: self.dir.path().join("cache"),
             timeout: Duration::from_secs(20),
             parallel: 8,
@@ -187,7 +190,7 @@ impl World {
 
 /// A request about a package of the AUR.
 pub fn asking(pkgbase: &str, cursor: Option<Cursor>) -> SourceRequest {
-    SourceRequest { pkgbase: name(pkgbase), kind: SourceKind::Aur, cursor }
+    SourceRequest { pkgbase: name(pkgbase), kind: SourceKind::Aur, cursor, version: None }
 }
 
 async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response<Body> {

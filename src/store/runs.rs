@@ -53,7 +53,7 @@ pub struct Run {
     pub finished_at: Option<Timestamp>,
     /// How it ended.
     pub outcome: Option<RunOutcome>,
-    /// Its plan and outcome; left out of lists.
+    /// Its plan and outcome; left out of lists, but for what a line of a list tells of it.
     pub document: Option<Value>,
 }
 
@@ -146,7 +146,31 @@ impl Store {
         let (repository, before) = (repository.map(str::to_owned), before.map(str::to_owned));
         self.read(move |connection| list(connection, repository.as_deref(), before.as_deref(), limit)).await
     }
+
+    /// The newest runs of all repositories. Of their documents only what a line of a list tells is there: a document
+    /// holds every package that was looked at.
+    pub async fn summarised_runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(SUMMARISED)?;
+            let rows =
+                statement.query_map([limit], |row| Ok((read(row)?, row.get::<_, Option<String>>("summary")?)))?;
+            rows.map(|row| {
+                let (run, summary) = row?;
+                Ok(Run { document: summary.map(|text| serde_json::from_str(&text)).transpose()?, ..run })
+            })
+            .collect()
+        })
+        .await
+    }
 }
+
+const SUMMARISED: &str = "
+    SELECT *, CASE WHEN document IS NOT NULL THEN json_object(
+        'pipeline', json_extract(document, '$.pipeline'), 'error', json_extract(document, '$.error'),
+        'builds', json_extract(document, '$.builds'), 'reviews', json_extract(document, '$.reviews'),
+        'remove', json_extract(document, '$.remove'), 'refs', json_extract(document, '$.refs'),
+        'problems', json_extract(document, '$.problems')) END AS summary
+    FROM runs ORDER BY seq DESC LIMIT ?";
 
 fn list(
     connection: &Connection,
@@ -193,6 +217,20 @@ mod tests {
         let rest = store.runs(None, Some(&ids[1]), 9).await.unwrap();
         assert_eq!(rest.iter().map(|run| &run.id).collect::<Vec<_>>(), [&ids[0]]);
         assert!(store.runs(Some("other"), None, 9).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_list_tells_of_a_run_what_its_line_needs() {
+        let store = Store::in_memory().unwrap();
+        let id = store.begin_run("repo", "deploy", "test", at(0)).await.unwrap();
+        store.begin_run("repo", "deploy", "test", at(1)).await.unwrap();
+        let document =
+            json!({"pipeline": "deploy", "packages": [1, 2], "problems": [{"severity": "error"}], "refs": []});
+        store.finish_run(&id, RunOutcome::Done, &document, at(2)).await.unwrap();
+        let runs = store.summarised_runs(9).await.unwrap();
+        let summary = runs[1].document.as_ref().unwrap();
+        assert_eq!((&summary["problems"], &summary["refs"]), (&document["problems"], &document["refs"]));
+        assert!(summary.get("packages").is_none() && runs[0].document.is_none());
     }
 
     #[tokio::test]

@@ -35,9 +35,10 @@ pub const fn build_badge(state: BuildState) -> Badge {
 
 /// The badge of a run.
 #[must_use]
-pub fn run_badge(state: &str) -> Badge {
+pub fn run_badge(state: &str, errors: usize) -> Badge {
     let (tone, label) = match state {
         "running" => ("busy", "● running"),
+        "done" if errors > 0 => ("warn", "⚠ done, with errors"),
         "done" => ("ok", "✓ done"),
         "failed" => ("bad", "✗ failed"),
         _ => ("idle", "? unknown"),
@@ -70,4 +71,16 @@ pub fn action_badge(action: &str) -> Badge {
         _ => ("idle", "= nothing"),
     };
     Badge { tone, label }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_met_errors_is_not_shown_as_well_done() {
+        assert_eq!(run_badge("done", 0).tone, "ok");
+        assert_eq!(run_badge("done", 1), Badge { tone: "warn", label: "⚠ done, with errors" });
+        assert_eq!(run_badge("failed", 1).tone, "bad");
+    }
 }

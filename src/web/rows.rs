@@ -129,7 +129,7 @@ impl RunRow {
         Self {
             href: run_href(&run.id),
             pipeline: run.pipeline.clone(),
-            badge: run_badge(&run.state),
+            badge: run_badge(&run.state, run.errors),
             trigger: run.trigger.clone(),
             summary: run.summary.clone(),
             took: run.ended.map(|ended| time::took(run.started, ended)).unwrap_or_default(),

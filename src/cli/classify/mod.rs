@@ -1,7 +1,7 @@
 //! `pkgwarden classify`: may this update go in without a person?
 
 mod sarif;
-mod text;
+pub(super) mod text;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use super::output::Format;
 use crate::config;
 use crate::controller::view::FileDiff;
 use crate::domain::classify::{self, Decision, Place, Policy, Subject, Verdict, classify};
+use crate::domain::finding::nearest;
 use crate::domain::folder::Folder;
 use crate::domain::name::PkgBase;
 use crate::domain::srcinfo::Srcinfo;
@@ -33,7 +34,9 @@ Examples:
   pkgwarden -C repo.git classify --from main~100 --to main --format json
   pkgwarden classify --from main --to HEAD --format sarif > update.sarif
 
-The diff is shown for two folders, and for packages that are named. What a policy may allow is in docs/policy.md.")]
+With --from and --to, `--format json` writes one JSON object a line, one for each package.
+The diff is shown for two folders, and for packages that are named.
+What a policy may allow is in docs/policy.md.")]
 pub struct Args {
     /// The folder as it was, and as it would be; with --from and --to: only these packages
     #[arg(value_name = "OLD NEW | PKG...", required_unless_present_any = ["from", "to"])]
@@ -171,7 +174,15 @@ fn package_name(old: &Folder, path: &Path) -> String {
 
 fn commits(from: &str, to: &str, only: &[String], gate: &mut Gate, context: &mut Context) -> Result<bool, CliError> {
     let inspection = context.inspection()?;
-    let (since, _) = inspection.since(from, to)?;
+    let (since, mut known) = inspection.since(from, to)?;
+    known.extend(since.changes.removed.iter().cloned());
+    if let Some(name) = only.iter().find(|name| !known.contains(name.as_str())) {
+        let error = CliError::from(anyhow::anyhow!("there is no package `{name}` in {from} or {to}"));
+        return Err(match nearest(name, known.iter().map(PkgBase::as_str)) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("`pkgwarden packages --rev REV` lists them"),
+        });
+    }
     let mut packages: Vec<PkgBase> = since.changes.to_build();
     packages.extend(since.changes.removed.iter().cloned());
     packages.retain(|pkgbase| only.is_empty() || only.iter().any(|name| name == pkgbase.as_str()));

@@ -16,7 +16,7 @@ const WEIGHTS: [Weight; 6] =
 /// Everything there is to say about one package.
 pub fn report(pkgbase: Option<&PkgBase>, verdict: &Verdict, files: &[FileDiff]) -> String {
     let name = pkgbase.map(|pkgbase| format!("{pkgbase}: ")).unwrap_or_default();
-    let mut text = format!("{name}{}\n", summary(verdict));
+    let mut text = format!("{name}{}\n", summary(verdict, pkgbase.is_some()));
     for weight in WEIGHTS {
         let reasons: Vec<&Reason> = verdict.reasons.iter().filter(|reason| reason.severity == weight).collect();
         if reasons.is_empty() {
@@ -35,7 +35,10 @@ pub fn report(pkgbase: Option<&PkgBase>, verdict: &Verdict, files: &[FileDiff]) 
 }
 
 /// `major 1.0-1 -> 1.1-1: it is fetched from another place (and 2 more reasons)`
-fn summary(verdict: &Verdict) -> String {
+///
+/// Of two commits only packages that differ are asked about: if the gate sees nothing then, what differs is in the
+/// files that the monorepo adds to the package.
+fn summary(verdict: &Verdict, differs: bool) -> String {
     let (decision, style) = match verdict.verdict {
         Decision::Minor => ("minor", AnsiColor::Green.on_default().bold()),
         Decision::Major => ("major", AnsiColor::Red.on_default().bold()),
@@ -46,7 +49,8 @@ fn summary(verdict: &Verdict) -> String {
         (None, None) => String::new(),
     };
     let heaviest = verdict.reasons.iter().find(|reason| reason.severity == verdict.severity);
-    let heaviest = heaviest.map_or("nothing differs", |reason| reason.message.as_str());
+    let nothing = if differs { "only the monorepo's own files (.CI) differ" } else { "nothing differs" };
+    let heaviest = heaviest.map_or(nothing, |reason| reason.message.as_str());
     let others = verdict.reasons.len().saturating_sub(1);
     let others = match others {
         0 => String::new(),
@@ -76,7 +80,8 @@ const fn style(weight: Weight) -> Style {
     }
 }
 
-const fn word(weight: Weight) -> &'static str {
+/// The weight as it stands in output.
+pub const fn word(weight: Weight) -> &'static str {
     match weight {
         Weight::Cosmetic => "cosmetic",
         Weight::Version => "version",
@@ -141,6 +146,14 @@ mod tests {
         +md5sums=('21111111111111111111111111111111')
         "#);
         insta::assert_snapshot!(plain(&said(TEXT)), @"minor at 1.0-1: nothing differs");
+    }
+
+    #[test]
+    fn a_package_of_two_commits_that_is_as_its_source_has_it_differs_in_the_monorepos_own_files() {
+        let folder = Folder::default().with("PKGBUILD", TEXT);
+        let pkgbase = PkgBase::new("a").expect("legal");
+        let said = report(Some(&pkgbase), &classify(&folder, &folder), &[]);
+        assert_eq!(plain(&said), "a: minor at 1.0-1: only the monorepo's own files (.CI) differ\n");
     }
 
     #[test]

@@ -29,14 +29,20 @@ impl Session<'_> {
         let reviews = self.client.get("/api/v1/reviews").await?;
         let quarantine = self.client.get("/api/v1/quarantine").await?;
         let runs = self.client.get("/api/v1/runs?limit=5").await?;
+        let failed = failed(&self.client.get("/api/v1/packages").await?, &queue);
         let all = json!({
             "repositories": repositories, "queue": queue, "reviews": reviews, "quarantine": quarantine, "runs": runs,
+            "failed": failed,
         });
         self.print(&all, |look| {
             let mut out = look.repositories(list(&all, "repositories"));
             if !list(&all, "reviews").is_empty() {
                 out += "\nwaiting for a person\n";
                 out += &show::reviews(list(&all, "reviews"));
+            }
+            if !failed.is_empty() {
+                out += "\nfailed, and not tried again by itself\n";
+                out += &look.builds(&failed);
             }
             if !list(&all, "quarantine").is_empty() {
                 out += "\nin quarantine\n";
@@ -225,6 +231,17 @@ pub(super) fn exit_of(run: &Value) -> Exit {
         _ if wrong => Exit::NeedsPerson,
         _ => Exit::Done,
     }
+}
+
+/// The latest builds of packages that have failed and that nothing in the queue makes good.
+fn failed(packages: &Value, queue: &Value) -> Vec<Value> {
+    let queued = in_queue(queue);
+    let is_queued = |build: &Value| queued.iter().any(|queued| queued["pkgbase"] == build["pkgbase"]);
+    let latest = packages.as_array().into_iter().flatten().map(|package| &package["last_build"]);
+    latest
+        .filter(|build| matches!(build["state"].as_str(), Some("failed" | "timed_out" | "lost")) && !is_queued(build))
+        .cloned()
+        .collect()
 }
 
 fn in_queue(queue: &Value) -> Vec<Value> {

@@ -36,8 +36,9 @@ Examples:
   pkgwarden ctl quarantine alvr --reason 'fetches atomic-lockfile'
   PKGWARDEN_URL=https://packages.example PKGWARDEN_TOKEN=… pkgwarden ctl pause
 
-On the machine of the controller its socket in the data directory is used, which needs no token. Ends
-with status 3 if a run met something that needs a person, with 1 if a build that was waited for failed.")]
+On the machine of the controller its socket in the data directory is used, which needs no token.
+Ends with status 3 if a run met something that needs a person, with 1 if a build that was waited
+for failed.")]
 pub struct Args {
     #[arg(long, value_name = "URL", global = true, help = URL_HELP)]
     url: Option<String>,

@@ -4,12 +4,12 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Cell, CellAlignment, Color, Table};
+use comfy_table::{Cell, CellAlignment, Color};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::cli::diff;
-use crate::cli::output::{paint, table};
+use crate::cli::output::{lines, number_of, paint, table};
 use crate::controller::view::FileDiff;
 use crate::web::diff::{FileView, view};
 use crate::web::text::one_line;
@@ -40,12 +40,6 @@ pub struct Look {
     pub now: Timestamp,
 }
 
-fn new_table(headings: &[&str]) -> Table {
-    let mut table = table(headings);
-    table.enforce_styling().style_text_only();
-    table
-}
-
 impl Look {
     fn when(self, at: Option<Timestamp>) -> Cell {
         Cell::new(at.map(|at| time::ago(at, self.now)).unwrap_or_default()).set_alignment(CellAlignment::Right)
@@ -56,7 +50,7 @@ impl Look {
         if builds.is_empty() {
             return "No build.\n".to_owned();
         }
-        let mut table = new_table(&["ID", "PACKAGE", "STATE", "WHY", "TOOK", "WHEN", "NOTE"]);
+        let mut table = table(&["ID", "PACKAGE", "STATE", "WHY", "TOOK", "WHEN", "NOTE"]);
         for build in builds {
             let (started, ended) = (moment(build, "started"), moment(build, "ended"));
             let is_live = matches!(build["state"].as_str(), Some("running" | "dispatched"));
@@ -94,7 +88,7 @@ impl Look {
 
     /// Runs, one a line.
     pub fn runs(self, runs: &[Value]) -> String {
-        let mut table = new_table(&["RUN", "PIPELINE", "STATE", "BY", "WHEN", "NOTE"]);
+        let mut table = table(&["RUN", "PIPELINE", "STATE", "BY", "WHEN", "NOTE"]);
         for run in runs {
             table.add_row(vec![
                 Cell::new(text(run, "id")),
@@ -122,10 +116,13 @@ impl Look {
             };
             let _ = writeln!(
                 out,
-                "{} · {} at {main} · {} packages · {looked}{paused}",
+                "{} · {} at {main} · {} · {looked}{paused}",
                 paint(Style::new().bold(), &text(repository, "name")),
                 text(repository, "branch"),
-                repository["packages"],
+                number_of(
+                    usize::try_from(repository["packages"].as_u64().unwrap_or_default()).unwrap_or_default(),
+                    "package"
+                ),
             );
             if !repository["error"].is_null() {
                 let _ = writeln!(out, "{}: {}", paint(AnsiColor::Red.on_default(), "error"), text(repository, "error"));
@@ -164,7 +161,9 @@ fn problems(problems: &[Value]) -> String {
         let severity = paint(colour.on_default().bold(), &text(problem, "severity"));
         let hint = text(problem, "hint");
         let hint = if hint.is_empty() { hint } else { format!("; {hint}") };
-        let _ = writeln!(out, "{severity}: {}{hint}", text(problem, "message"));
+        let package = text(problem, "pkgbase");
+        let package = if package.is_empty() { package } else { format!("{package}: ") };
+        let _ = writeln!(out, "{severity}: {package}{}{hint}", text(problem, "message"));
     }
     out
 }
@@ -174,7 +173,7 @@ pub fn reviews(reviews: &[Value]) -> String {
     if reviews.is_empty() {
         return "No update waits for a person.\n".to_owned();
     }
-    let mut table = new_table(&["PACKAGE", "WEIGHT", "VERSION", "WHY"]);
+    let mut table = table(&["PACKAGE", "WEIGHT", "VERSION", "WHY"]);
     for review in reviews {
         let verdict = &review["verdict"];
         let heaviest = list(verdict, "reasons").iter().find(|reason| reason["severity"] == verdict["severity"]);
@@ -182,10 +181,18 @@ pub fn reviews(reviews: &[Value]) -> String {
             Cell::new(text(review, "pkgbase")),
             Cell::new(text(verdict, "severity")).fg(weight_colour(verdict)),
             Cell::new(versions(verdict, "old_version", "new_version")),
-            Cell::new(heaviest.map(|reason| text(reason, "message")).unwrap_or_default()),
+            Cell::new(heaviest.map(placed).unwrap_or_default()),
         ]);
     }
     lines(&table)
+}
+
+/// A reason behind its place.
+fn placed(reason: &Value) -> String {
+    let line = reason["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
+    let file = text(reason, "file");
+    let place = if file.is_empty() { file } else { format!("{file}{line}: ") };
+    format!("{place}{}", text(reason, "message"))
 }
 
 /// One review: why, and what would change.
@@ -210,14 +217,7 @@ pub fn review(review: &Value) -> String {
         let _ = writeln!(out, "needs {needed} approvals; approved by {by}\n");
     }
     for reason in list(verdict, "reasons") {
-        let line = reason["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "[{}] {} ({}{line})",
-            text(reason, "severity"),
-            text(reason, "message"),
-            text(reason, "file")
-        );
+        let _ = writeln!(out, "[{}] {}", text(reason, "severity"), placed(reason));
     }
     for file in list(review, "files") {
         out += &diff::file(&file_of(file), "look at the branch with git");
@@ -230,7 +230,7 @@ pub fn run(run: &Value) -> String {
     let mut out = format!("{} run {}: {}\n", text(run, "pipeline"), text(run, "id"), text(run, "summary"));
     let document = &run["document"];
     let acted = list(document, "packages").iter().filter(|package| package["action"] != "none");
-    let mut table = new_table(&["PACKAGE", "ACTION", "VERSION", "WHY"]);
+    let mut table = table(&["PACKAGE", "ACTION", "VERSION", "WHY"]);
     for package in acted {
         table.add_row(vec![
             Cell::new(text(package, "pkgbase")),
@@ -298,7 +298,19 @@ fn weight_colour(verdict: &Value) -> Color {
     }
 }
 
-/// The lines of a table without the blanks at their ends.
-fn lines(table: &Table) -> String {
-    table.lines().fold(String::new(), |out, line| out + line.trim_start_matches(' ').trim_end() + "\n")
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn problems_name_their_package_and_reasons_their_file() {
+        let problem = json!({"severity": "error", "pkgbase": "alib", "message": "it is not in quarantine", "hint": ""});
+        let about_none = json!({"severity": "warning", "pkgbase": null, "message": "no tag", "hint": "set it"});
+        let said = anstream::adapter::strip_str(&problems(&[problem, about_none])).to_string();
+        assert_eq!(said, "error: alib: it is not in quarantine\nwarning: no tag; set it\n");
+        let reason = json!({"file": "fix.patch", "line": null, "message": "the file is new"});
+        assert_eq!(placed(&reason), "fix.patch: the file is new");
+    }
 }

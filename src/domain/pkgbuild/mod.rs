@@ -8,6 +8,7 @@ mod braces;
 mod commands;
 mod compound;
 mod dress;
+mod edit;
 mod evaluate;
 mod event;
 mod expand;
@@ -21,6 +22,7 @@ mod words;
 
 use std::ops::Range;
 
+pub use edit::{Uneditable, has_checksums, raise, with_checksums};
 pub use evaluate::{Assigned, Evaluated, HOLE_END, HOLE_START, OPEN, Value, is_known};
 pub use event::{Event, Kind, close, render, same, unmarked};
 pub use reader::Unread;

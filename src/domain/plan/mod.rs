@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use document::Document;
+pub use document::{Base, Document};
 pub use reviews::considers_review;
 pub use updates::{Request, requests};
 
@@ -289,10 +289,11 @@ impl Plan {
             && (self.scheduled == Scheduled::Stays || snapshot.refs.scheduled == snapshot.refs.main)
     }
 
-    /// Whether a person has to act before the run can do its work.
+    /// Whether a person has to act: on a problem, or on an update that waits for a review.
     #[must_use]
     pub fn needs_a_person(&self) -> bool {
-        self.problems.iter().any(|problem| problem.severity == super::finding::Severity::Error)
+        self.packages.iter().any(|decision| decision.action == Action::Review)
+            || self.problems.iter().any(|problem| problem.severity == super::finding::Severity::Error)
     }
 }
 

@@ -5,7 +5,7 @@ use super::hold::LIFT;
 use super::updates::movement;
 use super::{Draft, Edit, Pipeline, ReviewStep, Since};
 use crate::domain::build::BuildReason;
-use crate::domain::classify::{Verdict, Weight};
+use crate::domain::classify::{Reason, Verdict, Weight};
 use crate::domain::desired::ReviewBranch;
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -13,6 +13,15 @@ use crate::domain::message::{self, Entry, Topic};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Proposal};
 use crate::domain::policy::Person;
+
+/// A reason with its place: the message alone does not say which file is new, or gone.
+fn placed(reason: &Reason) -> String {
+    if reason.file.is_empty() {
+        return reason.message.clone();
+    }
+    let line = reason.line.map(|line| format!(":{line}")).unwrap_or_default();
+    format!("{}{line}: {}", reason.file, reason.message)
+}
 
 /// Whether a plan for this pipeline looks at what the review of a package proposes. Commits can make only
 /// the reviews of the packages they change obsolete; a schedule goes over all, however old.
@@ -40,7 +49,7 @@ impl<'a> Draft<'a> {
         }
         let why = movement(&verdict);
         let heavy = verdict.reasons.iter().filter(|reason| reason.severity > Weight::Stronger);
-        let reasons: Vec<String> = heavy.map(|reason| reason.message.clone()).collect();
+        let reasons: Vec<String> = heavy.map(placed).collect();
         let entry = Entry { pkgbase: pkgbase.clone(), reason: why.clone() };
         self.reviews.push(ReviewStep::Propose {
             pkgbase: pkgbase.clone(),

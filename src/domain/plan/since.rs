@@ -23,7 +23,8 @@ impl Draft<'_> {
         self.report_range();
         self.problems.extend(self.inputs.snapshot.findings.iter().cloned());
         let (wishes, bumps, unknown) = self.read_directives();
-        let stop = self.inputs.policy.unknown_directive == UnknownDirective::Stop && !unknown.is_empty();
+        let stop = self.inputs.policy.unknown_directive == UnknownDirective::Stop
+            && unknown.iter().any(|finding| finding.code == "unknown-directive");
         self.problems.extend(unknown);
         if stop {
             return false;
@@ -64,7 +65,7 @@ impl Draft<'_> {
         let known: BTreeSet<PkgBase> = self.inputs.snapshot.packages.keys().cloned().collect();
         let (mut wishes, mut bumps, mut unknown) = (BTreeMap::new(), Vec::new(), Vec::new());
         for commit in &self.inputs.since.commits {
-            let (requests, findings) = directive::resolve(commit.id, &directive::parse(&commit.message), &known);
+            let (requests, findings) = directive::read(commit.id, &commit.message, &known);
             unknown.extend(findings);
             for request in requests {
                 match request.kind {
@@ -164,7 +165,7 @@ impl Draft<'_> {
                 |nearest| format!("did you mean `{nearest}`?"),
             );
             self.problems.push(
-                Finding::warning("unknown-trigger", format!("no package waits for the trigger `{name}`")).hint(hint),
+                Finding::error("unknown-trigger", format!("no package waits for the trigger `{name}`")).hint(hint),
             );
         }
         for pkgbase in waiting {

@@ -100,7 +100,7 @@ impl Story {
         self.snapshot.packages.insert(name(pkgbase), Arc::new(package));
         self.folders.insert(name(pkgbase), folder);
         let mut state = PackageState::default();
-        state.set_cursor(&Cursor { commit: oid('1'), stamp: Some(1) });
+        state.set_cursor(&Cursor { commit: oid('1'), stamp: Some(1), version: None });
         self.snapshot.states.insert(name(pkgbase), state);
         self
     }
@@ -126,7 +126,7 @@ impl Story {
 
     fn source_has(mut self, pkgbase: &str, incoming: Folder) -> Self {
         let present = self.folders[&name(pkgbase)].clone();
-        let cursor = Cursor { commit: oid('2'), stamp: Some(2) };
+        let cursor = Cursor { commit: oid('2'), stamp: Some(2), version: None };
         self.observations.files.insert(name(pkgbase), Observation::Changed { cursor, incoming, present });
         self
     }
@@ -265,7 +265,7 @@ fn a_changed_build_function_waits_for_a_person() {
     let plan = story.plan(&Pipeline::OnSchedule);
     let decision = decision(&plan, "a");
     assert_eq!((decision.action, decision.verdict), (Action::Review, Some(Decision::Major)));
-    assert!(!decision.reasons.is_empty());
+    assert!(!decision.reasons.is_empty() && plan.needs_a_person());
     assert!(plan.commit.is_none() && plan.builds.is_empty());
     assert!(matches!(&plan.reviews[..], [ReviewStep::Propose { replaces: None, .. }]));
     assert!(plan.states[&name("a")].as_ref().expect("kept").proposed().is_some());
@@ -401,7 +401,7 @@ fn updates_of_a_package_with_a_trigger_are_committed_and_built_when_it_fires() {
     assert!(plan.commit.is_some() && plan.builds.is_empty());
     assert_eq!(built(&story.plan(&Pipeline::Trigger("daily".into()))), ["heavy"]);
     let wrong = story.plan(&Pipeline::Trigger("daly".into()));
-    assert!(wrong.problems[0].hint.contains("daily"));
+    assert!(wrong.problems[0].hint.contains("daily") && wrong.needs_a_person());
 }
 
 #[test]

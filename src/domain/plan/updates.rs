@@ -21,6 +21,7 @@ use crate::domain::policy::{Bump, SourceKind, Target};
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::standing;
 use crate::domain::state::{Cursor, PackageState};
+use crate::domain::version::Version;
 
 /// A question for the source of a package's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Request {
     pub source: SourceKind,
     /// How far that source was read; `None` if its files have to be looked at whatever it says.
     pub cursor: Option<Cursor>,
+    /// The version that the monorepo has.
+    pub version: Option<Version>,
 }
 
 /// What has to be asked in an on-schedule run.
@@ -49,6 +52,7 @@ pub fn requests(snapshot: &Snapshot) -> Vec<Request> {
             pkgbase: package.pkgbase.clone(),
             source: package.settings.source.clone(),
             cursor: state.filter(|_| !vanished).and_then(PackageState::cursor),
+            version: package.version().cloned(),
         }
     };
     snapshot.packages.values().filter(asked).map(request).collect()

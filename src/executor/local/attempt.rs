@@ -15,7 +15,7 @@ use crate::logstore::LogWriter;
 use crate::sys::fs::{FsError, ensure_free};
 
 use super::step::{self, Limits, StepError};
-use super::{Inner, PROXIES};
+use super::{Inner, proxies};
 
 /// A build does not begin with less room than this: 64 MiB.
 pub const MIN_FREE: u64 = 64 << 20;
@@ -182,7 +182,6 @@ const fn code(exit: Exit) -> Option<i32> {
 }
 
 fn job(inner: &Inner, order: &BuildOrder) -> Result<Job, FsError> {
-    let proxies = PROXIES.iter().filter_map(|&name| Some((name.to_owned(), crate::sys::env::var(name)?)));
     Ok(Job {
         arch: order.arch.clone(),
         repositories: order.package_repositories.iter().filter_map(usable).collect(),
@@ -190,7 +189,7 @@ fn job(inner: &Inner, order: &BuildOrder) -> Result<Job, FsError> {
         source_date_epoch: order.source_date_epoch,
         skip_exit_code: order.skip_exit_code,
         jobs: inner.config.jobs,
-        proxies: proxies.collect(),
+        proxies: proxies(),
         source_cache: if order.cache_sources { Some(source_cache(inner, order)?) } else { None },
     })
 }

@@ -8,7 +8,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -58,6 +58,12 @@ pub struct LocalConfig {
     pub jobs: Option<usize>,
     /// pacman's database of what is installed on this machine, where it has one (Arch).
     pub installed: Option<PathBuf>,
+}
+
+/// The proxies that this process was given, for steps with the network.
+#[must_use]
+pub fn proxies() -> BTreeMap<String, String> {
+    PROXIES.iter().filter_map(|&name| Some((name.to_owned(), crate::sys::env::var(name)?))).collect()
 }
 
 impl LocalConfig {

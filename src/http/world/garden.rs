@@ -74,6 +74,7 @@ pub fn run(id: &str, pipeline: &str, trigger: &str) -> RunView {
         ended: Some(ago(297)),
         state: "done".into(),
         summary: "1 package committed, 1 review opened, 3 builds".into(),
+        errors: 0,
     }
 }
 

@@ -350,6 +350,7 @@ mod tests {
     use super::*;
     use crate::domain::folder::{File, FileMode};
     use crate::source::budget::SILENCES;
+    use crate::source::forge::ForgesConfig;
     use crate::source::testing::{Mood, World, asking, at, name, package};
 
     const PUSHED: i64 = 1_750_000_000;
@@ -642,6 +643,8 @@ mod tests {
                 clone_delay: Duration::ZERO,
                 max_parallel: 1,
             },
+            nvchecker: super::super::nvchecker::NvcheckerConfig::default(),
+            forges: ForgesConfig::default(),
             cache_dir: PathBuf::from("unused"),
             timeout: Duration::from_secs(1),
             parallel: 1,

@@ -135,7 +135,7 @@ fn is_settling(stamp: i64, now: Timestamp) -> bool {
 }
 
 const fn stamped(commit: Oid, stamp: Option<i64>) -> Cursor {
-    Cursor { commit, stamp }
+    Cursor { commit, stamp, version: None }
 }
 
 #[cfg(test)]

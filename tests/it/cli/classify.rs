@@ -106,6 +106,12 @@ async fn reasons_are_shown_with_the_rule_that_lets_them_in_and_the_diff() {
      
      package() {
     ");
+    let wrong = scene.pkgwarden(&["classify", "--from", "scheduled", "--to", MAIN, "fooo", "--exit-code"]).await;
+    assert_eq!((wrong.code, wrong.stdout.as_str()), (Some(1), ""));
+    insta::assert_snapshot!(wrong.errors(), @"
+    error: there is no package `fooo` in scheduled or refs/heads/main
+    hint: did you mean `foo`?
+    ");
     scene.ends().await;
 }
 

@@ -31,12 +31,12 @@ async fn a_plan_writes_nothing_anywhere_and_says_what_the_run_does() {
     let scene = eventful().await;
     let before = scene.everything();
     let planned = scene.pkgwarden(&["plan", "on-schedule", "--format", "json"]).await;
-    assert_eq!(planned.code, Some(0), "{}", planned.stderr);
+    assert_eq!(planned.code, Some(3), "an update needs a person: {}", planned.stderr);
     let text = scene.pkgwarden(&["plan", "on-schedule"]).await;
     insta::assert_snapshot!(text.text(), @"
     on-schedule of packages
       current 4 packages
-      review  banner: 1:3.0.1-1 -> 1:3.0.2-1 needs a person
+      review  banner: 1:3.0.1-1 -> 1:3.0.2-1 needs a person (trust)
                 PKGBUILD:11: a source is fetched from another place
                 PKGBUILD:15: `build()` does something else than before
       commit  libtally: 2.1.0-1 -> 2.1.1-1
@@ -118,10 +118,17 @@ async fn without_its_remote_a_plan_rests_on_the_clone_and_a_run_moves_nothing() 
 async fn what_the_pipelines_of_people_say_is_planned_alike() {
     let scene = Scene::of(&[Pkg::new("foo"), Pkg::new("bar").needs(&["foo"])]).await;
     scene.push("docs: say it", &[Change::put("README", "hi\n")]).await;
-    for args in [&["deploy", "foo/heavy", "bar"][..], &["deploy", "all"], &["bump", "foo"], &["trigger", "daily"]] {
+    let asked = [
+        (&["deploy", "foo/heavy", "bar"][..], 0),
+        (&["deploy", "all"], 0),
+        (&["bump", "foo"], 0),
+        // Nobody waits for it.
+        (&["trigger", "daily"], 3),
+    ];
+    for (args, code) in asked {
         let [plan, run] = ["plan", "run"].map(|verb| [&[verb][..], args, &["--format", "json"]].concat());
         let (planned, run) = (scene.pkgwarden(&plan).await, scene.pkgwarden(&run).await);
-        assert_eq!((planned.code, run.code), (Some(0), Some(0)), "{args:?}: {}{}", planned.stderr, run.stderr);
+        assert_eq!((planned.code, run.code), (Some(code), Some(code)), "{args:?}: {}{}", planned.stderr, run.stderr);
         assert_eq!(foreseeable(run.json()), foreseeable(planned.json()), "{args:?}");
     }
     assert!(scene.monorepo.file(MAIN, "foo/.CI/config").await.unwrap().contains("CI_PACKAGE_BUMP=1.0-1/1\n"));

@@ -29,7 +29,7 @@ async fn traces_are_found_in_files_reviews_and_the_past_however_they_are_spelt()
       bar/bar.install:3 (since <id>) [disguised] bun add js-digest
       foo/PKGBUILD:12 in review update-foo bun add js-digest@2
       old/PKGBUILD:1 in commit <id>, gone since npm i js-digest
-    3 hits in 3 packages; 17 packages, 1 reviews, 6 commits searched
+    3 hits in 3 packages; 17 packages, 1 review, 6 commits searched
     "#);
     let json = scene.pkgwarden(&["audit", "--indicator", "bun:js-digest", "--format", "json", "--exit-code"]).await;
     assert_eq!(json.code, Some(3));

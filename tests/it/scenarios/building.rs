@@ -5,6 +5,7 @@ use std::time::Duration;
 use pkgwarden::app::Serving;
 use pkgwarden::controller::face::{Face as _, PackageFilter};
 use pkgwarden::domain::plan::Pipeline;
+use pkgwarden::store::queries::BuildFilter;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::scene::base;
@@ -45,5 +46,18 @@ async fn without_a_name_the_published_repository_is_called_repo_name() {
     assert!(last.attempt.is_some() && last.attempt == page.builds[0].attempt, "{last:?}");
     let listed = serving.controller.packages(PackageFilter::default()).await.unwrap();
     assert_eq!(listed[0].last_build.as_ref().unwrap().attempt, last.attempt, "the list leads to the log as well");
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn what_another_process_recorded_is_built_by_a_server_that_has_fetched_nothing_yet() {
+    let scene = Scene::of(&[Pkg::new("foo")]).await;
+    scene.push("feat(foo): two", &Pkg::new("foo").release("2").changes()).await;
+    scene.run(Pipeline::OnCommit).await;
+    let serving = scene.controller();
+    build_all(&scene, &serving).await;
+    insta::assert_snapshot!(scene.builds().await, @"foo changed succeeded");
+    let detail = scene.store().build(scene.store().builds(BuildFilter::default(), 1).await.unwrap()[0].id).await;
+    assert_eq!(detail.unwrap().unwrap().attempts.len(), 1, "it could be handed out at once");
     scene.ends().await;
 }

@@ -15,5 +15,6 @@ mod policy;
 mod publishing;
 mod quarantine;
 mod race;
+mod releases;
 mod reviews;
 mod trees;

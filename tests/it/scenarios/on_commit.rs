@@ -270,7 +270,7 @@ async fn a_trigger_builds_who_waits_for_it_and_names_what_was_meant() {
     build foo (trigger)
     build bar (trigger) after foo
     ");
-    insta::assert_snapshot!(scene.told(Pipeline::Trigger("nigthly".into())).await, @"warning [unknown-trigger] no package waits for the trigger `nigthly` -> did you mean `nightly`?");
+    insta::assert_snapshot!(scene.told(Pipeline::Trigger("nigthly".into())).await, @"error [unknown-trigger] no package waits for the trigger `nigthly` -> did you mean `nightly`?");
     insta::assert_snapshot!(scene.ends().await, @"
     refs/heads/main feat: begin
     refs/tags/scheduled feat: begin

@@ -67,9 +67,9 @@ async fn a_major_update_waits_for_a_person_and_a_second_pass_pushes_nothing() {
     1:3.0.1-1 -> 1:3.0.2-1
 
     Needs a person because:
-    - a source is fetched from another place
-    - `build()` does something else than before
-    - the package came to the AUR 0 days ago; votes: 6
+    - PKGBUILD:11: a source is fetched from another place
+    - PKGBUILD:15: `build()` does something else than before
+    - PKGBUILD: the package came to the AUR 0 days ago; votes: 6
     ");
     let refs = scene.monorepo.git(&["for-each-ref"]).await;
     scene.later();

@@ -5,6 +5,7 @@
 
 use pkgwarden::domain::plan::Pipeline;
 
+use super::releases;
 use crate::support::scene::{MAIN, base, write_program};
 use crate::support::{Change, Pkg, Scene};
 
@@ -123,4 +124,20 @@ async fn a_tag_that_somebody_moved_meanwhile_is_not_moved_back() {
     refs/heads/main feat(foo): two
     refs/tags/scheduled feat(foo): two
     ");
+}
+
+#[tokio::test]
+async fn what_a_person_does_to_a_package_while_it_is_raised_is_not_undone() {
+    let (scene, forge) = releases::scene_of(&[("tool", "4711", "gitlab:4711")]).await;
+    scene.run(Pipeline::OnSchedule).await;
+    forge.tag("4711", "v1.1");
+    let mine = scene.monorepo.file(MAIN, "tool/PKGBUILD").await.unwrap().replace("A thing", "A good thing");
+    interferes(&scene, 1, &[Change::put("tool/PKGBUILD", mine.clone())], "").await;
+    let document = scene.run(Pipeline::OnSchedule).await.document;
+    insta::assert_snapshot!(document.packages[0].why, @"its files changed in the monorepo while they were being raised to a new version");
+    assert_eq!(scene.monorepo.file(MAIN, "tool/PKGBUILD").await, Some(mine));
+    scene.run(Pipeline::OnSchedule).await;
+    let raised = scene.monorepo.file(MAIN, "tool/PKGBUILD").await.unwrap();
+    assert!(raised.contains("A good thing") && raised.contains("pkgver=1.1\n"), "{raised}");
+    scene.ends().await;
 }

@@ -8,13 +8,15 @@
 //! commit of theirs. They are never directives, not even where a package is called `ci`: otherwise no
 //! automated commit would ever build that package. `[skip ci,]` reaches it.
 
+mod lookalike;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::finding::{Finding, nearest};
-use super::name::{Oid, PkgBase};
-use super::policy::{Selection, Target};
+use crate::domain::finding::{Finding, nearest};
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::policy::{Selection, Target};
 
 /// Forges read `[skip WORD]` themselves for these words, whatever their case.
 const FORGE_MARKERS: [&str; 2] = ["ci", "actions"];
@@ -50,18 +52,17 @@ impl DirectiveKind {
 
 /// One directive as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Directive {
+struct Directive {
     /// What is to happen.
-    pub kind: DirectiveKind,
+    kind: DirectiveKind,
     /// To which packages; empty if none is named.
-    pub targets: Vec<Target>,
+    targets: Vec<Target>,
     /// As it was written, brackets included.
-    pub text: String,
+    text: String,
 }
 
 /// Every directive of a commit message, in order. Any text will do.
-#[must_use]
-pub fn parse(message: &str) -> Vec<Directive> {
+fn parse(message: &str) -> Vec<Directive> {
     let after_brackets = message.match_indices('[').map(|(index, _)| &message[index + 1..]);
     after_brackets.filter_map(directive_at).collect()
 }
@@ -77,12 +78,16 @@ fn directive_at(text: &str) -> Option<Directive> {
         return None;
     }
     let word = list.trim();
-    if kind == DirectiveKind::Skip && FORGE_MARKERS.iter().any(|marker| word.eq_ignore_ascii_case(marker)) {
+    if kind == DirectiveKind::Skip && is_forge_marker(word) {
         return None;
     }
     let names = list.split(|c: char| c == ',' || c.is_whitespace()).filter(|name| !name.is_empty());
     let text = format!("[{}{list}]", kind.as_str());
     Some(Directive { kind, targets: names.map(Target::parse).collect(), text })
+}
+
+fn is_forge_marker(word: &str) -> bool {
+    FORGE_MARKERS.iter().any(|marker| word.eq_ignore_ascii_case(marker))
 }
 
 /// A directive of one commit, with the names that exist.
@@ -113,11 +118,19 @@ impl Request {
     }
 }
 
+/// What the message of one commit asks for, and what is wrong with it: names that do not exist
+/// (`unknown-directive`), and what was probably meant as a directive and is none (`misspelt-directive`).
+#[must_use]
+pub fn read(commit: Oid, message: &str, known: &BTreeSet<PkgBase>) -> (Vec<Request>, Vec<Finding>) {
+    let (requests, mut findings) = resolve(commit, &parse(message), known);
+    findings.extend(lookalike::warnings(commit, message, known));
+    (requests, findings)
+}
+
 /// Keeps the names that exist, and reports the others with the nearest real name.
 ///
 /// A directive of which no name is left is no request; an unknown name costs nothing else.
-#[must_use]
-pub fn resolve(commit: Oid, directives: &[Directive], known: &BTreeSet<PkgBase>) -> (Vec<Request>, Vec<Finding>) {
+fn resolve(commit: Oid, directives: &[Directive], known: &BTreeSet<PkgBase>) -> (Vec<Request>, Vec<Finding>) {
     let mut requests = Vec::new();
     let mut findings = Vec::new();
     for Directive { kind, targets, text } in directives {
