@@ -1,7 +1,12 @@
 //! The ways in which a version stands in other texts, and whether a text is the old one with the new version.
 
+use std::cell::Cell;
+
 /// Values longer than this are not searched for versions.
 const LONGEST_VALUE: usize = 4096;
+
+/// More bytes than this are not compared to find versions, in all values of an update.
+const MOST_STEPS: usize = 50_000_000;
 
 /// One way to write something that moved, before and after.
 pub(in crate::domain) type Form = (String, String);
@@ -10,6 +15,10 @@ pub(in crate::domain) type Form = (String, String);
 #[derive(Debug, Clone, Default)]
 pub(in crate::domain) struct Forms {
     forms: Vec<Form>,
+    /// The whole version as it may be written.
+    whole: Vec<Form>,
+    /// Bytes that were compared with the beginnings of forms.
+    steps: Cell<usize>,
 }
 
 impl Forms {
@@ -17,6 +26,7 @@ impl Forms {
     /// parts, its last part, with the release behind it; and whatever else moved as a whole.
     pub fn new(version: Option<(&str, &str)>, releases: Option<(&str, &str)>, others: &[Form]) -> Self {
         let mut forms = others.to_vec();
+        let whole = version.map(|(old, new)| Self::whole(old, new).forms).unwrap_or_default();
         if let Some((old, new)) = version {
             spellings(old, new, &mut forms);
             if let Some((old_release, new_release)) = releases {
@@ -28,7 +38,13 @@ impl Forms {
                 spellings(old, new, &mut forms);
             }
         }
-        Self::sorted(forms)
+        Self { whole, ..Self::sorted(forms) }
+    }
+
+    /// Whether a text held the old version, and does not hold the new one.
+    pub fn left_behind(&self, old: &str, new: &str) -> bool {
+        let left = |(from, to): &Form| from.len() >= 3 && old.contains(from.as_str()) && !new.contains(to.as_str());
+        self.whole.iter().any(left)
     }
 
     /// The ways to write a whole version: what an editor may replace wherever it stands.
@@ -69,7 +85,8 @@ impl Forms {
             let digits = text.bytes().filter(u8::is_ascii_digit).count();
             text.len() >= 3 && digits >= 2 && (text.len() >= 5 || text.contains(['.', '_', '-']))
         };
-        Self { forms: self.forms.iter().filter(|(old, new)| telling(old) && telling(new)).cloned().collect() }
+        let forms = self.forms.iter().filter(|(old, new)| telling(old) && telling(new)).cloned().collect();
+        Self { forms, ..Self::default() }
     }
 
     /// These and others.
@@ -81,7 +98,7 @@ impl Forms {
         forms.retain(|(old, new)| old != new && !old.is_empty());
         forms.sort_unstable_by(|a, b| (b.0.len(), b.1.len()).cmp(&(a.0.len(), a.1.len())).then_with(|| a.cmp(b)));
         forms.dedup();
-        Self { forms }
+        Self { forms, ..Self::default() }
     }
 
     /// Whether `new` is `old` with old forms replaced by the new ones, never in a host name.
@@ -96,6 +113,9 @@ impl Forms {
         let (before, after) = (old.as_bytes(), new.as_bytes());
         let (mut i, mut j) = (0, 0);
         while i < before.len() {
+            if self.is_tired() {
+                return false;
+            }
             let form = self.forms.iter().find(|(from, to)| {
                 from.as_bytes()[0] == before[i]
                     && !host.contains(&i)
@@ -115,6 +135,14 @@ impl Forms {
             }
         }
         j == after.len()
+    }
+}
+
+impl Forms {
+    /// Whether too much was compared: what is not compared has not moved.
+    fn is_tired(&self) -> bool {
+        self.steps.set(self.steps.get() + self.forms.len());
+        self.steps.get() > MOST_STEPS
     }
 }
 
