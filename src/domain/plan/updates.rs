@@ -18,6 +18,7 @@ use crate::domain::message::{self, Entry, Topic};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Upstream};
 use crate::domain::policy::{Bump, SourceKind, Target};
+use crate::domain::revision::Revision;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::standing;
 use crate::domain::state::{Cursor, PackageState};
@@ -65,6 +66,7 @@ impl Draft<'_> {
         let of_policy = self.inputs.snapshot.findings.iter().filter(|finding| finding.code == "policy");
         self.problems.extend(of_policy.cloned());
         self.find_campaigns();
+        self.tell_handovers();
         for (pkgbase, observation) in &observations.files {
             match observation {
                 Observation::Current { cursor } => self.confirm(pkgbase, cursor.as_ref()),
@@ -74,12 +76,9 @@ impl Draft<'_> {
                     self.decide(pkgbase, Heard::Changed, Action::Skip, &format!("its update is not taken: {why}"));
                 }
                 Observation::Changed { cursor, incoming, present } => self.change(pkgbase, cursor, incoming, present),
-                Observation::Unknown { error, .. } => {
-                    self.problems.push(
-                        Finding::warning("source-unknown", error.clone())
-                            .with_package(pkgbase)
-                            .hint("it is asked again in the next run"),
-                    );
+                Observation::Unknown { error, retry_at } => {
+                    let finding = Finding::warning("source-unknown", error.clone()).with_package(pkgbase);
+                    self.problems.push(finding.hint(asked_again(*retry_at)));
                     self.decide(pkgbase, Heard::Unknown, Action::None, error);
                 }
                 Observation::Gone => {
@@ -231,6 +230,22 @@ impl Draft<'_> {
         }
     }
 
+    /// Tells once of each change of who may push, whether there is an update or not.
+    fn tell_handovers(&mut self) {
+        for (pkgbase, now) in &self.inputs.observations.keepers {
+            let mut state = self.state(pkgbase);
+            let Some(before) = state.told_keepers().filter(|before| before != now) else { continue };
+            for handover in now.handovers_since(&before) {
+                let finding = Finding::warning("keepers-changed", handover.to_string()).with_package(pkgbase);
+                let newcomers = state.keepers().is_some_and(|merged| now.newcomers_since(&merged).is_some());
+                let hint = if newcomers { "its next update waits for a person" } else { "nothing has to be done" };
+                self.problems.push(finding.hint(hint));
+            }
+            state.set_told_keepers(now);
+            self.put_state(pkgbase, state);
+        }
+    }
+
     /// Whom a package was first seen with. From then on, only a merge makes newcomers known.
     fn remember_keepers(&self, pkgbase: &PkgBase, state: &mut PackageState) {
         if state.keepers().is_none() {
@@ -261,12 +276,9 @@ impl Draft<'_> {
             match upstream {
                 Upstream::At(commits) if commits.is_empty() => {}
                 Upstream::At(commits) => self.upstream_at(pkgbase, commits),
-                Upstream::Unknown { error } => {
-                    self.problems.push(
-                        Finding::warning("upstream-unknown", error.clone())
-                            .with_package(pkgbase)
-                            .hint("it is asked again in the next run"),
-                    );
+                Upstream::Unknown { error, retry_at } => {
+                    let finding = Finding::warning("upstream-unknown", error.clone()).with_package(pkgbase);
+                    self.problems.push(finding.hint(asked_again(*retry_at)));
                     self.upstream_unknown(pkgbase, error);
                 }
             }
@@ -281,7 +293,7 @@ impl Draft<'_> {
         }
     }
 
-    fn upstream_at(&mut self, pkgbase: &PkgBase, commits: &[Oid]) {
+    fn upstream_at(&mut self, pkgbase: &PkgBase, commits: &[Revision]) {
         let mut state = self.state(pkgbase);
         if state.upstream() == commits {
             self.decide_unless_decided(pkgbase, Action::None, "its upstream has no new commits");
@@ -376,6 +388,13 @@ impl Draft<'_> {
         }
         message::entries_of(topic, &head.message).map(|entries| (head.parents.clone(), entries))
     }
+}
+
+fn asked_again(retry_at: Option<Timestamp>) -> String {
+    retry_at.map_or_else(
+        || "it is asked again in the next run".to_owned(),
+        |at| format!("it is asked again in the first run after {at}"),
+    )
 }
 
 /// Whether the first look at a source finds what the monorepo has, only formatted: the same

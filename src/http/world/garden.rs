@@ -58,6 +58,8 @@ pub fn package(name: &str) -> PackagePage {
         trigger: None,
         class: None,
         cursor: None,
+        sources: Vec::new(),
+        keepers: None,
         decision: None,
         builds: Vec::new(),
         findings: Vec::new(),
