@@ -214,7 +214,7 @@ fn forge(request: &str) -> axum::response::Response {
     let id = "1".repeat(40);
     let mut data = serde_json::Map::new();
     for (number, project) in
-        query.split(&[" p"][..]).filter(|part| part.contains("name: ") || part.contains("fullPath: ")).enumerate()
+        query.split(" p").filter(|part| part.contains("name: ") || part.contains("fullPath: ")).enumerate()
     {
         let fields = project.matches(" f").count();
         let github = serde_json::json!({"target": {"oid": id}});
