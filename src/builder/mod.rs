@@ -8,7 +8,6 @@ pub mod interfere;
 pub mod makepkg;
 pub mod pacman;
 pub mod refresh;
-pub mod sandbox;
 pub mod user;
 pub mod verdict;
 pub mod workspace;

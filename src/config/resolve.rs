@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::error::Problem;
 use super::layer::Layers;
 use super::settings::{
-    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, ForgeKind, LocalExecutor, ProjectHost, Publish,
-    Repository, Schedule, ScheduledRun, Server, Settings, Sources,
+    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, ForgeKind, LocalExecutor, Nvchecker, ProjectHost,
+    Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
 use super::value::{Address, Name};
 use super::written::{
@@ -189,6 +189,13 @@ fn resolve_sources(sources: WrittenSources) -> Sources {
             git_url: given(aur.git_url).as_str().to_owned(),
             mirror_url,
             prefer,
+        },
+        nvchecker: Nvchecker {
+            keyfile: sources.nvchecker.keyfile,
+            mirrors: given(sources.nvchecker.mirror),
+            alpm_dir: given(sources.nvchecker.alpm_dir),
+            program: given(sources.nvchecker.program),
+            commands: given(sources.nvchecker.commands),
         },
         gitlab: project_host(&given(sources.gitlab.url), None, "/api/v4", sources.gitlab.token_file),
         github: project_host(

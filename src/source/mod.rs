@@ -13,6 +13,7 @@ pub mod forge;
 mod gitfolder;
 pub mod ledger;
 mod lsremote;
+pub mod nvchecker;
 mod order;
 mod packets;
 mod release;
@@ -48,6 +49,7 @@ use forge::{Forges, ForgesConfig};
 use gitfolder::GitFolders;
 use ledger::Ledger;
 use lsremote::RefReader;
+use nvchecker::{CheckRequest, NewestVersions, Nvchecker, NvcheckerConfig};
 use order::Order;
 use release::Releases;
 use taglist::TagLister;
@@ -60,6 +62,8 @@ use vcs::{UpstreamRequest, Upstreams};
 pub struct SourcesConfig {
     /// The AUR.
     pub aur: AurConfig,
+    /// The sources of nvchecker.
+    pub nvchecker: NvcheckerConfig,
     /// The forges that projects are on.
     pub forges: ForgesConfig,
     /// A folder that may be deleted at any time, at the price of asking again.
@@ -200,6 +204,7 @@ impl Patience {
 pub struct Sources {
     aur: Result<Aur, String>,
     upstreams: Upstreams,
+    nvchecker: Nvchecker,
     releases: Releases,
     folders: GitFolders,
     ledger: Ledger,
@@ -223,6 +228,7 @@ impl Sources {
     pub fn new(config: &SourcesConfig) -> Self {
         let workspace = config.cache_dir.join("upstream.git");
         let reader = RefReader::new(http::client(config.timeout), workspace, config.timeout);
+        let nvchecker = Nvchecker::new(&config.nvchecker, &config.cache_dir, reader.clone(), config.timeout);
         let forges = || Forges::new(http::client(config.timeout), &config.forges);
         let order = Order::new(config.cache_dir.join("upstream.next"));
         let bulk = Bulk::new(forges(), config.forges.clone());
@@ -234,7 +240,7 @@ impl Sources {
         let ledger = Ledger::open(&config.cache_dir);
         let parallel = config.parallel.unwrap_or(config.aur.max_parallel);
         let &SourcesConfig { per_host, pass, .. } = config;
-        Self { aur: Aur::new(config), upstreams, releases, folders, ledger, parallel, per_host, pass }
+        Self { aur: Aur::new(config), upstreams, nvchecker, releases, folders, ledger, parallel, per_host, pass }
     }
 
     /// Begins a pass, whose time runs from now.
@@ -258,9 +264,10 @@ impl Pass<'_> {
                 None => due.push(request.clone()),
             }
         }
-        let releases = self.sources.releases.ask(&due, &self.budget);
-        let folders = self.sources.folders.ask(&due, &self.budget);
-        let (mut answers, releases, folders) = tokio::join!(self.aur(&due), releases, folders);
+        // On the heap, because everybody above holds this future.
+        let releases = Box::pin(self.sources.releases.ask(&due, &self.budget));
+        let folders = Box::pin(self.sources.folders.ask(&due, &self.budget));
+        let (mut answers, releases, folders) = tokio::join!(Box::pin(self.aur(&due)), releases, folders);
         answers.files.extend(releases);
         answers.files.extend(folders);
         for request in &due {
@@ -295,7 +302,12 @@ impl Pass<'_> {
 
     /// Asks where the branches are that packages are built from.
     pub async fn upstream(&self, requests: &[UpstreamRequest]) -> BTreeMap<PkgBase, Upstream> {
-        self.sources.upstreams.ask(requests, &self.budget, &self.sources.ledger, self.now).await
+        Box::pin(self.sources.upstreams.ask(requests, &self.budget, &self.sources.ledger, self.now)).await
+    }
+
+    /// Asks which version of a package is the newest, by the `nvchecker.toml` in its folder.
+    pub async fn newest(&self, requests: &[CheckRequest], now: Timestamp) -> NewestVersions {
+        self.sources.nvchecker.newest(requests, &self.budget, now).await
     }
 }
 

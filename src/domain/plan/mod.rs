@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use document::Document;
+pub use document::{Base, Document};
 pub use reviews::considers_review;
 pub use updates::{Request, requests};
 

@@ -300,6 +300,7 @@ fn a_configuration_that_cannot_work_says_what_is_missing() {
             clone_delay: Duration::ZERO,
             max_parallel: 1,
         },
+        nvchecker: crate::source::nvchecker::NvcheckerConfig::default(),
         forges: ForgesConfig::default(),
         cache_dir: "unused".into(),
         timeout: Duration::from_secs(1),
