@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::error_text;
 use super::failure::{Cause, Failure};
 use super::lsremote::LsError;
+use super::retry::PATIENCE;
 
 /// A host that stays silent so often in a row is not asked again in the same pass.
 pub const SILENCES: usize = 3;
@@ -106,6 +107,10 @@ impl Budget {
 
     /// As [`Budget::ask`], for those who count their requests themselves.
     pub async fn try_on<T>(&self, host: &str, request: impl Future<Output = Result<T, LsError>>) -> Result<T, Failure> {
+        let rest = self.host(host).met().rest().filter(|rest| *rest <= PATIENCE);
+        if let Some(rest) = rest {
+            tokio::time::sleep_until(self.deadline.min(Instant::now() + rest)).await;
+        }
         self.refusal(host)?;
         let host = host.to_ascii_lowercase();
         let result = tokio::time::timeout_at(self.deadline, request).await.map_err(|_| self.over())?;
@@ -290,6 +295,15 @@ mod tests {
         let later = Budget::new(8, 4, LONG).resting([("busy".to_owned(), Duration::ZERO)]);
         assert_eq!(later.ask("busy", async { Ok(1) }).await, Ok(1), "until that is over");
         assert!(later.rests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_short_rest_of_a_host_is_waited_for() {
+        let short = Duration::from_millis(30);
+        let budget = Budget::new(8, 4, LONG).resting([("busy".to_owned(), short)]);
+        let before = Instant::now();
+        assert_eq!(budget.ask("busy", async { Ok(1) }).await, Ok(1));
+        assert!(before.elapsed() >= short);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use super::lsremote::LsError;
 /// How often something is asked, in all.
 const TRIES: usize = 2;
 /// A server that wants to be left alone for no longer than this is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a request, and once more if the server had a bad moment or wants a short rest. What it answers clearly is
 /// not asked again.

@@ -357,4 +357,31 @@ mod tests {
         let reason = json!({"file": "fix.patch", "line": null, "message": "the file is new"});
         assert_eq!(placed(&reason), "fix.patch: the file is new");
     }
+    #[test]
+    fn a_package_is_told_with_what_was_heard_of_its_sources() {
+        let look = Look { now: "2026-05-01T15:00:00Z".parse().expect("a time") };
+        let source = json!({"role": "upstream", "source": "git+https://h/r", "asked": "2026-05-01T14:00:00Z",
+            "answered": "2026-05-01T12:00:00Z", "answer": "at 1234", "cursor": "1234", "failures": 3,
+            "next": "2026-05-01T16:00:00Z", "error": "https://h/r answers 404\u{1b}[31m"});
+        let package = json!({"pkgbase": "x-git", "version": "1-1", "published": null, "needs": [], "needed_by": ["y"],
+            "keepers": "ann,bob", "held": null, "decision": {"action": "none", "why": "it is unknown"},
+            "sources": [source], "findings": [], "builds": []});
+        let said = anstream::adapter::strip_str(&look.package(&package)).to_string();
+        insta::assert_snapshot!(said, @"
+        x-git 1-1
+        published    no
+        needs        nothing of this repository
+        needed by    y
+        kept by      ann,bob
+        last run     none: it is unknown
+        upstream     git+https://h/r
+          asked      2026-05-01 14:00:00 UTC (1 h ago)
+          answer     at 1234, 2026-05-01 12:00:00 UTC (3 h ago)
+          dealt with 1234
+          next       2026-05-01 16:00:00 UTC (in 1 h)
+          unknown    https://h/r answers 404␛[31m
+
+        No build.
+        ");
+    }
 }

@@ -59,9 +59,11 @@ impl Rpc {
         let mut told = Told::default();
         let wanted: BTreeSet<PkgBase> = requests.iter().map(|request| request.pkgbase.clone()).collect();
         let mut failed = None;
+        // What it allows is counted apart from what the git server beside it does.
+        let place = format!("{}/rpc", host(&self.url));
         for batch in batches(requests) {
             let answer = match &failed {
-                None => budget.ask(host(&self.url), again(|| self.one(&batch))).await,
+                None => budget.ask(&place, again(|| self.one(&batch))).await,
                 // Whoever does not answer one question is not asked all the others.
                 Some(failure) => Err(Failure::clone(failure)),
             };
@@ -81,10 +83,16 @@ impl Rpc {
         told
     }
 
+    /// The beginning of a question: version 5 has an address of its own, beside the older one for all versions.
+    fn question(&self) -> String {
+        if self.url.ends_with("/v5") { format!("{}/info?", self.url) } else { format!("{}/?v=5&type=info&", self.url) }
+    }
+
     async fn one(&self, batch: &[&SourceRequest]) -> Result<Vec<Entry>, LsError> {
-        let shown = format!("{}/info", shown(&self.url));
+        let question = self.question();
+        let shown = shown(question.split('?').next().unwrap_or(&question));
         let names: Vec<String> = batch.iter().flat_map(|request| names(request)).map(argument).collect();
-        let response = self.client.get(format!("{}/info?{}", self.url, names.join("&"))).send().await;
+        let response = self.client.get(question + &names.join("&")).send().await;
         let unreachable =
             |source: reqwest::Error| LsError::Unreachable { url: shown.clone(), source: source.without_url() };
         let answer: Answer = document::json(response.map_err(unreachable)?, &shown).await?;

@@ -75,10 +75,12 @@ impl Bulk {
             }
         }
         let projects: Vec<Project<'_>> = projects.into_iter().collect();
+        // What it allows is counted apart from what the git server beside it does.
+        let place = format!("{}/graphql", host(&graphql));
         for projects in projects.chunks(dialect.at_once()) {
             let query = dialect.query(projects);
             let ask = || self.forges.query::<Value>(&graphql, &query);
-            match budget.ask(host(&graphql), again(ask)).await {
+            match budget.ask(&place, again(ask)).await {
                 Ok(answer) => dialect.read(projects, &answer, &mut found),
                 // The repositories are asked one by one then.
                 Err(error) => tracing::warn!(url = graphql, "many branches cannot be asked for at once: {error}"),

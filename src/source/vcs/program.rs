@@ -37,8 +37,14 @@ pub enum ProgramError {
 
 impl ProgramError {
     /// Whether nobody answered.
-    pub const fn is_silence(&self) -> bool {
-        matches!(self, Self::Process(ProcessError::TimedOut { .. }))
+    pub fn is_silence(&self) -> bool {
+        const SIGNS: [&str; 5] =
+            ["Name or service not known", "name resolution", "onnection refused", "timed out", "No route to host"];
+        match self {
+            Self::Process(error) => matches!(error, ProcessError::TimedOut { .. }),
+            Self::Failed { text, .. } => SIGNS.iter().any(|sign| text.contains(sign)),
+            Self::Strange { .. } => false,
+        }
     }
 }
 
