@@ -273,8 +273,7 @@ impl Pass<'_> {
         for request in &due {
             let Some(answer) = answers.files.get_mut(&request.pkgbase) else { continue };
             let heard = answer.heard();
-            let heard = heard.as_deref().map_err(|failure| failure);
-            let next = ledger.note(&question(request), heard, self.now);
+            let next = ledger.note(&question(request), heard.as_deref(), self.now);
             if let SourceAnswer::Unknown { retry_at, .. } = answer {
                 *retry_at = next;
             }

@@ -258,15 +258,15 @@ async fn from_mirror(mirror: &Mirror, asked: &[Asked<'_>], budget: &Budget, now:
     let mut moved = BTreeMap::new();
     for asked in asked {
         let pkgbase = asked.pkgbase;
-        match tips.get(pkgbase) {
-            None => drop(files.insert(pkgbase.clone(), no_branch(pkgbase).into())),
-            Some(&tip) => match asked.judge_tip(tip, Origin::Mirror) {
-                Some(answer) => drop(files.insert(pkgbase.clone(), answer)),
-                None => {
-                    moved.insert(pkgbase.clone(), tip);
-                    to_read.push(asked);
-                }
-            },
+        let Some(&tip) = tips.get(pkgbase) else {
+            files.insert(pkgbase.clone(), no_branch(pkgbase).into());
+            continue;
+        };
+        if let Some(answer) = asked.judge_tip(tip, Origin::Mirror) {
+            files.insert(pkgbase.clone(), answer);
+        } else {
+            moved.insert(pkgbase.clone(), tip);
+            to_read.push(asked);
         }
     }
     let _progress = progress::task(format!("fetching {} packages from the AUR's mirror", to_read.len()));

@@ -117,7 +117,7 @@ fn take(facts: &mut Facts, wanted: &BTreeSet<PkgBase>, entries: Vec<Entry>) {
 }
 
 /// The names by which a package may be known.
-fn names<'a>(request: &'a SourceRequest) -> impl Iterator<Item = &'a str> {
+fn names(request: &SourceRequest) -> impl Iterator<Item = &str> {
     let base = request.pkgbase.as_str();
     let members = request.members.iter().map(String::as_str).filter(move |name| *name != base);
     std::iter::once(base).chain(members.take(AT_ONCE - 1))

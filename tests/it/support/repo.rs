@@ -114,7 +114,9 @@ impl Repo {
             stream.extend(format!("commit {branch}\nauthor {who}\ncommitter {who}\n").bytes());
             data(&mut stream, message.as_bytes());
             stream.extend(format!("from {branch}^0\n").bytes());
-            changes.iter().for_each(|change| write_change(&mut stream, change));
+            for change in changes {
+                write_change(&mut stream, change);
+            }
             stream.push(b'\n');
         }
         stream.extend(b"done\n");
