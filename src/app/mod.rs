@@ -24,6 +24,7 @@ use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Limits, Parts};
 use crate::controller::foresee::Fallback;
+use crate::controller::linkage::Peek;
 use crate::controller::raise::Raiser;
 use crate::controller::run::Runner;
 use crate::controller::site::Site;
@@ -42,7 +43,7 @@ use crate::source::ledger::Book;
 use crate::source::nvchecker::NvcheckerConfig;
 use crate::source::{AurConfig, SourcesConfig};
 use crate::store::Store;
-use crate::sys::clock::Clock;
+use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::FsError;
 use crate::sys::scratch::Scratch;
 
@@ -78,7 +79,9 @@ pub fn planned_site(settings: &Settings, place: &Place) -> Result<Site> {
     let reader = Arc::default();
     let fallback = Some(Fallback::begin(&place.dir, &reader));
     let site = one_shot_site(settings, place, None)?;
-    Ok(Site { reader, fallback, ..site })
+    let publisher = publisher(chosen(settings, place)?, Arc::new(SystemClock));
+    let peek = Some(Peek { record: record_path(settings), publisher });
+    Ok(Site { reader, fallback, peek, ..site })
 }
 
 /// What performs one run on a clone, recorded in the data directory.
@@ -92,7 +95,9 @@ pub fn one_shot_runner(settings: &Settings, place: &Place, clock: Arc<dyn Clock>
     let store = Store::open(&record_path(settings))?;
     let enqueues = repository.executor.kind != ExecutorKind::None;
     let turns = turns_file(settings, &site.name);
-    Ok(Runner::new(Arc::new(site), store, clock).enqueues(enqueues).takes_turns_by(turns))
+    let publisher = Arc::new(publisher(repository, clock.clone()));
+    let runner = Runner::new(Arc::new(site), store, clock).looks_at(publisher);
+    Ok(runner.enqueues(enqueues).takes_turns_by(turns))
 }
 
 /// The sources of a package, and what `serve` and single runs have heard of them here. Without settings, nothing is
@@ -172,6 +177,7 @@ fn site(
         asked: Mutex::default(),
         reader: Arc::default(),
         fallback: None,
+        peek: None,
         fetching: tokio::sync::Mutex::default(),
         scratch,
     }
@@ -272,10 +278,11 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     for repository in &settings.repositories {
         let site = Arc::new(kept_site(settings, repository, dir)?);
         owner::claim(&settings.server.data_dir, &site.name, &site.remote, repository.url.is_some())?;
+        let publisher = Arc::new(publisher(repository, clock.clone()));
         let runner = Runner::new(site, store.clone(), clock.clone())
+            .looks_at(publisher.clone())
             .enqueues(repository.executor.kind != ExecutorKind::None)
             .takes_turns_by(turns_file(settings, &repository.name));
-        let publisher = Arc::new(publisher(repository, clock.clone()));
         kept.insert(repository.name.clone(), Kept::new(runner, Some(publisher), repository.schedules.clone()));
     }
     let poll = watch::Sender::new(settings.server.poll);

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod face;
 pub mod foresee;
 pub mod inspect;
+pub mod linkage;
 pub mod observe;
 mod quarantine;
 pub mod query;
@@ -26,6 +27,7 @@ pub mod sources;
 mod summary;
 pub mod supervise;
 mod turn;
+pub mod versions;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,10 +7,12 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::apply::folder_at;
+use super::versions::Checks;
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
 use crate::domain::keepers::Keepers;
+use crate::domain::library::Libraries;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Observations, Proposal, Upstream};
 use crate::domain::plan::{self, Pipeline, Request};
@@ -30,11 +32,13 @@ pub struct Answers {
     upstream: BTreeMap<PkgBase, Upstream>,
     /// Packages with builds that have not ended.
     pub(super) in_queue: BTreeSet<PkgBase>,
+    /// The databases of `CI_LIB_DB`, and what we published ourselves.
+    pub(super) libraries: Option<Libraries>,
     findings: Vec<Finding>,
 }
 
 /// Asks every source what a schedule has to know.
-pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answers {
+pub async fn ask(sources: &Sources, snapshot: &Snapshot, checks: Checks, now: Timestamp) -> Answers {
     let requests = plan::requests(snapshot).into_iter().map(|Request { pkgbase, source, cursor, version }| {
         let members = members(snapshot, &pkgbase);
         SourceRequest { pkgbase, kind: source, cursor, version, members }
@@ -44,8 +48,10 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answ
     let following: Vec<UpstreamRequest> =
         following.filter_map(|package| UpstreamRequest::new(&package.pkgbase, package.srcinfo.as_ref()?)).collect();
     let pass = sources.pass(now);
-    let (files, upstream) = tokio::join!(pass.observe(&requests), pass.upstream(&following));
+    let (files, (versions, findings), upstream) =
+        tokio::join!(pass.observe(&requests), checks.ask(&pass, now), pass.upstream(&following));
     let mut answers = files.files;
+    answers.extend(versions);
     for request in requests {
         // Never silently current: what nobody can ask yet is unknown.
         let error = || format!("sources of the kind `{}` are not asked by this version", request.kind.name());
@@ -53,7 +59,8 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answ
     }
     let keepers = files.aur.iter().map(|(pkgbase, facts)| (pkgbase.clone(), facts.keepers())).collect();
     let standing = files.aur.iter().filter_map(|(pkgbase, facts)| Some((pkgbase.clone(), facts.standing()?))).collect();
-    Answers { files: answers, keepers, standing, upstream, findings: files.findings, ..Answers::default() }
+    let findings = files.findings.into_iter().chain(findings).collect();
+    Answers { files: answers, keepers, standing, upstream, findings, ..Answers::default() }
 }
 
 /// The packages that a folder yields.
@@ -72,6 +79,7 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
         standing: answers.standing.clone(),
         upstream: answers.upstream.clone(),
         in_queue: answers.in_queue.clone(),
+        libraries: answers.libraries.clone(),
         findings: answers.findings.clone(),
         ..Observations::default()
     };

@@ -11,18 +11,22 @@ use jiff::Timestamp;
 use super::bind;
 use super::foresee::Fallback;
 use super::inspect::Inspection;
+use super::linkage::Peek;
 use super::observe::{self, Answers};
 use super::raise::{self, Raiser};
 use super::range;
 use super::snapshot::SnapshotReader;
+use super::versions::Checks;
 use crate::domain::desired::{Refs, Snapshot};
 use crate::domain::finding::Finding;
+use crate::domain::library::{Libraries, Published};
 use crate::domain::lint;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Observations;
 use crate::domain::plan::{self, Inputs, Pipeline, Plan, Since};
 use crate::domain::policy::{Policy, RepositorySettings};
 use crate::git::{Remote, Repository};
+use crate::source::libraries::LibraryDatabases;
 use crate::source::{Sources, SourcesConfig};
 use crate::sys::scratch::Scratch;
 use crate::telemetry::progress;
@@ -58,6 +62,9 @@ pub struct Site {
     pub reader: Arc<SnapshotReader>,
     /// The clone to plan on if the remote does not answer; only ever set for a plan that is not performed.
     pub fallback: Option<Fallback>,
+    /// What is published from here, as far as that can be told without writing; only ever set for a plan that is
+    /// not performed. Others are told by their runner.
+    pub peek: Option<Peek>,
     /// One fetch at a time: two would fight over the refs of the workspace.
     pub fetching: tokio::sync::Mutex<()>,
     /// Holds the workspace, if it is to go with this value.
@@ -210,7 +217,17 @@ impl Site {
             return Answers::default();
         }
         let sources = self.sources_for(&look.snapshot.settings);
-        let mut answers = observe::ask(&sources, &look.snapshot, now).await;
+        let snapshot = look.snapshot.clone();
+        let checks = self.with_git(move |git| Ok(Checks::read(git, &snapshot))).await;
+        let checks = checks.unwrap_or_else(|error| Checks::none(&look.snapshot, &format!("{error:#}")));
+        let databases = self.library_databases();
+        let consulted = databases.consult(&look.snapshot.settings.library_databases);
+        let (mut answers, consulted) = tokio::join!(observe::ask(&sources, &look.snapshot, checks, now), consulted);
+        let published = match &self.peek {
+            Some(peek) => peek.published(&self.name).await,
+            None => Published::default(),
+        };
+        answers.libraries = Some(Libraries { consulted, published });
         self.raiser.complete(&mut answers.files).await;
         self.raise(&look.snapshot, &mut answers).await;
         answers
@@ -256,6 +273,11 @@ impl Site {
                 sources
             }
         }
+    }
+
+    fn library_databases(&self) -> LibraryDatabases {
+        let config = self.sources.read().expect("nobody panics with it");
+        LibraryDatabases::new(config.cache_dir.clone(), config.timeout)
     }
 
     /// Decides what a run does, from a look and answers that may be older than it.

@@ -16,6 +16,7 @@ pub mod folder;
 pub mod graph;
 pub mod keepers;
 pub mod keyvalue;
+pub mod library;
 pub mod lint;
 pub mod message;
 pub mod name;

@@ -130,7 +130,8 @@ impl Budget {
         self.host(host).refusal(host)
     }
 
-    fn over(&self) -> Failure {
+    /// What is said of whatever the pass had no time for.
+    pub fn over(&self) -> Failure {
         let time = self.time.as_secs_f64();
         Failure::elsewhere(format!("not asked in time: a pass over the sources may take {time} s, and these are over"))
     }

@@ -15,6 +15,7 @@ use super::failure::{Cause, rest_asked_for};
 use super::vcs::program::ProgramError;
 use crate::domain::name::Oid;
 use crate::git::{GitError, Remote, Repository};
+use crate::sys::http;
 use crate::sys::process::ProcessError;
 
 /// More of a ref list is not read: some 800,000 refs.
@@ -236,6 +237,9 @@ pub fn check(url: &str) -> Result<(), LsError> {
     if rest.starts_with('-') || host(url).starts_with('-') {
         return Err(refuse("its host begins with a hyphen"));
     }
+    if url::Url::parse(url).is_ok_and(|url| http::is_link_local(&url)) {
+        return Err(refuse("it is link-local"));
+    }
     if host(url).is_empty() && scheme != "file" {
         return Err(refuse("it names no host"));
     }
@@ -279,6 +283,7 @@ mod tests {
             "https:///r.git",
             "ftp://host/r",
             "user@host:r.git",
+            "http://169.254.169.254/r",
             "",
         ];
         for url in hostile {

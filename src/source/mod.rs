@@ -12,6 +12,7 @@ pub mod failure;
 pub mod forge;
 mod gitfolder;
 pub mod ledger;
+pub mod libraries;
 mod lsremote;
 pub mod nvchecker;
 mod order;

@@ -7,11 +7,13 @@ mod builds;
 mod document;
 mod hold;
 mod problems;
+mod rebuilds;
 mod reviews;
 mod since;
 #[cfg(test)]
 mod tests;
 mod updates;
+mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +22,7 @@ use serde::Serialize;
 
 pub use document::{Base, Document};
 pub use reviews::considers_review;
-pub use updates::{Request, requests};
+pub use updates::{Request, VersionCheck, requests, version_checks};
 
 use super::build::BuildRequest;
 use super::changes::Changes;
@@ -262,6 +264,8 @@ pub struct Plan {
     pub commit: Option<NewCommit>,
     /// State files that change; `None` removes one.
     pub states: BTreeMap<PkgBase, Option<PackageState>>,
+    /// Files of the branch `state` that are about no single package, and change: path and text.
+    pub state_files: BTreeMap<&'static str, String>,
     /// Reviews that are opened, updated or closed.
     pub reviews: Vec<ReviewStep>,
     /// Where `scheduled` goes.
@@ -281,12 +285,18 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self, snapshot: &Snapshot) -> bool {
         self.commit.is_none()
-            && self.states.is_empty()
+            && !self.moves_state()
             && self.reviews.is_empty()
             && self.builds.is_empty()
             && self.remove.is_empty()
             && self.stop.is_empty()
             && (self.scheduled == Scheduled::Stays || snapshot.refs.scheduled == snapshot.refs.main)
+    }
+
+    /// Whether the branch `state` moves.
+    #[must_use]
+    pub fn moves_state(&self) -> bool {
+        !(self.states.is_empty() && self.state_files.is_empty())
     }
 
     /// Whether a person has to act: on a problem, or on an update that waits for a review.
@@ -310,6 +320,7 @@ pub fn plan(pipeline: &Pipeline, inputs: &Inputs) -> Plan {
             if draft.hand_out_commits() {
                 draft.take_updates();
                 draft.follow_upstreams();
+                draft.follow_libraries();
             }
             draft.prune_reviews();
         }
@@ -340,6 +351,7 @@ struct Draft<'a> {
     edits: Vec<Edit>,
     entries: Vec<(super::message::Topic, super::message::Entry)>,
     states: BTreeMap<PkgBase, Option<PackageState>>,
+    state_files: BTreeMap<&'static str, String>,
     reviews: Vec<ReviewStep>,
     scheduled: Scheduled,
     builds: BTreeMap<PkgBase, builds::Wanted>,
@@ -361,6 +373,7 @@ impl<'a> Draft<'a> {
             edits: Vec::new(),
             entries: Vec::new(),
             states: BTreeMap::new(),
+            state_files: BTreeMap::new(),
             reviews: Vec::new(),
             scheduled: Scheduled::Stays,
             builds: BTreeMap::new(),
@@ -382,6 +395,7 @@ impl<'a> Draft<'a> {
             packages: self.packages.into_values().collect(),
             commit,
             states: self.states,
+            state_files: self.state_files,
             reviews: self.reviews,
             scheduled: self.scheduled,
             builds,

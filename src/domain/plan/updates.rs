@@ -1,9 +1,11 @@
 //! The on-schedule part of a plan: what sources have that the monorepo has not.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::upstreams::asked_again;
 use super::{Action, Draft, Edit, Heard, Inputs, NewCommit, PackageDecision};
 use crate::domain::build::BuildReason;
 use crate::domain::bump;
@@ -16,9 +18,8 @@ use crate::domain::keepers::Newcomers;
 use crate::domain::keyvalue::KeyValues;
 use crate::domain::message::{self, Entry, Topic};
 use crate::domain::name::{Oid, PkgBase};
-use crate::domain::observed::{Observation, Upstream};
+use crate::domain::observed::Observation;
 use crate::domain::policy::{Bump, SourceKind, Target};
-use crate::domain::revision::Revision;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::standing;
 use crate::domain::state::{Cursor, PackageState};
@@ -43,20 +44,47 @@ pub struct Request {
 /// reached the branch) is asked anew, so that a deleted branch does not lose an update.
 #[must_use]
 pub fn requests(snapshot: &Snapshot) -> Vec<Request> {
-    let asked =
-        |package: &&std::sync::Arc<Package>| !matches!(package.settings.source, SourceKind::Custom | SourceKind::Unset);
-    let request = |package: &std::sync::Arc<Package>| {
-        let state = snapshot.states.get(&package.pkgbase);
-        let vanished =
-            state.is_some_and(|state| state.proposed().is_some()) && !snapshot.reviews.contains_key(&package.pkgbase);
-        Request {
-            pkgbase: package.pkgbase.clone(),
-            source: package.settings.source.clone(),
-            cursor: state.filter(|_| !vanished).and_then(PackageState::cursor),
-            version: package.version().cloned(),
-        }
+    let has_source =
+        |package: &&Arc<Package>| !matches!(package.settings.source, SourceKind::Custom | SourceKind::Unset);
+    let asked = |package: &&Arc<Package>| has_source(package) && !package.settings.nvchecker;
+    let request = |package: &Arc<Package>| Request {
+        pkgbase: package.pkgbase.clone(),
+        source: package.settings.source.clone(),
+        cursor: cursor(snapshot, &package.pkgbase),
+        version: package.version().cloned(),
     };
     snapshot.packages.values().filter(asked).map(request).collect()
+}
+
+/// A package whose newest version is looked for, in place of asking its source (`CI_NVCHECKER`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionCheck {
+    /// The package.
+    pub pkgbase: PkgBase,
+    /// Where in its folder the file stands that says how; `None` if there is none.
+    pub file: Option<String>,
+    /// The version that was dealt with last; `None` if it has to be looked at whatever it is.
+    pub cursor: Option<Cursor>,
+    /// The version that the monorepo has.
+    pub version: Option<Version>,
+}
+
+/// What has to be looked for in an on-schedule run. As with [`requests`], a vanished review is looked for anew.
+#[must_use]
+pub fn version_checks(snapshot: &Snapshot) -> Vec<VersionCheck> {
+    let check = |package: &Arc<Package>| VersionCheck {
+        pkgbase: package.pkgbase.clone(),
+        file: package.version_file.clone(),
+        cursor: cursor(snapshot, &package.pkgbase),
+        version: package.version().cloned(),
+    };
+    snapshot.packages.values().filter(|package| package.settings.nvchecker).map(check).collect()
+}
+
+fn cursor(snapshot: &Snapshot, pkgbase: &PkgBase) -> Option<Cursor> {
+    let state = snapshot.states.get(pkgbase)?;
+    let vanished = state.proposed().is_some() && !snapshot.reviews.contains_key(pkgbase);
+    state.cursor().filter(|_| !vanished)
 }
 
 impl Draft<'_> {
@@ -128,7 +156,8 @@ impl Draft<'_> {
         let wants_review = self.inputs.policy.wants_review(&self.inputs.snapshot.settings);
         // Who wants no reviews trusts maintainers, and not whoever has got into their place.
         let alarming = verdict.severity == Weight::Hostile || self.campaigns.contains_key(pkgbase);
-        if verdict.verdict == Decision::Minor || (!wants_review && !alarming) {
+        let to_be_read = wants_review && self.is_read_anyway(pkgbase);
+        if (verdict.verdict == Decision::Minor && !to_be_read) || (!wants_review && !alarming) {
             if let Some(why) = self.has_to_wait(pkgbase, &content) {
                 self.decide_update(pkgbase, Action::Skip, verdict, &why);
                 return;
@@ -147,6 +176,12 @@ impl Draft<'_> {
             self.put_state(pkgbase, state);
             self.propose(pkgbase, verdict, proposed, &content);
         }
+    }
+
+    /// Whether a person reads an update whatever the gate says: one to a version that nvchecker found.
+    pub(super) fn is_read_anyway(&self, pkgbase: &PkgBase) -> bool {
+        let package = self.inputs.snapshot.packages.get(pkgbase);
+        self.inputs.snapshot.settings.nvchecker_review && package.is_some_and(|package| package.settings.nvchecker)
     }
 
     /// Why an update that needs no person does not go in yet. Its age counts from when exactly this content was
@@ -230,22 +265,6 @@ impl Draft<'_> {
         }
     }
 
-    /// Tells once of each change of who may push, whether there is an update or not.
-    fn tell_handovers(&mut self) {
-        for (pkgbase, now) in &self.inputs.observations.keepers {
-            let mut state = self.state(pkgbase);
-            let Some(before) = state.told_keepers().filter(|before| before != now) else { continue };
-            for handover in now.handovers_since(&before) {
-                let finding = Finding::warning("keepers-changed", handover.to_string()).with_package(pkgbase);
-                let newcomers = state.keepers().is_some_and(|merged| now.newcomers_since(&merged).is_some());
-                let hint = if newcomers { "its next update waits for a person" } else { "nothing has to be done" };
-                self.problems.push(finding.hint(hint));
-            }
-            state.set_told_keepers(now);
-            self.put_state(pkgbase, state);
-        }
-    }
-
     /// Whom a package was first seen with. From then on, only a merge makes newcomers known.
     fn remember_keepers(&self, pkgbase: &PkgBase, state: &mut PackageState) {
         if state.keepers().is_none() {
@@ -262,50 +281,10 @@ impl Draft<'_> {
     }
 
     /// Updates of a package with a trigger are committed at once and built when the trigger fires.
-    fn want_unless_triggered(&mut self, pkgbase: &PkgBase, reason: BuildReason) {
+    pub(super) fn want_unless_triggered(&mut self, pkgbase: &PkgBase, reason: BuildReason) {
         let package = self.inputs.snapshot.packages.get(pkgbase);
         if package.is_some_and(|package| package.settings.trigger.is_none()) {
             self.want(pkgbase, reason, None);
-        }
-    }
-
-    /// Builds packages whose upstream has moved since they were last handed to a build.
-    pub(super) fn follow_upstreams(&mut self) {
-        let observations = self.inputs.observations;
-        for (pkgbase, upstream) in &observations.upstream {
-            match upstream {
-                Upstream::At(commits) if commits.is_empty() => {}
-                Upstream::At(commits) => self.upstream_at(pkgbase, commits),
-                Upstream::Unknown { error, retry_at } => {
-                    let finding = Finding::warning("upstream-unknown", error.clone()).with_package(pkgbase);
-                    self.problems.push(finding.hint(asked_again(*retry_at)));
-                    self.upstream_unknown(pkgbase, error);
-                }
-            }
-        }
-    }
-
-    /// A package half of whose sources could not be asked is not current.
-    fn upstream_unknown(&mut self, pkgbase: &PkgBase, error: &str) {
-        let decided = self.packages.get(pkgbase).map(|decision| (decision.observation, decision.action));
-        if let None | Some((Heard::Current, _)) = decided {
-            self.decide(pkgbase, Heard::Unknown, decided.map_or(Action::None, |(_, action)| action), error);
-        }
-    }
-
-    fn upstream_at(&mut self, pkgbase: &PkgBase, commits: &[Revision]) {
-        let mut state = self.state(pkgbase);
-        if state.upstream() == commits {
-            self.decide_unless_decided(pkgbase, Action::None, "its upstream has no new commits");
-            return;
-        }
-        let known = !state.upstream().is_empty();
-        state.set_upstream(commits);
-        self.put_state(pkgbase, state);
-        self.want_unless_triggered(pkgbase, BuildReason::Upstream);
-        let why = if known { "its upstream has new commits" } else { "its upstream is seen for the first time" };
-        if self.packages.get(pkgbase).is_none_or(|decision| matches!(decision.action, Action::None | Action::State)) {
-            self.decide(pkgbase, Heard::Changed, Action::State, why);
         }
     }
 
@@ -334,7 +313,7 @@ impl Draft<'_> {
         }
     }
 
-    fn decide_unless_decided(&mut self, pkgbase: &PkgBase, action: Action, why: &str) {
+    pub(super) fn decide_unless_decided(&mut self, pkgbase: &PkgBase, action: Action, why: &str) {
         if !self.packages.contains_key(pkgbase) {
             self.decide(pkgbase, Heard::Current, action, why);
         }
@@ -390,13 +369,6 @@ impl Draft<'_> {
     }
 }
 
-fn asked_again(retry_at: Option<Timestamp>) -> String {
-    retry_at.map_or_else(
-        || "it is asked again in the next run".to_owned(),
-        |at| format!("it is asked again in the first run after {at}"),
-    )
-}
-
 /// Whether the first look at a source finds what the monorepo has, only formatted: the same
 /// `.SRCINFO` and, without any white space, the same files. Chaotic's scripts run every incoming
 /// PKGBUILD through a formatter, so a repository that moves to us differs from its sources in that.
@@ -432,7 +404,17 @@ fn moved(verdict: &Verdict) -> String {
 }
 
 fn config_edit(package: &Package, bump: &Bump) -> Edit {
-    let mut config = KeyValues::parse(&package.config);
+    Edit::File(config_path(&package.pkgbase), bumped_config(&package.config, bump).into_bytes())
+}
+
+/// Where the settings of a package stand.
+pub(super) fn config_path(pkgbase: &PkgBase) -> String {
+    format!("{pkgbase}/.CI/config")
+}
+
+/// The text of `.CI/config` with a bump.
+pub(super) fn bumped_config(config: &str, bump: &Bump) -> String {
+    let mut config = KeyValues::parse(config);
     config.set("CI_PACKAGE_BUMP", &bump.to_text());
-    Edit::File(format!("{}/.CI/config", package.pkgbase), config.to_text().into_bytes())
+    config.to_text()
 }
