@@ -113,7 +113,8 @@ fn what_is_nested_too_deeply_is_unreadable() {
 
 #[test]
 fn a_summary_of_any_size_ends_too() {
-    let values: String = (0..20_000).map(|number| format!("\tsource = {number}{}\n", "1".repeat(40))).collect();
+    let values: Vec<String> = (0..20_000).map(|number| format!("\tsource = {number}{}\n", "1".repeat(40))).collect();
+    let values = values.concat();
     for text in ["x".repeat(1_000_000), "sha256sums=(\n".repeat(100_000), "pkgver=".repeat(100_000)] {
         let mut update = Update::ordinary();
         update.add(PKGBUILD, &text);
