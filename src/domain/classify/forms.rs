@@ -14,7 +14,7 @@ pub(in crate::domain) type Form = (String, String);
 /// Everything that moved, longest first.
 #[derive(Debug, Clone, Default)]
 pub(in crate::domain) struct Forms {
-    moves: Vec<Form>,
+    all: Vec<Form>,
     /// The whole version as it may be written.
     whole: Vec<Form>,
     /// Bytes that were compared with the beginnings of forms.
@@ -26,7 +26,7 @@ impl Forms {
     /// parts, its last part, with the release behind it; and whatever else moved as a whole.
     pub fn new(version: Option<(&str, &str)>, releases: Option<(&str, &str)>, others: &[Form]) -> Self {
         let mut forms = others.to_vec();
-        let whole = version.map(|(old, new)| Self::whole(old, new).moves).unwrap_or_default();
+        let whole = version.map(|(old, new)| Self::whole(old, new).all).unwrap_or_default();
         if let Some((old, new)) = version {
             spellings(old, new, &mut forms);
             if let Some((old_release, new_release)) = releases {
@@ -69,7 +69,7 @@ impl Forms {
         while let Some(first) = rest.chars().next() {
             let at = text.len() - rest.len();
             let stands = |from: &str| rest.starts_with(from) && !host.contains(&at) && stands_alone(bytes, at, from);
-            let (written, length) = match self.moves.iter().find(|(from, _)| stands(from)) {
+            let (written, length) = match self.all.iter().find(|(from, _)| stands(from)) {
                 Some((from, to)) => (to.as_str(), from.len()),
                 None => (&rest[..first.len_utf8()], first.len_utf8()),
             };
@@ -85,20 +85,20 @@ impl Forms {
             let digits = text.bytes().filter(u8::is_ascii_digit).count();
             text.len() >= 3 && digits >= 2 && (text.len() >= 5 || text.contains(['.', '_', '-']))
         };
-        let forms = self.moves.iter().filter(|(old, new)| telling(old) && telling(new)).cloned().collect();
-        Self { moves: forms, ..Self::default() }
+        let forms = self.all.iter().filter(|(old, new)| telling(old) && telling(new)).cloned().collect();
+        Self { all: forms, ..Self::default() }
     }
 
     /// These and others.
     pub fn joined(&self, other: &Self) -> Self {
-        Self::sorted(self.moves.iter().chain(&other.moves).cloned().collect())
+        Self::sorted(self.all.iter().chain(&other.all).cloned().collect())
     }
 
     fn sorted(mut forms: Vec<Form>) -> Self {
         forms.retain(|(old, new)| old != new && !old.is_empty());
         forms.sort_unstable_by(|a, b| (b.0.len(), b.1.len()).cmp(&(a.0.len(), a.1.len())).then_with(|| a.cmp(b)));
         forms.dedup();
-        Self { moves: forms, ..Self::default() }
+        Self { all: forms, ..Self::default() }
     }
 
     /// Whether `new` is `old` with old forms replaced by the new ones, never in a host name.
@@ -106,7 +106,7 @@ impl Forms {
         if old == new {
             return true;
         }
-        if self.moves.is_empty() || old.len().max(new.len()) > LONGEST_VALUE {
+        if self.all.is_empty() || old.len().max(new.len()) > LONGEST_VALUE {
             return false;
         }
         let host = host_of(old);
@@ -116,7 +116,7 @@ impl Forms {
             if self.is_tired() {
                 return false;
             }
-            let form = self.moves.iter().find(|(from, to)| {
+            let form = self.all.iter().find(|(from, to)| {
                 from.as_bytes()[0] == before[i]
                     && !host.contains(&i)
                     && before[i..].starts_with(from.as_bytes())
@@ -141,7 +141,7 @@ impl Forms {
 impl Forms {
     /// Whether too much was compared: what is not compared has not moved.
     fn is_tired(&self) -> bool {
-        self.steps.set(self.steps.get() + self.moves.len());
+        self.steps.set(self.steps.get() + self.all.len());
         self.steps.get() > MOST_STEPS
     }
 }
