@@ -2,9 +2,11 @@
 
 use super::keyfile::KeyFile;
 use super::source::parse_source;
+use crate::domain::addition::Addition;
 use crate::domain::classify::LineRules;
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
+use crate::domain::name::PkgBase;
 use crate::domain::policy::{BuildClass, Bump, PackageSettings, SourceKind};
 
 /// The keys of `.CI/config`.
@@ -52,6 +54,29 @@ pub fn parse(text: &str, path: &str) -> (PackageSettings, Vec<Finding>) {
         allow_prohibited: file.flag("BUILDER_ALLOW_PROHIBITED").unwrap_or(false),
     };
     (settings, file.into_findings())
+}
+
+/// Reads `PKG/aur`, `PKG/URL` or `PKG`, which comes from `source`, or else from the AUR.
+///
+/// # Errors
+/// What is wrong with it, and the remedy.
+pub fn addition(text: &str, source: Option<&str>) -> Result<Addition, String> {
+    let (name, behind) = text.split_once('/').map_or((text, None), |(name, behind)| (name, Some(behind)));
+    let pkgbase = PkgBase::new(name).map_err(|error| error.to_string())?;
+    let written = match (behind, source) {
+        (Some(one), Some(other)) if one != other => {
+            return Err(format!("`{name}` cannot come from `{one}` and from `{other}`"));
+        }
+        (one, other) => one.or(other).unwrap_or("aur"),
+    };
+    let source = parse_source(written).map_err(|(message, hint)| format!("{message}; {hint}"))?;
+    match source {
+        SourceKind::Aur | SourceKind::Git(_) => Ok(Addition { pkgbase, source, written: written.to_owned() }),
+        SourceKind::Release(_) | SourceKind::Custom | SourceKind::Unset => Err(format!(
+            "`{written}` has no PKGBUILD to begin with; write {name}/aur or {name}/URL of a git repository, or commit the \
+             folder yourself"
+        )),
+    }
 }
 
 /// What is wrong with a `.CI/info`. Its values are for people, so any text will do.
@@ -184,6 +209,20 @@ mod tests {
     fn info_has_its_own_keys() {
         assert_eq!(check_info("REQ_ORIGIN=telegram\nREQ_REASON=a request\n", "foo/.CI/info"), []);
         assert_eq!(check_info("REQ_RAESON=x\n", "foo/.CI/info")[0].hint, "did you mean REQ_REASON?");
+    }
+
+    #[test]
+    fn a_package_that_is_to_be_added_says_where_it_comes_from() {
+        let read = |text: &str, source| addition(text, source).map(|it| format!("{} {}", it.pkgbase, it.written));
+        assert_eq!(read("foo", None).as_deref(), Ok("foo aur"));
+        assert_eq!(read("foo/aur", Some("aur")).as_deref(), Ok("foo aur"));
+        assert_eq!(read("foo/https://h/r.git#branch=a/b", None).as_deref(), Ok("foo https://h/r.git#branch=a/b"));
+        assert_eq!(read("foo", Some("https://h/r.git")).as_deref(), Ok("foo https://h/r.git"));
+        let wrong = [("foo/aur", Some("https://h/r")), ("fo o", None), ("/aur", None), ("foo/--upload-pack=x", None)];
+        let wrong = wrong.into_iter().chain([("foo/custom", None), ("foo/github:a/b", None), ("foo/", None)]);
+        for (text, source) in wrong {
+            assert!(read(text, source).is_err(), "{text}");
+        }
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! One run: look, ask, decide, apply; again if somebody pushed in between.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -208,10 +209,11 @@ impl Runner {
     fn emit(&self, look: &Look, plan: &Plan, commit: Option<Oid>) -> Result<()> {
         let Some(dir) = &self.emit_to else { return Ok(()) };
         let snapshot = &look.snapshot;
-        let keep = (!plan.remove.is_empty()).then(|| snapshot.packages.keys().collect());
+        let keep = || plan.packages_after(snapshot).map(|package| &package.pkgbase).collect::<BTreeSet<_>>();
+        let keep = (!plan.remove.is_empty()).then(|| keep().into_iter().collect());
         let schedule = Schedule { settings: &snapshot.settings, commit, builds: &plan.builds, keep };
         let official = lint::known_elsewhere(snapshot.version_state.as_deref());
-        let graph = Graph::build_for(&self.site.arch, snapshot.packages.values().map(Arc::as_ref), &official);
+        let graph = Graph::build_for(&self.site.arch, plan.packages_after(snapshot), &official);
         fs::write_atomic(&dir.join(chaotic::PARAMS_FILE), schedule.params().as_bytes())?;
         fs::write_atomic(&dir.join(chaotic::DEPTREE_FILE), format!("{}\n", graph.deptree_text()).as_bytes())?;
         Ok(())

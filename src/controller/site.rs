@@ -206,11 +206,12 @@ impl Site {
 
     /// Asks the sources what a pipeline has to know.
     pub async fn ask(&self, look: &Look, pipeline: &Pipeline, now: Timestamp) -> Answers {
-        if *pipeline != Pipeline::OnSchedule {
-            return Answers::default();
-        }
-        let sources = self.sources_for(&look.snapshot.settings);
-        let mut answers = observe::ask(&sources, &look.snapshot, now).await;
+        let sources = || self.sources_for(&look.snapshot.settings);
+        let mut answers = match pipeline {
+            Pipeline::OnSchedule => observe::ask(&sources(), &look.snapshot, now).await,
+            Pipeline::Add(additions, _) => observe::ask_for(&sources(), additions, now).await,
+            _ => return Answers::default(),
+        };
         self.raiser.complete(&mut answers.files).await;
         self.raise(&look.snapshot, &mut answers).await;
         answers

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a clock, a file, a process or the network, and nothing is `async`.
 
+pub mod addition;
 pub mod audit;
 pub mod build;
 pub mod bump;

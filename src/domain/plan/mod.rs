@@ -6,6 +6,7 @@
 mod builds;
 mod document;
 mod hold;
+mod membership;
 mod problems;
 mod reviews;
 mod since;
@@ -14,6 +15,7 @@ mod tests;
 mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -22,10 +24,11 @@ pub use document::Document;
 pub use reviews::considers_review;
 pub use updates::{Request, requests};
 
+use super::addition::{Addition, Provenance};
 use super::build::BuildRequest;
 use super::changes::Changes;
 use super::classify::{Decision, Reason};
-use super::desired::Snapshot;
+use super::desired::{Package, Snapshot};
 use super::finding::Finding;
 use super::folder::Folder;
 use super::name::{Oid, PkgBase};
@@ -57,6 +60,10 @@ pub enum Pipeline {
     Quarantine(Vec<PkgBase>, String),
     /// Take them back into service, for this reason.
     Lift(Vec<PkgBase>, String),
+    /// Take these packages into the monorepo, and build them.
+    Add(Vec<Addition>, Provenance),
+    /// Take the packages of these names out of the monorepo and of the published repository, perhaps for a reason.
+    Drop(Vec<String>, Option<String>),
 }
 
 impl Pipeline {
@@ -73,6 +80,8 @@ impl Pipeline {
             Self::Reject(..) => "reject",
             Self::Quarantine(..) => "quarantine",
             Self::Lift(..) => "lift",
+            Self::Add(..) => "add",
+            Self::Drop(..) => "drop",
         }
     }
 }
@@ -202,6 +211,8 @@ pub enum Edit {
     Folder(PkgBase, Folder),
     /// One file becomes this; the path is inside the monorepo.
     File(String, Vec<u8>),
+    /// The whole folder of a package goes.
+    Remove(PkgBase),
 }
 
 /// What happens to a review.
@@ -250,7 +261,7 @@ pub struct NewCommit {
 }
 
 /// What one run would do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// What the run is for.
     pub pipeline: Pipeline,
@@ -268,7 +279,9 @@ pub struct Plan {
     pub scheduled: Scheduled,
     /// What is built, in an order in which it can be.
     pub builds: Vec<BuildRequest>,
-    /// Packages that left the monorepo.
+    /// Packages that are new in the monorepo after this plan.
+    pub added: BTreeMap<PkgBase, Arc<Package>>,
+    /// Packages that left the monorepo, or leave it with this plan.
     pub remove: Vec<PkgBase>,
     /// Packages whose builds are stopped.
     pub stop: Vec<PkgBase>,
@@ -287,6 +300,12 @@ impl Plan {
             && self.remove.is_empty()
             && self.stop.is_empty()
             && (self.scheduled == Scheduled::Stays || snapshot.refs.scheduled == snapshot.refs.main)
+    }
+
+    /// The packages of the monorepo after this plan, as far as they are named.
+    pub fn packages_after<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Package> {
+        let staying = snapshot.packages.values().filter(|package| !self.remove.contains(&package.pkgbase));
+        staying.chain(self.added.values()).map(Arc::as_ref)
     }
 
     /// Whether a person has to act: on a problem, or on an update that waits for a review.
@@ -328,6 +347,16 @@ pub fn plan(pipeline: &Pipeline, inputs: &Inputs) -> Plan {
         Pipeline::Reject(pkgbase, head) => draft.reject(pkgbase, *head),
         Pipeline::Quarantine(packages, reason) => draft.quarantine(packages, reason),
         Pipeline::Lift(packages, reason) => draft.lift(packages, reason),
+        Pipeline::Add(additions, provenance) => {
+            if draft.hand_out_commits() {
+                draft.add(additions, provenance);
+            }
+        }
+        Pipeline::Drop(names, reason) => {
+            if draft.hand_out_commits() {
+                draft.drop_packages(names, reason.as_deref());
+            }
+        }
     }
     draft.finish()
 }
@@ -343,6 +372,7 @@ struct Draft<'a> {
     reviews: Vec<ReviewStep>,
     scheduled: Scheduled,
     builds: BTreeMap<PkgBase, builds::Wanted>,
+    added: BTreeMap<PkgBase, Arc<Package>>,
     remove: Vec<PkgBase>,
     stop: Vec<PkgBase>,
     problems: Vec<Finding>,
@@ -364,6 +394,7 @@ impl<'a> Draft<'a> {
             reviews: Vec::new(),
             scheduled: Scheduled::Stays,
             builds: BTreeMap::new(),
+            added: BTreeMap::new(),
             remove: Vec::new(),
             stop: Vec::new(),
             problems: inputs.observations.findings.clone(),
@@ -385,6 +416,7 @@ impl<'a> Draft<'a> {
             reviews: self.reviews,
             scheduled: self.scheduled,
             builds,
+            added: self.added,
             remove: self.remove,
             stop: self.stop,
             problems,

@@ -35,7 +35,9 @@ pub fn considers_review(pipeline: &Pipeline, since: &Since, pkgbase: &PkgBase) -
         | Pipeline::Deploy(_)
         | Pipeline::Bump(_)
         | Pipeline::Quarantine(..)
-        | Pipeline::Lift(..) => false,
+        | Pipeline::Lift(..)
+        | Pipeline::Add(..)
+        | Pipeline::Drop(..) => false,
     }
 }
 

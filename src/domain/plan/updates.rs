@@ -371,7 +371,9 @@ impl Draft<'_> {
         let head = self.inputs.since.head.as_ref()?;
         let handed_out = snapshot.refs.scheduled == Some(head.id);
         let ours = head.author == snapshot.settings.identity.to_string() && head.parents.len() == 1;
-        if !(snapshot.settings.overwrite_commits && handed_out && ours) {
+        // What a person did stays a commit of its own.
+        let automatic = matches!(topic, Topic::Update | Topic::Bump);
+        if !(snapshot.settings.overwrite_commits && automatic && handed_out && ours) {
             return None;
         }
         message::entries_of(topic, &head.message).map(|entries| (head.parents.clone(), entries))

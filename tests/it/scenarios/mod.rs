@@ -8,6 +8,7 @@ mod clones;
 mod crash;
 mod defects;
 mod full_disk;
+mod membership;
 mod names;
 mod on_commit;
 mod on_schedule;
