@@ -23,9 +23,11 @@ use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Limits, Parts};
 use crate::controller::foresee::Fallback;
+use crate::controller::handback::{AurPush, HandBack};
 use crate::controller::raise::Raiser;
 use crate::controller::run::Runner;
-use crate::controller::site::Site;
+use crate::controller::scripts::Scripts;
+use crate::controller::site::{Site, Upstream};
 use crate::controller::{Controller, Inner, Kept};
 use crate::executor::Executor;
 use crate::executor::local::{self, LocalConfig, LocalExecutor};
@@ -47,6 +49,10 @@ const PER_HOST: usize = 4;
 const PASS: Duration = Duration::from_mins(15);
 /// How long fetching the sources of one new version may take.
 const RAISE: Duration = Duration::from_mins(10);
+/// How long pushing one package back to the AUR may take.
+const PUSH: Duration = Duration::from_mins(1);
+/// The host of the AUR.
+const REAL_AUR: &str = "aur.archlinux.org";
 /// The architecture that is built for.
 const ARCH: &str = "x86_64";
 /// The branch with the packages where nobody names one.
@@ -97,7 +103,7 @@ fn one_shot_site(settings: &Settings, place: &Place, data_dir: Option<&Path>) ->
     let remote = Remote::new(workspace.clone(), remote_address(&clone, place)?).settings_of(&clone);
     let cache = data_dir.map_or_else(|| scratch.path().join("cache"), |dir| dir.join("cache").join(&repository.name));
     let branch = repository.branch.clone().or_else(|| clone.head_branch());
-    Ok(site(repository, workspace, remote, branch, cache, Some(scratch)))
+    Ok(site(settings, repository, workspace, remote, branch, cache, Some(scratch)))
 }
 
 /// The configured repository that a clone is of: the only one, or the one with its address.
@@ -129,6 +135,7 @@ fn remote_address(clone: &Repository, place: &Place) -> Result<String> {
 }
 
 fn site(
+    settings: &Settings,
     repository: &settings::Repository,
     workspace: PathBuf,
     remote: Remote,
@@ -136,6 +143,7 @@ fn site(
     cache_dir: PathBuf,
     scratch: Option<Scratch>,
 ) -> Site {
+    let keeps = scratch.as_ref().is_none_or(|scratch| !cache_dir.starts_with(scratch.path()));
     Site {
         name: repository.name.clone(),
         workspace,
@@ -144,7 +152,8 @@ fn site(
         arch: ARCH.to_owned(),
         policy: repository.policy.clone(),
         raiser: Arc::new(raiser(repository, &cache_dir)),
-        sources: RwLock::new(sources(&repository.sources, cache_dir)),
+        scripts: Arc::new(scripts(repository, &cache_dir, keeps)),
+        upstream: RwLock::new(upstream(repository, settings, cache_dir)),
         asked: Mutex::default(),
         reader: Arc::default(),
         fallback: None,
@@ -157,13 +166,45 @@ fn site(
 fn reconfigure(controller: &Controller, dispatcher: Option<&Dispatcher>, settings: &Settings) {
     let repositories = settings.repositories.iter().map(|repository| {
         // The cache stays where it is.
-        let sources = sources(&repository.sources, PathBuf::new());
-        (repository.name.clone(), (repository.schedules.clone(), sources))
+        (repository.name.clone(), (repository.schedules.clone(), upstream(repository, settings, PathBuf::new())))
     });
     controller.reconfigure(settings.server.poll, repositories.collect());
     if let (Some(dispatcher), Some(repository)) = (dispatcher, building(settings)) {
         dispatcher.limit(limits(repository));
     }
+}
+
+fn upstream(repository: &settings::Repository, settings: &Settings, cache_dir: PathBuf) -> Upstream {
+    Upstream {
+        sources: sources(&repository.sources, cache_dir),
+        script_timeout: repository.sources.script_timeout,
+        hand_back: hand_back(&repository.sources.aur, settings),
+    }
+}
+
+/// Where packages go back to. The real AUR is pushed to only by whoever has a key for it.
+fn hand_back(aur: &settings::Aur, settings: &Settings) -> HandBack {
+    let is_real = aur.git_url.contains(REAL_AUR);
+    let url = match &aur.push_url {
+        Some(url) if url.is_empty() => return HandBack::Off,
+        Some(url) => url.clone(),
+        None if is_real && aur.push_key_file.is_none() => return HandBack::Unset,
+        None if is_real => format!("ssh://aur@{REAL_AUR}/{{pkgbase}}.git"),
+        None => aur.git_url.clone(),
+    };
+    let ssh = aur.push_ssh_command.as_deref();
+    let ssh = (ssh.is_some() || aur.push_key_file.is_some()).then(|| {
+        let key = aur.push_key_file.as_deref();
+        ssh_command(ssh.unwrap_or("ssh"), key)
+    });
+    let pages = settings.server.public_url.as_ref().map(ToString::to_string);
+    HandBack::To(AurPush { url, ssh, pages, timeout: PUSH })
+}
+
+/// The command by which git reaches a host: it asks no questions, and uses this key and no other.
+fn ssh_command(ssh: &str, key: Option<&Path>) -> String {
+    let key = key.map(|key| format!(" -oIdentitiesOnly=yes -i '{}'", key.display().to_string().replace('\'', r"'\''")));
+    format!("{ssh} -oBatchMode=yes -oConnectTimeout=20 -oStrictHostKeyChecking=accept-new{}", key.unwrap_or_default())
 }
 
 fn sources(settings: &settings::Sources, cache_dir: PathBuf) -> SourcesConfig {
@@ -197,6 +238,12 @@ fn raiser(repository: &settings::Repository, cache_dir: &Path) -> Raiser {
     let job = refresh::job(ARCH, local::proxies());
     let refresher = Refresher { user, work_dir: cache_dir.join("raising"), job, timeout: RAISE };
     Raiser { refresher, cache_dir: cache_dir.join("raised") }
+}
+
+/// Runs the scripts of packages in such a sandbox, too.
+fn scripts(repository: &settings::Repository, cache_dir: &Path, keeps: bool) -> Scripts {
+    let Raiser { refresher, .. } = raiser(repository, cache_dir);
+    Scripts { refresher, logs: keeps.then(|| cache_dir.join("scripts")) }
 }
 
 fn forge(host: &settings::ProjectHost) -> ForgeConfig {
@@ -279,7 +326,7 @@ fn kept_site(settings: &Settings, repository: &settings::Repository, dir: &Path)
     if let Some(clone) = &clone {
         remote = remote.settings_of(clone);
     }
-    Ok(site(repository, workspace, remote, repository.branch.clone().or(branch), home.join("cache"), None))
+    Ok(site(settings, repository, workspace, remote, repository.branch.clone().or(branch), home.join("cache"), None))
 }
 
 /// Where a repository is, with the clone it is kept from if the configuration gives no address.

@@ -181,6 +181,9 @@ fn text(document: &Document, outcome: Option<&Outcome>) -> String {
     for pkgbase in &document.stop {
         let _ = writeln!(text, "  stop    {pkgbase}");
     }
+    for pkgbase in &document.aur_push {
+        let _ = writeln!(text, "  aur     push {pkgbase}");
+    }
     for review in &document.reviews {
         let why = if review.why.is_empty() { String::new() } else { format!(": {}", review.why) };
         let _ = writeln!(text, "  review  {} {}{why}", review.action, review.branch);

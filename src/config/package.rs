@@ -10,7 +10,7 @@ use crate::domain::name::PkgBase;
 use crate::domain::policy::{BuildClass, Bump, PackageSettings, SourceKind};
 
 /// The keys of `.CI/config`.
-pub const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 13] = [
     "CI_PKGBUILD_SOURCE",
     "CI_PACKAGE_BUMP",
     "CI_FORCE_VCS",
@@ -23,6 +23,7 @@ pub const KEYS: [&str; 12] = [
     "BUILDER_EXTRA_TIMEOUT",
     "BUILDER_CLASS",
     "BUILDER_ALLOW_PROHIBITED",
+    "CI_UPDATE_NETWORK",
 ];
 
 /// The keys of `.CI/info`: who asked for the package, and why.
@@ -52,6 +53,7 @@ pub fn parse(text: &str, path: &str) -> (PackageSettings, Vec<Finding>) {
         extra_timeout: file.parsed("BUILDER_EXTRA_TIMEOUT", parse_extra_timeout).unwrap_or(1.0),
         cache_sources: file.flag("BUILDER_CACHE_SOURCES").unwrap_or(false),
         allow_prohibited: file.flag("BUILDER_ALLOW_PROHIBITED").unwrap_or(false),
+        update_network: file.flag("CI_UPDATE_NETWORK").unwrap_or(false),
     };
     (settings, file.into_findings())
 }
@@ -140,7 +142,7 @@ mod tests {
         let text = "CI_PKGBUILD_SOURCE=aur\nCI_PACKAGE_BUMP=1:2.0-1/3\nCI_FORCE_VCS=true\nCI_ON_TRIGGER=daily\n\
              CI_MANAGE_AUR=true\nCI_NVCHECKER=true\nCI_PKGBUILD_CHANGE_ALLOW_REGEX=^source[^)]*x=y\n\
              CI_REBUILD_TRIGGERS=boost:libxml2\nBUILDER_CACHE_SOURCES=true\nBUILDER_EXTRA_TIMEOUT=2\n\
-             BUILDER_CLASS=catbuilder\nBUILDER_ALLOW_PROHIBITED=true\n";
+             BUILDER_CLASS=catbuilder\nBUILDER_ALLOW_PROHIBITED=true\nCI_UPDATE_NETWORK=true\n";
         let expected = PackageSettings {
             source: SourceKind::Aur,
             trigger: Some("daily".into()),
@@ -154,6 +156,7 @@ mod tests {
             extra_timeout: 2.0,
             cache_sources: true,
             allow_prohibited: true,
+            update_network: true,
         };
         assert_eq!(settings(text), expected);
         assert!(KEYS.iter().all(|key| text.contains(key)), "a key is missing from this test");

@@ -59,6 +59,12 @@ fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Writ
         let hint = "write {pkgbase} where the name of the package goes";
         problems.push(layers.problem(repository, &["sources", "aur", "git_url"], message, hint));
     }
+    let push_url = written.sources.aur.push_url.as_ref().map(|url| url.as_str()).unwrap_or_default();
+    if !push_url.is_empty() && !push_url.contains("{pkgbase}") {
+        let message = "the address holds no `{pkgbase}`, so that every package would be pushed to the same".into();
+        let hint = "write {pkgbase} where the name of the package goes";
+        problems.push(layers.problem(repository, &["sources", "aur", "push_url"], message, hint));
+    }
     for (index, schedule) in written.schedule.iter().flatten().enumerate() {
         if let Some(message) = wrong_name(schedule) {
             let index = index.to_string();
@@ -183,12 +189,16 @@ fn resolve_sources(sources: WrittenSources) -> Sources {
     Sources {
         parallel: sources.parallel,
         timeout: given(sources.timeout).duration(),
+        script_timeout: given(sources.script_timeout).duration(),
         aur: Aur {
             metadata_url: given(aur.metadata_url),
             rpc_url: given(aur.rpc_url).as_str().trim_end_matches('/').to_owned(),
             git_url: given(aur.git_url).as_str().to_owned(),
             mirror_url,
             prefer,
+            push_url: aur.push_url.map(|url| url.as_str().to_owned()),
+            push_key_file: aur.push_key_file,
+            push_ssh_command: aur.push_ssh_command,
         },
         gitlab: project_host(&given(sources.gitlab.url), None, "/api/v4", sources.gitlab.token_file),
         github: project_host(

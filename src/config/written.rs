@@ -106,6 +106,9 @@ section! {
         /// How long one request may take.
         #[schemars(example = &"1m")]
         timeout: Period,
+        /// How long the `.CI/update.sh` of one package may take.
+        #[schemars(example = &"10m")]
+        script_timeout: Period,
         ;
         /// The Arch User Repository.
         aur: WrittenAur,
@@ -174,6 +177,16 @@ section! {
         mirror_url: GitAddress,
         /// Which of the two git addresses is asked.
         prefer: AurTransport,
+        /// Where packages with `CI_MANAGE_AUR=true` are pushed to; `{pkgbase}` stands for their names, `""` pushes
+        /// nothing. Without it: the AUR by ssh if there is a key file, or `git_url` if that is not the AUR.
+        #[schemars(example = "ssh://aur@aur.archlinux.org/{pkgbase}.git")]
+        push_url: GitAddress,
+        /// The private ssh key for that, without a passphrase.
+        #[schemars(example = "/etc/pkgwarden/aur-key")]
+        push_key_file: PathBuf,
+        /// The ssh program and options of your own for that, in place of `ssh`.
+        #[schemars(example = &"ssh -F /etc/pkgwarden/ssh_config")]
+        push_ssh_command: String,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod directive;
 pub mod finding;
 pub mod folder;
 pub mod graph;
+pub mod handback;
 pub mod keepers;
 pub mod keyvalue;
 pub mod lint;

@@ -195,6 +195,8 @@ pub struct PackageSettings {
     pub cache_sources: bool,
     /// `BUILDER_ALLOW_PROHIBITED`.
     pub allow_prohibited: bool,
+    /// `CI_UPDATE_NETWORK`: its `.CI/update.sh` may use the network.
+    pub update_network: bool,
 }
 
 impl Default for PackageSettings {
@@ -212,6 +214,7 @@ impl Default for PackageSettings {
             extra_timeout: 1.0,
             cache_sources: false,
             allow_prohibited: false,
+            update_network: false,
         }
     }
 }

@@ -7,6 +7,7 @@ mod builds;
 mod document;
 mod hold;
 mod membership;
+mod pipeline;
 mod problems;
 mod reviews;
 mod since;
@@ -20,11 +21,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use document::Document;
+pub use document::{Document, Problem};
+pub use pipeline::Pipeline;
 pub use reviews::considers_review;
 pub use updates::{Request, requests};
 
-use super::addition::{Addition, Provenance};
 use super::build::BuildRequest;
 use super::changes::Changes;
 use super::classify::{Decision, Reason};
@@ -33,58 +34,10 @@ use super::finding::Finding;
 use super::folder::Folder;
 use super::name::{Oid, PkgBase};
 use super::observed::Observations;
-use super::policy::{Person, Policy, Target};
+use super::policy::Policy;
 use super::quarantine;
 use super::state::PackageState;
 use super::version::Version;
-
-/// What a run is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pipeline {
-    /// Hand what people committed to builds.
-    OnCommit,
-    /// That, and ask every source for updates.
-    OnSchedule,
-    /// Build the packages that wait for this trigger.
-    Trigger(String),
-    /// Build these packages now.
-    Deploy(Vec<Target>),
-    /// Raise the bump of these packages and build them.
-    Bump(Vec<Target>),
-    /// Count the approval of this person for the review of this package, if it is still this commit, and merge
-    /// it once there are enough.
-    Approve(PkgBase, Oid, Person),
-    /// Close the review of this package, and remember what was rejected, if it is still this commit.
-    Reject(PkgBase, Oid),
-    /// Take these packages out of service, for this reason.
-    Quarantine(Vec<PkgBase>, String),
-    /// Take them back into service, for this reason.
-    Lift(Vec<PkgBase>, String),
-    /// Take these packages into the monorepo, and build them.
-    Add(Vec<Addition>, Provenance),
-    /// Take the packages of these names out of the monorepo and of the published repository, perhaps for a reason.
-    Drop(Vec<String>, Option<String>),
-}
-
-impl Pipeline {
-    /// The word used on the command line and in output.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::OnCommit => "on-commit",
-            Self::OnSchedule => "on-schedule",
-            Self::Trigger(_) => "trigger",
-            Self::Deploy(_) => "deploy",
-            Self::Bump(_) => "bump",
-            Self::Approve(..) => "approve",
-            Self::Reject(..) => "reject",
-            Self::Quarantine(..) => "quarantine",
-            Self::Lift(..) => "lift",
-            Self::Add(..) => "add",
-            Self::Drop(..) => "drop",
-        }
-    }
-}
 
 /// From where the commits of a range are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -285,6 +238,8 @@ pub struct Plan {
     pub remove: Vec<PkgBase>,
     /// Packages whose builds are stopped.
     pub stop: Vec<PkgBase>,
+    /// Packages that go back to the AUR, sorted.
+    pub aur_push: Vec<PkgBase>,
     /// What is wrong.
     pub problems: Vec<Finding>,
 }
@@ -375,6 +330,7 @@ struct Draft<'a> {
     added: BTreeMap<PkgBase, Arc<Package>>,
     remove: Vec<PkgBase>,
     stop: Vec<PkgBase>,
+    aur_push: BTreeSet<PkgBase>,
     problems: Vec<Finding>,
     /// Packages that nothing happens with, and on account of which package.
     held: BTreeMap<PkgBase, PkgBase>,
@@ -397,6 +353,7 @@ impl<'a> Draft<'a> {
             added: BTreeMap::new(),
             remove: Vec::new(),
             stop: Vec::new(),
+            aur_push: BTreeSet::new(),
             problems: inputs.observations.findings.clone(),
             held: quarantine::held(inputs.snapshot, inputs.snapshot.states.iter(), inputs.arch, inputs.official),
             campaigns: BTreeMap::new(),
@@ -417,9 +374,19 @@ impl<'a> Draft<'a> {
             scheduled: self.scheduled,
             builds,
             added: self.added,
+            aur_push: self.aur_push.into_iter().filter(|pkgbase| !self.remove.contains(pkgbase)).collect(),
             remove: self.remove,
             stop: self.stop,
             problems,
+        }
+    }
+
+    /// Has a package go back to the AUR, if its maintainers are those of the monorepo.
+    fn hand_back(&mut self, pkgbase: &PkgBase) {
+        let package = self.inputs.snapshot.packages.get(pkgbase);
+        let managed = package.is_some_and(|package| package.settings.manage_aur);
+        if managed && !self.held.contains_key(pkgbase) {
+            self.aur_push.insert(pkgbase.clone());
         }
     }
 

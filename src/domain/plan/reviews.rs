@@ -156,6 +156,7 @@ impl<'a> Draft<'a> {
         let why = format!("{}, approved by {names}", movement(&verdict));
         self.entries.push((Topic::Update, Entry { pkgbase: pkgbase.clone(), reason: why.clone() }));
         self.edits.push(Edit::Folder(pkgbase.clone(), folder));
+        self.hand_back(pkgbase);
         self.want(pkgbase, BuildReason::Changed, None);
         self.decide_update(pkgbase, Action::Commit, verdict, &why);
         let mut state = self.state(pkgbase);

@@ -85,6 +85,7 @@ impl Draft<'_> {
         for pkgbase in changes.added.iter().chain(&changes.changed) {
             let package = self.inputs.snapshot.packages.get(pkgbase);
             self.problems.extend(package.into_iter().flat_map(|package| &package.findings).cloned());
+            self.hand_back(pkgbase);
             let skipped = matches!(wishes.get(pkgbase), Some(Wish::Skip));
             let (action, why) = if skipped {
                 (Action::Skip, "its folder changed, and a commit says [skip]")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::domain::desired::{Package, Refs, ReviewBranch, Tip};
 use crate::domain::observed::{Observation, Proposal, Upstream};
-use crate::domain::policy::{PackageSettings, SourceKind, UnknownDirective};
+use crate::domain::policy::{PackageSettings, Person, SourceKind, Target, UnknownDirective};
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::state::Cursor;
 

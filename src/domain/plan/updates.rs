@@ -242,6 +242,7 @@ impl Draft<'_> {
         let why = movement(&verdict);
         self.entries.push((Topic::Update, Entry { pkgbase: pkgbase.clone(), reason: why.clone() }));
         self.edits.push(Edit::Folder(pkgbase.clone(), folder));
+        self.hand_back(pkgbase);
         self.want_unless_triggered(pkgbase, BuildReason::Changed);
         self.decide_update(pkgbase, Action::Commit, verdict, &why);
     }
