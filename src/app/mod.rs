@@ -1,6 +1,7 @@
 //! The composition root: the only place where adapters are made and put together.
 
 pub mod examine;
+pub mod extract;
 mod owner;
 pub mod reload;
 pub mod serve;
@@ -35,6 +36,7 @@ use crate::git::{Remote, Repository};
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
 use crate::source::forge::{ForgeConfig, ForgesConfig};
+use crate::source::nvchecker::NvcheckerConfig;
 use crate::source::{AurConfig, SourcesConfig};
 use crate::store::Store;
 use crate::sys::clock::Clock;
@@ -219,6 +221,7 @@ fn sources(settings: &settings::Sources, cache_dir: PathBuf) -> SourcesConfig {
             clone_delay: Duration::ZERO,
             max_parallel: parallel,
         },
+        nvchecker: nvchecker(&settings.nvchecker),
         forges: ForgesConfig {
             gitlab: forge(&settings.gitlab),
             github: forge(&settings.github),
@@ -229,6 +232,19 @@ fn sources(settings: &settings::Sources, cache_dir: PathBuf) -> SourcesConfig {
         parallel,
         per_host: PER_HOST,
         pass: PASS,
+    }
+}
+
+fn nvchecker(settings: &settings::Nvchecker) -> NvcheckerConfig {
+    let mirror =
+        |mirror: &settings::ServiceMirror| (mirror.address.as_str().to_owned(), mirror.instead.as_str().to_owned());
+    NvcheckerConfig {
+        keyfile: settings.keyfile.clone(),
+        mirrors: settings.mirrors.iter().map(mirror).collect(),
+        alpm_dir: settings.alpm_dir.clone(),
+        program: settings.program.clone(),
+        commands: settings.commands,
+        ..NvcheckerConfig::default()
     }
 }
 

@@ -8,8 +8,8 @@ use std::fmt::Write;
 
 use super::interfere;
 use super::pacman::{self, DEPENDENCIES, PackageRepository, ROOT, Server};
-use super::sandbox::{Access, Mount, Network, SandboxSpec};
 use super::workspace::Workspace;
+use crate::sys::sandbox::{Access, Mount, Network, SandboxSpec};
 
 const CONFIG: &str = "/etc/pkgwarden";
 
@@ -84,7 +84,7 @@ impl Job {
     /// The configuration files that the steps read, by name.
     #[must_use]
     pub fn config_files(&self) -> [(&'static str, String); 4] {
-        let uid = super::sandbox::INSIDE_UID;
+        let uid = crate::sys::sandbox::INSIDE_UID;
         [
             ("makepkg.conf", self.makepkg_conf()),
             ("pacman.conf", pacman::config(&self.arch, &self.repositories)),

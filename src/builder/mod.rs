@@ -9,7 +9,6 @@ pub mod interfere;
 pub mod makepkg;
 pub mod pacman;
 pub mod refresh;
-pub mod sandbox;
 pub mod script;
 pub mod user;
 pub mod verdict;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use super::sandbox::Network;
+use crate::sys::sandbox::Network;
 
 /// Where a build sees the `/usr` of its private root.
 pub const DEPENDENCIES: &str = "/deps/usr";

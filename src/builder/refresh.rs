@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::makepkg::Job;
-use super::sandbox::{ANSWER, Access, Mount, Network, SandboxSpec, explain};
 use super::user::{BuildUser, UserError};
 use super::workspace::{Workspace, WorkspaceError, make_enterable};
 use crate::domain::folder::{File, FileMode, Folder};
 use crate::domain::pkgbuild::{self, Uneditable};
 use crate::sys::fs::{FsError, ensure_free};
 use crate::sys::process::{ProcessError, Program};
+use crate::sys::sandbox::{ANSWER, Access, Mount, Network, SandboxSpec, explain};
 use crate::sys::scratch::Scratch;
 
 const PKGBUILD: &str = "PKGBUILD";

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use super::harvest::{HarvestError, harvest};
 use super::refresh::{RefreshError, Refresher};
-use super::sandbox::{ANSWER, Access, Mount, Network, SandboxSpec, explain};
 use super::user::BuildUser;
 use super::workspace::Workspace;
 use crate::domain::folder::Folder;
 use crate::domain::name::PkgBase;
 use crate::sys::process::{Program, Stopped};
+use crate::sys::sandbox::{ANSWER, Access, Mount, Network, SandboxSpec, explain};
 
 /// How much of what a script prints is kept: 1 MiB.
 const PRINTED: usize = 1 << 20;

@@ -99,7 +99,10 @@ fn judge_dependencies(printed: &str) -> Verdict {
         let error = last_line(printed, "error: ");
         return Verdict::Infrastructure(with_error("the packages it needs could not be installed", error));
     }
-    failed(format!("it needs packages that are in no repository: {}", missing.join(", ")))
+    failed(format!(
+        "it needs packages that neither this repository nor `executor.local.repository` has: {}",
+        missing.join(", ")
+    ))
 }
 
 /// The names that pacman did not find, or else those that makepkg found not to be installed.
@@ -205,11 +208,11 @@ mod tests {
             ==> ERROR: 'pacman' failed to install missing dependencies.\n\
             ==> Missing dependencies:\n  -> libnope>=2\n  -> libthere\n\
             ==> Checking buildtime dependencies...\n==> ERROR: Could not resolve all dependencies.\n";
-        let message = "it needs packages that are in no repository: libnope>=2";
+        let message = "it needs packages that neither this repository nor `executor.local.repository` has: libnope>=2";
         assert_eq!(fetch(8, printed), Verdict::Ended(Outcome::Failed, message.into()));
         let deep = "error: failed to prepare transaction (could not satisfy dependencies)\n\
             :: unable to satisfy dependency 'libz' required by libfoo\n";
-        let message = "it needs packages that are in no repository: libz";
+        let message = "it needs packages that neither this repository nor `executor.local.repository` has: libz";
         assert_eq!(fetch(8, deep), Verdict::Ended(Outcome::Failed, message.into()));
     }
 

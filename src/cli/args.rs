@@ -9,8 +9,8 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
 use super::{
-    audit, changes, check, classify, completions, config, ctl, demo, doctor, explain, graph, init, man, packages, plan,
-    run, serve,
+    audit, changes, check, classify, completions, config, ctl, demo, doctor, explain, extract, graph, init, man,
+    packages, plan, run, serve,
 };
 
 /// Keeps a monorepo of Arch Linux packages current, reviewed, built and published.
@@ -144,4 +144,5 @@ commands! {
     Doctor => doctor,
     Completions => completions,
     Man => man,
+    Extract => extract,
 }

@@ -239,6 +239,12 @@ mod tests {
         mirror_url = "https://github.com/archlinux/aur.git"
         prefer = "mirror"
 
+        [sources.nvchecker]
+        mirror = []
+        alpm_dir = "/var/lib/pacman"
+        program = "nvchecker"
+        commands = false
+
         [sources.gitlab]
         url = "https://gitlab.com/"
 

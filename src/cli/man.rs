@@ -24,7 +24,8 @@ pub struct Args {
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     if let Some(dir) = args.dir {
-        clap_mangen::generate_to(Cli::command(), &dir)
+        std::fs::create_dir_all(&dir)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), &dir))
             .with_context(|| format!("cannot write the manual pages to `{}`", dir.display()))?;
         return Ok(Exit::Done);
     }
@@ -48,15 +49,16 @@ mod tests {
     #[test]
     fn each_command_gets_a_page_of_its_own() {
         let dir = tempfile::tempdir().expect("a directory");
-        let ran = pkgwarden(&["man", "--dir", dir.path().to_str().expect("text")], &[]);
+        let pages = dir.path().join("share/man1");
+        let ran = pkgwarden(&["man", "--dir", pages.to_str().expect("text")], &[]);
         assert_eq!(ran.exit, Exit::Done);
-        assert!(dir.path().join("pkgwarden-config.1").exists());
+        assert!(pages.join("pkgwarden-config.1").exists());
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_an_error() {
-        let ran = pkgwarden(&["man", "--dir", "/nowhere/man1"], &[]);
+    fn a_directory_that_cannot_be_made_is_an_error() {
+        let ran = pkgwarden(&["man", "--dir", "/dev/null/man1"], &[]);
         assert_eq!(ran.exit, Exit::Failed);
-        assert!(ran.stderr.starts_with("error: cannot write the manual pages to `/nowhere/man1`"), "{}", ran.stderr);
+        assert!(ran.stderr.starts_with("error: cannot write the manual pages to `/dev/null/man1`"), "{}", ran.stderr);
     }
 }

@@ -18,6 +18,7 @@ mod doctor;
 mod error;
 mod exit;
 mod explain;
+mod extract;
 mod graph;
 mod init;
 mod man;

@@ -1,5 +1,6 @@
 //! What `plan` and `run` have in common: the pipelines on the command line, and their document as text.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::future::Future;
 
@@ -14,7 +15,7 @@ use crate::config::package::addition;
 use crate::controller::run::Outcome;
 use crate::domain::addition::Provenance;
 use crate::domain::name::PkgBase;
-use crate::domain::plan::{Action, Document, Heard, Pipeline};
+use crate::domain::plan::{Action, Document, Heard, PackageDecision, Pipeline};
 use crate::domain::policy::Target;
 
 /// The pipeline and the clone it works on.
@@ -206,6 +207,23 @@ fn text(document: &Document, outcome: Option<&Outcome>) -> String {
     text
 }
 
+/// How many packages are named of those whose sources could not be asked for the same reason.
+const NAMED: usize = 5;
+
+fn is_note(decision: &PackageDecision) -> bool {
+    decision.observation == Heard::Unknown && matches!(decision.action, Action::None | Action::State)
+}
+
+/// Packages of which nothing is known for the very same reason, as when a server cannot be reached.
+fn unknown_alike(document: &Document) -> BTreeMap<&str, Vec<&str>> {
+    let mut alike: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for decision in document.packages.iter().filter(|decision| is_note(decision)) {
+        alike.entry(&decision.why).or_default().push(decision.pkgbase.as_str());
+    }
+    alike.retain(|_, names| names.len() > NAMED);
+    alike
+}
+
 /// Packages with which something happens; the others are only counted.
 fn packages(text: &mut String, document: &Document) {
     let quiet = |heard, action| heard == Heard::Current && matches!(action, Action::None | Action::State);
@@ -213,7 +231,14 @@ fn packages(text: &mut String, document: &Document) {
     if current > 0 {
         let _ = writeln!(text, "  current {}", number_of(current, "package"));
     }
-    for decision in document.packages.iter().filter(|decision| !quiet(decision.observation, decision.action)) {
+    let unknown = unknown_alike(document);
+    for (why, names) in &unknown {
+        let shown = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "  note    {shown} and {} more: {why}", names.len() - NAMED.min(names.len()));
+    }
+    let told = |decision: &PackageDecision| !is_note(decision) || !unknown.contains_key(decision.why.as_str());
+    let loud = document.packages.iter().filter(|decision| !quiet(decision.observation, decision.action));
+    for decision in loud.filter(|decision| told(decision)) {
         let action = match decision.action {
             Action::None | Action::State => "note",
             Action::Commit => "commit",
@@ -243,5 +268,52 @@ fn problems(text: &mut String, document: &Document) {
         let commit = problem.commit.map(|commit| format!(" (commit {})", commit.short())).unwrap_or_default();
         let hint = if problem.hint.is_empty() { String::new() } else { format!("; {}", problem.hint) };
         let _ = writeln!(text, "  {style}problem{style:#} {package}{}{commit}{hint}", problem.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::plan::Base;
+
+    fn unknown(pkgbase: String, why: &str) -> PackageDecision {
+        PackageDecision {
+            pkgbase: PkgBase::new(&pkgbase).expect("legal"),
+            observation: Heard::Unknown,
+            action: Action::None,
+            verdict: None,
+            reasons: Vec::new(),
+            trees: None,
+            from_version: None,
+            to_version: None,
+            why: why.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_reached_is_told_once() {
+        let mut packages: Vec<_> = (0..9).map(|number| unknown(format!("p{number}"), "the AUR is down")).collect();
+        packages.push(unknown("q".to_owned(), "it has a submodule"));
+        let document = Document {
+            repository: "own".to_owned(),
+            pipeline: "on-schedule".to_owned(),
+            now: Timestamp::UNIX_EPOCH,
+            base: Base { main: None, state: None, scheduled: None },
+            packages,
+            refs: Vec::new(),
+            builds: Vec::new(),
+            remove: Vec::new(),
+            stop: Vec::new(),
+            reviews: Vec::new(),
+            aur_push: Vec::new(),
+            problems: Vec::new(),
+        };
+        assert_eq!(
+            anstream::adapter::strip_str(&text(&document, None)).to_string(),
+            "on-schedule of own\n  note    p0, p1, p2, p3, p4 and 4 more: the AUR is down\n  \
+             note    q: it has a submodule\nnothing to do\n"
+        );
     }
 }

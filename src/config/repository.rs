@@ -68,6 +68,7 @@ pub fn parse(ci_config: &str, aur_maintainers: Option<&str>) -> (RepositorySetti
         default_class: file.text("CI_DEFAULT_CLASS").map(BuildClass),
         skip_exit_code: file.parsed("CI_CODE_SKIP", parse_exit_code).unwrap_or(defaults.skip_exit_code),
         manage_aur: file.flag("CI_MANAGE_AUR").unwrap_or(defaults.manage_aur),
+        nvchecker_review: file.flag("CI_NVCHECKER_REVIEW").unwrap_or(defaults.nvchecker_review),
         max_parallel: file.parsed("CI_MAX_PARALLEL", parse_parallel).unwrap_or(defaults.max_parallel),
         clone_delay: file.parsed("CI_CLONE_DELAY", parse_delay).unwrap_or(defaults.clone_delay),
         aur_proxy: file.parsed("CI_AUR_PROXY", parse_proxy),
@@ -177,6 +178,7 @@ mod tests {
     fn a_real_configuration_is_read_without_complaint() {
         let text = "BUILD_REPO=packages\nCI_CODE_SKIP=123\nCI_DEFAULT_CLASS=5\nCI_HUMAN_REVIEW=true\n\
              CI_LIB_DB=\"https://a.example/core.db  https://a.example/extra.db\"\nCI_MANAGE_AUR=true\n\
+             CI_NVCHECKER_REVIEW=false\n\
              CI_REBUILD_BLACKLIST=\"glibc:gcc-libs\"\nGIT_AUTHOR_EMAIL=ci@a.example\nGIT_AUTHOR_NAME=\"The CI\"\n\
              REDIS_SSH_HOST=b.example\nREDIS_SSH_PORT=270\nREDIS_SSH_USER=deployer\nREPO_NAME=my-repo\n\
              TEMPLATE_ENABLE_UPDATES=true\n";
@@ -189,6 +191,7 @@ mod tests {
             human_review: Some(true),
             default_class: Some(BuildClass("5".into())),
             manage_aur: true,
+            nvchecker_review: false,
             library_databases: vec!["https://a.example/core.db".into(), "https://a.example/extra.db".into()],
             rebuild_blacklist: ["glibc".to_owned(), "gcc-libs".to_owned()].into(),
             manager_variables: [

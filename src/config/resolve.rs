@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::error::Problem;
 use super::layer::Layers;
 use super::settings::{
-    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, ForgeKind, LocalExecutor, ProjectHost, Publish,
-    Repository, Schedule, ScheduledRun, Server, Settings, Sources,
+    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, ForgeKind, LocalExecutor, Nvchecker, ProjectHost,
+    Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
 use super::value::{Address, Name};
 use super::written::{
@@ -200,6 +200,13 @@ fn resolve_sources(sources: WrittenSources) -> Sources {
             push_key_file: aur.push_key_file,
             push_ssh_command: aur.push_ssh_command,
         },
+        nvchecker: Nvchecker {
+            keyfile: sources.nvchecker.keyfile,
+            mirrors: given(sources.nvchecker.mirror),
+            alpm_dir: given(sources.nvchecker.alpm_dir),
+            program: given(sources.nvchecker.program),
+            commands: given(sources.nvchecker.commands),
+        },
         gitlab: project_host(&given(sources.gitlab.url), None, "/api/v4", sources.gitlab.token_file),
         github: project_host(
             &given(sources.github.url),
@@ -252,6 +259,7 @@ fn resolve_policy(policy: &WrittenPolicy) -> Policy {
         unknown_directive: given(policy.unknown_directive),
         overlap: given(policy.overlap),
         human_review: policy.human_review,
+        format: given(policy.format),
     }
 }
 

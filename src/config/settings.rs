@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
 use super::value::{Address, CronLine, Listen, Zone};
-pub use super::written::PacmanRepository;
 use super::written::Written;
+pub use super::written::{PacmanRepository, ServiceMirror};
 use super::{layer, resolve};
 use crate::domain::policy::Policy;
 
@@ -105,12 +105,29 @@ pub struct Sources {
     pub script_timeout: Duration,
     /// The Arch User Repository.
     pub aur: Aur,
+    /// What the `nvchecker.toml` of packages ask for.
+    pub nvchecker: Nvchecker,
     /// GitLab, where a source names no other.
     pub gitlab: ProjectHost,
     /// GitHub.
     pub github: ProjectHost,
     /// The Gitea or Forgejo that a token is for, if there is one.
     pub gitea: Option<ProjectHost>,
+}
+
+/// How versions are looked for that the `nvchecker.toml` of packages ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nvchecker {
+    /// File with tokens for services.
+    pub keyfile: Option<PathBuf>,
+    /// What is asked in place of services.
+    pub mirrors: Vec<ServiceMirror>,
+    /// Where pacman has its databases.
+    pub alpm_dir: PathBuf,
+    /// The program nvchecker.
+    pub program: PathBuf,
+    /// Whether it may run commands of packages.
+    pub commands: bool,
 }
 
 /// A forge on which projects are whose releases are followed.

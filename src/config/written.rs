@@ -112,12 +112,34 @@ section! {
         ;
         /// The Arch User Repository.
         aur: WrittenAur,
+        /// What the `nvchecker.toml` of packages ask for.
+        nvchecker: WrittenNvchecker,
         /// GitLab, for `CI_PKGBUILD_SOURCE=gitlab:ID`.
         gitlab: WrittenGitlab,
         /// GitHub, for `CI_PKGBUILD_SOURCE=github:OWNER/REPOSITORY`.
         github: WrittenGithub,
         /// Gitea or Forgejo, for `CI_PKGBUILD_SOURCE=gitea:HOST/OWNER/REPOSITORY`.
         gitea: WrittenGitea,
+    }
+}
+
+section! {
+    /// What the `nvchecker.toml` of packages ask for.
+    WrittenNvchecker {
+        /// Tokens for services, in a keyfile of nvchecker: a table `[keys]`, by host. The files of packages hold none.
+        #[schemars(example = "/etc/pkgwarden/nvchecker-keys.toml")]
+        keyfile: PathBuf,
+        /// Mirrors and caches of your own that are asked in place of a service.
+        #[schemars(example = [serde_json::json!({"address": "https://pypi.org", "instead": "https://cache.example/pypi"})])]
+        mirror: Vec<ServiceMirror>,
+        /// Where pacman has its databases, for `source = "alpm"`.
+        #[schemars(example = "/var/lib/pacman")]
+        alpm_dir: PathBuf,
+        /// The program nvchecker, for sources that are not known here: a path, or a name in `PATH`.
+        #[schemars(example = &"nvchecker")]
+        program: PathBuf,
+        /// Whether `source = "cmd"` may run its command, in the sandbox and with network.
+        commands: bool,
     }
 }
 
@@ -308,6 +330,9 @@ section! {
         overlap: Overlap,
         /// Whether risky updates wait for a person. Without it: `CI_HUMAN_REVIEW` of the monorepo.
         human_review: bool,
+        /// Whether PKGBUILDs of updates are formatted with shfmt, as Chaotic's pipeline does, before they are
+        /// committed. What the gate judges is what came, and not what is made of it.
+        format: bool,
     }
 }
 
@@ -379,4 +404,14 @@ pub struct PacmanRepository {
     pub name: Name,
     /// Its server, as in pacman.conf: `$repo` and `$arch` are filled in by pacman.
     pub server: String,
+}
+
+/// What is asked in place of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ServiceMirror {
+    /// What the address of the service begins with, such as `https://api.github.com`; the longest that fits counts.
+    pub address: Address,
+    /// What takes its place.
+    pub instead: Address,
 }

@@ -181,7 +181,16 @@ pub fn configuration(settings: &Settings) -> Vec<Check> {
     if let Some(path) = &settings.server.token_file {
         checks.push(secret_file("server.token_file", path));
     }
+    let builds_alone =
+        |it: &&Repository| it.executor.kind == ExecutorKind::Local && it.executor.local.repositories.is_empty();
+    checks.extend(settings.repositories.iter().filter(builds_alone).map(builds_without_distribution));
     checks
+}
+
+fn builds_without_distribution(repository: &Repository) -> Check {
+    let hint = "name those of the distribution, as [[executor.local.repository]] with `name` and `server`";
+    let detail = "none: builds find only what this monorepo publishes";
+    Check::warning("configuration", format!("executor.local.repository of {}", repository.name), detail, hint)
 }
 
 fn secret_file(subject: &str, path: &Path) -> Check {
@@ -347,10 +356,21 @@ mod tests {
 
     #[test]
     fn a_file_for_a_token_that_is_not_there_is_an_error() {
-        let found = configuration(&load("[server]\ntoken_file = \"/nowhere/token\"\n"));
+        let elsewhere = "[executor]\nkind = \"none\"\n";
+        let found = configuration(&load(&format!("[server]\ntoken_file = \"/nowhere/token\"\n{elsewhere}")));
         assert_eq!(statuses(&found), [("server.token_file", Status::Error)]);
         assert!(found.iter().all(|check| !check.hint.is_empty()));
-        assert_eq!(configuration(&load("")), []);
+        assert_eq!(configuration(&load(elsewhere)), []);
+    }
+
+    #[test]
+    fn builds_that_find_no_packages_of_the_distribution_are_a_warning() {
+        let here = "[[repository]]\nname = \"own\"\nurl = \"/srv/own.git\"\n";
+        let arch = "[[executor.local.repository]]\nname = \"core\"\nserver = \"https://mirror.example/core\"\n";
+        let found = configuration(&load(here));
+        assert_eq!(statuses(&found), [("executor.local.repository of own", Status::Warning)]);
+        assert_eq!(configuration(&load(&format!("{here}{arch}"))), []);
+        assert_eq!(configuration(&load(&format!("{here}[executor]\nkind = \"none\"\n"))), []);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod dispatch;
 pub mod doctor;
 pub mod face;
 pub mod foresee;
+mod format;
 pub mod handback;
 pub mod inspect;
 pub mod observe;

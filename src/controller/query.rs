@@ -114,7 +114,7 @@ impl Face for Controller {
             let mut views = Vec::new();
             for kept in self.kept() {
                 let Some(look) = kept.looked().look else { continue };
-                views.extend(reviews_of(kept, &look, look.snapshot.reviews.keys(), self.0.clock.now()).await?);
+                views.extend(reviews_of(kept, &look, look.snapshot.waiting_reviews(), self.0.clock.now()).await?);
             }
             Ok(views)
         }
@@ -125,7 +125,7 @@ impl Face for Controller {
         async move {
             for kept in self.kept() {
                 let Some(look) = kept.looked().look else { continue };
-                if look.snapshot.reviews.contains_key(pkgbase) {
+                if look.snapshot.waits_for_a_person(pkgbase) {
                     return Ok(review_of(kept, &look, pkgbase, self.0.clock.now()).await?);
                 }
             }
@@ -247,7 +247,7 @@ impl Controller {
             main: snapshot.and_then(|snapshot| snapshot.refs.main),
             scheduled: snapshot.and_then(|snapshot| snapshot.refs.scheduled),
             packages: snapshot.map_or(0, |snapshot| snapshot.packages.len()),
-            reviews: snapshot.map_or(0, |snapshot| snapshot.reviews.len()),
+            reviews: snapshot.map_or(0, |snapshot| snapshot.waiting_reviews().count()),
             paused: self.is_paused(),
             looked_at: looked.at,
             error: looked.error,

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::bind;
 use super::foresee::Fallback;
+use super::format;
 use super::handback::{self, HandBack};
 use super::inspect::Inspection;
 use super::observe::{self, Answers};
@@ -328,6 +329,9 @@ impl Site {
         self.with_git(move |git| {
             let mut observations = observe::compare(git, &look.snapshot, &pipeline, &answers)?;
             observations.findings.extend(look.findings.iter().cloned());
+            if policy.format {
+                format::format(&mut observations);
+            }
             let official = lint::known_elsewhere(look.snapshot.version_state.as_deref());
             let plan = |observations: &Observations| {
                 let (snapshot, since) = (&*look.snapshot, &*look.since);

@@ -379,7 +379,9 @@ mod tests {
         story.review("b", &[("a/PKGBUILD", "2")]);
         story.review("c", &[("c/PKGBUILD", "2")]);
         story.review("d", &[("d/PKGBUILD", "2"), ("d/x.patch", "1")]);
-        let reviews = story.read().reviews;
+        let snapshot = story.read();
+        assert_eq!(snapshot.waiting_reviews().collect::<Vec<_>>(), [&name("d")]);
+        let reviews = snapshot.reviews;
         assert!(reviews[&name("a")].arrived);
         assert_eq!(reviews[&name("b")].folder, None);
         assert!(!reviews[&name("d")].arrived && reviews[&name("d")].folder.is_some());

@@ -345,7 +345,7 @@ impl PackageView {
             published: published.get(package.pkgbase.as_str()).cloned(),
             source: package.settings.source.name(),
             last_build,
-            review: look.snapshot.reviews.contains_key(&package.pkgbase),
+            review: look.snapshot.waits_for_a_person(&package.pkgbase),
             held: held.cloned(),
             problems: package.findings.len(),
         }

@@ -154,6 +154,20 @@ impl Snapshot {
         package.settings.class.clone().or_else(|| self.settings.default_class.clone())
     }
 
+    /// The review branches that propose something. The others are about to be closed, because their content
+    /// arrived or their package left.
+    pub fn waiting_reviews(&self) -> impl Iterator<Item = &PkgBase> {
+        let proposes = |pkgbase: &&PkgBase| self.waits_for_a_person(pkgbase);
+        self.reviews.keys().filter(proposes)
+    }
+
+    /// Whether an update of the package waits for a person.
+    #[must_use]
+    pub fn waits_for_a_person(&self, pkgbase: &PkgBase) -> bool {
+        let review = self.reviews.get(pkgbase);
+        self.packages.contains_key(pkgbase) && review.is_some_and(|review| review.folder.is_some() && !review.arrived)
+    }
+
     /// Everything that is wrong, packages included.
     pub fn all_findings(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().chain(self.packages.values().flat_map(|package| &package.findings))

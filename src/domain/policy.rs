@@ -257,6 +257,8 @@ pub struct RepositorySettings {
     pub skip_exit_code: i32,
     /// `CI_MANAGE_AUR`.
     pub manage_aur: bool,
+    /// `CI_NVCHECKER_REVIEW`: updates to versions found by nvchecker wait for a person.
+    pub nvchecker_review: bool,
     /// `CI_MAX_PARALLEL`: requests at once.
     pub max_parallel: usize,
     /// `CI_CLONE_DELAY`, in seconds.
@@ -284,6 +286,7 @@ impl Default for RepositorySettings {
             default_class: None,
             skip_exit_code: 123,
             manage_aur: false,
+            nvchecker_review: true,
             max_parallel: 8,
             clone_delay: 0.0,
             aur_proxy: None,
@@ -330,6 +333,8 @@ pub struct Policy {
     pub overlap: Overlap,
     /// Overrides `CI_HUMAN_REVIEW`.
     pub human_review: Option<bool>,
+    /// Whether PKGBUILDs are formatted before they are committed.
+    pub format: bool,
 }
 
 impl Policy {

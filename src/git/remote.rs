@@ -114,6 +114,18 @@ impl Remote {
         Ok(found)
     }
 
+    /// The tags, by their full names. An annotated tag has its own id, and not that of what it tags.
+    ///
+    /// # Errors
+    /// As [`Remote::ls`].
+    pub async fn tags(&self) -> Result<Vec<(String, Oid)>, GitError> {
+        let mut found: Vec<_> =
+            self.ls_raw(&["refs/tags/*".to_owned()]).await?.into_iter().map(|one| (one.name, one.id)).collect();
+        // What an annotated tag tags comes right after the tag itself, under the same name.
+        found.dedup_by(|later, earlier| later.0 == earlier.0);
+        Ok(found)
+    }
+
     async fn ls_raw(&self, patterns: &[String]) -> Result<Vec<RemoteRef>, GitError> {
         let address = self.address()?;
         let mut program = self.git(&address).args(["ls-remote", "--end-of-options", address.url()]);

@@ -46,6 +46,7 @@ pub enum Progress {
 #[derive(Debug)]
 pub struct Advert {
     wanted: BTreeMap<String, Option<Oid>>,
+    listing: Option<Listing>,
     missing: usize,
     pending: Vec<u8>,
     read: usize,
@@ -55,13 +56,27 @@ pub struct Advert {
     service_announced: bool,
 }
 
+/// Every ref whose name begins alike, in the order of the server.
+#[derive(Debug)]
+struct Listing {
+    start: &'static str,
+    found: Vec<(String, Oid)>,
+}
+
 impl Advert {
+    /// Lists every ref whose full name begins with `start`, in at most `limit` bytes. What an annotated tag
+    /// tags is not listed.
+    pub fn listing(start: &'static str, limit: usize) -> Self {
+        Self { listing: Some(Listing { start, found: Vec::new() }), ..Self::new([], limit) }
+    }
+
     /// Looks for these refs by their full names (`HEAD`, `refs/heads/main`), in at most `limit` bytes.
     pub fn new<'a>(wanted: impl IntoIterator<Item = &'a str>, limit: usize) -> Self {
         let wanted: BTreeMap<_, _> = wanted.into_iter().map(|name| (name.to_owned(), None)).collect();
         Self {
             missing: wanted.len(),
             wanted,
+            listing: None,
             pending: Vec::new(),
             read: 0,
             limit,
@@ -93,6 +108,11 @@ impl Advert {
         self.wanted.into_iter().filter_map(|(name, id)| Some((name, id?))).collect()
     }
 
+    /// The listed refs. Call it after [`Progress::Done`].
+    pub fn listed(self) -> Vec<(String, Oid)> {
+        self.listing.map(|listing| listing.found).unwrap_or_default()
+    }
+
     /// One packet; `None` is a flush. The list ends with the first flush after refs, or the second one:
     /// servers separate the announcement of the service from the list with a flush.
     fn packet(&mut self, line: Option<&[u8]>) -> Result<Progress, AdvertError> {
@@ -110,7 +130,7 @@ impl Advert {
             self.refs_seen = true;
             self.remember(line)?;
         }
-        Ok(if self.missing == 0 { Progress::Done } else { Progress::More })
+        Ok(if self.missing == 0 && self.listing.is_none() { Progress::Done } else { Progress::More })
     }
 
     fn remember(&mut self, line: &[u8]) -> Result<(), AdvertError> {
@@ -120,12 +140,18 @@ impl Advert {
         let Ok(name) = std::str::from_utf8(&line[space + 1..]) else {
             return Ok(());
         };
+        let id = || std::str::from_utf8(&line[..space]).ok().and_then(|id| id.parse().ok()).ok_or_else(malformed);
         if let Some(slot) = self.wanted.get_mut(name)
             && slot.is_none()
         {
-            let id = std::str::from_utf8(&line[..space]).ok().and_then(|id| id.parse().ok()).ok_or_else(malformed)?;
-            *slot = Some(id);
+            *slot = Some(id()?);
             self.missing -= 1;
+        }
+        if let Some(listing) = &mut self.listing
+            && name.starts_with(listing.start)
+            && !name.ends_with("^{}")
+        {
+            listing.found.push((name.to_owned(), id()?));
         }
         Ok(())
     }
@@ -198,6 +224,17 @@ mod tests {
         assert_eq!(found["HEAD"].to_string(), id('a'));
         assert_eq!(found["refs/heads/dev"].to_string(), id('b'));
         assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn a_listing_has_every_ref_of_a_kind_and_not_what_tags_tag() {
+        let mut advert = Advert::listing("refs/heads/", 1 << 20);
+        assert_eq!(advert.push(sample().as_bytes()), Ok(Progress::Done));
+        let names: Vec<_> = advert.listed().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["refs/heads/dev", "refs/heads/main"]);
+        let mut advert = Advert::listing("refs/tags/", 1 << 20);
+        assert_eq!(advert.push(sample().as_bytes()), Ok(Progress::Done));
+        assert!(advert.listed().is_empty(), "only the peeled name of a tag is there");
     }
 
     #[test]

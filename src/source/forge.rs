@@ -129,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_does_not_end_is_not_read_to_its_end() {
         let url = forge().await;
-        let forges = Forges::new(http::client(Duration::from_secs(60)), &ForgesConfig::default());
+        let forges = Forges::new(http::client(Duration::from_mins(1)), &ForgesConfig::default());
         let error = forges.json::<Vec<String>>(&format!("{url}/long?page=1")).await.expect_err("too long");
         let expected = format!("the answer of {url}/long cannot be used: it is longer than {LARGEST} bytes");
         assert_eq!(error.to_string(), expected);

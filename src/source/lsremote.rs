@@ -124,19 +124,38 @@ impl RefReader {
     /// goes through [`check`] before.
     pub async fn tips(&self, url: &str, refs: &[&str]) -> Result<BTreeMap<String, Oid>, LsError> {
         let ask = async {
-            if (url.starts_with("http://") || url.starts_with("https://"))
-                && let Some(found) = self.over_http(url, refs).await?
+            if is_http(url)
+                && let Some(read) = self.over_http(url, Advert::new(refs.iter().copied(), ADVERT_LIMIT)).await?
             {
-                return Ok(found);
+                return Ok(read.found());
             }
-            self.by_program(url, refs).await
+            let patterns: Vec<String> = refs.iter().map(|&name| name.to_owned()).collect();
+            Ok(self.remote(url).await?.ls(&patterns).await?)
         };
+        self.in_time(url, ask).await
+    }
+
+    /// The tags, by their full names in the order of the server. An annotated tag has its own id. An address
+    /// that a stranger wrote goes through [`check`] before.
+    pub async fn tags(&self, url: &str) -> Result<Vec<(String, Oid)>, LsError> {
+        let ask = async {
+            if is_http(url)
+                && let Some(read) = self.over_http(url, Advert::listing("refs/tags/", ADVERT_LIMIT)).await?
+            {
+                return Ok(read.listed());
+            }
+            Ok(self.remote(url).await?.tags().await?)
+        };
+        self.in_time(url, ask).await
+    }
+
+    async fn in_time<T>(&self, url: &str, ask: impl Future<Output = Result<T, LsError>>) -> Result<T, LsError> {
         let slow = || LsError::TooSlow { url: shown(url), after: self.timeout };
         tokio::time::timeout(self.timeout, ask).await.unwrap_or_else(|_| Err(slow()))
     }
 
     /// `None` if the server only hands out files ("dumb" HTTP): the git program can cope with that.
-    async fn over_http(&self, url: &str, refs: &[&str]) -> Result<Option<BTreeMap<String, Oid>>, LsError> {
+    async fn over_http(&self, url: &str, mut advert: Advert) -> Result<Option<Advert>, LsError> {
         let unreachable =
             |source: reqwest::Error| LsError::Unreachable { url: shown(url), source: source.without_url() };
         let address = format!("{}/info/refs?service=git-upload-pack", url.trim_end_matches('/'));
@@ -148,25 +167,28 @@ impl RefReader {
             return Ok(None);
         }
         let broken = |source| LsError::Advert { url: shown(url), source };
-        let mut advert = Advert::new(refs.iter().copied(), ADVERT_LIMIT);
         while let Some(piece) = response.chunk().await.map_err(unreachable)? {
             if advert.push(&piece).map_err(broken)? == Progress::Done {
-                return Ok(Some(advert.found()));
+                return Ok(Some(advert));
             }
         }
         Err(broken(AdvertError::Truncated))
     }
 
-    async fn by_program(&self, url: &str, refs: &[&str]) -> Result<BTreeMap<String, Oid>, LsError> {
+    /// The repository, for the git program.
+    async fn remote(&self, url: &str) -> Result<Remote, LsError> {
         let create = || async {
             let workspace = self.workspace.clone();
             let created = tokio::task::spawn_blocking(move || Repository::create_workspace(&workspace, None).map(drop));
             created.await.expect("creating a repository does not panic")
         };
         self.ready.get_or_try_init(create).await?;
-        let patterns: Vec<String> = refs.iter().map(|&name| name.to_owned()).collect();
-        Ok(Remote::new(self.workspace.clone(), url.to_owned()).timeout(self.timeout).ls(&patterns).await?)
+        Ok(Remote::new(self.workspace.clone(), url.to_owned()).timeout(self.timeout))
     }
+}
+
+fn is_http(url: &str) -> bool {
+    url.starts_with("http://") || url.starts_with("https://")
 }
 
 /// Refuses addresses that nobody needs in a PKGBUILD and that could make git do something else than ask.

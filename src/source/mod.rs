@@ -10,6 +10,7 @@ mod budget;
 pub mod forge;
 mod gitfolder;
 mod lsremote;
+pub mod nvchecker;
 mod order;
 mod packets;
 mod release;
@@ -43,6 +44,7 @@ use budget::Budget;
 use forge::{Forges, ForgesConfig};
 use gitfolder::GitFolders;
 use lsremote::RefReader;
+use nvchecker::{CheckRequest, NewestVersions, Nvchecker, NvcheckerConfig};
 use order::Order;
 use release::Releases;
 use taglist::TagLister;
@@ -53,6 +55,8 @@ use vcs::{UpstreamRequest, Upstreams};
 pub struct SourcesConfig {
     /// The AUR.
     pub aur: AurConfig,
+    /// The sources of nvchecker.
+    pub nvchecker: NvcheckerConfig,
     /// The forges that projects are on.
     pub forges: ForgesConfig,
     /// A folder that may be deleted at any time, at the price of asking again.
@@ -174,6 +178,7 @@ impl Patience {
 pub struct Sources {
     aur: Result<Aur, String>,
     upstreams: Upstreams,
+    nvchecker: Nvchecker,
     releases: Releases,
     folders: GitFolders,
     parallel: usize,
@@ -195,6 +200,7 @@ impl Sources {
     pub fn new(config: &SourcesConfig) -> Self {
         let workspace = config.cache_dir.join("upstream.git");
         let reader = RefReader::new(http::client(config.timeout), workspace, config.timeout);
+        let nvchecker = Nvchecker::new(&config.nvchecker, &config.cache_dir, reader.clone(), config.timeout);
         let upstreams = Upstreams::new(reader, Order::new(config.cache_dir.join("upstream.next")));
         let forges = Forges::new(http::client(config.timeout), &config.forges);
         let lister = TagLister::new(http::client(config.timeout), config.cache_dir.join("tags.git"), config.timeout);
@@ -202,7 +208,7 @@ impl Sources {
         let releases = Releases::new(forges, config.forges.clone(), lister, order);
         let folders = GitFolders::new(config);
         let &SourcesConfig { parallel, per_host, pass, .. } = config;
-        Self { aur: Aur::new(config), upstreams, releases, folders, parallel, per_host, pass }
+        Self { aur: Aur::new(config), upstreams, releases, folders, nvchecker, parallel, per_host, pass }
     }
 
     /// Begins a pass, whose time runs from now.
@@ -215,9 +221,10 @@ impl Sources {
 impl Pass<'_> {
     /// Asks where files come from. One package's failure is that package's answer.
     pub async fn observe(&self, requests: &[SourceRequest], now: Timestamp) -> Answers {
-        let releases = self.sources.releases.ask(requests, &self.budget);
-        let folders = self.sources.folders.ask(requests, &self.budget);
-        let (mut answers, releases, folders) = tokio::join!(self.aur(requests, now), releases, folders);
+        // On the heap, because everybody above holds this future.
+        let releases = Box::pin(self.sources.releases.ask(requests, &self.budget));
+        let folders = Box::pin(self.sources.folders.ask(requests, &self.budget));
+        let (mut answers, releases, folders) = tokio::join!(Box::pin(self.aur(requests, now)), releases, folders);
         answers.files.extend(releases);
         answers.files.extend(folders);
         answers
@@ -241,6 +248,11 @@ impl Pass<'_> {
     /// Asks where the branches are that packages are built from.
     pub async fn upstream(&self, requests: &[UpstreamRequest]) -> BTreeMap<PkgBase, Upstream> {
         self.sources.upstreams.ask(requests, &self.budget).await
+    }
+
+    /// Asks which version of a package is the newest, by the `nvchecker.toml` in its folder.
+    pub async fn newest(&self, requests: &[CheckRequest], now: Timestamp) -> NewestVersions {
+        self.sources.nvchecker.newest(requests, &self.budget, now).await
     }
 }
 

@@ -113,6 +113,7 @@ impl World {
                 clone_delay: Duration::ZERO,
                 max_parallel: 4,
             },
+            nvchecker: super::nvchecker::NvcheckerConfig::default(),
             forges: ForgesConfig::default(),
             cache_dir: self.dir.path().join("cache"),
             timeout: Duration::from_secs(20),

@@ -72,3 +72,15 @@ pub fn action_badge(action: &str) -> Badge {
     };
     Badge { tone, label }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_met_errors_is_not_shown_as_well_done() {
+        assert_eq!(run_badge("done", 0).tone, "ok");
+        assert_eq!(run_badge("done", 1), Badge { tone: "warn", label: "⚠ done, with errors" });
+        assert_eq!(run_badge("failed", 1).tone, "bad");
+    }
+}

@@ -4,11 +4,13 @@
 //! - [`support`]: the tester, which speaks the product's language
 //! - [`scenarios`]: what runs do to a monorepo
 //! - [`cli`]: what the commands print, and that they write nothing
+//! - [`nvchecker`]: versions that are looked for, compared with what the real nvchecker finds
 //!
 //! Not here: decisions, parsers and adapters by themselves; their tests stand beside them.
 
 #![expect(clippy::unwrap_used, reason = "what is missing fails the test")]
 
 mod cli;
+mod nvchecker;
 mod scenarios;
 mod support;

@@ -297,3 +297,20 @@ fn weight_colour(verdict: &Value) -> Color {
         _ => Color::Reset,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn problems_name_their_package_and_reasons_their_file() {
+        let problem = json!({"severity": "error", "pkgbase": "alib", "message": "it is not in quarantine", "hint": ""});
+        let about_none = json!({"severity": "warning", "pkgbase": null, "message": "no tag", "hint": "set it"});
+        let said = anstream::adapter::strip_str(&problems(&[problem, about_none])).to_string();
+        assert_eq!(said, "error: alib: it is not in quarantine\nwarning: no tag; set it\n");
+        let reason = json!({"file": "fix.patch", "line": null, "message": "the file is new"});
+        assert_eq!(placed(&reason), "fix.patch: the file is new");
+    }
+}

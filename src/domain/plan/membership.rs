@@ -68,14 +68,14 @@ impl Draft<'_> {
 
     fn take_in(&mut self, addition: &Addition, provenance: &Provenance, cursor: &Cursor, incoming: &Folder) {
         let pkgbase = &addition.pkgbase;
-        let folder = addition.folder(incoming, provenance);
+        let folder = addition.folder(&self.as_committed(pkgbase, incoming), provenance);
         let package = addition.package(&folder);
         if let Some(problem) = unusable(addition, &package) {
             self.problems.push(problem.with_package(pkgbase));
             self.decide(pkgbase, Heard::Changed, Action::Skip, "it is not added: its source has no PKGBUILD");
             return;
         }
-        let hostile = hostile(&folder);
+        let hostile = hostile(incoming);
         if !hostile.is_empty() {
             self.refuse_hostile(&package, hostile);
             return;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use document::{Document, Problem};
+pub use document::{Base, Document, Problem};
 pub use pipeline::Pipeline;
 pub use reviews::considers_review;
 pub use updates::{Request, requests};

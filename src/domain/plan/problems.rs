@@ -1,5 +1,6 @@
 //! Problems of a plan, told so that a person reads them: what befell many packages alike is told once.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::domain::finding::Finding;
@@ -10,7 +11,8 @@ const ALIKE: usize = 3;
 /// How many of them are named.
 const NAMED: usize = 5;
 
-/// Gathers alike problems and sorts them: those of the whole run first, then by package.
+/// Gathers alike problems and sorts them: those of the whole run first, then by
+/// package; of one file by line.
 pub(super) fn gathered(problems: Vec<Finding>) -> Vec<Finding> {
     let mut alike: BTreeMap<(&'static str, String), Vec<Finding>> = BTreeMap::new();
     let mut gathered = Vec::new();
@@ -29,7 +31,10 @@ pub(super) fn gathered(problems: Vec<Finding>) -> Vec<Finding> {
             gathered.extend(same);
         }
     }
-    let place = |it: &Finding| (it.pkgbase.clone(), it.code, it.message.clone(), it.file.clone(), it.line, it.commit);
+    let place = |it: &Finding| {
+        let (package, heaviest_first) = (it.pkgbase.clone(), Reverse(it.severity));
+        (package, heaviest_first, it.file.clone(), it.line, it.code, it.message.clone(), it.commit)
+    };
     gathered.sort_by_cached_key(place);
     gathered.dedup();
     gathered

@@ -98,7 +98,9 @@ impl<'a> Draft<'a> {
             return Some("a newer update went in without a person");
         }
         match self.inputs.observations.files.get(pkgbase) {
-            Some(Observation::Changed { incoming, present, .. }) if incoming.from_source() == present.from_source() => {
+            Some(Observation::Changed { incoming, present, .. })
+                if self.as_committed(pkgbase, incoming).from_source() == present.from_source() =>
+            {
                 Some("the source went back to what the branch has")
             }
             _ => None,

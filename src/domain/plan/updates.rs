@@ -106,7 +106,8 @@ impl Draft<'_> {
 
     fn change(&mut self, pkgbase: &PkgBase, cursor: &Cursor, incoming: &Folder, present: &Folder) {
         let proposed = present.updated_to(incoming);
-        let (before, after) = (present.from_source(), proposed.from_source());
+        let committed = present.updated_to(&self.as_committed(pkgbase, incoming));
+        let (before, after) = (present.from_source(), committed.from_source());
         let first_sight = self.state(pkgbase).cursor().is_none();
         let content = after.digest();
         let mut state = self.state(pkgbase);
@@ -140,14 +141,25 @@ impl Draft<'_> {
                 state.set_keepers(Some(keepers));
             }
             self.put_state(pkgbase, state);
-            self.commit_update(pkgbase, verdict, proposed);
+            self.commit_update(pkgbase, verdict, committed);
         } else {
             state.set_first_seen(None);
             state.set_proposed(Some(&content));
             state.set_proposed_keepers(self.inputs.observations.keepers.get(pkgbase));
             self.put_state(pkgbase, state);
-            self.propose(pkgbase, verdict, proposed, &content);
+            self.propose(pkgbase, verdict, committed, &content);
         }
+    }
+
+    /// Files of a source as they are committed. The gate is never shown these.
+    pub(super) fn as_committed(&self, pkgbase: &PkgBase, incoming: &Folder) -> Folder {
+        let mut folder = incoming.clone();
+        if let Some(formatted) = self.inputs.observations.formatted.get(pkgbase)
+            && let Some(file) = folder.files.get_mut("PKGBUILD")
+        {
+            file.bytes = formatted.as_slice().into();
+        }
+        folder
     }
 
     /// Why an update that needs no person does not go in yet. Its age counts from when exactly this content was

@@ -60,10 +60,10 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::builder::sandbox::{ANSWER, Network, SandboxSpec};
     use crate::builder::user::BuildUser;
     use crate::executor::local::step::{self, Limits, sandboxed};
     use crate::logstore::LogStore;
+    use crate::sys::sandbox::{ANSWER, Network, SandboxSpec};
 
     fn sandbox(script: &str) -> Program {
         let spec = SandboxSpec {

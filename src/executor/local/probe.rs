@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::builder::sandbox::{ANSWER, Network, SandboxSpec, explain};
 use crate::builder::user::BuildUser;
 use crate::executor::ExecutorError;
 use crate::sys::install::what_to_install;
 use crate::sys::process::Program;
+use crate::sys::sandbox::{ANSWER, Network, SandboxSpec, explain};
 
 use super::step;
 

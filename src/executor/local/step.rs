@@ -7,11 +7,11 @@ use tokio::process::ChildStdin;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::builder::sandbox::{ANSWER, SandboxSpec, explain};
 use crate::builder::user::BuildUser;
 use crate::builder::verdict::Exit;
 use crate::logstore::{LogError, LogWriter};
 use crate::sys::process::{Child, ProcessError, Program};
+use crate::sys::sandbox::{ANSWER, SandboxSpec, explain};
 
 use super::launcher::Launcher;
 

@@ -643,6 +643,7 @@ mod tests {
                 clone_delay: Duration::ZERO,
                 max_parallel: 1,
             },
+            nvchecker: super::super::nvchecker::NvcheckerConfig::default(),
             forges: ForgesConfig::default(),
             cache_dir: PathBuf::from("unused"),
             timeout: Duration::from_secs(1),

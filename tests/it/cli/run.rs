@@ -15,6 +15,7 @@ async fn a_run_says_what_it_did_and_a_second_one_that_there_was_nothing() {
       build   bar (changed, after foo)
       ref     update refs/tags/scheduled
     pushed, 2 builds enqueued, run <run>
+    `pkgwarden serve` builds what is in the queue
     ");
     insta::assert_snapshot!(scene.pkgwarden(&["run", "on-commit"]).await.text(), @"
     on-commit of packages

@@ -36,9 +36,9 @@ async fn an_unreadable_config_line_is_named_with_its_line_and_the_package_is_bui
     insta::assert_snapshot!(scene.told(Pipeline::OnCommit).await, @"
     build foo (changed)
     update refs/tags/scheduled
-    warning [config-line] foo: foo/.CI/config:4: `<<<<<<< HEAD` is not KEY=VALUE and means nothing -> write KEY=VALUE, or put a # before a comment
-    warning [config-unknown-key] foo: foo/.CI/config:3: nothing reads the key CI_ON_TRIGER -> did you mean CI_ON_TRIGGER?
     warning [config-value] foo: foo/.CI/config:2: CI_PACKAGE_BUMP: `seven` is not a bump: pkgrel is missing or not a number; the default is used -> write [epoch:]pkgver-pkgrel/N, such as 1:2.0-1/3
+    warning [config-unknown-key] foo: foo/.CI/config:3: nothing reads the key CI_ON_TRIGER -> did you mean CI_ON_TRIGGER?
+    warning [config-line] foo: foo/.CI/config:4: `<<<<<<< HEAD` is not KEY=VALUE and means nothing -> write KEY=VALUE, or put a # before a comment
     ");
     insta::assert_snapshot!(scene.pkgwarden(&["check", "--rev", "main"]).await.text(), @"
     warning: foo/.CI/config:2: CI_PACKAGE_BUMP: `seven` is not a bump: pkgrel is missing or not a number; the default is used [config-value]
@@ -95,9 +95,9 @@ async fn a_broken_ci_config_keeps_its_defaults_and_is_told() {
     insta::assert_snapshot!(scene.told(Pipeline::OnCommit).await, @"
     build foo (changed)
     update refs/tags/scheduled
-    warning [config-line] .ci/config:4: `nonsense` is not KEY=VALUE and means nothing -> write KEY=VALUE, or put a # before a comment
-    warning [config-unknown-key] .ci/config:3: nothing reads the key CI_HUMAN_REVIW -> did you mean CI_HUMAN_REVIEW?
     warning [config-value] .ci/config:2: CI_MAX_PARALLEL: `lots` requests at once are not possible; the default is used -> write a number from 1 to 512
+    warning [config-unknown-key] .ci/config:3: nothing reads the key CI_HUMAN_REVIW -> did you mean CI_HUMAN_REVIEW?
+    warning [config-line] .ci/config:4: `nonsense` is not KEY=VALUE and means nothing -> write KEY=VALUE, or put a # before a comment
     ");
     insta::assert_snapshot!(scene.pkgwarden(&["check", "--rev", "main"]).await.text(), @"
     warning: .ci/config:2: CI_MAX_PARALLEL: `lots` requests at once are not possible; the default is used [config-value]

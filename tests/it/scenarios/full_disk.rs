@@ -64,7 +64,7 @@ async fn runs_without_room() {
             let env = [("PKGWARDEN__SERVER__DATA_DIR", shown.as_str())];
             if has_record {
                 let first = scene.pkgwarden_in(monorepo.path(), &["run", "trigger", "nobody"], &env).await;
-                assert_eq!(first.code, Some(0), "{}", first.stderr);
+                assert_eq!(first.code, Some(3), "{}", first.stderr);
             }
             let before = monorepo.refs().await;
             disk.fill_but(left << 10);

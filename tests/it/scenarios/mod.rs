@@ -7,6 +7,7 @@ mod campaign;
 mod clones;
 mod crash;
 mod defects;
+mod format;
 mod full_disk;
 mod handback;
 mod membership;

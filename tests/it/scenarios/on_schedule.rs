@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pkgwarden::controller::site::Upstream;
 use pkgwarden::domain::plan::{Heard, Pipeline};
 use pkgwarden::source::SourcesConfig;
 
@@ -69,7 +70,7 @@ async fn a_major_update_waits_for_a_person_and_a_second_pass_pushes_nothing() {
     Needs a person because:
     - PKGBUILD:11: a source is fetched from another place
     - PKGBUILD:15: `build()` does something else than before
-    - the package came to the AUR 0 days ago; votes: 6
+    - PKGBUILD: the package came to the AUR 0 days ago; votes: 6
     ");
     let refs = scene.monorepo.git(&["for-each-ref"]).await;
     scene.later();

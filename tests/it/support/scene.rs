@@ -184,7 +184,9 @@ impl Scene {
 
     /// One run from somebody's clone, whatever comes of it.
     pub async fn try_run_from(&self, place: &Place, pipeline: Pipeline) -> Result<Report> {
-        self.runner_from(place)?.run(&pipeline, "test").await
+        // On the heap, because every test holds this future.
+        let runner = Box::new(self.runner_from(place)?);
+        Box::pin(runner.run(&pipeline, "test")).await
     }
 
     /// What does runs from somebody's clone.
@@ -196,7 +198,7 @@ impl Scene {
 
     /// What a run from somebody's clone would do.
     pub async fn plan_from(&self, place: &Place, pipeline: Pipeline) -> Result<Document> {
-        let site = app::planned_site(&self.settings(), place)?;
+        let site = Box::new(app::planned_site(&self.settings(), place)?);
         self.watch(&site);
         let look = site.look().await?;
         let answers = Arc::new(site.ask(&look, &pipeline, self.now()).await);

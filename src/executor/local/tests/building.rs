@@ -38,7 +38,10 @@ async fn a_build_before_its_dependency_fails_and_names_it() {
         let report = world.build(world.order(attempt, "ask", program())).await;
         assert_eq!(report.ending, Ending::Done(Outcome::Failed), "{}", world.log(attempt));
         assert_eq!(report.exit_code, Some(8));
-        assert_eq!(report.message, "it needs packages that are in no repository: libanswer>=1");
+        assert_eq!(
+            report.message,
+            "it needs packages that neither this repository nor `executor.local.repository` has: libanswer>=1"
+        );
         let other = world.succeed(world.small(&format!("{attempt}-small"), PACKAGE)).await;
         world.publish(&other).await;
     }

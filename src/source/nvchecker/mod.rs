@@ -1,0 +1,249 @@
+//! The newest version of packages, as the `nvchecker.toml` in their folders says to find it.
+//!
+//! The options have nvchecker's names and meaning. Sources that are known here are asked without another
+//! program; any other one through the real nvchecker, in a sandbox, where it is installed. What becomes of a
+//! version is not decided here.
+
+mod alpm;
+mod aur;
+mod cache;
+mod call;
+mod choice;
+mod entry;
+mod extract;
+mod git;
+mod gitea;
+mod github;
+mod gitlab;
+mod options;
+mod order;
+mod page;
+mod program;
+mod python;
+mod registry;
+mod release;
+mod round;
+mod service;
+mod trouble;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::budget::Budget;
+use super::error_text;
+use super::lsremote::RefReader;
+use super::order::Order;
+use crate::domain::finding::Finding;
+use crate::domain::name::PkgBase;
+use crate::sys::http;
+use crate::telemetry::progress;
+
+pub use entry::{CheckRequest, PLACES};
+pub use extract::{COMMAND, answer};
+pub use release::Release;
+
+use aur::Aur;
+use cache::Cache;
+use call::{Call, Keys, Mirrors};
+use choice::Choice;
+use entry::{Entry, Source};
+use extract::Extractor;
+use program::RealNvchecker;
+use release::Said;
+use round::{Door, Round};
+use trouble::Trouble;
+
+/// How the sources of nvchecker are asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NvcheckerConfig {
+    /// What addresses begin with, and what is asked in their place.
+    pub mirrors: BTreeMap<String, String>,
+    /// Tokens, in a keyfile of nvchecker.
+    pub keyfile: Option<PathBuf>,
+    /// Where pacman has its databases.
+    pub alpm_dir: PathBuf,
+    /// The real nvchecker: a path, or a name in `PATH`.
+    pub program: PathBuf,
+    /// Whether `source = "cmd"` may run commands.
+    pub commands: bool,
+    /// This program, which searches what servers answer in a process of its own.
+    pub own_program: PathBuf,
+}
+
+impl Default for NvcheckerConfig {
+    fn default() -> Self {
+        Self {
+            mirrors: BTreeMap::new(),
+            keyfile: None,
+            alpm_dir: "/var/lib/pacman".into(),
+            program: "nvchecker".into(),
+            commands: false,
+            // Stays this program when the file on the disk is replaced.
+            own_program: "/proc/self/exe".into(),
+        }
+    }
+}
+
+/// The newest version of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Newest {
+    /// This one. It may be the one that is there, or even an older one.
+    Found(Release),
+    /// It is not known.
+    Unknown {
+        /// What happened.
+        error: String,
+        /// When to ask again; in the next pass if `None`.
+        retry_at: Option<Timestamp>,
+    },
+}
+
+/// What was found out in one pass.
+#[derive(Debug, Clone, Default)]
+pub struct NewestVersions {
+    /// By package.
+    pub packages: BTreeMap<PkgBase, Newest>,
+    /// What is wrong with the configuration as a whole.
+    pub findings: Vec<Finding>,
+}
+
+/// Asks for newest versions.
+#[derive(Debug)]
+pub struct Nvchecker {
+    door: Door,
+    order: Order,
+    keyfile: Option<PathBuf>,
+    alpm_dir: PathBuf,
+    real: RealNvchecker,
+    extractor: Extractor,
+}
+
+/// Everything that one entry may need while it is asked.
+struct Asking<'a> {
+    nvchecker: &'a Nvchecker,
+    round: Round<'a>,
+    keys: Keys,
+    aur: HashMap<String, Call>,
+}
+
+impl Nvchecker {
+    /// Keeps what may be deleted in `cache_dir`, and gives each request `timeout`.
+    pub(super) fn new(config: &NvcheckerConfig, cache_dir: &Path, refs: RefReader, timeout: Duration) -> Self {
+        let door = Door {
+            client: http::client(timeout),
+            refs,
+            cache: Cache::new(cache_dir.join("nvchecker")),
+            mirrors: Mirrors::new(&config.mirrors),
+            timeout,
+        };
+        Self {
+            door,
+            order: Order::new(cache_dir.join("nvchecker.next")),
+            keyfile: config.keyfile.clone(),
+            alpm_dir: config.alpm_dir.clone(),
+            real: RealNvchecker { program: config.program.clone(), commands: config.commands },
+            extractor: Extractor::new(config.own_program.clone()),
+        }
+    }
+
+    /// The newest version of every package. One that cannot be found out is *unknown*, and keeps nobody else
+    /// waiting. Each distinct request is made once, however many packages need it.
+    pub(super) async fn newest(&self, requests: &[CheckRequest], budget: &Budget, now: Timestamp) -> NewestVersions {
+        let read: BTreeMap<&PkgBase, Result<Entry, String>> =
+            requests.iter().map(|request| (&request.pkgbase, entry::read(request))).collect();
+        let read: Vec<_> = read.into_iter().collect();
+        let (keys, findings) = self.keys();
+        let entries = read.iter().filter_map(|(_, entry)| entry.as_ref().ok());
+        let asking =
+            Asking { nvchecker: self, round: Round::new(&self.door, budget, now), keys, aur: aur_calls(entries) };
+        let progress = progress::counted("looking for new versions", read.len());
+        let ask = async |(_, entry): &(&PkgBase, Result<Entry, String>)| {
+            let newest = asking.newest(entry.as_ref()).await;
+            progress.advance();
+            newest
+        };
+        let answers = self
+            .order
+            .ask_all(&read, |(pkgbase, _)| pkgbase.as_str(), budget, ask, |it| !matches!(it, Newest::Found(_)))
+            .await;
+        self.door.cache.prune();
+        NewestVersions {
+            packages: answers.into_iter().map(|((pkgbase, _), it)| ((*pkgbase).clone(), it)).collect(),
+            findings,
+        }
+    }
+
+    fn keys(&self) -> (Keys, Vec<Finding>) {
+        let Some(path) = &self.keyfile else { return (Keys::default(), Vec::new()) };
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+        match text.and_then(|text| Keys::parse(&text)) {
+            Ok(keys) => (keys, Vec::new()),
+            Err(error) => {
+                let message = format!("the keyfile {} is not used: {error}", path.display());
+                (Keys::default(), vec![Finding::error("nvchecker-keyfile", message)])
+            }
+        }
+    }
+}
+
+/// The request that each package of the AUR is in.
+fn aur_calls<'a>(entries: impl Iterator<Item = &'a Entry>) -> HashMap<String, Call> {
+    let name = |entry: &'a Entry| match &entry.source {
+        Source::Aur(aur, _) => Some(aur.name.as_str()),
+        _ => None,
+    };
+    let names: BTreeSet<&str> = entries.filter_map(name).collect();
+    let calls = Aur::calls(&names).into_iter();
+    calls.flat_map(|(names, call)| names.into_iter().map(move |name| (name, call.clone()))).collect()
+}
+
+impl Asking<'_> {
+    async fn newest(&self, entry: Result<&Entry, &String>) -> Newest {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return Newest::Unknown { error: error.clone(), retry_at: None },
+        };
+        match self.release(entry).await {
+            Ok(release) => Newest::Found(release),
+            Err(Trouble { mut error, retry_at }) => {
+                if entry.own_token {
+                    error.push_str("; the token in the file is not used, only those of sources.nvchecker.keyfile are");
+                }
+                Newest::Unknown { error, retry_at }
+            }
+        }
+    }
+
+    async fn release(&self, entry: &Entry) -> Result<Release, Trouble> {
+        let (said, choice) = match &entry.source {
+            Source::Manual(version, choice) => (Said::One(Release::new(version.as_str())), choice),
+            Source::Git(git, choice) => (self.round.ask_git(git).await?, choice),
+            Source::Service(service, choice) => {
+                let body = self.round.ask(&service.call(&self.keys)?).await?;
+                (service.answer(&body)?, choice)
+            }
+            Source::Page(call, extract, choice) => {
+                let body = self.round.ask(call).await?;
+                let found = self.nvchecker.extractor.run(extract, &body).await?;
+                (Said::Many(found.into_iter().map(Release::new).collect()), choice)
+            }
+            Source::Aur(aur, choice) => {
+                let call = self.aur.get(&aur.name).expect("every package of the AUR is in a request");
+                (aur.answer(&self.round.ask(call).await?)?, choice)
+            }
+            Source::Alpm(alpm, choice) => {
+                let (alpm, dir) = (alpm.clone(), self.nvchecker.alpm_dir.clone());
+                let looked_up = tokio::task::spawn_blocking(move || alpm.look_up(&dir)).await;
+                (looked_up.map_err(|error| error_text(&error))??, choice)
+            }
+            Source::Program(check) => {
+                let release = self.nvchecker.real.check(&entry.name, check).await?;
+                (Said::One(release), &Choice::default())
+            }
+        };
+        Ok(choice.choose(said)?)
+    }
+}
