@@ -31,13 +31,13 @@ pub struct Ran {
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptError {
     /// It says so itself.
-    #[error("it ended with {0}")]
+    #[error("ended with {0}")]
     Failed(String),
     /// It did not end.
-    #[error("it was stopped after {} s", .0.as_secs_f64())]
+    #[error("was stopped after {} s", .0.as_secs_f64())]
     TooSlow(std::time::Duration),
     /// It left something that cannot be read back.
-    #[error("what it left is not taken: {0}")]
+    #[error("left what is not taken: {0}")]
     Unusable(#[from] HarvestError),
 }
 
@@ -81,7 +81,9 @@ impl Refresher {
         }
         let left = match status {
             None => Err(ScriptError::TooSlow(self.timeout)),
-            Some(status) if !status.success() => Err(ScriptError::Failed(status.to_string())),
+            Some(status) if !status.success() => {
+                Err(ScriptError::Failed(status.to_string().replace("exit status: ", "status ")))
+            }
             Some(_) => harvest(&workspace.path("start")).map_err(ScriptError::from),
         };
         Ok(Ran { printed: without_first_line(stdout), left })

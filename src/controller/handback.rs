@@ -31,6 +31,8 @@ const KIND: &str = "aur-push";
 const MASTER: &str = "refs/heads/master";
 /// How often it is tried again at once when somebody pushes there meanwhile.
 const TRIES: usize = 2;
+/// After so many in a row that could not be reached, the AUR itself is away.
+const AWAY: usize = 3;
 /// So many commits of a range are looked at for what the AUR may have.
 const MOST_BEFORE: usize = 100;
 
@@ -77,12 +79,12 @@ enum Ended {
 
 #[derive(Debug)]
 enum Trouble {
-    /// Nothing else can be pushed now either.
+    /// It could not be reached, as perhaps nothing can.
     Away(String),
     /// It is tried again.
     Failed(String),
     /// A person has to do something.
-    Person { message: String, hint: String },
+    Person { code: &'static str, message: String, hint: String },
 }
 
 /// The entries that follow from a plan.
@@ -129,21 +131,24 @@ impl Runner {
         let look = self.site.look().await?;
         let place = Place { site: &self.site, look: &look, push: &push, workspace };
         let _progress = progress::task("pushing to the AUR");
-        let (mut findings, mut away) = (Vec::new(), None);
+        let (mut findings, mut away) = (Vec::new(), 0);
         for (pkgbase, entries) in by_package(open) {
             let now = self.clock.now();
             let is_due = entries.iter().any(|(entry, _)| entry.not_before.is_none_or(|time| time <= now));
-            let ended = match (&away, is_due) {
-                (Some(why), true) => Ended::Not(Trouble::Away(String::clone(why))),
-                (_, true) => place.one(&pkgbase, &entries).await,
-                (_, false) => {
-                    let last = entries.iter().filter_map(|(entry, _)| entry.last_error.clone()).next_back();
-                    findings.push(waiting(&pkgbase, &last.unwrap_or_default()));
-                    continue;
-                }
+            if !is_due {
+                let last = entries.iter().filter_map(|(entry, _)| entry.last_error.clone()).next_back();
+                findings.push(waiting(&pkgbase, &last.unwrap_or_default()));
+                continue;
+            }
+            let ended = if away < AWAY {
+                place.one(&pkgbase, &entries).await
+            } else {
+                Ended::Not(Trouble::Failed(format!("{AWAY} others before it could not be reached")))
             };
-            if let Ended::Not(Trouble::Away(why)) = &ended {
-                away.get_or_insert_with(|| why.clone());
+            match &ended {
+                Ended::Not(Trouble::Away(_)) => away += 1,
+                _ if away < AWAY => away = 0,
+                _ => {}
             }
             findings.extend(self.note(&pkgbase, &entries, ended, now).await?);
         }
@@ -169,9 +174,9 @@ impl Runner {
                 (message, finding)
             }
             // It stays due: as soon as the person has done something, the next run sees it.
-            Ended::Not(Trouble::Person { message, hint }) => {
+            Ended::Not(Trouble::Person { code, message, hint }) => {
                 let told = format!("it is not pushed to the AUR: {message}");
-                return Ok(Some(Finding::error("aur-conflict", told).with_package(pkgbase).hint(hint)));
+                return Ok(Some(Finding::error(code, told).with_package(pkgbase).hint(hint)));
             }
         };
         for (entry, _) in entries {
@@ -226,7 +231,7 @@ impl Place<'_> {
             Ok(Ok(found)) => found,
             Ok(Err(unfit)) => {
                 let hint = "mend it in the monorepo; then it is pushed".to_owned();
-                return Ended::Not(Trouble::Person { message: unfit.to_string(), hint });
+                return Ended::Not(Trouble::Person { code: "aur-unfit", message: unfit.to_string(), hint });
             }
             Err(error) => return Ended::Not(Trouble::Failed(format!("{error:#}"))),
         };
@@ -335,5 +340,5 @@ fn conflict(there: &str) -> Trouble {
     let hint = "nothing is overwritten: commit to the monorepo exactly what the AUR has, and then what should be \
                 different; or push to the AUR by hand"
         .to_owned();
-    Trouble::Person { message, hint }
+    Trouble::Person { code: "aur-conflict", message, hint }
 }

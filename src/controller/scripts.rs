@@ -106,7 +106,7 @@ pub fn checked(git: &Repository, left: BTreeMap<PkgBase, SourceAnswer>) -> BTree
                 SourceAnswer::Files { cursor: Cursor { commit: tree, ..cursor }, folder, behind }
             }
             Ok((_, folder)) => SourceAnswer::Files { cursor, folder, behind },
-            Err(error) => unknown(format!("what its .CI/update.sh left is not taken: {error}")),
+            Err(error) => unknown(format!("its .CI/update.sh left what is not taken: {error}")),
         }
     };
     left.into_iter().map(|(pkgbase, answer)| (pkgbase, check(answer))).collect()
@@ -204,7 +204,7 @@ fn complaint(order: &Order, error: &ScriptError, printed: &[u8], kept: Option<Pa
     } else {
         "; it ran without network, which CI_UPDATE_NETWORK=true in .CI/config gives it"
     };
-    format!("its .CI/update.sh: {error}{last}{all}{network}")
+    format!("its .CI/update.sh {error}{last}{all}{network}")
 }
 
 /// The trees that the scripts began with.

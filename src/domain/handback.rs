@@ -136,7 +136,7 @@ mod tests {
 
     fn folder(more: &str) -> Folder {
         let summary = format!(
-            "pkgbase = foo\n\tpkgver = 1.1\n\tpkgrel = 2\n\tarch = any\n{more}\npkgname = foo\n\tinstall = foo.install\n"
+            "pkgbase = foo\n\tpkgver = 1.1\n\tpkgrel = 2\n\tarch = x86_64\n{more}\npkgname = foo\n\tinstall = foo.install\n"
         );
         ["fix.patch", "foo.install", "NEWS", "notes.md", "x86.conf", ".nvchecker.toml", "sub/deep.patch", ".CI/config"]
             .into_iter()
@@ -178,7 +178,14 @@ mod tests {
             monorepo: "https://git.example/owner/packages.git",
             page: Some("https://packages.example/packages/foo"),
         };
-        insta::assert_snapshot!(message(&folder, &told), @"");
+        insta::assert_snapshot!(message(&folder, &told), @"
+        chore: update foo to 1.1-2
+
+        The package is kept in another repository:
+        https://git.example/owner/packages/commit/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+
+        Updates and builds: https://packages.example/packages/foo
+        ");
         let local = message(&folder, &Told { monorepo: "/srv/git/packages.git", page: None, ..told });
         assert!(!local.contains("/srv"), "{local}");
     }

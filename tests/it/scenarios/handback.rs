@@ -65,11 +65,20 @@ async fn a_new_version_goes_back_once_with_only_what_belongs_there() {
     let plan = scene.plan_from(&scene.place(), Pipeline::OnCommit).await.expect("planned");
     assert_eq!(plan.aur_push.iter().map(ToString::to_string).collect::<Vec<_>>(), ["tool"]);
     assert_eq!(aur(&scene, "tool").id(MASTER).await, None, "a plan pushes nothing");
-    insta::assert_snapshot!(told(&scene).await, @"");
+    insta::assert_snapshot!(told(&scene).await, @"
+    build tool (changed)
+    push tool to the AUR
+    update refs/tags/scheduled
+    ");
     let files = aur(&scene, "tool").git(&["ls-tree", "-r", "--name-only", MASTER]).await;
     assert_eq!(files, ".SRCINFO\nPKGBUILD\nfix.patch");
     let log = aur(&scene, "tool").git(&["log", "--format=%an <%ae>%n%B", MASTER]).await;
-    insta::assert_snapshot!(log.replace(&commit, "<commit>"), @"");
+    insta::assert_snapshot!(log.replace(&commit, "<commit>"), @"
+    The Keeper <keeper@example.org>
+    chore: update tool to 1.1-1
+
+    The package is kept in another repository, at its commit <commit>.
+    ");
     assert!(scene.store().outbox_open("packages", "aur-push").await.expect("read").is_empty());
     // Commits that change nothing of that push nothing; the next version stands on the first.
     let first = aur(&scene, "tool").id(MASTER).await;
@@ -94,7 +103,14 @@ async fn what_somebody_else_pushed_is_told_and_never_overwritten_until_the_monor
     release(&scene, "tool", "1.2").await;
     release(&scene, "other", "1.1").await;
     let told_first = told(&scene).await;
-    insta::assert_snapshot!(told_first.replace(&moved[..10], "<their commit>"), @"");
+    insta::assert_snapshot!(told_first.replace(&moved[..10], "<their commit>"), @"
+    build other (changed)
+    build tool (changed)
+    push other to the AUR
+    push tool to the AUR
+    update refs/tags/scheduled
+    error [aur-conflict] tool: it is not pushed to the AUR: somebody else changed it there, with <their commit> of Mira Vale <mira@example.org>: Take it over -> nothing is overwritten: commit to the monorepo exactly what the AUR has, and then what should be different; or push to the AUR by hand
+    ");
     assert_eq!(repo.id(MASTER).await, Some(moved.clone()));
     assert!(aur(&scene, "other").id(MASTER).await.is_some(), "the other one is pushed");
     // Every run tells it again, until somebody takes over what is there, and goes on from that.
@@ -116,7 +132,15 @@ async fn an_aur_that_is_away_gets_everything_as_it_is_by_then() {
     std::fs::rename(&there, &away).expect("moved");
     release(&scene, "one", "1.1").await;
     release(&scene, "two", "1.1").await;
-    insta::assert_snapshot!(told(&scene).await, @"");
+    insta::assert_snapshot!(told(&scene).await, @"
+    build one (changed)
+    build two (changed)
+    push one to the AUR
+    push two to the AUR
+    update refs/tags/scheduled
+    warning [aur-push-failed] one: it is not pushed to the AUR yet: file://DIR/aur/one.git cannot be reached: 'DIR/aur/one.git' does not appear to be a git repository; Could not read from remote repository.; check that the address is right and the repository exists -> later runs try it again
+    warning [aur-push-failed] two: it is not pushed to the AUR yet: file://DIR/aur/two.git cannot be reached: 'DIR/aur/two.git' does not appear to be a git repository; Could not read from remote repository.; check that the address is right and the repository exists -> later runs try it again
+    ");
     release(&scene, "one", "1.2").await;
     let told_again = told(&scene).await;
     assert!(told_again.contains("warning [aur-push-failed] one:"), "{told_again}");
@@ -139,7 +163,15 @@ async fn a_hook_that_refuses_and_a_package_that_does_not_fit_are_told_with_their
     release(&scene, "tool", "1.1").await;
     let srcinfo = "pkgbase = other\n\tpkgver = 2\n\tpkgrel = 1\n\tarch = any\n\npkgname = other\n";
     scene.push("feat: a name of its own", &changes(&managed("misnamed").srcinfo(srcinfo))).await;
-    insta::assert_snapshot!(told(&scene).await, @"");
+    insta::assert_snapshot!(told(&scene).await, @"
+    build misnamed (changed)
+    build tool (changed)
+    push misnamed to the AUR
+    push tool to the AUR
+    update refs/tags/scheduled
+    error [aur-unfit] misnamed: it is not pushed to the AUR: its .SRCINFO calls it `other` -> mend it in the monorepo; then it is pushed
+    warning [aur-push-failed] tool: it is not pushed to the AUR yet: file://DIR/aur/tool.git refuses refs/heads/master (hook declined): missing pkgver in .SRCINFO hook declined to update refs/heads/master; a hook of the server refused it; what it says is in the message -> later runs try it again
+    ");
     scene.ends().await;
 }
 
@@ -148,10 +180,18 @@ async fn without_a_key_nothing_is_pushed_and_that_is_said_and_it_can_be_turned_o
     let mut scene = scene_of(&["tool"]).await;
     scene.env.remove("PKGWARDEN__SOURCES__AUR__PUSH_URL");
     release(&scene, "tool", "1.1").await;
-    insta::assert_snapshot!(told(&scene).await, @"");
+    insta::assert_snapshot!(told(&scene).await, @r#"
+    build tool (changed)
+    push tool to the AUR
+    update refs/tags/scheduled
+    warning [aur-push-unset] tool would be pushed to the AUR, and there is no key for it -> set sources.aur.push_key_file; or sources.aur.push_url = "" to push nothing
+    "#);
     scene.env.insert("PKGWARDEN__SOURCES__AUR__PUSH_URL".to_owned(), String::new());
     release(&scene, "tool", "1.2").await;
-    insta::assert_snapshot!(told(&scene).await, @"");
+    insta::assert_snapshot!(told(&scene).await, @"
+    build tool (changed)
+    update refs/tags/scheduled
+    ");
     scene.ends().await;
 }
 
@@ -209,7 +249,16 @@ async fn an_update_that_is_approved_or_made_by_a_script_goes_back_too() {
     assert_eq!(aur(&scene, "tool").id(MASTER).await, before, "it waits for a person");
     let head = scene.monorepo.id("update-tool").await.expect("proposed").parse().expect("an id");
     let person = crate::support::scene::person("pia");
-    insta::assert_snapshot!(scene.told(Pipeline::Approve(crate::support::scene::base("tool"), head, person)).await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::Approve(crate::support::scene::base("tool"), head, person)).await, @"
+    commit tool [major]: 1.0-1 -> 1.1-1, approved by pia
+    build tool (changed)
+    push tool to the AUR
+    close update-tool: a person approved it
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    delete refs/heads/update-tool
+    ");
     assert!(aur(&scene, "tool").file(MASTER, "PKGBUILD").await.expect("there").contains("A better thing"));
     assert_eq!(scene.monorepo.id(MAIN).await, scene.monorepo.id("scheduled").await);
     scene.ends().await;

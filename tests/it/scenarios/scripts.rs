@@ -4,7 +4,7 @@ use pkgwarden::domain::folder::FileMode;
 use pkgwarden::domain::plan::{Heard, Pipeline};
 
 use crate::support::forge::Forge;
-use crate::support::scene::MAIN;
+use crate::support::scene::{MAIN, base};
 use crate::support::{Change, Pkg, Scene};
 
 /// The command with which scripts of the field raise a version.
@@ -40,7 +40,13 @@ async fn heard(scene: &Scene, name: &str) -> (Heard, String) {
 #[tokio::test]
 async fn a_script_raises_a_version_and_the_summary_follows_and_the_gate_judges_it() {
     let scene = scene_with(scripted("tool", &format!("echo raising \"$PACKAGE\"\n{RAISE}"))).await;
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit tool [minor]: 1.0-1 -> 1.1-1
+    build tool (changed)
+    update refs/heads/main
+    create refs/heads/state
+    update refs/tags/scheduled
+    ");
     let srcinfo = scene.monorepo.file(MAIN, "tool/.SRCINFO").await.expect("there");
     assert!(srcinfo.contains("\tpkgver = 1.1\n\tpkgrel = 1\n"), "{srcinfo}");
     let log = std::fs::read_to_string(scene.path("data/cache/packages/scripts/tool.log")).expect("kept");
@@ -65,7 +71,14 @@ async fn a_script_that_fails_says_how_and_changes_nothing_and_stops_nobody_else(
     changes.extend(scripted("fine", RAISE));
     let scene = scene_with(changes).await;
     let told = scene.told(Pipeline::OnSchedule).await;
-    insta::assert_snapshot!(told.replace(&scene.path("").display().to_string(), "DIR/"), @"");
+    insta::assert_snapshot!(told.replace(&scene.path("").display().to_string(), "DIR/"), @"
+    commit fine [minor]: 1.0-1 -> 1.1-1
+    build fine (changed)
+    update refs/heads/main
+    create refs/heads/state
+    update refs/tags/scheduled
+    warning [source-unknown] broken: its .CI/update.sh ended with status 7: looking for news; the page has changed (all that it printed is in DIR/data/cache/packages/scripts/broken.log); it ran without network, which CI_UPDATE_NETWORK=true in .CI/config gives it -> it is asked again in the next run
+    ");
     assert!(scene.monorepo.file(MAIN, "broken/PKGBUILD").await.expect("there").contains("pkgver=1.0"));
     scene.ends().await;
 }
@@ -76,7 +89,7 @@ async fn a_script_that_hangs_is_stopped_after_its_time_and_what_it_printed_is_ke
     scene.env.insert("PKGWARDEN__SOURCES__SCRIPT_TIMEOUT".to_owned(), "2s".to_owned());
     let (observation, why) = heard(&scene, "slow").await;
     assert_eq!(observation, Heard::Unknown);
-    insta::assert_snapshot!(why, @"");
+    insta::assert_snapshot!(why, @"its .CI/update.sh was stopped after 2 s: waiting for an answer (all that it printed is in DIR/data/cache/packages/scripts/slow.log); it ran without network, which CI_UPDATE_NETWORK=true in .CI/config gives it");
     scene.ends().await;
 }
 
@@ -84,7 +97,7 @@ async fn a_script_that_hangs_is_stopped_after_its_time_and_what_it_printed_is_ke
 async fn a_script_sees_no_secrets_and_no_other_folder_and_can_write_nowhere_else() {
     let look = r#"
         { env | cut -d= -f1 | sort | tr '\n' ' '; echo; ls -A / ; ls -A /startdir /home /root /tmp ..; id -u; } >seen 2>&1
-        for place in ../other/PKGBUILD /startdir/../PKGBUILD /etc/passwd /usr/bin/pwned .CI/config .CI/new "$SECRET/x"; do
+        for place in ../other/PKGBUILD /etc/passwd /usr/bin/pwned .CI/config .CI/new "$SECRET/x"; do
             (echo pwned >"$place") 2>/dev/null && echo "$place" >>written
         done
         cat "$SECRET/secret" /proc/1/environ >>seen 2>&1
@@ -149,7 +162,15 @@ async fn what_a_script_leaves_is_taken_as_what_comes_from_anywhere_is() {
         |it: &pkgwarden::domain::plan::PackageDecision| format!("{}: {:?}: {}", it.pkgbase, it.observation, it.why);
     let told: Vec<String> = document.packages.iter().map(line).collect();
     let told = told.join("\n").replace(&scene.path("").display().to_string(), "DIR/");
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @"
+    absolute: Unknown: its .CI/update.sh left what is not taken: `secrets` is a link to the absolute path `/etc/passwd`
+    gone: Changed: files changed at 1.0-1 needs a person
+    huge: Unknown: its .CI/update.sh left what is not taken: it holds more than 4000 files, 16 folders in each other, or 64 MiB (all that it printed is in DIR/data/cache/packages/scripts/huge.log)
+    inner-git: Unknown: its .CI/update.sh left what is not taken: `sub/.git/config` cannot be a path in a git tree: `.git` belongs to git
+    outside: Unknown: its .CI/update.sh left what is not taken: `secrets` is a link out of the folder, to `../../x`
+    pipe: Unknown: its .CI/update.sh left what is not taken: `pipe` is neither a file nor a link (all that it printed is in DIR/data/cache/packages/scripts/pipe.log)
+    tidy: Current: its source has nothing new
+    ");
     scene.ends().await;
 }
 
@@ -161,8 +182,26 @@ async fn a_script_works_on_what_another_source_brings_and_not_for_what_is_held()
     scene.push("feat: mixed", &scripted_as(Pkg::from_aur("mixed"), patch)).await;
     scene.hand_out().await;
     let told = scene.told(Pipeline::OnSchedule).await;
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @"
+    review mixed [major]: files changed at 1.0-1 needs a person
+    open update-mixed
+    update refs/heads/state
+    create refs/heads/update-mixed
+    ");
     scene.aur_release(&Pkg::new("mixed").version("1.1")).await;
-    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    review mixed [major]: 1.0-1 -> 1.1-1 needs a person
+    update update-mixed
+    update refs/heads/state
+    update refs/heads/update-mixed
+    ");
+    // Nothing of what is held is run.
+    let held = Pipeline::Quarantine(vec![base("mixed")], "it fetches strange things".to_owned());
+    scene.run(held).await;
+    let log = scene.path("data/cache/packages/scripts/mixed.log");
+    std::fs::remove_file(&log).expect("it was run before");
+    scene.aur_release(&Pkg::new("mixed").version("1.2")).await;
+    let told = scene.told(Pipeline::OnSchedule).await;
+    assert!(told.contains("skip mixed: its update is not taken: it is in quarantine") && !log.exists(), "{told}");
     scene.ends().await;
 }
