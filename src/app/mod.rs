@@ -103,9 +103,11 @@ fn one_shot_site(settings: &Settings, place: &Place, data_dir: Option<&Path>) ->
     let workspace = scratch.path().join("workspace.git");
     Repository::create_workspace(&workspace, Some(clone.path()))?;
     let remote = Remote::new(workspace.clone(), remote_address(&clone, place)?).settings_of(&clone);
-    let cache = data_dir.map_or_else(|| scratch.path().join("cache"), |dir| dir.join("cache").join(&repository.name));
+    let cache_dir =
+        data_dir.map_or_else(|| scratch.path().join("cache"), |dir| dir.join("cache").join(&repository.name));
     let branch = repository.branch.clone().or_else(|| clone.head_branch());
-    Ok(site(settings, repository, workspace, remote, branch, cache, Some(scratch)))
+    let home = Home { workspace, cache_dir, scratch: Some(scratch) };
+    Ok(site(settings, repository, home, remote, branch))
 }
 
 /// The configured repository that a clone is of: the only one, or the one with its address.
@@ -136,15 +138,22 @@ fn remote_address(clone: &Repository, place: &Place) -> Result<String> {
     }
 }
 
+/// Where what belongs to a site lies.
+struct Home {
+    workspace: PathBuf,
+    cache_dir: PathBuf,
+    /// Holds them, if they are to go with the site.
+    scratch: Option<Scratch>,
+}
+
 fn site(
     settings: &Settings,
     repository: &settings::Repository,
-    workspace: PathBuf,
+    home: Home,
     remote: Remote,
     branch: Option<String>,
-    cache_dir: PathBuf,
-    scratch: Option<Scratch>,
 ) -> Site {
+    let Home { workspace, cache_dir, scratch } = home;
     let keeps = scratch.as_ref().is_none_or(|scratch| !cache_dir.starts_with(scratch.path()));
     Site {
         name: repository.name.clone(),
@@ -342,7 +351,9 @@ fn kept_site(settings: &Settings, repository: &settings::Repository, dir: &Path)
     if let Some(clone) = &clone {
         remote = remote.settings_of(clone);
     }
-    Ok(site(settings, repository, workspace, remote, repository.branch.clone().or(branch), home.join("cache"), None))
+    let branch = repository.branch.clone().or(branch);
+    let home = Home { workspace, cache_dir: home.join("cache"), scratch: None };
+    Ok(site(settings, repository, home, remote, branch))
 }
 
 /// Where a repository is, with the clone it is kept from if the configuration gives no address.

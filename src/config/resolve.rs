@@ -10,7 +10,7 @@ use super::settings::{
     Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, ForgeKind, LocalExecutor, Nvchecker, ProjectHost,
     Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
-use super::value::{Address, Name};
+use super::value::{Address, GitAddress, Name};
 use super::written::{
     Layer, ScheduledPipeline, Written, WrittenExecutor, WrittenForge, WrittenPolicy, WrittenPublish, WrittenRepository,
     WrittenSchedule, WrittenServer, WrittenSources,
@@ -59,7 +59,7 @@ fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Writ
         let hint = "write {pkgbase} where the name of the package goes";
         problems.push(layers.problem(repository, &["sources", "aur", "git_url"], message, hint));
     }
-    let push_url = written.sources.aur.push_url.as_ref().map(|url| url.as_str()).unwrap_or_default();
+    let push_url = written.sources.aur.push_url.as_ref().map(GitAddress::as_str).unwrap_or_default();
     if !push_url.is_empty() && !push_url.contains("{pkgbase}") {
         let message = "the address holds no `{pkgbase}`, so that every package would be pushed to the same".into();
         let hint = "write {pkgbase} where the name of the package goes";

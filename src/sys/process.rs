@@ -245,7 +245,7 @@ impl Program {
     /// [`ProcessError`] if it cannot be started or takes too long. A failing status is not an error.
     pub async fn run(self) -> Result<Output, ProcessError> {
         let (program, after) = (self.name.to_string_lossy().into_owned(), self.timeout.unwrap_or_default());
-        let Stopped { status, stdout, stderr, truncated } = self.run_or_stop().await?;
+        let Stopped { status, stdout, stderr, truncated } = Box::pin(self.run_or_stop()).await?;
         let status = status.ok_or(ProcessError::TimedOut { program, after })?;
         Ok(Output { status, stdout, stderr, truncated })
     }
