@@ -22,6 +22,8 @@ const DATA: &[&str] = &[
      INSERT INTO outbox (repository, kind, key, payload, created_at) VALUES ('repo', 'status', 'k', '{}', 1);
      INSERT INTO events (at, kind, subject, payload) VALUES (1, 'run', 'r1', '{}');
      INSERT INTO cache (key, value, updated_at) VALUES ('etag', 'x', 1);",
+    "INSERT INTO linkage (repository, file, sha256, pkgbase, version, needs, provides, recorded_at)
+        VALUES ('repo', 'a-1-1-any.pkg.tar.zst', '00', 'a', '1-1', 'lib:libc.so.6', '', 1);",
 ];
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 pub mod examine;
 pub mod extract;
+mod handback;
 mod owner;
 pub mod reload;
 pub mod serve;
@@ -24,7 +25,7 @@ use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Limits, Parts};
 use crate::controller::foresee::Fallback;
-use crate::controller::handback::{AurPush, HandBack};
+use crate::controller::linkage::Peek;
 use crate::controller::raise::Raiser;
 use crate::controller::run::Runner;
 use crate::controller::scripts::Scripts;
@@ -39,7 +40,7 @@ use crate::source::forge::{ForgeConfig, ForgesConfig};
 use crate::source::nvchecker::NvcheckerConfig;
 use crate::source::{AurConfig, SourcesConfig};
 use crate::store::Store;
-use crate::sys::clock::Clock;
+use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::FsError;
 use crate::sys::scratch::Scratch;
 
@@ -51,10 +52,6 @@ const PER_HOST: usize = 4;
 const PASS: Duration = Duration::from_mins(15);
 /// How long fetching the sources of one new version may take.
 const RAISE: Duration = Duration::from_mins(10);
-/// How long pushing one package back to the AUR may take.
-const PUSH: Duration = Duration::from_mins(1);
-/// The host of the AUR.
-const REAL_AUR: &str = "aur.archlinux.org";
 /// The architecture that is built for.
 const ARCH: &str = "x86_64";
 /// The branch with the packages where nobody names one.
@@ -79,7 +76,9 @@ pub fn planned_site(settings: &Settings, place: &Place) -> Result<Site> {
     let reader = Arc::default();
     let fallback = Some(Fallback::begin(&place.dir, &reader));
     let site = one_shot_site(settings, place, None)?;
-    Ok(Site { reader, fallback, ..site })
+    let publisher = publisher(chosen(settings, place)?, Arc::new(SystemClock));
+    let peek = Some(Peek { record: record_path(settings), publisher });
+    Ok(Site { reader, fallback, peek, ..site })
 }
 
 /// What performs one run on a clone, recorded in the data directory.
@@ -93,7 +92,9 @@ pub fn one_shot_runner(settings: &Settings, place: &Place, clock: Arc<dyn Clock>
     let store = Store::open(&record_path(settings))?;
     let enqueues = repository.executor.kind != ExecutorKind::None;
     let turns = turns_file(settings, &site.name);
-    Ok(Runner::new(Arc::new(site), store, clock).enqueues(enqueues).takes_turns_by(turns))
+    let publisher = Arc::new(publisher(repository, clock.clone()));
+    let runner = Runner::new(Arc::new(site), store, clock).looks_at(publisher);
+    Ok(runner.enqueues(enqueues).takes_turns_by(turns))
 }
 
 fn one_shot_site(settings: &Settings, place: &Place, data_dir: Option<&Path>) -> Result<Site> {
@@ -168,6 +169,7 @@ fn site(
         asked: Mutex::default(),
         reader: Arc::default(),
         fallback: None,
+        peek: None,
         fetching: tokio::sync::Mutex::default(),
         scratch,
     }
@@ -189,33 +191,8 @@ fn upstream(repository: &settings::Repository, settings: &Settings, cache_dir: P
     Upstream {
         sources: sources(&repository.sources, cache_dir),
         script_timeout: repository.sources.script_timeout,
-        hand_back: hand_back(&repository.sources.aur, settings),
+        hand_back: handback::hand_back(&repository.sources.aur, settings),
     }
-}
-
-/// Where packages go back to. The real AUR is pushed to only by whoever has a key for it.
-fn hand_back(aur: &settings::Aur, settings: &Settings) -> HandBack {
-    let is_real = aur.git_url.contains(REAL_AUR);
-    let url = match &aur.push_url {
-        Some(url) if url.is_empty() => return HandBack::Off,
-        Some(url) => url.clone(),
-        None if is_real && aur.push_key_file.is_none() => return HandBack::Unset,
-        None if is_real => format!("ssh://aur@{REAL_AUR}/{{pkgbase}}.git"),
-        None => aur.git_url.clone(),
-    };
-    let ssh = aur.push_ssh_command.as_deref();
-    let ssh = (ssh.is_some() || aur.push_key_file.is_some()).then(|| {
-        let key = aur.push_key_file.as_deref();
-        ssh_command(ssh.unwrap_or("ssh"), key)
-    });
-    let pages = settings.server.public_url.as_ref().map(ToString::to_string);
-    HandBack::To(AurPush { url, ssh, pages, timeout: PUSH })
-}
-
-/// The command by which git reaches a host: it asks no questions, and uses this key and no other.
-fn ssh_command(ssh: &str, key: Option<&Path>) -> String {
-    let key = key.map(|key| format!(" -oIdentitiesOnly=yes -i '{}'", key.display().to_string().replace('\'', r"'\''")));
-    format!("{ssh} -oBatchMode=yes -oConnectTimeout=20 -oStrictHostKeyChecking=accept-new{}", key.unwrap_or_default())
 }
 
 fn sources(settings: &settings::Sources, cache_dir: PathBuf) -> SourcesConfig {
@@ -306,10 +283,11 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     for repository in &settings.repositories {
         let site = Arc::new(kept_site(settings, repository, dir)?);
         owner::claim(&settings.server.data_dir, &site.name, &site.remote, repository.url.is_some())?;
+        let publisher = Arc::new(publisher(repository, clock.clone()));
         let runner = Runner::new(site, store.clone(), clock.clone())
+            .looks_at(publisher.clone())
             .enqueues(repository.executor.kind != ExecutorKind::None)
             .takes_turns_by(turns_file(settings, &repository.name));
-        let publisher = Arc::new(publisher(repository, clock.clone()));
         kept.insert(repository.name.clone(), Kept::new(runner, Some(publisher), repository.schedules.clone()));
     }
     let poll = watch::Sender::new(settings.server.poll);

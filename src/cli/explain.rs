@@ -1,5 +1,6 @@
 //! `pkgwarden explain`: everything known about one package, and what a run would do with it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::domain::build::BuildRequest;
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::{Finding, nearest};
 use crate::domain::graph::Graph;
+use crate::domain::library::soname::Soname;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Observations;
 use crate::domain::plan::{self, Action, Pipeline};
@@ -43,7 +45,9 @@ struct Explanation {
     version: Option<String>,
     tree: Oid,
     source: &'static str,
+    versions: Option<Versions>,
     trigger: Option<String>,
+    rebuild_triggers: Vec<String>,
     class: Option<String>,
     follows_upstream: bool,
     interfere: Vec<crate::domain::desired::Interfere>,
@@ -55,13 +59,44 @@ struct Explanation {
     problems: Vec<Finding>,
 }
 
+/// The file that says, in nvchecker's form, how the newest version is found.
+#[derive(Serialize)]
+struct Versions {
+    file: Option<String>,
+    /// Whether anybody goes by it: `CI_NVCHECKER`.
+    asked: bool,
+    /// Whether updates wait for a person whatever the gate says: `CI_NVCHECKER_REVIEW`.
+    reviewed: bool,
+}
+
+impl Versions {
+    fn of(package: &Package, snapshot: &Snapshot) -> Option<Self> {
+        let (file, asked) = (package.version_file.clone(), package.settings.nvchecker);
+        (asked || file.is_some()).then_some(Self { file, asked, reviewed: snapshot.settings.nvchecker_review })
+    }
+
+    fn text(&self) -> String {
+        match (&self.file, self.asked) {
+            (Some(file), true) if self.reviewed => format!("nvchecker, by {file}; a person reads each update"),
+            (Some(file), true) => format!("nvchecker, by {file}"),
+            (None, true) => "nvchecker, but there is no nvchecker.toml".to_owned(),
+            (file, false) => {
+                format!("{} is not used: CI_NVCHECKER is not set", file.as_deref().unwrap_or_default())
+            }
+        }
+    }
+}
+
 /// What the `state` branch remembers.
 #[derive(Serialize)]
 struct Seen {
     source_commit: Option<Oid>,
     source_stamp: Option<i64>,
+    source_version: Option<String>,
     upstream: Vec<Oid>,
     rejected: Option<String>,
+    /// Libraries that are gone, and that it was rebuilt for.
+    rebuilt_for: BTreeSet<Soname>,
 }
 
 /// What an on-commit run would do with it.
@@ -98,7 +133,7 @@ fn explain(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> R
     let mut problems = package.findings.clone();
     let mut observations = Observations::default();
     match inspection.files(package) {
-        Ok(files) => problems.extend(crate::domain::lint::package(package, &files)),
+        Ok(files) => problems.extend(inspect::package_lints(package, &files)),
         Err(unusable) => {
             observations.unbuildable.insert(package.pkgbase.clone(), Finding::clone(&unusable));
             problems.push(*unusable);
@@ -110,7 +145,9 @@ fn explain(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> R
         version: package.version().map(ToString::to_string),
         tree: package.tree,
         source: package.settings.source.name(),
+        versions: Versions::of(package, snapshot),
         trigger: package.settings.trigger.clone(),
+        rebuild_triggers: package.settings.rebuild_triggers.clone(),
         class: snapshot.class_of(package).map(|class| class.0),
         follows_upstream: package.follows_upstream(),
         interfere: package.interfere.clone(),
@@ -118,9 +155,11 @@ fn explain(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> R
         needed_by: graph.dependants(&package.pkgbase),
         seen: Seen {
             source_commit: cursor.as_ref().map(|cursor| cursor.commit),
-            source_stamp: cursor.and_then(|cursor| cursor.stamp),
+            source_stamp: cursor.as_ref().and_then(|cursor| cursor.stamp),
+            source_version: cursor.and_then(|cursor| cursor.version),
             upstream: state.upstream(),
             rejected: state.rejected().map(str::to_owned),
+            rebuilt_for: state.rebuilt_for(),
         },
         review: snapshot.refs.reviews.get(&package.pkgbase).map(|_| package.pkgbase.review_branch()),
         on_commit: on_commit(inspection, snapshot, package, &observations)?,
@@ -172,13 +211,25 @@ fn text(it: &Explanation) -> String {
     };
     line("packages", &it.pkgnames.join(", "));
     line("source", it.source);
+    if let Some(versions) = &it.versions {
+        line("versions", &versions.text());
+    }
     line("needs", &list(&it.needs));
     line("needed by", &list(&it.needed_by));
     line("class", it.class.as_deref().unwrap_or("any"));
     if let Some(trigger) = &it.trigger {
         line("trigger", trigger);
     }
+    if !it.rebuild_triggers.is_empty() {
+        line("rebuilt with", &it.rebuild_triggers.join(", "));
+    }
+    for soname in &it.seen.rebuilt_for {
+        line("rebuilt for", &format!("{soname}, which is gone"));
+    }
     match (it.seen.source_commit, it.seen.source_stamp) {
+        (Some(_), _) if it.seen.source_version.is_some() => {
+            line("source seen", &format!("version {}", it.seen.source_version.as_deref().unwrap_or_default()));
+        }
         (Some(commit), Some(_)) => line("source seen", &commit.to_string()),
         (Some(commit), None) => line("source seen", &format!("{commit}, to be confirmed")),
         (None, _) => line("source seen", "never"),

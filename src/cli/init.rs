@@ -94,17 +94,21 @@ const NOTES: [(&str, Becomes, &str); repository::KEYS.len()] = {
         ("CI_DEFAULT_CLASS", Different, "recorded with each build; this machine builds every class"),
         ("CI_HUMAN_REVIEW", Kept, "without it, risky updates wait for a person; policy.human_review overrides it"),
         ("CI_HUMAN_REVIEW_ASSIGNEE", NotYet, "reviews are branches, which have no assignee"),
-        ("CI_LIB_DB", Different, "only counts in files for a Chaotic Manager; builds use executor.local.repository"),
+        (
+            "CI_LIB_DB",
+            Kept,
+            "what rebuilds follow; name .files databases to follow sonames. Builds use executor.local.repository",
+        ),
         (
             "CI_MANAGE_AUR",
             Different,
             "what counts is the one in each package's .CI/config; see sources.aur.push_key_file",
         ),
         ("CI_MAX_PARALLEL", Kept, "sources.parallel overrides it"),
-        ("CI_NVCHECKER_REVIEW", NotYet, "nvchecker is not asked"),
+        ("CI_NVCHECKER_REVIEW", Kept, "unless it is false, updates to versions that nvchecker found wait for a person"),
         ("CI_OVERWRITE_COMMITS", Kept, "replaces the last automated commit if it has been handed to builds"),
-        ("CI_REBUILD_BLACKLIST", NotYet, "nothing is rebuilt because of a library"),
-        ("CI_REBUILD_TRIGGERS", NotYet, "nothing is rebuilt because of a library"),
+        ("CI_REBUILD_BLACKLIST", Different, "changes of these packages rebuild nothing; the scripts did not read it"),
+        ("CI_REBUILD_TRIGGERS", Different, "only counts in the .CI/config of a package"),
         ("GIT_AUTHOR_EMAIL", Kept, "the author of automated commits"),
         ("GIT_AUTHOR_NAME", Kept, "the author of automated commits"),
         ("REDIS_PORT", Different, "only counts in files for a Chaotic Manager"),
@@ -118,15 +122,13 @@ const NOTES: [(&str, Becomes, &str); repository::KEYS.len()] = {
 };
 
 /// What is different for everybody, whatever the settings.
-const DIFFERENCES: [&str; 10] = [
+const DIFFERENCES: [&str; 9] = [
     "Stop the scripts' own jobs before the first run: both push the same branches and move the same tag.",
     "The branch `state` is read and written in the same format, with keys of ours (PKGWARDEN_...) beside CI_GIT_COMMIT.",
     "The watermark .ci/aur-state is neither read nor written: each package has its own cursor in `state`. So the \
      first on-schedule run asks about every AUR package once.",
     "Review branches keep their names (update-<pkgbase>). Those whose content is on the branch already are deleted by \
      the first on-schedule run.",
-    "Only the AUR is asked for files in this version. Packages from other git repositories, GitLab tags or nvchecker are \
-     built when somebody commits to them.",
     "A package's .CI/update.sh runs in a sandbox, and reaches the network only with CI_UPDATE_NETWORK=true in its \
      .CI/config.",
     "An update is risky if anything but versions and checksums changes. The gate compares files and runs nothing of \
@@ -369,7 +371,6 @@ mod tests {
           - The branch `state` is read and written in the same format, with keys of ours (PKGWARDEN_...) beside CI_GIT_COMMIT.
           - The watermark .ci/aur-state is neither read nor written: each package has its own cursor in `state`. So the first on-schedule run asks about every AUR package once.
           - Review branches keep their names (update-<pkgbase>). Those whose content is on the branch already are deleted by the first on-schedule run.
-          - Only the AUR is asked for files in this version. Packages from other git repositories, GitLab tags or nvchecker are built when somebody commits to them.
           - A package's .CI/update.sh runs in a sandbox, and reaches the network only with CI_UPDATE_NETWORK=true in its .CI/config.
           - An update is risky if anything but versions and checksums changes. The gate compares files and runs nothing of them.
           - A directive that names no package is reported and the rest still happens; policy.unknown_directive = "stop" gives the old behaviour.

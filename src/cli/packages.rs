@@ -41,6 +41,8 @@ struct Entry<'a> {
 struct Source<'a> {
     kind: &'static str,
     url: Option<&'a str>,
+    /// The file by which nvchecker finds its newest version, in place of asking the source.
+    nvchecker: Option<&'a str>,
 }
 
 impl<'a> Entry<'a> {
@@ -57,7 +59,11 @@ impl<'a> Entry<'a> {
                 .unwrap_or_default(),
             version: package.version(),
             arch: srcinfo.map(|srcinfo| srcinfo.arch.as_slice()).unwrap_or_default(),
-            source: Source { kind: package.settings.source.name(), url },
+            source: Source {
+                kind: package.settings.source.name(),
+                url,
+                nvchecker: package.version_file.as_deref().filter(|_| package.settings.nvchecker),
+            },
             trigger: package.settings.trigger.as_deref(),
             class: snapshot.class_of(package).map(|class| class.0),
             vcs: package.follows_upstream(),
@@ -83,7 +89,7 @@ fn listing(entries: &[Entry]) -> String {
         table.add_row([
             entry.pkgbase.to_string(),
             entry.version.map(ToString::to_string).unwrap_or_default(),
-            entry.source.kind.to_owned(),
+            if entry.source.nvchecker.is_some() { "nvchecker" } else { entry.source.kind }.to_owned(),
             entry.class.clone().unwrap_or_default(),
             entry.trigger.unwrap_or_default().to_owned(),
             problems,

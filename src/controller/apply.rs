@@ -80,7 +80,7 @@ impl Writer<'_> {
 
     /// The `state` branch: always one commit without a parent, as Chaotic's scripts keep it.
     fn state(&self, updates: &mut Vec<RefUpdate>) -> Result<()> {
-        if self.plan.states.is_empty() {
+        if !self.plan.moves_state() {
             return Ok(());
         }
         let present = self.snapshot.refs.state;
@@ -101,7 +101,11 @@ impl Writer<'_> {
                 None => TreeEdit::Remove { path },
             })
         };
-        self.plan.states.iter().map(edit).collect()
+        let file = |(path, text): (&&str, &String)| {
+            let id = self.git.write_blob(text.as_bytes())?;
+            Ok(TreeEdit::Put { path: (*path).to_owned(), id, mode: 0o100_644 })
+        };
+        self.plan.states.iter().map(edit).chain(self.plan.state_files.iter().map(file)).collect()
     }
 
     /// A review branch stands on the tip, so that its diff is the proposal and nothing else.

@@ -9,6 +9,7 @@ use backon::{ExponentialBuilder, Retryable as _};
 
 use super::apply::folder_at;
 use super::dispatch::{Dispatcher, ROOM_PAUSE, expected_version, facts, repository_settings, settings_in};
+use super::linkage;
 use crate::domain::build::Outcome;
 use crate::executor::{AttemptReport, Ending, Handle};
 use crate::git::Repository;
@@ -89,7 +90,10 @@ impl Dispatcher {
             Err(error) => return Some(end(AttemptEnding::Infrastructure, exit_code, format!("{error:#}"))),
         };
         match self.publish(build, publisher, &paths, &expected).await {
-            Ok(_) => Some(end(ending, exit_code, message)),
+            Ok(_) => {
+                self.note_linkage(build, publisher).await;
+                Some(end(ending, exit_code, message))
+            }
             Err(error) if error.is_the_builds_fault() => {
                 Some(end(AttemptEnding::Done(Outcome::Failed), exit_code, error.to_string()))
             }
@@ -98,6 +102,16 @@ impl Dispatcher {
                 let message = format!("publishing: {:#}", anyhow::Error::from(error));
                 Some(end(AttemptEnding::Infrastructure, exit_code, message))
             }
+        }
+    }
+
+    /// Records which libraries what was published needs and has. If that fails, the next schedule does it.
+    async fn note_linkage(&self, build: &Build, publisher: &Publisher) {
+        let (store, now) = (&self.parts.store, self.parts.clock.now());
+        let noted = linkage::survey(publisher, store, &build.repository, Some(&build.pkgbase), now).await;
+        if let Err(error) = noted {
+            let package = build.pkgbase.as_str();
+            tracing::warn!(package, error = format!("{error:#}"), "which libraries it needs is read in the next run");
         }
     }
 

@@ -22,6 +22,7 @@ use crate::domain::lint;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::{RangeBase, Since};
 use crate::git::{Limits, Repository};
+use crate::source::nvchecker::{self, CheckRequest};
 
 /// The most that is read of one text file, in bytes.
 const MOST_TEXT: usize = 1 << 20;
@@ -145,7 +146,7 @@ impl Inspection {
         findings.extend(rules::unused(&self.git, snapshot, now)?);
         for package in snapshot.packages.values() {
             match self.files(package) {
-                Ok(files) => findings.extend(lint::package(package, &files)),
+                Ok(files) => findings.extend(package_lints(package, &files)),
                 Err(unusable) => findings.push(*unusable),
             }
         }
@@ -184,6 +185,22 @@ impl Inspection {
         let folder = self.git.folder(package.tree, &Limits::default());
         folder.map_err(|error| Box::new(observe::unusable(&package.pkgbase, &error)))
     }
+}
+
+/// Contradictions inside one package folder, and what is wrong with the file by which its newest version is found.
+#[must_use]
+pub fn package_lints(package: &Package, files: &Folder) -> Vec<Finding> {
+    let mut findings = lint::package(package, files);
+    let request = CheckRequest::of(&package.pkgbase, files).filter(|_| package.settings.nvchecker);
+    if let Some(bad) = request.and_then(|request| nvchecker::problem(&request)) {
+        findings.push(
+            Finding::error("nvchecker-invalid", bad.message)
+                .with_package(&package.pkgbase)
+                .at(format!("{}/{}", package.pkgbase, bad.path), bad.line)
+                .hint("docs/nvchecker.md lists the sources and their options"),
+        );
+    }
+    findings
 }
 
 /// Names of packages in the repositories that are built against, as the `state` branch recorded them.

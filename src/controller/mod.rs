@@ -13,6 +13,7 @@ pub mod foresee;
 mod format;
 pub mod handback;
 pub mod inspect;
+pub mod linkage;
 pub mod observe;
 mod quarantine;
 pub mod query;
@@ -28,6 +29,7 @@ pub mod snapshot;
 mod summary;
 pub mod supervise;
 mod turn;
+pub mod versions;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};

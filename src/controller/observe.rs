@@ -7,11 +7,13 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::apply::folder_at;
+use super::versions::Checks;
 use crate::domain::addition::Addition;
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
 use crate::domain::keepers::Keepers;
+use crate::domain::library::Libraries;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Observations, Proposal, Upstream};
 use crate::domain::plan::{self, Pipeline, Request};
@@ -31,18 +33,20 @@ pub struct Answers {
     upstream: BTreeMap<PkgBase, Upstream>,
     /// Packages with builds that have not ended.
     pub(super) in_queue: BTreeSet<PkgBase>,
+    /// The databases of `CI_LIB_DB`, and what we published ourselves.
+    pub(super) libraries: Option<Libraries>,
     findings: Vec<Finding>,
 }
 
 /// Asks every source what a schedule has to know.
-pub async fn ask(sources: &Sources, snapshot: &Snapshot, now: Timestamp) -> Answers {
+pub async fn ask(sources: &Sources, snapshot: &Snapshot, checks: Checks, now: Timestamp) -> Answers {
     let requests = plan::requests(snapshot)
         .into_iter()
         .map(|Request { pkgbase, source, cursor, version }| SourceRequest { pkgbase, kind: source, cursor, version });
     let following = snapshot.packages.values().filter(|package| package.follows_upstream());
     let following: Vec<UpstreamRequest> =
         following.filter_map(|package| UpstreamRequest::new(&package.pkgbase, package.srcinfo.as_ref()?)).collect();
-    ask_all(sources, requests.collect(), following, now).await
+    ask_all(sources, requests.collect(), following, checks, now).await
 }
 
 /// Asks the sources of packages that are to be added.
@@ -53,18 +57,21 @@ pub async fn ask_for(sources: &Sources, additions: &[Addition], now: Timestamp) 
         cursor: None,
         version: None,
     };
-    ask_all(sources, additions.iter().map(request).collect(), Vec::new(), now).await
+    ask_all(sources, additions.iter().map(request).collect(), Vec::new(), Checks::default(), now).await
 }
 
 async fn ask_all(
     sources: &Sources,
     requests: Vec<SourceRequest>,
     following: Vec<UpstreamRequest>,
+    checks: Checks,
     now: Timestamp,
 ) -> Answers {
     let pass = sources.pass();
-    let (files, upstream) = tokio::join!(pass.observe(&requests, now), pass.upstream(&following));
+    let (files, (versions, findings), upstream) =
+        tokio::join!(pass.observe(&requests, now), checks.ask(&pass, now), pass.upstream(&following));
     let mut answers = files.files;
+    answers.extend(versions);
     for request in requests {
         // Never silently current: what nobody can ask yet is unknown.
         let error = || format!("sources of the kind `{}` are not asked by this version", request.kind.name());
@@ -72,7 +79,8 @@ async fn ask_all(
     }
     let keepers = files.aur.iter().map(|(pkgbase, facts)| (pkgbase.clone(), facts.keepers())).collect();
     let standing = files.aur.iter().filter_map(|(pkgbase, facts)| Some((pkgbase.clone(), facts.standing()?))).collect();
-    Answers { files: answers, keepers, standing, upstream, findings: files.findings, ..Answers::default() }
+    let findings = files.findings.into_iter().chain(findings).collect();
+    Answers { files: answers, keepers, standing, upstream, findings, ..Answers::default() }
 }
 
 /// Compares answers with the monorepo.
@@ -85,6 +93,7 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
         standing: answers.standing.clone(),
         upstream: answers.upstream.clone(),
         in_queue: answers.in_queue.clone(),
+        libraries: answers.libraries.clone(),
         findings: answers.findings.clone(),
         ..Observations::default()
     };

@@ -14,7 +14,7 @@ use super::view::{
     AttemptView, BuildPage, BuildView, CursorView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
     RepositoryView, ReviewView, RunPage, RunView,
 };
-use super::{Controller, Kept, quarantine};
+use super::{Controller, Kept, linkage, quarantine};
 use crate::domain::audit::Audit;
 use crate::domain::build::BuildState;
 use crate::domain::graph::Graph;
@@ -287,6 +287,8 @@ impl Controller {
             needs: graph.direct(pkgbase).to_vec(),
             needed_by: graph.dependants(pkgbase),
             trigger: package.settings.trigger.clone(),
+            rebuild_triggers: package.settings.rebuild_triggers.clone(),
+            libraries: self.libraries_of(kept, pkgbase).await?,
             class: look.snapshot.class_of(package).map(|class| class.0),
             cursor: cursor.map(|cursor| CursorView {
                 commit: cursor.commit,
@@ -296,6 +298,13 @@ impl Controller {
             builds,
             findings: package.findings.clone(),
         })
+    }
+
+    /// The shared libraries that the published files of a package need.
+    async fn libraries_of(&self, kept: &Kept, pkgbase: &PkgBase) -> Result<Vec<String>, ControllerError> {
+        let published = linkage::recorded(&self.0.store, &kept.site().name, false).await?;
+        let linkage = published.packages.get(pkgbase);
+        Ok(linkage.into_iter().flat_map(|linkage| &linkage.needs).map(ToString::to_string).collect())
     }
 
     /// What the newest run that looked at a package decided about it.

@@ -16,6 +16,7 @@ use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::pkgbuild;
 use crate::domain::release::Release;
+use crate::domain::srcinfo::Srcinfo;
 use crate::domain::state::Cursor;
 use crate::git::{Limits, Repository};
 use crate::source::SourceAnswer;
@@ -139,6 +140,7 @@ impl Raiser {
             return Ok(raised.with("PKGBUILD", made.pkgbuild).with(".SRCINFO", made.srcinfo));
         }
         let refreshed = self.refresher.refresh(raised).await.map_err(|error| with_causes(&error))?;
+        confirm(&refreshed, &order.release.version)?;
         self.keep(&order.pkgbase, key, &refreshed);
         Ok(refreshed)
     }
@@ -161,6 +163,15 @@ impl Raiser {
         {
             tracing::warn!(%pkgbase, error = &error as &dyn std::error::Error, "the sources of {pkgbase} are fetched again in the next run");
         }
+    }
+}
+
+/// What makepkg says counts: commands of the PKGBUILD may set another version than the one that is written.
+fn confirm(folder: &Folder, version: &str) -> Result<(), String> {
+    let srcinfo = folder.get(".SRCINFO").map(Srcinfo::parse).transpose().map_err(|error| error.message)?;
+    match srcinfo.as_ref().map(|srcinfo| srcinfo.version.parts().1) {
+        Some(pkgver) if pkgver == version => Ok(()),
+        pkgver => Err(format!("makepkg says that `pkgver` is {} then", pkgver.unwrap_or("missing"))),
     }
 }
 

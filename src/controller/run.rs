@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::apply;
 use super::handback;
+use super::linkage;
 use super::observe::Answers;
 use super::recover::{self, Fate};
 use super::site::{Look, Site};
@@ -18,10 +19,12 @@ use crate::domain::build::Wave;
 use crate::domain::chaotic::{self, Schedule};
 use crate::domain::finding::Finding;
 use crate::domain::graph::Graph;
+use crate::domain::library::Published;
 use crate::domain::lint;
 use crate::domain::name::Oid;
 use crate::domain::plan::{Document, Pipeline, Plan, Problem};
 use crate::git::{PushError, RefUpdate};
+use crate::publish::Publisher;
 use crate::store::Store;
 use crate::store::intents::{Intent, NewIntent, RefChange};
 use crate::store::runs::RunOutcome;
@@ -66,6 +69,8 @@ pub struct Runner {
     enqueues: bool,
     /// Where the files for an existing Chaotic Manager are written.
     emit_to: Option<PathBuf>,
+    /// What is published from here.
+    publisher: Option<Arc<Publisher>>,
     /// One run at a time.
     turns: Turns,
 }
@@ -74,13 +79,19 @@ impl Runner {
     /// A runner for one repository.
     #[must_use]
     pub fn new(site: Arc<Site>, store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { site, store, clock, enqueues: true, emit_to: None, turns: Turns::default() }
+        Self { site, store, clock, enqueues: true, emit_to: None, publisher: None, turns: Turns::default() }
     }
 
     /// Whether runs enqueue the builds they plan.
     #[must_use]
     pub fn enqueues(self, enqueues: bool) -> Self {
         Self { enqueues, ..self }
+    }
+
+    /// Has runs look at which libraries what is published here needs.
+    #[must_use]
+    pub fn looks_at(self, publisher: Arc<Publisher>) -> Self {
+        Self { publisher: Some(publisher), ..self }
     }
 
     /// Has every run write files for an existing Chaotic Manager into this directory.
@@ -143,11 +154,27 @@ impl Runner {
     /// Asks the sources, or the record, what a pipeline has to know.
     async fn ask(&self, look: &Look, pipeline: &Pipeline, now: Timestamp) -> Result<Answers> {
         let mut answers = self.site.ask(look, pipeline, now).await;
+        if let Some(libraries) = &mut answers.libraries {
+            libraries.published = self.published(now).await?;
+        }
         if matches!(pipeline, Pipeline::Quarantine(..)) {
             let queue = self.store.queue(Some(&self.site.name)).await?;
             answers.in_queue = queue.into_iter().map(|queued| queued.build.pkgbase).collect();
         }
         Ok(answers)
+    }
+
+    /// What we published ourselves, by soname. A repository that cannot be read is one of which not all is known.
+    async fn published(&self, now: Timestamp) -> Result<Published> {
+        let name = &self.site.name;
+        let complete = match &self.publisher {
+            Some(publisher) => linkage::survey(publisher, &self.store, name, None, now).await.unwrap_or_else(|error| {
+                tracing::warn!(error = format!("{error:#}"), "not all is known of what is published");
+                false
+            }),
+            None => true,
+        };
+        linkage::recorded(&self.store, name, complete).await
     }
 
     /// Performs a plan. `None` if somebody else moved a ref first: nothing has happened then.

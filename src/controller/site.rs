@@ -13,13 +13,16 @@ use super::foresee::Fallback;
 use super::format;
 use super::handback::{self, HandBack};
 use super::inspect::Inspection;
+use super::linkage::Peek;
 use super::observe::{self, Answers};
 use super::raise::{self, Raiser};
 use super::range;
 use super::scripts::{self, Scripts};
 use super::snapshot::SnapshotReader;
+use super::versions::Checks;
 use crate::domain::desired::{Interfere, Refs, Snapshot};
 use crate::domain::finding::Finding;
+use crate::domain::library::{Libraries, Published};
 use crate::domain::lint;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Observations;
@@ -27,6 +30,7 @@ use crate::domain::plan::{self, Inputs, Pipeline, Plan, Since};
 use crate::domain::policy::{Policy, RepositorySettings};
 use crate::domain::quarantine;
 use crate::git::{Remote, Repository};
+use crate::source::libraries::LibraryDatabases;
 use crate::source::{Sources, SourcesConfig};
 use crate::sys::scratch::Scratch;
 use crate::telemetry::progress;
@@ -64,6 +68,9 @@ pub struct Site {
     pub reader: Arc<SnapshotReader>,
     /// The clone to plan on if the remote does not answer; only ever set for a plan that is not performed.
     pub fallback: Option<Fallback>,
+    /// What is published from here, as far as that can be told without writing; only ever set for a plan that is
+    /// not performed. Others are told by their runner.
+    pub peek: Option<Peek>,
     /// One fetch at a time: two would fight over the refs of the workspace.
     pub fetching: tokio::sync::Mutex<()>,
     /// Holds the workspace, if it is to go with this value.
@@ -223,10 +230,11 @@ impl Site {
 
     /// Asks the sources what a pipeline has to know.
     pub async fn ask(&self, look: &Look, pipeline: &Pipeline, now: Timestamp) -> Answers {
-        let sources = || self.sources_for(&look.snapshot.settings);
         let mut answers = match pipeline {
-            Pipeline::OnSchedule => observe::ask(&sources(), &look.snapshot, now).await,
-            Pipeline::Add(additions, _) => observe::ask_for(&sources(), additions, now).await,
+            Pipeline::OnSchedule => self.ask_everything(look, now).await,
+            Pipeline::Add(additions, _) => {
+                observe::ask_for(&self.sources_for(&look.snapshot.settings), additions, now).await
+            }
             _ => return Answers::default(),
         };
         self.raiser.complete(&mut answers.files).await;
@@ -234,6 +242,23 @@ impl Site {
         if *pipeline == Pipeline::OnSchedule {
             self.run_scripts(&look.snapshot, &mut answers).await;
         }
+        answers
+    }
+
+    /// Asks all that a schedule asks.
+    async fn ask_everything(&self, look: &Look, now: Timestamp) -> Answers {
+        let sources = self.sources_for(&look.snapshot.settings);
+        let snapshot = look.snapshot.clone();
+        let checks = self.with_git(move |git| Ok(Checks::read(git, &snapshot))).await;
+        let checks = checks.unwrap_or_else(|error| Checks::none(&look.snapshot, &format!("{error:#}")));
+        let databases = self.library_databases();
+        let consulted = databases.consult(&look.snapshot.settings.library_databases);
+        let (mut answers, consulted) = tokio::join!(observe::ask(&sources, &look.snapshot, checks, now), consulted);
+        let published = match &self.peek {
+            Some(peek) => peek.published(&self.name).await,
+            None => Published::default(),
+        };
+        answers.libraries = Some(Libraries { consulted, published });
         answers
     }
 
@@ -309,6 +334,11 @@ impl Site {
                 sources
             }
         }
+    }
+
+    fn library_databases(&self) -> LibraryDatabases {
+        let upstream = self.upstream.read().expect("nobody panics with it");
+        LibraryDatabases::new(upstream.sources.cache_dir.clone(), upstream.sources.timeout)
     }
 
     /// Decides what a run does, from a look and answers that may be older than it.

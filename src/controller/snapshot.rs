@@ -13,11 +13,14 @@ use crate::domain::classify;
 use crate::domain::desired::{Interfere, Package, Refs, ReviewBranch, Snapshot, Tip};
 use crate::domain::finding::Finding;
 use crate::domain::folder;
+use crate::domain::library::{relink, versions};
+use crate::domain::lint;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::RepositorySettings;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::state::PackageState;
 use crate::git::{Entry, Repository};
+use crate::source::nvchecker;
 
 /// A `.SRCINFO`, `.CI/config` or state file larger than this is not one.
 pub(super) const SMALL_FILE: usize = 4 << 20;
@@ -60,7 +63,7 @@ impl SnapshotReader {
         let root = main.map(|tip| git.entries(tip.tree)).transpose()?.unwrap_or_default();
         let (settings, gate) = read_settings(git, &root, &mut findings)?;
         let packages = self.read_folders(git, package_folders(root, &mut findings))?;
-        let (states, version_state) = self.read_states(git, refs.state)?;
+        let StateBranch { states, version_state, soname_state } = self.read_states(git, refs.state)?;
         Ok(Snapshot {
             repository: repository.to_owned(),
             refs,
@@ -71,6 +74,7 @@ impl SnapshotReader {
             reviews: BTreeMap::new(),
             states,
             version_state,
+            soname_state,
             findings,
         })
     }
@@ -131,13 +135,8 @@ impl SnapshotReader {
         Ok(remembered.iter().map(|(key, review)| (key.pkgbase.clone(), review.clone())).collect())
     }
 
-    /// The state files by package, and the text of `.version-state`.
-    fn read_states(
-        &self,
-        git: &Repository,
-        state: Option<Oid>,
-    ) -> Result<(BTreeMap<PkgBase, PackageState>, Option<String>)> {
-        let Some(commit) = state else { return Ok((BTreeMap::new(), None)) };
+    fn read_states(&self, git: &Repository, state: Option<Oid>) -> Result<StateBranch> {
+        let Some(commit) = state else { return Ok(StateBranch::default()) };
         let files = git.entries(git.tree_of(commit)?)?;
         let named = files.iter().filter(|entry| !entry.is_tree).filter_map(|entry| {
             let pkgbase = PkgBase::new(&entry.name).ok()?;
@@ -149,8 +148,20 @@ impl SnapshotReader {
             |git: &Repository, id: &Oid| Ok(PackageState::parse(&String::from_utf8_lossy(&git.blob(*id, SMALL_FILE)?)));
         *remembered = recall(git, remembered, named.iter().map(|(_, id)| *id).collect(), read)?;
         let states = named.into_iter().map(|(pkgbase, id)| (pkgbase, remembered[&id].clone()));
-        Ok((states.collect(), read_text(git, &files, ".version-state")?))
+        Ok(StateBranch {
+            states: states.collect(),
+            version_state: read_text(git, &files, versions::PATH)?,
+            soname_state: read_text(git, &files, relink::PATH)?,
+        })
     }
+}
+
+/// The files of the branch `state`.
+#[derive(Debug, Default)]
+struct StateBranch {
+    states: BTreeMap<PkgBase, PackageState>,
+    version_state: Option<String>,
+    soname_state: Option<String>,
 }
 
 /// A value for each key: the remembered one, or else a new one.
@@ -264,10 +275,31 @@ fn read_package(git: &Repository, configs: &Configs, pkgbase: &PkgBase, tree: Oi
                 .hint(hint),
         );
     }
+    let version_file = version_file(&files, &own);
+    findings.extend(lint::version_file(pkgbase, &settings, version_file.as_deref()));
     let interfere =
         Interfere::ALL.into_iter().filter(|kind| own.iter().any(|entry| entry.name == kind.file_name())).collect();
     let findings = findings.into_iter().map(|finding| finding.with_package(pkgbase)).collect();
-    Ok(Package { pkgbase: pkgbase.clone(), tree, srcinfo, settings, config, interfere, has_pkgbuild, findings })
+    Ok(Package {
+        pkgbase: pkgbase.clone(),
+        tree,
+        srcinfo,
+        settings,
+        config,
+        interfere,
+        has_pkgbuild,
+        version_file,
+        findings,
+    })
+}
+
+/// The first of the places where the file may stand that says how the newest version is found.
+fn version_file(files: &[Entry], own: &[Entry]) -> Option<String> {
+    let is_there = |path: &&&str| {
+        let (entries, name) = path.strip_prefix(".CI/").map_or((files, **path), |name| (own, name));
+        entries.iter().any(|entry| !entry.is_tree && entry.name == name)
+    };
+    nvchecker::PLACES.iter().find(is_there).map(|&path| path.to_owned())
 }
 
 fn read_srcinfo(

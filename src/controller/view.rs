@@ -82,6 +82,10 @@ pub struct PackagePage {
     pub needed_by: Vec<PkgBase>,
     /// Its trigger.
     pub trigger: Option<String>,
+    /// Packages of other repositories that it is rebuilt with.
+    pub rebuild_triggers: Vec<String>,
+    /// Shared libraries that its published files need: it is rebuilt when one is gone.
+    pub libraries: Vec<String>,
     /// Its class.
     pub class: Option<String>,
     /// How far its source has been read.
@@ -343,7 +347,7 @@ impl PackageView {
             pkgbase: package.pkgbase.clone(),
             version: package.version().cloned(),
             published: published.get(package.pkgbase.as_str()).cloned(),
-            source: package.settings.source.name(),
+            source: if package.settings.nvchecker { "nvchecker" } else { package.settings.source.name() },
             last_build,
             review: look.snapshot.waits_for_a_person(&package.pkgbase),
             held: held.cloned(),

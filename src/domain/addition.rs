@@ -105,6 +105,7 @@ impl Addition {
             config: self.config().into(),
             interfere: Vec::new(),
             has_pkgbuild: folder.get("PKGBUILD").is_some(),
+            version_file: None,
             findings: Vec::new(),
         })
     }

@@ -19,6 +19,44 @@ pub fn next_bump(current: Option<&Bump>, version: &Version) -> Bump {
     }
 }
 
+/// The bump with which a package is built anew as it is, and comes out with a version that was never published.
+///
+/// `written` is the version of the `.SRCINFO`, `published` the one that builds against it found last. Where
+/// upstream commits decide about the version, what is written down is older than what was built: `follows` says
+/// that the published version is the one to build again.
+#[must_use]
+pub fn rebuilding_bump(current: Option<&Bump>, written: &Version, published: Option<&Version>, follows: bool) -> Bump {
+    let (_, _, release) = written.parts();
+    let built = published.map(|published| unbumped(published, release.unwrap_or("1")));
+    let base = match &built {
+        Some((base, _)) if follows => base.clone(),
+        _ => written.clone(),
+    };
+    let asked = current.filter(|bump| is_meant_for(bump, &base)).map_or(0, |bump| bump.count);
+    let taken = built.filter(|(version, _)| *version == base).map_or(0, |(_, count)| count);
+    Bump { version: base, count: asked.max(taken).saturating_add(1) }
+}
+
+/// The version that was built, without the bump it was built with, and the count of that. `release` is the pkgrel
+/// that the PKGBUILD has.
+fn unbumped(published: &Version, release: &str) -> (Version, u32) {
+    let Some((front, built)) = published.as_str().rsplit_once('-') else { return (published.clone(), 0) };
+    let count = match (release.split_once('.'), built.split_once('.')) {
+        // A pkgrel with a part after the dot has that part raised.
+        (Some((major, minor)), Some((same, raised))) if same == major => {
+            raised.parse::<u32>().ok().zip(minor.parse().ok()).and_then(|(raised, minor)| raised.checked_sub(minor))
+        }
+        (None, Some((same, count))) if same == release => count.parse().ok(),
+        _ => None,
+    };
+    match (count, release.split_once('.'), built.split_once('.')) {
+        (Some(count), ..) => (Version::new(format!("{front}-{release}")), count),
+        // Of another pkgrel than the one that is written down now.
+        (None, None, Some((major, count))) => (Version::new(format!("{front}-{major}")), count.parse().unwrap_or(0)),
+        (None, ..) => (published.clone(), 0),
+    }
+}
+
 fn is_meant_for(bump: &Bump, version: &Version) -> bool {
     bump.version == *version || effective_version(&bump.version, Some(bump)) == *version
 }
@@ -106,6 +144,35 @@ mod tests {
     #[test]
     fn the_published_version_counts_on_from_the_bump_it_was_built_with() {
         assert_eq!(next_bump(Some(&bump("1.0-1/3")), &version("1.0-1.3")).to_text(), "1.0-1/4");
+    }
+
+    /// Chaotic's fix 22: the count was taken from a version that was out of date, so the same pkgrel came out again.
+    #[test]
+    fn a_rebuild_never_comes_out_with_a_version_that_is_published() {
+        let cases = [
+            // current, written, published, whether upstream decides, the bump
+            ("", "1.0-1", "", false, "1.0-1/1"),
+            ("1.0-1/2", "1.0-1", "1.0-1.1", false, "1.0-1/3"),
+            ("1.0-1/2", "1.0-1", "1.0-1.5", false, "1.0-1/6"),
+            ("", "2:1.0-1", "2:1.0-1.3", false, "2:1.0-1/4"),
+            ("1.0-1/9", "1.1-1", "1.0-1.9", false, "1.1-1/1"),
+            ("", "1.0-2.1", "1.0-2.4", false, "1.0-2.1/4"),
+            ("", "r1.a-1", "r9.f-1", true, "r9.f-1/1"),
+            ("r9.f-1/1", "r1.a-1", "r9.f-1.1", true, "r9.f-1/2"),
+            ("r1.a-1/7", "r1.a-1", "1:r9.f-1.2", true, "1:r9.f-1/3"),
+            ("r9.f-1/4", "r1.a-1", "r9.f-1.1", true, "r9.f-1/5"),
+            ("", "r1.a-2", "r9.f-1.3", true, "r9.f-1/4"),
+            ("", "r1.a-1", "", true, "r1.a-1/1"),
+        ];
+        for (current, written, published, follows, expected) in cases {
+            let current = Bump::parse(current).ok();
+            let published = Some(version(published)).filter(|it| !it.as_str().is_empty());
+            let next = rebuilding_bump(current.as_ref(), &version(written), published.as_ref(), follows);
+            assert_eq!(next.to_text(), expected, "{written} {published:?}");
+            if let Some(published) = published.filter(|_| follows || !written.starts_with("1.1")) {
+                assert!(effective_version(&next.version, Some(&next)) > published, "{written} {published}");
+            }
+        }
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub struct Package {
     pub interfere: Vec<Interfere>,
     /// Whether there is a PKGBUILD at all.
     pub has_pkgbuild: bool,
+    /// Where in the folder the file stands that says, in nvchecker's form, how the newest version is found.
+    pub version_file: Option<String>,
     /// What is wrong in the folder.
     pub findings: Vec<Finding>,
 }
@@ -143,6 +145,8 @@ pub struct Snapshot {
     pub states: BTreeMap<PkgBase, PackageState>,
     /// Lines of `state:.version-state`, kept as they are.
     pub version_state: Option<String>,
+    /// Lines of `state:.soname-state`, kept as they are.
+    pub soname_state: Option<String>,
     /// What is wrong outside the package folders.
     pub findings: Vec<Finding>,
 }

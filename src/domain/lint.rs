@@ -7,6 +7,8 @@ use super::desired::{Package, Snapshot};
 use super::finding::{Finding, nearest};
 use super::folder::Folder;
 use super::graph::Graph;
+use super::name::PkgBase;
+use super::policy::{PackageSettings, SourceKind};
 
 /// Contradictions inside one package folder.
 #[must_use]
@@ -43,6 +45,25 @@ pub fn package(package: &Package, files: &Folder) -> Vec<Finding> {
         }
     }
     findings.into_iter().map(|finding| finding.with_package(&package.pkgbase)).collect()
+}
+
+/// What contradicts `CI_NVCHECKER`: no file that says how the newest version is found, or another source.
+#[must_use]
+pub fn version_file(pkgbase: &PkgBase, settings: &PackageSettings, file: Option<&str>) -> Vec<Finding> {
+    let place = |finding: Finding| finding.at(format!("{pkgbase}/.CI/config"), None);
+    let mut findings = Vec::new();
+    if settings.nvchecker && file.is_none() {
+        let message = "CI_NVCHECKER is set, and there is no file that says how the newest version is found";
+        let hint = "add nvchecker.toml or .nvchecker.toml, or remove CI_NVCHECKER";
+        findings.push(place(Finding::error("nvchecker-missing", message)).hint(hint));
+    }
+    if settings.nvchecker && !matches!(settings.source, SourceKind::Custom | SourceKind::Unset) {
+        let source = settings.source.name();
+        let message = format!("CI_NVCHECKER takes the place of the source {source}, whose files are not looked at");
+        let hint = "set CI_PKGBUILD_SOURCE=custom, or remove CI_NVCHECKER";
+        findings.push(place(Finding::warning("nvchecker-and-source", message)).hint(hint));
+    }
+    findings
 }
 
 /// The last top-level assignment of a plain literal to a variable, with its line: anything that bash

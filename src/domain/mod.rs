@@ -18,6 +18,7 @@ pub mod graph;
 pub mod handback;
 pub mod keepers;
 pub mod keyvalue;
+pub mod library;
 pub mod lint;
 pub mod message;
 pub mod name;

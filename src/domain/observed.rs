@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::finding::Finding;
 use super::folder::Folder;
 use super::keepers::Keepers;
+use super::library::Libraries;
 use super::name::{Oid, PkgBase};
 use super::standing::Standing;
 use super::state::Cursor;
@@ -84,6 +85,8 @@ pub struct Observations {
     pub unbuildable: BTreeMap<PkgBase, Finding>,
     /// Packages with builds that have not ended, if somebody quarantines some.
     pub in_queue: BTreeSet<PkgBase>,
+    /// What the repositories have that packages are built against, if that was looked at.
+    pub libraries: Option<Libraries>,
     /// What went wrong with a source as a whole.
     pub findings: Vec<Finding>,
 }

@@ -95,8 +95,13 @@ fn plain(text: &str) -> String {
 
 /// A version as makepkg takes it; `None` if it begins with no number, or holds signs that makepkg refuses.
 fn pkgver(text: &str) -> Option<String> {
+    text.starts_with(|c: char| c.is_ascii_digit()).then(|| without_hyphens(text))?
+}
+
+/// A version as makepkg takes it; `None` if it holds signs that makepkg refuses.
+fn without_hyphens(text: &str) -> Option<String> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._+".contains(&byte);
-    if text.len() > LONGEST || !text.starts_with(|c: char| c.is_ascii_digit()) {
+    if text.is_empty() || text.len() > LONGEST {
         return None;
     }
     let mut version = String::with_capacity(text.len());
@@ -122,6 +127,36 @@ fn by_habit(tag: &str, project: &str) -> Option<String> {
     let mut words = words.split(['-', '_', '/', '.', ' ']).filter(|word| !word.is_empty());
     words.all(|word| BEFORE.contains(&word) || project.split(['-', '_']).any(|part| part == word)).then_some(())?;
     pkgver(&tag[start..])
+}
+
+/// What a version that was found for a package at `current` is as its `pkgver`. A `v` before the number goes, as
+/// Chaotic's scripts have it.
+///
+/// # Errors
+/// [`NoVersion`] if makepkg would not take it, or it is nothing that could follow `current`.
+pub fn as_pkgver(found: &str, current: &str) -> Result<String, NoVersion> {
+    let begins_with_digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+    let numbered = found.strip_prefix(['v', 'V']).filter(|rest| begins_with_digit(rest) && begins_with_digit(current));
+    let written = numbered.unwrap_or(found);
+    let refuse = |why| Err(NoVersion { found: found.to_owned(), why });
+    if written.len() == 40 && written.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return refuse("it is a commit; look for tags or releases");
+    }
+    if begins_with_digit(written) != begins_with_digit(current) {
+        return refuse("the version of the package is of another kind; set `prefix` or `from_pattern`");
+    }
+    without_hyphens(written)
+        .ok_or(NoVersion { found: found.to_owned(), why: "makepkg takes no such `pkgver`; set `from_pattern`" })
+}
+
+/// A version that was found, and is none for the package.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` was found: {why}", found.escape_debug())]
+pub struct NoVersion {
+    /// As it was found.
+    pub found: String,
+    /// What is wrong with it.
+    pub why: &'static str,
 }
 
 /// Whether a date stands where numbers of versions stood.
@@ -219,6 +254,31 @@ mod tests {
         assert_eq!(newest(&hostile, "1.0"), None);
         let long = format!("v{}", "9".repeat(200));
         assert_eq!(newest(&[&long, "v1.1"], "1.0").as_deref(), Some("1.1"));
+    }
+
+    #[test]
+    fn what_was_found_becomes_a_version_of_the_package_or_says_why_not() {
+        let cases = [
+            ("v1.2", "1.0", Ok("1.2")),
+            ("1.2-rc1", "1.0", Ok("1.2rc1")),
+            ("1.2-3", "1.2_1", Ok("1.2_3")),
+            ("3.2.0+260818", "3.1.0+1", Ok("3.2.0+260818")),
+            ("b4321", "b4000", Ok("b4321")),
+            ("v8", "v7", Ok("v8")),
+            ("release-1.2", "1.0", Err("of another kind")),
+            ("1.2", "r7", Err("of another kind")),
+            ("1:2.0", "1.0", Err("no such `pkgver`")),
+            ("1.0 $(id)", "1.0", Err("no such `pkgver`")),
+            ("", "1.0", Err("of another kind")),
+            ("3fa4e0d1b2c3a4958677889900aabbccddeeff01", "1.0", Err("a commit")),
+        ];
+        for (found, current, expected) in cases {
+            let became = as_pkgver(found, current).map_err(|error| error.to_string());
+            match expected {
+                Ok(version) => assert_eq!(became.as_deref(), Ok(version), "{found}"),
+                Err(why) => assert!(became.as_ref().is_err_and(|error| error.contains(why)), "{found}: {became:?}"),
+            }
+        }
     }
 
     #[test]

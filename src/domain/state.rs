@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::keepers::Keepers;
 use super::keyvalue::KeyValues;
+use super::library::soname::Soname;
 use super::name::Oid;
 use super::policy::Person;
 use super::quarantine::Quarantine;
@@ -23,6 +24,7 @@ const SEEN: &str = "PKGWARDEN_SEEN";
 const KEEPERS: &str = "PKGWARDEN_KEEPERS";
 const PROPOSED_KEEPERS: &str = "PKGWARDEN_PROPOSED_KEEPERS";
 const QUARANTINE: &str = "PKGWARDEN_QUARANTINE";
+const REBUILT_FOR: &str = "PKGWARDEN_REBUILT_FOR";
 const HELD_BUILD: &str = "PKGWARDEN_HELD_BUILD";
 
 /// The state of one package. Keys that are not ours are kept.
@@ -203,6 +205,19 @@ impl PackageState {
     /// Records that a build was due while the package was held, or that none is any more.
     pub fn set_build_held(&mut self, held: bool) {
         self.put(HELD_BUILD, held.then_some("yes"));
+    }
+
+    /// Libraries that were gone when the package was last rebuilt on their account, and still are.
+    #[must_use]
+    pub fn rebuilt_for(&self) -> BTreeSet<Soname> {
+        let text = self.file.get(REBUILT_FOR).unwrap_or_default();
+        text.split(',').filter_map(|soname| soname.trim().parse().ok()).collect()
+    }
+
+    /// Records for which libraries that are gone the package is rebuilt.
+    pub fn set_rebuilt_for(&mut self, sonames: &BTreeSet<Soname>) {
+        let text: Vec<String> = sonames.iter().map(Soname::to_text).collect();
+        self.put(REBUILT_FOR, Some(text.join(",")).filter(|text| !text.is_empty()).as_deref());
     }
 
     fn put(&mut self, key: &str, value: Option<&str>) {

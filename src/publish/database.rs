@@ -2,12 +2,14 @@
 //!
 //! Only reads; databases are written by `repo-add`.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::domain::library::database::fields;
 use crate::domain::name::{InvalidName, PkgBase, PkgName};
 use crate::domain::srcinfo::name_of;
 use crate::domain::version::Version;
+use crate::sys::unpack::unpacked;
 
 /// More than any real database unpacks to.
 const MAX_UNPACKED: u64 = 4 << 30;
@@ -17,7 +19,7 @@ const MAX_DESC: u64 = 4 << 20;
 /// A database that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// The file cannot be read, or is not a tar archive compressed with zstd or gzip.
+    /// The file cannot be read, or is no tar archive, packed or not.
     #[error("cannot read the pacman database {}", path.display())]
     Io {
         /// The database.
@@ -68,13 +70,13 @@ impl DatabaseEntry {
     }
 }
 
-/// Reads a database (`NAME.db` or `NAME.files`, compressed with zstd or gzip, or not at all), sorted by name.
+/// Reads a database (`NAME.db` or `NAME.files`, packed with zstd, xz or gzip, or not at all), sorted by name.
 ///
 /// # Errors
 /// [`DatabaseError`] naming the file, and the entry where one is at fault.
 pub fn read(path: &Path) -> Result<Vec<DatabaseEntry>, DatabaseError> {
     let failed = |source| DatabaseError::Io { path: path.to_owned(), source };
-    let mut archive = tar::Archive::new(unpacked(path).map_err(failed)?.take(MAX_UNPACKED));
+    let mut archive = tar::Archive::new(open(path).map_err(failed)?.take(MAX_UNPACKED));
     let mut found = Vec::new();
     for entry in archive.entries().map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -90,57 +92,38 @@ pub fn read(path: &Path) -> Result<Vec<DatabaseEntry>, DatabaseError> {
     Ok(found)
 }
 
-fn unpacked(path: &Path) -> io::Result<Box<dyn Read>> {
-    let mut file = std::fs::File::open(path)?;
-    let mut magic = Vec::new();
-    file.by_ref().take(4).read_to_end(&mut magic)?;
-    let whole = io::Cursor::new(magic.clone()).chain(file);
-    Ok(match magic.as_slice() {
-        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(whole)?),
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(whole))),
-        [0xfd, b'7', b'z', b'X'] => {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "it is packed with xz; only zstd and gzip are read",
-            ));
-        }
-        _ => Box::new(BufReader::new(whole)),
-    })
+fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    unpacked(std::fs::File::open(path)?)
 }
 
 /// Reads one `desc` file, or names the field that is not there.
 fn parse(text: &str) -> Result<DatabaseEntry, &'static str> {
-    let mut lines = text.lines();
     let (mut name, mut base, mut version, mut file) = (None, None, None, None);
-    let (mut arch, mut sha256, mut build_date) = (String::new(), String::new(), None);
+    let (mut arch, mut sha256, mut build_date) = ("", "", None);
     let (mut depends, mut provides) = (Vec::new(), Vec::new());
-    while let Some(line) = lines.next() {
-        let mut values = lines.by_ref().take_while(|line| !line.is_empty()).map(str::to_owned);
-        match line {
-            "%NAME%" => name = values.next(),
-            "%BASE%" => base = values.next(),
-            "%VERSION%" => version = values.next(),
-            "%FILENAME%" => file = values.next(),
-            "%ARCH%" => arch = values.next().unwrap_or_default(),
-            "%SHA256SUM%" => sha256 = values.next().unwrap_or_default(),
-            "%BUILDDATE%" => build_date = values.next().and_then(|date| date.parse().ok()),
-            "%DEPENDS%" => depends.extend(values.by_ref()),
-            "%PROVIDES%" => provides.extend(values.by_ref()),
+    for (field, mut values) in fields(text) {
+        match field {
+            "NAME" => name = values.next(),
+            "BASE" => base = values.next(),
+            "VERSION" => version = values.next(),
+            "FILENAME" => file = values.next(),
+            "ARCH" => arch = values.next().unwrap_or_default(),
+            "SHA256SUM" => sha256 = values.next().unwrap_or_default(),
+            "BUILDDATE" => build_date = values.next().and_then(|date| date.parse().ok()),
+            "DEPENDS" => depends.extend(values.map(str::to_owned)),
+            "PROVIDES" => provides.extend(values.map(str::to_owned)),
             _ => {}
-        }
-        if !line.is_empty() {
-            values.for_each(drop);
         }
     }
     let name = name.ok_or("NAME")?;
     let invalid = |field| move |_: InvalidName| field;
     Ok(DatabaseEntry {
-        base: PkgBase::new(base.as_deref().unwrap_or(&name)).map_err(invalid("BASE"))?,
-        name: PkgName::new(&name).map_err(invalid("NAME"))?,
+        base: PkgBase::new(base.unwrap_or(name)).map_err(invalid("BASE"))?,
+        name: PkgName::new(name).map_err(invalid("NAME"))?,
         version: Version::new(version.ok_or("VERSION")?),
-        file: file.ok_or("FILENAME")?,
-        arch,
-        sha256,
+        file: file.ok_or("FILENAME")?.to_owned(),
+        arch: arch.to_owned(),
+        sha256: sha256.to_owned(),
         build_date,
         depends,
         provides,

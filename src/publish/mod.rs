@@ -18,6 +18,7 @@ mod difference;
 mod error;
 mod generation;
 mod layout;
+pub mod linkage;
 mod pkginfo;
 mod repo_tool;
 mod verify;

@@ -94,7 +94,8 @@ impl Budget {
         self.host(host).refusal(host)
     }
 
-    fn over(&self) -> String {
+    /// What is said of whatever the pass had no time for.
+    pub fn over(&self) -> String {
         format!("not asked in time: a pass over the sources may take {} s, and these are over", self.time.as_secs_f64())
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use super::advert::{Advert, AdvertError, Progress};
 use crate::domain::name::Oid;
 use crate::git::{GitError, Remote, Repository};
+use crate::sys::http;
 
 /// More of a ref list is not read: some 800,000 refs.
 const ADVERT_LIMIT: usize = 64 << 20;
@@ -204,6 +205,9 @@ pub fn check(url: &str) -> Result<(), LsError> {
     if rest.starts_with('-') || host(url).starts_with('-') {
         return Err(refuse("its host begins with a hyphen"));
     }
+    if url::Url::parse(url).is_ok_and(|url| http::is_link_local(&url)) {
+        return Err(refuse("it is link-local"));
+    }
     if host(url).is_empty() && scheme != "file" {
         return Err(refuse("it names no host"));
     }
@@ -247,6 +251,7 @@ mod tests {
             "https:///r.git",
             "ftp://host/r",
             "user@host:r.git",
+            "http://169.254.169.254/r",
             "",
         ];
         for url in hostile {

@@ -9,6 +9,7 @@ pub mod aur;
 mod budget;
 pub mod forge;
 mod gitfolder;
+pub mod libraries;
 mod lsremote;
 pub mod nvchecker;
 mod order;
@@ -141,7 +142,8 @@ pub enum SourceAnswer {
 }
 
 impl SourceAnswer {
-    fn unknown(error: impl Into<String>) -> Self {
+    /// With nothing more to say than why.
+    pub(crate) fn unknown(error: impl Into<String>) -> Self {
         Self::Unknown { error: error.into(), retry_at: None }
     }
 }

@@ -182,7 +182,7 @@ fn answer(request: &SourceRequest, tags: &[Tag], followed: &Followed<'_>, early:
 }
 
 /// Nothing is ever taken back: what is not newer has been dealt with.
-fn settle(cursor: Option<&Cursor>, current: &str, release: &Release) -> SourceAnswer {
+pub fn settle(cursor: Option<&Cursor>, current: &str, release: &Release) -> SourceAnswer {
     let commit = release.commit.unwrap_or(Oid::from_bytes([0; 20]));
     let here = Cursor { commit, stamp: None, version: Some(release.version.clone()) };
     match cursor {

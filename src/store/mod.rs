@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex as SyncMutex};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::domain::build::IllegalTransition;
@@ -24,6 +24,7 @@ pub mod cache;
 mod enqueue;
 pub mod events;
 pub mod intents;
+pub mod linkage;
 pub mod outbox;
 pub mod queries;
 pub mod removals;
@@ -159,6 +160,27 @@ impl Store {
         let readers =
             Readers { path: path.to_owned(), idle: SyncMutex::new(Vec::new()), permits: Semaphore::new(READERS) };
         Self::around(connection, Some(readers))
+    }
+
+    /// The record as it lies there, for somebody who must not write anything, not even beside it; `None` if there is
+    /// none, or one of another version of the program.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] if it is not a database or not accessible.
+    pub fn peek(path: &Path) -> Result<Option<Self>, StoreError> {
+        let Ok(mut uri) = path.canonicalize().map(url::Url::from_file_path) else { return Ok(None) };
+        let open = |source| StoreError::Open { path: path.display().to_string(), source };
+        if let Ok(uri) = &mut uri {
+            // Where nobody has it open, there are no files of those who do, and none must be made.
+            let wal = PathBuf::from(format!("{}-wal", path.display()));
+            uri.set_query(Some(if wal.exists() { "mode=ro" } else { "immutable=1" }));
+        }
+        let uri = uri.map(String::from).unwrap_or_default();
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(uri, flags).map_err(open)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(open)?;
+        let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(open)?;
+        if found == schema::NEWEST { Self::around(connection, None).map(Some) } else { Ok(None) }
     }
 
     /// A record that vanishes with its last handle; for tests and one-shot commands.
@@ -298,6 +320,24 @@ mod tests {
         assert!(matches!(error, StoreError::NewerSchema { found: 999, .. }), "{error}");
         assert!(error.to_string().contains("record.sqlite"), "{error}");
         assert!(Store::open(&path).is_err());
+    }
+
+    #[tokio::test]
+    async fn whoever_only_peeks_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a record?.sqlite");
+        assert!(Store::peek(&path).unwrap().is_none());
+        let store = Store::open(&path).unwrap();
+        store.cache("etag", "1", testing::at(0)).await.unwrap();
+        let seen = async || Store::peek(&path).unwrap().unwrap().cached("etag").await.unwrap();
+        assert_eq!(seen().await.as_deref(), Some("1"), "somebody has it open");
+        drop(store);
+        let names = || std::fs::read_dir(directory.path()).unwrap().count();
+        let before = names();
+        assert_eq!(seen().await.as_deref(), Some("1"));
+        assert_eq!(names(), before);
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
+        assert!(Store::peek(&path).unwrap().is_none());
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! HTTP clients with time limits and safe redirects.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Attempt, Policy};
+use url::{Host, Url};
 
 /// How the program names itself to servers.
 pub const USER_AGENT: &str = concat!("pkgwarden/", env!("CARGO_PKG_VERSION"));
@@ -44,6 +47,7 @@ fn builder(timeout: Duration) -> reqwest::ClientBuilder {
         .user_agent(USER_AGENT)
         .timeout(timeout)
         .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+        .dns_resolver(Resolver)
         .redirect(Policy::custom(follow))
 }
 
@@ -53,10 +57,62 @@ fn follow(attempt: Attempt) -> reqwest::redirect::Action {
         let message = format!("redirect from {from} to {} refused", attempt.url().scheme());
         return attempt.error(message);
     }
+    let came_from_inside = attempt.previous().last().is_some_and(is_inside);
+    if is_link_local(attempt.url()) || (is_inside(attempt.url()) && !came_from_inside) {
+        return attempt.error("redirect to an address of this machine or its network refused");
+    }
     if attempt.previous().len() > MAX_REDIRECTS {
         return attempt.error("too many redirects");
     }
     attempt.follow()
+}
+
+/// Whether an address is of the link itself. There, clouds hand out the keys of a machine to whoever asks.
+#[must_use]
+pub fn is_link_local(url: &Url) -> bool {
+    address(url).is_some_and(is_link_local_address)
+}
+
+/// Whether an address is, as it is written, one of this machine or its network.
+fn is_inside(url: &Url) -> bool {
+    let is_private = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_unspecified(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unspecified(),
+    };
+    let named = url.host_str().is_some_and(|host| host == "localhost" || host.ends_with(".localhost"));
+    named || is_link_local(url) || address(url).is_some_and(is_private)
+}
+
+fn address(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(ip) => Some(ip.into()),
+        Host::Ipv6(ip) => Some(IpAddr::V6(ip).to_canonical()),
+        Host::Domain(_) => None,
+    }
+}
+
+const fn is_link_local_address(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// The system's resolver, without link-local addresses: any name can be made to lead there.
+struct Resolver;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let usable: Vec<_> = found.filter(|it| !is_link_local_address(it.ip().to_canonical())).collect();
+            if usable.is_empty() {
+                return Err(format!("{} has only link-local addresses, which are not asked", name.as_str()).into());
+            }
+            let addresses: Addrs = Box::new(usable.into_iter());
+            Ok(addresses)
+        })
+    }
 }
 
 fn may_follow(from: &str, to: &str) -> bool {
@@ -77,6 +133,23 @@ mod tests {
         assert!(may_follow("https", "https"));
         assert!(!may_follow("https", "http"));
         assert!(!may_follow("http", "file"));
+    }
+
+    #[test]
+    fn addresses_of_this_machine_its_network_and_the_link_are_told_from_others() {
+        let url = |text: &str| Url::parse(text).expect(text);
+        let link_local = [
+            "http://169.254.169.254/latest",
+            "http://2852039166/",
+            "http://[fe80::1]/",
+            "http://[::ffff:169.254.1.1]/",
+        ];
+        assert!(link_local.iter().all(|text| is_link_local(&url(text)) && is_inside(&url(text))));
+        let inside =
+            ["http://127.0.0.1:8080/", "http://0x7f.1/", "http://10.1.2.3/", "http://[::1]/", "http://a.localhost/"];
+        assert!(inside.iter().all(|text| is_inside(&url(text)) && !is_link_local(&url(text))));
+        let outside = ["http://192.0.2.1/", "http://localhost.example/", "http://[2001:db8::1]/"];
+        assert!(outside.iter().all(|text| !is_inside(&url(text))));
     }
 
     /// A server that answers every request with `answer` and says what it was asked.

@@ -14,3 +14,4 @@ pub mod sandbox;
 pub mod scratch;
 pub mod secret;
 pub mod signal;
+pub mod unpack;

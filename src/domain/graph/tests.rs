@@ -27,6 +27,7 @@ fn without_srcinfo(pkgbase: &str) -> Package {
         config: std::sync::Arc::default(),
         interfere: Vec::new(),
         has_pkgbuild: true,
+        version_file: None,
         findings: Vec::new(),
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use super::evaluate::Evaluated;
 use super::event::{Event, Kind, close};
 use super::{Pkgbuild, Role};
 use crate::domain::classify::forms::Forms;
@@ -37,7 +38,7 @@ fn refuse<T>(why: impl Into<String>) -> Result<T, Uneditable> {
 pub fn raise(text: &[u8], release: &Release, local: impl Fn(&str) -> bool) -> Result<Vec<u8>, Uneditable> {
     let old = read(text)?;
     let before = old.evaluate();
-    let Some(current) = before.text("pkgver") else { return refuse("what `pkgver` is cannot be worked out") };
+    let Some(current) = version(&old, &before) else { return refuse("what `pkgver` is cannot be worked out") };
     if !is_newer(&release.version, current) {
         return refuse(format!("{} is not newer than {current}", release.version));
     }
@@ -77,6 +78,12 @@ pub fn with_checksums(text: &[u8], computed: &[u8]) -> Result<Vec<u8>, Uneditabl
             if !is_sum(new) {
                 return refuse(format!("`{}` was computed for `{name}`, and is no checksum", new.escape_debug()));
             }
+            if sum != SKIP && new == SKIP {
+                return refuse(format!(
+                    "makepkg computes no checksum for an element of `{name}` that has one; for sources from git, \
+                     pacman 6.1 and newer do"
+                ));
+            }
             if sum != SKIP && sum != new {
                 edits.push((place, new.clone()));
             }
@@ -115,12 +122,32 @@ fn apply(text: &[u8], mut edits: Vec<Edit>) -> Vec<u8> {
 }
 
 fn check(raised: &[u8], version: &str) -> Result<(), Uneditable> {
-    let values = read(raised)?.evaluate();
-    match values.text("pkgver") {
+    let file = read(raised)?;
+    match self::version(&file, &file.evaluate()) {
         Some(found) if found == version => Ok(()),
         Some(found) => refuse(format!("`pkgver` is put together from other variables, and would be {found}")),
         None => refuse("what `pkgver` would be cannot be worked out"),
     }
+}
+
+/// What `pkgver` is: what it is worked out to be or, where commands may have changed it, what is written. What it is
+/// after them only makepkg can tell.
+fn version<'e>(file: &'e Pkgbuild<'_>, values: &'e Evaluated<'_>) -> Option<&'e str> {
+    values.text("pkgver").or_else(|| match assignments(file, "pkgver").as_slice() {
+        [events] => literal_value(file, events).map(|(_, value)| value),
+        _ => None,
+    })
+}
+
+fn all<'e, 'a>(file: &'e Pkgbuild<'a>) -> impl Iterator<Item = (&'a str, &'e [Event<'a>])> {
+    file.statements.iter().filter_map(|statement| match statement.role {
+        Role::Assign(name) => Some((name, file.events(statement))),
+        _ => None,
+    })
+}
+
+fn assignments<'e, 'a>(file: &'e Pkgbuild<'a>, wanted: &str) -> Vec<&'e [Event<'a>]> {
+    all(file).filter(|(name, _)| *name == wanted).map(|(_, events)| events).collect()
 }
 
 struct Editor<'e, 'a> {
@@ -137,7 +164,7 @@ struct Editor<'e, 'a> {
 
 impl Editor<'_, '_> {
     fn version(&self) -> Result<Vec<Edit>, Uneditable> {
-        match self.assignments("pkgver").as_slice() {
+        match assignments(self.file, "pkgver").as_slice() {
             [events] => Ok(match literal_value(self.file, events) {
                 Some((place, _)) => vec![(place, self.release.version.clone())],
                 None => Vec::new(),
@@ -147,7 +174,7 @@ impl Editor<'_, '_> {
     }
 
     fn release_number(&self) -> Result<Vec<Edit>, Uneditable> {
-        match self.assignments("pkgrel").as_slice() {
+        match assignments(self.file, "pkgrel").as_slice() {
             [events] => match literal_value(self.file, events) {
                 Some((_, "1")) => Ok(Vec::new()),
                 Some((place, _)) => Ok(vec![(place, "1".to_owned())]),
@@ -160,7 +187,7 @@ impl Editor<'_, '_> {
     /// Variables of the packager's own that hold the version, a part of it, or its commit.
     fn helpers(&self) -> Result<Vec<Edit>, Uneditable> {
         let mut edits = Vec::new();
-        for (name, events) in self.all().filter(|(name, _)| name.starts_with('_')) {
+        for (name, events) in all(self.file).filter(|(name, _)| name.starts_with('_')) {
             let Some((place, value)) = literal_value(self.file, events) else { continue };
             let new = if is_commit(value) { self.commit(name, value)? } else { self.helper(name, value) };
             edits.extend(new.filter(|new| new != value).map(|new| (place, new)));
@@ -206,7 +233,7 @@ impl Editor<'_, '_> {
 
     fn sources(&self, local: &impl Fn(&str) -> bool) -> Result<Vec<Edit>, Uneditable> {
         let mut edits = Vec::new();
-        for (_, events) in self.all().filter(|(name, _)| *name == "source" || name.starts_with("source_")) {
+        for (_, events) in all(self.file).filter(|(name, _)| *name == "source" || name.starts_with("source_")) {
             for (start, end) in words(events) {
                 let written = &self.file.text[start..end];
                 let own = literal(self.file.text, start..end).is_some_and(|(_, name)| local(name));
@@ -239,17 +266,6 @@ impl Editor<'_, '_> {
                 "a source is pinned to the commit {pin}, which the tag of the version is not known to be"
             )),
         }
-    }
-
-    fn all(&self) -> impl Iterator<Item = (&str, &[Event<'_>])> {
-        self.file.statements.iter().filter_map(|statement| match statement.role {
-            Role::Assign(name) => Some((name, self.file.events(statement))),
-            _ => None,
-        })
-    }
-
-    fn assignments(&self, wanted: &str) -> Vec<&[Event<'_>]> {
-        self.all().filter(|(name, _)| *name == wanted).map(|(_, events)| events).collect()
     }
 }
 

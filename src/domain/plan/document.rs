@@ -158,7 +158,7 @@ impl Plan {
         if self.commit.is_some() {
             changes.push(to_new_commit(format!("refs/heads/{}", refs.branch), refs.main));
         }
-        if !self.states.is_empty() {
+        if self.moves_state() {
             changes.push(to_new_commit("refs/heads/state".to_owned(), refs.state));
         }
         if self.scheduled == Scheduled::Tip && (self.commit.is_some() || refs.scheduled != refs.main) {

@@ -9,6 +9,7 @@ mod hold;
 mod membership;
 mod pipeline;
 mod problems;
+mod rebuilds;
 mod reviews;
 mod since;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use serde::Serialize;
 pub use document::{Base, Document, Problem};
 pub use pipeline::Pipeline;
 pub use reviews::considers_review;
-pub use updates::{Request, requests};
+pub use updates::{Request, VersionCheck, requests, version_checks};
 
 use super::build::BuildRequest;
 use super::changes::Changes;
@@ -226,6 +227,8 @@ pub struct Plan {
     pub commit: Option<NewCommit>,
     /// State files that change; `None` removes one.
     pub states: BTreeMap<PkgBase, Option<PackageState>>,
+    /// Files of the branch `state` that are about no single package, and change: path and text.
+    pub state_files: BTreeMap<&'static str, String>,
     /// Reviews that are opened, updated or closed.
     pub reviews: Vec<ReviewStep>,
     /// Where `scheduled` goes.
@@ -249,7 +252,7 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self, snapshot: &Snapshot) -> bool {
         self.commit.is_none()
-            && self.states.is_empty()
+            && !self.moves_state()
             && self.reviews.is_empty()
             && self.builds.is_empty()
             && self.remove.is_empty()
@@ -261,6 +264,12 @@ impl Plan {
     pub fn packages_after<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Package> {
         let staying = snapshot.packages.values().filter(|package| !self.remove.contains(&package.pkgbase));
         staying.chain(self.added.values()).map(Arc::as_ref)
+    }
+
+    /// Whether the branch `state` moves.
+    #[must_use]
+    pub fn moves_state(&self) -> bool {
+        !(self.states.is_empty() && self.state_files.is_empty())
     }
 
     /// Whether a person has to act: on a problem, or on an update that waits for a review.
@@ -284,6 +293,7 @@ pub fn plan(pipeline: &Pipeline, inputs: &Inputs) -> Plan {
             if draft.hand_out_commits() {
                 draft.take_updates();
                 draft.follow_upstreams();
+                draft.follow_libraries();
             }
             draft.prune_reviews();
         }
@@ -324,6 +334,7 @@ struct Draft<'a> {
     edits: Vec<Edit>,
     entries: Vec<(super::message::Topic, super::message::Entry)>,
     states: BTreeMap<PkgBase, Option<PackageState>>,
+    state_files: BTreeMap<&'static str, String>,
     reviews: Vec<ReviewStep>,
     scheduled: Scheduled,
     builds: BTreeMap<PkgBase, builds::Wanted>,
@@ -347,6 +358,7 @@ impl<'a> Draft<'a> {
             edits: Vec::new(),
             entries: Vec::new(),
             states: BTreeMap::new(),
+            state_files: BTreeMap::new(),
             reviews: Vec::new(),
             scheduled: Scheduled::Stays,
             builds: BTreeMap::new(),
@@ -370,6 +382,7 @@ impl<'a> Draft<'a> {
             packages: self.packages.into_values().collect(),
             commit,
             states: self.states,
+            state_files: self.state_files,
             reviews: self.reviews,
             scheduled: self.scheduled,
             builds,
@@ -388,6 +401,17 @@ impl<'a> Draft<'a> {
         if managed && !self.held.contains_key(pkgbase) {
             self.aur_push.insert(pkgbase.clone());
         }
+    }
+
+    /// Files of a source as they are committed. The gate is never shown these.
+    fn as_committed(&self, pkgbase: &PkgBase, incoming: &Folder) -> Folder {
+        let mut folder = incoming.clone();
+        if let Some(formatted) = self.inputs.observations.formatted.get(pkgbase)
+            && let Some(file) = folder.files.get_mut("PKGBUILD")
+        {
+            file.bytes = formatted.as_slice().into();
+        }
+        folder
     }
 
     /// The state of a package as this plan leaves it so far.

@@ -5,7 +5,7 @@ use super::hold::LIFT;
 use super::updates::movement;
 use super::{Draft, Edit, Pipeline, ReviewStep, Since};
 use crate::domain::build::BuildReason;
-use crate::domain::classify::{Reason, Verdict, Weight};
+use crate::domain::classify::{Decision, Reason, Verdict, Weight};
 use crate::domain::desired::ReviewBranch;
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -13,6 +13,9 @@ use crate::domain::message::{self, Entry, Topic};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Proposal};
 use crate::domain::policy::Person;
+
+/// Why a person reads an update that the gate would let in.
+const FOUND_BY_NVCHECKER: &str = "the version was found by nvchecker, and CI_NVCHECKER_REVIEW is on";
 
 /// A reason with its place: the message alone does not say which file is new, or gone.
 fn placed(reason: &Reason) -> String {
@@ -51,7 +54,9 @@ impl<'a> Draft<'a> {
         }
         let why = movement(&verdict);
         let heavy = verdict.reasons.iter().filter(|reason| reason.severity > Weight::Stronger);
-        let reasons: Vec<String> = heavy.map(placed).collect();
+        let mut reasons: Vec<String> = heavy.map(placed).collect();
+        let read_anyway = self.is_read_anyway(pkgbase).then_some(FOUND_BY_NVCHECKER);
+        reasons.extend(read_anyway.map(str::to_owned));
         let entry = Entry { pkgbase: pkgbase.clone(), reason: why.clone() };
         self.reviews.push(ReviewStep::Propose {
             pkgbase: pkgbase.clone(),
@@ -59,7 +64,11 @@ impl<'a> Draft<'a> {
             message: message::review(&entry, &reasons),
             replaces: review.map(|review| review.head),
         });
-        self.decide_update(pkgbase, Action::Review, verdict, &format!("{why} needs a person"));
+        let why = match read_anyway.filter(|_| verdict.verdict == Decision::Minor) {
+            Some(because) => format!("{why} needs a person: {because}"),
+            None => format!("{why} needs a person"),
+        };
+        self.decide_update(pkgbase, Action::Review, verdict, &why);
     }
 
     /// Closes reviews that nobody needs any more. What could not be asked closes nothing.

@@ -1,6 +1,7 @@
 //! The on-schedule part of a plan: what sources have that the monorepo has not.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -42,20 +43,47 @@ pub struct Request {
 /// reached the branch) is asked anew, so that a deleted branch does not lose an update.
 #[must_use]
 pub fn requests(snapshot: &Snapshot) -> Vec<Request> {
-    let asked =
-        |package: &&std::sync::Arc<Package>| !matches!(package.settings.source, SourceKind::Custom | SourceKind::Unset);
-    let request = |package: &std::sync::Arc<Package>| {
-        let state = snapshot.states.get(&package.pkgbase);
-        let vanished =
-            state.is_some_and(|state| state.proposed().is_some()) && !snapshot.reviews.contains_key(&package.pkgbase);
-        Request {
-            pkgbase: package.pkgbase.clone(),
-            source: package.settings.source.clone(),
-            cursor: state.filter(|_| !vanished).and_then(PackageState::cursor),
-            version: package.version().cloned(),
-        }
+    let has_source =
+        |package: &&Arc<Package>| !matches!(package.settings.source, SourceKind::Custom | SourceKind::Unset);
+    let asked = |package: &&Arc<Package>| has_source(package) && !package.settings.nvchecker;
+    let request = |package: &Arc<Package>| Request {
+        pkgbase: package.pkgbase.clone(),
+        source: package.settings.source.clone(),
+        cursor: cursor(snapshot, &package.pkgbase),
+        version: package.version().cloned(),
     };
     snapshot.packages.values().filter(asked).map(request).collect()
+}
+
+/// A package whose newest version is looked for, in place of asking its source (`CI_NVCHECKER`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionCheck {
+    /// The package.
+    pub pkgbase: PkgBase,
+    /// Where in its folder the file stands that says how; `None` if there is none.
+    pub file: Option<String>,
+    /// The version that was dealt with last; `None` if it has to be looked at whatever it is.
+    pub cursor: Option<Cursor>,
+    /// The version that the monorepo has.
+    pub version: Option<Version>,
+}
+
+/// What has to be looked for in an on-schedule run. As with [`requests`], a vanished review is looked for anew.
+#[must_use]
+pub fn version_checks(snapshot: &Snapshot) -> Vec<VersionCheck> {
+    let check = |package: &Arc<Package>| VersionCheck {
+        pkgbase: package.pkgbase.clone(),
+        file: package.version_file.clone(),
+        cursor: cursor(snapshot, &package.pkgbase),
+        version: package.version().cloned(),
+    };
+    snapshot.packages.values().filter(|package| package.settings.nvchecker).map(check).collect()
+}
+
+fn cursor(snapshot: &Snapshot, pkgbase: &PkgBase) -> Option<Cursor> {
+    let state = snapshot.states.get(pkgbase)?;
+    let vanished = state.proposed().is_some() && !snapshot.reviews.contains_key(pkgbase);
+    state.cursor().filter(|_| !vanished)
 }
 
 impl Draft<'_> {
@@ -130,7 +158,8 @@ impl Draft<'_> {
         let wants_review = self.inputs.policy.wants_review(&self.inputs.snapshot.settings);
         // Who wants no reviews trusts maintainers, and not whoever has got into their place.
         let alarming = verdict.severity == Weight::Hostile || self.campaigns.contains_key(pkgbase);
-        if verdict.verdict == Decision::Minor || (!wants_review && !alarming) {
+        let to_be_read = wants_review && self.is_read_anyway(pkgbase);
+        if (verdict.verdict == Decision::Minor && !to_be_read) || (!wants_review && !alarming) {
             if let Some(why) = self.has_to_wait(pkgbase, &content) {
                 self.decide_update(pkgbase, Action::Skip, verdict, &why);
                 return;
@@ -151,15 +180,10 @@ impl Draft<'_> {
         }
     }
 
-    /// Files of a source as they are committed. The gate is never shown these.
-    pub(super) fn as_committed(&self, pkgbase: &PkgBase, incoming: &Folder) -> Folder {
-        let mut folder = incoming.clone();
-        if let Some(formatted) = self.inputs.observations.formatted.get(pkgbase)
-            && let Some(file) = folder.files.get_mut("PKGBUILD")
-        {
-            file.bytes = formatted.as_slice().into();
-        }
-        folder
+    /// Whether a person reads an update whatever the gate says: one to a version that nvchecker found.
+    pub(super) fn is_read_anyway(&self, pkgbase: &PkgBase) -> bool {
+        let package = self.inputs.snapshot.packages.get(pkgbase);
+        self.inputs.snapshot.settings.nvchecker_review && package.is_some_and(|package| package.settings.nvchecker)
     }
 
     /// Why an update that needs no person does not go in yet. Its age counts from when exactly this content was
@@ -260,7 +284,7 @@ impl Draft<'_> {
     }
 
     /// Updates of a package with a trigger are committed at once and built when the trigger fires.
-    fn want_unless_triggered(&mut self, pkgbase: &PkgBase, reason: BuildReason) {
+    pub(super) fn want_unless_triggered(&mut self, pkgbase: &PkgBase, reason: BuildReason) {
         let package = self.inputs.snapshot.packages.get(pkgbase);
         if package.is_some_and(|package| package.settings.trigger.is_none()) {
             self.want(pkgbase, reason, None);
@@ -428,7 +452,17 @@ fn moved(verdict: &Verdict) -> String {
 }
 
 fn config_edit(package: &Package, bump: &Bump) -> Edit {
-    let mut config = KeyValues::parse(&package.config);
+    Edit::File(config_path(&package.pkgbase), bumped_config(&package.config, bump).into_bytes())
+}
+
+/// Where the settings of a package stand.
+pub(super) fn config_path(pkgbase: &PkgBase) -> String {
+    format!("{pkgbase}/.CI/config")
+}
+
+/// The text of `.CI/config` with a bump.
+pub(super) fn bumped_config(config: &str, bump: &Bump) -> String {
+    let mut config = KeyValues::parse(config);
     config.set("CI_PACKAGE_BUMP", &bump.to_text());
-    Edit::File(format!("{}/.CI/config", package.pkgbase), config.to_text().into_bytes())
+    config.to_text()
 }

@@ -56,6 +56,8 @@ pub fn package(name: &str) -> PackagePage {
         needs: Vec::new(),
         needed_by: Vec::new(),
         trigger: None,
+        rebuild_triggers: Vec::new(),
+        libraries: Vec::new(),
         class: None,
         cursor: None,
         decision: None,

@@ -59,6 +59,12 @@ impl Choice {
         }))
     }
 
+    /// Whether expressions are tried on the versions, which can take seconds.
+    #[must_use]
+    pub const fn searches(&self) -> bool {
+        self.include.is_some() || self.exclude.is_some() || self.rewrite.is_some()
+    }
+
     /// The version that is meant.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! From a `nvchecker.toml` to what is to be asked for one package.
 
+use toml::de::DeTable;
 use toml::{Table, Value};
 
 use super::alpm::Alpm;
@@ -19,7 +20,7 @@ use crate::domain::name::PkgBase;
 pub const PLACES: [&str; 4] = [".CI/nvchecker.toml", ".CI/.nvchecker.toml", "nvchecker.toml", ".nvchecker.toml"];
 
 /// A larger file is not read.
-const LARGEST: usize = 256 << 10;
+pub const LARGEST: usize = 256 << 10;
 
 /// The table that is not a package.
 const SETTINGS: &str = "__config__";
@@ -85,29 +86,61 @@ pub struct Program {
     pub file: Table,
 }
 
+/// What is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}{}: {message}", line.map(|line| format!(":{line}")).unwrap_or_default())]
+pub struct BadFile {
+    /// Where it stands in the folder of its package.
+    pub path: String,
+    /// The line, from 1.
+    pub line: Option<u32>,
+    /// One sentence.
+    pub message: String,
+}
+
 /// Reads the file of a package.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read(request: &CheckRequest) -> Result<Entry, String> {
-    read_file(request).map_err(|error| format!("{}: {error}", request.path))
+pub fn read(request: &CheckRequest) -> Result<Entry, BadFile> {
+    let wrong = |(line, message)| BadFile { path: request.path.clone(), line, message };
+    read_file(request).map_err(wrong)
 }
 
-fn read_file(request: &CheckRequest) -> Result<Entry, String> {
+/// What is wrong with the file of a package, without asking anybody; `None` if nothing is.
+#[must_use]
+pub fn problem(request: &CheckRequest) -> Option<BadFile> {
+    read(request).err()
+}
+
+fn read_file(request: &CheckRequest) -> Result<Entry, (Option<u32>, String)> {
     if request.file.len() > LARGEST {
-        return Err(format!("it is larger than {LARGEST} bytes"));
+        return Err((None, format!("it is larger than {LARGEST} bytes")));
     }
-    let text = std::str::from_utf8(&request.file).map_err(|_| "it is not UTF-8")?;
-    let file: Table = text.parse().map_err(|error: toml::de::Error| not_toml(text, &error))?;
-    let (name, table) = table_for(&file, request.pkgbase.as_str())?;
+    let text = std::str::from_utf8(&request.file).map_err(|_| (None, "it is not UTF-8".to_owned()))?;
+    let not_toml = |error: toml::de::Error| {
+        let line = line_at(text, error.span().map_or(0, |span| span.start));
+        (Some(line), format!("it is not TOML: {}", error.message()))
+    };
+    let file: Table = text.parse().map_err(not_toml)?;
+    let (name, table) = table_for(&file, request.pkgbase.as_str()).map_err(|error| (None, error))?;
     let own_token = ["token", "httptoken"].iter().any(|key| table.contains_key(*key));
-    let source = source(name, table, &file).map_err(|error| format!("[{}]: {error}", name.escape_debug()))?;
-    Ok(Entry { name: name.to_owned(), source, own_token })
+    let wrong = |error: String| (line_of(text, name, &error), format!("[{}]: {error}", name.escape_debug()));
+    Ok(Entry { name: name.to_owned(), source: source(name, table, &file).map_err(wrong)?, own_token })
 }
 
-fn not_toml(text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-    format!("line {line} is not TOML: {}", error.message())
+fn line_at(text: &str, byte: usize) -> u32 {
+    let before = text.get(..byte).unwrap_or(text).bytes().filter(|byte| *byte == b'\n').count();
+    u32::try_from(before + 1).unwrap_or(u32::MAX)
+}
+
+/// The line of the option that an error begins with, or of the table if it stands nowhere.
+fn line_of(text: &str, name: &str, error: &str) -> Option<u32> {
+    let option = error.split('`').nth(1).unwrap_or_default();
+    let file = DeTable::parse(text).ok()?.into_inner();
+    let (header, table) = file.iter().find(|(key, _)| key.get_ref() == name)?;
+    let own = table.get_ref().as_table().and_then(|table| table.keys().find(|key| key.get_ref() == option));
+    Some(line_at(text, own.unwrap_or(header).span().start))
 }
 
 /// The table of the package's name, or the only one.
@@ -200,7 +233,7 @@ mod tests {
     }
 
     fn wrong(text: &str) -> String {
-        read(&request(text)).expect_err(text)
+        read(&request(text)).expect_err(text).to_string()
     }
 
     #[test]
@@ -241,20 +274,20 @@ mod tests {
             ]
             .join("\n"),
             @r#"
-            .nvchecker.toml: line 1 is not TOML: unclosed table, expected `]`
+            .nvchecker.toml:1: it is not TOML: unclosed table, expected `]`
             .nvchecker.toml: it names nothing to check; begin it with `[foo]`
             .nvchecker.toml: it has tables for a, b, and none with the name [foo]
-            .nvchecker.toml: [foo]: `source` is missing
-            .nvchecker.toml: [foo]: `source` is 1, but has to be a text in quotes
-            .nvchecker.toml: [foo]: `github` is missing
-            .nvchecker.toml: [foo]: `github`: `x` is not of the form owner/repository
-            .nvchecker.toml: [foo]: `host`: `a/b` is not the name of a host
-            .nvchecker.toml: [foo]: `use_max_tag` is \"yes\", but has to be true or false
-            .nvchecker.toml: [foo]: `regex` has more than one group; write `(?:…)` for those that are not the version
-            .nvchecker.toml: [foo]: `url`: only http and https are asked
-            .nvchecker.toml: [foo]: `manual` is missing
-            .nvchecker.toml: [foo]: `git`: address `--upload-pack=x` refused: it has no `scheme://`
-            .nvchecker.toml: [foo]: `from` names [x], which is not there
+            .nvchecker.toml:1: [foo]: `source` is missing
+            .nvchecker.toml:2: [foo]: `source` is 1, but has to be a text in quotes
+            .nvchecker.toml:1: [foo]: `github` is missing
+            .nvchecker.toml:3: [foo]: `github`: `x` is not of the form owner/repository
+            .nvchecker.toml:4: [foo]: `host`: `a/b` is not the name of a host
+            .nvchecker.toml:4: [foo]: `use_max_tag` is \"yes\", but has to be true or false
+            .nvchecker.toml:4: [foo]: `regex` has more than one group; write `(?:…)` for those that are not the version
+            .nvchecker.toml:3: [foo]: `url`: only http and https are asked
+            .nvchecker.toml:1: [foo]: `manual` is missing
+            .nvchecker.toml:3: [foo]: `git`: address `--upload-pack=x` refused: it has no `scheme://`
+            .nvchecker.toml:3: [foo]: `from` names [x], which is not there
             "#
         );
     }

@@ -3,6 +3,7 @@
 //! Either can be written so that it never ends or takes all memory there is. So it is done by another process:
 //! this program again, as `pkgwarden extract`, with limits on its time and memory.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use jaq_json::{Num, Val, read};
 use serde::{Deserialize, Serialize};
 
 use super::python::Pattern;
-use crate::sys::process::Program;
+use crate::sys::process::{ProcessError, Program};
 
 /// The command of this program that searches.
 pub const COMMAND: &str = "extract";
@@ -22,6 +23,12 @@ const TIME: Duration = Duration::from_secs(30);
 
 /// More versions than this are not versions.
 const MOST: usize = 50_000;
+
+/// The allocator would take so much memory in advance that the limit is there before the search begins.
+const ALLOCATOR: [(&str, &str); 2] = [("MIMALLOC_ARENA_EAGER_COMMIT", "0"), ("MIMALLOC_ARENA_RESERVE", "65536")];
+
+/// What is said of a search that ran into a limit.
+const TOO_MUCH: &str = "searching the answer took too much time or memory; write a simpler expression";
 
 /// How much the search may print.
 const OUTPUT: usize = 16 << 20;
@@ -161,15 +168,19 @@ impl Extractor {
         let mut input = serde_json::to_vec(extract).expect("a value of ours is JSON");
         input.push(b'\n');
         input.extend_from_slice(body);
-        let program = Program::new(&self.program).env_clear().arg(COMMAND).stdin_bytes(input);
-        let output = program.timeout(TIME).output_limit(OUTPUT).run().await;
-        let output =
-            output.map_err(|error| format!("the answer cannot be searched: {}", crate::source::error_text(&error)))?;
-        if !output.status.success() {
-            return Err("searching the answer took too much time or memory; write a simpler expression".to_owned());
+        let mut program = Program::new(&self.program).env_clear().arg(COMMAND).stdin_bytes(input);
+        for (name, value) in ALLOCATOR {
+            program = program.env(name, value);
         }
-        serde_json::from_slice::<Result<_, String>>(&output.stdout)
-            .map_err(|error| format!("the answer cannot be searched: {error}"))?
+        let unusable = |why: String| format!("the answer cannot be searched: {why}");
+        let output = match program.timeout(TIME).output_limit(OUTPUT).run().await {
+            Ok(output) if output.status.signal().is_some() => return Err(TOO_MUCH.to_owned()),
+            Err(ProcessError::TimedOut { .. }) => return Err(TOO_MUCH.to_owned()),
+            Ok(output) if !output.status.success() => return Err(unusable(output.stderr_text())),
+            Ok(output) => output,
+            Err(error) => return Err(unusable(crate::source::error_text(&error))),
+        };
+        serde_json::from_slice::<Result<_, String>>(&output.stdout).map_err(|error| unusable(error.to_string()))?
     }
 }
 

@@ -54,6 +54,9 @@ impl Git {
 
     fn checked(key: &str, url: &str, wanted: Wanted) -> Result<Self, String> {
         lsremote::check(url).map_err(|error| format!("`{key}`: {error}"))?;
+        if url.starts_with("file:") {
+            return Err(format!("`{key}`: repositories on this machine are not asked"));
+        }
         Ok(Self { url: url.to_owned(), wanted })
     }
 
@@ -111,7 +114,9 @@ mod tests {
         let vcs = |written: &str| read(&format!("vcs = '{written}'"), true);
         let dev = Git { url: "https://h/r".to_owned(), wanted: Wanted::Commit("refs/heads/dev".to_owned()) };
         assert_eq!(vcs("x::git+https://h/r#branch=dev"), Ok(dev));
-        for wrong in ["hg+https://h/r", "git+https://h/r#tag=v1", "https://h/r", "git+--upload-pack=x"] {
+        for wrong in
+            ["hg+https://h/r", "git+https://h/r#tag=v1", "https://h/r", "git+--upload-pack=x", "git+file:///srv/r"]
+        {
             assert!(vcs(wrong).is_err(), "{wrong}");
         }
     }

@@ -31,17 +31,24 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
+use super::SourceAnswer;
 use super::budget::Budget;
 use super::error_text;
 use super::lsremote::RefReader;
 use super::order::Order;
+use super::release::settle;
+use crate::domain;
 use crate::domain::finding::Finding;
 use crate::domain::name::PkgBase;
+use crate::domain::release::as_pkgver;
+use crate::domain::state::Cursor;
+use crate::domain::version::Version;
 use crate::sys::http;
 use crate::telemetry::progress;
 
-pub use entry::{CheckRequest, PLACES};
+pub use entry::{CheckRequest, LARGEST, PLACES, problem};
 pub use extract::{COMMAND, answer};
 pub use release::Release;
 
@@ -49,12 +56,15 @@ use aur::Aur;
 use cache::Cache;
 use call::{Call, Keys, Mirrors};
 use choice::Choice;
-use entry::{Entry, Source};
+use entry::{BadFile, Entry, Source};
 use extract::Extractor;
 use program::RealNvchecker;
 use release::Said;
 use round::{Door, Round};
 use trouble::Trouble;
+
+/// Why a package without a file cannot be asked.
+pub const MISSING: &str = "CI_NVCHECKER is set, and there is no nvchecker.toml or .nvchecker.toml";
 
 /// How the sources of nvchecker are asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +111,34 @@ pub enum Newest {
     },
 }
 
+impl Newest {
+    /// What that means for a package whose monorepo has `version`, and of which `cursor` was dealt with last. An
+    /// older version changes nothing.
+    #[must_use]
+    pub fn answer(self, cursor: Option<&Cursor>, version: Option<&Version>) -> SourceAnswer {
+        let found = match self {
+            Self::Found(found) => found,
+            Self::Unknown { error, retry_at } => return SourceAnswer::Unknown { error, retry_at },
+        };
+        let Some(version) = version else {
+            return SourceAnswer::unknown("its .SRCINFO gives no version that a newer one could follow");
+        };
+        let (_, current, _) = version.parts();
+        let pkgver = match as_pkgver(&found.version, current) {
+            Ok(pkgver) => pkgver,
+            Err(error) => return SourceAnswer::unknown(error.to_string()),
+        };
+        let dealt_with = cursor.filter(|cursor| cursor.version.as_deref() == Some(current));
+        let release = domain::release::Release {
+            version: pkgver,
+            tag: found.gitref.map(|gitref| gitref.strip_prefix("refs/tags/").unwrap_or(&gitref).to_owned()),
+            commit: found.revision.and_then(|revision| revision.parse().ok()),
+            previous: dealt_with.map(|cursor| cursor.commit),
+        };
+        settle(cursor, current, &release)
+    }
+}
+
 /// What was found out in one pass.
 #[derive(Debug, Clone, Default)]
 pub struct NewestVersions {
@@ -127,7 +165,17 @@ struct Asking<'a> {
     round: Round<'a>,
     keys: Keys,
     aur: HashMap<String, Call>,
+    budget: &'a Budget,
+    /// For what takes processors and not the network.
+    searches: Semaphore,
+    programs: Semaphore,
 }
+
+/// Searches at once.
+const SEARCHES: usize = 2;
+
+/// Runs of the real nvchecker at once.
+const PROGRAMS: usize = 4;
 
 impl Nvchecker {
     /// Keeps what may be deleted in `cache_dir`, and gives each request `timeout`.
@@ -152,15 +200,22 @@ impl Nvchecker {
     /// The newest version of every package. One that cannot be found out is *unknown*, and keeps nobody else
     /// waiting. Each distinct request is made once, however many packages need it.
     pub(super) async fn newest(&self, requests: &[CheckRequest], budget: &Budget, now: Timestamp) -> NewestVersions {
-        let read: BTreeMap<&PkgBase, Result<Entry, String>> =
+        let read: BTreeMap<&PkgBase, Result<Entry, BadFile>> =
             requests.iter().map(|request| (&request.pkgbase, entry::read(request))).collect();
         let read: Vec<_> = read.into_iter().collect();
         let (keys, findings) = self.keys();
         let entries = read.iter().filter_map(|(_, entry)| entry.as_ref().ok());
-        let asking =
-            Asking { nvchecker: self, round: Round::new(&self.door, budget, now), keys, aur: aur_calls(entries) };
+        let asking = Asking {
+            nvchecker: self,
+            round: Round::new(&self.door, budget, now),
+            keys,
+            aur: aur_calls(entries),
+            budget,
+            searches: Semaphore::new(SEARCHES),
+            programs: Semaphore::new(PROGRAMS),
+        };
         let progress = progress::counted("looking for new versions", read.len());
-        let ask = async |(_, entry): &(&PkgBase, Result<Entry, String>)| {
+        let ask = async |(_, entry): &(&PkgBase, Result<Entry, BadFile>)| {
             let newest = asking.newest(entry.as_ref()).await;
             progress.advance();
             newest
@@ -201,10 +256,10 @@ fn aur_calls<'a>(entries: impl Iterator<Item = &'a Entry>) -> HashMap<String, Ca
 }
 
 impl Asking<'_> {
-    async fn newest(&self, entry: Result<&Entry, &String>) -> Newest {
+    async fn newest(&self, entry: Result<&Entry, &BadFile>) -> Newest {
         let entry = match entry {
             Ok(entry) => entry,
-            Err(error) => return Newest::Unknown { error: error.clone(), retry_at: None },
+            Err(error) => return Newest::Unknown { error: error.to_string(), retry_at: None },
         };
         match self.release(entry).await {
             Ok(release) => Newest::Found(release),
@@ -227,7 +282,7 @@ impl Asking<'_> {
             }
             Source::Page(call, extract, choice) => {
                 let body = self.round.ask(call).await?;
-                let found = self.nvchecker.extractor.run(extract, &body).await?;
+                let found = self.in_turn(&self.searches, self.nvchecker.extractor.run(extract, &body)).await?;
                 (Said::Many(found.into_iter().map(Release::new).collect()), choice)
             }
             Source::Aur(aur, choice) => {
@@ -240,10 +295,28 @@ impl Asking<'_> {
                 (looked_up.map_err(|error| error_text(&error))??, choice)
             }
             Source::Program(check) => {
-                let release = self.nvchecker.real.check(&entry.name, check).await?;
+                let release = self.in_turn(&self.programs, self.nvchecker.real.check(&entry.name, check)).await?;
                 (Said::One(release), &Choice::default())
             }
         };
-        Ok(choice.choose(said)?)
+        if !choice.searches() {
+            return Ok(choice.choose(said)?);
+        }
+        let choice = choice.clone();
+        let choose = async {
+            let chosen = tokio::task::spawn_blocking(move || choice.choose(said));
+            chosen.await.map_err(|error| error_text(&error))?
+        };
+        Ok(self.in_turn(&self.searches, choose).await?)
+    }
+
+    /// Waits for a turn, and not longer than the pass takes.
+    async fn in_turn<T>(&self, turns: &Semaphore, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+        let in_turn = async {
+            let _turn = turns.acquire().await.expect("never closed");
+            work.await
+        };
+        let over = |_| Err(self.budget.over());
+        tokio::time::timeout_at(self.budget.deadline(), in_turn).await.unwrap_or_else(over)
     }
 }

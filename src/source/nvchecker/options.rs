@@ -33,7 +33,7 @@ impl<'a> Options<'a> {
         self.text(key)?.filter(|text| !text.is_empty()).ok_or_else(|| format!("`{key}` is missing"))
     }
 
-    /// A switch; off if it is not given.
+    /// A switch; off if it is not given. As many write it in quotes or as a number, which nvchecker takes too.
     ///
     /// # Errors
     /// If it is something else.
@@ -41,6 +41,8 @@ impl<'a> Options<'a> {
         match self.0.get(key) {
             None => Ok(false),
             Some(Value::Boolean(on)) => Ok(*on),
+            Some(Value::Integer(number @ (0 | 1))) => Ok(*number == 1),
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),
             Some(other) => Err(wrong(key, "true or false", other)),
         }
     }

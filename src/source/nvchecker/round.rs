@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use tokio::sync::OnceCell;
+use url::Url;
 
 use super::cache::{Cache, Validators};
 use super::call::{Call, Mirrors};
@@ -19,6 +20,7 @@ use super::trouble::{Trouble, remedy, throttled};
 use crate::domain::name::Oid;
 use crate::source::budget::Budget;
 use crate::source::lsremote::{self, LsError, RefReader, shown};
+use crate::sys::http;
 use crate::sys::secret::ExposeSecret as _;
 
 /// More of an answer is not read.
@@ -118,6 +120,9 @@ impl<'a> Round<'a> {
         let host = lsremote::host(&call.url);
         if let Some(trouble) = self.lock().get(host) {
             return Ok(Err(trouble.clone()));
+        }
+        if Url::parse(url).is_ok_and(|url| http::is_link_local(&url)) {
+            return Ok(Err(format!("{} is a link-local address, which is not asked", shown(url)).into()));
         }
         let identity = call.identity();
         let keepable = call.post.is_none() && !call.headers.iter().any(|(name, _)| *name == "range");

@@ -1,6 +1,6 @@
 //! The real nvchecker and pkgwarden are asked the same, and have to find the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pkgwarden::source::nvchecker::{Newest, NvcheckerConfig, Release};
 use toml::{Table, Value};
@@ -14,10 +14,7 @@ const KEYS: &str = "[keys]\ngithub = \"token-of-the-test\"\n";
 
 #[tokio::test]
 async fn nvchecker_and_pkgwarden_find_the_same_versions() {
-    let Some(real) = Real::find().await else {
-        println!("nvchecker is not installed: `.ci/setup --tests` installs it");
-        return;
-    };
+    let real = Real::find().await;
     let dir = tempfile::tempdir().expect("dir");
     let pacman = dir.path().join("pacman");
     fixtures::pacman_databases(&pacman);
@@ -27,10 +24,12 @@ async fn nvchecker_and_pkgwarden_find_the_same_versions() {
     let ours = ours(&known, &upstream, dir.path()).await;
     let (proxy, certificate) = upstream.proxy(dir.path()).await;
     let theirs = real.ask(&known, dir.path(), &proxy, &certificate, KEYS).await;
-    let rows: Vec<Row> = known.keys().map(|name| Row::new(name, theirs.get(name), &ours[name])).collect();
+    let row = |(name, case): (&String, &Value)| Row::new(name, case, theirs.get(name), &ours[name]);
+    let rows: Vec<Row> = known.iter().map(row).collect();
     let different = print(&rows);
-    println!("{} cases, {} equal, {different} different", rows.len(), rows.len() - different);
-    println!("{} not compared, because what nvchecker needs for them is not installed", unknown.len());
+    if !unknown.is_empty() {
+        println!("not compared, because nvchecker lacks {:?} here: {} cases", real.missing(), unknown.len());
+    }
     assert_eq!(different, 0);
     assert!(rows.iter().filter(|row| row.theirs.is_some()).count() > rows.len() / 2, "most cases have a version");
 }
@@ -48,17 +47,19 @@ async fn ours(cases: &Table, upstream: &Upstream, dir: &std::path::Path) -> BTre
 /// One case.
 struct Row {
     name: String,
+    source: String,
     theirs: Option<Found>,
     ours: Result<Release, String>,
 }
 
 impl Row {
-    fn new(name: &str, theirs: Option<&Found>, ours: &Newest) -> Self {
+    fn new(name: &str, case: &Value, theirs: Option<&Found>, ours: &Newest) -> Self {
         let ours = match ours {
             Newest::Found(release) => Ok(release.clone()),
             Newest::Unknown { error, .. } => Err(error.clone()),
         };
-        Self { name: name.to_owned(), theirs: theirs.cloned(), ours }
+        let source = case["source"].as_str().expect("every case has a source").to_owned();
+        Self { name: name.to_owned(), source, theirs: theirs.cloned(), ours }
     }
 
     /// Whatever they say has to be what we say. That we know more is no difference.
@@ -99,5 +100,14 @@ fn print(rows: &[Row]) -> usize {
     for row in &different {
         println!("{}: {:#?}\n{:#?}", row.name, row.theirs, row.ours);
     }
+    let sources: BTreeSet<&str> = rows.iter().map(|row| row.source.as_str()).collect();
+    println!("\n{:<12} {:>5} {:>5} {:>9}", "source", "tried", "equal", "different");
+    for source in sources {
+        let of_source = rows.iter().filter(|row| row.source == source);
+        let (tried, equal) =
+            of_source.fold((0, 0), |(tried, equal), row| (tried + 1, equal + usize::from(row.equal())));
+        println!("{source:<12} {tried:>5} {equal:>5} {:>9}", tried - equal);
+    }
+    println!("{:<12} {:>5} {:>5} {:>9}", "all", rows.len(), rows.len() - different.len(), different.len());
     different.len()
 }

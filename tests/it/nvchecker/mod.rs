@@ -3,6 +3,7 @@
 mod agreement;
 mod asking;
 mod fixtures;
+mod hostile;
 mod theirs;
 mod upstream;
 

@@ -33,15 +33,15 @@ pub struct Real {
 }
 
 impl Real {
-    /// The one that the variable names, or the one in `PATH`; `None` if there is neither.
-    pub async fn find() -> Option<Self> {
-        let named = env::var(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
-        if let Some(path) = &named {
-            assert!(path.is_file(), "{VARIABLE} names {}, which is not there", path.display());
-        }
-        let path = env::var("PATH").unwrap_or_default();
-        let program =
-            named.or_else(|| path.split(':').map(|dir| Path::new(dir).join("nvchecker")).find(|it| it.is_file()))?;
+    /// The one that the variable names, the one that `.ci/setup --tests` installs, or the one in `PATH`.
+    pub async fn find() -> Self {
+        let program = named().or_else(installed).or_else(in_path);
+        let program = program.unwrap_or_else(|| {
+            panic!(
+                "nvchecker is missing, with which this test compares: `.ci/setup --tests` installs it from PyPI; \
+                    or name one in {VARIABLE}"
+            )
+        });
         let mut missing = BTreeSet::new();
         for (what, module) in MODULES {
             let import = Program::new(interpreter(&program)).args(["-c", &format!("import {module}")]);
@@ -49,19 +49,34 @@ impl Real {
                 missing.insert(what);
             }
         }
-        Some(Self { program, missing })
+        Self { program, missing }
     }
 
-    /// Where it is.
-    pub fn program(&self) -> &Path {
-        &self.program
-    }
-
-    /// Whether a user without any rights can run it.
-    pub fn is_open_to_everybody(&self) -> bool {
+    /// A copy of its virtual environment in a directory that everybody may enter, as far as it is in one; `None` if
+    /// its Python is where only we may go.
+    pub async fn open_to_everybody(&self, dir: &Path) -> Option<PathBuf> {
         let python = Path::new(&interpreter(&self.program)).canonicalize().expect("it runs");
         let open = |path: &Path| path.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o005 == 0o005);
-        [self.program.as_path(), &python].into_iter().flat_map(Path::ancestors).all(open)
+        if env::is_root() && !python.ancestors().all(open) {
+            return None;
+        }
+        let home = self.program.ancestors().nth(2).expect("it is in a `bin`");
+        if !home.join("pyvenv.cfg").is_file() {
+            return Some(self.program.clone());
+        }
+        let copy = dir.join("venv");
+        let copied = Program::new("cp").args(["-r", "--"]).arg(home).arg(&copy).run().await.expect("cp runs");
+        assert!(copied.status.success(), "{}", copied.stderr_text());
+        let script = std::fs::read_to_string(&self.program).expect("readable");
+        let (_, rest) = script.split_once('\n').expect("a script");
+        let program = copy.join("bin/nvchecker");
+        std::fs::write(&program, format!("#!{}\n{rest}", copy.join("bin/python").display())).expect("written");
+        Some(program)
+    }
+
+    /// What cannot be compared, because what nvchecker needs for it is not installed.
+    pub fn missing(&self) -> &BTreeSet<&'static str> {
+        &self.missing
     }
 
     /// Whether it can be asked this, with what is installed.
@@ -103,6 +118,23 @@ impl Real {
         std::fs::write(dir.join("theirs.log"), &output.stdout).expect("written");
         printed.lines().filter_map(read).collect()
     }
+}
+
+fn named() -> Option<PathBuf> {
+    let path = PathBuf::from(env::var(VARIABLE).filter(|path| !path.is_empty())?);
+    assert!(path.is_file(), "{VARIABLE} names {}, which is not there", path.display());
+    Some(path)
+}
+
+fn installed() -> Option<PathBuf> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").read_dir().ok()?;
+    let programs = target.filter_map(|entry| Some(entry.ok()?.path().join("bin/nvchecker")));
+    programs.filter(|path| path.to_string_lossy().contains("/nvchecker-") && path.is_file()).max()
+}
+
+fn in_path() -> Option<PathBuf> {
+    let path = env::var("PATH").unwrap_or_default();
+    path.split(':').map(|dir| Path::new(dir).join("nvchecker")).find(|it| it.is_file())
 }
 
 /// The Python that a script begins with.

@@ -141,6 +141,9 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
     if let Some(project) = path.trim_start_matches('/').strip_suffix("/git-upload-pack") {
         return tags(project).map_or_else(missing, |tags| refs(&tags));
     }
+    if let Some(project) = path.trim_start_matches('/').strip_suffix("/info/refs") {
+        return tags(project).map_or_else(missing, |tags| advertised(&tags));
+    }
     match path.trim_start_matches('/').trim_end_matches(".tar.gz").split_once("/archive/") {
         Some((project, tag)) if tags(project).is_some_and(|tags| tags.iter().any(|it| it.name == tag)) => {
             plain(StatusCode::OK, "application/gzip", archive(&path))
@@ -166,6 +169,19 @@ fn gitlab(tags: &[Tag]) -> Response<Body> {
 fn releases(tags: &[Tag]) -> Response<Body> {
     let release = |tag: &Tag| json!({"tag_name": tag.name, "prerelease": tag.prerelease, "draft": false});
     plain(StatusCode::OK, "application/json", json!(tags.iter().map(release).collect::<Vec<_>>()).to_string())
+}
+
+/// What a git server says of itself first.
+fn advertised(tags: &[Tag]) -> Response<Body> {
+    let packet = |line: String| format!("{:04x}{line}", line.len() + 4);
+    let features = |at: usize| if at == 0 { "\0agent=forge" } else { "" };
+    let lines = tags.iter().enumerate().map(|(at, tag)| {
+        let Tag { name, commit, .. } = tag;
+        packet(format!("{commit} refs/tags/{name}{}\n", features(at)))
+    });
+    let service = packet("# service=git-upload-pack\n".to_owned());
+    let body = format!("{service}0000{}0000", lines.collect::<String>());
+    plain(StatusCode::OK, "application/x-git-upload-pack-advertisement", body)
 }
 
 /// What a git server says to `ls-refs`.

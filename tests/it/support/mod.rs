@@ -5,6 +5,7 @@ pub mod forge;
 pub mod full_disk;
 pub mod listening;
 pub mod package;
+pub mod pacman;
 pub mod repo;
 pub mod scene;
 pub mod sealed;

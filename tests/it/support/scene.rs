@@ -30,7 +30,7 @@ pub const BEGIN: &str = "2026-05-01T12:00:00Z";
 /// The branch with the packages.
 pub const MAIN: &str = "refs/heads/main";
 /// What every scene's `.ci/config` says.
-const CI_CONFIG: &str = "REPO_NAME=test\nBUILD_REPO=test\nCI_HUMAN_REVIEW=true\nGIT_AUTHOR_NAME=\"The Keeper\"\n\
+pub const CI_CONFIG: &str = "REPO_NAME=test\nBUILD_REPO=test\nCI_HUMAN_REVIEW=true\nGIT_AUTHOR_NAME=\"The Keeper\"\n\
                          GIT_AUTHOR_EMAIL=keeper@example.org\n";
 
 /// One monorepo and everything around it.

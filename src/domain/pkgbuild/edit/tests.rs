@@ -131,6 +131,21 @@ fn checksums_keep_their_places_and_skip_stays() {
     assert!(with_checksums(b"sha256sums=($x)\n", b"sha256sums=(aaaaaaaa)\n").is_err());
 }
 
+#[test]
+fn where_commands_could_change_the_version_the_one_that_is_written_counts() {
+    let old = ": ${_jobs:=2}\npkgver=4.7.2\npkgrel=3\nsource=(https://h/$pkgver.tgz)\nfor i in a b; do\n  eval \"x+=($i)\"\ndone\n";
+    let new = old.replace("pkgver=4.7.2\npkgrel=3", "pkgver=4.7.3\npkgrel=1");
+    assert_eq!(raised(old, "4.7.3"), new);
+}
+
+#[test]
+fn a_checksum_never_becomes_none() {
+    let old = "pkgver=1\npkgrel=1\nsource=(a::git+https://h/r#tag=1 b)\nsha256sums=('aa' 'SKIP')\n";
+    let error = with_checksums(old.as_bytes(), b"sha256sums=('SKIP'\n 'SKIP')\n").expect_err("weaker").to_string();
+    assert!(error.contains("pacman 6.1"), "{error}");
+    assert!(with_checksums(old.as_bytes(), b"sha256sums=('bb'\n 'SKIP')\n").is_ok());
+}
+
 /// The ways in which a PKGBUILD may be written. The same values give the same text at any version.
 #[derive(Debug, Clone)]
 struct Style {

@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(body("a{,3}"), "a{0,3}");
         assert_eq!(body(r"\/\<\-"), "/<-");
         assert_eq!(body("[]a]"), r"[\x{5D}\x{61}]");
-        assert_eq!(body("[[:alpha:]&&]"), r"[\x{5B}\x{3A}\x{61}\x{6C}\x{70}\x{68}\x{61}\x{3A}]\&\&\]");
+        assert_eq!(body("[[:alpha:]&&]"), r"[\x{5B}\x{3A}\x{61}\x{6C}\x{70}\x{68}\x{61}\x{3A}]&&\]");
         assert_eq!(body(r"[\d.-]"), r"[\d\x{2E}\x{2D}]");
         assert_eq!(body("(?x) a b # c\n c"), "abc");
         assert_eq!(body("a(?#comment)b"), "ab");
