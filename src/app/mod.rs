@@ -2,6 +2,7 @@
 
 pub mod examine;
 pub mod extract;
+mod handback;
 mod owner;
 pub mod reload;
 pub mod serve;
@@ -27,7 +28,8 @@ use crate::controller::foresee::Fallback;
 use crate::controller::linkage::Peek;
 use crate::controller::raise::Raiser;
 use crate::controller::run::Runner;
-use crate::controller::site::Site;
+use crate::controller::scripts::Scripts;
+use crate::controller::site::{Site, Upstream};
 use crate::controller::sources::views;
 use crate::controller::view::SourceView;
 use crate::controller::{Controller, Inner, Kept};
@@ -124,9 +126,11 @@ fn one_shot_site(settings: &Settings, place: &Place, data_dir: Option<&Path>) ->
     let workspace = scratch.path().join("workspace.git");
     Repository::create_workspace(&workspace, Some(clone.path()))?;
     let remote = Remote::new(workspace.clone(), remote_address(&clone, place)?).settings_of(&clone);
-    let cache = data_dir.map_or_else(|| scratch.path().join("cache"), |dir| dir.join("cache").join(&repository.name));
+    let cache_dir =
+        data_dir.map_or_else(|| scratch.path().join("cache"), |dir| dir.join("cache").join(&repository.name));
     let branch = repository.branch.clone().or_else(|| clone.head_branch());
-    Ok(site(repository, workspace, remote, branch, cache, Some(scratch)))
+    let home = Home { workspace, cache_dir, scratch: Some(scratch) };
+    Ok(site(settings, repository, home, remote, branch))
 }
 
 /// The configured repository that a clone is of: the only one, or the one with its address.
@@ -157,14 +161,23 @@ fn remote_address(clone: &Repository, place: &Place) -> Result<String> {
     }
 }
 
-fn site(
-    repository: &settings::Repository,
+/// Where what belongs to a site lies.
+struct Home {
     workspace: PathBuf,
+    cache_dir: PathBuf,
+    /// Holds them, if they are to go with the site.
+    scratch: Option<Scratch>,
+}
+
+fn site(
+    settings: &Settings,
+    repository: &settings::Repository,
+    home: Home,
     remote: Remote,
     branch: Option<String>,
-    cache_dir: PathBuf,
-    scratch: Option<Scratch>,
 ) -> Site {
+    let Home { workspace, cache_dir, scratch } = home;
+    let keeps = scratch.as_ref().is_none_or(|scratch| !cache_dir.starts_with(scratch.path()));
     Site {
         name: repository.name.clone(),
         workspace,
@@ -173,7 +186,8 @@ fn site(
         arch: ARCH.to_owned(),
         policy: repository.policy.clone(),
         raiser: Arc::new(raiser(repository, &cache_dir)),
-        sources: RwLock::new(sources(&repository.sources, cache_dir)),
+        scripts: Arc::new(scripts(repository, &cache_dir, keeps)),
+        upstream: RwLock::new(upstream(repository, settings, cache_dir)),
         asked: Mutex::default(),
         reader: Arc::default(),
         fallback: None,
@@ -187,12 +201,19 @@ fn site(
 fn reconfigure(controller: &Controller, dispatcher: Option<&Dispatcher>, settings: &Settings) {
     let repositories = settings.repositories.iter().map(|repository| {
         // The cache stays where it is.
-        let sources = sources(&repository.sources, PathBuf::new());
-        (repository.name.clone(), (repository.schedules.clone(), sources))
+        (repository.name.clone(), (repository.schedules.clone(), upstream(repository, settings, PathBuf::new())))
     });
     controller.reconfigure(settings.server.poll, repositories.collect());
     if let (Some(dispatcher), Some(repository)) = (dispatcher, building(settings)) {
         dispatcher.limit(limits(repository));
+    }
+}
+
+fn upstream(repository: &settings::Repository, settings: &Settings, cache_dir: PathBuf) -> Upstream {
+    Upstream {
+        sources: sources(&repository.sources, cache_dir),
+        script_timeout: repository.sources.script_timeout,
+        hand_back: handback::hand_back(&repository.sources.aur, settings),
     }
 }
 
@@ -241,6 +262,12 @@ fn raiser(repository: &settings::Repository, cache_dir: &Path) -> Raiser {
     let job = refresh::job(ARCH, local::proxies());
     let refresher = Refresher { user, work_dir: cache_dir.join("raising"), job, timeout: RAISE };
     Raiser { refresher, cache_dir: cache_dir.join("raised") }
+}
+
+/// Runs the scripts of packages in such a sandbox, too.
+fn scripts(repository: &settings::Repository, cache_dir: &Path, keeps: bool) -> Scripts {
+    let Raiser { refresher, .. } = raiser(repository, cache_dir);
+    Scripts { refresher, logs: keeps.then(|| cache_dir.join("scripts")) }
 }
 
 fn forge(host: &settings::ProjectHost) -> ForgeConfig {
@@ -324,7 +351,9 @@ fn kept_site(settings: &Settings, repository: &settings::Repository, dir: &Path)
     if let Some(clone) = &clone {
         remote = remote.settings_of(clone);
     }
-    Ok(site(repository, workspace, remote, repository.branch.clone().or(branch), home.join("cache"), None))
+    let branch = repository.branch.clone().or(branch);
+    let home = Home { workspace, cache_dir: home.join("cache"), scratch: None };
+    Ok(site(settings, repository, home, remote, branch))
 }
 
 /// Where a repository is, with the clone it is kept from if the configuration gives no address.

@@ -4,10 +4,12 @@
 //! Deciding what to build, when and where is not done here.
 
 pub mod artefact;
+mod harvest;
 pub mod interfere;
 pub mod makepkg;
 pub mod pacman;
 pub mod refresh;
+pub mod script;
 pub mod user;
 pub mod verdict;
 pub mod workspace;

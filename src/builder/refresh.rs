@@ -131,22 +131,30 @@ impl Refresher {
         self.run_all(folder, &[Task::Summary]).await
     }
 
-    async fn run_all(&self, folder: Folder, tasks: &'static [Task]) -> Result<Folder, RefreshError> {
+    async fn run_all(&self, mut folder: Folder, tasks: &'static [Task]) -> Result<Folder, RefreshError> {
         let this = self.clone();
-        let work = tokio::task::spawn_blocking(move || this.run_blocking(folder, tasks));
-        work.await.expect("refreshing does not panic")
+        let work = move |workspace: &Workspace, user| this.work(workspace, user, &mut folder, tasks).map(|()| folder);
+        self.in_workspace(work).await
     }
 
-    /// On a thread that stays until the end: a sandbox does not outlive the thread that started it.
-    fn run_blocking(&self, mut folder: Folder, tasks: &[Task]) -> Result<Folder, RefreshError> {
-        let user = BuildUser::resolve(&self.user)?;
-        let scratch = self.place(user)?;
-        ensure_free(scratch.path(), MIN_FREE)?;
-        let workspace = Workspace::create(scratch.path().join("work"), user)?;
-        let refreshed = self.work(&workspace, user, &mut folder, tasks);
-        // Before the scratch goes: it may hold directories that were closed to their owner.
-        workspace.remove()?;
-        refreshed.map(|()| folder)
+    /// Works in a workspace that goes afterwards, on a thread that stays until the end: a sandbox does not outlive
+    /// the thread that started it.
+    pub(super) async fn in_workspace<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Workspace, BuildUser) -> Result<T, RefreshError> + Send + 'static,
+    ) -> Result<T, RefreshError> {
+        let this = self.clone();
+        let whole = tokio::task::spawn_blocking(move || {
+            let user = BuildUser::resolve(&this.user)?;
+            let scratch = this.place(user)?;
+            ensure_free(scratch.path(), MIN_FREE)?;
+            let workspace = Workspace::create(scratch.path().join("work"), user)?;
+            let done = work(&workspace, user);
+            // Before the scratch goes: it may hold directories that were closed to their owner.
+            workspace.remove()?;
+            done
+        });
+        whole.await.expect("nothing panics in it")
     }
 
     fn place(&self, user: BuildUser) -> Result<Scratch, RefreshError> {

@@ -99,7 +99,11 @@ const NOTES: [(&str, Becomes, &str); repository::KEYS.len()] = {
             Kept,
             "what rebuilds follow; name .files databases to follow sonames. Builds use executor.local.repository",
         ),
-        ("CI_MANAGE_AUR", NotYet, "nothing is pushed to the AUR"),
+        (
+            "CI_MANAGE_AUR",
+            Different,
+            "what counts is the one in each package's .CI/config; see sources.aur.push_key_file",
+        ),
         ("CI_MAX_PARALLEL", Kept, "sources.parallel overrides it"),
         ("CI_NVCHECKER_REVIEW", Kept, "unless it is false, updates to versions that nvchecker found wait for a person"),
         ("CI_OVERWRITE_COMMITS", Kept, "replaces the last automated commit if it has been handed to builds"),
@@ -118,13 +122,15 @@ const NOTES: [(&str, Becomes, &str); repository::KEYS.len()] = {
 };
 
 /// What is different for everybody, whatever the settings.
-const DIFFERENCES: [&str; 8] = [
+const DIFFERENCES: [&str; 9] = [
     "Stop the scripts' own jobs before the first run: both push the same branches and move the same tag.",
     "The branch `state` is read and written in the same format, with keys of ours (PKGWARDEN_...) beside CI_GIT_COMMIT.",
     "The watermark .ci/aur-state is neither read nor written: each package has its own cursor in `state`. So the \
      first on-schedule run asks about every AUR package once.",
     "Review branches keep their names (update-<pkgbase>). Those whose content is on the branch already are deleted by \
      the first on-schedule run.",
+    "A package's .CI/update.sh runs in a sandbox, and reaches the network only with CI_UPDATE_NETWORK=true in its \
+     .CI/config.",
     "An update is risky if anything but versions and checksums changes. The gate compares files and runs nothing of \
      them.",
     "A directive that names no package is reported and the rest still happens; policy.unknown_directive = \"stop\" gives \
@@ -354,8 +360,8 @@ mod tests {
           CI_HUMAN_REVIEW           without it, risky updates wait for a person; policy.human_review overrides it
           REPO_NAME                 written into pkgwarden.toml as publish.name
 
-        is not part of this version:
-          CI_MANAGE_AUR             nothing is pushed to the AUR
+        is different:
+          CI_MANAGE_AUR             what counts is the one in each package's .CI/config; see sources.aur.push_key_file
 
         is not needed any more:
           TEMPLATE_REPO             the scripts updated themselves with it
@@ -365,6 +371,7 @@ mod tests {
           - The branch `state` is read and written in the same format, with keys of ours (PKGWARDEN_...) beside CI_GIT_COMMIT.
           - The watermark .ci/aur-state is neither read nor written: each package has its own cursor in `state`. So the first on-schedule run asks about every AUR package once.
           - Review branches keep their names (update-<pkgbase>). Those whose content is on the branch already are deleted by the first on-schedule run.
+          - A package's .CI/update.sh runs in a sandbox, and reaches the network only with CI_UPDATE_NETWORK=true in its .CI/config.
           - An update is risky if anything but versions and checksums changes. The gate compares files and runs nothing of them.
           - A directive that names no package is reported and the rest still happens; policy.unknown_directive = "stop" gives the old behaviour.
           - A build gets the commit that was scheduled, not the newest one.

@@ -11,7 +11,9 @@ use super::context::Context;
 use super::error::CliError;
 use super::output::{Format, number_of};
 use crate::app::Place;
+use crate::config::package::addition;
 use crate::controller::run::Outcome;
+use crate::domain::addition::Provenance;
 use crate::domain::name::PkgBase;
 use crate::domain::plan::{Action, Document, Heard, PackageDecision, Pipeline};
 use crate::domain::policy::Target;
@@ -53,6 +55,47 @@ enum What {
     Quarantine(Because),
     /// Take packages back into service, and build what was due
     Lift(Because),
+    /// Take packages into the monorepo, and build them
+    Add(Newcomers),
+    /// Take packages out of the monorepo and of the published repository
+    Drop(Leavers),
+}
+
+/// Which packages are added, and who asked for them.
+#[derive(Debug, clap::Args)]
+pub struct Newcomers {
+    /// PKG/aur, PKG/URL of a git repository (with #branch=NAME&subfolder=PATH, if need be), or PKG
+    #[arg(required = true, value_name = "PKG/SOURCE")]
+    pub packages: Vec<String>,
+    /// Where packages come from that do not say it themselves [default: aur]
+    #[arg(long, value_name = "aur|URL")]
+    pub source: Option<String>,
+    /// Who asked for them: `REQ_ORIGIN` of .CI/info
+    #[arg(long, value_name = "TEXT")]
+    pub origin: Option<String>,
+    /// Why: `REQ_REASON` of .CI/info
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+impl Newcomers {
+    fn pipeline(&self) -> Result<Pipeline, CliError> {
+        let read = |text: &String| addition(text, self.source.as_deref());
+        let additions = self.packages.iter().map(read).collect::<Result<_, _>>().map_err(CliError::usage)?;
+        let provenance = Provenance::new(self.origin.as_deref(), self.reason.as_deref());
+        Ok(Pipeline::Add(additions, provenance.map_err(|error| CliError::usage(error.to_string()))?))
+    }
+}
+
+/// Which packages leave, and why.
+#[derive(Debug, clap::Args)]
+pub struct Leavers {
+    /// Packages
+    #[arg(required = true, value_name = "PKG")]
+    pub packages: Vec<String>,
+    /// Why, for whoever reads the commit
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 /// Which packages, and why.
@@ -73,9 +116,12 @@ pub fn package(text: &str) -> Result<PkgBase, String> {
 
 impl PipelineArgs {
     /// The pipeline.
-    pub fn pipeline(&self) -> Pipeline {
+    ///
+    /// # Errors
+    /// If a package that is to be added does not say where from in a way that is understood.
+    pub fn pipeline(&self) -> Result<Pipeline, CliError> {
         let targets = |packages: &[String]| packages.iter().map(|package| Target::parse(package)).collect();
-        match &self.what {
+        Ok(match &self.what {
             What::OnCommit => Pipeline::OnCommit,
             What::OnSchedule => Pipeline::OnSchedule,
             What::Trigger { name } => Pipeline::Trigger(name.clone()),
@@ -83,7 +129,9 @@ impl PipelineArgs {
             What::Bump { packages } => Pipeline::Bump(targets(packages)),
             What::Quarantine(Because { packages, reason }) => Pipeline::Quarantine(packages.clone(), reason.clone()),
             What::Lift(Because { packages, reason }) => Pipeline::Lift(packages.clone(), reason.clone()),
-        }
+            What::Add(newcomers) => newcomers.pipeline()?,
+            What::Drop(Leavers { packages, reason }) => Pipeline::Drop(packages.clone(), reason.clone()),
+        })
     }
 
     /// The clone and its remote.
@@ -133,6 +181,9 @@ fn text(document: &Document, outcome: Option<&Outcome>) -> String {
     }
     for pkgbase in &document.stop {
         let _ = writeln!(text, "  stop    {pkgbase}");
+    }
+    for pkgbase in &document.aur_push {
+        let _ = writeln!(text, "  aur     push {pkgbase}");
     }
     for review in &document.reviews {
         let why = if review.why.is_empty() { String::new() } else { format!(": {}", review.why) };

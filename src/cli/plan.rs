@@ -16,6 +16,7 @@ Examples:
   pkgwarden plan on-commit                 what a push would start
   pkgwarden plan on-schedule --format json
   pkgwarden plan deploy firefox thunderbird/9
+  pkgwarden plan drop libfoo               who still needs it
 
 Ends with status 3 if something needs a person before it can happen.")]
 pub struct Args {
@@ -24,7 +25,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
-    let (pipeline, place) = (args.pipeline.pipeline(), args.pipeline.place(context));
+    let (pipeline, place) = (args.pipeline.pipeline()?, args.pipeline.place(context));
     let settings = context.settings()?;
     context.inspection()?;
     context.show_progress();

@@ -20,6 +20,8 @@ Examples:
   pkgwarden -C packages.git run on-schedule --format json
   pkgwarden run trigger daily
   pkgwarden run deploy all
+  pkgwarden run add yay/aur --origin github/42 --reason request
+  pkgwarden run drop yay --reason 'gone upstream'
   pkgwarden run on-commit --emit-chaotic .ci
 
 Ends with status 3 if something that was asked for could not be done; the problem says what.
@@ -33,7 +35,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
-    let (pipeline, place) = (args.pipeline.pipeline(), args.pipeline.place(context));
+    let (pipeline, place) = (args.pipeline.pipeline()?, args.pipeline.place(context));
     let settings = context.settings()?;
     context.inspection()?;
     context.show_progress();

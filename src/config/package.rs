@@ -2,13 +2,15 @@
 
 use super::keyfile::KeyFile;
 use super::source::parse_source;
+use crate::domain::addition::Addition;
 use crate::domain::classify::LineRules;
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
+use crate::domain::name::PkgBase;
 use crate::domain::policy::{BuildClass, Bump, PackageSettings, SourceKind};
 
 /// The keys of `.CI/config`.
-pub const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 13] = [
     "CI_PKGBUILD_SOURCE",
     "CI_PACKAGE_BUMP",
     "CI_FORCE_VCS",
@@ -21,6 +23,7 @@ pub const KEYS: [&str; 12] = [
     "BUILDER_EXTRA_TIMEOUT",
     "BUILDER_CLASS",
     "BUILDER_ALLOW_PROHIBITED",
+    "CI_UPDATE_NETWORK",
 ];
 
 /// The keys of `.CI/info`: who asked for the package, and why.
@@ -50,8 +53,32 @@ pub fn parse(text: &str, path: &str) -> (PackageSettings, Vec<Finding>) {
         extra_timeout: file.parsed("BUILDER_EXTRA_TIMEOUT", parse_extra_timeout).unwrap_or(1.0),
         cache_sources: file.flag("BUILDER_CACHE_SOURCES").unwrap_or(false),
         allow_prohibited: file.flag("BUILDER_ALLOW_PROHIBITED").unwrap_or(false),
+        update_network: file.flag("CI_UPDATE_NETWORK").unwrap_or(false),
     };
     (settings, file.into_findings())
+}
+
+/// Reads `PKG/aur`, `PKG/URL` or `PKG`, which comes from `source`, or else from the AUR.
+///
+/// # Errors
+/// What is wrong with it, and the remedy.
+pub fn addition(text: &str, source: Option<&str>) -> Result<Addition, String> {
+    let (name, behind) = text.split_once('/').map_or((text, None), |(name, behind)| (name, Some(behind)));
+    let pkgbase = PkgBase::new(name).map_err(|error| error.to_string())?;
+    let written = match (behind, source) {
+        (Some(one), Some(other)) if one != other => {
+            return Err(format!("`{name}` cannot come from `{one}` and from `{other}`"));
+        }
+        (one, other) => one.or(other).unwrap_or("aur"),
+    };
+    let source = parse_source(written).map_err(|(message, hint)| format!("{message}; {hint}"))?;
+    match source {
+        SourceKind::Aur | SourceKind::Git(_) => Ok(Addition { pkgbase, source, written: written.to_owned() }),
+        SourceKind::Release(_) | SourceKind::Custom | SourceKind::Unset => Err(format!(
+            "`{written}` has no PKGBUILD to begin with; write {name}/aur or {name}/URL of a git repository, or commit the \
+             folder yourself"
+        )),
+    }
 }
 
 /// What is wrong with a `.CI/info`. Its values are for people, so any text will do.
@@ -115,7 +142,7 @@ mod tests {
         let text = "CI_PKGBUILD_SOURCE=aur\nCI_PACKAGE_BUMP=1:2.0-1/3\nCI_FORCE_VCS=true\nCI_ON_TRIGGER=daily\n\
              CI_MANAGE_AUR=true\nCI_NVCHECKER=true\nCI_PKGBUILD_CHANGE_ALLOW_REGEX=^source[^)]*x=y\n\
              CI_REBUILD_TRIGGERS=boost:libxml2\nBUILDER_CACHE_SOURCES=true\nBUILDER_EXTRA_TIMEOUT=2\n\
-             BUILDER_CLASS=catbuilder\nBUILDER_ALLOW_PROHIBITED=true\n";
+             BUILDER_CLASS=catbuilder\nBUILDER_ALLOW_PROHIBITED=true\nCI_UPDATE_NETWORK=true\n";
         let expected = PackageSettings {
             source: SourceKind::Aur,
             trigger: Some("daily".into()),
@@ -129,6 +156,7 @@ mod tests {
             extra_timeout: 2.0,
             cache_sources: true,
             allow_prohibited: true,
+            update_network: true,
         };
         assert_eq!(settings(text), expected);
         assert!(KEYS.iter().all(|key| text.contains(key)), "a key is missing from this test");
@@ -184,6 +212,20 @@ mod tests {
     fn info_has_its_own_keys() {
         assert_eq!(check_info("REQ_ORIGIN=telegram\nREQ_REASON=a request\n", "foo/.CI/info"), []);
         assert_eq!(check_info("REQ_RAESON=x\n", "foo/.CI/info")[0].hint, "did you mean REQ_REASON?");
+    }
+
+    #[test]
+    fn a_package_that_is_to_be_added_says_where_it_comes_from() {
+        let read = |text: &str, source| addition(text, source).map(|it| format!("{} {}", it.pkgbase, it.written));
+        assert_eq!(read("foo", None).as_deref(), Ok("foo aur"));
+        assert_eq!(read("foo/aur", Some("aur")).as_deref(), Ok("foo aur"));
+        assert_eq!(read("foo/https://h/r.git#branch=a/b", None).as_deref(), Ok("foo https://h/r.git#branch=a/b"));
+        assert_eq!(read("foo", Some("https://h/r.git")).as_deref(), Ok("foo https://h/r.git"));
+        let wrong = [("foo/aur", Some("https://h/r")), ("fo o", None), ("/aur", None), ("foo/--upload-pack=x", None)];
+        let wrong = wrong.into_iter().chain([("foo/custom", None), ("foo/github:a/b", None), ("foo/", None)]);
+        for (text, source) in wrong {
+            assert!(read(text, source).is_err(), "{text}");
+        }
     }
 
     proptest! {

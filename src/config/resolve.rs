@@ -10,7 +10,7 @@ use super::settings::{
     Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, ForgeKind, LocalExecutor, Nvchecker, ProjectHost,
     Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
-use super::value::{Address, Name};
+use super::value::{Address, GitAddress, Name};
 use super::written::{
     Layer, ScheduledPipeline, Written, WrittenExecutor, WrittenForge, WrittenPolicy, WrittenPublish, WrittenRepository,
     WrittenSchedule, WrittenServer, WrittenSources,
@@ -58,6 +58,12 @@ fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Writ
         let message = "the address holds no `{pkgbase}`, so that every package would have the same".into();
         let hint = "write {pkgbase} where the name of the package goes";
         problems.push(layers.problem(repository, &["sources", "aur", "git_url"], message, hint));
+    }
+    let push_url = written.sources.aur.push_url.as_ref().map(GitAddress::as_str).unwrap_or_default();
+    if !push_url.is_empty() && !push_url.contains("{pkgbase}") {
+        let message = "the address holds no `{pkgbase}`, so that every package would be pushed to the same".into();
+        let hint = "write {pkgbase} where the name of the package goes";
+        problems.push(layers.problem(repository, &["sources", "aur", "push_url"], message, hint));
     }
     for (index, schedule) in written.schedule.iter().flatten().enumerate() {
         if let Some(message) = wrong_name(schedule) {
@@ -183,12 +189,16 @@ fn resolve_sources(sources: WrittenSources) -> Sources {
     Sources {
         parallel: sources.parallel,
         timeout: given(sources.timeout).duration(),
+        script_timeout: given(sources.script_timeout).duration(),
         aur: Aur {
             metadata_url: given(aur.metadata_url),
             rpc_url: given(aur.rpc_url).as_str().trim_end_matches('/').to_owned(),
             git_url: given(aur.git_url).as_str().to_owned(),
             mirror_url,
             prefer,
+            push_url: aur.push_url.map(|url| url.as_str().to_owned()),
+            push_key_file: aur.push_key_file,
+            push_ssh_command: aur.push_ssh_command,
         },
         nvchecker: Nvchecker {
             keyfile: sources.nvchecker.keyfile,
@@ -249,6 +259,7 @@ fn resolve_policy(policy: &WrittenPolicy) -> Policy {
         unknown_directive: given(policy.unknown_directive),
         overlap: given(policy.overlap),
         human_review: policy.human_review,
+        format: given(policy.format),
     }
 }
 

@@ -101,6 +101,8 @@ pub struct Sources {
     pub parallel: Option<usize>,
     /// How long one request may take.
     pub timeout: Duration,
+    /// How long the `.CI/update.sh` of one package may take.
+    pub script_timeout: Duration,
     /// The Arch User Repository.
     pub aur: Aur,
     /// What the `nvchecker.toml` of packages ask for.
@@ -152,6 +154,12 @@ pub struct Aur {
     pub mirror_url: Option<String>,
     /// Which of the two git addresses is asked; `Git` if there is no mirror.
     pub prefer: AurTransport,
+    /// Where packages are pushed to that are kept for the AUR; holds `{pkgbase}`, or is empty for nowhere.
+    pub push_url: Option<String>,
+    /// The ssh key for that.
+    pub push_key_file: Option<PathBuf>,
+    /// The ssh program for that, perhaps with options.
+    pub push_ssh_command: Option<String>,
 }
 
 /// How files of AUR packages are fetched.

@@ -106,6 +106,9 @@ section! {
         /// How long one request may take.
         #[schemars(example = &"1m")]
         timeout: Period,
+        /// How long the `.CI/update.sh` of one package may take.
+        #[schemars(example = &"10m")]
+        script_timeout: Period,
         ;
         /// The Arch User Repository.
         aur: WrittenAur,
@@ -196,6 +199,16 @@ section! {
         mirror_url: GitAddress,
         /// Which of the two git addresses is asked.
         prefer: AurTransport,
+        /// Where packages with `CI_MANAGE_AUR=true` are pushed to; `{pkgbase}` stands for their names, `""` pushes
+        /// nothing. Without it: the AUR by ssh if there is a key file, or `git_url` if that is not the AUR.
+        #[schemars(example = "ssh://aur@aur.archlinux.org/{pkgbase}.git")]
+        push_url: GitAddress,
+        /// The private ssh key for that, without a passphrase.
+        #[schemars(example = "/etc/pkgwarden/aur-key")]
+        push_key_file: PathBuf,
+        /// The ssh program and options of your own for that, in place of `ssh`.
+        #[schemars(example = &"ssh -F /etc/pkgwarden/ssh_config")]
+        push_ssh_command: String,
     }
 }
 
@@ -317,6 +330,9 @@ section! {
         overlap: Overlap,
         /// Whether risky updates wait for a person. Without it: `CI_HUMAN_REVIEW` of the monorepo.
         human_review: bool,
+        /// Whether PKGBUILDs of updates are formatted with shfmt, as Chaotic's pipeline does, before they are
+        /// committed. What the gate judges is what came, and not what is made of it.
+        format: bool,
     }
 }
 

@@ -67,6 +67,7 @@ impl Writer<'_> {
             Edit::File(path, bytes) => {
                 TreeEdit::Put { path: path.clone(), id: self.git.write_blob(bytes)?, mode: 0o100_644 }
             }
+            Edit::Remove(pkgbase) => TreeEdit::Remove { path: pkgbase.to_string() },
         })
     }
 

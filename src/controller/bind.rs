@@ -15,7 +15,7 @@ use crate::git::{GitError, tree_id};
 pub fn bind(plan: &mut Plan, snapshot: &Snapshot) -> Result<(), GitError> {
     let edits = plan.commit.iter().flat_map(|commit| &commit.edits).filter_map(|edit| match edit {
         Edit::Folder(pkgbase, folder) => Some((pkgbase, folder)),
-        Edit::File(..) => None,
+        Edit::File(..) | Edit::Remove(_) => None,
     });
     let proposed = plan.reviews.iter().filter_map(|step| match step {
         ReviewStep::Propose { pkgbase, folder, .. } => Some((pkgbase, folder)),
@@ -23,9 +23,13 @@ pub fn bind(plan: &mut Plan, snapshot: &Snapshot) -> Result<(), GitError> {
     });
     for (pkgbase, folder) in edits.chain(proposed) {
         let decision = plan.packages.iter_mut().find(|decision| decision.pkgbase == *pkgbase);
-        if let (Some(decision), Some(package)) = (decision, snapshot.packages.get(pkgbase)) {
-            decision.trees = Some(trees(package.tree, folder)?);
-        }
+        let Some(decision) = decision else { continue };
+        // What is new stands against nothing.
+        let from = match snapshot.packages.get(pkgbase) {
+            Some(package) => package.tree,
+            None => tree_id(&Folder::default())?,
+        };
+        decision.trees = Some(trees(from, folder)?);
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ pub mod dispatch;
 pub mod doctor;
 pub mod face;
 pub mod foresee;
+mod format;
+pub mod handback;
 pub mod inspect;
 pub mod linkage;
 pub mod observe;
@@ -21,6 +23,7 @@ pub mod recover;
 mod review;
 mod rules;
 pub mod run;
+pub mod scripts;
 pub mod site;
 pub mod snapshot;
 pub mod sources;
@@ -45,11 +48,10 @@ use crate::domain::plan::Pipeline;
 use crate::domain::policy::Person;
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
-use crate::source::SourcesConfig;
 use crate::store::Store;
 use crate::sys::clock::Clock;
 use run::{Report, Runner};
-use site::{Look, Site};
+use site::{Look, Site, Upstream};
 
 /// One repository and what is done for it.
 pub struct Kept {
@@ -163,12 +165,12 @@ impl Controller {
     }
 
     /// Takes over what may change while it runs: how often remotes are looked at, and for each repository
-    /// its schedules and how its sources are asked. What is under way ends as it began.
-    pub fn reconfigure(&self, poll: Duration, repositories: BTreeMap<String, (Vec<Schedule>, SourcesConfig)>) {
-        for (name, (schedules, sources)) in repositories {
+    /// its schedules and how others are dealt with. What is under way ends as it began.
+    pub fn reconfigure(&self, poll: Duration, repositories: BTreeMap<String, (Vec<Schedule>, Upstream)>) {
+        for (name, (schedules, upstream)) in repositories {
             if let Some(kept) = self.0.kept.get(&name) {
                 *kept.schedules.write().expect("nobody panics with it") = schedules;
-                kept.site().ask_as(sources);
+                kept.site().deal_as(upstream);
             }
         }
         self.0.poll.send_replace(poll);

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::apply::folder_at;
 use super::versions::Checks;
+use crate::domain::addition::Addition;
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
@@ -43,10 +44,31 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, checks: Checks, now: Ti
         let members = members(snapshot, &pkgbase);
         SourceRequest { pkgbase, kind: source, cursor, version, members }
     });
-    let requests: Vec<SourceRequest> = requests.collect();
     let following = snapshot.packages.values().filter(|package| package.follows_upstream());
     let following: Vec<UpstreamRequest> =
         following.filter_map(|package| UpstreamRequest::new(&package.pkgbase, package.srcinfo.as_ref()?)).collect();
+    ask_all(sources, requests.collect(), following, checks, now).await
+}
+
+/// Asks the sources of packages that are to be added.
+pub async fn ask_for(sources: &Sources, additions: &[Addition], now: Timestamp) -> Answers {
+    let request = |Addition { pkgbase, source, .. }: &Addition| SourceRequest {
+        pkgbase: pkgbase.clone(),
+        kind: source.clone(),
+        cursor: None,
+        version: None,
+        members: vec![pkgbase.to_string()],
+    };
+    ask_all(sources, additions.iter().map(request).collect(), Vec::new(), Checks::default(), now).await
+}
+
+async fn ask_all(
+    sources: &Sources,
+    requests: Vec<SourceRequest>,
+    following: Vec<UpstreamRequest>,
+    checks: Checks,
+    now: Timestamp,
+) -> Answers {
     let pass = sources.pass(now);
     let (files, (versions, findings), upstream) =
         tokio::join!(pass.observe(&requests), checks.ask(&pass, now), pass.upstream(&following));
@@ -89,6 +111,8 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
             let overtaken = answers.made_from.get(pkgbase).is_some_and(|tree| *tree != package.tree);
             let observation = if overtaken { overtaken_by_a_person() } else { observation(answer, present) };
             observations.files.insert(pkgbase.clone(), observation);
+        } else if matches!(pipeline, Pipeline::Add(..)) {
+            observations.files.insert(pkgbase.clone(), observation(answer, || Ok(Folder::default())));
         }
     }
     observations.waiting = waiting(git, snapshot, &observations.files);

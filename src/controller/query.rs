@@ -358,7 +358,13 @@ impl Controller {
                     crate::domain::policy::Selection::All => None,
                 })
             }
-            Pipeline::OnCommit | Pipeline::OnSchedule | Pipeline::Trigger(_) => None,
+            Pipeline::Drop(names, _) => names.iter().find_map(|name| PkgBase::new(name).ok()),
+            Pipeline::Add(..) if self.kept().count() > 1 => {
+                let message = "several repositories are kept, and it is not said which one it belongs to".to_owned();
+                let hint = "add it with `pkgwarden -C CLONE run add …`, in a clone of the one".to_owned();
+                return Err(ControllerError::Refused { message, hint });
+            }
+            Pipeline::OnCommit | Pipeline::OnSchedule | Pipeline::Trigger(_) | Pipeline::Add(..) => None,
         };
         let home = named.and_then(|pkgbase| self.home_of(&pkgbase)).map(|(kept, _)| kept);
         home.or_else(|| self.kept().next()).ok_or_else(not_looked)

@@ -182,7 +182,8 @@ fn key(raised: &Folder, release: &Release) -> String {
     digest.iter().take(16).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+/// An error with its causes, in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -67,6 +67,12 @@ fn commit(commit: git::Commit) -> Commit {
     Commit { id: commit.id, parents: commit.parents, author: commit.author, message: commit.message }
 }
 
+/// A commit in a few words: its id, who made it, and its subject.
+pub(super) fn in_words(commit: &git::Commit) -> String {
+    let subject = commit.message.lines().next().unwrap_or_default().escape_debug().to_string();
+    format!("{} of {}: {subject}", commit.id.short(), commit.author.escape_debug())
+}
+
 /// The same as pairs of references.
 pub(super) fn named(folders: &[(String, Oid)]) -> impl Iterator<Item = (&str, Oid)> {
     folders.iter().map(|(name, id)| (name.as_str(), *id))

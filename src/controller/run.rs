@@ -1,5 +1,6 @@
 //! One run: look, ask, decide, apply; again if somebody pushed in between.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::apply;
+use super::handback;
 use super::linkage;
 use super::observe::Answers;
 use super::recover::{self, Fate};
@@ -15,11 +17,12 @@ use super::site::{Look, Site};
 use super::turn::Turns;
 use crate::domain::build::Wave;
 use crate::domain::chaotic::{self, Schedule};
+use crate::domain::finding::Finding;
 use crate::domain::graph::Graph;
 use crate::domain::library::Published;
 use crate::domain::lint;
 use crate::domain::name::Oid;
-use crate::domain::plan::{Document, Pipeline, Plan};
+use crate::domain::plan::{Document, Pipeline, Plan, Problem};
 use crate::git::{PushError, RefUpdate};
 use crate::publish::Publisher;
 use crate::store::Store;
@@ -113,7 +116,14 @@ impl Runner {
         let _turn = self.turns.take().await?;
         self.recover().await?;
         let run_id = self.store.begin_run(&self.site.name, pipeline.name(), cause, self.clock.now()).await?;
-        let result = self.attempt(pipeline, &run_id).await;
+        let mut result = self.attempt(pipeline, &run_id).await;
+        if let Ok(report) = &mut result {
+            // Whatever comes of it, what was to be done here is done.
+            let findings = self.hand_back().await.unwrap_or_else(|error| {
+                vec![Finding::warning("aur-push-failed", format!("nothing is pushed to the AUR: {error:#}"))]
+            });
+            report.document.problems.extend(findings.iter().map(Problem::from));
+        }
         let (outcome, document) = match &result {
             Ok(report) => (RunOutcome::Done, serde_json::to_value(report)?),
             Err(error) => (RunOutcome::Failed, serde_json::json!({"error": format!("{error:#}")})),
@@ -186,7 +196,11 @@ impl Runner {
         }
         // Before the push: a crash after it must not leave moved tags without the files that act on them.
         self.emit(&look, &plan, (!plan.builds.is_empty()).then_some(wave.commit))?;
-        let intent = self.store.record_intent(self.intent(run_id, &updates, wave), self.clock.now()).await?;
+        let intent = NewIntent {
+            outbox: handback::entries(&self.site, &look, &plan, tip_after(&look, &updates)),
+            ..self.intent(run_id, &updates, wave)
+        };
+        let intent = self.store.record_intent(intent, self.clock.now()).await?;
         fail::fail_point!("apply.intent-recorded", |_| crate::sys::signal::die());
         if !updates.is_empty() {
             let _progress = progress::task(format!("pushing {} refs of {}", updates.len(), self.site.name));
@@ -218,9 +232,7 @@ impl Runner {
     }
 
     fn wave(&self, look: &Look, plan: &Plan, updates: &[RefUpdate]) -> Wave {
-        let branch = format!("refs/heads/{}", look.snapshot.refs.branch);
-        let committed = updates.iter().find(|update| update.name == branch).and_then(|update| update.new);
-        let commit = committed.or(look.snapshot.refs.main);
+        let commit = tip_after(look, updates);
         Wave {
             repository: self.site.name.clone(),
             // An empty repository has nothing to build, so no build ever carries this id.
@@ -235,10 +247,11 @@ impl Runner {
     fn emit(&self, look: &Look, plan: &Plan, commit: Option<Oid>) -> Result<()> {
         let Some(dir) = &self.emit_to else { return Ok(()) };
         let snapshot = &look.snapshot;
-        let keep = (!plan.remove.is_empty()).then(|| snapshot.packages.keys().collect());
+        let keep = || plan.packages_after(snapshot).map(|package| &package.pkgbase).collect::<BTreeSet<_>>();
+        let keep = (!plan.remove.is_empty()).then(|| keep().into_iter().collect());
         let schedule = Schedule { settings: &snapshot.settings, commit, builds: &plan.builds, keep };
         let official = lint::known_elsewhere(snapshot.version_state.as_deref());
-        let graph = Graph::build_for(&self.site.arch, snapshot.packages.values().map(Arc::as_ref), &official);
+        let graph = Graph::build_for(&self.site.arch, plan.packages_after(snapshot), &official);
         fs::write_atomic(&dir.join(chaotic::PARAMS_FILE), schedule.params().as_bytes())?;
         fs::write_atomic(&dir.join(chaotic::DEPTREE_FILE), format!("{}\n", graph.deptree_text()).as_bytes())?;
         Ok(())
@@ -294,6 +307,13 @@ impl Runner {
         let current = self.site.remote.ls(&names).await?;
         self.site.with_git(move |git| recover::fate_in(git, &updates, |name| current.get(name).copied())).await
     }
+}
+
+/// The commit of the branch with the packages once these refs have moved.
+fn tip_after(look: &Look, updates: &[RefUpdate]) -> Option<Oid> {
+    let branch = format!("refs/heads/{}", look.snapshot.refs.branch);
+    let committed = updates.iter().find(|update| update.name == branch).and_then(|update| update.new);
+    committed.or(look.snapshot.refs.main)
 }
 
 /// Puts the ids of the commits that were made in the place of those that were only foreseen.

@@ -10,14 +10,17 @@ use jiff::Timestamp;
 
 use super::bind;
 use super::foresee::Fallback;
+use super::format;
+use super::handback::{self, HandBack};
 use super::inspect::Inspection;
 use super::linkage::Peek;
 use super::observe::{self, Answers};
 use super::raise::{self, Raiser};
 use super::range;
+use super::scripts::{self, Scripts};
 use super::snapshot::SnapshotReader;
 use super::versions::Checks;
-use crate::domain::desired::{Refs, Snapshot};
+use crate::domain::desired::{Interfere, Refs, Snapshot};
 use crate::domain::finding::Finding;
 use crate::domain::library::{Libraries, Published};
 use crate::domain::lint;
@@ -25,6 +28,7 @@ use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Observations;
 use crate::domain::plan::{self, Inputs, Pipeline, Plan, Since};
 use crate::domain::policy::{Policy, RepositorySettings};
+use crate::domain::quarantine;
 use crate::git::{Remote, Repository};
 use crate::source::libraries::LibraryDatabases;
 use crate::source::{Sources, SourcesConfig};
@@ -52,12 +56,14 @@ pub struct Site {
     pub arch: String,
     /// What the operator decides.
     pub policy: Policy,
-    /// How sources are asked, before the repository's own settings.
-    pub sources: RwLock<SourcesConfig>,
+    /// How others are dealt with, before the repository's own settings.
+    pub upstream: RwLock<Upstream>,
     /// The sources as they were last asked; made anew when the settings change.
     pub asked: Mutex<Option<(SourcesConfig, Arc<Sources>)>>,
     /// Raises packages to versions that their sources know.
     pub raiser: Arc<Raiser>,
+    /// Runs the scripts by which packages are kept up to date.
+    pub scripts: Arc<Scripts>,
     /// Remembers what was parsed.
     pub reader: Arc<SnapshotReader>,
     /// The clone to plan on if the remote does not answer; only ever set for a plan that is not performed.
@@ -69,6 +75,17 @@ pub struct Site {
     pub fetching: tokio::sync::Mutex<()>,
     /// Holds the workspace, if it is to go with this value.
     pub scratch: Option<Scratch>,
+}
+
+/// How others are dealt with; may change while the program runs.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// How sources are asked.
+    pub sources: SourcesConfig,
+    /// How long the `.CI/update.sh` of one package may take.
+    pub script_timeout: Duration,
+    /// Where packages go back to.
+    pub hand_back: HandBack,
 }
 
 /// One look at the monorepo.
@@ -213,9 +230,23 @@ impl Site {
 
     /// Asks the sources what a pipeline has to know.
     pub async fn ask(&self, look: &Look, pipeline: &Pipeline, now: Timestamp) -> Answers {
-        if *pipeline != Pipeline::OnSchedule {
-            return Answers::default();
+        let mut answers = match pipeline {
+            Pipeline::OnSchedule => self.ask_everything(look, now).await,
+            Pipeline::Add(additions, _) => {
+                observe::ask_for(&self.sources_for(&look.snapshot.settings), additions, now).await
+            }
+            _ => return Answers::default(),
+        };
+        self.raiser.complete(&mut answers.files).await;
+        self.raise(&look.snapshot, &mut answers).await;
+        if *pipeline == Pipeline::OnSchedule {
+            self.run_scripts(&look.snapshot, &mut answers).await;
         }
+        answers
+    }
+
+    /// Asks all that a schedule asks.
+    async fn ask_everything(&self, look: &Look, now: Timestamp) -> Answers {
         let sources = self.sources_for(&look.snapshot.settings);
         let snapshot = look.snapshot.clone();
         let checks = self.with_git(move |git| Ok(Checks::read(git, &snapshot))).await;
@@ -228,9 +259,33 @@ impl Site {
             None => Published::default(),
         };
         answers.libraries = Some(Libraries { consulted, published });
-        self.raiser.complete(&mut answers.files).await;
-        self.raise(&look.snapshot, &mut answers).await;
         answers
+    }
+
+    /// Runs the `.CI/update.sh` of packages that have one.
+    async fn run_scripts(&self, snapshot: &Arc<Snapshot>, answers: &mut Answers) {
+        if !snapshot.packages.values().any(|package| package.interfere.contains(&Interfere::Update)) {
+            return;
+        }
+        let official = lint::known_elsewhere(snapshot.version_state.as_deref());
+        let held = quarantine::held(snapshot, snapshot.states.iter(), &self.arch, &official);
+        let (known, files) = (snapshot.clone(), answers.files.clone());
+        let timeout = self.upstream.read().expect("nobody panics with it").script_timeout;
+        let done = async {
+            let found = self.with_git(move |git| Ok(scripts::orders(git, &known, &held, &files))).await?;
+            let trees = scripts::trees(&found.orders);
+            let left = self.scripts.run(found.orders, timeout).await;
+            let mut left = self.with_git(move |git| Ok(scripts::checked(git, left))).await?;
+            left.extend(found.unreadable);
+            anyhow::Ok((trees, left))
+        };
+        match done.await {
+            Ok((trees, left)) => {
+                answers.made_from.extend(trees);
+                answers.files.extend(left);
+            }
+            Err(error) => answers.files.extend(scripts::all_unknown(snapshot, &format!("{error:#}"))),
+        }
     }
 
     /// Makes the files of packages of which a newer version is known from those that the monorepo has.
@@ -251,16 +306,22 @@ impl Site {
         }
     }
 
-    /// From the next run on, asks sources like this, with the same cache.
-    pub fn ask_as(&self, config: SourcesConfig) {
-        let mut sources = self.sources.write().expect("nobody panics with it");
-        let cache_dir = sources.cache_dir.clone();
-        *sources = SourcesConfig { cache_dir, ..config };
+    /// From the next run on, deals with others like this, with the same cache.
+    pub fn deal_as(&self, with: Upstream) {
+        let mut upstream = self.upstream.write().expect("nobody panics with it");
+        let cache_dir = upstream.sources.cache_dir.clone();
+        *upstream = Upstream { sources: SourcesConfig { cache_dir, ..with.sources }, ..with };
+    }
+
+    /// Where packages go back to, and the repository that they are pushed from.
+    pub(super) fn hand_back(&self) -> (HandBack, PathBuf) {
+        let upstream = self.upstream.read().expect("nobody panics with it");
+        (upstream.hand_back.clone(), upstream.sources.cache_dir.join("handback.git"))
     }
 
     /// The sources, asked as `.ci/config` wants it.
     fn sources_for(&self, settings: &RepositorySettings) -> Arc<Sources> {
-        let mut config = self.sources.read().expect("nobody panics with it").clone();
+        let mut config = self.upstream.read().expect("nobody panics with it").sources.clone();
         config.aur.proxy = settings.aur_proxy.clone().or(config.aur.proxy);
         config.aur.max_parallel = settings.max_parallel;
         config.aur.clone_delay = Duration::from_secs_f64(settings.clone_delay.max(0.0));
@@ -276,8 +337,8 @@ impl Site {
     }
 
     fn library_databases(&self) -> LibraryDatabases {
-        let config = self.sources.read().expect("nobody panics with it");
-        LibraryDatabases::new(config.cache_dir.clone(), config.timeout)
+        let upstream = self.upstream.read().expect("nobody panics with it");
+        LibraryDatabases::new(upstream.sources.cache_dir.clone(), upstream.sources.timeout)
     }
 
     /// Decides what a run does, from a look and answers that may be older than it.
@@ -294,9 +355,13 @@ impl Site {
         let _progress = progress::task(format!("comparing and deciding about {}", self.name));
         let (look, pipeline, answers) = (look.clone(), pipeline.clone(), answers.clone());
         let (policy, arch) = (self.policy.clone(), self.arch.clone());
+        let (hand_back, _) = self.hand_back();
         self.with_git(move |git| {
             let mut observations = observe::compare(git, &look.snapshot, &pipeline, &answers)?;
             observations.findings.extend(look.findings.iter().cloned());
+            if policy.format {
+                format::format(&mut observations);
+            }
             let official = lint::known_elsewhere(look.snapshot.version_state.as_deref());
             let plan = |observations: &Observations| {
                 let (snapshot, since) = (&*look.snapshot, &*look.since);
@@ -319,6 +384,7 @@ impl Site {
             observations.unbuildable.retain(|pkgbase, _| built.contains(pkgbase));
             observations.unbuildable.extend(observe::unbuildable(git, snapshot, built.difference(&changed))?);
             let mut decided = if observations.unbuildable.is_empty() { first } else { plan(&observations) };
+            handback::settle_plan(&mut decided, &hand_back);
             bind::bind(&mut decided, snapshot)?;
             Ok(decided)
         })

@@ -18,6 +18,10 @@ pub enum Topic {
     Update,
     /// Raised bumps.
     Bump,
+    /// Packages that are new.
+    Add,
+    /// Packages that are gone.
+    Drop,
 }
 
 impl Topic {
@@ -25,6 +29,8 @@ impl Topic {
         match self {
             Self::Update => "chore(update)",
             Self::Bump => "chore(bump)",
+            Self::Add => "feat(add)",
+            Self::Drop => "chore(drop)",
         }
     }
 }

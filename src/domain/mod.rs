@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a clock, a file, a process or the network, and nothing is `async`.
 
+pub mod addition;
 pub mod audit;
 pub mod build;
 pub mod bump;
@@ -14,6 +15,7 @@ pub mod directive;
 pub mod finding;
 pub mod folder;
 pub mod graph;
+pub mod handback;
 pub mod keepers;
 pub mod keyvalue;
 pub mod library;

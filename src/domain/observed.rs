@@ -71,6 +71,8 @@ pub struct Proposal {
 pub struct Observations {
     /// By package: its source of files. A package that was not asked is not here.
     pub files: BTreeMap<PkgBase, Observation>,
+    /// By package whose files have changed: its PKGBUILD as it is committed, where that is not as it came.
+    pub formatted: BTreeMap<PkgBase, Vec<u8>>,
     /// By package: who may push to its source, where that can be known.
     pub keepers: BTreeMap<PkgBase, Keepers>,
     /// By package: what the AUR's index says beside that.

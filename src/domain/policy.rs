@@ -211,6 +211,8 @@ pub struct PackageSettings {
     pub cache_sources: bool,
     /// `BUILDER_ALLOW_PROHIBITED`.
     pub allow_prohibited: bool,
+    /// `CI_UPDATE_NETWORK`: its `.CI/update.sh` may use the network.
+    pub update_network: bool,
 }
 
 impl Default for PackageSettings {
@@ -228,6 +230,7 @@ impl Default for PackageSettings {
             extra_timeout: 1.0,
             cache_sources: false,
             allow_prohibited: false,
+            update_network: false,
         }
     }
 }
@@ -346,6 +349,8 @@ pub struct Policy {
     pub overlap: Overlap,
     /// Overrides `CI_HUMAN_REVIEW`.
     pub human_review: Option<bool>,
+    /// Whether PKGBUILDs are formatted before they are committed.
+    pub format: bool,
 }
 
 impl Policy {

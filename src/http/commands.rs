@@ -7,8 +7,10 @@ use serde::Deserialize;
 
 use super::Server;
 use super::read::{build_of, pkgbase, review_of};
+use crate::config::package::addition;
 use crate::controller::face::AuditRequest;
 use crate::controller::view::{BuildPage, PackagePage, RepositoryView, RunPage};
+use crate::domain::addition::Provenance;
 use crate::domain::audit::{Audit, Indicator};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Pipeline;
@@ -60,6 +62,49 @@ pub async fn deploy(State(server): State<Server>, Told(packages): Told<Packages>
 /// `POST /api/v1/bump`
 pub async fn bump(State(server): State<Server>, Told(packages): Told<Packages>) -> Result<Json<RunPage>, Fault> {
     start(&server, Pipeline::Bump(packages.targets()?)).await
+}
+
+/// Packages that are added, and who asked for them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Newcomers {
+    packages: Vec<String>,
+    #[serde(default)]
+    source: Option<String>,
+    #[serde(default)]
+    origin: Option<String>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// `POST /api/v1/add`
+pub async fn add(State(server): State<Server>, Told(told): Told<Newcomers>) -> Result<Json<RunPage>, Fault> {
+    let refused = |why: String| Fault::new(StatusCode::UNPROCESSABLE_ENTITY, why);
+    some_named(&told.packages)?;
+    let additions = told.packages.iter().map(|text| addition(text, told.source.as_deref()));
+    let additions = additions.collect::<Result<_, _>>().map_err(refused)?;
+    let provenance = Provenance::new(told.origin.as_deref(), told.reason.as_deref());
+    start(&server, Pipeline::Add(additions, provenance.map_err(|error| refused(error.to_string()))?)).await
+}
+
+/// Packages that are dropped, and why.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leavers {
+    packages: Vec<String>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// `POST /api/v1/drop`
+pub async fn drop(State(server): State<Server>, Told(told): Told<Leavers>) -> Result<Json<RunPage>, Fault> {
+    some_named(&told.packages)?;
+    start(&server, Pipeline::Drop(told.packages, told.reason)).await
+}
+
+fn some_named<T>(packages: &[T]) -> Result<(), Fault> {
+    let nobody = || Fault::new(StatusCode::UNPROCESSABLE_ENTITY, "no package is named").hint("name one");
+    if packages.is_empty() { Err(nobody()) } else { Ok(()) }
 }
 
 /// Which pipeline to run.
@@ -114,12 +159,10 @@ async fn with_reason(
     Because { packages, reason }: Because,
     pipeline: fn(Vec<PkgBase>, String) -> Pipeline,
 ) -> Result<Json<RunPage>, Fault> {
-    let incomplete = |what, hint| Err(Fault::new(StatusCode::UNPROCESSABLE_ENTITY, what).hint(hint));
-    if packages.is_empty() {
-        return incomplete("no package is named", "name one");
-    }
+    some_named(&packages)?;
     if reason.trim().is_empty() {
-        return incomplete("there is no reason", "say why, for whoever reads it later");
+        let fault = Fault::new(StatusCode::UNPROCESSABLE_ENTITY, "there is no reason");
+        return Err(fault.hint("say why, for whoever reads it later"));
     }
     start(server, pipeline(packages, reason)).await
 }

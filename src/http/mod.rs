@@ -296,6 +296,20 @@ fn commands() -> Described {
             commands::bump,
         )
         .route(
+            &post("/api/v1/add", "Takes packages into the monorepo and builds them", Answer::One("RunDetail"))
+                .body("Newcomers"),
+            commands::add,
+        )
+        .route(
+            &post(
+                "/api/v1/drop",
+                "Takes packages out of the monorepo and of the published repository",
+                Answer::One("RunDetail"),
+            )
+            .body("Leavers"),
+            commands::drop,
+        )
+        .route(
             &post("/api/v1/run", "Runs a pipeline to its end", Answer::One("RunDetail")).body("RunRequest"),
             commands::run,
         )

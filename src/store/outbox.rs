@@ -1,7 +1,7 @@
 //! The outbox: what others have to be told. Entries are tried until they succeed, and told once.
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -56,29 +56,19 @@ impl Store {
             let mut statement = connection.prepare_cached(
                 "SELECT * FROM outbox WHERE done_at IS NULL AND coalesce(not_before, 0) <= ? ORDER BY id LIMIT ?",
             )?;
-            let rows = statement.query_map(params![Millis(now), limit], |row| {
-                let entry = NewEntry {
-                    repository: row.get("repository")?,
-                    kind: row.get("kind")?,
-                    key: row.get("key")?,
-                    payload: Value::Null,
-                };
-                let entry = Entry {
-                    id: row.get("id")?,
-                    entry,
-                    attempts: row.get("attempts")?,
-                    created_at: some_time(row, "created_at")?,
-                    not_before: time(row, "not_before")?,
-                    last_error: row.get("last_error")?,
-                };
-                Ok((entry, row.get::<_, String>("payload")?))
-            })?;
-            rows.map(|row| {
-                let (mut entry, payload) = row?;
-                entry.entry.payload = serde_json::from_str(&payload)?;
-                Ok(entry)
-            })
-            .collect()
+            statement.query_map(params![Millis(now), limit], raw)?.map(|row| parse(row?)).collect()
+        })
+        .await
+    }
+
+    /// Entries of a repository and a kind that have not been told yet, due or not, oldest first.
+    pub async fn outbox_open(&self, repository: &str, kind: &str) -> Result<Vec<Entry>, StoreError> {
+        let (repository, kind) = (repository.to_owned(), kind.to_owned());
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT * FROM outbox WHERE done_at IS NULL AND repository = ? AND kind = ? ORDER BY id",
+            )?;
+            statement.query_map(params![repository, kind], raw)?.map(|row| parse(row?)).collect()
         })
         .await
     }
@@ -108,6 +98,28 @@ impl Store {
         })
         .await
     }
+}
+
+fn raw(row: &Row<'_>) -> rusqlite::Result<(Entry, String)> {
+    let entry = NewEntry {
+        repository: row.get("repository")?,
+        kind: row.get("kind")?,
+        key: row.get("key")?,
+        payload: Value::Null,
+    };
+    let entry = Entry {
+        id: row.get("id")?,
+        entry,
+        attempts: row.get("attempts")?,
+        created_at: some_time(row, "created_at")?,
+        not_before: time(row, "not_before")?,
+        last_error: row.get("last_error")?,
+    };
+    Ok((entry, row.get("payload")?))
+}
+
+fn parse((entry, payload): (Entry, String)) -> Result<Entry, StoreError> {
+    Ok(Entry { entry: NewEntry { payload: serde_json::from_str(&payload)?, ..entry.entry }, ..entry })
 }
 
 /// Adds the entries whose keys are new.
@@ -146,6 +158,8 @@ mod tests {
         assert!(store.outbox_due(at(29), 9).await.unwrap().is_empty());
         let again = store.outbox_due(at(30), 9).await.unwrap();
         assert_eq!((again[0].attempts, again[0].last_error.as_deref()), (1, Some("no answer")));
+        assert_eq!(store.outbox_open("repo", "status").await.unwrap(), again);
+        assert_eq!(store.outbox_open("other", "status").await.unwrap(), []);
         store.outbox_put(vec![entry("b")], at(31)).await.unwrap();
         assert_eq!(store.outbox_due(at(31), 9).await.unwrap().len(), 1);
     }

@@ -103,6 +103,19 @@ impl Output {
     }
 }
 
+/// How a program ended, or that it was stopped, and what it printed.
+#[derive(Debug, Clone)]
+pub struct Stopped {
+    /// How it ended; `None` if its time was over first.
+    pub status: Option<ExitStatus>,
+    /// What it wrote to stdout, up to the limit.
+    pub stdout: Vec<u8>,
+    /// What it wrote to stderr, up to the limit.
+    pub stderr: Vec<u8>,
+    /// Whether something it wrote is missing from `stdout` or `stderr`.
+    pub truncated: bool,
+}
+
 /// A program to be run. Arguments are passed as they are; no shell is involved.
 #[derive(Debug, Clone)]
 #[must_use = "nothing runs until `run` or `spawn`"]
@@ -231,31 +244,47 @@ impl Program {
     /// # Errors
     /// [`ProcessError`] if it cannot be started or takes too long. A failing status is not an error.
     pub async fn run(self) -> Result<Output, ProcessError> {
-        let (limit, timeout) = (self.output_limit, self.timeout);
-        let mut child = self.spawn()?;
-        let Some(after) = timeout else { return child.collect(limit).await };
-        if let Ok(output) = tokio::time::timeout(after, child.collect(limit)).await {
-            return output;
-        }
-        child.stop(GRACE).await;
-        Err(ProcessError::TimedOut { program: child.name.clone(), after })
+        let (program, after) = (self.name.to_string_lossy().into_owned(), self.timeout.unwrap_or_default());
+        let Stopped { status, stdout, stderr, truncated } = Box::pin(self.run_or_stop()).await?;
+        let status = status.ok_or(ProcessError::TimedOut { program, after })?;
+        Ok(Output { status, stdout, stderr, truncated })
     }
 
-    /// Runs it to its end from code that is not `async`; safe to call on any thread.
+    /// Runs it to its end, or stops it when its time is over. What it has printed is kept in either case.
+    ///
+    /// # Errors
+    /// [`ProcessError`] if it cannot be started. Neither a failing status nor a stop is an error.
+    pub async fn run_or_stop(self) -> Result<Stopped, ProcessError> {
+        let (limit, timeout) = (self.output_limit, self.timeout);
+        let mut child = self.spawn()?;
+        let (mut out, mut err) = (Kept::default(), Kept::default());
+        let ended = child.collect(&mut out, &mut err, limit);
+        let ended = match timeout {
+            Some(after) => tokio::time::timeout(after, ended).await.ok().transpose()?,
+            None => Some(ended.await?),
+        };
+        if ended.is_none() {
+            child.stop(GRACE).await;
+        }
+        let truncated = out.truncated || err.truncated || ended.is_some_and(|(_, lingering)| lingering);
+        let status = ended.map(|(status, _)| status);
+        Ok(Stopped { status, truncated, stdout: out.bytes, stderr: err.bytes })
+    }
+
+    /// [`Program::run`] from code that is not `async`; safe to call on any thread.
     ///
     /// # Errors
     /// As [`Program::run`].
     pub fn run_blocking(self) -> Result<Output, ProcessError> {
-        let name = self.name.to_string_lossy().into_owned();
-        // A thread of its own, because the caller's may belong to a runtime that must not be blocked on.
-        std::thread::scope(|scope| {
-            let runs = scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                let runtime = runtime.map_err(|source| ProcessError::Io { program: name, source })?;
-                runtime.block_on(self.run())
-            });
-            runs.join().expect("running a program does not panic")
-        })
+        blocking(self, Self::run)
+    }
+
+    /// [`Program::run_or_stop`] from code that is not `async`; safe to call on any thread.
+    ///
+    /// # Errors
+    /// As [`Program::run_or_stop`].
+    pub fn run_or_stop_blocking(self) -> Result<Stopped, ProcessError> {
+        blocking(self, Self::run_or_stop)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the door to other programs")]
@@ -282,6 +311,23 @@ impl Program {
             _ => ProcessError::Missing { hint: what_to_install(&program), program },
         }
     }
+}
+
+/// Runs a program on a thread of its own, because the caller's may belong to a runtime that must not be blocked.
+fn blocking<T, F>(program: Program, run: impl FnOnce(Program) -> F + Send) -> Result<T, ProcessError>
+where
+    T: Send,
+    F: Future<Output = Result<T, ProcessError>>,
+{
+    let name = program.name.to_string_lossy().into_owned();
+    std::thread::scope(|scope| {
+        let runs = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|source| ProcessError::Io { program: name, source })?;
+            runtime.block_on(run(program))
+        });
+        runs.join().expect("running a program does not panic")
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the door to other programs, which need some of our environment")]
@@ -351,9 +397,14 @@ impl Child {
         }
     }
 
-    async fn collect(&mut self, limit: usize) -> Result<Output, ProcessError> {
+    /// Waits for its end. The second is whether something still held its output open.
+    async fn collect(
+        &mut self,
+        out: &mut Kept,
+        err: &mut Kept,
+        limit: usize,
+    ) -> Result<(ExitStatus, bool), ProcessError> {
         let (stdout, stderr) = (self.stdout(), self.stderr());
-        let (mut out, mut err) = (Kept::default(), Kept::default());
         let (status, lingering) = {
             let reads = async { tokio::join!(out.fill(stdout, limit), err.fill(stderr, limit)) };
             tokio::pin!(reads);
@@ -374,12 +425,7 @@ impl Child {
         };
         self.kill();
         self.group = None;
-        Ok(Output {
-            status,
-            truncated: out.truncated || err.truncated || lingering,
-            stdout: out.bytes,
-            stderr: err.bytes,
-        })
+        Ok((status, lingering))
     }
 
     fn io(&self, source: io::Error) -> ProcessError {

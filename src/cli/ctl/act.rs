@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::client::{CtlError, address};
 use super::show::{self, Look, list, text};
-use super::{Approval, CliError, Decision, Exit, RunKind, Session, Wanted};
+use super::{Approval, CliError, Decision, Exit, Leavers, Newcomers, RunKind, Session, Wanted};
 use crate::cli::audit;
 use crate::domain::audit::Audit;
 use crate::domain::name::PkgBase;
@@ -142,6 +142,17 @@ impl Session<'_> {
 
     pub(super) async fn bump(&mut self, packages: Vec<String>) -> Result<Exit, CliError> {
         self.start("/api/v1/bump", &json!({ "packages": packages })).await.map(|(_, ending)| ending)
+    }
+
+    pub(super) async fn add(&mut self, newcomers: &Newcomers) -> Result<Exit, CliError> {
+        let Newcomers { packages, source, origin, reason } = newcomers;
+        let body = json!({"packages": packages, "source": source, "origin": origin, "reason": reason});
+        self.start("/api/v1/add", &body).await.map(|(_, ending)| ending)
+    }
+
+    pub(super) async fn drop_packages(&mut self, Leavers { packages, reason }: &Leavers) -> Result<Exit, CliError> {
+        let body = json!({"packages": packages, "reason": reason});
+        self.start("/api/v1/drop", &body).await.map(|(_, ending)| ending)
     }
 
     /// Starts a run and prints what it did.

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, Output};
-use super::pipeline::{Because, package};
+use super::pipeline::{Because, Leavers, Newcomers, package};
 use crate::app::serve::SOCKET;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::Person;
@@ -130,6 +130,10 @@ pub enum CtlCommand {
         #[arg(required = true, value_name = "PKG|all")]
         packages: Vec<String>,
     },
+    /// Take packages into the monorepo, and build them
+    Add(Newcomers),
+    /// Take packages out of the monorepo and of the published repository
+    Drop(Leavers),
     /// List what is in quarantine, or take packages, and all that is built with them, out of service
     Quarantine {
         /// Packages; without any, those in quarantine are listed
@@ -258,6 +262,8 @@ impl Session<'_> {
             CtlCommand::Run { pipeline } => self.run_pipeline(pipeline).await,
             CtlCommand::Trigger { name } => self.trigger(&name).await,
             CtlCommand::Bump { packages } => self.bump(packages).await,
+            CtlCommand::Add(newcomers) => self.add(&newcomers).await,
+            CtlCommand::Drop(leavers) => self.drop_packages(&leavers).await,
             CtlCommand::Quarantine { packages, reason } => self.quarantine(packages, reason).await,
             CtlCommand::Lift(Because { packages, reason }) => self.lift(packages, &reason).await,
             CtlCommand::Audit { wanted, exit_code } => self.audit(&wanted, exit_code).await,

@@ -82,6 +82,8 @@ async fn over_the_socket_everything_can_be_asked_and_told_without_a_token() {
         "run on-commit",
         "trigger nightly",
         "bump hedge",
+        "add mulch/aur --origin github/42 --reason request",
+        "drop hedge --reason broken",
         "pause",
         "resume",
         "deploy mulch hedge/heavy",
@@ -90,7 +92,7 @@ async fn over_the_socket_everything_can_be_asked_and_told_without_a_token() {
         around.says(line).await;
     }
     let asked = world.read(|state| state.asked.clone());
-    assert_eq!(asked.len(), 10);
+    assert_eq!(asked.len(), 12);
     assert_eq!(asked.last().unwrap(), "cancel b3");
 }
 

@@ -118,6 +118,13 @@ impl<'a> Pkgbuild<'a> {
         !ours.text.is_empty() && self.text[ours.text.clone()] == other.text[theirs.text.clone()]
     }
 
+    /// Whether bash reads the same from both: nothing differs but layout and comments.
+    #[must_use]
+    pub fn reads_as(&self, other: &Pkgbuild<'_>) -> bool {
+        let roles = |it: &Pkgbuild<'_>| it.statements.iter().map(|one| format!("{:?}", one.role)).collect::<Vec<_>>();
+        same(&self.events, &other.events) && roles(self) == roles(other)
+    }
+
     /// Words that quotes split into pieces, as they are written, each with its place.
     pub fn spliced(&self) -> impl Iterator<Item = (&'a str, usize)> {
         self.spliced.iter().map(|range| (&self.text[range.clone()], range.start))

@@ -33,8 +33,8 @@ impl Draft<'_> {
             return Vec::new();
         }
         let updated = self.updated_packages();
-        let packages =
-            self.inputs.snapshot.packages.iter().map(|(pkgbase, package)| updated.get(pkgbase).unwrap_or(package));
+        let known = self.inputs.snapshot.packages.iter().chain(&self.added);
+        let packages = known.map(|(pkgbase, package)| updated.get(pkgbase).unwrap_or(package));
         let graph = Graph::build_for(self.inputs.arch, packages.map(|package| &**package), self.inputs.official);
         let members: BTreeSet<_> = wanted.keys().cloned().collect();
         let mut before = graph.wave(&members);
@@ -57,7 +57,7 @@ impl Draft<'_> {
     fn updated_packages(&self) -> std::collections::BTreeMap<crate::domain::name::PkgBase, std::sync::Arc<Package>> {
         let folders = self.edits.iter().filter_map(|edit| match edit {
             super::Edit::Folder(pkgbase, folder) => Some((pkgbase, folder)),
-            super::Edit::File(..) => None,
+            super::Edit::File(..) | super::Edit::Remove(_) => None,
         });
         let updated = folders.filter_map(|(pkgbase, folder)| {
             let srcinfo = crate::domain::srcinfo::Srcinfo::parse(folder.get(".SRCINFO")?).ok()?;

@@ -144,7 +144,7 @@ impl Plan {
             remove: self.remove.clone(),
             stop: self.stop.clone(),
             reviews: self.reviews.iter().map(ReviewChange::from).collect(),
-            aur_push: Vec::new(),
+            aur_push: self.aur_push.clone(),
             problems: self.problems.iter().map(Problem::from).collect(),
         }
     }

@@ -6,6 +6,8 @@
 mod builds;
 mod document;
 mod hold;
+mod membership;
+mod pipeline;
 mod problems;
 mod rebuilds;
 mod reviews;
@@ -16,68 +18,28 @@ mod updates;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use document::{Base, Document};
+pub use document::{Base, Document, Problem};
+pub use pipeline::Pipeline;
 pub use reviews::considers_review;
 pub use updates::{Request, VersionCheck, requests, version_checks};
 
 use super::build::BuildRequest;
 use super::changes::Changes;
 use super::classify::{Decision, Reason};
-use super::desired::Snapshot;
+use super::desired::{Package, Snapshot};
 use super::finding::Finding;
 use super::folder::Folder;
 use super::name::{Oid, PkgBase};
 use super::observed::Observations;
-use super::policy::{Person, Policy, Target};
+use super::policy::Policy;
 use super::quarantine;
 use super::state::PackageState;
 use super::version::Version;
-
-/// What a run is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pipeline {
-    /// Hand what people committed to builds.
-    OnCommit,
-    /// That, and ask every source for updates.
-    OnSchedule,
-    /// Build the packages that wait for this trigger.
-    Trigger(String),
-    /// Build these packages now.
-    Deploy(Vec<Target>),
-    /// Raise the bump of these packages and build them.
-    Bump(Vec<Target>),
-    /// Count the approval of this person for the review of this package, if it is still this commit, and merge
-    /// it once there are enough.
-    Approve(PkgBase, Oid, Person),
-    /// Close the review of this package, and remember what was rejected, if it is still this commit.
-    Reject(PkgBase, Oid),
-    /// Take these packages out of service, for this reason.
-    Quarantine(Vec<PkgBase>, String),
-    /// Take them back into service, for this reason.
-    Lift(Vec<PkgBase>, String),
-}
-
-impl Pipeline {
-    /// The word used on the command line and in output.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::OnCommit => "on-commit",
-            Self::OnSchedule => "on-schedule",
-            Self::Trigger(_) => "trigger",
-            Self::Deploy(_) => "deploy",
-            Self::Bump(_) => "bump",
-            Self::Approve(..) => "approve",
-            Self::Reject(..) => "reject",
-            Self::Quarantine(..) => "quarantine",
-            Self::Lift(..) => "lift",
-        }
-    }
-}
 
 /// From where the commits of a range are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,6 +166,8 @@ pub enum Edit {
     Folder(PkgBase, Folder),
     /// One file becomes this; the path is inside the monorepo.
     File(String, Vec<u8>),
+    /// The whole folder of a package goes.
+    Remove(PkgBase),
 }
 
 /// What happens to a review.
@@ -252,7 +216,7 @@ pub struct NewCommit {
 }
 
 /// What one run would do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// What the run is for.
     pub pipeline: Pipeline,
@@ -272,10 +236,14 @@ pub struct Plan {
     pub scheduled: Scheduled,
     /// What is built, in an order in which it can be.
     pub builds: Vec<BuildRequest>,
-    /// Packages that left the monorepo.
+    /// Packages that are new in the monorepo after this plan.
+    pub added: BTreeMap<PkgBase, Arc<Package>>,
+    /// Packages that left the monorepo, or leave it with this plan.
     pub remove: Vec<PkgBase>,
     /// Packages whose builds are stopped.
     pub stop: Vec<PkgBase>,
+    /// Packages that go back to the AUR, sorted.
+    pub aur_push: Vec<PkgBase>,
     /// What is wrong.
     pub problems: Vec<Finding>,
 }
@@ -291,6 +259,12 @@ impl Plan {
             && self.remove.is_empty()
             && self.stop.is_empty()
             && (self.scheduled == Scheduled::Stays || snapshot.refs.scheduled == snapshot.refs.main)
+    }
+
+    /// The packages of the monorepo after this plan, as far as they are named.
+    pub fn packages_after<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Package> {
+        let staying = snapshot.packages.values().filter(|package| !self.remove.contains(&package.pkgbase));
+        staying.chain(self.added.values()).map(Arc::as_ref)
     }
 
     /// Whether the branch `state` moves.
@@ -339,6 +313,16 @@ pub fn plan(pipeline: &Pipeline, inputs: &Inputs) -> Plan {
         Pipeline::Reject(pkgbase, head) => draft.reject(pkgbase, *head),
         Pipeline::Quarantine(packages, reason) => draft.quarantine(packages, reason),
         Pipeline::Lift(packages, reason) => draft.lift(packages, reason),
+        Pipeline::Add(additions, provenance) => {
+            if draft.hand_out_commits() {
+                draft.add(additions, provenance);
+            }
+        }
+        Pipeline::Drop(names, reason) => {
+            if draft.hand_out_commits() {
+                draft.drop_packages(names, reason.as_deref());
+            }
+        }
     }
     draft.finish()
 }
@@ -355,8 +339,10 @@ struct Draft<'a> {
     reviews: Vec<ReviewStep>,
     scheduled: Scheduled,
     builds: BTreeMap<PkgBase, builds::Wanted>,
+    added: BTreeMap<PkgBase, Arc<Package>>,
     remove: Vec<PkgBase>,
     stop: Vec<PkgBase>,
+    aur_push: BTreeSet<PkgBase>,
     problems: Vec<Finding>,
     /// Packages that nothing happens with, and on account of which package.
     held: BTreeMap<PkgBase, PkgBase>,
@@ -377,8 +363,10 @@ impl<'a> Draft<'a> {
             reviews: Vec::new(),
             scheduled: Scheduled::Stays,
             builds: BTreeMap::new(),
+            added: BTreeMap::new(),
             remove: Vec::new(),
             stop: Vec::new(),
+            aur_push: BTreeSet::new(),
             problems: inputs.observations.findings.clone(),
             held: quarantine::held(inputs.snapshot, inputs.snapshot.states.iter(), inputs.arch, inputs.official),
             campaigns: BTreeMap::new(),
@@ -399,10 +387,32 @@ impl<'a> Draft<'a> {
             reviews: self.reviews,
             scheduled: self.scheduled,
             builds,
+            added: self.added,
+            aur_push: self.aur_push.into_iter().filter(|pkgbase| !self.remove.contains(pkgbase)).collect(),
             remove: self.remove,
             stop: self.stop,
             problems,
         }
+    }
+
+    /// Has a package go back to the AUR, if its maintainers are those of the monorepo.
+    fn hand_back(&mut self, pkgbase: &PkgBase) {
+        let package = self.inputs.snapshot.packages.get(pkgbase);
+        let managed = package.is_some_and(|package| package.settings.manage_aur);
+        if managed && !self.held.contains_key(pkgbase) {
+            self.aur_push.insert(pkgbase.clone());
+        }
+    }
+
+    /// Files of a source as they are committed. The gate is never shown these.
+    fn as_committed(&self, pkgbase: &PkgBase, incoming: &Folder) -> Folder {
+        let mut folder = incoming.clone();
+        if let Some(formatted) = self.inputs.observations.formatted.get(pkgbase)
+            && let Some(file) = folder.files.get_mut("PKGBUILD")
+        {
+            file.bytes = formatted.as_slice().into();
+        }
+        folder
     }
 
     /// The state of a package as this plan leaves it so far.

@@ -38,7 +38,9 @@ pub fn considers_review(pipeline: &Pipeline, since: &Since, pkgbase: &PkgBase) -
         | Pipeline::Deploy(_)
         | Pipeline::Bump(_)
         | Pipeline::Quarantine(..)
-        | Pipeline::Lift(..) => false,
+        | Pipeline::Lift(..)
+        | Pipeline::Add(..)
+        | Pipeline::Drop(..) => false,
     }
 }
 
@@ -105,7 +107,9 @@ impl<'a> Draft<'a> {
             return Some("a newer update went in without a person");
         }
         match self.inputs.observations.files.get(pkgbase) {
-            Some(Observation::Changed { incoming, present, .. }) if incoming.from_source() == present.from_source() => {
+            Some(Observation::Changed { incoming, present, .. })
+                if self.as_committed(pkgbase, incoming).from_source() == present.from_source() =>
+            {
                 Some("the source went back to what the branch has")
             }
             _ => None,
@@ -163,6 +167,7 @@ impl<'a> Draft<'a> {
         let why = format!("{}, approved by {names}", movement(&verdict));
         self.entries.push((Topic::Update, Entry { pkgbase: pkgbase.clone(), reason: why.clone() }));
         self.edits.push(Edit::Folder(pkgbase.clone(), folder));
+        self.hand_back(pkgbase);
         self.want(pkgbase, BuildReason::Changed, None);
         self.decide_update(pkgbase, Action::Commit, verdict, &why);
         let mut state = self.state(pkgbase);

@@ -85,6 +85,7 @@ impl Draft<'_> {
         for pkgbase in changes.added.iter().chain(&changes.changed) {
             let package = self.inputs.snapshot.packages.get(pkgbase);
             self.problems.extend(package.into_iter().flat_map(|package| &package.findings).cloned());
+            self.hand_back(pkgbase);
             let skipped = matches!(wishes.get(pkgbase), Some(Wish::Skip));
             let (action, why) = if skipped {
                 (Action::Skip, "its folder changed, and a commit says [skip]")
@@ -124,7 +125,8 @@ impl Draft<'_> {
 
     /// Plans the build of a package; false if it cannot be built, which is then a problem.
     pub(super) fn want(&mut self, pkgbase: &PkgBase, reason: BuildReason, class: Option<BuildClass>) -> bool {
-        let Some(package) = self.inputs.snapshot.packages.get(pkgbase) else { return false };
+        let known = self.inputs.snapshot.packages.get(pkgbase).or_else(|| self.added.get(pkgbase));
+        let Some(package) = known.cloned() else { return false };
         if self.hold_back(pkgbase, reason) {
             return false;
         }
@@ -137,7 +139,7 @@ impl Draft<'_> {
             self.problems.push(problem.clone());
             return false;
         }
-        let class = class.or_else(|| self.inputs.snapshot.class_of(package));
+        let class = class.or_else(|| self.inputs.snapshot.class_of(&package));
         self.builds
             .entry(pkgbase.clone())
             .and_modify(|wanted| wanted.also(reason, class.as_ref()))

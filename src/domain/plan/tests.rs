@@ -8,7 +8,7 @@ use crate::domain::library::database::LibraryDatabase;
 use crate::domain::library::soname::{Bits, Soname};
 use crate::domain::library::{Consulted, Libraries, Linkage, Published, versions};
 use crate::domain::observed::{Observation, Proposal, Upstream};
-use crate::domain::policy::{PackageSettings, SourceKind, UnknownDirective};
+use crate::domain::policy::{PackageSettings, Person, SourceKind, Target, UnknownDirective};
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::state::Cursor;
 

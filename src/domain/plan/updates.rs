@@ -133,7 +133,8 @@ impl Draft<'_> {
 
     fn change(&mut self, pkgbase: &PkgBase, cursor: &Cursor, incoming: &Folder, present: &Folder) {
         let proposed = present.updated_to(incoming);
-        let (before, after) = (present.from_source(), proposed.from_source());
+        let committed = present.updated_to(&self.as_committed(pkgbase, incoming));
+        let (before, after) = (present.from_source(), committed.from_source());
         let first_sight = self.state(pkgbase).cursor().is_none();
         let content = after.digest();
         let mut state = self.state(pkgbase);
@@ -168,13 +169,13 @@ impl Draft<'_> {
                 state.set_keepers(Some(keepers));
             }
             self.put_state(pkgbase, state);
-            self.commit_update(pkgbase, verdict, proposed);
+            self.commit_update(pkgbase, verdict, committed);
         } else {
             state.set_first_seen(None);
             state.set_proposed(Some(&content));
             state.set_proposed_keepers(self.inputs.observations.keepers.get(pkgbase));
             self.put_state(pkgbase, state);
-            self.propose(pkgbase, verdict, proposed, &content);
+            self.propose(pkgbase, verdict, committed, &content);
         }
     }
 
@@ -276,6 +277,7 @@ impl Draft<'_> {
         let why = movement(&verdict);
         self.entries.push((Topic::Update, Entry { pkgbase: pkgbase.clone(), reason: why.clone() }));
         self.edits.push(Edit::Folder(pkgbase.clone(), folder));
+        self.hand_back(pkgbase);
         self.want_unless_triggered(pkgbase, BuildReason::Changed);
         self.decide_update(pkgbase, Action::Commit, verdict, &why);
     }
@@ -362,7 +364,9 @@ impl Draft<'_> {
         let head = self.inputs.since.head.as_ref()?;
         let handed_out = snapshot.refs.scheduled == Some(head.id);
         let ours = head.author == snapshot.settings.identity.to_string() && head.parents.len() == 1;
-        if !(snapshot.settings.overwrite_commits && handed_out && ours) {
+        // What a person did stays a commit of its own.
+        let automatic = matches!(topic, Topic::Update | Topic::Bump);
+        if !(snapshot.settings.overwrite_commits && automatic && handed_out && ours) {
             return None;
         }
         message::entries_of(topic, &head.message).map(|entries| (head.parents.clone(), entries))

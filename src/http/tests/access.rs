@@ -31,6 +31,8 @@ async fn without_a_configured_token_the_api_changes_nothing_over_tcp() {
     for path in [
         "deploy",
         "bump",
+        "add",
+        "drop",
         "run",
         "pause",
         "resume",

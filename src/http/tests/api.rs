@@ -212,6 +212,8 @@ async fn the_contract_of_routes_is_kept() {
         "/api/v1/generations",
         "/api/v1/deploy",
         "/api/v1/bump",
+        "/api/v1/add",
+        "/api/v1/drop",
         "/api/v1/run",
         "/api/v1/pause",
         "/api/v1/resume",

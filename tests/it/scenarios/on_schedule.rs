@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pkgwarden::controller::site::Upstream;
 use pkgwarden::domain::plan::{Heard, Pipeline};
 use pkgwarden::source::SourcesConfig;
 
@@ -298,8 +299,9 @@ async fn passes_that_run_out_of_time_go_on_where_the_last_one_stopped() {
     for _ in 0..10 {
         host.answer(2);
         let runner = scene.runner_from(&scene.place()).unwrap();
-        let sources = runner.site.sources.read().unwrap().clone();
-        runner.site.ask_as(SourcesConfig { per_host: 1, pass: Duration::from_secs(1), ..sources });
+        let upstream = runner.site.upstream.read().unwrap().clone();
+        let sources = SourcesConfig { per_host: 1, pass: Duration::from_secs(1), ..upstream.sources };
+        runner.site.deal_as(Upstream { sources, ..upstream });
         runner.run(&Pipeline::OnSchedule, "test").await.unwrap();
         let mut left = Vec::new();
         for name in unseen {

@@ -26,6 +26,9 @@ pub fn told(document: &Document) -> String {
     document.remove.iter().for_each(|pkgbase| {
         let _ = writeln!(text, "remove {pkgbase}");
     });
+    document.aur_push.iter().for_each(|pkgbase| {
+        let _ = writeln!(text, "push {pkgbase} to the AUR");
+    });
     for review in &document.reviews {
         let why = if review.why.is_empty() { String::new() } else { format!(": {}", review.why) };
         let _ = writeln!(text, "{} {}{why}", review.action, review.branch);
