@@ -35,8 +35,8 @@ use tokio::sync::Semaphore;
 
 use super::SourceAnswer;
 use super::budget::Budget;
-use super::failure::Cause;
 use super::error_text;
+use super::failure::Cause;
 use super::lsremote::RefReader;
 use super::order::Order;
 use super::release::settle;
