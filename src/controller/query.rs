@@ -275,7 +275,7 @@ impl Controller {
         let builds = self.build_views(builds).await?;
         let graph = graph_of(kept, look);
         let state = look.snapshot.states.get(pkgbase).cloned().unwrap_or_default();
-        let cache_dir = kept.site().sources.read().expect("nobody panics with it").cache_dir.clone();
+        let cache_dir = kept.site().upstream.read().expect("nobody panics with it").sources.cache_dir.clone();
         let cursor = state.cursor();
         let members = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.members);
         Ok(PackagePage {

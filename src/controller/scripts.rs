@@ -117,7 +117,7 @@ fn nothing_seen() -> Cursor {
 }
 
 fn unknown(error: String) -> SourceAnswer {
-    SourceAnswer::Unknown { error, retry_at: None }
+    SourceAnswer::unknown(error)
 }
 
 impl Scripts {
