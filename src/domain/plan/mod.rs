@@ -8,6 +8,7 @@ mod document;
 mod hold;
 mod problems;
 mod rebuilds;
+mod requests;
 mod reviews;
 mod since;
 #[cfg(test)]
@@ -20,8 +21,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use document::{Base, Document};
+pub use requests::{Request, VersionCheck, requests, version_checks};
 pub use reviews::considers_review;
-pub use updates::{Request, VersionCheck, requests, version_checks};
 
 use super::build::BuildRequest;
 use super::changes::Changes;
