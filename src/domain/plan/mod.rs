@@ -10,6 +10,7 @@ mod membership;
 mod pipeline;
 mod problems;
 mod rebuilds;
+mod requests;
 mod reviews;
 mod since;
 #[cfg(test)]
@@ -25,8 +26,8 @@ use serde::Serialize;
 
 pub use document::{Base, Document, Problem};
 pub use pipeline::Pipeline;
+pub use requests::{Request, VersionCheck, requests, version_checks};
 pub use reviews::considers_review;
-pub use updates::{Request, VersionCheck, requests, version_checks};
 
 use super::build::BuildRequest;
 use super::changes::Changes;
