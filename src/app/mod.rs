@@ -28,13 +28,18 @@ use crate::controller::linkage::Peek;
 use crate::controller::raise::Raiser;
 use crate::controller::run::Runner;
 use crate::controller::site::Site;
+use crate::controller::sources::views;
+use crate::controller::view::SourceView;
 use crate::controller::{Controller, Inner, Kept};
+use crate::domain::desired::Package;
+use crate::domain::state::PackageState;
 use crate::executor::Executor;
 use crate::executor::local::{self, LocalConfig, LocalExecutor};
 use crate::git::{Remote, Repository};
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
 use crate::source::forge::{ForgeConfig, ForgesConfig};
+use crate::source::ledger::Book;
 use crate::source::nvchecker::NvcheckerConfig;
 use crate::source::{AurConfig, SourcesConfig};
 use crate::store::Store;
@@ -93,6 +98,23 @@ pub fn one_shot_runner(settings: &Settings, place: &Place, clock: Arc<dyn Clock>
     let publisher = Arc::new(publisher(repository, clock.clone()));
     let runner = Runner::new(Arc::new(site), store, clock).looks_at(publisher);
     Ok(runner.enqueues(enqueues).takes_turns_by(turns))
+}
+
+/// The sources of a package, and what `serve` and single runs have heard of them here. Without settings, nothing is
+/// known of that.
+#[must_use]
+pub fn heard_of(
+    settings: Option<&Settings>,
+    place: &Place,
+    package: &Package,
+    state: &PackageState,
+) -> Vec<SourceView> {
+    let chosen = settings.and_then(|settings| Some((&settings.server.data_dir, &chosen(settings, place).ok()?.name)));
+    let caches = |(data, name): (&PathBuf, &String)| {
+        [data.join("repositories").join(name).join("cache"), data.join("cache").join(name)]
+    };
+    let books: Vec<Book> = chosen.map(caches).iter().flatten().map(|dir| Book::read(dir)).collect();
+    views(package, state, &books)
 }
 
 fn one_shot_site(settings: &Settings, place: &Place, data_dir: Option<&Path>) -> Result<Site> {
@@ -175,16 +197,16 @@ fn reconfigure(controller: &Controller, dispatcher: Option<&Dispatcher>, setting
 }
 
 fn sources(settings: &settings::Sources, cache_dir: PathBuf) -> SourcesConfig {
-    let parallel = settings.parallel.unwrap_or(DEFAULT_PARALLEL);
     SourcesConfig {
         aur: AurConfig {
             metadata_url: settings.aur.metadata_url.to_string(),
+            rpc_url: settings.aur.rpc_url.clone(),
             mirror_url: settings.aur.mirror_url.clone(),
             git_url: Some(settings.aur.git_url.clone()).filter(|url| !url.is_empty()),
             prefer_mirror: settings.aur.prefer == AurTransport::Mirror,
             proxy: None,
             clone_delay: Duration::ZERO,
-            max_parallel: parallel,
+            max_parallel: DEFAULT_PARALLEL,
         },
         nvchecker: nvchecker(&settings.nvchecker),
         forges: ForgesConfig {
@@ -194,7 +216,7 @@ fn sources(settings: &settings::Sources, cache_dir: PathBuf) -> SourcesConfig {
         },
         cache_dir,
         timeout: settings.timeout,
-        parallel,
+        parallel: settings.parallel,
         per_host: PER_HOST,
         pass: PASS,
     }

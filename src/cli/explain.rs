@@ -10,7 +10,9 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
+use crate::app::{self, Place};
 use crate::controller::inspect::{self, Inspection};
+use crate::controller::view::SourceView;
 use crate::domain::build::BuildRequest;
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::finding::{Finding, nearest};
@@ -19,7 +21,10 @@ use crate::domain::library::soname::Soname;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Observations;
 use crate::domain::plan::{self, Action, Pipeline};
+use crate::domain::revision::Revision;
 use crate::sys::clock::{Clock as _, SystemClock};
+use crate::web::text::one_line;
+use crate::web::time;
 
 /// Tell everything known about one package, and what a run would do with it and why
 #[derive(Debug, clap::Args)]
@@ -28,7 +33,8 @@ Examples:
   pkgwarden explain firefox
   pkgwarden -C repo.git explain libfoo --format json
 
-Nothing is asked of sources: `plan on-schedule` does that, and `ctl` knows what a running controller saw.")]
+Nothing is asked of sources: `plan on-schedule` does that. What earlier runs on this machine heard of them is shown;
+`ctl explain` tells it of a controller elsewhere.")]
 pub struct Args {
     /// The package
     #[arg(value_name = "PKG")]
@@ -54,6 +60,8 @@ struct Explanation {
     needs: Vec<PkgBase>,
     needed_by: Vec<PkgBase>,
     seen: Seen,
+    sources: Vec<SourceView>,
+    keepers: Option<String>,
     review: Option<String>,
     on_commit: OnCommit,
     problems: Vec<Finding>,
@@ -93,7 +101,7 @@ struct Seen {
     source_commit: Option<Oid>,
     source_stamp: Option<i64>,
     source_version: Option<String>,
-    upstream: Vec<Oid>,
+    upstream: Vec<Revision>,
     rejected: Option<String>,
     /// Libraries that are gone, and that it was rebuilt for.
     rebuilt_for: BTreeSet<Soname>,
@@ -116,7 +124,12 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
             near.map_or_else(|| "`pkgwarden packages` lists them".into(), |near| format!("did you mean `{near}`?"));
         return Err(CliError::from(anyhow::anyhow!("there is no package `{}`", args.package)).hint(hint));
     };
-    let explanation = explain(&inspection, &snapshot, package)?;
+    // What was asked is known where the settings say; without them, or without any run, nothing is known of it.
+    let place = Place { dir: context.global.directory.clone(), remote: None };
+    let settings = context.settings().ok();
+    let state = snapshot.states.get(&package.pkgbase).cloned().unwrap_or_default();
+    let sources = app::heard_of(settings.as_ref(), &place, package, &state);
+    let explanation = explain(&inspection, &snapshot, package, sources)?;
     match context.output.format {
         Format::Json => context.output.json(&explanation)?,
         Format::Text => context.output.text(text(&explanation))?,
@@ -124,7 +137,12 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn explain(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> Result<Explanation, CliError> {
+fn explain(
+    inspection: &Inspection,
+    snapshot: &Snapshot,
+    package: &Package,
+    sources: Vec<SourceView>,
+) -> Result<Explanation, CliError> {
     let official = inspect::recorded_names(snapshot);
     let graph = Graph::build(snapshot.packages.values().map(Arc::as_ref), &official);
     let state = snapshot.states.get(&package.pkgbase).cloned().unwrap_or_default();
@@ -161,6 +179,8 @@ fn explain(inspection: &Inspection, snapshot: &Snapshot, package: &Package) -> R
             rejected: state.rejected().map(str::to_owned),
             rebuilt_for: state.rebuilt_for(),
         },
+        sources,
+        keepers: state.told_keepers().map(|keepers| keepers.to_text()),
         review: snapshot.refs.reviews.get(&package.pkgbase).map(|_| package.pkgbase.review_branch()),
         on_commit: on_commit(inspection, snapshot, package, &observations)?,
         problems,
@@ -195,6 +215,23 @@ fn on_commit(
             |decision| decision.why.clone(),
         ),
     })
+}
+
+/// What is known of asking a source; nothing if it was never asked.
+fn asked(source: &SourceView) -> Vec<(&'static str, String)> {
+    if source.asked.is_none() && source.error.is_none() {
+        return Vec::new();
+    }
+    let asked = source.asked.map_or_else(|| "never".to_owned(), time::moment);
+    let mut lines = vec![("asked", format!("{}: {asked}", one_line(&source.source)))];
+    if let Some((answer, at)) = source.answer.as_deref().zip(source.answered) {
+        lines.push(("answer", format!("{}, {}", one_line(answer), time::moment(at))));
+    }
+    if let Some(error) = &source.error {
+        lines.push(("unknown", one_line(error)));
+        lines.push(("next", source.next.map_or_else(|| "in the next run".to_owned(), time::moment)));
+    }
+    lines
 }
 
 fn text(it: &Explanation) -> String {
@@ -236,6 +273,14 @@ fn text(it: &Explanation) -> String {
     }
     for commit in &it.seen.upstream {
         line("upstream", &commit.to_string());
+    }
+    for source in &it.sources {
+        for (name, value) in asked(source) {
+            line(name, &value);
+        }
+    }
+    if let Some(keepers) = &it.keepers {
+        line("kept by", &one_line(keepers));
     }
     if let Some(branch) = &it.review {
         line("review", &format!("an update waits on {branch}"));

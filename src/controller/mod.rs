@@ -23,6 +23,7 @@ mod rules;
 pub mod run;
 pub mod site;
 pub mod snapshot;
+pub mod sources;
 mod summary;
 pub mod supervise;
 mod turn;

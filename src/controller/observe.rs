@@ -39,27 +39,34 @@ pub struct Answers {
 
 /// Asks every source what a schedule has to know.
 pub async fn ask(sources: &Sources, snapshot: &Snapshot, checks: Checks, now: Timestamp) -> Answers {
-    let requests = plan::requests(snapshot)
-        .into_iter()
-        .map(|Request { pkgbase, source, cursor, version }| SourceRequest { pkgbase, kind: source, cursor, version });
+    let requests = plan::requests(snapshot).into_iter().map(|Request { pkgbase, source, cursor, version }| {
+        let members = members(snapshot, &pkgbase);
+        SourceRequest { pkgbase, kind: source, cursor, version, members }
+    });
     let requests: Vec<SourceRequest> = requests.collect();
     let following = snapshot.packages.values().filter(|package| package.follows_upstream());
     let following: Vec<UpstreamRequest> =
         following.filter_map(|package| UpstreamRequest::new(&package.pkgbase, package.srcinfo.as_ref()?)).collect();
-    let pass = sources.pass();
+    let pass = sources.pass(now);
     let (files, (versions, findings), upstream) =
-        tokio::join!(pass.observe(&requests, now), checks.ask(&pass, now), pass.upstream(&following));
+        tokio::join!(pass.observe(&requests), checks.ask(&pass, now), pass.upstream(&following));
     let mut answers = files.files;
     answers.extend(versions);
     for request in requests {
         // Never silently current: what nobody can ask yet is unknown.
         let error = || format!("sources of the kind `{}` are not asked by this version", request.kind.name());
-        answers.entry(request.pkgbase).or_insert_with(|| SourceAnswer::Unknown { error: error(), retry_at: None });
+        answers.entry(request.pkgbase).or_insert_with(|| SourceAnswer::unknown(error()));
     }
     let keepers = files.aur.iter().map(|(pkgbase, facts)| (pkgbase.clone(), facts.keepers())).collect();
     let standing = files.aur.iter().filter_map(|(pkgbase, facts)| Some((pkgbase.clone(), facts.standing()?))).collect();
     let findings = files.findings.into_iter().chain(findings).collect();
     Answers { files: answers, keepers, standing, upstream, findings, ..Answers::default() }
+}
+
+/// The packages that a folder yields.
+fn members(snapshot: &Snapshot, pkgbase: &PkgBase) -> Vec<String> {
+    let srcinfo = snapshot.packages.get(pkgbase).and_then(|package| package.srcinfo.as_ref());
+    srcinfo.iter().flat_map(|srcinfo| &srcinfo.members).map(|member| member.name.to_string()).collect()
 }
 
 /// Compares answers with the monorepo.
@@ -130,7 +137,9 @@ fn observation(answer: &SourceAnswer, present: impl FnOnce() -> Result<Folder, F
             let error = format!("version {} is out, and its files have not been made yet", release.version);
             Observation::Unknown { error, retry_at: None }
         }
-        SourceAnswer::Unknown { error, retry_at } => Observation::Unknown { error: error.clone(), retry_at: *retry_at },
+        SourceAnswer::Unknown { error, retry_at, .. } => {
+            Observation::Unknown { error: error.clone(), retry_at: *retry_at }
+        }
         SourceAnswer::Gone => Observation::Gone,
     }
 }

@@ -14,7 +14,7 @@ use super::view::{
     AttemptView, BuildPage, BuildView, CursorView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
     RepositoryView, ReviewView, RunPage, RunView,
 };
-use super::{Controller, Kept, linkage, quarantine};
+use super::{Controller, Kept, linkage, quarantine, sources};
 use crate::domain::audit::Audit;
 use crate::domain::build::BuildState;
 use crate::domain::graph::Graph;
@@ -22,6 +22,7 @@ use crate::domain::name::PkgBase;
 use crate::domain::plan::Pipeline;
 use crate::domain::queue::BuildId;
 use crate::logstore::LogStore;
+use crate::source::ledger::Book;
 use crate::store::StoreError;
 use crate::store::builds::Build;
 use crate::store::queries;
@@ -273,7 +274,9 @@ impl Controller {
         let builds = self.0.store.last_builds(&kept.site().name, pkgbase, BUILDS_ON_PAGE).await?;
         let builds = self.build_views(builds).await?;
         let graph = graph_of(kept, look);
-        let cursor = look.snapshot.states.get(pkgbase).and_then(crate::domain::state::PackageState::cursor);
+        let state = look.snapshot.states.get(pkgbase).cloned().unwrap_or_default();
+        let cache_dir = kept.site().sources.read().expect("nobody panics with it").cache_dir.clone();
+        let cursor = state.cursor();
         let members = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.members);
         Ok(PackagePage {
             package: PackageView::new(
@@ -294,6 +297,8 @@ impl Controller {
                 commit: cursor.commit,
                 modified: cursor.stamp.and_then(|stamp| jiff::Timestamp::from_second(stamp).ok()),
             }),
+            sources: sources::views(package, &state, &[Book::read(&cache_dir)]),
+            keepers: state.told_keepers().map(|keepers| keepers.to_text()),
             decision: self.last_decision(kept, pkgbase).await?,
             builds,
             findings: package.findings.clone(),

@@ -90,7 +90,7 @@ pub fn all_unknown(wanted: &BTreeMap<PkgBase, Oid>, error: &str) -> BTreeMap<Pkg
 }
 
 fn unknown(error: &str) -> SourceAnswer {
-    SourceAnswer::Unknown { error: error.to_owned(), retry_at: None }
+    SourceAnswer::unknown(error)
 }
 
 impl Raiser {

@@ -4,6 +4,9 @@
 //! a change of names tells something.
 
 use std::collections::BTreeSet;
+use std::fmt;
+
+use super::classify::text::shown;
 
 /// The accounts that may push to a package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +26,47 @@ pub struct Newcomers {
     pub before: String,
     /// Whether the package had no maintainer before.
     pub adopted: bool,
+}
+
+/// One thing that changed about who may push to a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Handover {
+    /// Whoever maintained it has left it.
+    Orphaned {
+        /// Who that was.
+        by: String,
+    },
+    /// Somebody took what nobody maintained.
+    Adopted {
+        /// Who maintains it now.
+        by: String,
+    },
+    /// Somebody else maintains it.
+    Given {
+        /// Who did.
+        from: String,
+        /// Who does.
+        to: String,
+    },
+    /// People may push beside the maintainer who could not.
+    Joined(BTreeSet<String>),
+    /// People may not push beside the maintainer any more.
+    Left(BTreeSet<String>),
+}
+
+/// What people read. Names come from strangers.
+impl fmt::Display for Handover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let safe = |name: &String| shown(name.as_bytes());
+        let all = |names: &BTreeSet<String>| names.iter().map(safe).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Orphaned { by } => write!(f, "{} has left it, and nobody maintains it now", safe(by)),
+            Self::Adopted { by } => write!(f, "{} has adopted it, which nobody maintained", safe(by)),
+            Self::Given { from, to } => write!(f, "{} maintains it now, and {} did before", safe(to), safe(from)),
+            Self::Joined(names) => write!(f, "new co-maintainers: {}", all(names)),
+            Self::Left(names) => write!(f, "no longer co-maintainers: {}", all(names)),
+        }
+    }
 }
 
 /// Stands for nobody, where a name would stand.
@@ -54,6 +98,24 @@ impl Keepers {
     #[must_use]
     pub fn all_trusted(&self, trusted: &BTreeSet<String>) -> bool {
         self.maintainer.is_some() && self.names().all(|name| trusted.contains(name))
+    }
+
+    /// What changed since `before`; nothing if nothing did.
+    #[must_use]
+    pub fn handovers_since(&self, before: &Self) -> Vec<Handover> {
+        let of_maintainer = match (&before.maintainer, &self.maintainer) {
+            (Some(from), Some(to)) if from != to => Some(Handover::Given { from: from.clone(), to: to.clone() }),
+            (Some(by), None) => Some(Handover::Orphaned { by: by.clone() }),
+            (None, Some(by)) => Some(Handover::Adopted { by: by.clone() }),
+            _ => None,
+        };
+        let only = |these: &Self, others: &Self| -> BTreeSet<String> {
+            these.co_maintainers.difference(&others.co_maintainers).cloned().collect()
+        };
+        let (joined, left) = (only(self, before), only(before, self));
+        let joined = (!joined.is_empty()).then_some(Handover::Joined(joined));
+        let left = (!left.is_empty()).then_some(Handover::Left(left));
+        of_maintainer.into_iter().chain(joined).chain(left).collect()
     }
 
     /// Who may push now and could not `before`. People who left are no reason for doubt.
@@ -89,6 +151,20 @@ mod tests {
         let adopted = newcomers("-", "eve").expect("adopted");
         assert_eq!((adopted.before.as_str(), adopted.adopted), ("nobody", true));
         assert!(newcomers("ann", "ann,eve").is_some(), "a new co-maintainer can push");
+    }
+
+    #[test]
+    fn every_change_of_hands_is_told_apart() {
+        let told = |before: &str, now: &str| {
+            let handovers = keepers(now).handovers_since(&keepers(before));
+            handovers.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(told("ann,bob", "ann,bob"), "");
+        insta::assert_snapshot!(told("ann", "-"), @"ann has left it, and nobody maintains it now");
+        insta::assert_snapshot!(told("-", "eve"), @"eve has adopted it, which nobody maintained");
+        insta::assert_snapshot!(told("ann", "eve"), @"eve maintains it now, and ann did before");
+        insta::assert_snapshot!(told("ann,bob,cy", "ann,cy,dan"), @"new co-maintainers: dan; no longer co-maintainers: bob");
+        assert!(!told("ann", "e\u{1b}[31mve").contains('\u{1b}'));
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod policy;
 pub mod quarantine;
 pub mod queue;
 pub mod release;
+pub mod revision;
 pub mod srcinfo;
 pub mod standing;
 pub mod state;

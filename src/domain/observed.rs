@@ -8,7 +8,8 @@ use super::finding::Finding;
 use super::folder::Folder;
 use super::keepers::Keepers;
 use super::library::Libraries;
-use super::name::{Oid, PkgBase};
+use super::name::PkgBase;
+use super::revision::Revision;
 use super::standing::Standing;
 use super::state::Cursor;
 
@@ -43,12 +44,14 @@ pub enum Observation {
 /// What the floating sources of a package said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upstream {
-    /// The commits a build would use now, in the order of the sources.
-    At(Vec<Oid>),
+    /// What a build would use now, in the order of the sources.
+    At(Vec<Revision>),
     /// At least one could not be asked.
     Unknown {
         /// What happened.
         error: String,
+        /// When to ask again; the next pass if `None`.
+        retry_at: Option<Timestamp>,
     },
 }
 

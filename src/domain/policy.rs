@@ -39,6 +39,22 @@ impl SourceKind {
     }
 }
 
+/// As it is written in `CI_PKGBUILD_SOURCE`.
+impl std::fmt::Display for SourceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Git(GitFolder { url, branch, folder }) => {
+                let parts = [("branch", branch), ("subfolder", folder)];
+                let parts = parts.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+                let parts = parts.collect::<Vec<_>>().join("&");
+                if parts.is_empty() { f.write_str(url) } else { write!(f, "{url}#{parts}") }
+            }
+            Self::Release(project) => project.fmt(f),
+            Self::Aur | Self::Custom | Self::Unset => f.write_str(self.name()),
+        }
+    }
+}
+
 /// A folder in some git repository.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GitFolder {

@@ -11,6 +11,7 @@ use super::library::soname::Soname;
 use super::name::Oid;
 use super::policy::Person;
 use super::quarantine::Quarantine;
+use super::revision::Revision;
 
 const GIT_COMMIT: &str = "CI_GIT_COMMIT";
 const VCS_COMMITS: &str = "PKGWARDEN_VCS_COMMITS";
@@ -22,6 +23,7 @@ const REJECTED: &str = "PKGWARDEN_REJECTED";
 const APPROVED: &str = "PKGWARDEN_APPROVED";
 const SEEN: &str = "PKGWARDEN_SEEN";
 const KEEPERS: &str = "PKGWARDEN_KEEPERS";
+const TOLD_KEEPERS: &str = "PKGWARDEN_TOLD_KEEPERS";
 const PROPOSED_KEEPERS: &str = "PKGWARDEN_PROPOSED_KEEPERS";
 const QUARANTINE: &str = "PKGWARDEN_QUARANTINE";
 const REBUILT_FOR: &str = "PKGWARDEN_REBUILT_FOR";
@@ -76,39 +78,27 @@ impl PackageState {
         self.put(SOURCE_VERSION, cursor.version.as_deref());
     }
 
-    /// The upstream commits of every floating source when the package was last handed to a build, in
-    /// the order of the sources. The first stands in Chaotic's key.
+    /// Where every floating source stood when the package was last handed to a build, in the order of the
+    /// sources. The first commit of git stands in Chaotic's key.
     #[must_use]
-    pub fn upstream(&self) -> Vec<Oid> {
-        let all = self
-            .file
-            .get(VCS_COMMITS)
-            .map(|list| list.split(',').filter_map(|id| id.trim().parse().ok()).collect::<Vec<Oid>>());
+    pub fn upstream(&self) -> Vec<Revision> {
+        let list = self.file.get(VCS_COMMITS).unwrap_or_default();
+        let all: Vec<Revision> = list.split(',').filter_map(|text| Revision::parse(text.trim())).collect();
         let first = self.oid(GIT_COMMIT);
-        match (all, first) {
-            (Some(all), first) if all.first().copied() == first => all,
-            (_, Some(first)) => vec![first],
-            (_, None) => Vec::new(),
+        if all.iter().find_map(Revision::git_commit) == first {
+            return all;
         }
+        first.map(Revision::from).into_iter().collect()
     }
 
-    /// Records upstream commits. Chaotic's key gets the first; ours is only written if there are more.
-    pub fn set_upstream(&mut self, commits: &[Oid]) {
-        match commits {
-            [] => {
-                self.file.remove(GIT_COMMIT);
-                self.file.remove(VCS_COMMITS);
-            }
-            [first, rest @ ..] => {
-                self.file.set(GIT_COMMIT, &first.to_string());
-                if rest.is_empty() {
-                    self.file.remove(VCS_COMMITS);
-                } else {
-                    let all: Vec<_> = commits.iter().map(Oid::to_string).collect();
-                    self.file.set(VCS_COMMITS, &all.join(","));
-                }
-            }
-        }
+    /// Records where upstream stands. Chaotic's key gets the first commit of git; ours is only written if there is
+    /// more to say.
+    pub fn set_upstream(&mut self, revisions: &[Revision]) {
+        let first = revisions.iter().find_map(Revision::git_commit).map(|commit| commit.to_string());
+        self.put(GIT_COMMIT, first.as_deref());
+        let all: Vec<_> = revisions.iter().map(Revision::to_string).collect();
+        let says_more = all.len() > 1 || (all.len() == 1 && first.is_none());
+        self.put(VCS_COMMITS, says_more.then(|| all.join(",")).as_deref());
     }
 
     /// Digest of the content that waits in a review.
@@ -172,6 +162,19 @@ impl PackageState {
     /// Records who could push when something of the package was merged.
     pub fn set_keepers(&mut self, keepers: Option<&Keepers>) {
         self.put(KEEPERS, keepers.map(Keepers::to_text).as_deref());
+        self.put(TOLD_KEEPERS, None);
+    }
+
+    /// Who could push when people were told of it last, or when something of the package was merged last.
+    #[must_use]
+    pub fn told_keepers(&self) -> Option<Keepers> {
+        self.file.get(TOLD_KEEPERS).map(Keepers::parse).or_else(|| self.keepers())
+    }
+
+    /// Records that people were told who can push.
+    pub fn set_told_keepers(&mut self, keepers: &Keepers) {
+        let is_news = self.keepers().as_ref() != Some(keepers);
+        self.put(TOLD_KEEPERS, is_news.then(|| keepers.to_text()).as_deref());
     }
 
     /// Who could push when what waits in a review was seen.
@@ -244,19 +247,31 @@ mod tests {
     fn chaotics_single_commit_is_read_and_written() {
         let text = format!("CI_GIT_COMMIT={}\n", oid('a'));
         let mut state = PackageState::parse(&text);
-        assert_eq!(state.upstream(), [oid('a')]);
-        state.set_upstream(&[oid('a')]);
+        assert_eq!(state.upstream(), [oid('a').into()]);
+        state.set_upstream(&[oid('a').into()]);
         assert_eq!(state.to_text(), text);
     }
 
     #[test]
     fn a_commit_that_chaotic_moved_wins_over_our_list() {
         let mut state = PackageState::default();
-        state.set_upstream(&[oid('a'), oid('b')]);
-        assert_eq!(state.upstream(), [oid('a'), oid('b')]);
+        state.set_upstream(&[oid('a').into(), oid('b').into()]);
+        assert_eq!(state.upstream(), [oid('a').into(), oid('b').into()]);
         let moved =
             state.to_text().replace(&format!("CI_GIT_COMMIT={}", oid('a')), &format!("CI_GIT_COMMIT={}", oid('c')));
-        assert_eq!(PackageState::parse(&moved).upstream(), [oid('c')]);
+        assert_eq!(PackageState::parse(&moved).upstream(), [oid('c').into()]);
+    }
+
+    #[test]
+    fn revisions_of_other_systems_stand_beside_chaotics_commit() {
+        let [svn, hg] = ["svn:17", "hg:abc"].map(|text| Revision::parse(text).expect("a revision"));
+        for revisions in [vec![svn.clone()], vec![svn.clone(), oid('a').into(), hg], vec![oid('a').into(), svn]] {
+            let mut state = PackageState::default();
+            state.set_upstream(&revisions);
+            let state = PackageState::parse(&state.to_text());
+            assert_eq!(state.upstream(), revisions);
+            assert_eq!(state.oid(GIT_COMMIT), revisions.iter().find_map(Revision::git_commit));
+        }
     }
 
     #[test]

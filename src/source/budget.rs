@@ -2,14 +2,17 @@
 //! often a host may stay silent before it is left alone, and how long all of it may take.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::error_text;
+use super::failure::{Cause, Failure};
 use super::lsremote::LsError;
+use super::retry::PATIENCE;
 
 /// A host that stays silent so often in a row is not asked again in the same pass.
 pub const SILENCES: usize = 3;
@@ -25,14 +28,16 @@ struct Permit {
 #[derive(Debug)]
 struct Host {
     permits: Arc<Semaphore>,
-    silence: Mutex<Silence>,
+    met: Mutex<Met>,
 }
 
-/// How often in a row a host was silent, and what was said about the first time.
+/// How often in a row a host was silent, what was said about the first time, and until when it wants to be left
+/// alone.
 #[derive(Debug, Default)]
-struct Silence {
-    times: usize,
+struct Met {
+    silences: usize,
     first: String,
+    rests_until: Option<Instant>,
 }
 
 /// The budget of one pass.
@@ -41,6 +46,8 @@ pub struct Budget {
     total: Arc<Semaphore>,
     per_host: usize,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
+    /// Whether anybody answered: if nobody does, the fault is not theirs.
+    answered: AtomicBool,
     time: Duration,
     deadline: Instant,
 }
@@ -54,9 +61,30 @@ impl Budget {
             total: Arc::new(Semaphore::new(total.max(1))),
             per_host: per_host.max(1),
             hosts: Mutex::new(HashMap::new()),
+            answered: AtomicBool::new(false),
             time,
             deadline: Instant::now() + time,
         }
+    }
+
+    /// Leaves these hosts alone for so long from now, because they asked for it in an earlier pass.
+    #[must_use]
+    pub fn resting(self, hosts: impl IntoIterator<Item = (String, Duration)>) -> Self {
+        for (name, rest) in hosts {
+            self.host(&name).met().rests_until = Some(Instant::now() + rest);
+        }
+        self
+    }
+
+    /// The hosts that want to be left alone, and for how long from now.
+    pub fn rests(&self) -> Vec<(String, Duration)> {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.iter().filter_map(|(name, host)| Some((name.clone(), host.met().rest()?))).collect()
+    }
+
+    /// Whether anybody has answered in this pass.
+    pub fn has_heard(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// When the pass is over.
@@ -71,23 +99,31 @@ impl Budget {
 
     /// Runs a request to `host` when its turn comes. Waiting for a busy host keeps nobody else waiting;
     /// a host that is left alone, or the end of the pass, answers at once with the reason.
-    pub async fn ask<T>(&self, host: &str, request: impl Future<Output = Result<T, LsError>>) -> Result<T, String> {
+    pub async fn ask<T>(&self, host: &str, request: impl Future<Output = Result<T, LsError>>) -> Result<T, Failure> {
         let permit = tokio::time::timeout_at(self.deadline, self.permit(host)).await;
         let _permit = permit.map_err(|_| self.over())?;
         self.try_on(host, request).await
     }
 
     /// As [`Budget::ask`], for those who count their requests themselves.
-    pub async fn try_on<T>(&self, host: &str, request: impl Future<Output = Result<T, LsError>>) -> Result<T, String> {
+    pub async fn try_on<T>(&self, host: &str, request: impl Future<Output = Result<T, LsError>>) -> Result<T, Failure> {
+        let rest = self.host(host).met().rest().filter(|rest| *rest <= PATIENCE);
+        if let Some(rest) = rest {
+            tokio::time::sleep_until(self.deadline.min(Instant::now() + rest)).await;
+        }
         self.refusal(host)?;
         let host = host.to_ascii_lowercase();
         let result = tokio::time::timeout_at(self.deadline, request).await.map_err(|_| self.over())?;
-        self.host(&host).heard(&host, result.as_ref().err());
-        result.map_err(|error| error_text(&error))
+        let error = result.as_ref().err();
+        if !error.is_some_and(LsError::is_silence) {
+            self.answered.store(true, Ordering::Relaxed);
+        }
+        self.host(&host).heard(&host, error);
+        result.map_err(Failure::from)
     }
 
     /// Why nothing is asked of this host any more in this pass; `Ok` if it may be asked.
-    pub fn refusal(&self, host: &str) -> Result<(), String> {
+    pub fn refusal(&self, host: &str) -> Result<(), Failure> {
         if self.is_over() {
             return Err(self.over());
         }
@@ -95,8 +131,9 @@ impl Budget {
     }
 
     /// What is said of whatever the pass had no time for.
-    pub fn over(&self) -> String {
-        format!("not asked in time: a pass over the sources may take {} s, and these are over", self.time.as_secs_f64())
+    pub fn over(&self) -> Failure {
+        let time = self.time.as_secs_f64();
+        Failure::elsewhere(format!("not asked in time: a pass over the sources may take {time} s, and these are over"))
     }
 
     async fn permit(&self, host: &str) -> Permit {
@@ -114,35 +151,58 @@ impl Budget {
 
 impl Host {
     fn new(permits: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(permits)), silence: Mutex::default() }
+        Self { permits: Arc::new(Semaphore::new(permits)), met: Mutex::default() }
     }
 
-    fn refusal(&self, host: &str) -> Result<(), String> {
-        let silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
-        if silence.times < SILENCES {
+    fn met(&self) -> MutexGuard<'_, Met> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refusal(&self, host: &str) -> Result<(), Failure> {
+        let met = self.met();
+        if let Some(rest) = met.rest() {
+            let text = format!("{host} asked to be left alone for {} s more", rest.as_secs().max(1));
+            return Err(Failure { text, cause: Cause::Wait(Some(rest)) });
+        }
+        if met.silences < SILENCES {
             return Ok(());
         }
-        let first = &silence.first;
-        Err(format!("{host} did not answer {SILENCES} times in a row and is left alone in this pass; first: {first}"))
+        Err(Failure::elsewhere(format!(
+            "{host} did not answer {SILENCES} times in a row and is left alone in this pass; first: {}",
+            met.first
+        )))
     }
 
     /// An answer of any kind ends a silence, unless the host has been given up already.
     fn heard(&self, host: &str, error: Option<&LsError>) {
-        let mut silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
-        if silence.times >= SILENCES {
+        let mut met = self.met();
+        let cause = error.map(LsError::cause);
+        if let Some(Cause::Wait(Some(rest))) = cause {
+            tracing::warn!(host, seconds = rest.as_secs(), "{host} asks to be left alone");
+            met.rests_until = Some(Instant::now() + rest);
+        }
+        if met.silences >= SILENCES {
             return;
         }
-        let Some(error) = error.filter(|error| error.is_silence()) else {
-            *silence = Silence::default();
+        let Some(error) = error.filter(|error| error.is_silence() || cause == Some(Cause::Wait(None))) else {
+            met.silences = 0;
             return;
         };
-        if silence.times == 0 {
-            silence.first = error_text(error);
+        if met.silences == 0 {
+            met.first = error_text(error);
         }
-        silence.times += 1;
-        if silence.times == SILENCES {
-            tracing::warn!(host, error = silence.first, "{host} does not answer and is left alone in this pass");
+        met.silences += 1;
+        if met.silences == SILENCES {
+            tracing::warn!(host, error = met.first, "{host} does not answer and is left alone in this pass");
         }
+    }
+}
+
+impl Met {
+    /// For how long it still wants to be left alone.
+    fn rest(&self) -> Option<Duration> {
+        let rest = self.rests_until?.saturating_duration_since(Instant::now());
+        (!rest.is_zero()).then_some(rest)
     }
 }
 
@@ -159,7 +219,7 @@ mod tests {
     }
 
     fn answered() -> LsError {
-        LsError::Status { url: "http://host/r".to_owned(), status: reqwest::StatusCode::NOT_FOUND }
+        LsError::Status { url: "http://host/r".to_owned(), status: reqwest::StatusCode::NOT_FOUND, after: None }
     }
 
     #[tokio::test]
@@ -185,7 +245,7 @@ mod tests {
             budget.ask(if turn % 2 == 0 { "Dead" } else { "dead" }, request).await.expect_err("silent");
         }
         assert_eq!(asked, SILENCES);
-        insta::assert_snapshot!(budget.ask("dead", async { Ok(()) }).await.expect_err("left alone"), @"dead did not answer 3 times in a row and is left alone in this pass; first: http://Dead/0 did not answer within 1 s");
+        insta::assert_snapshot!(budget.ask("dead", async { Ok(()) }).await.expect_err("left alone").text, @"dead did not answer 3 times in a row and is left alone in this pass; first: http://Dead/0 did not answer within 1 s");
         assert_eq!(budget.ask("alive", async { Ok(1) }).await, Ok(1), "other hosts are asked");
     }
 
@@ -205,7 +265,7 @@ mod tests {
     async fn when_the_pass_is_over_nothing_is_asked_and_it_is_said() {
         let budget = Budget::new(8, 4, Duration::ZERO);
         let asked = budget.ask::<()>("host", async { panic!("asked") }).await;
-        insta::assert_snapshot!(asked.expect_err("over"), @"not asked in time: a pass over the sources may take 0 s, and these are over");
+        insta::assert_snapshot!(asked.expect_err("over").text, @"not asked in time: a pass over the sources may take 0 s, and these are over");
     }
 
     #[tokio::test]
@@ -214,7 +274,45 @@ mod tests {
         let hangs = budget.ask("host", std::future::pending::<Result<(), LsError>>());
         let (first, second) = tokio::join!(hangs, budget.ask("host", async { Ok(()) }));
         for error in [first.expect_err("over"), second.expect_err("over")] {
-            assert!(error.contains("may take 0.001 s"), "{error}");
+            assert!(error.text.contains("may take 0.001 s"), "{error:?}");
         }
+    }
+
+    fn throttled(after: u64) -> LsError {
+        let status = reqwest::StatusCode::TOO_MANY_REQUESTS;
+        LsError::Status { url: "http://busy/r".to_owned(), status, after: Some(Duration::from_secs(after)) }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_asks_for_it_is_left_alone_for_so_long_also_by_the_next_pass() {
+        let budget = Budget::new(8, 4, LONG);
+        budget.ask("busy", async { Err::<(), _>(throttled(600)) }).await.expect_err("throttled");
+        let refused = budget.ask::<()>("Busy", async { panic!("asked") }).await.expect_err("left alone");
+        assert!(refused.text.starts_with("Busy asked to be left alone for "), "{}", refused.text);
+        assert!(matches!(refused.cause, Cause::Wait(Some(rest)) if rest > Duration::from_secs(500)), "{refused:?}");
+        assert_eq!(budget.ask("other", async { Ok(1) }).await, Ok(1));
+        let next = Budget::new(8, 4, LONG).resting(budget.rests());
+        assert!(next.refusal("busy").is_err() && next.refusal("other").is_ok());
+        let later = Budget::new(8, 4, LONG).resting([("busy".to_owned(), Duration::ZERO)]);
+        assert_eq!(later.ask("busy", async { Ok(1) }).await, Ok(1), "until that is over");
+        assert!(later.rests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_short_rest_of_a_host_is_waited_for() {
+        let short = Duration::from_millis(30);
+        let budget = Budget::new(8, 4, LONG).resting([("busy".to_owned(), short)]);
+        let before = Instant::now();
+        assert_eq!(budget.ask("busy", async { Ok(1) }).await, Ok(1));
+        assert!(before.elapsed() >= short);
+    }
+
+    #[tokio::test]
+    async fn whether_anybody_answers_is_known() {
+        let budget = Budget::new(8, 4, LONG);
+        budget.ask("dead", async { Err::<(), _>(silent("http://dead/r")) }).await.expect_err("silent");
+        assert!(!budget.has_heard());
+        budget.ask("host", async { Err::<(), _>(answered()) }).await.expect_err("answered");
+        assert!(budget.has_heard());
     }
 }

@@ -2,16 +2,13 @@
 
 use std::path::PathBuf;
 
-use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use reqwest::RequestBuilder;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use serde::de::DeserializeOwned;
 
-use super::error_text;
 use super::lsremote::{LsError, host, shown};
+use super::{document, error_text};
 use crate::sys::secret::{self, ExposeSecret as _, SecretString};
-
-/// A longer answer is not read: 16 MiB.
-const LARGEST: usize = 16 << 20;
 
 /// Where a forge is, and how it knows us.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,29 +55,35 @@ impl Forges {
         token.map_or(Ok(()), |(_, token)| token.as_ref().map(drop).map_err(Clone::clone))
     }
 
+    /// Whether there is a token for the forge at this address.
+    pub fn has_token(&self, url: &str) -> bool {
+        self.tokens.iter().any(|(known, token)| known == host(url) && token.is_ok())
+    }
+
     /// The document at an address.
     pub async fn json<T: DeserializeOwned>(&self, url: &str) -> Result<T, LsError> {
-        let shown = || shown(url.split('?').next().unwrap_or(url));
-        let unreachable = |source: reqwest::Error| LsError::Unreachable { url: shown(), source: source.without_url() };
-        let mut request = self.client.get(url).header(ACCEPT, "application/json");
+        self.answer(self.client.get(url), url).await
+    }
+
+    /// What an interface for queries answers to this one.
+    pub async fn query<T: DeserializeOwned>(&self, url: &str, query: &str) -> Result<T, LsError> {
+        let body = serde_json::json!({ "query": query }).to_string();
+        self.answer(self.client.post(url).header(CONTENT_TYPE, "application/json").body(body), url).await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder, url: &str) -> Result<T, LsError> {
+        let shown = shown(url.split('?').next().unwrap_or(url));
+        let mut request = request.header(ACCEPT, "application/json");
         if let Some((_, Ok(token))) = self.tokens.iter().find(|(known, _)| known == host(url))
             && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
         {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        let mut response = request.send().await.map_err(unreachable)?;
-        if response.status() != StatusCode::OK {
-            return Err(LsError::Status { url: shown(), status: response.status() });
+        match request.send().await {
+            Ok(response) => document::json(response, &shown).await,
+            Err(source) => Err(LsError::Unreachable { url: shown, source: source.without_url() }),
         }
-        let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + piece.len() > LARGEST {
-                return Err(LsError::Answer { url: shown(), reason: format!("it is longer than {LARGEST} bytes") });
-            }
-            body.extend_from_slice(&piece);
-        }
-        serde_json::from_slice(&body).map_err(|error| LsError::Answer { url: shown(), reason: error.to_string() })
     }
 }
 
@@ -92,6 +95,7 @@ mod tests {
     use axum::http::HeaderMap;
 
     use super::*;
+    use crate::source::document::LARGEST;
     use crate::sys::http;
 
     /// A forge that answers with the token it was shown, and under `/long` with more than anybody reads.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::budget::Budget;
+use super::failure::Failure;
 use super::lsremote::{LsError, RefReader, host, shown};
 use super::order::Order;
 use super::retry::again;
@@ -86,14 +87,14 @@ impl GitFolders {
         let asked = budget.ask(host_of(followed.url), again(|| self.reader.tips(followed.url, &refs))).await;
         let tips = match asked {
             Ok(tips) => tips,
-            Err(error) => return all(&followed.packages, &SourceAnswer::unknown(error)),
+            Err(failure) => return all(&followed.packages, &failure.into()),
         };
         let mut files = Files::new();
         let mut moved = Vec::new();
         for &(request, folder) in &followed.packages {
             let seen = request.cursor.as_ref().map(|cursor| cursor.commit);
             match tips.get(&ref_name(folder)) {
-                None => drop(files.insert(request.pkgbase.clone(), SourceAnswer::unknown(missing(folder)))),
+                None => drop(files.insert(request.pkgbase.clone(), missing(folder).into())),
                 Some(tip) if seen == Some(*tip) => {
                     files.insert(request.pkgbase.clone(), SourceAnswer::Unmoved { cursor: None });
                 }
@@ -114,7 +115,7 @@ impl GitFolders {
         let wanted: Vec<(PkgBase, GitFolder, Oid)> = wanted.collect();
         let missing = match prepared(&workspace, wanted.iter().map(|(_, folder, tip)| (ref_name(folder), *tip))).await {
             Ok(missing) => missing,
-            Err(error) => return failed(&wanted, &error),
+            Err(error) => return failed(&wanted, &Failure::elsewhere(error)),
         };
         let refspecs: Vec<String> = missing.iter().map(|name| format!("{name}:{}", kept_as(name))).collect();
         let idle = self.patience.idle.as_secs().max(1).to_string();
@@ -122,9 +123,9 @@ impl GitFolders {
         let remote = remote.env("GIT_HTTP_LOW_SPEED_LIMIT", "1").env("GIT_HTTP_LOW_SPEED_TIME", idle);
         let fetch = || async { remote.fetch(&refspecs, Some(1)).await.map_err(LsError::from) };
         if !refspecs.is_empty()
-            && let Err(error) = budget.ask(host_of(url), again(fetch)).await
+            && let Err(failure) = budget.ask(host_of(url), again(fetch)).await
         {
-            return failed(&wanted, &error);
+            return failed(&wanted, &failure);
         }
         let cursors = moved.iter().map(|(request, ..)| request.cursor.clone()).collect();
         read_all(&workspace, wanted, cursors).await
@@ -150,20 +151,20 @@ fn host_of(url: &str) -> &str {
     short.map_or_else(|| host(url), |(host, _)| host)
 }
 
-fn missing(folder: &GitFolder) -> String {
+fn missing(folder: &GitFolder) -> Failure {
     let url = shown(&folder.url);
-    match &folder.branch {
+    Failure::question(match &folder.branch {
         Some(branch) => format!("{url} has no branch `{}`", branch.escape_debug()),
         None => format!("{url} has no default branch"),
-    }
+    })
 }
 
 fn all(packages: &[(&SourceRequest, &GitFolder)], answer: &SourceAnswer) -> Files {
     packages.iter().map(|(request, _)| (request.pkgbase.clone(), answer.clone())).collect()
 }
 
-fn failed(wanted: &[(PkgBase, GitFolder, Oid)], error: &str) -> Files {
-    wanted.iter().map(|(pkgbase, ..)| (pkgbase.clone(), SourceAnswer::unknown(error))).collect()
+fn failed(wanted: &[(PkgBase, GitFolder, Oid)], failure: &Failure) -> Files {
+    wanted.iter().map(|(pkgbase, ..)| (pkgbase.clone(), failure.clone().into())).collect()
 }
 
 /// Makes the workspace, and says which refs it has not at these commits yet.
@@ -186,7 +187,7 @@ async fn prepared(workspace: &Path, tips: impl Iterator<Item = (String, Oid)>) -
 async fn read_all(workspace: &Path, wanted: Vec<(PkgBase, GitFolder, Oid)>, cursors: Vec<Option<Cursor>>) -> Files {
     let workspace = workspace.to_owned();
     let work = move || match Repository::open(&workspace) {
-        Err(error) => failed(&wanted, &error_text(&error)),
+        Err(error) => failed(&wanted, &Failure::elsewhere(error_text(&error))),
         Ok(repository) => {
             let answer = |((pkgbase, folder, _), cursor): (&(PkgBase, GitFolder, Oid), &Option<Cursor>)| {
                 (pkgbase.clone(), answer(read(&repository, folder), cursor.as_ref()))
@@ -240,12 +241,12 @@ mod tests {
             branch: branch.map(str::to_owned),
             folder: folder.map(str::to_owned),
         });
-        SourceRequest { pkgbase: name(pkgbase), kind, cursor: None, version: None }
+        SourceRequest { pkgbase: name(pkgbase), kind, cursor: None, version: None, members: Vec::new() }
     }
 
     /// One pass, which moves the cursors.
     async fn pass(world: &World, requests: &mut [SourceRequest]) -> Files {
-        let answers = Sources::new(&world.config()).pass().observe(requests, at(0)).await.files;
+        let answers = Sources::new(&world.config()).pass(at(0)).observe(requests).await.files;
         for request in requests {
             if let SourceAnswer::Files { cursor, .. } = &answers[&request.pkgbase] {
                 request.cursor = Some(cursor.clone());

@@ -6,14 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
+use reqwest::{Response, StatusCode};
 use tokio::sync::OnceCell;
 
 use super::advert::{Advert, AdvertError, Progress};
+use super::failure::{Cause, rest_asked_for};
+use super::vcs::program::ProgramError;
 use crate::domain::name::Oid;
 use crate::git::{GitError, Remote, Repository};
 use crate::sys::http;
+use crate::sys::process::ProcessError;
 
 /// More of a ref list is not read: some 800,000 refs.
 const ADVERT_LIMIT: usize = 64 << 20;
@@ -50,6 +53,8 @@ pub enum LsError {
         url: String,
         /// The answer.
         status: StatusCode,
+        /// For how long it wants to be left alone, if it says so.
+        after: Option<Duration>,
     },
     /// It takes too long.
     #[error("{url} did not answer within {} s", after.as_secs_f64())]
@@ -78,6 +83,14 @@ pub enum LsError {
     /// The git program had no success.
     #[error(transparent)]
     Git(#[from] GitError),
+    /// The program of another version control system had no success.
+    #[error("{url}: {source}")]
+    Program {
+        /// The address, safe to show.
+        url: String,
+        /// Why not.
+        source: ProgramError,
+    },
 }
 
 impl LsError {
@@ -89,7 +102,26 @@ impl LsError {
             Self::Unreachable { source, .. } => !source.is_redirect(),
             Self::TooSlow { .. } => true,
             Self::Git(error) => error.is_silence(),
+            Self::Program { source, .. } => source.is_silence(),
             Self::Refused { .. } | Self::Status { .. } | Self::Advert { .. } | Self::Answer { .. } => false,
+        }
+    }
+
+    /// The error for an answer of a server that is none.
+    pub fn status(url: String, response: &Response) -> Self {
+        Self::Status { url, status: response.status(), after: rest_asked_for(response.headers()) }
+    }
+
+    /// Whose doing it is.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Status { after: Some(after), .. } => Cause::Wait(Some(*after)),
+            Self::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => Cause::Wait(None),
+            Self::Status { status, .. } if status.is_server_error() => Cause::Server,
+            Self::Program { source: ProgramError::Process(ProcessError::Missing { .. }), .. } => Cause::Elsewhere,
+            _ if self.is_silence() => Cause::Server,
+            _ => Cause::Question,
         }
     }
 }
@@ -162,7 +194,7 @@ impl RefReader {
         let address = format!("{}/info/refs?service=git-upload-pack", url.trim_end_matches('/'));
         let mut response = self.client.get(address).send().await.map_err(unreachable)?;
         if response.status() != StatusCode::OK {
-            return Err(LsError::Status { url: shown(url), status: response.status() });
+            return Err(LsError::status(shown(url), &response));
         }
         if response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != SMART) {
             return Ok(None);

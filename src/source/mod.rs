@@ -7,8 +7,11 @@
 mod advert;
 pub mod aur;
 mod budget;
+mod document;
+pub mod failure;
 pub mod forge;
 mod gitfolder;
+pub mod ledger;
 pub mod libraries;
 mod lsremote;
 pub mod nvchecker;
@@ -22,7 +25,7 @@ pub mod vcs;
 #[cfg(test)]
 mod testing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,13 +45,17 @@ use crate::sys::http;
 use aur::Aur;
 use aur::dump::Facts;
 use budget::Budget;
+use failure::{Cause, Failure};
 use forge::{Forges, ForgesConfig};
 use gitfolder::GitFolders;
+use ledger::Ledger;
 use lsremote::RefReader;
 use nvchecker::{CheckRequest, NewestVersions, Nvchecker, NvcheckerConfig};
 use order::Order;
 use release::Releases;
 use taglist::TagLister;
+use vcs::bulk::Bulk;
+use vcs::program::Programs;
 use vcs::{UpstreamRequest, Upstreams};
 
 /// Where and how sources are asked.
@@ -65,8 +72,8 @@ pub struct SourcesConfig {
     /// How long one request may take. The AUR's index and fetched files may take longer, but not stand
     /// still for longer.
     pub timeout: Duration,
-    /// Requests at once.
-    pub parallel: usize,
+    /// Requests at once; `None` leaves it to `CI_MAX_PARALLEL`.
+    pub parallel: Option<usize>,
     /// Requests at once to one host.
     pub per_host: usize,
     /// How long a pass over all sources may take. What has not been asked by then is unknown.
@@ -78,6 +85,8 @@ pub struct SourcesConfig {
 pub struct AurConfig {
     /// Its index: `packages-meta-ext-v1.json.gz`.
     pub metadata_url: String,
+    /// Its RPC interface, version 5, without a slash at the end: asked if the index cannot be had.
+    pub rpc_url: String,
     /// One repository with a branch for each pkgbase.
     pub mirror_url: Option<String>,
     /// One repository for each pkgbase; `{pkgbase}` stands for the name.
@@ -103,6 +112,8 @@ pub struct SourceRequest {
     pub cursor: Option<Cursor>,
     /// The version that the monorepo has, if its `.SRCINFO` gives one.
     pub version: Option<Version>,
+    /// The packages it yields, as far as they are known.
+    pub members: Vec<String>,
 }
 
 /// What the source of a package says.
@@ -136,15 +147,29 @@ pub enum SourceAnswer {
         error: String,
         /// When to ask again; in the next pass if `None`.
         retry_at: Option<Timestamp>,
+        /// Whose doing it is.
+        cause: Cause,
     },
     /// It has no such package (any more).
     Gone,
 }
 
 impl SourceAnswer {
-    /// With nothing more to say than why.
-    pub(crate) fn unknown(error: impl Into<String>) -> Self {
-        Self::Unknown { error: error.into(), retry_at: None }
+    /// It could not be asked, for a reason that will pass.
+    pub fn unknown(error: impl Into<String>) -> Self {
+        Failure::passing(error).into()
+    }
+
+    /// It in a word or two, or why it is none.
+    fn heard(&self) -> Result<String, Failure> {
+        match self {
+            Self::Unmoved { .. } => Ok("nothing new".to_owned()),
+            Self::Files { behind: None, .. } => Ok("new files".to_owned()),
+            Self::Files { behind: Some(why), .. } => Ok(format!("new files, and {why}")),
+            Self::Newer { release, .. } => Ok(format!("version {}", release.version)),
+            Self::Gone => Ok("no such package".to_owned()),
+            Self::Unknown { error, cause, .. } => Err(Failure { text: error.clone(), cause: *cause }),
+        }
     }
 }
 
@@ -183,6 +208,7 @@ pub struct Sources {
     nvchecker: Nvchecker,
     releases: Releases,
     folders: GitFolders,
+    ledger: Ledger,
     parallel: usize,
     per_host: usize,
     pass: Duration,
@@ -193,6 +219,7 @@ pub struct Sources {
 pub struct Pass<'a> {
     sources: &'a Sources,
     budget: Budget,
+    now: Timestamp,
 }
 
 impl Sources {
@@ -203,42 +230,68 @@ impl Sources {
         let workspace = config.cache_dir.join("upstream.git");
         let reader = RefReader::new(http::client(config.timeout), workspace, config.timeout);
         let nvchecker = Nvchecker::new(&config.nvchecker, &config.cache_dir, reader.clone(), config.timeout);
-        let upstreams = Upstreams::new(reader, Order::new(config.cache_dir.join("upstream.next")));
-        let forges = Forges::new(http::client(config.timeout), &config.forges);
+        let forges = || Forges::new(http::client(config.timeout), &config.forges);
+        let order = Order::new(config.cache_dir.join("upstream.next"));
+        let bulk = Bulk::new(forges(), config.forges.clone());
+        let upstreams = Upstreams::new(reader, Programs::new(config.timeout), bulk, order);
         let lister = TagLister::new(http::client(config.timeout), config.cache_dir.join("tags.git"), config.timeout);
         let order = Order::new(config.cache_dir.join("releases.next"));
-        let releases = Releases::new(forges, config.forges.clone(), lister, order);
+        let releases = Releases::new(forges(), config.forges.clone(), lister, order);
         let folders = GitFolders::new(config);
-        let &SourcesConfig { parallel, per_host, pass, .. } = config;
-        Self { aur: Aur::new(config), upstreams, releases, folders, nvchecker, parallel, per_host, pass }
+        let ledger = Ledger::open(&config.cache_dir);
+        let parallel = config.parallel.unwrap_or(config.aur.max_parallel);
+        let &SourcesConfig { per_host, pass, .. } = config;
+        Self { aur: Aur::new(config), upstreams, nvchecker, releases, folders, ledger, parallel, per_host, pass }
     }
 
     /// Begins a pass, whose time runs from now.
     #[must_use]
-    pub fn pass(&self) -> Pass<'_> {
-        Pass { sources: self, budget: Budget::new(self.parallel, self.per_host, self.pass) }
+    pub fn pass(&self, now: Timestamp) -> Pass<'_> {
+        let budget = Budget::new(self.parallel, self.per_host, self.pass).resting(self.ledger.hosts(now));
+        Pass { sources: self, budget, now }
     }
 }
 
 impl Pass<'_> {
-    /// Asks where files come from. One package's failure is that package's answer.
-    pub async fn observe(&self, requests: &[SourceRequest], now: Timestamp) -> Answers {
+    /// Asks where files come from. One package's failure is that package's answer. What keeps failing is asked less
+    /// and less often.
+    pub async fn observe(&self, requests: &[SourceRequest]) -> Answers {
+        let ledger = &self.sources.ledger;
+        let question = |request: &SourceRequest| ledger::files(&request.pkgbase, &request.kind);
+        let (mut due, mut resting) = (Vec::new(), Vec::new());
+        for request in requests {
+            match ledger.resting(&question(request), self.now) {
+                Some((error, next)) => resting.push((request.pkgbase.clone(), left_alone(error, next))),
+                None => due.push(request.clone()),
+            }
+        }
         // On the heap, because everybody above holds this future.
-        let releases = Box::pin(self.sources.releases.ask(requests, &self.budget));
-        let folders = Box::pin(self.sources.folders.ask(requests, &self.budget));
-        let (mut answers, releases, folders) = tokio::join!(Box::pin(self.aur(requests, now)), releases, folders);
+        let releases = Box::pin(self.sources.releases.ask(&due, &self.budget));
+        let folders = Box::pin(self.sources.folders.ask(&due, &self.budget));
+        let (mut answers, releases, folders) = tokio::join!(Box::pin(self.aur(&due)), releases, folders);
         answers.files.extend(releases);
         answers.files.extend(folders);
+        for request in &due {
+            let Some(answer) = answers.files.get_mut(&request.pkgbase) else { continue };
+            let heard = answer.heard();
+            let next = ledger.note(&question(request), heard.as_deref(), self.now);
+            if let SourceAnswer::Unknown { retry_at, .. } = answer {
+                *retry_at = next;
+            }
+        }
+        answers.files.extend(resting);
+        let questions: BTreeSet<String> = requests.iter().map(question).collect();
+        ledger.close("files", &questions, self.budget.rests(), self.now);
         answers
     }
 
-    async fn aur(&self, requests: &[SourceRequest], now: Timestamp) -> Answers {
+    async fn aur(&self, requests: &[SourceRequest]) -> Answers {
         let from_aur = requests.iter().filter(|request| request.kind == SourceKind::Aur);
         let from_aur: BTreeMap<_, _> = from_aur.map(|request| (&request.pkgbase, request)).collect();
         let from_aur: Vec<&SourceRequest> = from_aur.into_values().collect();
         match &self.sources.aur {
             _ if from_aur.is_empty() => Answers::default(),
-            Ok(aur) => aur.observe(&from_aur, &self.budget, now).await,
+            Ok(aur) => aur.observe(&from_aur, &self.budget, self.now).await,
             Err(error) => Answers {
                 files: from_aur.iter().map(|it| (it.pkgbase.clone(), SourceAnswer::unknown(error))).collect(),
                 findings: vec![Finding::error("aur-configuration", format!("the AUR is not asked: {error}"))],
@@ -249,13 +302,17 @@ impl Pass<'_> {
 
     /// Asks where the branches are that packages are built from.
     pub async fn upstream(&self, requests: &[UpstreamRequest]) -> BTreeMap<PkgBase, Upstream> {
-        self.sources.upstreams.ask(requests, &self.budget).await
+        Box::pin(self.sources.upstreams.ask(requests, &self.budget, &self.sources.ledger, self.now)).await
     }
 
     /// Asks which version of a package is the newest, by the `nvchecker.toml` in its folder.
     pub async fn newest(&self, requests: &[CheckRequest], now: Timestamp) -> NewestVersions {
         self.sources.nvchecker.newest(requests, &self.budget, now).await
     }
+}
+
+fn left_alone(error: String, next: Timestamp) -> SourceAnswer {
+    SourceAnswer::Unknown { error, retry_at: Some(next), cause: Cause::Elsewhere }
 }
 
 /// An error with its causes, in one line.
@@ -288,8 +345,8 @@ mod tests {
         let requests = [asking("foo", None), asking("foo", None), custom];
         // Spawned, because the controller asks from other threads.
         let (answers, upstream) = tokio::spawn(async move {
-            let pass = sources.pass();
-            (pass.observe(&requests, at(0)).await, pass.upstream(&[]).await)
+            let pass = sources.pass(at(0));
+            (pass.observe(&requests).await, pass.upstream(&[]).await)
         })
         .await
         .expect("no panic");

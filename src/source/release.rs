@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::budget::Budget;
+use super::failure::Failure;
 use super::forge::{Forges, ForgesConfig};
 use super::lsremote::host;
 use super::order::Order;
@@ -40,7 +41,7 @@ struct Followed<'a> {
     packages: Vec<&'a SourceRequest>,
 }
 
-type Tags = Result<Arc<Vec<Tag>>, String>;
+type Tags = Result<Arc<Vec<Tag>>, Failure>;
 
 /// What is asked of a tag of GitLab.
 #[derive(Debug, Deserialize)]
@@ -102,7 +103,7 @@ impl Releases {
         };
         let tags = match self.tags(followed.project, budget).await {
             Ok(tags) => tags,
-            Err(error) => return same(SourceAnswer::unknown(error)),
+            Err(failure) => return same(failure.into()),
         };
         let decide = |early: &BTreeSet<String>| -> Vec<(PkgBase, SourceAnswer)> {
             let decide = |request: &&SourceRequest| (request.pkgbase.clone(), answer(request, &tags, followed, early));
@@ -115,7 +116,10 @@ impl Releases {
         match self.unreleased(followed.project, budget).await {
             Ok(early) if early.is_empty() => answers,
             Ok(early) => decide(&early),
-            Err(error) => same(SourceAnswer::unknown(format!("what is a prerelease cannot be asked: {error}"))),
+            Err(Failure { text, cause }) => {
+                let text = format!("what is a prerelease cannot be asked: {text}");
+                same(Failure { text, cause }.into())
+            }
         }
     }
 
@@ -138,13 +142,13 @@ impl Releases {
         let found: Vec<GitlabTag> = self.json(&url, budget).await?;
         let tag = |tag: GitlabTag| match tag.commit.id.parse() {
             Ok(commit) => Ok(Tag { name: tag.name, commit }),
-            Err(error) => Err(format!("the answer of {} cannot be used: {error}", host(&url))),
+            Err(error) => Err(Failure::question(format!("the answer of {} cannot be used: {error}", host(&url)))),
         };
         found.into_iter().map(tag).collect::<Result<_, _>>().map(Arc::new)
     }
 
     /// Tags of which the forge says that they are no releases, or not yet.
-    async fn unreleased(&self, project: &Project, budget: &Budget) -> Result<BTreeSet<String>, String> {
+    async fn unreleased(&self, project: &Project, budget: &Budget) -> Result<BTreeSet<String>, Failure> {
         let url = match project {
             Project::Github { project } => {
                 format!("{}/repos/{project}/releases?per_page=100", self.config.github.api_url)
@@ -156,8 +160,8 @@ impl Releases {
         Ok(published.into_iter().filter(|it| it.prerelease || it.draft).map(|it| it.tag_name).collect())
     }
 
-    async fn json<T: serde::de::DeserializeOwned>(&self, url: &str, budget: &Budget) -> Result<T, String> {
-        self.forges.usable(url)?;
+    async fn json<T: serde::de::DeserializeOwned>(&self, url: &str, budget: &Budget) -> Result<T, Failure> {
+        self.forges.usable(url).map_err(Failure::elsewhere)?;
         budget.ask(host(url), again(|| self.forges.json(url))).await
     }
 }

@@ -72,9 +72,9 @@ impl TagLister {
             | StatusCode::FORBIDDEN
             | StatusCode::NOT_FOUND
             | StatusCode::TOO_MANY_REQUESTS => {
-                return Err(LsError::Status { url: shown(url), status: response.status() });
+                return Err(LsError::status(shown(url), &response));
             }
-            status if status.is_server_error() => return Err(LsError::Status { url: shown(url), status }),
+            status if status.is_server_error() => return Err(LsError::status(shown(url), &response)),
             _ => return Ok(None),
         }
         if response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != ANSWER) {

@@ -37,6 +37,12 @@ pub enum Mood {
     Page,
     /// It never answers.
     Silent,
+    /// It claims to be ten gigabytes long, and sends next to nothing of them.
+    Endless,
+    /// It says in JSON that something is wrong (the RPC interface).
+    Error,
+    /// It wants to be left alone for so many seconds.
+    Throttled(u32),
 }
 
 #[derive(Debug)]
@@ -44,6 +50,7 @@ struct Inner {
     repositories: PathBuf,
     index: Mutex<BTreeMap<String, (String, i64)>>,
     mood: Mutex<Mood>,
+    rpc: Mutex<Mood>,
     hangs: AtomicBool,
     log: Mutex<Vec<String>>,
 }
@@ -86,6 +93,7 @@ impl World {
             repositories: dir.path().join("git"),
             index: Mutex::default(),
             mood: Mutex::new(Mood::Fine),
+            rpc: Mutex::new(Mood::Fine),
             hangs: AtomicBool::new(false),
             log: Mutex::default(),
         });
@@ -106,6 +114,7 @@ impl World {
         SourcesConfig {
             aur: AurConfig {
                 metadata_url: self.url("index.json.gz"),
+                rpc_url: self.url("rpc/v5"),
                 mirror_url: Some(self.url("git/mirror.git")),
                 git_url: Some(self.url("git/{pkgbase}.git")),
                 prefer_mirror: true,
@@ -117,7 +126,7 @@ impl World {
             forges: ForgesConfig::default(),
             cache_dir: self.dir.path().join("cache"),
             timeout: Duration::from_secs(20),
-            parallel: 8,
+            parallel: Some(8),
             per_host: 4,
             pass: Duration::from_hours(1),
         }
@@ -125,6 +134,11 @@ impl World {
 
     pub fn set_mood(&self, mood: Mood) {
         *self.inner.mood.lock().expect("sound") = mood;
+    }
+
+    /// How the RPC interface behaves.
+    pub fn set_rpc(&self, mood: Mood) {
+        *self.inner.rpc.lock().expect("sound") = mood;
     }
 
     /// From now on the git server takes requests for objects and never answers them.
@@ -190,7 +204,7 @@ impl World {
 
 /// A request about a package of the AUR.
 pub fn asking(pkgbase: &str, cursor: Option<Cursor>) -> SourceRequest {
-    SourceRequest { pkgbase: name(pkgbase), kind: SourceKind::Aur, cursor, version: None }
+    SourceRequest { pkgbase: name(pkgbase), kind: SourceKind::Aur, cursor, version: None, members: Vec::new() }
 }
 
 async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response<Body> {
@@ -201,6 +215,9 @@ async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response<Bo
     if let Some(file) = path.strip_prefix("/files/") {
         return files(&inner, file);
     }
+    if path == "/rpc/v5/info" {
+        return inner.rpc(request.uri().query().unwrap_or_default());
+    }
     let known = request.headers().get(IF_NONE_MATCH).cloned();
     let label = if known.is_some() { "GET index (conditional)" } else { "GET index" };
     inner.log.lock().expect("sound").push(label.to_owned());
@@ -209,7 +226,13 @@ async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response<Bo
     let etag = format!("\"{}\"", Folder::default().with("index", &document).digest());
     match mood {
         Mood::Silent => std::future::pending().await,
-        Mood::Status(status) => plain(StatusCode::from_u16(status).expect("a status"), Body::empty()),
+        Mood::Status(_) | Mood::Throttled(_) | Mood::Error => refusal(mood),
+        Mood::Endless => {
+            let begun = futures_util::stream::once(async move { Ok::<_, std::io::Error>(document[..10].to_vec()) });
+            let never_ends = futures_util::StreamExt::chain(begun, futures_util::stream::pending());
+            let response = Response::builder().header("content-length", "10000000000");
+            response.body(Body::from_stream(never_ends)).expect("well formed")
+        }
         Mood::Page => plain(StatusCode::OK, "<html>maintenance</html>".into()),
         Mood::Truncated => plain(StatusCode::OK, document[..document.len() / 2].to_vec().into()),
         Mood::Fine if known.is_some_and(|known| known == *etag) => plain(StatusCode::NOT_MODIFIED, Body::empty()),
@@ -217,16 +240,51 @@ async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response<Bo
     }
 }
 
+/// An answer that is none.
+fn refusal(mood: Mood) -> Response<Body> {
+    match mood {
+        Mood::Status(status) => plain(StatusCode::from_u16(status).expect("a status"), Body::empty()),
+        Mood::Throttled(seconds) => {
+            let response = Response::builder().status(429).header("retry-after", seconds.to_string());
+            response.body(Body::empty()).expect("well formed")
+        }
+        Mood::Error => {
+            let error = serde_json::json!({"version": 5, "type": "error", "resultcount": 0, "results": [],
+                "error": "Too many package results."});
+            plain(StatusCode::OK, error.to_string().into())
+        }
+        _ => plain(StatusCode::OK, "<html>maintenance</html>".into()),
+    }
+}
+
 impl Inner {
-    fn document(&self) -> Vec<u8> {
+    /// The RPC interface, which knows packages by the names that are installed.
+    fn rpc(&self, query: &str) -> Response<Body> {
+        let names = query.split('&').filter_map(|part| part.strip_prefix("arg[]="));
+        let names: Vec<String> = names.map(|name| name.replace("%2B", "+")).collect();
+        self.log.lock().expect("sound").push(format!("GET rpc {}", names.len()));
+        let mood = *self.rpc.lock().expect("sound");
+        if mood != Mood::Fine {
+            return refusal(mood);
+        }
+        let results: Vec<_> =
+            self.entries().into_iter().filter(|it| names.iter().any(|name| it["Name"] == **name)).collect();
+        let answer =
+            serde_json::json!({"version": 5, "type": "multiinfo", "resultcount": results.len(), "results": results});
+        plain(StatusCode::OK, answer.to_string().into())
+    }
+
+    fn entries(&self) -> Vec<serde_json::Value> {
         let index = self.index.lock().expect("sound");
-        let entries: Vec<_> = index
-            .iter()
-            .map(|(name, (version, stamp))| {
-                serde_json::json!({"Name": name, "PackageBase": name, "Version": version, "LastModified": stamp,
-                    "Maintainer": "ann", "NumVotes": 1, "Popularity": 0.1, "FirstSubmitted": 1})
-            })
-            .collect();
+        let entry = |(name, (version, stamp)): (&String, &(String, i64))| {
+            serde_json::json!({"Name": name, "PackageBase": name, "Version": version, "LastModified": stamp,
+                "Maintainer": "ann", "NumVotes": 1, "Popularity": 0.1, "FirstSubmitted": 1})
+        };
+        index.iter().map(entry).collect()
+    }
+
+    fn document(&self) -> Vec<u8> {
+        let entries = self.entries();
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(serde_json::to_string(&entries).expect("plain").as_bytes()).expect("in memory");
         encoder.finish().expect("in memory")

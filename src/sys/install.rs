@@ -1,12 +1,14 @@
 //! Which packages of a distribution hold the programs we call.
 
 /// Which packages of Debian and Arch hold the programs we call.
-const PACKAGES: [(&str, &str, &str); 18] = [
+const PACKAGES: [(&str, &str, &str); 21] = [
     ("bsdtar", "libarchive-tools", "libarchive"),
     ("bwrap", "bubblewrap", "bubblewrap"),
+    ("bzr", "bzr", "breezy"),
     ("fakeroot", "fakeroot", "fakeroot"),
     ("git", "git", "git"),
     ("gpg", "gnupg", "gnupg"),
+    ("hg", "mercurial", "mercurial"),
     ("makepkg", "makepkg", "pacman"),
     ("nvchecker", "nvchecker", "nvchecker"),
     ("pacman", "pacman-package-manager", "pacman"),
@@ -18,6 +20,7 @@ const PACKAGES: [(&str, &str, &str); 18] = [
     ("setpriv", "util-linux", "util-linux"),
     ("shfmt", "shfmt", "shfmt"),
     ("ssh", "openssh-client", "openssh"),
+    ("svn", "subversion", "subversion"),
     ("vercmp", "makepkg", "pacman"),
     ("zstd", "zstd", "zstd"),
 ];

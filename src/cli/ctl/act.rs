@@ -91,6 +91,12 @@ impl Session<'_> {
         Ok(Exit::Done)
     }
 
+    pub(super) async fn explain(&mut self, package: &str) -> Result<Exit, CliError> {
+        let found = self.client.get(&address(&["packages", package])).await?;
+        self.print(&found, |look| look.package(&found))?;
+        Ok(Exit::Done)
+    }
+
     /// The id of a build that is named by it, or by its package.
     pub(super) async fn find_build(&self, of: &str) -> Result<String, CtlError> {
         match self.client.get(&address(&["builds", of])).await {

@@ -83,6 +83,11 @@ pub enum CtlCommand {
         /// Its id
         id: String,
     },
+    /// One package: its sources and how asking them goes, what the last run decided, its builds
+    Explain {
+        /// The package
+        package: String,
+    },
     /// The log of a build, or of the latest build of a package
     Logs {
         /// A build or a package
@@ -245,6 +250,7 @@ impl Session<'_> {
             CtlCommand::Queue => self.queue().await,
             CtlCommand::Builds { state, package, limit } => self.builds(state, package, limit).await,
             CtlCommand::Build { id } => self.build(&id).await,
+            CtlCommand::Explain { package } => self.explain(&package).await,
             CtlCommand::Logs { of, follow } => self.logs(&of, follow).await,
             CtlCommand::Cancel { of } => self.on_build(&of, "cancel").await,
             CtlCommand::Retry { of } => self.on_build(&of, "retry").await,

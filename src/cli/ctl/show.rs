@@ -86,6 +86,50 @@ impl Look {
         out
     }
 
+    /// One package: its sources and how asking them goes, what the last run decided, its builds.
+    pub fn package(self, package: &Value) -> String {
+        let bold = Style::new().bold();
+        let mut out = format!("{} {}\n", paint(bold, &text(package, "pkgbase")), text(package, "version"));
+        let mut line = |name: &str, value: String| {
+            let _ = writeln!(out, "{name:<12} {value}");
+        };
+        let some = |value: String, none: &str| if value.is_empty() { none.to_owned() } else { value };
+        line("published", some(text(package, "published"), "no"));
+        line("needs", some(names(package, "needs"), "nothing of this repository"));
+        line("needed by", some(names(package, "needed_by"), "nothing of this repository"));
+        if !package["keepers"].is_null() {
+            line("kept by", text(package, "keepers"));
+        }
+        if !package["held"].is_null() {
+            line("held", text(package, "held"));
+        }
+        let decision = &package["decision"];
+        if !decision.is_null() {
+            line("last run", format!("{}: {}", text(decision, "action"), text(decision, "why")));
+        }
+        for source in list(package, "sources") {
+            out += &self.source(source);
+        }
+        out += &problems(list(package, "findings"));
+        out + "\n" + &self.builds(list(package, "builds"))
+    }
+
+    fn source(self, source: &Value) -> String {
+        let mut out = format!("{:<12} {}\n", text(source, "role"), text(source, "source"));
+        let when =
+            |key: &str| moment(source, key).map(|at| format!("{} ({})", time::moment(at), time::ago(at, self.now)));
+        let mut line = |name: &str, value: Option<String>| {
+            let _ = value.map(|value| writeln!(out, "  {name:<10} {value}"));
+        };
+        let said = |key: &str| source[key].as_str().map(one_line);
+        line("asked", Some(when("asked").unwrap_or_else(|| "never".to_owned())));
+        line("answer", said("answer").zip(when("answered")).map(|(answer, when)| format!("{answer}, {when}")));
+        line("dealt with", said("cursor"));
+        line("next", Some(when("next").unwrap_or_else(|| "in the next run".to_owned())));
+        line("unknown", said("error"));
+        out
+    }
+
     /// Runs, one a line.
     pub fn runs(self, runs: &[Value]) -> String {
         let mut table = table(&["RUN", "PIPELINE", "STATE", "BY", "WHEN", "NOTE"]);
@@ -312,5 +356,32 @@ mod tests {
         assert_eq!(said, "error: alib: it is not in quarantine\nwarning: no tag; set it\n");
         let reason = json!({"file": "fix.patch", "line": null, "message": "the file is new"});
         assert_eq!(placed(&reason), "fix.patch: the file is new");
+    }
+    #[test]
+    fn a_package_is_told_with_what_was_heard_of_its_sources() {
+        let look = Look { now: "2026-05-01T15:00:00Z".parse().expect("a time") };
+        let source = json!({"role": "upstream", "source": "git+https://h/r", "asked": "2026-05-01T14:00:00Z",
+            "answered": "2026-05-01T12:00:00Z", "answer": "at 1234", "cursor": "1234", "failures": 3,
+            "next": "2026-05-01T16:00:00Z", "error": "https://h/r answers 404\u{1b}[31m"});
+        let package = json!({"pkgbase": "x-git", "version": "1-1", "published": null, "needs": [], "needed_by": ["y"],
+            "keepers": "ann,bob", "held": null, "decision": {"action": "none", "why": "it is unknown"},
+            "sources": [source], "findings": [], "builds": []});
+        let said = anstream::adapter::strip_str(&look.package(&package)).to_string();
+        insta::assert_snapshot!(said, @"
+        x-git 1-1
+        published    no
+        needs        nothing of this repository
+        needed by    y
+        kept by      ann,bob
+        last run     none: it is unknown
+        upstream     git+https://h/r
+          asked      2026-05-01 14:00:00 UTC (1 h ago)
+          answer     at 1234, 2026-05-01 12:00:00 UTC (3 h ago)
+          dealt with 1234
+          next       2026-05-01 16:00:00 UTC (in 1 h)
+          unknown    https://h/r answers 404␛[31m
+
+        No build.
+        ");
     }
 }

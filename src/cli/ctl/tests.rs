@@ -73,6 +73,8 @@ async fn over_the_socket_everything_can_be_asked_and_told_without_a_token() {
     ");
     assert!(around.says("builds --package hedge").await.contains("A failure occurred"));
     assert!(around.says("build b2").await.contains("attempt b2.1: failed"));
+    let hedge = around.says("explain hedge").await;
+    assert!(hedge.contains("1.4.2-1") && hedge.contains("A failure occurred"), "{hedge}");
     for line in [
         "retry b2",
         "release pergola",

@@ -1,9 +1,11 @@
 //! Where a source comes from, and whether that is where it came from before.
 
 use super::entries::Entry;
+use super::helper::is_commit;
 use super::recipe::shown_value;
-use super::step::{Step, is_commit};
+use super::step::Step;
 use super::{PKGBUILD, Reason, Weight, reason};
+use crate::domain::folder::Folder;
 use crate::domain::pkgbuild::Source;
 
 /// Hosts that are not what they look like, and paths that lead elsewhere.
@@ -11,7 +13,9 @@ pub(super) fn is_disguised(text: &str) -> bool {
     let source = Source::split(text);
     let path = source.path.to_ascii_lowercase();
     let climbs = path.split('/').any(|part| part == "..") || path.contains("%2e");
-    source.is_remote() && (source.authority.contains(['@', '\\']) || !source.authority.is_ascii() || climbs)
+    let elsewhere = source.name.is_some_and(|name| name.contains('/'));
+    source.is_remote()
+        && (source.authority.contains(['@', '\\']) || !source.authority.is_ascii() || climbs || elsewhere)
 }
 
 /// What happened to the address of one source.
@@ -19,7 +23,7 @@ pub(super) fn address(
     was: &Entry<'_>,
     is: &Entry<'_>,
     (step, flows): (&Step, bool),
-    line: Option<u32>,
+    (known, line): (&Folder, Option<u32>),
 ) -> Option<Reason> {
     if was.text == is.text {
         return None;
@@ -34,7 +38,8 @@ pub(super) fn address(
         return of("path-escape", Weight::Hostile, "an address is disguised, or climbs out of its path");
     }
     if !after.is_remote() && !before.is_remote() {
-        let follows = flows || step.forms.moved(was.text, is.text);
+        // A file that was there already is another one, whatever it is called.
+        let follows = (flows || step.forms.moved(was.text, is.text)) && known.get(after.file()).is_none();
         return if follows {
             None
         } else {
@@ -67,13 +72,8 @@ pub(super) fn address(
         ]
     };
     let kept = before.query.is_some() == after.query.is_some() && before.name.is_some() == after.name.is_some();
-    let follows = kept
-        && rest(&before)
-            .iter()
-            .zip(&rest(&after))
-            .all(|(was, is)| step.forms.moved(was, is) || (step.forward && same_but_commits(was, is)));
-    let (was_pin, is_pin) = (before.fragment.unwrap_or_default(), after.fragment.unwrap_or_default());
-    let pinned = step.forms.moved(was_pin, is_pin) || (step.forward && same_but_commits(was_pin, is_pin));
+    let follows = kept && rest(&before).iter().zip(&rest(&after)).all(|(was, is)| moved(was, is, step));
+    let pinned = moved(before.fragment.unwrap_or_default(), after.fragment.unwrap_or_default(), step);
     if !pinned && !flows {
         return of("source-pin", Weight::Trust, "the source is pinned to another state, and not with the version");
     }
@@ -94,20 +94,25 @@ pub(super) fn owner_kept(before: Option<&str>, after: Option<&str>, step: &Step)
     owner == same && step.forms.moved(was, is)
 }
 
-/// The same text but for whole commit ids.
-pub(super) fn same_but_commits(was: &str, is: &str) -> bool {
+/// Whether a text moved with the version, whole commit ids included.
+pub(super) fn moved(was: &str, is: &str, step: &Step) -> bool {
+    step.forms.moved(was, is) || (step.forward && step.forms.moved(was, &with_commits_of(was, is)))
+}
+
+/// The text with the whole commit ids of another that stand in the same places.
+fn with_commits_of(was: &str, is: &str) -> String {
     let words = |text: &str| -> Vec<String> {
         text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()).map(str::to_owned).collect()
     };
     let (before, after) = (words(was), words(is));
+    if before.len() != after.len() {
+        return is.to_owned();
+    }
     let bare = |word: &str| word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
-    before.len() == after.len()
-        && before.iter().zip(&after).all(|(was, is)| {
-            let (commit_old, commit_new) = (bare(was), bare(is));
-            was == is
-                || (is_commit(&commit_old)
-                    && is_commit(&commit_new)
-                    && commit_old.len() == commit_new.len()
-                    && was[commit_old.len()..] == is[commit_new.len()..])
-        })
+    let kept = |(was, is): (&String, &String)| {
+        let (commit_old, commit_new) = (bare(was), bare(is));
+        let pins = is_commit(&commit_old) && is_commit(&commit_new) && commit_old.len() == commit_new.len();
+        if pins { commit_old + &is[commit_new.len()..] } else { is.clone() }
+    };
+    before.iter().zip(&after).map(kept).collect()
 }

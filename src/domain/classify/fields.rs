@@ -1,12 +1,13 @@
 //! What the variables of two PKGBUILDs say: dependencies, names, texts, and the packager's own.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::entries::is_source_field;
-use super::recipe::{Recipe, runs_more, shown_value};
+use super::naming::is_only_a_name;
+use super::recipe::{Recipe, shown_value, substitutions};
 use super::step::Step;
 use super::{PKGBUILD, Reason, Weight, reason};
-use crate::domain::pkgbuild::{Assigned, Source, same};
+use crate::domain::pkgbuild::{Assigned, Source, Value, same};
 
 /// What a variable is to makepkg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +94,7 @@ fn variable(
     (new, after): (&Recipe<'_>, &[&Assigned<'_>]),
     step: &Step,
 ) -> Vec<Reason> {
-    let mut reasons: Vec<Reason> = substitutions((old, before), (new, after)).into_iter().collect();
+    let mut reasons: Vec<Reason> = running((old, before), (new, after)).into_iter().collect();
     if sort(name) == Sort::Elsewhere {
         reasons.extend(unclear(name, (old, before), (new, after)));
     } else if before.len() == after.len() {
@@ -133,15 +134,15 @@ fn unclear(
 }
 
 /// A declaration that would run something.
-fn substitutions(
+fn running(
     (old, before): (&Recipe<'_>, &[&Assigned<'_>]),
     (new, after): (&Recipe<'_>, &[&Assigned<'_>]),
 ) -> Option<Reason> {
     let runs = |is: &&&Assigned<'_>| new.assignment(is.statement).iter().any(|event| event.kind.runs());
     let mut running = after.iter().filter(runs).peekable();
     running.peek()?;
-    let known: Vec<_> = before.iter().flat_map(|was| old.assignment(was.statement)).cloned().collect();
-    let guilty = running.find(|is| runs_more(&known, new.assignment(is.statement)))?;
+    let known: HashSet<String> = before.iter().flat_map(|was| substitutions(old.assignment(was.statement))).collect();
+    let guilty = running.find(|is| !substitutions(new.assignment(is.statement)).is_subset(&known))?;
     let events = new.assignment(guilty.statement);
     let text = new.pkgbuild.text_at(events[0].at);
     let place = (PKGBUILD, Some(new.line(guilty.statement)));
@@ -160,6 +161,11 @@ fn counted(
     let was = before.last().map_or(empty, |last| last.value.elements());
     let is = after.last().map_or(empty, |last| last.value.elements());
     let line = after.last().map(|last| new.line(last.statement)).or_else(|| Some(old.line(before.last()?.statement)));
+    let sides = if before.is_empty() { (old, new) } else { (new, old) };
+    if before.len() + after.len() == 1 && is_only_a_name(name, sides) {
+        let message = format!("`{name}` only names what is compared where it stands");
+        return vec![reason("layout", Weight::Cosmetic, (PKGBUILD, line), None, None, &message)];
+    }
     if before.len() <= 1 && after.len() <= 1 {
         // It came or went as a whole.
         return changed(name, (was, is), (old, new), line, step, true);
@@ -186,8 +192,12 @@ fn assignment(
     if was.value == is.value || same(old.assignment(was.statement), new.assignment(is.statement)) {
         return Vec::new();
     }
-    let kind = |value: &crate::domain::pkgbuild::Value| std::mem::discriminant(value);
+    let kind = |value: &Value| std::mem::discriminant(value);
     let retyped = kind(&was.value) != kind(&is.value) && (sort(name) == Sort::Own || sort(name) == Sort::Environment);
+    if !retyped && was.value.elements() == is.value.elements() {
+        // makepkg takes a text for a list of one.
+        return Vec::new();
+    }
     changed(name, (was.value.elements(), is.value.elements()), (old, new), Some(new.line(is.statement)), step, retyped)
 }
 
@@ -276,7 +286,10 @@ fn list(
     let place = (PKGBUILD, line);
     let mut reasons = Vec::new();
     if gone.is_empty() && come.is_empty() {
-        if was != is {
+        if was != is && name == "options" && contradict(is) {
+            let message = "the last of two options that contradict each other counts, and it is another";
+            reasons.push(reason("element-added", Weight::Review, place, None, None, message));
+        } else if was != is {
             let message = format!("the elements of `{name}` stand in another order");
             reasons.push(reason("order", Weight::Cosmetic, place, None, None, &message));
         }
@@ -327,6 +340,11 @@ fn list(
         reasons.push(reason(code(false), weight, place, Some(shown.as_bytes()), None, &message));
     }
     reasons
+}
+
+/// Whether an option is both on and off.
+fn contradict(options: &[String]) -> bool {
+    options.iter().any(|option| option.strip_prefix('!').is_some_and(|name| options.iter().any(|other| other == name)))
 }
 
 /// More elements of one list than this say nothing new.

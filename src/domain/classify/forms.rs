@@ -1,7 +1,12 @@
 //! The ways in which a version stands in other texts, and whether a text is the old one with the new version.
 
+use std::cell::Cell;
+
 /// Values longer than this are not searched for versions.
 const LONGEST_VALUE: usize = 4096;
+
+/// More bytes than this are not compared to find versions, in all values of an update.
+const MOST_STEPS: usize = 50_000_000;
 
 /// One way to write something that moved, before and after.
 pub(in crate::domain) type Form = (String, String);
@@ -9,7 +14,11 @@ pub(in crate::domain) type Form = (String, String);
 /// Everything that moved, longest first.
 #[derive(Debug, Clone, Default)]
 pub(in crate::domain) struct Forms {
-    forms: Vec<Form>,
+    moves: Vec<Form>,
+    /// The whole version as it may be written.
+    whole: Vec<Form>,
+    /// Bytes that were compared with the beginnings of forms.
+    steps: Cell<usize>,
 }
 
 impl Forms {
@@ -17,6 +26,7 @@ impl Forms {
     /// parts, its last part, with the release behind it; and whatever else moved as a whole.
     pub fn new(version: Option<(&str, &str)>, releases: Option<(&str, &str)>, others: &[Form]) -> Self {
         let mut forms = others.to_vec();
+        let whole = version.map(|(old, new)| Self::whole(old, new).moves).unwrap_or_default();
         if let Some((old, new)) = version {
             spellings(old, new, &mut forms);
             if let Some((old_release, new_release)) = releases {
@@ -28,7 +38,13 @@ impl Forms {
                 spellings(old, new, &mut forms);
             }
         }
-        Self::sorted(forms)
+        Self { whole, ..Self::sorted(forms) }
+    }
+
+    /// Whether a text held the old version, and does not hold the new one.
+    pub fn left_behind(&self, old: &str, new: &str) -> bool {
+        let left = |(from, to): &Form| from.len() >= 3 && old.contains(from.as_str()) && !new.contains(to.as_str());
+        self.whole.iter().any(left)
     }
 
     /// The ways to write a whole version: what an editor may replace wherever it stands.
@@ -53,7 +69,7 @@ impl Forms {
         while let Some(first) = rest.chars().next() {
             let at = text.len() - rest.len();
             let stands = |from: &str| rest.starts_with(from) && !host.contains(&at) && stands_alone(bytes, at, from);
-            let (written, length) = match self.forms.iter().find(|(from, _)| stands(from)) {
+            let (written, length) = match self.moves.iter().find(|(from, _)| stands(from)) {
                 Some((from, to)) => (to.as_str(), from.len()),
                 None => (&rest[..first.len_utf8()], first.len_utf8()),
             };
@@ -69,19 +85,20 @@ impl Forms {
             let digits = text.bytes().filter(u8::is_ascii_digit).count();
             text.len() >= 3 && digits >= 2 && (text.len() >= 5 || text.contains(['.', '_', '-']))
         };
-        Self { forms: self.forms.iter().filter(|(old, new)| telling(old) && telling(new)).cloned().collect() }
+        let forms = self.moves.iter().filter(|(old, new)| telling(old) && telling(new)).cloned().collect();
+        Self { moves: forms, ..Self::default() }
     }
 
     /// These and others.
     pub fn joined(&self, other: &Self) -> Self {
-        Self::sorted(self.forms.iter().chain(&other.forms).cloned().collect())
+        Self::sorted(self.moves.iter().chain(&other.moves).cloned().collect())
     }
 
     fn sorted(mut forms: Vec<Form>) -> Self {
         forms.retain(|(old, new)| old != new && !old.is_empty());
         forms.sort_unstable_by(|a, b| (b.0.len(), b.1.len()).cmp(&(a.0.len(), a.1.len())).then_with(|| a.cmp(b)));
         forms.dedup();
-        Self { forms }
+        Self { moves: forms, ..Self::default() }
     }
 
     /// Whether `new` is `old` with old forms replaced by the new ones, never in a host name.
@@ -89,14 +106,17 @@ impl Forms {
         if old == new {
             return true;
         }
-        if self.forms.is_empty() || old.len().max(new.len()) > LONGEST_VALUE {
+        if self.moves.is_empty() || old.len().max(new.len()) > LONGEST_VALUE {
             return false;
         }
         let host = host_of(old);
         let (before, after) = (old.as_bytes(), new.as_bytes());
         let (mut i, mut j) = (0, 0);
         while i < before.len() {
-            let form = self.forms.iter().find(|(from, to)| {
+            if self.is_tired() {
+                return false;
+            }
+            let form = self.moves.iter().find(|(from, to)| {
                 from.as_bytes()[0] == before[i]
                     && !host.contains(&i)
                     && before[i..].starts_with(from.as_bytes())
@@ -115,6 +135,14 @@ impl Forms {
             }
         }
         j == after.len()
+    }
+}
+
+impl Forms {
+    /// Whether too much was compared: what is not compared has not moved.
+    fn is_tired(&self) -> bool {
+        self.steps.set(self.steps.get() + self.moves.len());
+        self.steps.get() > MOST_STEPS
     }
 }
 

@@ -31,11 +31,14 @@
 //! only what is certain is held.
 
 mod address;
+mod bodies;
 mod configuration;
 mod entries;
 mod fields;
 mod files;
 pub(in crate::domain) mod forms;
+mod helper;
+mod naming;
 mod policy;
 mod recipe;
 mod scriptlet;

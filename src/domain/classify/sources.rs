@@ -53,7 +53,7 @@ fn of_suffix(old: (&Recipe<'_>, &Folder), new: (&Recipe<'_>, &Folder), step: &St
         let (was, is) = (&before[*was], &after[*is]);
         changed |= was.text != is.text;
         let line = new.0.line_of_element(&name, is.index).or(line);
-        reasons.extend(address(was, is, (step, flows), line));
+        reasons.extend(address(was, is, (step, flows), (old.1, line)));
         reasons.extend(verified((was, is), (old.1, new.1), step, (new.0, suffix)));
     }
     for (_, entry) in before.iter().enumerate().filter(|(index, _)| !paired_old.contains(index)) {

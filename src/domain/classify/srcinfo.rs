@@ -46,9 +46,9 @@ pub(super) fn compare(
         _ => false,
     };
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
-    let declared = recipe.map(declared).unwrap_or_default();
+    let declared = recipe.map(|recipe| declared(recipe, &after, &before)).unwrap_or_default();
     let forms = &caught_up(&before, &after, &declared).joined(&step.forms);
-    let missing = declared.keys().map(|name| (0, name.as_str())).filter(|key| !keys.contains(key));
+    let missing = declared.keys().map(|&name| (0, name)).filter(|key| !keys.contains(key));
     for key in keys.iter().copied().chain(missing) {
         let (was, is) = (values(&before, key), values(&after, key));
         match declared.get(key.1).filter(|_| key.0 == 0 && key.1 != "pkgname") {
@@ -98,7 +98,7 @@ pub(super) fn compare(
 }
 
 /// How the version moved from one summary to the other, which may have stayed behind the PKGBUILD.
-fn caught_up(before: &Fields<'_>, after: &Fields<'_>, declared: &BTreeMap<String, Vec<String>>) -> Forms {
+fn caught_up(before: &Fields<'_>, after: &Fields<'_>, declared: &Declared<'_>) -> Forms {
     let first = |fields: &Fields<'_>, name| texts(values(fields, (0, name))).next().unwrap_or_default().to_owned();
     let plain = ["pkgver", "pkgrel"].iter().all(|name| declared.contains_key(*name));
     if !plain {
@@ -139,18 +139,32 @@ const FIELDS: [&str; 22] = [
 const BY_ARCHITECTURE: [&str; 8] =
     ["source", "depends", "optdepends", "makedepends", "checkdepends", "provides", "conflicts", "replaces"];
 
-/// What the PKGBUILD plainly says for the base, by field.
-fn declared(recipe: &Recipe<'_>) -> BTreeMap<String, Vec<String>> {
-    let architectures = recipe.elements("arch");
-    let mut names: Vec<String> = FIELDS.iter().map(|&name| name.to_owned()).collect();
-    let sums = ["md5sums", "sha1sums", "sha224sums", "sha256sums", "sha384sums", "sha512sums", "b2sums", "cksums"];
-    names.extend(sums.iter().map(|&name| name.to_owned()));
-    for architecture in architectures.iter().filter(|architecture| *architecture != "any") {
-        let arrays = BY_ARCHITECTURE.iter().chain(&sums);
-        names.extend(arrays.map(|name| format!("{name}_{architecture}")));
+/// What makepkg would write for the base, by field.
+type Declared<'a> = BTreeMap<&'a str, Vec<String>>;
+
+/// What the PKGBUILD plainly says for the base. Fields that stand neither there nor in a summary are left out.
+fn declared<'a>(recipe: &Recipe<'a>, after: &Fields<'a>, before: &Fields<'a>) -> Declared<'a> {
+    let written = after.keys().chain(before.keys()).filter(|(section, _)| *section == 0).map(|(_, name)| *name);
+    let assigned = recipe.certain().values.keys().copied();
+    let names: BTreeSet<&str> =
+        written.chain(assigned).filter(|name| is_field(name, recipe.elements("arch"))).collect();
+    let all = names.into_iter().chain(["pkgbase"]);
+    all.filter_map(|name| Some((name, expected_of(recipe, name)?))).collect()
+}
+
+/// Whether makepkg writes it for the base of a package of these architectures.
+fn is_field(name: &str, architectures: &[String]) -> bool {
+    let by_architecture = |name: &str| BY_ARCHITECTURE.contains(&name) || is_plain_sums(name);
+    let (front, architecture) = name.split_once('_').unwrap_or((name, ""));
+    match architecture {
+        "" => FIELDS.contains(&name) || is_plain_sums(name),
+        "any" => false,
+        _ => by_architecture(front) && architectures.iter().any(|known| known == architecture),
     }
-    names.push("pkgbase".to_owned());
-    names.into_iter().filter_map(|name| Some((name.clone(), expected_of(recipe, &name)?))).collect()
+}
+
+fn is_plain_sums(name: &str) -> bool {
+    is_sums(name) && !name.contains('_')
 }
 
 /// What makepkg would write for a field; `None` if that is not known.

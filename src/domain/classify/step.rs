@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::entries::is_sums;
 use super::fields::is_own;
 use super::forms::{Form, Forms};
+use super::helper::{explained, is_commit, is_word};
 use super::recipe::{Recipe, ingredients};
 use super::{PKGBUILD, Reason, Weight, reason, shape};
-use crate::domain::pkgbuild::{Value, is_known, same};
+use crate::domain::pkgbuild::{Event, Kind, Role, Value, same};
 use crate::domain::policy::is_release;
 use crate::domain::version::vercmp;
 
@@ -111,7 +112,7 @@ fn pkgver(old: &Recipe<'_>, new: &Recipe<'_>, reasons: &mut Vec<Reason>) -> Opti
     let order = vercmp(is, was);
     let (code, weight, message) = if order != Ordering::Greater {
         ("version-back", Weight::Trust, "pkgver is not newer than before; pacman would not take it as an update")
-    } else if !shape::is_kept(was, is) {
+    } else if !is_shape_kept((was, is), old, new) {
         let message = "pkgver has another form than before: it may name a commit or a branch in place of a release";
         ("version-shape", Weight::Trust, message)
     } else {
@@ -119,6 +120,26 @@ fn pkgver(old: &Recipe<'_>, new: &Recipe<'_>, reasons: &mut Vec<Reason>) -> Opti
     };
     reasons.push(reason(code, weight, place, texts.0, texts.1, message));
     Some(order)
+}
+
+fn is_shape_kept((was, is): (&str, &str), old: &Recipe<'_>, new: &Recipe<'_>) -> bool {
+    let described = || is_described(old) && is_described(new) && shape::begins_alike(was, is);
+    (shape::is_kept(was, is) && shape::keeps_words(was, is)) || described()
+}
+
+/// Whether makepkg works pkgver out anew from what was fetched, and nothing is fetched by it: then it may name a
+/// commit, as `git describe` does where no tag is.
+fn is_described(recipe: &Recipe<'_>) -> bool {
+    let statements = || recipe.pkgbuild.statements.iter();
+    let is_used = |event: &Event<'_>| event.kind != Kind::Function && event.text == "pkgver";
+    let in_code =
+        || statements().any(|found| found.role == Role::Code && recipe.pkgbuild.events(found).iter().any(is_used));
+    let worked_out = statements().any(|found| found.role == Role::Function("pkgver"));
+    worked_out && !in_code() && !ingredients(recipe, &sources(recipe)).contains("pkgver")
+}
+
+fn sources<'a>(recipe: &Recipe<'a>) -> Vec<&'a str> {
+    recipe.evaluated.values.keys().copied().filter(|name| name.starts_with("source")).collect()
 }
 
 fn pkgrel(old: &Recipe<'_>, new: &Recipe<'_>, moved: Option<Ordering>, reasons: &mut Vec<Reason>) {
@@ -147,13 +168,6 @@ const MOST_NAMES: usize = 50;
 /// More checksums than this are not looked for elsewhere.
 const MOST_SUMS: usize = 20;
 
-/// Words in a name that say it is not a version, whatever it holds.
-const NAMES: [&str; 12] =
-    ["name", "owner", "repo", "user", "host", "url", "org", "author", "site", "mirror", "path", "dir"];
-/// Words in a name that say it is one.
-const HINTS: [&str; 14] =
-    ["ver", "rel", "tag", "commit", "rev", "build", "date", "hash", "minor", "major", "patch", "micro", "sha", "stamp"];
-
 /// Variables of the packager's own that hold (part of) a version or a commit, and moved with pkgver.
 fn helpers(
     old: &Recipe<'_>,
@@ -177,8 +191,8 @@ fn helpers(
 }
 
 fn feeding(recipe: &Recipe<'_>) -> BTreeSet<String> {
-    let sources = recipe.evaluated.values.keys().copied().filter(|name| name.starts_with("source"));
-    let roots: Vec<&str> = sources.chain(["pkgver"]).collect();
+    let mut roots = sources(recipe);
+    roots.push("pkgver");
     ingredients(recipe, &roots)
 }
 
@@ -194,57 +208,14 @@ pub(super) fn flows(name: &str, old: &Recipe<'_>, new: &Recipe<'_>, step: &Step)
             && before.iter().zip(&after).all(|(was, is)| same(old.assignment(*was), new.assignment(*is)))
     };
     let moved = |name: &str| name == "pkgver" || name == "pkgrel" || step.explained.contains_key(name);
-    step.forward && ingredients(new, &[name]).iter().all(|name| moved(name) || unchanged(name))
-}
-
-fn explained(name: &str, (old, new): (&Recipe<'_>, &Recipe<'_>), forms: &Forms, feeds: bool) -> Option<&'static str> {
-    let once = |recipe: &Recipe<'_>| recipe.assignments(name) == 1;
-    let lower = name.to_ascii_lowercase();
-    let hinted = HINTS.iter().any(|hint| lower.contains(hint));
-    if !once(old) || !once(new) {
-        return None;
-    }
-    if let ([was], [is]) = (old.elements(name), new.elements(name))
-        && is_word(was)
-        && is_word(is)
-        && is_known(was)
-        && is_known(is)
-        && forms.moved(was, is)
-    {
-        return Some("helper-moved");
-    }
-    if NAMES.iter().any(|word| lower.contains(word)) && !hinted {
-        return None;
-    }
-    let ([was], [is]) = (old.elements(name), new.elements(name)) else { return None };
-    let both = |fits: fn(&str) -> bool| fits(was) && fits(is);
-    if !both(is_word) || !both(is_known) {
-        return None;
-    }
-    if both(is_commit) && was.len() == is.len() {
-        return (feeds || hinted).then_some("commit-moved");
-    }
-    let plain = both(|text| text.bytes().any(|byte| byte.is_ascii_digit()));
-    let newer = vercmp(is, was) == Ordering::Greater;
-    let short_commit = both(|text| (7..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let kept = shape::is_kept(was, is) && newer;
-    let count = |text: &String| text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if feeds && hinted && count(was) && count(is) {
-        // It counts within a version, so it begins anew with the next.
-        return Some("helper-moved");
-    }
-    (plain && (feeds || hinted) && (kept || (short_commit && was.len() == is.len()))).then_some("helper-moved")
-}
-
-/// Nothing in it has a meaning to bash, a path or an address.
-fn is_word(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
-    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    first && text.len() <= 100 && text.bytes().all(allowed) && !text.contains("..")
-}
-
-pub(super) fn is_commit(text: &str) -> bool {
-    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    let secured = |name: &str| match (old.elements(name), new.elements(name)) {
+        ([was], [is]) => {
+            let once = old.assignments(name) == 1 && new.assignments(name) == 1;
+            once && was.strip_prefix("http://").is_some_and(|rest| is.strip_prefix("https://") == Some(rest))
+        }
+        _ => false,
+    };
+    step.forward && ingredients(new, &[name]).iter().all(|name| moved(name) || unchanged(name) || secured(name))
 }
 
 fn moved_texts(old: &Recipe<'_>, new: &Recipe<'_>, name: &str) -> Option<Form> {
@@ -277,7 +248,8 @@ fn derived(old: &Recipe<'_>, new: &Recipe<'_>, explained: &BTreeMap<String, &'st
         if !is_own(name) || explained.contains_key(name) || forms.len() == MOST_NAMES {
             continue;
         }
-        let (Some(Value::Scalar(was)), Value::Scalar(is)) = (old.evaluated.values.get(name), &assigned.value) else {
+        let before = old.evaluated.values.get(name).map(|value| &**value);
+        let (Some(Value::Scalar(was)), Value::Scalar(is)) = (before, &*assigned.value) else {
             continue;
         };
         if was != is && is_word(was) && is_word(is) && old.assignments(name) == 1 && new.assignments(name) == 1 {

@@ -11,6 +11,9 @@ use crate::domain::folder::Folder;
 /// Longer texts are cut in reasons; the diff has all of it.
 const SHOWN_CHARACTERS: usize = 400;
 
+/// Texts are compared in pieces of so many bytes.
+const CHUNK: usize = 128;
+
 /// So many lines are looked up one by one.
 const FEW: usize = 8;
 
@@ -82,11 +85,12 @@ pub(super) fn written<'a>(old: &Folder, new: &'a Folder) -> Vec<Written<'a>> {
 /// The lines of `new`, numbered from 1, that `old` does not have anywhere.
 pub(super) fn new_lines<'a>(old: &[u8], new: &'a [u8]) -> Vec<(u32, &'a [u8])> {
     // Most lines are the same and in the same places.
-    let front = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+    let front = common(old.chunks(CHUNK).zip(new.chunks(CHUNK)), old.iter().zip(new));
     let start = new[..front].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     let first = 1 + u32::try_from(memchr::memchr_iter(b'\n', &new[..start]).count()).unwrap_or(u32::MAX);
     let (old_rest, new_rest) = (&old[start..], &new[start..]);
-    let back = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(|(old, new)| old == new).count();
+    let chunks = old_rest.rchunks(CHUNK).zip(new_rest.rchunks(CHUNK));
+    let back = common(chunks, old_rest.iter().rev().zip(new_rest.iter().rev()));
     // Behind the first line feed of what ends the same, all lines are the same.
     let behind = memchr::memchr(b'\n', &new_rest[new_rest.len() - back..]).map_or(0, |at| back - at);
     let changed = lines(&new_rest[..new_rest.len() - behind]);
@@ -98,6 +102,15 @@ pub(super) fn new_lines<'a>(old: &[u8], new: &'a [u8]) -> Vec<(u32, &'a [u8])> {
         numbered.retain(|(_, line)| !known.contains(line));
     }
     numbered
+}
+
+/// How many bytes are the same, first by chunks and then one by one.
+fn common<'a>(
+    chunks: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    bytes: impl Iterator<Item = (&'a u8, &'a u8)>,
+) -> usize {
+    let whole: usize = chunks.take_while(|(old, new)| old == new).map(|(old, _)| old.len()).sum();
+    whole + bytes.skip(whole).take_while(|(old, new)| old == new).count()
 }
 
 fn has_line(text: &[u8], line: &[u8]) -> bool {

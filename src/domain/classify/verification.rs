@@ -200,6 +200,9 @@ pub(super) fn verified(
         if !touched && !step.forward {
             return of("retag", Weight::Trust, "a checksum changed although the version did not plainly move forward");
         }
+        if changed && was.text == is.text && old.get(source.file()).is_some() && !source.is_remote() && !touched {
+            return of("retag", Weight::Trust, "a checksum changed, and the file that it stands for did not");
+        }
         let same = was.text == is.text && !is_computed(is.text);
         if changed && source.is_remote() && same && source.vcs.is_none() && is_immutable(is.text) {
             return of("retag", Weight::Trust, "a checksum changed, and the address that it stands for did not");
@@ -230,6 +233,13 @@ fn is_computed(text: &str) -> bool {
 
 /// Whether an address names one state for ever: a version, a date or a commit stands in it.
 pub(super) fn is_immutable(text: &str) -> bool {
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    digits >= 2
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let telling = words.filter(|word| !MACHINES.contains(&word.to_ascii_lowercase().as_str()));
+    telling.flat_map(str::bytes).filter(u8::is_ascii_digit).count() >= 2
 }
+
+/// Words with digits that name a machine, and no version.
+const MACHINES: [&str; 22] = [
+    "x86", "64", "32", "amd64", "x64", "i386", "i486", "i586", "i686", "ia32", "aarch64", "arm64", "armv6", "armv6h",
+    "armv7", "armv7h", "armv7l", "armv8", "riscv64", "win32", "win64", "linux64",
+];

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::evaluate::{State, Value};
+use super::evaluate::{MOST_WORK, State, Value};
 use super::event::{Event, Kind, close};
 use super::expand::literal;
 
@@ -96,11 +96,7 @@ impl<'a> State<'a> {
                     self.lose();
                     continue;
                 }
-                Kind::Operator
-                    if matches!(&*event.text, "&&" | "||" | "|" | "|&" | "&" | ")" | ";;" | ";&" | ";;&") =>
-                {
-                    begins = true;
-                }
+                Kind::Operator if is_between(event) => begins = true,
                 Kind::Operator if super::reader::is_name(&event.text) => self.forget(&event.text),
                 Kind::Reserved => match &*event.text {
                     "[[" => {
@@ -122,7 +118,7 @@ impl<'a> State<'a> {
     /// A command of this name runs at the top level, if the name is known.
     fn runs(&mut self, name: Option<&str>, behind: &[Event<'a>]) {
         if let Some(effects) = name.and_then(|name| self.functions.get(name)).cloned() {
-            self.apply(effects);
+            self.apply(&effects);
         }
         match name {
             None => self.lose(),
@@ -130,18 +126,20 @@ impl<'a> State<'a> {
             Some("command") if is_question(behind) => {}
             Some(name) if POWERFUL.contains(&name) => self.lose(),
             Some("shopt" | "set") => self.unusual = true,
-            Some("printf") if behind.iter().any(|event| event.text.starts_with("-v") || event.kind.runs()) => {
-                self.lose();
-            }
+            Some("printf") if assigns(behind) => self.lose(),
             Some(_) => {}
         }
     }
 
-    fn apply(&mut self, effects: Effects) {
+    fn apply(&mut self, effects: &Effects) {
+        self.worked += effects.touched.len() + effects.attributed.len();
+        if self.worked > MOST_WORK {
+            return self.give_up();
+        }
         for name in &effects.touched {
             self.forget(name);
         }
-        self.attributed.extend(effects.attributed);
+        self.attributed.extend(effects.attributed.iter().cloned());
         self.unusual |= effects.unusual;
         if effects.lost {
             self.lose();
@@ -174,7 +172,7 @@ impl<'a> State<'a> {
                 Kind::Param | Kind::QuotedParam => {
                     let harmless = |value: &Value| value.elements().iter().all(|element| plain(element));
                     let inner = parts[at..end].iter().any(|event| event.kind.runs());
-                    if inner || !self.values.get(&*part.text).is_none_or(harmless) {
+                    if inner || !self.values.get(&*part.text).is_none_or(|value| harmless(value)) {
                         return false;
                     }
                     text.push('P');
@@ -184,7 +182,7 @@ impl<'a> State<'a> {
             }
             at = end;
         }
-        let names = self.values.get("pkgname").is_some_and(Value::is_known);
+        let names = self.values.get("pkgname").is_some_and(|value| value.is_known());
         let simple = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_- \n\t;".contains(&byte));
         let body = text.trim().strip_prefix("package").and_then(|text| text.strip_suffix('}'));
         let ends = rest.first().is_none_or(|event| event.kind != Kind::Word);
@@ -234,6 +232,17 @@ impl<'a> State<'a> {
             }
         }
     }
+}
+
+/// Whether a `printf` with these words may assign: up to the end of the command.
+fn assigns(words: &[Event<'_>]) -> bool {
+    let ends = |event: &&Event<'_>| event.kind != Kind::Separator && !is_between(event);
+    words.iter().take_while(ends).any(|event| event.text.starts_with("-v") || event.kind.runs())
+}
+
+/// Whether a command begins behind it.
+fn is_between(event: &Event<'_>) -> bool {
+    event.kind == Kind::Operator && matches!(&*event.text, "&&" | "||" | "|" | "|&" | "&" | ")" | ";;" | ";&" | ";;&")
 }
 
 /// Whether `command` only says where another is: `command -v NAME`.

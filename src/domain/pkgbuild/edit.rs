@@ -65,7 +65,7 @@ pub fn with_checksums(text: &[u8], computed: &[u8]) -> Result<Vec<u8>, Uneditabl
     let mut edits = Vec::new();
     for (name, words) in checksums(&old)? {
         let verified = words.iter().any(|(_, sum)| *sum != SKIP);
-        let Some(new) = computed.values.get(name).map(super::evaluate::Value::elements) else {
+        let Some(new) = computed.values.get(name).map(|value| value.elements()) else {
             if verified {
                 return refuse(format!("no new checksums were computed for `{name}`"));
             }

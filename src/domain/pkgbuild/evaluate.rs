@@ -5,11 +5,12 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use super::commands::Effects;
 use super::event::{Event, Kind, close, render};
 use super::expand::literal;
-use super::{Pkgbuild, Role, Statement};
+use super::{Pkgbuild, Role};
 
 /// Begins a hole; it cannot occur in a text that was read.
 pub const HOLE_START: char = '\u{1}';
@@ -28,6 +29,10 @@ const MOST: usize = 2000;
 const BUDGET: usize = 2 * 1024 * 1024;
 /// Longer values are not worked out.
 const LONGEST: usize = 64 * 1024;
+/// More than this is not expanded, in bytes.
+const MOST_EXPANDED: usize = 8 * 1024 * 1024;
+/// More variables than this, counted at every call, are not followed through functions.
+pub(super) const MOST_WORK: usize = 1_000_000;
 
 /// What a variable holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +80,7 @@ pub struct Assigned<'a> {
     /// The variable.
     pub name: &'a str,
     /// What it holds from here on.
-    pub value: Value,
+    pub value: Rc<Value>,
     /// Which statement it is.
     pub statement: usize,
 }
@@ -86,7 +91,7 @@ pub struct Evaluated<'a> {
     /// Every assignment at the top level, in order.
     pub assigned: Vec<Assigned<'a>>,
     /// What variables hold in the end.
-    pub values: HashMap<&'a str, Value>,
+    pub values: HashMap<&'a str, Rc<Value>>,
     /// Something ran that may have set any variable.
     pub lost: bool,
 }
@@ -116,7 +121,8 @@ impl<'a> Pkgbuild<'a> {
     }
 
     fn evaluated(&self, assuming: bool) -> Evaluated<'a> {
-        let mut state = State { functions: self.effects(), assuming, ..State::default() };
+        let mut state = State { assuming, ..State::default() };
+        state.functions = self.effects(&mut state.worked);
         let mut assigned = Vec::new();
         for (statement, found) in self.statements.iter().enumerate() {
             let events = self.events(found);
@@ -126,12 +132,12 @@ impl<'a> Pkgbuild<'a> {
                 Role::Assign(name) => {
                     state.side_effects(events);
                     state.assign(name, events);
-                    let value = state.values[name].clone();
+                    let value = Rc::clone(&state.values[name]);
                     assigned.push(Assigned { name, value, statement });
                 }
                 Role::Default(name) => {
                     state.defaulted(name, events);
-                    let value = state.values[name].clone();
+                    let value = Rc::clone(&state.values[name]);
                     assigned.push(Assigned { name, value, statement });
                 }
             }
@@ -139,44 +145,57 @@ impl<'a> Pkgbuild<'a> {
         Evaluated { assigned, values: state.values, lost: state.lost }
     }
 
-    /// What calling each function may do, wherever in the file it is defined.
-    fn effects(&self) -> HashMap<&'a str, Effects> {
-        let functions = || {
-            self.statements.iter().filter_map(|statement| match statement.role {
-                Role::Function(name) => Some((name, self.events(statement))),
-                _ => None,
-            })
-        };
-        let names: HashSet<&str> = functions().map(|(name, _)| name).collect();
-        let is_name = |events: &[Event<'a>]| {
-            events[0].kind == Kind::Word && literal(&events[1..2]).is_some_and(|name| names.contains(name))
-        };
-        let calls =
-            |statement: &Statement<'a>| statement.role == Role::Code && self.events(statement).windows(2).any(is_name);
-        if !self.statements.iter().any(calls) {
-            return HashMap::new();
-        }
-        let mut effects: HashMap<&str, Effects> = functions().map(|(name, _)| (name, Effects::anything())).collect();
+    /// What calling each function may do, wherever in the file it is defined; of those only that code at the top
+    /// level calls, itself or through others.
+    fn effects(&self, worked: &mut usize) -> Functions<'a> {
+        let functions = self.called();
+        let mut effects: Functions<'a> = functions.keys().map(|&name| (name, Rc::new(Effects::anything()))).collect();
         // Each round knows one more level of calls; a function that calls itself may do anything.
         for _ in 0..LEVELS {
             let mut better: HashMap<&str, Effects> = HashMap::new();
-            for (name, events) in functions() {
-                let mut state = State { functions: effects, ..State::default() };
+            for (name, events) in functions.iter().flat_map(|(name, all)| all.iter().map(move |events| (name, events)))
+            {
+                let mut state = State { functions: effects, worked: *worked, ..State::default() };
                 state.code(&events[1..events.len() - 1]);
                 better.entry(name).or_default().join(state.as_effects());
-                effects = state.functions;
+                (effects, *worked) = (state.functions, state.worked);
             }
-            effects = better;
+            effects = better.into_iter().map(|(name, effects)| (name, Rc::new(effects))).collect();
         }
         effects
     }
+
+    /// The functions that code at the top level may call, with every definition.
+    fn called(&self) -> HashMap<&'a str, Vec<&[Event<'a>]>> {
+        let mut functions: HashMap<&str, Vec<&[Event<'a>]>> = HashMap::new();
+        let mut callers = Vec::new();
+        for statement in &self.statements {
+            match statement.role {
+                Role::Code => callers.push(self.events(statement)),
+                Role::Function(name) => functions.entry(name).or_default().push(self.events(statement)),
+                Role::Assign(_) | Role::Default(_) => {}
+            }
+        }
+        let mut called = HashMap::new();
+        while let Some(caller) = callers.pop().filter(|_| !functions.is_empty()) {
+            let words = caller.windows(2).filter(|pair| pair[0].kind == Kind::Word);
+            for (name, all) in words.filter_map(|pair| functions.remove_entry(literal(&pair[1..])?)) {
+                callers.extend(&all);
+                called.insert(name, all);
+            }
+        }
+        called
+    }
 }
+
+/// What calls of functions may do, by name.
+type Functions<'a> = HashMap<&'a str, Rc<Effects>>;
 
 #[derive(Default)]
 pub(super) struct State<'a> {
-    pub values: HashMap<&'a str, Value>,
+    pub values: HashMap<&'a str, Rc<Value>>,
     /// What calls of functions may do.
-    pub functions: HashMap<&'a str, Effects>,
+    pub functions: Functions<'a>,
     /// Names that may have an attribute which changes what an assignment does.
     pub attributed: HashSet<String>,
     /// Names that may hold something that was not seen.
@@ -191,6 +210,12 @@ pub(super) struct State<'a> {
     spent: usize,
     /// Steps that were taken to match patterns.
     pub steps: Cell<usize>,
+    /// How much was expanded.
+    expanded: Cell<usize>,
+    /// Variables that calls of functions touched.
+    pub worked: usize,
+    /// There was too much to follow.
+    exhausted: bool,
 }
 
 impl<'a> State<'a> {
@@ -209,17 +234,31 @@ impl<'a> State<'a> {
             }
             _ => hole(&render(events)),
         };
-        self.values.insert(name, Value::Scalar(value));
+        self.values.insert(name, Rc::new(Value::Scalar(value)));
     }
 
     /// Whether nothing can be said of variables any more.
     pub fn is_blind(&self) -> bool {
-        self.lost && !self.assuming
+        self.exhausted || (self.lost && !self.assuming)
+    }
+
+    /// Nothing is known from here on.
+    pub fn give_up(&mut self) {
+        self.lost = true;
+        if !std::mem::replace(&mut self.exhausted, true) {
+            self.forget_all();
+        }
+    }
+
+    /// Whether this much more may be expanded.
+    pub fn may_expand(&self, bytes: usize) -> bool {
+        self.expanded.set(self.expanded.get().saturating_add(bytes));
+        self.expanded.get() <= MOST_EXPANDED
     }
 
     /// Elements that may have been added: one hole stands for any number of them.
     pub fn perhaps_more(&mut self, name: &str, events: &[Event<'a>]) {
-        match self.values.get_mut(name) {
+        match self.values.get_mut(name).map(Rc::make_mut) {
             Some(Value::Array(elements)) => elements.push(hole(&format!("+{}", render(events)))),
             _ => self.forget(name),
         }
@@ -229,18 +268,21 @@ impl<'a> State<'a> {
     pub fn forget(&mut self, name: &str) {
         let value = Value::Scalar(hole(&format!("${name}")));
         if let Some(slot) = self.values.get_mut(name) {
-            *slot = value;
+            *slot = Rc::new(value);
         }
         self.touched.insert(name.to_owned());
         self.unusual |= name == "IFS";
     }
 
     pub fn lose(&mut self) {
-        self.lost = true;
-        if self.is_blind() {
-            for (name, value) in &mut self.values {
-                *value = Value::Scalar(hole(&format!("${name}")));
-            }
+        if !std::mem::replace(&mut self.lost, true) && self.is_blind() {
+            self.forget_all();
+        }
+    }
+
+    fn forget_all(&mut self) {
+        for (name, value) in &mut self.values {
+            *value = Rc::new(Value::Scalar(hole(&format!("${name}"))));
         }
     }
 
@@ -258,11 +300,11 @@ impl<'a> State<'a> {
         self.spent += total + size_of_val(value.elements());
         let too_much = total > LONGEST || value.elements().len() > MOST || self.spent > BUDGET;
         let value = if too_much { unknown() } else { value };
-        self.values.insert(name, value);
+        self.values.insert(name, Rc::new(value));
     }
 
     fn assigned(&self, name: &str, inner: &[Event<'a>], append: bool) -> Option<Value> {
-        let before = self.values.get(name);
+        let before = self.values.get(name).map(Rc::as_ref);
         if append && before.is_none() && self.touched.contains(name) {
             return None;
         }

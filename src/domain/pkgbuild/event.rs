@@ -134,7 +134,11 @@ pub fn close(events: &[Event<'_>], start: usize) -> usize {
     events.len()
 }
 
-/// A text that stands for a stream wherever its value is not known: the same for the same stream.
+/// Stands before every event in a text that stands for a stream, with a letter for its kind. It cannot occur in a
+/// text that was read.
+const MARK: char = '\u{3}';
+
+/// A text that stands for a stream wherever its value is not known: the same for the same stream, and for no other.
 #[must_use]
 pub fn render(events: &[Event<'_>]) -> String {
     let mut text = String::new();
@@ -152,8 +156,17 @@ pub fn render(events: &[Event<'_>]) -> String {
             Kind::End => "}",
             _ => "",
         };
+        text.extend([MARK, char::from(b'a' + event.kind as u8)]);
         text.push_str(before);
         text.push_str(&event.text);
     }
     text
+}
+
+/// What was rendered, for people.
+#[must_use]
+pub fn unmarked(text: &str) -> String {
+    let mut parts = text.split(MARK);
+    let first = parts.next().unwrap_or_default();
+    std::iter::once(first).chain(parts.map(|part| part.get(1..).unwrap_or_default())).collect()
 }

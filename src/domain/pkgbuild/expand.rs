@@ -124,7 +124,7 @@ impl<'a> State<'a> {
     fn parameter(&self, events: &[Event<'a>]) -> Option<Vec<String>> {
         let name = &*events[0].text;
         let mut inner = &events[1..events.len() - 1];
-        let value = self.values.get(name);
+        let value = self.values.get(name).map(|value| &**value);
         let mut values = match (inner.first().map(|event| event.kind), value) {
             (Some(Kind::Index), Some(value)) => {
                 let end = close(inner, 0);
@@ -140,6 +140,9 @@ impl<'a> State<'a> {
             (None | Some(Kind::ParamOp), None) if self.is_unset(name) => return self.unset(inner),
             (_, None) => return None,
         };
+        if !self.may_expand(values.iter().map(|text| text.len() + size_of::<String>()).sum()) {
+            return None;
+        }
         if events[0].kind == Kind::Length {
             if !inner.is_empty() || values.iter().any(|value| !is_known(value)) {
                 return None;

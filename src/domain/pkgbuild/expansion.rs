@@ -7,9 +7,12 @@ use super::reader::{Reader, Result};
 const OPERATORS: [&str; 20] =
     [":-", ":=", ":?", ":+", "##", "%%", "//", "/#", "/%", "^^", ",,", "-", "=", "?", "+", "#", "%", "/", "^", ","];
 
+/// Longer arithmetic is not read.
+const LONGEST_ARITHMETIC: usize = 4096;
+
 impl Reader<'_> {
     pub(super) fn dollar(&mut self, quoted: bool) -> Result<()> {
-        if self.looking_at("$((") && self.is_arithmetic(self.at + 1) {
+        if self.looking_at("$((") && self.is_arithmetic(self.at + 1)? {
             return self.arithmetic();
         }
         let next = self.peek_at(1);
@@ -216,24 +219,24 @@ impl Reader<'_> {
     }
 
     /// Whether the bracket at `at` opens arithmetic: its partner is directly followed by another.
-    pub(super) fn is_arithmetic(&self, at: usize) -> bool {
-        let bytes = &self.text.as_bytes()[..self.end];
+    pub(super) fn is_arithmetic(&self, at: usize) -> Result<bool> {
+        let bytes = &self.text.as_bytes()[..self.end.min(at + LONGEST_ARITHMETIC)];
         let (mut depth, mut quoted) = (0_usize, false);
         for (index, byte) in bytes.iter().enumerate().skip(at) {
             match byte {
                 b'"' => quoted = !quoted,
-                b'\n' | b'\'' | b'\\' => return false,
+                b'\n' | b'\'' | b'\\' => return Ok(false),
                 b'(' if !quoted => depth += 1,
                 b')' if !quoted => {
                     depth -= 1;
                     if depth == 1 {
-                        return bytes.get(index + 1) == Some(&b')');
+                        return Ok(self.text.as_bytes()[..self.end].get(index + 1) == Some(&b')'));
                     }
                 }
                 _ => {}
             }
         }
-        false
+        if bytes.len() < self.end { self.fail("arithmetic is too long") } else { Ok(false) }
     }
 
     /// `$((…))` on one line.
@@ -243,7 +246,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn arithmetic_command(&mut self) -> Result<()> {
-        if !self.is_arithmetic(self.at) {
+        if !self.is_arithmetic(self.at)? {
             return self.fail("two brackets that are not plain arithmetic");
         }
         self.emit(Kind::Arithmetic, "");
@@ -258,7 +261,7 @@ impl Reader<'_> {
                 Some(b'$' | b'`') => {
                     self.quoted_text(from);
                     if self.peek() == Some(b'`') {
-                        self.backticks()?;
+                        self.backticks(true)?;
                     } else {
                         self.deeper(|reader| reader.dollar(true))?;
                     }

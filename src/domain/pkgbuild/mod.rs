@@ -24,7 +24,7 @@ use std::ops::Range;
 
 pub use edit::{Uneditable, has_checksums, raise, with_checksums};
 pub use evaluate::{Assigned, Evaluated, HOLE_END, HOLE_START, OPEN, Value, is_known};
-pub use event::{Event, Kind, close, render, same};
+pub use event::{Event, Kind, close, render, same, unmarked};
 pub use reader::Unread;
 pub use source::Source;
 
@@ -33,6 +33,12 @@ use script::Top;
 
 /// Larger files are for a person.
 pub const LARGEST: usize = 256 * 1024;
+
+/// More commands at the top level are for a person.
+pub const MOST_COMMANDS: usize = 4000;
+
+/// Of longer lines only a part is shown.
+const LONGEST_LINE: usize = 4096;
 
 /// The commands of a PKGBUILD or a `.install` file.
 #[derive(Debug, Clone)]
@@ -99,6 +105,9 @@ impl<'a> Pkgbuild<'a> {
         let tops = reader.script(earlier)?;
         let (events, spliced) = (reader.events, reader.spliced);
         let statements = statements(&tops, &events);
+        if let Some(beyond) = statements.get(MOST_COMMANDS) {
+            return Err(Unread { why: "it has too many commands", at: events[beyond.range.start].at });
+        }
         let ends = memchr::memchr_iter(b'\n', bytes).collect();
         Ok(Self { text, ends, events, spliced, tops, statements })
     }
@@ -130,8 +139,19 @@ impl<'a> Pkgbuild<'a> {
     #[must_use]
     pub fn text_at(&self, at: usize) -> &'a str {
         let at = at.min(self.text.len());
-        let start = self.text[..at].rfind('\n').map_or(0, |start| start + 1);
-        self.text[start..].lines().next().unwrap_or_default().trim()
+        // Of a very long line only what stands there is of use.
+        let from = at.saturating_sub(LONGEST_LINE);
+        let start = match memchr::memrchr(b'\n', &self.text.as_bytes()[from..at]) {
+            Some(end) => from + end + 1,
+            None if from > 0 => at,
+            None => 0,
+        };
+        let behind = &self.text.as_bytes()[start..self.text.len().min(at + LONGEST_LINE)];
+        let mut end = start + memchr::memchr(b'\n', behind).unwrap_or(behind.len());
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.text.get(start..end).unwrap_or_default().trim()
     }
 
     /// The line on which a statement begins.

@@ -89,7 +89,7 @@ fn compare(texts: Vec<(String, Vec<u8>)>) -> (usize, Vec<String>) {
             let Ok(pkgbuild) = Pkgbuild::read(&text) else { continue };
             let values = pkgbuild.evaluate().values;
             let known = values.into_iter().filter(|(_, value)| value.is_known());
-            known.map(|(name, value)| (name.to_owned(), value)).collect()
+            known.map(|(name, value)| (name.to_owned(), Value::clone(&value))).collect()
         };
         asked.push((name, text, claimed.keys().cloned().collect()));
         claims.push(claimed);

@@ -83,7 +83,7 @@ impl Reader<'_> {
                 self.double_quoted(Some(b'"'))?;
                 self.expect("\"")
             }
-            Some(b'`') => self.backticks(),
+            Some(b'`') => self.backticks(false),
             _ => self.dollar(false),
         }
     }
@@ -143,7 +143,7 @@ impl Reader<'_> {
                 }
                 Some(b'`') => {
                     self.quoted_text(from);
-                    self.backticks()?;
+                    self.backticks(true)?;
                     from = self.at;
                 }
                 _ => self.at += 1,
@@ -158,21 +158,43 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn backticks(&mut self) -> Result<()> {
-        let inner = &self.text[self.at + 1..self.end];
+    /// `` `…` ``: as `$(…)` where no backslash stands in it, and else as it is written.
+    pub(super) fn backticks(&mut self, quoted: bool) -> Result<()> {
+        let start = self.at;
+        let inner = &self.text[start + 1..self.end];
         let mut escaped = false;
-        for (length, byte) in inner.bytes().enumerate() {
-            match byte {
-                b'`' if !escaped => {
-                    self.emit(Kind::Backticks, &inner[..length]);
-                    self.at += length + 2;
-                    return Ok(());
-                }
-                b'\\' => escaped = !escaped,
-                _ => escaped = false,
-            }
+        let mut closes = |byte: &u8| {
+            let closes = *byte == b'`' && !escaped;
+            escaped = *byte == b'\\' && !escaped;
+            closes
+        };
+        let Some(length) = inner.as_bytes().iter().position(&mut closes) else {
+            return self.fail("a substitution is not closed");
+        };
+        let (events, spliced) = (self.events.len(), self.spliced.len());
+        // Behind the first of them `#` begins a comment.
+        let odd = inner[..length].contains('\\') || inner.starts_with('#');
+        if odd || self.in_backticks(length, quoted).is_err() {
+            self.events.truncate(events);
+            self.spliced.truncate(spliced);
+            self.at = start;
+            self.emit(Kind::Backticks, &inner[..length]);
         }
-        self.fail("a substitution is not closed")
+        self.at = start + length + 2;
+        Ok(())
+    }
+
+    /// The commands between two backticks that are so far apart.
+    fn in_backticks(&mut self, length: usize, quoted: bool) -> Result<()> {
+        self.emit(if quoted { Kind::QuotedSubstitution } else { Kind::Substitution }, "");
+        self.at += 1;
+        let end = std::mem::replace(&mut self.end, self.at + length);
+        let pending = std::mem::take(&mut self.pending);
+        let commands = self.deeper(|reader| reader.list(|reader| reader.at == reader.end));
+        let waiting = !std::mem::replace(&mut self.pending, pending).is_empty();
+        self.end = end;
+        self.emit(Kind::End, "");
+        if waiting { self.fail("a here-document begins in backticks") } else { commands }
     }
 
     pub(super) fn process(&mut self) -> Result<()> {

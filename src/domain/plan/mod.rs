@@ -13,6 +13,7 @@ mod since;
 #[cfg(test)]
 mod tests;
 mod updates;
+mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
 

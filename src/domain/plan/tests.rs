@@ -376,18 +376,18 @@ fn a_deleted_review_branch_loses_no_update() {
 #[test]
 fn an_upstream_commit_builds_and_is_recorded_in_the_same_run() {
     let mut story = Story::new().package("x-git", "1.0-1", &[]);
-    story.snapshot.states.get_mut("x-git").expect("there").set_upstream(&[oid('3')]);
-    story.observations.upstream.insert(name("x-git"), Upstream::At(vec![oid('4')]));
+    story.snapshot.states.get_mut("x-git").expect("there").set_upstream(&[oid('3').into()]);
+    story.observations.upstream.insert(name("x-git"), Upstream::At(vec![oid('4').into()]));
     let plan = story.plan(&Pipeline::OnSchedule);
     assert_eq!(plan.builds[0].reason, crate::domain::build::BuildReason::Upstream);
-    assert_eq!(plan.states[&name("x-git")].as_ref().expect("kept").upstream(), [oid('4')]);
+    assert_eq!(plan.states[&name("x-git")].as_ref().expect("kept").upstream(), [oid('4').into()]);
 }
 
 #[test]
 fn an_upstream_that_does_not_answer_keeps_the_recorded_commit() {
     let mut story = Story::new().package("x-git", "1.0-1", &[]);
-    story.snapshot.states.get_mut("x-git").expect("there").set_upstream(&[oid('3')]);
-    story.observations.upstream.insert(name("x-git"), Upstream::Unknown { error: "timed out".into() });
+    story.snapshot.states.get_mut("x-git").expect("there").set_upstream(&[oid('3').into()]);
+    story.observations.upstream.insert(name("x-git"), Upstream::Unknown { error: "timed out".into(), retry_at: None });
     let plan = story.plan(&Pipeline::OnSchedule);
     assert!(plan.states.is_empty() && plan.builds.is_empty());
     assert_eq!(codes(&plan), ["upstream-unknown"]);

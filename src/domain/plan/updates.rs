@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::upstreams::asked_again;
 use super::{Action, Draft, Edit, Heard, Inputs, NewCommit, PackageDecision};
 use crate::domain::build::BuildReason;
 use crate::domain::bump;
@@ -17,7 +18,7 @@ use crate::domain::keepers::Newcomers;
 use crate::domain::keyvalue::KeyValues;
 use crate::domain::message::{self, Entry, Topic};
 use crate::domain::name::{Oid, PkgBase};
-use crate::domain::observed::{Observation, Upstream};
+use crate::domain::observed::Observation;
 use crate::domain::policy::{Bump, SourceKind, Target};
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::standing;
@@ -93,6 +94,7 @@ impl Draft<'_> {
         let of_policy = self.inputs.snapshot.findings.iter().filter(|finding| finding.code == "policy");
         self.problems.extend(of_policy.cloned());
         self.find_campaigns();
+        self.tell_handovers();
         for (pkgbase, observation) in &observations.files {
             match observation {
                 Observation::Current { cursor } => self.confirm(pkgbase, cursor.as_ref()),
@@ -102,12 +104,9 @@ impl Draft<'_> {
                     self.decide(pkgbase, Heard::Changed, Action::Skip, &format!("its update is not taken: {why}"));
                 }
                 Observation::Changed { cursor, incoming, present } => self.change(pkgbase, cursor, incoming, present),
-                Observation::Unknown { error, .. } => {
-                    self.problems.push(
-                        Finding::warning("source-unknown", error.clone())
-                            .with_package(pkgbase)
-                            .hint("it is asked again in the next run"),
-                    );
+                Observation::Unknown { error, retry_at } => {
+                    let finding = Finding::warning("source-unknown", error.clone()).with_package(pkgbase);
+                    self.problems.push(finding.hint(asked_again(*retry_at)));
                     self.decide(pkgbase, Heard::Unknown, Action::None, error);
                 }
                 Observation::Gone => {
@@ -289,49 +288,6 @@ impl Draft<'_> {
         }
     }
 
-    /// Builds packages whose upstream has moved since they were last handed to a build.
-    pub(super) fn follow_upstreams(&mut self) {
-        let observations = self.inputs.observations;
-        for (pkgbase, upstream) in &observations.upstream {
-            match upstream {
-                Upstream::At(commits) if commits.is_empty() => {}
-                Upstream::At(commits) => self.upstream_at(pkgbase, commits),
-                Upstream::Unknown { error } => {
-                    self.problems.push(
-                        Finding::warning("upstream-unknown", error.clone())
-                            .with_package(pkgbase)
-                            .hint("it is asked again in the next run"),
-                    );
-                    self.upstream_unknown(pkgbase, error);
-                }
-            }
-        }
-    }
-
-    /// A package half of whose sources could not be asked is not current.
-    fn upstream_unknown(&mut self, pkgbase: &PkgBase, error: &str) {
-        let decided = self.packages.get(pkgbase).map(|decision| (decision.observation, decision.action));
-        if let None | Some((Heard::Current, _)) = decided {
-            self.decide(pkgbase, Heard::Unknown, decided.map_or(Action::None, |(_, action)| action), error);
-        }
-    }
-
-    fn upstream_at(&mut self, pkgbase: &PkgBase, commits: &[Oid]) {
-        let mut state = self.state(pkgbase);
-        if state.upstream() == commits {
-            self.decide_unless_decided(pkgbase, Action::None, "its upstream has no new commits");
-            return;
-        }
-        let known = !state.upstream().is_empty();
-        state.set_upstream(commits);
-        self.put_state(pkgbase, state);
-        self.want_unless_triggered(pkgbase, BuildReason::Upstream);
-        let why = if known { "its upstream has new commits" } else { "its upstream is seen for the first time" };
-        if self.packages.get(pkgbase).is_none_or(|decision| matches!(decision.action, Action::None | Action::State)) {
-            self.decide(pkgbase, Heard::Changed, Action::State, why);
-        }
-    }
-
     /// Raises the bump of packages and builds them.
     pub(super) fn bump(&mut self, targets: &[Target], reason: BuildReason) {
         for (pkgbase, class) in self.named(targets) {
@@ -357,7 +313,7 @@ impl Draft<'_> {
         }
     }
 
-    fn decide_unless_decided(&mut self, pkgbase: &PkgBase, action: Action, why: &str) {
+    pub(super) fn decide_unless_decided(&mut self, pkgbase: &PkgBase, action: Action, why: &str) {
         if !self.packages.contains_key(pkgbase) {
             self.decide(pkgbase, Heard::Current, action, why);
         }

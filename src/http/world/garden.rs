@@ -60,6 +60,8 @@ pub fn package(name: &str) -> PackagePage {
         libraries: Vec::new(),
         class: None,
         cursor: None,
+        sources: Vec::new(),
+        keepers: None,
         decision: None,
         builds: Vec::new(),
         findings: Vec::new(),

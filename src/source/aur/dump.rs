@@ -79,7 +79,7 @@ pub struct DumpLimits {
 
 impl Default for DumpLimits {
     fn default() -> Self {
-        Self { document: 2 << 30, entry: 4 << 20 }
+        Self { document: 1 << 30, entry: 4 << 20 }
     }
 }
 
@@ -146,7 +146,7 @@ impl<R: Read> Read for Metered<R> {
 /// One entry as the AUR writes it; what is not named here is skipped without being kept.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+pub(super) struct Entry {
     package_base: String,
     last_modified: i64,
     version: String,
@@ -164,6 +164,13 @@ struct Entry {
     num_votes: u32,
     #[serde(default)]
     popularity: f64,
+}
+
+impl Entry {
+    /// The package it is about.
+    pub(super) fn pkgbase(&self) -> &str {
+        &self.package_base
+    }
 }
 
 impl From<Entry> for PackageFacts {
@@ -219,7 +226,7 @@ impl<'de> Visitor<'de> for Collector<'_> {
 }
 
 /// The members of a split package are entries of their own; the newest one speaks for the pkgbase.
-fn keep(facts: &mut Facts, pkgbase: &PkgBase, new: PackageFacts) {
+pub(super) fn keep(facts: &mut Facts, pkgbase: &PkgBase, new: PackageFacts) {
     let newest = facts.get(pkgbase).is_none_or(|known| known.last_modified < new.last_modified);
     if newest {
         facts.insert(pkgbase.clone(), new);

@@ -3,7 +3,7 @@
 //!
 //! Not for deciding what they mean: that is [`super::rule`].
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tokio::time::Instant;
@@ -13,16 +13,13 @@ use crate::domain::name::{Oid, PkgBase};
 use crate::domain::srcinfo::Srcinfo;
 use crate::git::{GitError, Limits, Remote, Repository};
 use crate::source::budget::Budget;
+use crate::source::failure::Failure;
 use crate::source::lsremote::{LsError, RefReader, host};
+use crate::source::retry::{after_rest, again};
 use crate::source::{Patience, error_text};
 
 use super::rule::Seen;
-
-/// Fetches in one pass from a mirror at most, when parts of it are broken and have to be found.
-const MAX_FETCHES: usize = 32;
-
-/// After so many fetches in a row without success, the mirror itself is what is broken.
-const MAX_FAILURES: usize = 4;
+use super::search::{Outcome, Search};
 
 /// A package as a commit of its branch has it.
 #[derive(Debug)]
@@ -34,7 +31,7 @@ pub struct Content {
 }
 
 /// Packages that were brought here, and those that could not be, with the reason.
-pub type Contents = BTreeMap<PkgBase, Result<Content, String>>;
+pub type Contents = BTreeMap<PkgBase, Result<Content, Failure>>;
 
 /// One repository with a branch for each pkgbase.
 #[derive(Debug)]
@@ -52,53 +49,33 @@ impl Mirror {
     }
 
     /// The commits of the branches that exist, found with one request.
-    pub async fn tips(&self, pkgbases: &BTreeSet<PkgBase>, budget: &Budget) -> Result<BTreeMap<PkgBase, Oid>, String> {
+    pub async fn tips(&self, pkgbases: &BTreeSet<PkgBase>, budget: &Budget) -> Result<BTreeMap<PkgBase, Oid>, Failure> {
         let branches: Vec<String> = pkgbases.iter().filter(|name| can_be_branch(name)).map(branch).collect();
         let names: Vec<&str> = branches.iter().map(String::as_str).collect();
-        let found = budget.ask(host(&self.url), self.reader.tips(&self.url, &names)).await?;
+        let found = budget.ask(host(&self.url), again(|| self.reader.tips(&self.url, &names))).await?;
         let tip = |pkgbase: &PkgBase| Some((pkgbase.clone(), *found.get(&branch(pkgbase))?));
         Ok(pkgbases.iter().filter_map(tip).collect())
     }
 
-    /// The files of these packages, whose branches exist. One fetch brings all of them; if it fails, it is
-    /// repeated in halves, so that a broken branch does not stop the others. Nothing is fetched after the
-    /// `end`.
-    pub async fn contents(&self, pkgbases: Vec<PkgBase>, end: Instant) -> Contents {
+    /// The files of these packages, whose branches are there. One fetch brings all of them; a branch that is broken
+    /// is searched for, so that it does not stop the others. Nothing is fetched after the `end`.
+    pub async fn contents(&self, tips: &BTreeMap<PkgBase, Oid>, end: Instant) -> Contents {
+        let pkgbases: Vec<PkgBase> = tips.keys().cloned().collect();
         if let Err(error) = prepare(&self.workspace).await {
-            return all_failed(pkgbases, &error);
+            return all_failed(pkgbases, &Failure::elsewhere(error));
         }
         let deadline = end.min(Instant::now() + self.patience.total);
-        let mut contents = Contents::new();
-        let mut batches = VecDeque::from([pkgbases]);
-        let mut fetched = Vec::new();
-        let mut failures = 0;
-        let mut count = 0;
-        while let Some(mut batch) = batches.pop_front().filter(|batch| !batch.is_empty()) {
-            count += 1;
-            match self.fetch(&batch, deadline).await {
-                Ok(()) => {
-                    failures = 0;
-                    fetched.append(&mut batch);
-                }
-                Err(error) => {
-                    failures += 1;
-                    let give_up = failures == MAX_FAILURES
-                        || count == MAX_FETCHES
-                        || Instant::now() >= deadline
-                        || !may_be_one_branch(&error);
-                    if give_up {
-                        batches.push_front(batch);
-                        contents.extend(all_failed(batches.drain(..).flatten(), &error_text(&error)));
-                    } else if batch.len() == 1 {
-                        contents.extend(all_failed(batch, &error_text(&error)));
-                    } else {
-                        let rest = batch.split_off(batch.len() / 2);
-                        batches.extend([batch, rest]);
-                    }
-                }
-            }
+        let mut search = Search::new(pkgbases);
+        while let Some(batch) = search.next() {
+            let outcome = match self.fetch(&batch, deadline).await {
+                Ok(()) => Outcome::Fetched,
+                Err(error) => outcome(error, tips, deadline),
+            };
+            search.learn(batch, outcome);
         }
-        contents.extend(read_all(&self.workspace, fetched).await);
+        let (fetched, failed) = search.end();
+        let mut contents = read_all(&self.workspace, fetched).await;
+        contents.extend(failed.into_iter().map(|(pkgbase, failure)| (pkgbase, Err(failure))));
         contents
     }
 
@@ -106,6 +83,23 @@ impl Mirror {
         let refspecs: Vec<String> = batch.iter().map(|name| format!("{}:{}", branch(name), kept_as(name))).collect();
         let left = Patience { total: deadline.duration_since(Instant::now()), ..self.patience };
         remote(&self.workspace, self.url.clone(), left).fetch(&refspecs, Some(1)).await
+    }
+}
+
+/// What a failed fetch means for those that were to be fetched together.
+fn outcome(error: GitError, tips: &BTreeMap<PkgBase, Oid>, deadline: Instant) -> Outcome {
+    let text = error_text(&error);
+    let named = |missing: &String| {
+        tips.iter().find(|(pkgbase, tip)| branch(pkgbase) == *missing || tip.to_string() == *missing)
+    };
+    match error {
+        _ if Instant::now() >= deadline => Outcome::Hopeless(Failure::elsewhere(text)),
+        GitError::MissingRefs { refs, .. } => match refs.iter().find_map(named) {
+            Some((pkgbase, _)) => Outcome::Lacks(pkgbase.clone(), Failure::passing(text)),
+            None => Outcome::Failed(Failure::passing(text)),
+        },
+        GitError::Unreachable { .. } | GitError::Command { .. } => Outcome::Failed(Failure::passing(text)),
+        _ => Outcome::Hopeless(Failure::elsewhere(text)),
     }
 }
 
@@ -131,19 +125,20 @@ impl Direct {
     }
 
     /// The commit of the default branch; `None` if there is none.
-    pub async fn tip(&self, pkgbase: &PkgBase, budget: &Budget) -> Result<Option<Oid>, String> {
+    pub async fn tip(&self, pkgbase: &PkgBase, budget: &Budget) -> Result<Option<Oid>, Failure> {
         let url = self.url(pkgbase);
-        Ok(budget.try_on(host(&url), self.reader.tips(&url, &["HEAD"])).await?.get("HEAD").copied())
+        let ask = after_rest(|| self.reader.tips(&url, &["HEAD"]));
+        Ok(budget.try_on(host(&url), ask).await?.get("HEAD").copied())
     }
 
     /// Why the host of a package is not asked any more in this pass; `Ok` if it may be asked.
-    pub fn refusal(&self, pkgbase: &PkgBase, budget: &Budget) -> Result<(), String> {
+    pub fn refusal(&self, pkgbase: &PkgBase, budget: &Budget) -> Result<(), Failure> {
         budget.refusal(host(&self.url(pkgbase)))
     }
 
     /// The files of one package. No two calls may use the same workspace at once: git locks it.
-    pub async fn content(&self, pkgbase: &PkgBase, workspace: &Path, budget: &Budget) -> Result<Content, String> {
-        prepare(workspace).await?;
+    pub async fn content(&self, pkgbase: &PkgBase, workspace: &Path, budget: &Budget) -> Result<Content, Failure> {
+        prepare(workspace).await.map_err(Failure::elsewhere)?;
         let refspec = format!("HEAD:{}", kept_as(pkgbase));
         let (remote, refspecs) = (self.remote(pkgbase, workspace), [refspec]);
         let fetched = async { remote.fetch(&refspecs, Some(1)).await.map_err(LsError::from) };
@@ -183,13 +178,8 @@ fn remote(workspace: &Path, url: String, patience: Patience) -> Remote {
     remote.env("GIT_HTTP_LOW_SPEED_LIMIT", "1").env("GIT_HTTP_LOW_SPEED_TIME", idle)
 }
 
-/// Whether fewer branches may succeed where these failed.
-fn may_be_one_branch(error: &GitError) -> bool {
-    matches!(error, GitError::Unreachable { .. } | GitError::MissingRefs { .. } | GitError::Command { .. })
-}
-
-fn all_failed(pkgbases: impl IntoIterator<Item = PkgBase>, error: &str) -> Contents {
-    pkgbases.into_iter().map(|pkgbase| (pkgbase, Err(error.to_owned()))).collect()
+fn all_failed(pkgbases: impl IntoIterator<Item = PkgBase>, failure: &Failure) -> Contents {
+    pkgbases.into_iter().map(|pkgbase| (pkgbase, Err(failure.clone()))).collect()
 }
 
 async fn prepare(workspace: &Path) -> Result<(), String> {
@@ -204,11 +194,11 @@ async fn read_all(workspace: &Path, pkgbases: Vec<PkgBase>) -> Contents {
         Ok(repository) => pkgbases
             .into_iter()
             .map(|pkgbase| {
-                let content = read_one(&repository, &pkgbase);
+                let content = read_one(&repository, &pkgbase).map_err(Failure::question);
                 (pkgbase, content)
             })
             .collect(),
-        Err(error) => all_failed(pkgbases, &error_text(&error)),
+        Err(error) => all_failed(pkgbases, &Failure::elsewhere(error_text(&error))),
     });
     read.await.expect("reading a repository does not panic")
 }

@@ -19,6 +19,9 @@ use crate::domain::name::PkgBase;
 use crate::source::Patience;
 use crate::sys::fs::write_atomic;
 
+/// A longer index, in bytes as it is sent, is not read. The real one has some ten million.
+const LARGEST: u64 = 256 << 20;
+
 /// Pieces of the body that may wait to be decompressed.
 const PIPE_CAPACITY: usize = 16;
 
@@ -52,6 +55,14 @@ pub enum IndexError {
         url: String,
         /// The time it was given.
         patience: Patience,
+    },
+    /// It says that it is longer than any index.
+    #[error("the AUR index {url} claims to be {length} bytes long, and more than {LARGEST} are not read")]
+    TooLong {
+        /// What was asked for.
+        url: String,
+        /// The length it claims.
+        length: u64,
     },
     /// It arrived and cannot be used.
     #[error("the AUR index {url} is not usable")]
@@ -115,6 +126,9 @@ impl Metadata {
         }
         if response.status() != StatusCode::OK {
             return Err(IndexError::Status { url: self.url.clone(), status: response.status() });
+        }
+        if let Some(length) = response.content_length().filter(|length| *length > LARGEST) {
+            return Err(IndexError::TooLong { url: self.url.clone(), length });
         }
         let validators = Validators::of(response.headers());
         let facts = Arc::new(self.receive(response, wanted, deadline).await?);

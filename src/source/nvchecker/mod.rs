@@ -36,6 +36,7 @@ use tokio::sync::Semaphore;
 use super::SourceAnswer;
 use super::budget::Budget;
 use super::error_text;
+use super::failure::Cause;
 use super::lsremote::RefReader;
 use super::order::Order;
 use super::release::settle;
@@ -118,7 +119,9 @@ impl Newest {
     pub fn answer(self, cursor: Option<&Cursor>, version: Option<&Version>) -> SourceAnswer {
         let found = match self {
             Self::Found(found) => found,
-            Self::Unknown { error, retry_at } => return SourceAnswer::Unknown { error, retry_at },
+            Self::Unknown { error, retry_at } => {
+                return SourceAnswer::Unknown { error, retry_at, cause: Cause::Passing };
+            }
         };
         let Some(version) = version else {
             return SourceAnswer::unknown("its .SRCINFO gives no version that a newer one could follow");
@@ -316,7 +319,7 @@ impl Asking<'_> {
             let _turn = turns.acquire().await.expect("never closed");
             work.await
         };
-        let over = |_| Err(self.budget.over());
+        let over = |_| Err(self.budget.over().text);
         tokio::time::timeout_at(self.budget.deadline(), in_turn).await.unwrap_or_else(over)
     }
 }

@@ -7,14 +7,15 @@ use jiff::Timestamp;
 
 use super::{Who, page};
 use crate::controller::face::PackageFilter;
-use crate::controller::view::{PackagePage, PackageView};
+use crate::controller::view::{PackagePage, PackageView, SourceView};
 use crate::domain::build::BuildState;
 use crate::domain::name::PkgBase;
 use crate::web::fault::Fault;
 use crate::web::frame::{Frame, Pages};
 use crate::web::link::{Link, package_href, review_href};
 use crate::web::rows::{BuildRow, DecisionRow, ProblemRow};
-use crate::web::text::path_part;
+use crate::web::text::{one_line, path_part};
+use crate::web::time;
 
 /// How many rows are shown at once.
 const PAGE: usize = 300;
@@ -207,6 +208,8 @@ struct One {
     pkgnames: Vec<String>,
     source: &'static str,
     cursor: Option<String>,
+    keepers: Option<String>,
+    sources: Vec<SourceRow>,
     trigger: Option<String>,
     rebuild_triggers: Vec<String>,
     libraries: Vec<String>,
@@ -216,6 +219,33 @@ struct One {
     decision: Option<DecisionRow>,
     problems: Vec<ProblemRow>,
     builds: Vec<BuildRow>,
+}
+
+/// One source, and how asking it goes.
+struct SourceRow {
+    role: &'static str,
+    source: String,
+    asked: String,
+    answer: String,
+    cursor: String,
+    next: String,
+    error: Option<String>,
+}
+
+impl SourceRow {
+    fn new(source: &SourceView, now: Timestamp) -> Self {
+        let when = |at: Option<Timestamp>| at.map(|at| time::ago(at, now));
+        let answer = source.answer.as_deref().map(one_line).zip(when(source.answered));
+        Self {
+            role: source.role,
+            source: one_line(&source.source),
+            asked: when(source.asked).unwrap_or_else(|| "never".to_owned()),
+            answer: answer.map(|(answer, when)| format!("{answer} ({when})")).unwrap_or_default(),
+            cursor: source.cursor.as_deref().map(one_line).unwrap_or_default(),
+            next: when(source.next).unwrap_or_else(|| "in the next run".to_owned()),
+            error: source.error.as_deref().map(one_line),
+        }
+    }
 }
 
 pub async fn one(
@@ -255,6 +285,8 @@ impl One {
             pkgnames: found.pkgnames.clone(),
             source: row.source,
             cursor: found.cursor.as_ref().map(|cursor| cursor.commit.short()),
+            keepers: found.keepers.as_deref().map(one_line),
+            sources: found.sources.iter().map(|source| SourceRow::new(source, frame.now)).collect(),
             trigger: found.trigger.clone(),
             rebuild_triggers: found.rebuild_triggers.clone(),
             libraries: found.libraries.clone(),

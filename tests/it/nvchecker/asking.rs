@@ -94,7 +94,7 @@ async fn a_host_that_is_asked_too_much_is_left_alone_until_it_says() {
     };
     let upstream = Upstream::start(vec![limited("r"), limited("other"), page("fine", "v1")]).await;
     let mut config = config(&upstream, dir.path());
-    config.parallel = 1;
+    config.parallel = Some(1);
     let release = |project: &str| format!("source = 'github'\ngithub = 'o/{project}'\nuse_latest_release = true\n");
     let files = [("a", release("r")), ("b", release("other")), ("c", regex("fine", "v(.*)"))];
     let found = newest_at(&config, &requests(&files), NOW).await;
@@ -141,7 +141,7 @@ async fn a_keyfile_that_cannot_be_read_is_told_once_and_everything_is_asked_with
     config.nvchecker.keyfile = Some("/no/such/keys.toml".into());
     let sources = pkgwarden::source::Sources::new(&config);
     let now = jiff::Timestamp::from_second(NOW).expect("in range");
-    let found = sources.pass().newest(&requests(&[("a", regex("x", "v(.*)"))]), now).await;
+    let found = sources.pass(now).newest(&requests(&[("a", regex("x", "v(.*)"))]), now).await;
     let told: Vec<_> = found.findings.iter().map(ToString::to_string).collect();
     assert_eq!(told, ["the keyfile /no/such/keys.toml is not used: No such file or directory (os error 2)"]);
     assert!(found.packages.values().all(|newest| version(newest) == "1"));

@@ -24,6 +24,7 @@ fn config(upstream: &Upstream, dir: &Path) -> SourcesConfig {
     SourcesConfig {
         aur: AurConfig {
             metadata_url: "http://127.0.0.1:1/".to_owned(),
+            rpc_url: "http://127.0.0.1:1/rpc/v5".to_owned(),
             mirror_url: None,
             git_url: Some("http://127.0.0.1:1/{pkgbase}".to_owned()),
             prefer_mirror: false,
@@ -41,7 +42,7 @@ fn config(upstream: &Upstream, dir: &Path) -> SourcesConfig {
         forges: ForgesConfig::default(),
         cache_dir: dir.join("cache"),
         timeout: Duration::from_secs(30),
-        parallel: 8,
+        parallel: Some(8),
         per_host: 8,
         pass: Duration::from_mins(10),
     }
@@ -56,7 +57,7 @@ fn request(pkgbase: &str, file: &str) -> CheckRequest {
 async fn newest_at(config: &SourcesConfig, requests: &[CheckRequest], second: i64) -> BTreeMap<String, Newest> {
     let sources = Sources::new(config);
     let now = Timestamp::from_second(second).expect("in range");
-    let found = sources.pass().newest(requests, now).await;
+    let found = sources.pass(now).newest(requests, now).await;
     assert_eq!(found.findings, []);
     found.packages.into_iter().map(|(pkgbase, newest)| (pkgbase.to_string(), newest)).collect()
 }

@@ -8,8 +8,8 @@ use pkgwarden::domain::plan::Pipeline;
 use pkgwarden::store::queries::BuildFilter;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::scene::base;
-use crate::support::{Pkg, Scene};
+use crate::support::scene::{MAIN, base};
+use crate::support::{Change, Pkg, Scene};
 
 /// More than any build here takes, on a slow machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -46,6 +46,23 @@ async fn without_a_name_the_published_repository_is_called_repo_name() {
     assert!(last.attempt.is_some() && last.attempt == page.builds[0].attempt, "{last:?}");
     let listed = serving.controller.packages(PackageFilter::default()).await.unwrap();
     assert_eq!(listed[0].last_build.as_ref().unwrap().attempt, last.attempt, "the list leads to the log as well");
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn a_package_whose_pkgver_never_ends_is_stopped_and_told() {
+    let mut scene = Scene::of(&[Pkg::new("endless"), Pkg::new("other")]).await;
+    scene.env.insert("PKGWARDEN__EXECUTOR__TIMEOUT".to_owned(), "10s".to_owned());
+    let pkgbuild = scene.monorepo.file(MAIN, "endless/PKGBUILD").await.unwrap();
+    let pkgbuild = pkgbuild.replace("\nbuild()", "\npkgver() {\n  while :; do :; done\n}\n\nbuild()");
+    scene.push("feat(endless): two", &[Change::put("endless/PKGBUILD", pkgbuild)]).await;
+    let serving = scene.controller();
+    serving.controller.start(Pipeline::OnCommit, "test").await.unwrap();
+    build_all(&scene, &serving).await;
+    insta::assert_snapshot!(scene.builds().await, @"endless changed timed_out");
+    let build = &scene.store().builds(BuildFilter::default(), 1).await.unwrap()[0];
+    let told = build.message.as_deref().unwrap_or_default();
+    assert!(told.contains("10 s"), "{told}");
     scene.ends().await;
 }
 

@@ -6,7 +6,7 @@ use pkgwarden::domain::plan::Pipeline;
 use pkgwarden::store::queries::BuildFilter;
 
 use crate::support::scene::{MAIN, base};
-use crate::support::{Change, Pkg, Scene};
+use crate::support::{Change, Pkg, Repo, Scene};
 
 /// D1: the order came from a file that another job had to leave at the right place.
 #[tokio::test]
@@ -122,6 +122,55 @@ async fn a_build_is_of_the_commit_that_was_scheduled() {
     let builds = scene.store().builds(BuildFilter::default(), 9).await.unwrap();
     let foo = builds.iter().find(|build| build.pkgbase.as_str() == "foo").unwrap();
     assert_eq!(foo.commit.to_string(), scheduled);
+    scene.ends().await;
+}
+
+/// D9: only the first source of a `-git` package was watched, and other packages never.
+#[tokio::test]
+async fn every_floating_source_is_followed_whatever_the_package_is_called() {
+    let scene = Scene::of(&[]).await;
+    let [lib, data] = ["lib.git", "data.git"].map(|name| scene.path(name));
+    let (lib, data) = (Repo::init(&lib).await, Repo::init(&data).await);
+    let commit = async |repo: &Repo, branch: &str, text: &str| {
+        repo.commit(&format!("refs/heads/{branch}"), "feat: more", &[Change::put("file", text)], scene.now()).await
+    };
+    commit(&lib, "main", "1").await;
+    commit(&data, "dev", "1").await;
+    let at = |repo: &Repo| format!("git+file://{}", repo.path().display());
+    let (first, second) = (at(&lib), format!("data::{}#branch=dev", at(&data)));
+    let named = Pkg::new("thing-git").sources(&[&first, &second]);
+    let forced = Pkg::new("thing").sources(&[&second]).config("CI_PKGBUILD_SOURCE=custom\nCI_FORCE_VCS=true\n");
+    scene.push("feat: follow", &named.changes().into_iter().chain(forced.changes()).collect::<Vec<_>>()).await;
+    scene.hand_out().await;
+    scene.run(Pipeline::OnSchedule).await;
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    commit(&data, "dev", "2").await;
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    state thing: its upstream has new commits
+    state thing-git: its upstream has new commits
+    build thing (upstream)
+    build thing-git (upstream)
+    update refs/heads/state
+    ");
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    scene.ends().await;
+}
+
+/// Fix 23: the fragment was lost, and where several refs match, the whole run was aborted.
+#[tokio::test]
+async fn of_many_refs_that_end_alike_exactly_the_branch_of_the_fragment_is_followed() {
+    let scene = Scene::of(&[]).await;
+    let repo = Repo::init(&scene.path("many.git")).await;
+    let mut commits = Vec::new();
+    for name in ["refs/heads/main", "refs/heads/dev", "refs/heads/old/dev", "refs/tags/dev"] {
+        commits.push(repo.commit(name, "feat: more", &[Change::put("file", name)], scene.now()).await);
+    }
+    let source = format!("git+file://{}#branch=dev?signed", repo.path().display());
+    scene.push("feat: follow", &Pkg::new("many-git").sources(&[&source]).changes()).await;
+    scene.hand_out().await;
+    scene.run(Pipeline::OnSchedule).await;
+    let state = scene.monorepo.file("state", "many-git").await.unwrap();
+    assert_eq!(state, format!("CI_GIT_COMMIT={}\n", commits[1]));
     scene.ends().await;
 }
 

@@ -6,6 +6,7 @@ mod building;
 mod campaign;
 mod clones;
 mod crash;
+mod crowd;
 mod defects;
 mod full_disk;
 mod names;

@@ -267,6 +267,7 @@ async fn an_update_by_somebody_who_could_not_push_before_waits_for_a_person() {
     open update-libtally
     update refs/heads/state
     create refs/heads/update-libtally
+    warning [keepers-changed] libtally: eve maintains it now, and ada did before -> its next update waits for a person
     ");
     // Once a person has let the newcomer in, the next update is an ordinary one.
     let head = scene.monorepo.id("refs/heads/update-libtally").await.unwrap();
@@ -312,5 +313,35 @@ async fn passes_that_run_out_of_time_go_on_where_the_last_one_stopped() {
         }
     }
     assert_eq!(unseen, [""; 0]);
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn explain_tells_of_each_source_when_it_was_asked_what_it_said_and_when_it_is_asked_again() {
+    let scene = Scene::with_aur().await;
+    let (upstream, away) = (scene.path("world/git/upstream"), scene.path("away"));
+    std::fs::rename(&upstream, &away).unwrap();
+    for _ in 0..3 {
+        scene.later();
+        scene.run(Pipeline::OnSchedule).await;
+    }
+    let explained = async |name: &str| scene.pkgwarden(&["--format", "json", "explain", name]).await.json();
+    let libtally = explained("libtally").await;
+    let [files] = libtally["sources"].as_array().unwrap().as_slice() else { panic!("{libtally}") };
+    assert_eq!((&files["role"], &files["source"]), (&"files".into(), &"aur".into()));
+    assert_eq!((&files["asked"], &files["answered"]), (&"2026-05-01T15:00:00Z".into(), &"2026-05-01T15:00:00Z".into()));
+    assert_eq!((&files["answer"], &files["error"], &files["failures"]), (&"nothing new".into(), &().into(), &0.into()));
+    assert_eq!(files["cursor"], libtally["seen"]["source_commit"]);
+    let tidewatch = explained("tidewatch-git").await;
+    let upstream = tidewatch["sources"].as_array().unwrap().iter().find(|it| it["role"] == "upstream").unwrap();
+    assert!(upstream["source"].as_str().unwrap().starts_with("git+http://"), "{upstream}");
+    assert_eq!((&upstream["asked"], &upstream["failures"]), (&"2026-05-01T15:00:00Z".into(), &3.into()), "{upstream}");
+    assert_eq!(
+        (&upstream["answered"], &upstream["next"]),
+        (&"2026-05-01T12:00:00Z".into(), &"2026-05-01T16:00:00Z".into())
+    );
+    assert!(upstream["error"].is_string() && upstream["cursor"].is_string(), "{upstream}");
+    let text = scene.pkgwarden(&["explain", "tidewatch-git"]).await.text();
+    assert!(text.contains("next         2026-05-01 16:00:00 UTC"), "{text}");
     scene.ends().await;
 }

@@ -28,6 +28,36 @@ impl Aur {
         self.repo.commit(&master(pkgbase), "Update", changes, time).await;
     }
 
+    /// Somebody pushes to many packages at once; the mirror has not heard of it yet.
+    pub async fn push_all_ahead_of_mirror(&self, pushes: Vec<(String, Vec<Change>)>, time: Timestamp) {
+        let pushes: Vec<_> = pushes.into_iter().map(|(pkgbase, changes)| (master(&pkgbase), changes)).collect();
+        self.repo.commit_all(&pushes, "Update", time).await;
+    }
+
+    /// Lets the mirror have what the repositories of these packages have.
+    pub async fn mirror_all(&self, names: &[String]) {
+        let known = self.repo.git(&["for-each-ref", "--format=%(objectname) %(refname)", "refs/namespaces"]).await;
+        let commits: std::collections::BTreeMap<&str, &str> =
+            known.lines().filter_map(|line| line.split_once(' ')).map(|(commit, name)| (name, commit)).collect();
+        let lines = names.iter().map(|name| format!("update refs/heads/{name} {}\n", commits[master(name).as_str()]));
+        self.repo.pipe(&["update-ref", "--stdin"], lines.collect()).await;
+    }
+
+    /// The mirror loses a package, or has something of it that nobody should take.
+    pub async fn spoil_mirror(&self, lost: &[String], hostile: &[String], time: Timestamp) {
+        let lines = lost.iter().map(|name| format!("delete refs/heads/{name}\n"));
+        self.repo.pipe(&["update-ref", "--stdin"], lines.collect()).await;
+        let link =
+            |name: &String| (format!("refs/heads/{name}"), vec![Change::link("patch", "../../../../etc/passwd")]);
+        self.repo.commit_all(&hostile.iter().map(link).collect::<Vec<_>>(), "Odd", time).await;
+    }
+
+    /// The AUR deletes packages. Their branches stay on the mirror.
+    pub async fn delete(&self, names: &[String]) {
+        let lines = names.iter().map(|name| format!("delete {}\n", master(name)));
+        self.repo.pipe(&["update-ref", "--stdin"], lines.collect()).await;
+    }
+
     /// Lets the mirror have what the package's own repository has.
     pub async fn mirror(&self, pkgbase: &str) {
         let commit = self.repo.id(&master(pkgbase)).await.expect("pushed");

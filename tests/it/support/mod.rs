@@ -1,6 +1,7 @@
 //! The tester: a monorepo, the people who push to it, an AUR, a clock, and the program.
 
 pub mod aur;
+pub mod counted;
 pub mod forge;
 pub mod full_disk;
 pub mod listening;
@@ -13,6 +14,7 @@ pub mod serving;
 pub mod shape;
 pub mod told;
 
+pub use counted::Counted;
 pub use listening::{Busy, Listening};
 pub use package::Pkg;
 pub use repo::{Change, Repo};

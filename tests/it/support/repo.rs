@@ -106,6 +106,24 @@ impl Repo {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Commits on top of many branches (full names) at once.
+    pub async fn commit_all(&self, commits: &[(String, Vec<Change>)], message: &str, time: Timestamp) {
+        let who = format!("Mira Vale <mira@example.org> {} +0000", time.as_second());
+        let mut stream = Vec::new();
+        for (branch, changes) in commits {
+            stream.extend(format!("commit {branch}\nauthor {who}\ncommitter {who}\n").bytes());
+            data(&mut stream, message.as_bytes());
+            stream.extend(format!("from {branch}^0\n").bytes());
+            for change in changes {
+                write_change(&mut stream, change);
+            }
+            stream.push(b'\n');
+        }
+        stream.extend(b"done\n");
+        let output = run(&self.path, &["fast-import", "--quiet", "--done", "--force"], stream).await;
+        assert!(output.status.success(), "git fast-import: {}", output.stderr_text());
+    }
+
     /// What a git command prints that reads `stdin`; it has to succeed.
     pub async fn pipe(&self, args: &[&str], stdin: String) -> String {
         let output = run(&self.path, args, stdin.into_bytes()).await;

@@ -69,10 +69,17 @@ impl Scene {
 
     /// The demo's monorepo and AUR, everything handed out, and the AUR looked at once.
     pub async fn with_aur() -> Self {
+        Self::with_aur_of(0).await
+    }
+
+    /// As [`Scene::with_aur`], with so many small packages more.
+    pub async fn with_aur_of(extra_packages: usize) -> Self {
         let dir = enterable_dir();
         let clock = Arc::new(ManualClock::new(BEGIN.parse().expect("a time")));
         let place = dir.path().join("world");
-        let world = World::create(&place, clock.clone(), Options::default()).await.expect("a world");
+        let world = World::create(&place, clock.clone(), Options { extra_packages, ..Options::default() })
+            .await
+            .expect("a world");
         let scene = Self::in_dir(dir, Repo::at(world.monorepo()), Some((world, clock)));
         scene.hand_out().await;
         scene.run(Pipeline::OnSchedule).await;
