@@ -129,7 +129,7 @@ async fn a_new_soname_rebuilds_exactly_its_users_in_order_and_a_new_version_nobo
     linkage.sort_by(|a, b| a.pkgbase.cmp(&b.pkgbase));
     let told = linkage.iter().map(|it| {
         let list =
-            |sonames: &BTreeSet<Soname>| sonames.iter().fold(String::new(), |text, soname| format!("{text} {soname}"));
+            |sonames: &BTreeSet<Soname>| sonames.iter().map(|soname| format!(" {soname}")).collect::<Vec<_>>().concat();
         format!("{} needs{}; has{}", it.pkgbase, list(&it.needs), list(&it.provides))
     });
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @"
