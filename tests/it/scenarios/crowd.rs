@@ -74,7 +74,8 @@ async fn after_two_passes_nothing_is_lost_nothing_is_built_twice_and_little_was_
     assert_eq!(actions(&first), [(Action::Commit, 173), (Action::Review, 2), (Action::Skip, 3)].into());
     let unknown: BTreeSet<String> = [&lost[..], &hostile, &lagging].concat().into_iter().collect();
     assert_eq!(heard(&first, Heard::Unknown), unknown);
-    assert!(told(&first, "source-unknown").contains(&"the AUR announces a newer push than the mirror has"));
+    let lags = |message: &&str| message.contains("the AUR announces a newer push than the mirror has");
+    assert!(told(&first, "source-unknown").iter().any(lags));
     assert!(!told(&first, "source-gone").is_empty());
     let hands = ["eve maintains it now, and pia did before", "mallory maintains it now, and pia did before"];
     assert_eq!(told(&first, "keepers-changed"), hands);
