@@ -117,6 +117,21 @@ mod tests {
     }
 
     #[test]
+    fn the_real_shfmt_lays_out_anew_and_every_fixture_means_the_same() {
+        let made = formatted(Path::new("shfmt"), WRITTEN.as_bytes()).expect("`.ci/setup --tests` installs it");
+        let expected = "pkgname=foo # a name\npkgver=1\nbuild() {\n  make \\\n    && make check > log\n}\n";
+        assert_eq!(String::from_utf8_lossy(&made), expected);
+        let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo/packages");
+        let mut seen = 0;
+        for folder in std::fs::read_dir(packages).expect("fixtures") {
+            let Ok(text) = std::fs::read(folder.expect("readable").path().join(PKGBUILD)) else { continue };
+            formatted(Path::new("shfmt"), &text).expect("it means the same");
+            seen += 1;
+        }
+        assert!(seen > 5, "{seen}");
+    }
+
+    #[test]
     fn a_formatter_that_fails_or_is_not_there_says_so() {
         assert_eq!(
             with("echo '3:1: reached EOF' >&2; exit 1"),

@@ -20,7 +20,7 @@ use crate::domain::plan::{self, Pipeline, Request};
 use crate::domain::standing::Standing;
 use crate::git::{FolderError, Limits, Repository};
 use crate::source::vcs::UpstreamRequest;
-use crate::source::{SourceAnswer, SourceRequest, Sources};
+use crate::source::{Pass, SourceAnswer, SourceRequest, Sources};
 
 /// What sources said, before it is compared with the monorepo: it stays valid when the monorepo moves.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ pub async fn ask(sources: &Sources, snapshot: &Snapshot, checks: Checks, now: Ti
     let following = snapshot.packages.values().filter(|package| package.follows_upstream());
     let following: Vec<UpstreamRequest> =
         following.filter_map(|package| UpstreamRequest::new(&package.pkgbase, package.srcinfo.as_ref()?)).collect();
-    ask_all(sources, requests.collect(), following, checks, now).await
+    ask_all(&sources.pass(now), requests.collect(), following, checks, now).await
 }
 
 /// Asks the sources of packages that are to be added.
@@ -59,19 +59,19 @@ pub async fn ask_for(sources: &Sources, additions: &[Addition], now: Timestamp) 
         version: None,
         members: vec![pkgbase.to_string()],
     };
-    ask_all(sources, additions.iter().map(request).collect(), Vec::new(), Checks::default(), now).await
+    let requests = additions.iter().map(request).collect();
+    ask_all(&sources.errand(now), requests, Vec::new(), Checks::default(), now).await
 }
 
 async fn ask_all(
-    sources: &Sources,
+    pass: &Pass<'_>,
     requests: Vec<SourceRequest>,
     following: Vec<UpstreamRequest>,
     checks: Checks,
     now: Timestamp,
 ) -> Answers {
-    let pass = sources.pass(now);
     let (files, (versions, findings), upstream) =
-        tokio::join!(pass.observe(&requests), checks.ask(&pass, now), pass.upstream(&following));
+        tokio::join!(pass.observe(&requests), checks.ask(pass, now), pass.upstream(&following));
     let mut answers = files.files;
     answers.extend(versions);
     for request in requests {

@@ -142,13 +142,19 @@ impl Ledger {
         self.book().hosts.iter().filter_map(left).collect()
     }
 
-    /// Ends a pass that had all these questions of a kind (the first word of their names): others are forgotten.
-    /// Trouble with the file costs questions, so it is only logged.
+    /// Ends a pass that had all these questions of a kind (the first word of their names), so that others are
+    /// forgotten, with [`Ledger::keep`].
     pub fn close(&self, kind: &str, questions: &BTreeSet<String>, hosts: Vec<(String, Duration)>, now: Timestamp) {
+        let is_of_kind = |name: &str| name.split(' ').next() == Some(kind);
+        self.book().questions.retain(|name, _| !is_of_kind(name) || questions.contains(name));
+        self.keep(hosts, now);
+    }
+
+    /// Writes down what was noted, and which hosts want to be left alone for so long. Trouble with the file costs
+    /// questions, so it is only logged.
+    pub fn keep(&self, hosts: Vec<(String, Duration)>, now: Timestamp) {
         let text = {
             let mut book = self.book();
-            let is_of_kind = |name: &str| name.split(' ').next() == Some(kind);
-            book.questions.retain(|name, _| !is_of_kind(name) || questions.contains(name));
             let until = |(name, left): (String, Duration)| Some((name, now.checked_add(left).ok()?));
             book.hosts = hosts.into_iter().filter_map(until).collect();
             serde_json::to_vec(&*book).expect("plain data")
@@ -273,6 +279,10 @@ mod tests {
         assert_eq!(next.hosts(at(1)), [("host".to_owned(), Duration::from_hours(1))]);
         assert!(next.hosts(at(2)).is_empty());
         assert_eq!(next.book().questions.keys().collect::<Vec<_>>(), ["upstream b"], "what is not asked is forgotten");
+        next.note("files new aur", Ok("new files"), at(1));
+        next.keep(Vec::new(), at(1));
+        let kept = Ledger::open(dir.path());
+        assert_eq!(kept.book().questions.keys().collect::<Vec<_>>(), ["files new aur", "upstream b"]);
         std::fs::write(dir.path().join(FILE), "{").expect("written");
         assert!(Ledger::open(dir.path()).book().questions.is_empty());
     }

@@ -220,6 +220,8 @@ pub struct Pass<'a> {
     sources: &'a Sources,
     budget: Budget,
     now: Timestamp,
+    /// Whether everything is asked for that is followed.
+    whole: bool,
 }
 
 impl Sources {
@@ -244,11 +246,18 @@ impl Sources {
         Self { aur: Aur::new(config), upstreams, nvchecker, releases, folders, ledger, parallel, per_host, pass }
     }
 
-    /// Begins a pass, whose time runs from now.
+    /// Begins a pass over everything that is followed, whose time runs from now. What it does not ask for is not
+    /// followed any more.
     #[must_use]
     pub fn pass(&self, now: Timestamp) -> Pass<'_> {
         let budget = Budget::new(self.parallel, self.per_host, self.pass).resting(self.ledger.hosts(now));
-        Pass { sources: self, budget, now }
+        Pass { sources: self, budget, now, whole: true }
+    }
+
+    /// Begins a pass over some packages only.
+    #[must_use]
+    pub fn errand(&self, now: Timestamp) -> Pass<'_> {
+        Pass { whole: false, ..self.pass(now) }
     }
 }
 
@@ -280,8 +289,12 @@ impl Pass<'_> {
             }
         }
         answers.files.extend(resting);
-        let questions: BTreeSet<String> = requests.iter().map(question).collect();
-        ledger.close("files", &questions, self.budget.rests(), self.now);
+        if self.whole {
+            let questions: BTreeSet<String> = requests.iter().map(question).collect();
+            ledger.close("files", &questions, self.budget.rests(), self.now);
+        } else {
+            ledger.keep(self.budget.rests(), self.now);
+        }
         answers
     }
 
@@ -302,6 +315,9 @@ impl Pass<'_> {
 
     /// Asks where the branches are that packages are built from.
     pub async fn upstream(&self, requests: &[UpstreamRequest]) -> BTreeMap<PkgBase, Upstream> {
+        if !self.whole && requests.is_empty() {
+            return BTreeMap::new();
+        }
         Box::pin(self.sources.upstreams.ask(requests, &self.budget, &self.sources.ledger, self.now)).await
     }
 
@@ -332,8 +348,22 @@ fn error_text(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::ledger::Book;
     use super::testing::{World, asking, at, name};
     use super::*;
+
+    #[tokio::test]
+    async fn who_asks_for_some_packages_forgets_nothing_of_the_others() {
+        let world = World::start().await;
+        let sources = Sources::new(&world.config());
+        sources.pass(at(0)).observe(&[asking("foo", None), asking("bar", None)]).await;
+        let asked =
+            |package: &str| Book::read(&world.config().cache_dir).files(&name(package), &SourceKind::Aur).is_some();
+        sources.errand(at(1)).observe(&[asking("new", None)]).await;
+        assert!(asked("foo") && asked("bar") && asked("new"));
+        sources.pass(at(2)).observe(&[asking("foo", None)]).await;
+        assert!(asked("foo") && !asked("bar") && !asked("new"), "what is not followed any more is forgotten");
+    }
 
     #[tokio::test]
     async fn a_source_that_cannot_work_makes_its_packages_unknown_and_stops_nobody_else() {

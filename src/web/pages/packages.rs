@@ -9,7 +9,7 @@ use super::{Who, page};
 use crate::controller::face::PackageFilter;
 use crate::controller::view::{PackagePage, PackageView, SourceView};
 use crate::domain::build::BuildState;
-use crate::domain::name::PkgBase;
+use crate::domain::name::{Oid, PkgBase};
 use crate::web::fault::Fault;
 use crate::web::frame::{Frame, Pages};
 use crate::web::link::{Link, package_href, review_href};
@@ -241,7 +241,7 @@ impl SourceRow {
             source: one_line(&source.source),
             asked: when(source.asked).unwrap_or_else(|| "never".to_owned()),
             answer: answer.map(|(answer, when)| format!("{answer} ({when})")).unwrap_or_default(),
-            cursor: source.cursor.as_deref().map(one_line).unwrap_or_default(),
+            cursor: source.cursor.as_deref().map(shortened).unwrap_or_default(),
             next: when(source.next).unwrap_or_else(|| "in the next run".to_owned()),
             error: source.error.as_deref().map(one_line),
         }
@@ -261,6 +261,11 @@ pub async fn one(
         .await?
         .ok_or_else(|| Fault::not_found(format!("there is no package `{pkgbase}`")))?;
     page(&One::new(frame, &found))
+}
+
+/// What was dealt with, in one line; a commit by its first letters.
+fn shortened(cursor: &str) -> String {
+    cursor.parse::<Oid>().map_or_else(|_| one_line(cursor), |commit| commit.short())
 }
 
 /// The name of a package as it stands in an address.
