@@ -231,6 +231,7 @@ mod tests {
 
         [sources]
         timeout = "1m"
+        script_timeout = "10m"
 
         [sources.aur]
         metadata_url = "https://aur.archlinux.org/packages-meta-ext-v1.json.gz"
@@ -281,6 +282,7 @@ mod tests {
         [policy]
         unknown_directive = "report"
         overlap = "coalesce"
+        format = false
         "#);
         let (_dir, shown) = file(&ran.stdout);
         assert_eq!(pkgwarden(&["config", "check", &shown], &[]).exit, Exit::Done);

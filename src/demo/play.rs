@@ -200,7 +200,10 @@ fn settings(world: &World, dir: &Path, listen: &str) -> Result<Settings> {
     let written = serde_json::json!({
         "schedule": [],
         "server": {"listen": listen, "data_dir": dir.join("data"), "poll": "1s"},
-        "sources": {"aur": {"metadata_url": aur.metadata_url, "git_url": aur.git_url, "mirror_url": aur.mirror_url}},
+        "sources": {"aur": {
+            "metadata_url": aur.metadata_url, "rpc_url": aur.rpc_url,
+            "git_url": aur.git_url, "mirror_url": aur.mirror_url,
+        }},
         "executor": {"slots": 2, "timeout": "5m"},
         "publish": {"dir": dir.join("published"), "name": "demo"},
         "repository": [{"name": "demo", "url": world.monorepo(), "branch": "main"}],

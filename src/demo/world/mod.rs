@@ -46,6 +46,8 @@ impl Default for Options {
 pub struct AurUrls {
     /// The metadata dump.
     pub metadata_url: String,
+    /// The RPC interface, which this AUR does not have.
+    pub rpc_url: String,
     /// One repository for each package; `{pkgbase}` stands for its name.
     pub git_url: String,
     /// One repository with a branch for each package.
@@ -127,6 +129,7 @@ impl World {
         let base = format!("http://{}", self.address);
         AurUrls {
             metadata_url: format!("{base}/packages-meta-ext-v1.json.gz"),
+            rpc_url: format!("{base}/rpc/v5"),
             git_url: format!("{base}/aur/{{pkgbase}}.git"),
             mirror_url: format!("{base}/mirror/aur.git"),
         }

@@ -225,7 +225,7 @@ async fn a_hostile_folder_of_the_monorepo_does_not_stop_a_scheduled_run() {
 #[tokio::test]
 async fn an_aur_that_is_away_leaves_everything_where_it_is_and_commits_are_built() {
     let mut scene = Scene::with_aur().await;
-    for key in ["METADATA_URL", "MIRROR_URL"] {
+    for key in ["METADATA_URL", "RPC_URL", "MIRROR_URL"] {
         scene.env.insert(format!("PKGWARDEN__SOURCES__AUR__{key}"), "http://127.0.0.1:1/away".to_owned());
     }
     let state = scene.monorepo.id("state").await;
@@ -235,7 +235,7 @@ async fn an_aur_that_is_away_leaves_everything_where_it_is_and_commits_are_built
     insta::assert_snapshot!(packages.join("\n"), @"
     build tally (directive)
     update refs/tags/scheduled
-    error [aur-index] 6 packages of the AUR are unknown: cannot reach the AUR index http://127.0.0.1:1/away: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111), nor can the AUR mirror be asked: cannot reach http://127.0.0.1:1/away: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111) -> it is asked again in the next pass
+    error [aur-index] 6 packages of the AUR are unknown: cannot reach the AUR index http://127.0.0.1:1/away: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111); cannot reach http://127.0.0.1:1/away/: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111), nor can the AUR mirror be asked: cannot reach http://127.0.0.1:1/away: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111) -> it is asked again in the next pass
     ");
     assert_eq!(scene.monorepo.id("state").await, state, "what was seen stays as it was");
     insta::assert_snapshot!(scene.ends().await, @"

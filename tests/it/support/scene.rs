@@ -98,6 +98,7 @@ impl Scene {
             Some((mut world, clock)) => {
                 let (urls, server) = (world.aur_urls(), world.serve().expect("served"));
                 set("SOURCES__AUR__METADATA_URL", &urls.metadata_url);
+                set("SOURCES__AUR__RPC_URL", &urls.rpc_url);
                 set("SOURCES__AUR__GIT_URL", &urls.git_url);
                 set("SOURCES__AUR__MIRROR_URL", &urls.mirror_url);
                 (Some(world), clock, Some(server))
