@@ -411,7 +411,11 @@ async fn without_index_and_rpc_the_repositories_of_the_aur_tell_what_moved() {
     let answers = pass(&aur, &mut cursors, PUSHED + DAY).await;
     assert_eq!((&answers.files["still"], pkgver(&answers.files["moving"])), (&UNMOVED, Some("2")), "{answers:?}");
     assert!(answers.findings[0].message.ends_with("its repositories were asked one by one in its place"));
-    assert_eq!(world.fetches(), 1, "what has not moved is not fetched");
+    // One fetch can take two requests, as git finds out what the workspace has in common with the server.
+    let requests = world.requests();
+    let fetched: Vec<&String> = requests.iter().filter(|request| request.ends_with("fetch")).collect();
+    let only_what_moved = fetched.iter().all(|request| request.contains("moving.git"));
+    assert!(!fetched.is_empty() && only_what_moved, "what has not moved is not fetched: {requests:?}");
 }
 
 #[tokio::test]
