@@ -4,10 +4,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{DEFAULT_BRANCH, address_of};
+use super::{DEFAULT_BRANCH, Place, address_of, chosen};
 use crate::config::Settings;
-use crate::config::settings::{self, AurTransport};
+use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::doctor::{self, Check};
+use crate::controller::linkage;
 use crate::git::{Remote, Repository};
 use crate::sys::scratch::Scratch;
 
@@ -23,6 +24,7 @@ pub async fn everything(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
     let mut checks = doctor::tools(doctor::build_user(settings)).await;
     checks.extend(doctor::directories(settings));
     checks.extend(doctor::configuration(settings));
+    checks.extend(doctor::libraries(settings));
     checks.push(doctor::time_zones());
     for repository in &settings.repositories {
         checks.extend(examine_remote(repository, dir, &workspace).await);
@@ -37,6 +39,13 @@ pub async fn everything(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
         }
     });
     Ok(checks)
+}
+
+/// What is to be said of the libraries that packages need, if their files are not here.
+#[must_use]
+pub fn libraries_unknown(settings: Option<&Settings>, place: &Place) -> Option<&'static str> {
+    let repository = chosen(settings?, place).ok()?;
+    (repository.executor.kind == ExecutorKind::None).then_some(linkage::PUBLISHED_ELSEWHERE)
 }
 
 async fn examine_remote(repository: &settings::Repository, dir: &Path, workspace: &Path) -> Vec<Check> {

@@ -35,6 +35,14 @@ pub struct Linkage {
     pub provides: BTreeSet<Soname>,
 }
 
+impl Linkage {
+    /// Published at a version, and not known to need or have anything.
+    #[must_use]
+    pub const fn of_nothing(version: Version) -> Self {
+        Self { version, needs: BTreeSet::new(), provides: BTreeSet::new() }
+    }
+}
+
 /// What we published ourselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Published {
@@ -42,6 +50,17 @@ pub struct Published {
     pub packages: BTreeMap<PkgBase, Linkage>,
     /// Whether every published package is among them, so that what they do not have is not there.
     pub complete: bool,
+}
+
+/// Libraries that published packages need, and that `before` had and `after` has no more.
+#[must_use]
+pub fn lost(before: &Published, after: &Published) -> BTreeSet<Soname> {
+    let all = |published: &Published, pick: fn(&Linkage) -> &BTreeSet<Soname>| -> BTreeSet<Soname> {
+        published.packages.values().flat_map(pick).cloned().collect()
+    };
+    let (had, has) = (all(before, |it| &it.provides), all(after, |it| &it.provides));
+    let needed = all(after, |it| &it.needs);
+    had.difference(&has).filter(|soname| needed.contains(*soname)).cloned().collect()
 }
 
 /// Everything that was looked at for rebuilds.
@@ -60,6 +79,17 @@ impl Libraries {
         let mut answers = self.consulted.iter().filter_map(|it| it.answer.as_ref().ok());
         self.published.packages.values().any(|linkage| linkage.provides.contains(soname))
             || answers.any(|database| database.sonames.contains_key(soname))
+    }
+
+    /// What a package needs that is published elsewhere: the first database that has it says what it is declared to
+    /// need. `None` if no database has it.
+    #[must_use]
+    pub fn declared(&self, pkgbase: &PkgBase) -> Option<Linkage> {
+        let name = pkgbase.as_str();
+        let mut answers = self.consulted.iter().filter_map(|it| it.answer.as_ref().ok());
+        let database = answers.find(|database| database.versions.contains_key(name))?;
+        let needs = database.needs.get(name).cloned().unwrap_or_default();
+        Some(Linkage { needs, ..Linkage::of_nothing(database.versions[name].clone()) })
     }
 
     /// The version of a package that is published: our own record's, else that of the first database that

@@ -95,7 +95,7 @@ impl World {
     }
 
     pub fn add_build(&self, build: BuildView) {
-        self.change(|state| state.builds.insert(0, BuildPage { attempts: Vec::new(), build }));
+        self.change(|state| state.builds.insert(0, BuildPage { why: None, attempts: Vec::new(), build }));
     }
 
     pub fn set_state(&self, id: &str, next: BuildState, attempt: Option<&str>) {
@@ -190,6 +190,10 @@ impl Face for World {
 
     fn package<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, Option<PackagePage>> {
         self.answer(|state| state.packages.get(pkgbase).cloned())
+    }
+
+    fn script_log<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, Option<Vec<u8>>> {
+        self.answer(|state| Some(state.packages.get(pkgbase)?.script.as_ref()?.last.clone().into_bytes()))
     }
 
     fn runs(&self, limit: usize) -> Answer<'_, Vec<RunView>> {

@@ -42,6 +42,18 @@ async fn every_floating_source_is_watched_and_each_address_is_asked_once() {
 }
 
 #[tokio::test]
+async fn of_a_package_with_several_sources_each_is_known_or_not_by_itself() {
+    let world = World::start().await;
+    let main = world.commit("lib.git", "main", &package("lib", "1-1"), 1);
+    let (lib, gone) = (format!("git+{}", world.url("git/lib.git")), format!("git+{}", world.url("git/gone.git")));
+    let requests = [request("a-git", &[&gone, &lib, &gone]), request("b-git", &[&gone])];
+    let answers = ask(&world.config(), &requests).await;
+    let Upstream::Partly { seen, error, .. } = &answers["a-git"] else { panic!("{answers:?}") };
+    assert_eq!((seen.as_slice(), error.contains("404")), (&[None, Some(main.into()), None][..], true));
+    assert!(matches!(answers["b-git"], Upstream::Unknown { .. }), "{answers:?}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_is_unknown_and_says_why() {
     let world = World::start().await;
     world.commit("lib.git", "main", &package("lib", "1-1"), 1);
@@ -59,7 +71,7 @@ async fn what_cannot_be_asked_is_unknown_and_says_why() {
     let answers = ask(&world.config(), &[requests, vec![good]].concat()).await;
     let said = names.map(|name| match &answers[name] {
         Upstream::Unknown { error, .. } => error.replace(&world.url("").replace("http://", ""), "HOST/"),
-        at @ Upstream::At(_) => panic!("{name}: {at:?}"),
+        known => panic!("{name}: {known:?}"),
     });
     insta::assert_snapshot!(said.join("\n"), @r"
     address `--upload-pack=CMD` refused: it has no `scheme://`
