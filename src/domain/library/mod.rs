@@ -101,3 +101,39 @@ impl Libraries {
         own.or_else(|| answers.find_map(|database| database.versions.get(pkgbase.as_str())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published(packages: &[(&str, &str, &str)]) -> Published {
+        let sonames = |text: &str| text.split_whitespace().map(|it| it.parse().expect("a soname")).collect();
+        let package = |&(name, needs, provides): &(&str, &str, &str)| {
+            let linkage = Linkage {
+                needs: sonames(needs),
+                provides: sonames(provides),
+                ..Linkage::of_nothing(Version::new("1-1"))
+            };
+            (PkgBase::new(name).expect("legal"), linkage)
+        };
+        Published { packages: packages.iter().map(package).collect(), complete: true }
+    }
+
+    #[test]
+    fn a_library_is_lost_if_somebody_had_it_and_nobody_has_and_a_package_that_is_published_needs_it() {
+        let before = published(&[
+            ("app", "lib:liba.so.1 lib:libb.so.1 lib:libelsewhere.so.1", ""),
+            ("a", "", "lib:liba.so.1 lib:libunused.so.1"),
+            ("b", "", "lib:libb.so.1"),
+        ]);
+        let lost = |after: &[(&str, &str, &str)]| -> Vec<String> {
+            super::lost(&before, &published(after)).iter().map(ToString::to_string).collect()
+        };
+        let app = ("app", "lib:liba.so.1 lib:libb.so.1 lib:libelsewhere.so.1", "");
+        let (a, b) = (("a", "", "lib:liba.so.2"), ("b", "", "lib:libb.so.1"));
+        assert_eq!(lost(&[app, a, b]), ["liba.so.1"]);
+        assert_eq!(lost(&[app, a]), ["liba.so.1", "libb.so.1"], "one that left the repository has nothing");
+        assert_eq!(lost(&[app, a, b, ("other", "", "lib:liba.so.1")]), [""; 0], "another package has it now");
+        assert_eq!(lost(&[("app", "lib:liba.so.2", ""), a, b]), [""; 0], "nobody needs it any more");
+    }
+}

@@ -235,10 +235,9 @@ impl<'de> Visitor<'de> for Collector<'_> {
         while let Some(entry) = entries.next_element::<Entry>()? {
             self.entry_left.set(self.limit);
             count += 1;
+            meant.see(&entry);
             if let Some(pkgbase) = self.wanted.get(entry.package_base.as_str()) {
                 keep(&mut facts, pkgbase, entry.into());
-            } else {
-                meant.see(&entry);
             }
         }
         let meant = meant.found.into_iter().filter(|(pkgbase, _)| !facts.contains_key(*pkgbase));

@@ -8,6 +8,7 @@ use super::*;
 use crate::source::budget::SILENCES;
 use crate::source::testing::{World, at, name, package};
 use crate::source::{Sources, SourcesConfig};
+use crate::sys::process::Program;
 
 fn request(pkgbase: &str, sources: &[&str]) -> UpstreamRequest {
     let sources: Vec<_> = sources.iter().map(|source| format!("\tsource = {source}\n")).collect();
@@ -406,6 +407,27 @@ async fn mercurial_subversion_and_bazaar_are_asked_through_their_programs() {
     assert_eq!(revision(&programs, "x::hg+https://h/r#branch=stable").await, said(&format!("hg:{:040}", 7)));
     assert_eq!(revision(&programs, "svn+ssh://h/r").await, said("svn:1234"));
     assert_eq!(revision(&programs, "bzr+lp:thing").await, said("bzr:17"));
+}
+
+#[tokio::test]
+async fn a_real_bazaar_branch_says_where_it_stands() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let bzr = async |args: &[&str]| {
+        let program = Program::new("bzr").args(args).env("HOME", dir.path()).env("BRZ_EMAIL", "A <a@example.org>");
+        let ran = program.current_dir(dir.path()).run().await.expect("bzr runs");
+        assert!(ran.status.success(), "bzr {args:?}: {}", ran.stderr_text());
+    };
+    let programs = Programs::new(Duration::from_mins(1));
+    let source = format!("bzr+file://{}/branch", dir.path().display());
+    let missing = revision(&programs, &source).await.expect_err("nothing is there");
+    assert!(missing.contains("Not a branch"), "{missing}");
+    bzr(&["init", "--quiet", "branch"]).await;
+    let empty = revision(&programs, &source).await.expect_err("nothing is in it");
+    assert!(empty.ends_with("`bzr` answers `0`, which is no revision"), "{empty}");
+    for number in 1..=2 {
+        bzr(&["commit", "--quiet", "--unchanged", "--message=more", "branch"]).await;
+        assert_eq!(revision(&programs, &source).await, Ok(format!("bzr:{number}")));
+    }
 }
 
 #[tokio::test]

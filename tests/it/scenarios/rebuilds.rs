@@ -201,7 +201,12 @@ async fn every_name_in_a_list_of_triggers_counts_whatever_letters_it_has_and_no_
     scene.later();
     let told = scene.told(Pipeline::OnSchedule).await;
     let bumped: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("commit ")).collect();
-    insta::assert_snapshot!(bumped.join("\n"), @"");
+    insta::assert_snapshot!(bumped.join("\n"), @"
+    alone: bumped to 1.0-1.1: c++utilities 1-1 -> 2-1
+    first: bumped to 1.0-1.1: lib.so 1-1 -> 2-1
+    last: bumped to 1.0-1.1: qt6-base 1-1 -> 2-1
+    middle: bumped to 1.0-1.1: c++utilities 1-1 -> 2-1
+    ");
     scene.ends().await;
 }
 
