@@ -126,16 +126,6 @@ pub fn directories(settings: &Settings) -> Vec<Check> {
     checks
 }
 
-/// For each repository whose packages are published elsewhere: what that leaves unknown.
-pub fn libraries(settings: &Settings) -> impl Iterator<Item = Check> {
-    let elsewhere = settings.repositories.iter().filter(|repository| repository.executor.kind == ExecutorKind::None);
-    elsewhere.map(|repository| {
-        let detail = "which libraries its packages need is not known, except what they declare: they are published \
-                      elsewhere, and what files ask for stands in no database; CI_LIB_DB has to name the one that has them";
-        Check::found("configuration", format!("sonames of {}", repository.name), detail)
-    })
-}
-
 /// Who builds run as; `None` if nothing is built on this machine.
 #[must_use]
 pub fn build_user(settings: &Settings) -> Option<&str> {
