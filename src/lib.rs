@@ -9,6 +9,7 @@ pub mod config;
 pub mod sys;
 pub mod telemetry;
 
+pub mod forge;
 pub mod git;
 pub mod logstore;
 pub mod publish;

@@ -226,7 +226,13 @@ fn project_host(url: &Address, api: Option<&Address>, place: &str, token_file: O
 }
 
 fn resolve_forge(forge: WrittenForge) -> Forge {
-    Forge { kind: given(forge.kind), api_url: forge.api_url, project: forge.project, token_file: forge.token_file }
+    Forge {
+        kind: given(forge.kind),
+        api_url: forge.api_url,
+        project: forge.project,
+        token_file: forge.token_file,
+        webhook_secret_file: forge.webhook_secret_file,
+    }
 }
 
 fn resolve_executor(executor: WrittenExecutor) -> Executor {

@@ -226,6 +226,10 @@ section! {
         /// File with the access token.
         #[schemars(example = "/etc/pkgwarden/forge-token")]
         token_file: PathBuf,
+        /// File with the secret of the webhook that calls `/hooks/NAME`. Several lines are several secrets, each of
+        /// which counts, so that one can be changed. Without it, webhooks are refused.
+        #[schemars(example = "/etc/pkgwarden/webhook-secret")]
+        webhook_secret_file: PathBuf,
     }
 }
 
