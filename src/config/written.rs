@@ -215,7 +215,7 @@ section! {
 section! {
     /// Where the monorepo is hosted and its reviews are opened.
     WrittenForge {
-        /// What kind of forge it is; `local` keeps reviews as branches. This version supports no other.
+        /// What kind of forge it is, and so how its webhooks are signed; `local` keeps reviews as branches.
         kind: ForgeKind,
         /// Base of its API, where it is not the public service.
         #[schemars(example = "https://git.example/api/v4")]

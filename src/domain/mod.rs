@@ -30,6 +30,7 @@ pub mod policy;
 pub mod quarantine;
 pub mod queue;
 pub mod release;
+pub mod review;
 pub mod revision;
 pub mod srcinfo;
 pub mod standing;

@@ -1,7 +1,117 @@
-//! The places where the monorepo is hosted: what they say by themselves.
+//! Where the monorepo is hosted, and people talk about it: reviews, comments, statuses.
+//!
+//! A forge is told what should be there and shows what is; what follows from that is decided elsewhere. Everything
+//! that changes something can be said twice: what is so already stays so.
 
 pub mod gitea;
 pub mod github;
 pub mod gitlab;
 mod payload;
 pub mod webhook;
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+use crate::domain::name::Oid;
+use crate::domain::review::{Comment, Offer, Permission, Seen, Status, Wanted};
+
+/// Why a forge did not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ForgeError {
+    /// It wants to be left alone for a while: everything that is asked before then is in vain.
+    #[error("{forge} asks to be left alone for {} s", after.as_secs())]
+    Limited {
+        /// Which forge.
+        forge: String,
+        /// How long, from now.
+        after: Duration,
+    },
+    /// It does not know us, or we may not do that.
+    #[error("{forge} refuses: {message}")]
+    Refused {
+        /// Which forge.
+        forge: String,
+        /// What it said.
+        message: String,
+        /// What a person can do about it.
+        hint: String,
+    },
+    /// There is no such thing.
+    #[error("{forge} has no {what}")]
+    Missing {
+        /// Which forge.
+        forge: String,
+        /// What was looked for.
+        what: String,
+    },
+    /// It does not fit to what is there: the head moved, there is a conflict, the branch is gone. Asked again after
+    /// another look, it may go well.
+    #[error("{forge} cannot do that now: {message}")]
+    Conflict {
+        /// Which forge.
+        forge: String,
+        /// What it said.
+        message: String,
+    },
+    /// It could not be asked, or its answer could not be understood. Nothing follows from it.
+    #[error("{forge} could not be asked: {message}")]
+    Unreachable {
+        /// Which forge.
+        forge: String,
+        /// What happened.
+        message: String,
+    },
+}
+
+/// What a forge answers, some time.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, ForgeError>>;
+
+/// Where people look at what is proposed.
+pub trait Forge: Send + Sync + std::fmt::Debug {
+    /// Its address and the project, for people: `github.com/them/packages`.
+    fn shown(&self) -> &str;
+
+    /// The name of the account that we act as.
+    fn me(&self) -> Answer<'_, String>;
+
+    /// All open reviews whose branch begins with `update-` and is in the project itself, and those that were merged
+    /// or closed since then. Complete, or an error: half a list would close reviews.
+    fn reviews(&self, since: Timestamp) -> Answer<'_, Vec<Seen>>;
+
+    /// Opens a review, whose branch is there already. If one of that branch is open, that is it.
+    fn open(&self, wanted: Wanted) -> Answer<'_, Seen>;
+
+    /// Gives an open review this title and text, and these labels and people beside those that it has.
+    fn update(&self, number: u64, wanted: Wanted) -> Answer<'_, Seen>;
+
+    /// Closes a review, if it is open, and says why below it.
+    fn close(&self, number: u64, why: String) -> Answer<'_, ()>;
+
+    /// Merges a review, if its head is still that.
+    fn merge(&self, number: u64, head: Oid) -> Answer<'_, ()>;
+
+    /// What was written below a review, a proposal or an issue since then, oldest first.
+    fn comments(&self, number: u64, since: Timestamp) -> Answer<'_, Vec<Comment>>;
+
+    /// Has one comment of ours with this text below a review, a proposal or an issue: `key` is hidden in it, and the
+    /// one that has it already is edited.
+    fn say(&self, number: u64, key: String, text: String) -> Answer<'_, ()>;
+
+    /// What somebody may do with the project; a stranger may read.
+    fn permission(&self, person: String) -> Answer<'_, Permission>;
+
+    /// The open pull or merge requests that are not reviews of ours. Complete, or an error.
+    fn offers(&self) -> Answer<'_, Vec<Offer>>;
+
+    /// Puts a line beside a commit.
+    fn tell(&self, status: Status) -> Answer<'_, ()>;
+
+    /// Has one open issue of ours with this title and text: `key` is hidden in it, and the one that has it already is
+    /// edited. Answers its number.
+    fn issue(&self, key: String, title: String, body: String) -> Answer<'_, u64>;
+
+    /// The text of the issue with this key as it is now, with what people ticked in it; `None` if there is none.
+    fn issue_body(&self, key: String) -> Answer<'_, Option<String>>;
+}

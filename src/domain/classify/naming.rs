@@ -145,6 +145,7 @@ fn written_out<'a>(recipe: &Recipe<'a>, statement: &Statement<'a>) -> Vec<Event<
             None if words.len() == MOST_NAMES => None,
             None => words.entry(&event.text).or_insert_with(|| word(recipe, &event.text)).clone(),
         };
+        let named = text.is_some();
         let (kind, text) = match text {
             Some(text) => {
                 at += 1;
@@ -154,8 +155,8 @@ fn written_out<'a>(recipe: &Recipe<'a>, statement: &Statement<'a>) -> Vec<Event<
         };
         at += 1;
         match written.last_mut() {
-            // Empty quotes mean nothing beside letters.
-            Some(last) if last.kind == Kind::Quoted && last.text.is_empty() && kind == Kind::Bare => {
+            // Empty quotes mean nothing beside the letters of a name's value; beside `~` or `==` they would.
+            Some(last) if named && last.kind == Kind::Quoted && last.text.is_empty() => {
                 *last = Event { kind, text, at: event.at };
             }
             Some(last) if last.kind == Kind::Bare && kind == Kind::Bare => last.text.to_mut().push_str(&text),
