@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::error::Problem;
 use super::layer::Layers;
 use super::settings::{
-    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, LocalExecutor, Nvchecker, ProjectHost,
-    Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
+    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, LocalExecutor, Nvchecker, ProjectHost, Publish,
+    Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
 use super::value::{Address, GitAddress, Name};
 use super::written::{

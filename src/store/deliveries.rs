@@ -191,10 +191,10 @@ mod tests {
         let more = vec![elsewhere, delivery("c", 3, push())];
         assert_eq!(store.record_deliveries(more, at(1)).await.unwrap(), [true, true]);
         let open = store.open_deliveries("repo", WAKING, 9).await.unwrap();
-        assert_eq!(open.iter().map(|it| (it.id.as_str(), it.received_at)).collect::<Vec<_>>(), [
-            ("a", at(0)),
-            ("c", at(1))
-        ]);
+        assert_eq!(
+            open.iter().map(|it| (it.id.as_str(), it.received_at)).collect::<Vec<_>>(),
+            [("a", at(0)), ("c", at(1))]
+        );
     }
 
     #[tokio::test]

@@ -4,7 +4,6 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::domain::event::{Comment, Event, Review, ReviewAction};
-use crate::domain::name::Oid;
 use crate::forge::payload::{CommentWord, Login, PushPayload, StatusPayload, read, short};
 use crate::forge::webhook::{Headers, Refusal, any_signs, hex, keys};
 use crate::sys::secret::SecretString;
@@ -65,8 +64,9 @@ struct PullRequestPayload {
     action: String,
     pull_request: PullRequest,
     sender: Login,
-    /// The commit that was looked at; newer versions of both say it.
-    commit_id: Option<Oid>,
+    /// The commit that was looked at; empty if it is not about one.
+    #[serde(default)]
+    commit_id: String,
 }
 
 #[derive(Deserialize)]
@@ -102,7 +102,7 @@ impl PullRequestPayload {
             action,
             branch: request.head.r#ref,
             base: request.base.r#ref,
-            head: self.commit_id.or_else(|| request.head.sha.parse().ok()),
+            head: self.commit_id.parse().or_else(|_| request.head.sha.parse()).ok(),
             by: self.sender.login,
         })
     }

@@ -34,13 +34,7 @@ pub fn verify(
     any_is(tokens, given).then_some(()).ok_or(Refusal::Unproven("X-Gitlab-Token is none of the tokens"))
 }
 
-fn signed(
-    headers: Headers<'_>,
-    given: &str,
-    body: &[u8],
-    signing: &[Vec<u8>],
-    now: Timestamp,
-) -> Result<(), Refusal> {
+fn signed(headers: Headers<'_>, given: &str, body: &[u8], signing: &[Vec<u8>], now: Timestamp) -> Result<(), Refusal> {
     let missing = Refusal::Unproven("webhook-signature needs webhook-id and webhook-timestamp");
     let (Some(id), Some(time)) = (headers.get("webhook-id"), headers.get("webhook-timestamp")) else {
         return Err(missing);
