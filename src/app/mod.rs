@@ -314,9 +314,8 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
             .takes_turns_by(turns_file(settings, &repository.name));
         kept.insert(repository.name.clone(), Kept::new(runner, Some(publisher), repository.schedules.clone()));
     }
-    let poll = watch::Sender::new(settings.server.poll);
+    let (poll, inbox) = (watch::Sender::new(settings.server.poll), hooks::inbox(settings, &store, &clock)?);
     let dispatcher = dispatcher(settings, &kept, &store, &logs, &clock)?;
-    let inbox = hooks::inbox(settings, &store, &clock)?;
     let controller = Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false), poll, inbox });
     Ok(Serving { controller, dispatcher, lock })
 }

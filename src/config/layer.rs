@@ -476,10 +476,10 @@ mod tests {
     #[test]
     fn an_override_of_one_repository_is_underlined_there() {
         let text = "[[repository]]\nname = \"a\"\nurl = \"u\"\n[[repository]]\nname = \"a\"\nurl = \"v\"\n\
-             executor.kind = \"copr\"\n";
+             publish.sign = true\n";
         insta::assert_snapshot!(lines(text, &[]), @r#"
         pkgwarden.toml:5:8: there are two repositories with the name `a`; give each its own name
-        pkgwarden.toml:7:17: executor.kind = "copr" is not supported by this version; write "local" to build on this machine, or "none" to leave builds to somebody else
+        pkgwarden.toml:7:16: publish.sign = true is not supported by this version; write false, and sign by other means
         "#);
     }
 

@@ -344,7 +344,7 @@ mod tests {
         assert!(!is_proven(&hook, &with, body));
         with.push(proof(Scheme::Github, "secret", body));
         let refusal = hook.accept(Headers::new(&with), body, now()).expect_err("unreadable").to_string();
-        insta::assert_snapshot!(refusal, @"the event `push` cannot be read: `x` is not a git object id at line 1 column 41");
+        insta::assert_snapshot!(refusal, @"the event `push` cannot be read: `x` is not a git object id at line 1 column 40");
     }
 
     /// What a forge sends beside the body.
