@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -72,6 +72,8 @@ pub struct Dispatcher {
     pub(super) parts: Parts,
     limits: watch::Sender<Limits>,
     underway: Mutex<HashMap<BuildId, Handle>>,
+    /// Told when a build gives its slot back, which is after its end is on record.
+    freed: Notify,
     followers: TaskTracker,
     /// Whether nothing can be built now.
     held_up: AtomicBool,
@@ -87,6 +89,7 @@ impl Dispatcher {
             limits: watch::Sender::new(parts.limits.clone()),
             parts,
             underway: Mutex::default(),
+            freed: Notify::new(),
             followers: TaskTracker::new(),
             held_up: AtomicBool::new(false),
             ending: AtomicBool::new(false),
@@ -123,6 +126,7 @@ impl Dispatcher {
                 () = stop.cancelled() => break,
                 changed = changes.changed() => if changed.is_err() { break },
                 _ = limits.changed() => {}
+                () = self.freed.notified() => {}
                 () = tokio::time::sleep(retry) => {}
             }
         }
@@ -325,6 +329,7 @@ impl Dispatcher {
                 );
             }
             this.underway.lock().expect("nobody panics with it").remove(&build.id);
+            this.freed.notify_one();
         });
     }
 }
