@@ -12,6 +12,7 @@ pub mod face;
 pub mod foresee;
 mod format;
 pub mod handback;
+pub mod inbox;
 pub mod inspect;
 pub mod linkage;
 pub mod observe;
@@ -50,6 +51,7 @@ use crate::logstore::LogStore;
 use crate::publish::Publisher;
 use crate::store::Store;
 use crate::sys::clock::Clock;
+use inbox::Inbox;
 use run::{Report, Runner};
 use site::{Look, Site, Upstream};
 
@@ -151,6 +153,8 @@ pub struct Inner {
     pub paused: AtomicBool,
     /// How often remotes are looked at. A change is also how the loops hear of new schedules.
     pub poll: watch::Sender<Duration>,
+    /// What forges tell by themselves.
+    pub inbox: Inbox,
 }
 
 impl Controller {
@@ -164,6 +168,12 @@ impl Controller {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// What forges tell by themselves.
+    #[must_use]
+    pub fn inbox(&self) -> &Inbox {
+        &self.0.inbox
     }
 
     /// Takes over what may change while it runs: how often remotes are looked at, and for each repository

@@ -127,6 +127,7 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(now()));
         let options = Options {
             face: self.clone(),
+            inbox: None,
             clock,
             token: token.map(Into::into),
             public_url: None,
