@@ -24,7 +24,7 @@ pub struct Webhook {
 impl Webhook {
     /// A webhook to a server, for the repository `packages`.
     pub fn to(server: &str) -> Self {
-        Self { client: http::client(Duration::from_secs(60)), url: format!("{server}/hooks/packages") }
+        Self { client: http::client(Duration::from_mins(1)), url: format!("{server}/hooks/packages") }
     }
 
     /// Delivers as GitHub does. Returns the status and what was answered.
