@@ -392,6 +392,7 @@ fn dispatcher(
         executor_name: local::NAME,
         limits: limits(repository),
         publishers: kept.iter().filter_map(|(name, kept)| Some((name.clone(), kept.publisher.clone()?))).collect(),
+        wakes: kept.iter().map(|(name, kept)| (name.clone(), kept.wake.clone())).collect(),
         logs: logs.clone(),
         clock: clock.clone(),
     })))

@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::config::settings::Schedule;
 use crate::domain::name::{Oid, PkgBase};
@@ -61,6 +61,8 @@ pub struct Kept {
     pub runner: Runner,
     /// What publishes its packages, if it is published here.
     pub publisher: Option<Arc<Publisher>>,
+    /// Told when what is published makes rebuilds due that only a schedule finds.
+    pub wake: Arc<Notify>,
     /// When pipelines run by themselves.
     schedules: RwLock<Vec<Schedule>>,
     /// The last look at it.
@@ -95,8 +97,8 @@ impl Kept {
     /// A repository nobody has looked at yet.
     #[must_use]
     pub fn new(runner: Runner, publisher: Option<Arc<Publisher>>, schedules: Vec<Schedule>) -> Self {
-        let schedules = RwLock::new(schedules);
-        Self { runner, publisher, schedules, looked: RwLock::default(), reviews: Mutex::default() }
+        let (wake, schedules) = (Arc::default(), RwLock::new(schedules));
+        Self { runner, publisher, wake, schedules, looked: RwLock::default(), reviews: Mutex::default() }
     }
 
     /// The repository.

@@ -112,11 +112,12 @@ async fn schedule_loop(controller: Controller, name: String, stop: CancellationT
     let mut reconfigured = controller.0.poll.subscribe();
     let mut since = controller.0.clock.now();
     let mut schedules = kept.schedules();
+    let mut woken = false;
     while !stop.is_cancelled() {
         let now = controller.0.clock.now();
-        for schedule in due(&schedules, since, now) {
+        for (run, cause) in to_run(&schedules, since, now, std::mem::take(&mut woken)) {
             if !controller.is_paused() && !stop.is_cancelled() {
-                run_scheduled(&controller, kept, &schedule.run).await;
+                run_scheduled(&controller, kept, run, cause).await;
             }
         }
         since = now;
@@ -126,9 +127,25 @@ async fn schedule_loop(controller: Controller, name: String, stop: CancellationT
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(until_next(&schedules, since, controller.0.clock.now())) => {}
+            () = kept.wake.notified() => woken = true,
             _ = reconfigured.changed() => {}
         }
     }
+}
+
+/// What is run now, and what starts it. Who is woken does what would be done at the next time of a schedule; a
+/// repository without such a schedule is left to people.
+fn to_run(
+    schedules: &[Schedule],
+    since: Timestamp,
+    now: Timestamp,
+    woken: bool,
+) -> impl Iterator<Item = (&ScheduledRun, &'static str)> {
+    let is_pass = |schedule: &&Schedule| schedule.run == ScheduledRun::OnSchedule;
+    let is_due = due(schedules, since, now).any(|schedule| is_pass(&schedule));
+    let early = schedules.iter().find(is_pass).filter(|_| woken && !is_due);
+    let early = early.map(|schedule| (&schedule.run, "library"));
+    due(schedules, since, now).map(|schedule| (&schedule.run, "schedule")).chain(early)
 }
 
 /// The schedules with a time after `since` and not after `now`; each once, however many times passed.
@@ -142,12 +159,12 @@ fn until_next(schedules: &[Schedule], since: Timestamp, now: Timestamp) -> Durat
     wait.min(LONGEST_SLEEP)
 }
 
-async fn run_scheduled(controller: &Controller, kept: &Kept, run: &ScheduledRun) {
+async fn run_scheduled(controller: &Controller, kept: &Kept, run: &ScheduledRun, cause: &str) {
     let pipeline = match run {
         ScheduledRun::OnSchedule => Pipeline::OnSchedule,
         ScheduledRun::Trigger(name) => Pipeline::Trigger(name.clone()),
     };
-    if let Err(error) = controller.perform(kept, &pipeline, "schedule").await {
+    if let Err(error) = controller.perform(kept, &pipeline, cause).await {
         tracing::error!(
             repository = kept.site().name,
             pipeline = pipeline.name(),
@@ -186,6 +203,21 @@ mod tests {
         assert_eq!(names(due(&schedules, began, at("2026-06-01T12:04:59Z"))), [""; 0]);
         assert_eq!(names(due(&schedules, began, at("2026-06-01T12:26:00Z"))), ["on-schedule"]);
         assert_eq!(names(due(&schedules, at("2026-06-01T12:26:00Z"), at("2026-06-01T12:26:01Z"))), [""; 0]);
+    }
+
+    #[test]
+    fn who_is_woken_does_the_next_pass_at_once_and_nothing_twice() {
+        let pass = "[[schedule]]\ncron = \"0 3 * * *\"\nrun = \"on-schedule\"\n";
+        let daily = "[[schedule]]\ncron = \"0 3 * * *\"\nrun = \"trigger\"\nname = \"daily\"\n";
+        let (began, noon, later) = (at("2026-06-01T10:00:00Z"), at("2026-06-01T12:00:00Z"), at("2026-06-02T04:00:00Z"));
+        let told = |written: &str, now, woken| -> Vec<&str> {
+            to_run(&schedules(written), began, now, woken).map(|(_, cause)| cause).collect()
+        };
+        let both = format!("{pass}{daily}");
+        assert_eq!(told(&both, noon, false), [""; 0]);
+        assert_eq!(told(&both, noon, true), ["library"]);
+        assert_eq!(told(&both, later, true), ["schedule"; 2], "it is due anyway");
+        assert_eq!(told(daily, noon, true), [""; 0], "nobody wants such passes");
     }
 
     #[test]

@@ -220,6 +220,14 @@ fn questions() -> Described {
             read::package,
         )
         .route(
+            &get(
+                "/api/v1/packages/{pkgbase}/script-log",
+                "What its .CI/update.sh printed when it was run last",
+                Answer::Media("text/plain"),
+            ),
+            read::script_log,
+        )
+        .route(
             &get("/api/v1/runs", "Runs, newest first", Answer::Many("Run"))
                 .query("limit", "at most so many; 100 unless given"),
             read::runs,
