@@ -16,6 +16,7 @@ use tower::service_fn;
 
 use super::answers::{Account, App, Installation};
 use crate::forge::ForgeError;
+use crate::forge::wire::ask::MOST_PAGES;
 use crate::forge::wire::{Place, Wire, answer};
 use crate::sys::secret::{ExposeSecret as _, SecretString};
 
@@ -23,8 +24,6 @@ use crate::sys::secret::{ExposeSecret as _, SecretString};
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.github+json");
 /// As many of a list as are told at once.
 const PAGE: usize = 100;
-/// A list with more pages than this is none that we asked for.
-const MOST_PAGES: usize = 500;
 
 /// Who asks.
 #[derive(Debug, Clone)]
@@ -110,7 +109,13 @@ impl Api {
     }
 
     /// Has something done.
-    pub(super) async fn change(&self, what: &str, method: Method, path: &str, body: &Value) -> Result<Bytes, ForgeError> {
+    pub(super) async fn change(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Result<Bytes, ForgeError> {
         Ok(self.ask(what, method, path, Some(body)).await?.into_body())
     }
 
@@ -217,5 +222,9 @@ fn octocrab(wire: Arc<Wire>, authority: AuthState) -> Octocrab {
             Ok::<_, ForgeError>(wire.send(http::Request::from_parts(parts, body)).await?.map(Full::new))
         }
     });
-    OctocrabBuilder::new_empty().with_service(service).with_auth(authority).build().unwrap_or_else(|never| match never {})
+    OctocrabBuilder::new_empty()
+        .with_service(service)
+        .with_auth(authority)
+        .build()
+        .unwrap_or_else(|never| match never {})
 }
