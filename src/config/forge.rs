@@ -134,7 +134,7 @@ fn is_project(kind: ForgeKind, path: &str) -> bool {
             && !part.is_empty()
     };
     let enough = if kind == ForgeKind::Gitlab { parts.len() >= 2 } else { parts.len() == 2 };
-    enough && parts.iter().all(|part| is_name(&part))
+    enough && parts.iter().all(is_name)
 }
 
 #[cfg(test)]
