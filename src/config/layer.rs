@@ -456,19 +456,17 @@ mod tests {
             assert!(refused(&format!("[executor]\nkind = \"{kind}\"\n")), "{kind}");
         }
         insta::assert_snapshot!(lines("[publish]\nsign = true\n", &[]), @"pkgwarden.toml:2:8: publish.sign = true is not supported by this version; write false, and sign by other means");
-        for fine in
-            ["executor.kind = \"none\"", "executor.kind = \"local\"", "forge.kind = \"local\"", "publish.sign = false"]
-        {
+        for fine in ["executor.kind = \"none\"", "executor.kind = \"local\"", "publish.sign = false"] {
             assert!(load(Some(("x", fine)), &BTreeMap::new()).is_ok(), "{fine}");
         }
     }
 
     #[test]
     fn what_depends_on_two_keys_is_underlined_at_the_one_that_is_there() {
-        let text = "[forge]\nkind = \"gitea\"\ntoken_file = \"t\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
+        let text = "[executor]\nkind = \"copr\"\nslots = 2\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
              [[schedule]]\ncron = \"@daily\"\nrun = \"trigger\"\n";
         insta::assert_snapshot!(lines(text, &[]), @r#"
-        pkgwarden.toml:2:8: this kind of forge needs `forge.api_url`; write forge.api_url = "https://HOST/api/v1"
+        pkgwarden.toml:2:8: executor.kind = "copr" is not supported by this version; write "local" to build on this machine, or "none" to leave builds to somebody else
         pkgwarden.toml:5:11: the address holds no `{pkgbase}`, so that every package would have the same; write {pkgbase} where the name of the package goes
         pkgwarden.toml:8:7: a schedule with run = "trigger" needs the `name` of the trigger
         "#);
@@ -478,10 +476,10 @@ mod tests {
     #[test]
     fn an_override_of_one_repository_is_underlined_there() {
         let text = "[[repository]]\nname = \"a\"\nurl = \"u\"\n[[repository]]\nname = \"a\"\nurl = \"v\"\n\
-             forge.kind = \"gitlab\"\n";
+             publish.sign = true\n";
         insta::assert_snapshot!(lines(text, &[]), @r#"
         pkgwarden.toml:5:8: there are two repositories with the name `a`; give each its own name
-        pkgwarden.toml:7:14: this kind of forge needs `forge.token_file`; name the file with an access token
+        pkgwarden.toml:7:16: publish.sign = true is not supported by this version; write false, and sign by other means
         "#);
     }
 

@@ -10,6 +10,8 @@ pub mod gitea;
 pub mod github;
 pub mod gitlab;
 mod mark;
+mod payload;
+pub mod webhook;
 mod wire;
 
 use std::collections::BTreeSet;

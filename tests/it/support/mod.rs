@@ -5,6 +5,7 @@ pub mod counted;
 pub mod forge;
 pub mod forges;
 pub mod full_disk;
+pub mod hooked;
 pub mod listening;
 pub mod package;
 pub mod pacman;
