@@ -4,6 +4,7 @@ pub mod examine;
 pub mod extract;
 mod handback;
 mod hooks;
+pub mod hosting;
 mod owner;
 pub mod reload;
 pub mod serve;

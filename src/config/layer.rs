@@ -484,6 +484,29 @@ mod tests {
     }
 
     #[test]
+    fn a_forge_says_what_it_needs_and_knows_its_project() {
+        let text = "[[repository]]\nname = \"a\"\nurl = \"https://github.com/them/packages.git\"\n\
+             forge.kind = \"github\"\nforge.app_id = 7\n[[repository]]\nname = \"b\"\nurl = \"/srv/b.git\"\n\
+             forge.kind = \"gitlab\"\nforge.token_file = \"t\"\nforge.api_url = \"https://git.example\"\n\
+             [[repository]]\nname = \"c\"\nurl = \"/srv/c.git\"\nforge.kind = \"github\"\nforge.token_file = \"t\"\n\
+             [[repository]]\nname = \"d\"\nurl = \"/srv/d.git\"\nforge.kind = \"gitea\"\nforge.project = \"one\"\n\
+             forge.api_url = \"https://h/api/v1\"\nforge.app_id = 7\nforge.app_key_file = \"k\"\n";
+        insta::assert_snapshot!(lines(text, &[]), @r#"
+        pkgwarden.toml:5:16: a GitHub App needs its private key; name the file with it: forge.app_key_file
+        pkgwarden.toml:11:17: the address of this API ends with /api/v4; write https://HOST/api/v4 for GitLab, https://HOST/api/v1 for Gitea
+        pkgwarden.toml:15:14: the project on the forge cannot be told from the address of the monorepo; write forge.project = "OWNER/NAME", as in the address of its page
+        pkgwarden.toml:23:16: only GitHub has apps; leave it out, and name a file with a token: forge.token_file
+        pkgwarden.toml:20:14: this kind of forge needs `forge.token_file`; name the file with an access token
+        pkgwarden.toml:21:17: `one` is no project on such a forge; write forge.project = "OWNER/NAME", as in the address of its page
+        "#);
+        let fine = "[[repository]]\nname = \"a\"\nurl = \"git@github.com:them/packages.git\"\n\
+             forge = { kind = \"github\", app_id = 7, app_key_file = \"k\" }\n";
+        let settings = load(Some(("x", fine)), &BTreeMap::new()).expect("nothing is wrong");
+        let forge = &settings.repositories[0].forge;
+        assert_eq!((forge.project.as_deref(), forge.app.as_ref().map(|app| app.id)), (Some("them/packages"), Some(7)));
+    }
+
+    #[test]
     fn bad_variables_are_named() {
         let variables = [
             ("PKGWARDEN__SERVER__LISTN", "x"),

@@ -217,15 +217,21 @@ section! {
     WrittenForge {
         /// What kind of forge it is, and so how its webhooks are signed; `local` keeps reviews as branches.
         kind: ForgeKind,
-        /// Base of its API, where it is not the public service.
+        /// Base of its API, where it is not that of github.com or gitlab.com.
         #[schemars(example = "https://git.example/api/v4")]
         api_url: Address,
-        /// The project on the forge.
+        /// The project on the forge, if the address of the monorepo does not say it.
         #[schemars(example = "owner/packages")]
         project: String,
         /// File with the access token.
         #[schemars(example = "/etc/pkgwarden/forge-token")]
         token_file: PathBuf,
+        /// The number of the GitHub App to act as, in place of somebody with a token.
+        #[schemars(example = 123_456)]
+        app_id: u64,
+        /// File with the private key of that app.
+        #[schemars(example = "/etc/pkgwarden/forge-app.pem")]
+        app_key_file: PathBuf,
         /// File with the secret of the webhook that calls `/hooks/NAME`. Several lines are several secrets, each of
         /// which counts, so that one can be changed. Without it, webhooks are refused.
         #[schemars(example = "/etc/pkgwarden/webhook-secret")]
