@@ -264,6 +264,7 @@ mod tests {
         timeout = "1h"
 
         [executor.local]
+        pgp = "when-keys-are-there"
         repository = []
 
         [executor.bullmq]

@@ -234,7 +234,11 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
         kind: given(executor.kind),
         slots: given(executor.slots),
         timeout: given(executor.timeout).duration(),
-        local: LocalExecutor { user: executor.local.user, repositories: given(executor.local.repository) },
+        local: LocalExecutor {
+            user: executor.local.user,
+            pgp: given(executor.local.pgp),
+            repositories: given(executor.local.repository),
+        },
         bullmq: Bullmq {
             url: given(executor.bullmq.url),
             queue: given(executor.bullmq.queue).to_string(),

@@ -14,6 +14,7 @@ use super::written::Written;
 pub use super::written::{PacmanRepository, ServiceMirror};
 use super::{layer, resolve};
 use crate::domain::policy::Policy;
+use crate::domain::signature::Verification;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -243,6 +244,8 @@ pub enum ExecutorKind {
 pub struct LocalExecutor {
     /// Who runs makepkg if the controller runs as root.
     pub user: Option<String>,
+    /// When PGP signatures of sources are verified.
+    pub pgp: Verification,
     /// Pacman repositories that builds may install from; the first wins.
     pub repositories: Vec<PacmanRepository>,
 }

@@ -31,6 +31,7 @@ pub mod queue;
 pub mod release;
 pub mod review;
 pub mod revision;
+pub mod signature;
 pub mod srcinfo;
 pub mod standing;
 pub mod state;
