@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn the_building_step_cannot_change_what_is_installed() {
         let (_dir, workspace) = workspace();
-        let spec = job().sandbox(Phase::Build, &workspace);
+        let spec = job().sandbox(Phase::Build, &workspace, &[]);
         let root = spec.mounts.iter().find(|mount| mount.to == ROOT).unwrap();
         assert_eq!(root.access, Access::Read);
     }
