@@ -16,7 +16,7 @@ use crate::controller::run::Outcome;
 use crate::domain::addition::Provenance;
 use crate::domain::name::PkgBase;
 use crate::domain::plan::{Action, Document, Heard, PackageDecision, Pipeline};
-use crate::domain::policy::Target;
+use crate::domain::target::Target;
 
 /// The pipeline and the clone it works on.
 #[derive(Debug, clap::Args)]
@@ -109,6 +109,12 @@ pub struct Because {
     pub reason: String,
 }
 
+fn targets(packages: &[String]) -> Result<Vec<Target>, CliError> {
+    let targets = Target::parse_all(packages.iter().map(String::as_str));
+    let targets = targets.map_err(|error| CliError::usage(error.to_string()))?;
+    if targets.is_empty() { Err(CliError::usage("no package is named".to_owned())) } else { Ok(targets) }
+}
+
 /// Reads the name of a package.
 pub fn package(text: &str) -> Result<PkgBase, String> {
     PkgBase::new(text).map_err(|error| error.to_string())
@@ -118,15 +124,14 @@ impl PipelineArgs {
     /// The pipeline.
     ///
     /// # Errors
-    /// If a package that is to be added does not say where from in a way that is understood.
+    /// If a package that is to be added does not say where from in a way that is understood, or a class is none.
     pub fn pipeline(&self) -> Result<Pipeline, CliError> {
-        let targets = |packages: &[String]| packages.iter().map(|package| Target::parse(package)).collect();
         Ok(match &self.what {
             What::OnCommit => Pipeline::OnCommit,
             What::OnSchedule => Pipeline::OnSchedule,
             What::Trigger { name } => Pipeline::Trigger(name.clone()),
-            What::Deploy { packages } => Pipeline::Deploy(targets(packages)),
-            What::Bump { packages } => Pipeline::Bump(targets(packages)),
+            What::Deploy { packages } => Pipeline::Deploy(targets(packages)?),
+            What::Bump { packages } => Pipeline::Bump(targets(packages)?),
             What::Quarantine(Because { packages, reason }) => Pipeline::Quarantine(packages.clone(), reason.clone()),
             What::Lift(Because { packages, reason }) => Pipeline::Lift(packages.clone(), reason.clone()),
             What::Add(newcomers) => newcomers.pipeline()?,

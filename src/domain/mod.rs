@@ -35,5 +35,6 @@ pub mod signature;
 pub mod srcinfo;
 pub mod standing;
 pub mod state;
+pub mod target;
 pub mod version;
 pub mod words;

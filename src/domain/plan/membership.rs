@@ -14,8 +14,9 @@ use crate::domain::graph::Graph;
 use crate::domain::message::{Entry, Topic};
 use crate::domain::name::PkgBase;
 use crate::domain::observed::Observation;
-use crate::domain::policy::{Selection, SourceKind, Target};
+use crate::domain::policy::SourceKind;
 use crate::domain::state::{Cursor, PackageState};
+use crate::domain::target::{Selection, Target};
 
 impl Draft<'_> {
     /// Takes packages in, with the files that their sources have now, and builds them.

@@ -8,9 +8,10 @@ use crate::domain::library::database::LibraryDatabase;
 use crate::domain::library::soname::{Bits, Soname};
 use crate::domain::library::{Consulted, Libraries, Linkage, Published, versions};
 use crate::domain::observed::{Observation, Proposal, Upstream};
-use crate::domain::policy::{PackageSettings, Person, SourceKind, Target, UnknownDirective};
+use crate::domain::policy::{PackageSettings, Person, SourceKind, UnknownDirective};
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::state::Cursor;
+use crate::domain::target::Target;
 
 fn oid(digit: char) -> Oid {
     digit.to_string().repeat(40).parse().expect("valid")
@@ -226,8 +227,8 @@ fn a_folder_that_must_not_be_handed_out_is_a_problem_and_no_build() {
     story.observations.unbuildable.insert(name("a"), problem);
     for pipeline in [
         Pipeline::OnCommit,
-        Pipeline::Deploy(vec![Target::parse("a")]),
-        Pipeline::Bump(vec![Target::parse("a")]),
+        Pipeline::Deploy(vec![Target::parse("a").expect("no class, or a right one")]),
+        Pipeline::Bump(vec![Target::parse("a").expect("no class, or a right one")]),
         Pipeline::Trigger("daily".into()),
     ] {
         story = story.configured("a", |package| package.settings.trigger = Some("daily".into()));
@@ -443,7 +444,7 @@ fn a_bump_counts_on_and_keeps_the_rest_of_the_configuration() {
     let mut story = story;
     let srcinfo = Arc::make_mut(story.snapshot.packages.get_mut("a").expect("there")).srcinfo.as_mut().expect("parsed");
     srcinfo.version = Version::new("1:1.0-1");
-    let plan = story.plan(&Pipeline::Bump(vec![Target::parse("a")]));
+    let plan = story.plan(&Pipeline::Bump(vec![Target::parse("a").expect("no class, or a right one")]));
     let commit = plan.commit.as_ref().expect("a commit");
     let [Edit::File(path, bytes)] = &commit.edits[..] else { panic!("one file") };
     assert_eq!(path, "a/.CI/config");
@@ -529,7 +530,10 @@ fn an_empty_repository_plans_nothing() {
 #[test]
 fn a_deploy_of_an_unknown_name_builds_the_others() {
     let story = Story::new().package("a", "1.0-1", &[]);
-    let plan = story.plan(&Pipeline::Deploy(vec![Target::parse("a/7"), Target::parse("bb")]));
+    let plan = story.plan(&Pipeline::Deploy(vec![
+        Target::parse("a/7").expect("no class, or a right one"),
+        Target::parse("bb").expect("no class, or a right one"),
+    ]));
     assert_eq!(built(&plan), ["a"]);
     assert_eq!(codes(&plan), ["unknown-package"]);
     assert_eq!(plan.scheduled, Scheduled::Stays);
