@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::{Format, number_of};
+use super::output::{Format, escaped, number_of};
 use crate::controller::inspect;
 use crate::domain::finding::{Finding, Severity};
 use crate::sys::clock::{Clock as _, SystemClock};
@@ -56,13 +56,14 @@ fn text(report: &Report) -> String {
             Severity::Warning => ("warning", AnsiColor::Yellow.on_default().bold()),
         };
         let place = match (&finding.file, finding.line) {
-            (Some(file), Some(line)) => format!("{file}:{line}: "),
-            (Some(file), None) => format!("{file}: "),
+            (Some(file), Some(line)) => format!("{}:{line}: ", escaped(file)),
+            (Some(file), None) => format!("{}: ", escaped(file)),
             (None, _) => String::new(),
         };
-        let _ = writeln!(text, "{style}{word}{style:#}: {place}{} {dim}[{}]{dim:#}", finding.message, finding.code);
+        let message = escaped(&finding.message);
+        let _ = writeln!(text, "{style}{word}{style:#}: {place}{message} {dim}[{}]{dim:#}", finding.code);
         if !finding.hint.is_empty() {
-            let _ = writeln!(text, "  {dim}{}{dim:#}", finding.hint);
+            let _ = writeln!(text, "  {dim}{}{dim:#}", escaped(&finding.hint));
         }
     }
     let _ = writeln!(text, "{}, {}", number_of(report.errors, "error"), number_of(report.warnings, "warning"));
