@@ -227,6 +227,7 @@ mod tests {
         [server]
         listen = "127.0.0.1:8080"
         data_dir = "/var/lib/pkgwarden"
+        hosts = []
         poll = "5m"
 
         [sources]

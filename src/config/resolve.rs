@@ -156,6 +156,7 @@ fn resolve_server(server: WrittenServer) -> Server {
         listen: given(server.listen),
         data_dir: given(server.data_dir),
         public_url: server.public_url,
+        hosts: given(server.hosts),
         poll: given(server.poll).duration(),
         log: server.log,
         token_file: server.token_file,

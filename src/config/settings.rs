@@ -34,6 +34,8 @@ pub struct Server {
     pub data_dir: PathBuf,
     /// How people reach the pages.
     pub public_url: Option<Address>,
+    /// Names by which people reach them beside that.
+    pub hosts: Vec<String>,
     /// How often the remote is looked at.
     pub poll: Duration,
     /// How much is logged, if the command line does not say it.

@@ -86,6 +86,10 @@ section! {
         /// How people reach the pages; used in links.
         #[schemars(example = "https://packages.example/")]
         public_url: Address,
+        /// Names by which the pages and the API are reached beside that of `public_url`, `localhost` and addresses, as when
+        /// a proxy passes on another. Requests to other names are refused (421): web pages of strangers could read along.
+        #[schemars(example = ["packages.lan"])]
+        hosts: Vec<String>,
         /// How often the remote is looked at, webhooks or not.
         #[schemars(example = &"1m")]
         poll: Period,

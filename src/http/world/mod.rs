@@ -130,6 +130,7 @@ impl World {
             clock,
             token: token.map(Into::into),
             public_url: None,
+            hosts: Vec::new(),
             stop: CancellationToken::new(),
         };
         Server::new(options).unwrap()
