@@ -20,11 +20,15 @@ Examples:
   pkgwarden check                          every finding, with its remedy
   pkgwarden -C repo.git check --rev main --format json
 
-Ends with status 0 whatever is found: look at `errors` in the JSON to fail a job.")]
+Ends with status 0 if it could look, whatever it found; with --exit-code with status 3 if there are errors (warnings
+alone are none); with 1 if it could not look, and 2 if it was asked wrongly.")]
 pub struct Args {
     /// The commit to look at
     #[arg(long, value_name = "REV", default_value = "HEAD")]
     rev: String,
+    /// End with status 3 if there are errors
+    #[arg(long)]
+    exit_code: bool,
 }
 
 #[derive(Serialize)]
@@ -44,7 +48,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
         Format::Json => context.output.json(&report)?,
         Format::Text => context.output.text(text(&report))?,
     }
-    Ok(Exit::Done)
+    Ok(if args.exit_code && report.errors > 0 { Exit::NeedsPerson } else { Exit::Done })
 }
 
 fn text(report: &Report) -> String {
