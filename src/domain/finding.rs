@@ -106,9 +106,14 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(written, name), name))
-        .filter(|(distance, name)| *distance <= 1 + name.len().max(written.len()) / 6)
+        .filter(|(distance, name)| *distance <= most_mistakes(name.len().max(written.len())))
         .min()
         .map(|(_, name)| name)
+}
+
+/// How many letters may be wrong in a word of this length: a third, and of long ones fewer.
+fn most_mistakes(length: usize) -> usize {
+    ((length + 1) / 3).clamp(1, 2 + length / 6)
 }
 
 #[cfg(test)]
@@ -120,6 +125,9 @@ mod tests {
         let known = ["firefox", "firefox-beta", "thunderbird"];
         assert_eq!(nearest("firefx", known), Some("firefox"));
         assert_eq!(nearest("linux", known), None);
+        assert_eq!(nearest("alfa", ["alpha", "beta", "gamma"]), Some("alpha"));
+        assert_eq!(nearest("foo", ["bar", "fob", "fxx"]), Some("fob"));
+        assert_eq!(nearest("xyz", ["bar", "fob", "fxx"]), None);
     }
 
     #[test]
