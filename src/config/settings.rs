@@ -335,8 +335,9 @@ pub fn in_force(
 }
 
 fn checked(file: Option<(&str, &str)>, env: &BTreeMap<String, String>) -> Result<Written, ConfigError> {
-    let layers = layer::read(file, env)?;
-    let problems = resolve::check(&layers);
+    let (layers, mut problems) = layer::read(file, env);
+    problems.extend(resolve::check(&layers));
+    problems.sort_by_key(|problem| problem.position().unwrap_or((usize::MAX, 0)));
     if problems.is_empty() { Ok(layers.written) } else { Err(ConfigError { problems }) }
 }
 
