@@ -458,26 +458,21 @@ mod tests {
     #[test]
     fn what_this_version_does_not_do_is_refused_at_its_place() {
         let refused = |text: &str| lines(text, &[]).contains("is not supported by this version");
-        for kind in ["github", "gitlab", "gitea"] {
-            assert!(refused(&format!("[forge]\nkind = \"{kind}\"\n")), "{kind}");
-        }
         for kind in ["bullmq", "chaotic", "copr", "buildomat", "command"] {
             assert!(refused(&format!("[executor]\nkind = \"{kind}\"\n")), "{kind}");
         }
         insta::assert_snapshot!(lines("[publish]\nsign = true\n", &[]), @"pkgwarden.toml:2:8: publish.sign = true is not supported by this version; write false, and sign by other means");
-        for fine in
-            ["executor.kind = \"none\"", "executor.kind = \"local\"", "forge.kind = \"local\"", "publish.sign = false"]
-        {
+        for fine in ["executor.kind = \"none\"", "executor.kind = \"local\"", "publish.sign = false"] {
             assert!(load(Some(("x", fine)), &BTreeMap::new()).is_ok(), "{fine}");
         }
     }
 
     #[test]
     fn what_depends_on_two_keys_is_underlined_at_the_one_that_is_there() {
-        let text = "[forge]\nkind = \"github\"\ntoken_file = \"t\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
+        let text = "[executor]\nkind = \"copr\"\nslots = 2\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
              [[schedule]]\ncron = \"@daily\"\nrun = \"trigger\"\n";
         insta::assert_snapshot!(lines(text, &[]), @r#"
-        pkgwarden.toml:2:8: forge.kind = "github" is not supported by this version; write "local": reviews are kept as branches, for `pkgwarden ctl review` and the pages
+        pkgwarden.toml:2:8: executor.kind = "copr" is not supported by this version; write "local" to build on this machine, or "none" to leave builds to somebody else
         pkgwarden.toml:5:11: the address holds no `{pkgbase}`, so that every package would have the same; write {pkgbase} where the name of the package goes
         pkgwarden.toml:8:7: a schedule with run = "trigger" needs the `name` of the trigger
         "#);
@@ -487,10 +482,10 @@ mod tests {
     #[test]
     fn an_override_of_one_repository_is_underlined_there() {
         let text = "[[repository]]\nname = \"a\"\nurl = \"u\"\n[[repository]]\nname = \"a\"\nurl = \"v\"\n\
-             forge.kind = \"gitlab\"\n";
+             publish.sign = true\n";
         insta::assert_snapshot!(lines(text, &[]), @r#"
         pkgwarden.toml:5:8: there are two repositories with the name `a`; give each its own name
-        pkgwarden.toml:7:14: forge.kind = "gitlab" is not supported by this version; write "local": reviews are kept as branches, for `pkgwarden ctl review` and the pages
+        pkgwarden.toml:7:16: publish.sign = true is not supported by this version; write false, and sign by other means
         "#);
     }
 

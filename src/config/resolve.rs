@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::error::Problem;
 use super::layer::Layers;
 use super::settings::{
-    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, ForgeKind, LocalExecutor, Nvchecker, ProjectHost,
-    Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
+    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, LocalExecutor, Nvchecker, ProjectHost, Publish,
+    Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
 use super::value::{Address, GitAddress, Name};
 use super::written::{
@@ -77,17 +77,9 @@ fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Writ
 /// What can be written, and what this version does not do: the place, what is not done, and what to write
 /// instead.
 fn unsupported(written: &Written) -> Vec<([&'static str; 2], String, &'static str)> {
-    const FORGE: &str = "write \"local\": reviews are kept as branches, for `pkgwarden ctl review` and the pages";
     const EXECUTOR: &str = "write \"local\" to build on this machine, or \"none\" to leave builds to somebody else";
     const SIGN: &str = "write false, and sign by other means";
     let mut found = Vec::new();
-    if let Some(kind) = written.forge.kind.filter(|kind| *kind != ForgeKind::Local) {
-        found.push((
-            ["forge", "kind"],
-            format!("forge.kind = {} is not supported by this version", word(&kind)),
-            FORGE,
-        ));
-    }
     let done = |kind: &ExecutorKind| matches!(kind, ExecutorKind::Local | ExecutorKind::None);
     if let Some(kind) = written.executor.kind.filter(|kind| !done(kind)) {
         let message = format!("executor.kind = {} is not supported by this version", word(&kind));
@@ -227,7 +219,13 @@ fn project_host(url: &Address, api: Option<&Address>, place: &str, token_file: O
 }
 
 fn resolve_forge(forge: WrittenForge) -> Forge {
-    Forge { kind: given(forge.kind), api_url: forge.api_url, project: forge.project, token_file: forge.token_file }
+    Forge {
+        kind: given(forge.kind),
+        api_url: forge.api_url,
+        project: forge.project,
+        token_file: forge.token_file,
+        webhook_secret_file: forge.webhook_secret_file,
+    }
 }
 
 fn resolve_executor(executor: WrittenExecutor) -> Executor {

@@ -186,6 +186,8 @@ pub struct Forge {
     pub project: Option<String>,
     /// File with the access token.
     pub token_file: Option<PathBuf>,
+    /// File with the secrets of its webhook, one a line.
+    pub webhook_secret_file: Option<PathBuf>,
 }
 
 /// What kind of forge the monorepo is hosted on.

@@ -50,6 +50,8 @@ pub struct Parts {
     pub limits: Limits,
     /// What publishes, by repository.
     pub publishers: BTreeMap<String, Arc<Publisher>>,
+    /// What is told, by repository, when a published library is gone that others need.
+    pub wakes: BTreeMap<String, Arc<Notify>>,
     /// The logs.
     pub logs: LogStore,
     /// The time.
@@ -219,6 +221,7 @@ impl Dispatcher {
             }
             let names: Vec<_> = departed.iter().map(|removal| removal.pkgbase.clone()).collect();
             publisher.remove(&names).await?;
+            self.note_linkage(name, publisher, &names[0]).await;
             let ids: Vec<i64> = departed.iter().map(|removal| removal.id).collect();
             self.parts.store.finish_removals(&ids, self.parts.clock.now()).await?;
             tracing::info!(repository = name, packages = ?names, "removed packages that left the monorepo");

@@ -3,6 +3,12 @@
 //! A forge is told what should be there and shows what is; what follows from that is decided elsewhere. Everything
 //! that changes something can be said twice: what is so already stays so.
 
+pub mod gitea;
+pub mod github;
+pub mod gitlab;
+mod payload;
+pub mod webhook;
+
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;

@@ -14,8 +14,10 @@ use axum::http::header::HOST;
 use super::access::Arrival;
 use crate::web::fault::Fault;
 
-/// What whoever watches the process asks for; it tells nothing.
-const FOR_PROBES: [&str; 2] = ["/healthz", "/readyz"];
+/// Whether what is answered there tells nothing: to who watches the process, and to forges, who sign what they send.
+fn is_blind(path: &str) -> bool {
+    ["/healthz", "/readyz"].contains(&path) || path.starts_with("/hooks/")
+}
 
 /// The names that are ours, beside addresses and those of this machine.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ impl Hosts {
         let Some(written) = written.or_else(|| request.uri().authority().map(ToString::to_string)) else {
             return Ok(());
         };
-        if arrival == Arrival::Socket || FOR_PROBES.contains(&request.uri().path()) || self.has(&written) {
+        if arrival == Arrival::Socket || is_blind(request.uri().path()) || self.has(&written) {
             return Ok(());
         }
         let message = format!("this controller is not called `{}`", plain(&written));
@@ -90,6 +92,7 @@ mod tests {
         for host in ["rebound.example:8080", "localhost.rebound.example", "127.0.0.1.rebound.example", "", "[", "lan"] {
             assert_eq!(status(&hosts, tcp, host, "/api/v1/packages"), Some(421), "{host}");
             assert_eq!(status(&hosts, tcp, host, "/healthz"), None, "{host}");
+            assert_eq!(status(&hosts, tcp, host, "/hooks/packages"), None, "{host}");
             assert_eq!(status(&hosts, Arrival::Socket, host, "/"), None, "{host}");
         }
     }

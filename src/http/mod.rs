@@ -10,6 +10,7 @@ mod follow;
 mod forms;
 mod frames;
 mod health;
+mod hooks;
 mod host;
 mod hub;
 mod idempotency;
@@ -36,10 +37,12 @@ use tower_http::timeout::TimeoutLayer;
 
 use self::access::{Access, Arrival};
 use self::describe::{Answer, Described, Operation};
+use self::hooks::Hooks;
 use self::host::Hosts;
 use self::hub::Hub;
 use self::idempotency::Replies;
 use crate::controller::face::Face;
+use crate::controller::inbox::Inbox;
 use crate::sys::clock::Clock;
 use crate::sys::secret::SecretString;
 use crate::web::fault::Fault;
@@ -55,6 +58,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Options {
     /// Whom to ask.
     pub face: Arc<dyn Face>,
+    /// Where deliveries of forges go, if any are taken.
+    pub inbox: Option<Inbox>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What changes are allowed with; without it only from this machine.
@@ -77,6 +82,7 @@ struct Inner {
     hosts: Hosts,
     hub: Arc<Hub>,
     replies: Replies,
+    hooks: Hooks,
     stop: CancellationToken,
     /// Tells one process from another, in ids of requests and events.
     epoch: String,
@@ -108,6 +114,7 @@ impl Server {
             access: Access::new(options.token.as_ref(), secret, https),
             hosts: Hosts::new(options.public_url.as_deref(), &options.hosts),
             replies: Replies::default(),
+            hooks: Hooks::new(options.inbox),
             stop: options.stop,
             epoch: hex(&epoch[..4]),
             requests: AtomicU64::new(1),
@@ -141,6 +148,10 @@ impl Server {
 
     fn replies(&self) -> &Replies {
         &self.0.replies
+    }
+
+    fn hooks(&self) -> &Hooks {
+        &self.0.hooks
     }
 
     fn stop(&self) -> &CancellationToken {
@@ -181,6 +192,7 @@ impl Server {
             .merge(timed)
             .merge(streams.router())
             .merge(commands)
+            .merge(deliveries().router().layer(hooks::patience()))
             .merge(forms::routes())
             .route("/api/openapi.json", get(async move || Json(document)))
             .layer(DefaultBodyLimit::max(idempotency::MAX_BODY))
@@ -192,7 +204,7 @@ impl Server {
 
 /// The whole API.
 fn api() -> Described {
-    questions().and(streams()).and(commands()).describing(&Operation::get(
+    questions().and(streams()).and(commands()).and(deliveries()).describing(&Operation::get(
         "/api/openapi.json",
         "This document",
         Answer::Media("application/json"),
@@ -216,6 +228,14 @@ fn questions() -> Described {
         .route(
             &get("/api/v1/packages/{pkgbase}", "Everything about one package", Answer::One("PackageDetail")),
             read::package,
+        )
+        .route(
+            &get(
+                "/api/v1/packages/{pkgbase}/script-log",
+                "What its .CI/update.sh printed when it was run last",
+                Answer::Media("text/plain"),
+            ),
+            read::script_log,
         )
         .route(
             &get("/api/v1/runs", "Runs, newest first", Answer::Many("Run"))
@@ -291,6 +311,17 @@ fn streams() -> Described {
         )
         .route(&get("/api/logs/{id}", "As Chaotic Manager's clients know it", Answer::Media("text/plain")), chaotic::latest_log)
         .route(&get("/api/logs/{id}/{timestamp}", "As Chaotic Manager's clients know it", Answer::Media("text/plain")), chaotic::log)
+}
+
+fn deliveries() -> Described {
+    Described::new().route(
+        &Operation::delivery(
+            "/hooks/{repository}",
+            "Takes what the forge of a repository tells; it has to be signed with the webhook's secret",
+            "Delivery",
+        ),
+        hooks::deliver,
+    )
 }
 
 fn commands() -> Described {

@@ -5,6 +5,7 @@
 //! - [`scenarios`]: what runs do to a monorepo
 //! - [`cli`]: what the commands print, and that they write nothing
 //! - [`nvchecker`]: versions that are looked for, compared with what the real nvchecker finds
+//! - [`webhooks`]: what forges deliver, by their own examples
 //!
 //! Not here: decisions, parsers and adapters by themselves; their tests stand beside them.
 
@@ -14,3 +15,4 @@ mod cli;
 mod nvchecker;
 mod scenarios;
 mod support;
+mod webhooks;

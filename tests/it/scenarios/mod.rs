@@ -26,3 +26,4 @@ mod reviews;
 mod scripts;
 mod sonames;
 mod trees;
+mod webhooks;

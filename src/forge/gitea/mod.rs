@@ -1,0 +1,3 @@
+//! Gitea and Forgejo.
+
+pub mod webhook;
