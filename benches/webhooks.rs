@@ -16,6 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pkgwarden::sys::http;
 use pkgwarden::sys::process::{Child, Program};
+use pkgwarden::web::text::hex;
 use sha2::Sha256;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::Notify;
@@ -80,7 +81,7 @@ async fn deliver(client: &reqwest::Client, url: &str, number: usize) -> Option<D
     let body = format!(r#"{{"ref":"refs/heads/main","before":"{}","after":"{after}"}}"#, "0".repeat(40));
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length");
     mac.update(body.as_bytes());
-    let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let signature = hex(&mac.finalize().into_bytes());
     let request = client
         .post(url)
         .header("content-type", "application/json")

@@ -14,7 +14,7 @@ use serde_json::Value as Schema;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, Origin, Problem, without_passwords};
+use super::error::{Origin, Problem, without_passwords};
 use super::schema::{self, schema};
 use super::written::{Layer, Written};
 use crate::domain::finding::nearest;
@@ -38,14 +38,8 @@ struct Document<'a> {
     table: Spanned<DeTable<'a>>,
 }
 
-/// Reads every layer.
-///
-/// # Errors
-/// Everything that is wrong in any of them.
-pub(super) fn read<'a>(
-    file: Option<(&str, &'a str)>,
-    env: &'a BTreeMap<String, String>,
-) -> Result<Layers<'a>, ConfigError> {
+/// Reads every layer, and tells everything that is wrong in any of them. What is wrong is left out.
+pub(super) fn read<'a>(file: Option<(&str, &'a str)>, env: &'a BTreeMap<String, String>) -> (Layers<'a>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut written = defaults(env);
     let mut document = None;
@@ -60,7 +54,7 @@ pub(super) fn read<'a>(
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() { Ok(Layers { written, document, env }) } else { Err(ConfigError { problems }) }
+    (Layers { written, document, env }, problems)
 }
 
 impl Layers<'_> {
@@ -113,14 +107,14 @@ fn read_document<'a>(path: &str, text: &'a str, problems: &mut Vec<Problem>) -> 
         problems.extend(errors.into_iter().take(MOST_PROBLEMS).map(problem));
         return (Document { source, table }, Written::default());
     }
-    let whole = table.clone();
     let mut found = Vec::new();
     take_out_misfits(table.get_mut(), schema(), &mut Vec::new(), &mut found);
     let written = take_out_errors(&mut table, &mut found);
     found.sort_by_key(|misfit| misfit.span.start);
     let problem = |misfit: Misfit| Problem { message: misfit.message, hint: misfit.hint, origin: at(misfit.span) };
     problems.extend(found.into_iter().take(MOST_PROBLEMS).map(problem));
-    (Document { source, table: whole }, written)
+    // Without what was taken out, so that its lists are as long as those that were read.
+    (Document { source, table }, written)
 }
 
 /// Reads what can be read: a value that is wrong is remembered and taken out, until nothing is wrong.
@@ -437,8 +431,20 @@ mod tests {
         pkgwarden.toml:9:9: 0 is out of range: from 1 to 256
         pkgwarden.toml:10:1: missing field `cron`; add cron = "*/30 * * * *"
         pkgwarden.toml:14:12: `Europe/Berln` is not a time zone: write its IANA name, such as Europe/Berlin
+        pkgwarden.toml:15:7: a schedule with run = "trigger" needs the `name` of the trigger
         pkgwarden.toml:18:7: this is not the address of a git repository, such as https://host/path.git
         "#);
+    }
+
+    #[test]
+    fn mistakes_of_every_kind_are_told_at_once() {
+        let text = "[server]\npol = \"1m\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n[forge]\nkind = \"gitlab\"\n";
+        let told = lines(text, &[("PKGWARDEN__PUBLISH__KEEP", "many")]);
+        let places: Vec<_> = told.lines().filter_map(|line| line.split(": ").next()).collect();
+        assert_eq!(
+            places,
+            ["pkgwarden.toml:2:1", "pkgwarden.toml:4:11", "pkgwarden.toml:6:8", "PKGWARDEN__PUBLISH__KEEP"]
+        );
     }
 
     #[test]
@@ -481,6 +487,29 @@ mod tests {
         pkgwarden.toml:5:8: there are two repositories with the name `a`; give each its own name
         pkgwarden.toml:7:16: publish.sign = true is not supported by this version; write false, and sign by other means
         "#);
+    }
+
+    #[test]
+    fn a_forge_says_what_it_needs_and_knows_its_project() {
+        let text = "[[repository]]\nname = \"a\"\nurl = \"https://github.com/them/packages.git\"\n\
+             forge.kind = \"github\"\nforge.app_id = 7\n[[repository]]\nname = \"b\"\nurl = \"/srv/b.git\"\n\
+             forge.kind = \"gitlab\"\nforge.token_file = \"t\"\nforge.api_url = \"https://git.example\"\n\
+             [[repository]]\nname = \"c\"\nurl = \"/srv/c.git\"\nforge.kind = \"github\"\nforge.token_file = \"t\"\n\
+             [[repository]]\nname = \"d\"\nurl = \"/srv/d.git\"\nforge.kind = \"gitea\"\nforge.project = \"one\"\n\
+             forge.api_url = \"https://h/api/v1\"\nforge.app_id = 7\nforge.app_key_file = \"k\"\n";
+        insta::assert_snapshot!(lines(text, &[]), @r#"
+        pkgwarden.toml:5:16: a GitHub App needs its private key; name the file with it: forge.app_key_file
+        pkgwarden.toml:11:17: the address of this API ends with /api/v4; write https://HOST/api/v4 for GitLab, https://HOST/api/v1 for Gitea
+        pkgwarden.toml:15:14: the project on the forge cannot be told from the address of the monorepo; write forge.project = "OWNER/NAME", as in the address of its page
+        pkgwarden.toml:23:16: only GitHub has apps; leave it out, and name a file with a token: forge.token_file
+        pkgwarden.toml:20:14: this kind of forge needs `forge.token_file`; name the file with an access token
+        pkgwarden.toml:21:17: `one` is no project on such a forge; write forge.project = "OWNER/NAME", as in the address of its page
+        "#);
+        let fine = "[[repository]]\nname = \"a\"\nurl = \"git@github.com:them/packages.git\"\n\
+             forge = { kind = \"github\", app_id = 7, app_key_file = \"k\" }\n";
+        let settings = load(Some(("x", fine)), &BTreeMap::new()).expect("nothing is wrong");
+        let forge = &settings.repositories[0].forge;
+        assert_eq!((forge.project.as_deref(), forge.app.as_ref().map(|app| app.id)), (Some("them/packages"), Some(7)));
     }
 
     #[test]

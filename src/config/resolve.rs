@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::error::Problem;
+use super::forge;
 use super::layer::Layers;
 use super::settings::{
-    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, LocalExecutor, Nvchecker, ProjectHost, Publish,
+    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, LocalExecutor, Nvchecker, ProjectHost, Publish,
     Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
 use super::value::{Address, GitAddress, Name};
 use super::written::{
-    Layer, ScheduledPipeline, Written, WrittenExecutor, WrittenForge, WrittenPolicy, WrittenPublish, WrittenRepository,
+    Layer, ScheduledPipeline, Written, WrittenExecutor, WrittenPolicy, WrittenPublish, WrittenRepository,
     WrittenSchedule, WrittenServer, WrittenSources,
 };
 use crate::domain::policy::Policy;
@@ -33,7 +34,7 @@ pub(super) fn check(layers: &Layers<'_>) -> Vec<Problem> {
             problems.push(layers.problem(Some(index), &["name"], message, "give each its own name"));
         }
         let in_force = in_force_for(repository.clone(), written);
-        problems.extend(check_sections(layers, Some(index), &in_force));
+        problems.extend(check_sections(layers, Some(index), Some(repository.url.as_str()), &in_force));
         if in_force.executor.kind != Some(ExecutorKind::None) {
             let executor = resolve_executor(in_force.executor);
             let (first, common) = alike.get_or_insert_with(|| (&repository.name, executor.clone()));
@@ -44,15 +45,23 @@ pub(super) fn check(layers: &Layers<'_>) -> Vec<Problem> {
         }
     }
     if repositories.is_empty() {
-        problems.extend(check_sections(layers, None, written));
+        problems.extend(check_sections(layers, None, None, written));
     }
     problems
 }
 
-fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Written) -> Vec<Problem> {
+fn check_sections(
+    layers: &Layers<'_>,
+    repository: Option<usize>,
+    url: Option<&str>,
+    written: &Written,
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (place, message, hint) in unsupported(written) {
         problems.push(layers.problem(repository, &place, message, hint));
+    }
+    for (key, message, hint) in forge::faults(&written.forge, url) {
+        problems.push(layers.problem(repository, &["forge", key], message, hint));
     }
     if written.sources.aur.git_url.as_ref().is_some_and(|url| !url.as_str().contains("{pkgbase}")) {
         let message = "the address holds no `{pkgbase}`, so that every package would have the same".into();
@@ -148,6 +157,7 @@ fn resolve_server(server: WrittenServer) -> Server {
         listen: given(server.listen),
         data_dir: given(server.data_dir),
         public_url: server.public_url,
+        hosts: given(server.hosts),
         poll: given(server.poll).duration(),
         log: server.log,
         token_file: server.token_file,
@@ -163,10 +173,10 @@ fn resolve_repository(
 ) -> Repository {
     Repository {
         name: name.to_owned(),
+        forge: forge::resolve(written.forge, url.as_deref()),
         url,
         branch,
         sources: resolve_sources(written.sources),
-        forge: resolve_forge(written.forge),
         executor: resolve_executor(written.executor),
         publish: resolve_publish(written.publish, name, server),
         policy: resolve_policy(&written.policy),
@@ -217,22 +227,16 @@ fn project_host(url: &Address, api: Option<&Address>, place: &str, token_file: O
     ProjectHost { url: plain(url), api_url, token_file }
 }
 
-fn resolve_forge(forge: WrittenForge) -> Forge {
-    Forge {
-        kind: given(forge.kind),
-        api_url: forge.api_url,
-        project: forge.project,
-        token_file: forge.token_file,
-        webhook_secret_file: forge.webhook_secret_file,
-    }
-}
-
 fn resolve_executor(executor: WrittenExecutor) -> Executor {
     Executor {
         kind: given(executor.kind),
         slots: given(executor.slots),
         timeout: given(executor.timeout).duration(),
-        local: LocalExecutor { user: executor.local.user, repositories: given(executor.local.repository) },
+        local: LocalExecutor {
+            user: executor.local.user,
+            pgp: given(executor.local.pgp),
+            repositories: given(executor.local.repository),
+        },
         bullmq: Bullmq {
             url: given(executor.bullmq.url),
             queue: given(executor.bullmq.queue).to_string(),

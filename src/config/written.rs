@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::settings::{AurTransport, ExecutorKind, ForgeKind, LogLevel};
 use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, Zone};
 use crate::domain::policy::{Overlap, UnknownDirective};
+use crate::domain::signature::Verification;
 
 /// Settings of which each may be given or not.
 pub(super) trait Layer {
@@ -85,6 +86,10 @@ section! {
         /// How people reach the pages; used in links.
         #[schemars(example = "https://packages.example/")]
         public_url: Address,
+        /// Names by which the pages and the API are reached beside that of `public_url`, `localhost` and addresses, as when
+        /// a proxy passes on another. Requests to other names are refused (421): web pages of strangers could read along.
+        #[schemars(example = ["packages.lan"])]
+        hosts: Vec<String>,
         /// How often the remote is looked at, webhooks or not.
         #[schemars(example = &"1m")]
         poll: Period,
@@ -217,15 +222,21 @@ section! {
     WrittenForge {
         /// What kind of forge it is, and so how its webhooks are signed; `local` keeps reviews as branches.
         kind: ForgeKind,
-        /// Base of its API, where it is not the public service.
+        /// Base of its API, where it is not that of github.com or gitlab.com.
         #[schemars(example = "https://git.example/api/v4")]
         api_url: Address,
-        /// The project on the forge.
+        /// The project on the forge, if the address of the monorepo does not say it.
         #[schemars(example = "owner/packages")]
         project: String,
         /// File with the access token.
         #[schemars(example = "/etc/pkgwarden/forge-token")]
         token_file: PathBuf,
+        /// The number of the GitHub App to act as, in place of somebody with a token.
+        #[schemars(example = 123_456)]
+        app_id: u64,
+        /// File with the private key of that app.
+        #[schemars(example = "/etc/pkgwarden/forge-app.pem")]
+        app_key_file: PathBuf,
         /// File with the secret of the webhook that calls `/hooks/NAME`. Several lines are several secrets, each of
         /// which counts, so that one can be changed. Without it, webhooks are refused.
         #[schemars(example = "/etc/pkgwarden/webhook-secret")]
@@ -262,6 +273,9 @@ section! {
         /// Who runs makepkg if the controller itself runs as root.
         #[schemars(example = &"nobody")]
         user: String,
+        /// When PGP signatures of sources are verified: where the package folder brings every key that the PKGBUILD
+        /// names in `validpgpkeys`, as `keys/pgp/FINGERPRINT.asc`; always, so that builds without the keys fail; or never.
+        pgp: Verification,
         /// Pacman repositories that builds may install from, beside the published one; the first wins.
         #[schemars(example = [serde_json::json!({"name": "core", "server": "https://mirror.example/$repo/os/$arch"})])]
         repository: Vec<PacmanRepository>,

@@ -2,13 +2,19 @@
 //!
 //! A forge is told what should be there and shows what is; what follows from that is decided elsewhere. Everything
 //! that changes something can be said twice: what is so already stays so.
+//!
+//! Reviews that are kept only as branches need nobody to be told: for `forge.kind = "local"` there is no [`Forge`], and
+//! whoever asks for one gets `None`.
 
 pub mod gitea;
 pub mod github;
 pub mod gitlab;
+mod mark;
 mod payload;
 pub mod webhook;
+mod wire;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -16,6 +22,9 @@ use jiff::Timestamp;
 
 use crate::domain::name::Oid;
 use crate::domain::review::{Comment, Offer, Permission, Seen, Status, Wanted};
+
+/// How the names of the branches of reviews begin.
+pub const BRANCHES: &str = "update-";
 
 /// Why a forge did not do something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +74,17 @@ pub enum ForgeError {
     },
 }
 
+impl ForgeError {
+    /// What a person can do about it, if they can.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Refused { hint, .. } => Some(hint),
+            Self::Limited { .. } | Self::Missing { .. } | Self::Conflict { .. } | Self::Unreachable { .. } => None,
+        }
+    }
+}
+
 /// What a forge answers, some time.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, ForgeError>>;
 
@@ -77,8 +97,12 @@ pub trait Forge: Send + Sync + std::fmt::Debug {
     fn me(&self) -> Answer<'_, String>;
 
     /// All open reviews whose branch begins with `update-` and is in the project itself, and those that were merged
-    /// or closed since then. Complete, or an error: half a list would close reviews.
+    /// or closed since then. Complete, or an error: half a list would close reviews. What forges only say of a single one
+    /// ([`Seen::mergeable`], [`Seen::approved_by`]) is not there.
     fn reviews(&self, since: Timestamp) -> Answer<'_, Vec<Seen>>;
+
+    /// All of one review.
+    fn review(&self, number: u64) -> Answer<'_, Seen>;
 
     /// Opens a review, whose branch is there already. If one of that branch is open, that is it.
     fn open(&self, wanted: Wanted) -> Answer<'_, Seen>;
@@ -114,4 +138,59 @@ pub trait Forge: Send + Sync + std::fmt::Debug {
 
     /// The text of the issue with this key as it is now, with what people ticked in it; `None` if there is none.
     fn issue_body(&self, key: String) -> Answer<'_, Option<String>>;
+}
+
+/// A text of so many bytes at most, for what forges show in one line.
+fn shortened(text: &str, most: usize) -> String {
+    const MARK: char = '…';
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    format!("{}{MARK}", &text[..text.floor_char_boundary(most - MARK.len_utf8())])
+}
+
+/// What was made; or what is found to be there, where making it was not answered, or refused because it is there.
+async fn made_or_found<T>(
+    made: Result<T, ForgeError>,
+    find: impl Future<Output = Result<Option<T>, ForgeError>>,
+) -> Result<T, ForgeError> {
+    match made {
+        Err(error @ (ForgeError::Conflict { .. } | ForgeError::Unreachable { .. })) => find.await?.ok_or(error),
+        other => other,
+    }
+}
+
+/// Who of the wanted is not there; names of accounts are the same in any case.
+fn lacking(wanted: &BTreeSet<String>, there: &BTreeSet<String>) -> Vec<String> {
+    let is_there = |name: &String| there.iter().any(|other| other.eq_ignore_ascii_case(name));
+    wanted.iter().filter(|name| !is_there(name)).cloned().collect()
+}
+
+/// As a part of a query or a path.
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// The host of an address, with its port if it has one of its own.
+fn host(url: &url::Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(shortened("short", 5), "short");
+        assert_eq!(shortened("longer", 5), "lo…");
+        assert_eq!(shortened("ééééé", 8), "éé…");
+    }
+
+    #[test]
+    fn names_of_accounts_are_the_same_in_any_case() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(lacking(&names(&["Mira", "pia"]), &names(&["mira"])), ["pia"]);
+    }
 }

@@ -155,7 +155,7 @@ mod tests {
         let path = dir.path().join("secrets");
         std::fs::write(&path, "\n new \r\n\nold\n").expect("write");
         let secrets = lines_from_file(&path).expect("read");
-        assert_eq!(secrets.iter().map(|secret| secret.expose_secret()).collect::<Vec<_>>(), ["new", "old"]);
+        assert_eq!(secrets.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>(), ["new", "old"]);
         std::fs::write(&path, " \n\n").expect("write");
         assert!(matches!(lines_from_file(&path), Err(SecretError::Empty { .. })));
     }

@@ -48,8 +48,8 @@ impl Usage {
 
     /// Whether what a variable holds may be the version that it looks like.
     pub fn allows(&self, name: &str, value: &str) -> bool {
-        let is_mode = self.modes.contains(name) && value.bytes().all(|byte| byte.is_ascii_digit());
-        !is_mode && !self.others.contains(name)
+        let number = value.bytes().all(|byte| byte.is_ascii_digit());
+        !(self.others.contains(name) || (number && self.modes.contains(name)))
     }
 }
 

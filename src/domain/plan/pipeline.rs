@@ -2,7 +2,8 @@
 
 use crate::domain::addition::{Addition, Provenance};
 use crate::domain::name::{Oid, PkgBase};
-use crate::domain::policy::{Person, Target};
+use crate::domain::policy::Person;
+use crate::domain::target::Target;
 
 /// What a run is for.
 #[derive(Debug, Clone, PartialEq, Eq)]

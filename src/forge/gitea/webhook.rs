@@ -26,7 +26,7 @@ pub fn verify(headers: Headers<'_>, body: &[u8], secrets: &[SecretString]) -> Re
 
 /// The forge's id of the delivery; the same when it is delivered again.
 #[must_use]
-pub fn id<'a>(headers: Headers<'a>) -> Option<&'a str> {
+pub fn id(headers: Headers<'_>) -> Option<&str> {
     named(headers, "delivery")
 }
 

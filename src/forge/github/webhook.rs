@@ -22,7 +22,7 @@ pub fn verify(headers: Headers<'_>, body: &[u8], secrets: &[SecretString]) -> Re
 
 /// GitHub's id of the delivery; the same when it is delivered again.
 #[must_use]
-pub fn id<'a>(headers: Headers<'a>) -> Option<&'a str> {
+pub fn id(headers: Headers<'_>) -> Option<&str> {
     headers.get("x-github-delivery")
 }
 

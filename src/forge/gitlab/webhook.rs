@@ -52,7 +52,7 @@ fn signed(headers: Headers<'_>, given: &str, body: &[u8], signing: &[Vec<u8>], n
 /// GitLab's id of the delivery; the same when it is delivered again. Versions before 17.4 send none:
 /// `X-Gitlab-Event-UUID` is shared by all that follows from one event.
 #[must_use]
-pub fn id<'a>(headers: Headers<'a>) -> Option<&'a str> {
+pub fn id(headers: Headers<'_>) -> Option<&str> {
     headers.get("webhook-id").or_else(|| headers.get("idempotency-key"))
 }
 
@@ -139,8 +139,8 @@ struct NotePayload {
 #[derive(Deserialize)]
 struct Note {
     id: u64,
-    #[serde(default)]
-    note: String,
+    #[serde(default, rename = "note")]
+    text: String,
     noteable_type: String,
     #[serde(default)]
     system: bool,
@@ -174,7 +174,7 @@ impl NotePayload {
             id: note.id,
             action: if edited { CommentAction::Edited } else { CommentAction::Created },
             author: self.user.username,
-            text: Comment::bounded(note.note),
+            text: Comment::bounded(note.text),
         }))
     }
 }

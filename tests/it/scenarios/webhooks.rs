@@ -189,7 +189,7 @@ async fn what_is_not_proven_is_refused_alike_and_what_is_wrong_is_said() {
     let large = vec![b' '; (25 << 20) + 1];
     assert_eq!(webhook.send(&[("x-hub-signature-256", &right)], large).await.0, 413);
 
-    let client = pkgwarden::sys::http::client(std::time::Duration::from_secs(60));
+    let client = pkgwarden::sys::http::client(std::time::Duration::from_mins(1));
     let url = format!("http://{}/hooks", running.address);
     let statuses = [
         client.get(format!("{url}/packages")).send().await.unwrap().status(),

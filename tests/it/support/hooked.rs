@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use pkgwarden::sys::http;
+use pkgwarden::web::text::hex;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -23,7 +24,7 @@ pub struct Webhook {
 impl Webhook {
     /// A webhook to a server, for the repository `packages`.
     pub fn to(server: &str) -> Self {
-        Self { client: http::client(Duration::from_secs(60)), url: format!("{server}/hooks/packages") }
+        Self { client: http::client(Duration::from_mins(1)), url: format!("{server}/hooks/packages") }
     }
 
     /// Delivers as GitHub does. Returns the status and what was answered.
@@ -50,7 +51,7 @@ impl Webhook {
 pub fn sign(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
     mac.update(body);
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&mac.finalize().into_bytes())
 }
 
 /// A push to the branch with the packages.

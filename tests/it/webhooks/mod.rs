@@ -98,8 +98,8 @@ fn every_example_of_github_is_read() {
         others > 100 && examples - others > 100,
         "{examples} examples, {others} of them of events that are not used"
     );
-    let table: String = counts.iter().map(|((name, kind), count)| format!("{name}: {count} x {kind}\n")).collect();
-    insta::assert_snapshot!(table, @"
+    let table: Vec<_> = counts.iter().map(|((name, kind), count)| format!("{name}: {count} x {kind}")).collect();
+    insta::assert_snapshot!(table.join("\n"), @"
     check_run: 9 x check
     check_suite: 9 x check
     issue_comment: 9 x comment
@@ -139,6 +139,7 @@ fn the_examples_that_gitlab_documents_are_read() {
 /// The values that the page lists for `object_attributes.action`, and `oldrev`, which is there if the branch moved.
 #[test]
 fn every_action_that_gitlab_documents_has_its_meaning() {
+    use ReviewAction::{Approved, Changed, Closed, Merged, Opened, Reopened, Unapproved, Updated};
     let example = written_out("gitlab").into_iter().find(|example| example.event == "Merge Request Hook").unwrap();
     let action = |action: &str, moved: bool| {
         let mut payload = example.payload.clone();
@@ -151,7 +152,6 @@ fn every_action_that_gitlab_documents_has_its_meaning() {
             other => panic!("{other:?}"),
         }
     };
-    use ReviewAction::{Approved, Changed, Closed, Merged, Opened, Reopened, Unapproved, Updated};
     let meanings = [
         ("open", Opened),
         ("close", Closed),
