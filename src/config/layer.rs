@@ -438,7 +438,8 @@ mod tests {
 
     #[test]
     fn mistakes_of_every_kind_are_told_at_once() {
-        let text = "[server]\npol = \"1m\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n[forge]\nkind = \"gitlab\"\n";
+        let text =
+            "[server]\npol = \"1m\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n[executor]\nkind = \"copr\"\n";
         let told = lines(text, &[("PKGWARDEN__PUBLISH__KEEP", "many")]);
         let places: Vec<_> = told.lines().filter_map(|line| line.split(": ").next()).collect();
         assert_eq!(

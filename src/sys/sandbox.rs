@@ -311,7 +311,7 @@ mod tests {
     #[tokio::test]
     async fn a_fork_bomb_ends_at_the_limit() {
         let bomb = r"perl -e '$| = 1; for (1..60) {
-            my $child = fork; if (!defined $child) { print $!; kill 9, -1 } sleep 1000 unless $child }'";
+            my $child = fork; if (!defined $child) { print $!; kill 9, -1; exit } sleep 1000 unless $child }'";
         let printed = run(bomb, 30).await;
         assert!(printed.contains("Resource temporarily unavailable"), "{printed}");
     }
