@@ -11,9 +11,9 @@ pub fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("classify");
     group.throughput(Throughput::Elements(1));
     for repository in monorepo::all() {
-        let updates = updates(&repository);
-        let mut next = updates.iter().cycle();
         group.bench_function(BenchmarkId::new("one update", repository.label), |bencher| {
+            let updates = updates(&repository);
+            let mut next = updates.iter().cycle();
             bencher.iter(|| next.next().map(|(old, new)| classify::classify(old, new)));
         });
     }

@@ -1,4 +1,4 @@
-//! The repositories that are measured, each made only when a benchmark first asks for it.
+//! The repositories that are measured, each made only when a benchmark that runs first asks for it.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -22,14 +22,13 @@ static HUGE: OnceLock<TempDir> = OnceLock::new();
 pub struct Monorepo {
     /// What it is called in results.
     pub label: &'static str,
-    /// Where it is.
-    pub path: PathBuf,
+    place: fn() -> PathBuf,
 }
 
 impl Monorepo {
     /// Opened, as a command opens it.
     pub fn open(&self) -> Inspection {
-        Inspection::open(&self.path).expect("a repository")
+        Inspection::open(&(self.place)()).expect("a repository")
     }
 
     /// Its refs, with the tip in the place of the branch.
@@ -39,7 +38,7 @@ impl Monorepo {
 
     /// Everything about its tip, read with what a reader remembers.
     pub fn snapshot(&self, reader: &SnapshotReader, refs: &Refs) -> Snapshot {
-        let git = Repository::open(&self.path).expect("a repository");
+        let git = Repository::open(&(self.place)()).expect("a repository");
         reader.read(&git, self.label, refs.clone()).expect("readable")
     }
 
@@ -51,24 +50,27 @@ impl Monorepo {
 
 /// The generated repository, and the one from the environment if there is one.
 pub fn all() -> Vec<Monorepo> {
-    let generated = GENERATED.get_or_init(|| generate(&Shape::PUBLIC));
-    let mut all = vec![Monorepo { label: "generated", path: generated.path().to_owned() }];
-    all.extend(env::var(OTHER).map(|path| Monorepo { label: "other", path: absolute(Path::new(&path)) }));
-    all
+    let generated = Monorepo { label: "generated", place: || generated(&GENERATED, &Shape::PUBLIC) };
+    let other = env::var(OTHER).map(|_| Monorepo { label: "other", place: other });
+    std::iter::once(generated).chain(other).collect()
 }
 
 /// A generated repository of a size that none has.
 pub fn huge() -> Monorepo {
-    let generated = HUGE.get_or_init(|| generate(&Shape::HUGE));
-    Monorepo { label: "100000", path: generated.path().to_owned() }
+    Monorepo { label: "100000", place: || generated(&HUGE, &Shape::HUGE) }
 }
 
-fn generate(shape: &Shape) -> TempDir {
-    let dir = TempDir::new().expect("a temporary directory");
-    generator::generate(dir.path(), shape);
-    dir
+/// Where it is; it is made when this is asked first, which takes a while.
+fn generated(made: &OnceLock<TempDir>, shape: &Shape) -> PathBuf {
+    let generate = || {
+        let dir = TempDir::new().expect("a temporary directory");
+        generator::generate(dir.path(), shape);
+        dir
+    };
+    made.get_or_init(generate).path().to_owned()
 }
 
-fn absolute(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|error| panic!("{OTHER} names {}: {error}", path.display()))
+fn other() -> PathBuf {
+    let path = env::var(OTHER).expect("asked only if it is set");
+    Path::new(&path).canonicalize().unwrap_or_else(|error| panic!("{OTHER} names {path}: {error}"))
 }

@@ -1,5 +1,6 @@
 //! How long deciding takes once the monorepo is known and every source has answered.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 
@@ -18,21 +19,22 @@ use crate::monorepo;
 pub fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("plan");
     for repository in monorepo::all() {
-        let snapshot = repository.fresh_snapshot();
-        let git = repository.open();
-        let refs = scheduled(&git, &snapshot, Shape::PUBLIC.commits);
+        let known = LazyCell::new(|| (repository.open(), repository.fresh_snapshot()));
         group.bench_function(BenchmarkId::new("on-commit", repository.label), |bencher| {
+            let (git, snapshot) = &*known;
+            let refs = scheduled(git, snapshot, Shape::PUBLIC.commits);
             bencher.iter(|| {
                 let since = git.since_scheduled(&refs).expect("readable");
-                decide(&Pipeline::OnCommit, black_box(&snapshot), &since, &Observations::default())
+                decide(&Pipeline::OnCommit, black_box(snapshot), &since, &Observations::default())
             });
         });
-        let since = git.since_scheduled(&scheduled(&git, &snapshot, 0)).expect("readable");
-        let observations = nothing_new(&snapshot);
         group.bench_function(BenchmarkId::new("on-schedule", repository.label), |bencher| {
+            let (git, snapshot) = &*known;
+            let since = git.since_scheduled(&scheduled(git, snapshot, 0)).expect("readable");
+            let observations = nothing_new(snapshot);
             bencher.iter(|| {
-                black_box(plan::requests(&snapshot));
-                decide(&Pipeline::OnSchedule, &snapshot, &since, black_box(&observations))
+                black_box(plan::requests(snapshot));
+                decide(&Pipeline::OnSchedule, snapshot, &since, black_box(&observations))
             });
         });
     }

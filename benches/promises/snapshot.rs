@@ -11,9 +11,9 @@ pub fn bench(criterion: &mut Criterion) {
         group.sample_size(20).bench_function(BenchmarkId::new("cold", repository.label), |bencher| {
             bencher.iter(|| repository.fresh_snapshot());
         });
-        let reader = SnapshotReader::default();
-        let refs = repository.refs();
         group.bench_function(BenchmarkId::new("warm", repository.label), |bencher| {
+            let (reader, refs) = (SnapshotReader::default(), repository.refs());
+            repository.snapshot(&reader, &refs);
             bencher.iter(|| repository.snapshot(&reader, &refs));
         });
     }
