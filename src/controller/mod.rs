@@ -12,6 +12,7 @@ pub mod face;
 pub mod foresee;
 mod format;
 pub mod handback;
+pub mod handwork;
 pub mod inspect;
 pub mod linkage;
 pub mod observe;

@@ -361,6 +361,9 @@ impl Policy {
     }
 }
 
+/// The name that stands for nobody where people approve.
+const AUTOMATIC: &str = "automerge";
+
 /// Whoever approves a review, by the name they go by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -380,6 +383,18 @@ impl Person {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
         let fits = (1..=64).contains(&name.len()) && name.bytes().all(legal);
         fits.then(|| Self(name.to_owned())).ok_or(InvalidPerson)
+    }
+
+    /// Nobody: an update that went in because its time was up.
+    #[must_use]
+    pub fn automatic() -> Self {
+        Self(AUTOMATIC.to_owned())
+    }
+
+    /// Whether this is nobody.
+    #[must_use]
+    pub fn is_automatic(&self) -> bool {
+        self.0 == AUTOMATIC
     }
 
     /// The name.

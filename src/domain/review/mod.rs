@@ -1,5 +1,7 @@
 //! Reviews on a forge, as values: pull requests, merge requests, or what this program keeps itself.
 
+pub mod hands;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
