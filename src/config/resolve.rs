@@ -16,6 +16,7 @@ use super::written::{
     WrittenSchedule, WrittenServer, WrittenSources,
 };
 use crate::domain::policy::Policy;
+use crate::domain::review::policy::ReviewPolicy;
 
 /// The name of the repository if the configuration lists none.
 const ONLY_REPOSITORY: &str = "packages";
@@ -260,6 +261,7 @@ fn resolve_policy(policy: &WrittenPolicy) -> Policy {
         overlap: given(policy.overlap),
         human_review: policy.human_review,
         format: given(policy.format),
+        reviews: ReviewPolicy::default(),
     }
 }
 

@@ -30,6 +30,7 @@ pub mod snapshot;
 pub mod sources;
 mod summary;
 pub mod supervise;
+pub mod tend;
 mod turn;
 pub mod versions;
 pub mod view;
@@ -78,6 +79,8 @@ struct ReviewKey {
     tree: Option<Oid>,
     /// The policy in force.
     gate: crate::domain::classify::Policy,
+    /// What is known about who can push to the package.
+    people: crate::domain::classify::Context,
     /// Who has approved it.
     approvals: BTreeSet<Person>,
 }

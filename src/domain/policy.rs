@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::classify::LineRules;
 use super::name::PkgBase;
+use super::review::policy::ReviewPolicy;
 
 /// Where the files of a package come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -265,6 +266,8 @@ pub struct RepositorySettings {
     pub identity: Identity,
     /// `CI_HUMAN_REVIEW`; `None` if nothing is said.
     pub human_review: Option<bool>,
+    /// `CI_HUMAN_REVIEW_ASSIGNEE`: who is asked to care for reviews on a forge.
+    pub review_assignees: BTreeSet<String>,
     /// `CI_OVERWRITE_COMMITS`: replace the last automated commit in place of adding one.
     pub overwrite_commits: bool,
     /// `CI_DEFAULT_CLASS`.
@@ -298,6 +301,7 @@ impl Default for RepositorySettings {
             source_repository: "chaotic-aur".into(),
             identity: Identity { name: "pkgwarden".into(), email: "pkgwarden@localhost".into() },
             human_review: None,
+            review_assignees: BTreeSet::new(),
             overwrite_commits: false,
             default_class: None,
             skip_exit_code: 123,
@@ -351,6 +355,8 @@ pub struct Policy {
     pub human_review: Option<bool>,
     /// Whether PKGBUILDs are formatted before they are committed.
     pub format: bool,
+    /// Reviews on a forge.
+    pub reviews: ReviewPolicy,
 }
 
 impl Policy {

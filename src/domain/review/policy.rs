@@ -11,6 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 pub struct ReviewPolicy {
     /// Labels that every review gets.
     pub labels: BTreeSet<String>,
+    /// A label more for those that cannot be merged as they are.
+    pub conflict_label: Option<String>,
     /// Who is asked to care for every review.
     pub assignees: BTreeSet<String>,
     /// Who is asked to look at every review.
@@ -34,6 +36,7 @@ impl Default for ReviewPolicy {
     fn default() -> Self {
         Self {
             labels: BTreeSet::new(),
+            conflict_label: None,
             assignees: BTreeSet::new(),
             reviewers: BTreeSet::new(),
             per_run: 30,

@@ -39,6 +39,8 @@ pub struct Desired {
     pub approved: BTreeSet<String>,
     /// Whether it may go in by itself when its time is up.
     pub patient: bool,
+    /// Whether an approval could be followed: there is no conflict, and the package is in service.
+    pub decidable: bool,
 }
 
 /// What a forge showed, and what is remembered beside it.
@@ -243,7 +245,7 @@ impl<'a> Work<'a> {
         let Desired { pkgbase, head, .. } = desired;
         let me = self.observed.me;
         let news = seen.approved_by.iter().filter(|&by| by != me && !desired.approved.contains(by));
-        if self.limits.approvals {
+        if self.limits.approvals && desired.decidable {
             for by in news {
                 self.done.steps.push(Step::Approve { pkgbase: pkgbase.clone(), head: *head, by: by.clone() });
             }
