@@ -93,7 +93,7 @@ const NOTES: [(&str, Becomes, &str); repository::KEYS.len()] = {
         ("CI_CODE_SKIP", Kept, "the exit status with which a build says that there is nothing to build"),
         ("CI_DEFAULT_CLASS", Different, "recorded with each build; this machine builds every class"),
         ("CI_HUMAN_REVIEW", Kept, "without it, risky updates wait for a person; policy.human_review overrides it"),
-        ("CI_HUMAN_REVIEW_ASSIGNEE", NotYet, "reviews are branches, which have no assignee"),
+        ("CI_HUMAN_REVIEW_ASSIGNEE", Kept, "asked to care for reviews on a forge; branches have no assignee"),
         (
             "CI_LIB_DB",
             Kept,

@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// The text of a span of code, as CommonMark reads it; `None` if it ends early or late.
+    /// The text of a span of code, as `CommonMark` reads it; `None` if it ends early or late.
     fn read_back(span: &str) -> Option<String> {
         let ticks = span.len() - span.trim_start_matches('`').len();
         let inner = span.get(ticks..span.len().checked_sub(ticks)?)?;

@@ -152,8 +152,12 @@ pub fn reconcile(desired: &[Desired], observed: Observed<'_>, limits: Limits, no
     // What is dangerous comes first where not all can.
     sorted.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| a.pkgbase.cmp(&b.pkgbase)));
     let (open, missing): (Vec<_>, Vec<_>) = sorted.into_iter().partition(|it| work.open_of(it).is_some());
-    open.iter().for_each(|it| work.keep_up(it));
-    missing.iter().for_each(|it| work.begin(it));
+    for it in open {
+        work.keep_up(it);
+    }
+    for it in missing {
+        work.begin(it);
+    }
     work.done
 }
 

@@ -4,6 +4,7 @@ pub mod aur;
 pub mod counted;
 pub mod forge;
 pub mod full_disk;
+pub mod hosting;
 pub mod listening;
 pub mod package;
 pub mod pacman;

@@ -1,0 +1,226 @@
+//! The life of a review, told once and true on every forge, and where there is none.
+
+use pkgwarden::domain::plan::Pipeline;
+
+use super::race::interferes;
+use crate::support::hosting::Host;
+use crate::support::scene::MAIN;
+use crate::support::{Change, Pkg, Scene};
+
+const REVIEW: &str = "refs/heads/update-foo";
+
+/// Tells each story on every forge.
+macro_rules! on_every_forge {
+    ($($story:ident)*) => {
+        mod local {
+            $(#[tokio::test] async fn $story() {
+                let scene = super::beginning().await;
+                super::$story(scene, crate::support::hosting::Host::Local).await;
+            })*
+        }
+        mod memory {
+            $(#[tokio::test] async fn $story() {
+                let mut scene = super::beginning().await;
+                let host = crate::support::hosting::Host::memory(&mut scene);
+                super::$story(scene, host).await;
+            })*
+        }
+    };
+}
+
+on_every_forge! {
+    a_review_is_opened_once_and_then_left_alone
+    newer_content_updates_the_review_in_place
+    a_review_whose_content_was_merged_is_over
+    a_review_that_nobody_needs_any_more_is_closed_with_the_reason
+    what_people_commit_on_the_branch_is_kept_and_newer_content_waits
+    what_a_person_closes_stays_closed_until_the_content_changes
+    a_review_closed_and_its_branch_deleted_stays_closed
+    a_race_that_is_lost_opens_the_review_all_the_same
+    a_forge_that_is_down_for_an_hour_loses_nothing
+    an_approval_merges_and_builds
+    time_alone_approves_what_needs_only_reading
+}
+
+/// `foo` is kept, and nothing waits.
+async fn beginning() -> Scene {
+    let scene = Scene::with_aur().await;
+    scene.keeps(&[Pkg::from_aur("foo")]).await;
+    scene
+}
+
+fn risky(version: &str) -> Pkg {
+    Pkg::from_aur("foo").version(version).built_by("make install")
+}
+
+/// A version that a person has to look at is released, and the program has looked.
+async fn released(scene: &Scene, version: &str) -> String {
+    scene.aur_release(&risky(version)).await;
+    scene.told(Pipeline::OnSchedule).await
+}
+
+async fn a_review_is_opened_once_and_then_left_alone(scene: Scene, host: Host) {
+    released(&scene, "1.1").await;
+    assert_eq!(host.open(&scene).await, "update-foo 1.1\n");
+    let (head, body) = (scene.monorepo.id(REVIEW).await, host.body().await);
+    for _ in 0..3 {
+        scene.later();
+        assert_eq!(scene.told(Pipeline::OnSchedule).await, "");
+    }
+    assert_eq!((scene.monorepo.id(REVIEW).await, host.body().await), (head, body), "not pushed and not edited again");
+    if let Host::Memory(forge) = &host {
+        assert_eq!(forge.told(), "open #1 update-foo");
+    }
+    scene.ends().await;
+}
+
+async fn newer_content_updates_the_review_in_place(scene: Scene, host: Host) {
+    released(&scene, "1.1").await;
+    released(&scene, "1.2").await;
+    assert_eq!(host.open(&scene).await, "update-foo 1.2\n");
+    if let Host::Memory(forge) = &host {
+        assert_eq!(forge.told(), "open #1 update-foo\nupdate #1 update-foo");
+        assert_eq!(forge.review("update-foo").await.unwrap().title, "update foo: 1.0-1 -> 1.2-1");
+    }
+    scene.ends().await;
+}
+
+async fn a_review_whose_content_was_merged_is_over(scene: Scene, host: Host) {
+    released(&scene, "1.1").await;
+    host.merges(&scene).await;
+    let told = scene.told(Pipeline::OnCommit).await;
+    assert!(told.contains("close update-foo: its content has reached the branch"), "{told}");
+    assert!(told.contains("build foo (changed)"), "{told}");
+    assert_eq!((host.open(&scene).await, scene.monorepo.id(REVIEW).await), (String::new(), None));
+    scene.later();
+    assert_eq!(scene.told(Pipeline::OnSchedule).await, "");
+    scene.ends().await;
+}
+
+async fn a_review_that_nobody_needs_any_more_is_closed_with_the_reason(scene: Scene, host: Host) {
+    released(&scene, "1.1").await;
+    scene.aur_release(&Pkg::from_aur("foo").version("1.2")).await;
+    let told = scene.told(Pipeline::OnSchedule).await;
+    assert!(told.contains("close update-foo: a newer update went in without a person"), "{told}");
+    assert_eq!(host.open(&scene).await, "");
+    let said = host.comments();
+    assert!(said.is_none_or(|said| said == ["Closed: a newer update went in without a person."]));
+    scene.ends().await;
+}
+
+async fn what_people_commit_on_the_branch_is_kept_and_newer_content_waits(scene: Scene, host: Host) {
+    released(&scene, "1.1").await;
+    let patch = [Change::put("foo/fix.patch", "--- a\n+++ b\n")];
+    let theirs = scene.monorepo.commit(REVIEW, "fix(foo): build", &patch, scene.now()).await;
+    let told = released(&scene, "1.2").await;
+    assert!(told.contains("waits: `update-foo` has commits by Mira Vale <mira@example.org>"), "{told}");
+    assert_eq!(scene.monorepo.id(REVIEW).await, Some(theirs.clone()));
+    if let Some(body) = host.body().await {
+        assert!(body.contains("**Newer content waits.** There is `1.2-1`"), "{body}");
+        assert!(body.contains("git push origin --delete update-foo"), "{body}");
+    }
+    scene.aur_release(&Pkg::from_aur("foo").version("1.3")).await;
+    let told = scene.told(Pipeline::OnSchedule).await;
+    assert!(told.contains("[review-kept] foo: `update-foo` has commits by"), "{told}");
+    assert_eq!(scene.monorepo.id(REVIEW).await, Some(theirs), "even where nobody needs it any more");
+    assert_eq!(host.open(&scene).await, "update-foo 1.1\n");
+    scene.monorepo.git(&["update-ref", "-d", REVIEW]).await;
+    released(&scene, "1.4").await;
+    assert_eq!(host.open(&scene).await, "update-foo 1.4\n", "taken as the review said");
+    scene.ends().await;
+}
+
+async fn what_a_person_closes_stays_closed_until_the_content_changes(scene: Scene, host: Host) {
+    released(&scene, "1.1").await;
+    host.closes(&scene, false).await;
+    for _ in 0..3 {
+        scene.later();
+        scene.run(Pipeline::OnSchedule).await;
+        assert_eq!((host.open(&scene).await, scene.monorepo.id(REVIEW).await), (String::new(), None));
+    }
+    released(&scene, "1.2").await;
+    assert_eq!(host.open(&scene).await, "update-foo 1.2\n");
+    scene.ends().await;
+}
+
+async fn a_review_closed_and_its_branch_deleted_stays_closed(scene: Scene, host: Host) {
+    released(&scene, "1.1").await;
+    host.closes(&scene, true).await;
+    scene.run(Pipeline::OnCommit).await;
+    for _ in 0..2 {
+        scene.later();
+        scene.run(Pipeline::OnSchedule).await;
+        assert_eq!((host.open(&scene).await, scene.monorepo.id(REVIEW).await), (String::new(), None));
+    }
+    released(&scene, "1.2").await;
+    assert_eq!(host.open(&scene).await, "update-foo 1.2\n");
+    scene.ends().await;
+}
+
+async fn a_race_that_is_lost_opens_the_review_all_the_same(scene: Scene, host: Host) {
+    scene.aur_release(&risky("1.1")).await;
+    interferes(&scene, 1, &Pkg::new("meanwhile").changes(), "").await;
+    scene.run(Pipeline::OnSchedule).await;
+    assert_eq!(host.open(&scene).await, "update-foo 1.1\n");
+    assert_eq!(scene.monorepo.id(&format!("{REVIEW}~1")).await, scene.monorepo.id(MAIN).await);
+    scene.ends().await;
+}
+
+async fn a_forge_that_is_down_for_an_hour_loses_nothing(scene: Scene, host: Host) {
+    released(&scene, "1.1").await;
+    host.answers(false);
+    let told = released(&scene, "1.2").await;
+    assert!(told.contains("update update-foo"), "a run is not stopped: {told}");
+    assert_eq!(told.contains("[forge-later]"), host.body().await.is_some(), "{told}");
+    assert_eq!(host.open(&scene).await, "update-foo 1.2\n", "nothing is closed");
+    host.answers(true);
+    scene.later();
+    scene.run(Pipeline::OnSchedule).await;
+    if let Some(body) = host.body().await {
+        assert!(body.contains("`1.0-1 -> 1.2-1`"), "{body}");
+    }
+    host.answers(false);
+    scene.aur_release(&Pkg::from_aur("foo").version("1.3")).await;
+    scene.run(Pipeline::OnSchedule).await;
+    host.answers(true);
+    scene.later();
+    scene.run(Pipeline::OnCommit).await;
+    assert_eq!(host.open(&scene).await, "");
+    let said = host.comments();
+    assert!(said.is_none_or(|said| said == ["Closed: a newer update went in without a person."]));
+    scene.ends().await;
+}
+
+async fn an_approval_merges_and_builds(scene: Scene, host: Host) {
+    released(&scene, "1.1").await;
+    if let Host::Memory(_) = &host {
+        host.approves(&scene, "stranger").await;
+        scene.run(Pipeline::OnCommit).await;
+        assert_eq!(host.open(&scene).await, "update-foo 1.1\n", "whoever may not push is not heard");
+    }
+    host.approves(&scene, "mira").await;
+    scene.run(Pipeline::OnCommit).await;
+    assert_eq!((host.open(&scene).await, scene.monorepo.id(REVIEW).await), (String::new(), None));
+    let message = scene.monorepo.git(&["log", "-1", "--format=%b", MAIN]).await;
+    assert!(message.contains("approved by mira"), "{message}");
+    assert!(scene.builds().await.contains("foo changed ready"));
+    scene.ends().await;
+}
+
+async fn time_alone_approves_what_needs_only_reading(mut scene: Scene, host: Host) {
+    scene.env.insert("PKGWARDEN__POLICY__REVIEWS__AUTOMERGE_AFTER".to_owned(), "3h".to_owned());
+    released(&scene, "1.1").await;
+    if let Some(body) = host.body().await {
+        assert!(body.contains("it goes in by itself after 2026-05-01 "), "{body}");
+    }
+    scene.later();
+    scene.later();
+    scene.run(Pipeline::OnCommit).await;
+    assert_eq!(host.open(&scene).await, "update-foo 1.1\n");
+    scene.later();
+    scene.run(Pipeline::OnCommit).await;
+    assert_eq!(host.open(&scene).await, "");
+    let message = scene.monorepo.git(&["log", "-1", "--format=%b", MAIN]).await;
+    assert!(message.contains("approved by automerge"), "{message}");
+    scene.ends().await;
+}
