@@ -2,6 +2,13 @@
 //!
 //! A forge is told what should be there and shows what is; what follows from that is decided elsewhere. Everything
 //! that changes something can be said twice: what is so already stays so.
+//!
+//! Reviews that are kept only as branches need nobody to be told: for `forge.kind = "local"` there is no [`Forge`], and
+//! whoever asks for one gets `None`.
+
+pub mod github;
+mod mark;
+mod wire;
 
 use std::time::Duration;
 
@@ -10,6 +17,9 @@ use jiff::Timestamp;
 
 use crate::domain::name::Oid;
 use crate::domain::review::{Comment, Offer, Permission, Seen, Status, Wanted};
+
+/// How the names of the branches of reviews begin.
+pub const BRANCHES: &str = "update-";
 
 /// Why a forge did not do something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +69,17 @@ pub enum ForgeError {
     },
 }
 
+impl ForgeError {
+    /// What a person can do about it, if they can.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Refused { hint, .. } => Some(hint),
+            Self::Limited { .. } | Self::Missing { .. } | Self::Conflict { .. } | Self::Unreachable { .. } => None,
+        }
+    }
+}
+
 /// What a forge answers, some time.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, ForgeError>>;
 
@@ -71,8 +92,12 @@ pub trait Forge: Send + Sync + std::fmt::Debug {
     fn me(&self) -> Answer<'_, String>;
 
     /// All open reviews whose branch begins with `update-` and is in the project itself, and those that were merged
-    /// or closed since then. Complete, or an error: half a list would close reviews.
+    /// or closed since then. Complete, or an error: half a list would close reviews. What forges only say of a single one
+    /// ([`Seen::mergeable`], [`Seen::approved_by`]) is not there.
     fn reviews(&self, since: Timestamp) -> Answer<'_, Vec<Seen>>;
+
+    /// All of one review.
+    fn review(&self, number: u64) -> Answer<'_, Seen>;
 
     /// Opens a review, whose branch is there already. If one of that branch is open, that is it.
     fn open(&self, wanted: Wanted) -> Answer<'_, Seen>;
@@ -108,4 +133,12 @@ pub trait Forge: Send + Sync + std::fmt::Debug {
 
     /// The text of the issue with this key as it is now, with what people ticked in it; `None` if there is none.
     fn issue_body(&self, key: String) -> Answer<'_, Option<String>>;
+}
+
+/// A text of so many characters at most, for what forges show in one line.
+fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
 }

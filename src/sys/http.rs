@@ -31,6 +31,14 @@ pub fn client(timeout: Duration) -> reqwest::Client {
     })
 }
 
+/// As [`client`], which follows no redirect: for whoever has to see where it leads.
+pub fn client_without_redirects(timeout: Duration) -> reqwest::Client {
+    let build = |builder: reqwest::ClientBuilder| builder.redirect(Policy::none()).build();
+    build(builder(timeout)).unwrap_or_else(|_| {
+        build(builder(timeout).tls_certs_only([])).expect("a client without certificates needs nothing of the machine")
+    })
+}
+
 /// As [`client`], with every request going through `proxy`, whatever the environment says.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 //! - [`support`]: the tester, which speaks the product's language
 //! - [`scenarios`]: what runs do to a monorepo
 //! - [`cli`]: what the commands print, and that they write nothing
+//! - [`forges`]: what forges are asked and told, over their real protocols
 //! - [`nvchecker`]: versions that are looked for, compared with what the real nvchecker finds
 //!
 //! Not here: decisions, parsers and adapters by themselves; their tests stand beside them.
@@ -11,6 +12,7 @@
 #![expect(clippy::unwrap_used, reason = "what is missing fails the test")]
 
 mod cli;
+mod forges;
 mod nvchecker;
 mod scenarios;
 mod support;

@@ -52,9 +52,9 @@ pub struct Seen {
     pub assignees: BTreeSet<String>,
     /// Who is asked to look at it.
     pub reviewers: BTreeSet<String>,
-    /// Who approved exactly `head`.
+    /// Who approved exactly `head`; empty where it was not asked for.
     pub approved_by: BTreeSet<String>,
-    /// Whether it can be merged as it is; `None` while the forge does not know.
+    /// Whether it can be merged as it is; `None` while the forge does not know, or where it was not asked for.
     pub mergeable: Option<bool>,
     /// When it was opened.
     pub opened_at: Timestamp,

@@ -3,6 +3,7 @@
 pub mod aur;
 pub mod counted;
 pub mod forge;
+pub mod forges;
 pub mod full_disk;
 pub mod hosting;
 pub mod listening;

@@ -65,6 +65,22 @@ impl Repo {
         git_in(&self.path, args).await
     }
 
+    /// What a git command prints, if it succeeds.
+    pub async fn tries(&self, args: &[&str]) -> Option<String> {
+        let output = run(&self.path, args, Vec::new()).await;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+
+    /// A commit of this tree with two parents, which no ref has yet.
+    pub async fn merge_commit(&self, tree: &str, parents: [&str; 2], message: &str, time: Timestamp) -> String {
+        let who = format!("Mira Vale <mira@example.org> {} +0000", time.as_second());
+        let [one, other] = parents;
+        let text = format!(
+            "tree {tree}\nparent {one}\nparent {other}\nauthor {who}\ncommitter {who}\n\n{message}\n"
+        );
+        self.pipe(&["hash-object", "-w", "-t", "commit", "--stdin"], text).await
+    }
+
     /// The commit a revision names, if it exists.
     pub async fn id(&self, rev: &str) -> Option<String> {
         let output = run(&self.path, &["rev-parse", "-q", "--verify", &format!("{rev}^{{commit}}")], Vec::new()).await;

@@ -1,0 +1,112 @@
+//! GitHub, and GitHub Enterprise Server: pull requests, issues and commit statuses over its REST API.
+//!
+//! Octocrab says who we are (a token, or an app and its installation); the way there is our own, see
+//! [`super::wire`]. Its models are not used: they hold everything, and an answer that lacks something nobody reads
+//! would not be understood.
+
+mod answers;
+mod api;
+mod reviews;
+mod talk;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use url::Url;
+
+pub use self::api::Identity;
+use self::api::Api;
+use super::wire::{PATIENCE, Place, Wire};
+use super::{Answer, Forge};
+use crate::domain::name::Oid;
+use crate::domain::review::{Comment, Offer, Permission, Seen, Status, Wanted};
+use crate::sys::clock::Clock;
+
+/// What a token has to be allowed.
+const SCOPES: &str = "the permissions contents, pull requests, issues and commit statuses, each to read and write \
+                      (of a classic token: the scope `repo`)";
+
+/// A project on GitHub.
+#[derive(Debug)]
+pub struct GitHub {
+    api: Api,
+    shown: String,
+}
+
+impl GitHub {
+    /// The project `owner/name` at an API: `https://api.github.com`, or `https://HOST/api/v3`. Nothing is asked yet.
+    pub fn new(api: Url, project: &str, identity: Identity, clock: Arc<dyn Clock>) -> Self {
+        let host = api.host_str().unwrap_or_default();
+        let host = if host == "api.github.com" { "github.com" } else { host };
+        let (shown, forge) = (format!("{host}/{project}"), format!("GitHub at {host}"));
+        let wire = Wire::new(Place { forge, api, scopes: SCOPES }, None, PATIENCE, clock);
+        Self { api: Api::new(wire, identity, project.to_owned()), shown }
+    }
+}
+
+/// As a part of a query or a path.
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+impl Forge for GitHub {
+    fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    fn me(&self) -> Answer<'_, String> {
+        Box::pin(async { self.api.me().await.map(str::to_owned) })
+    }
+
+    fn reviews(&self, since: Timestamp) -> Answer<'_, Vec<Seen>> {
+        Box::pin(self.all_reviews(since))
+    }
+
+    fn review(&self, number: u64) -> Answer<'_, Seen> {
+        Box::pin(self.one_review(number))
+    }
+
+    fn open(&self, wanted: Wanted) -> Answer<'_, Seen> {
+        Box::pin(self.open_review(wanted))
+    }
+
+    fn update(&self, number: u64, wanted: Wanted) -> Answer<'_, Seen> {
+        Box::pin(self.update_review(number, wanted))
+    }
+
+    fn close(&self, number: u64, why: String) -> Answer<'_, ()> {
+        Box::pin(self.close_review(number, why))
+    }
+
+    fn merge(&self, number: u64, head: Oid) -> Answer<'_, ()> {
+        Box::pin(self.merge_review(number, head))
+    }
+
+    fn comments(&self, number: u64, since: Timestamp) -> Answer<'_, Vec<Comment>> {
+        Box::pin(self.comments_since(number, since))
+    }
+
+    fn say(&self, number: u64, key: String, text: String) -> Answer<'_, ()> {
+        Box::pin(async move { self.say_once(number, &key, &text).await })
+    }
+
+    fn permission(&self, person: String) -> Answer<'_, Permission> {
+        Box::pin(async move { self.permission_of(&person).await })
+    }
+
+    fn offers(&self) -> Answer<'_, Vec<Offer>> {
+        Box::pin(self.all_offers())
+    }
+
+    fn tell(&self, status: Status) -> Answer<'_, ()> {
+        Box::pin(self.put_status(status))
+    }
+
+    fn issue(&self, key: String, title: String, body: String) -> Answer<'_, u64> {
+        Box::pin(async move { self.put_issue(&key, &title, &body).await })
+    }
+
+    fn issue_body(&self, key: String) -> Answer<'_, Option<String>> {
+        Box::pin(async move { Ok(self.kept_issue(&key).await?.map(|issue| issue.body.unwrap_or_default())) })
+    }
+}

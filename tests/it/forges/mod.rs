@@ -1,0 +1,5 @@
+//! What each forge is asked and told, over its real protocol, and what becomes of it when things go wrong.
+
+mod stage;
+mod story;
+mod trouble;
