@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::pkgbuild::{Pkgbuild, Role, Unread, render};
+use crate::domain::pkgbuild::{Event, Kind, Pkgbuild, Role, Unread, render};
 
 /// Packages to change, apart from real ones.
 const PACKAGES: [&str; 4] = [
@@ -223,7 +223,7 @@ proptest! {
         let at = at % text.len();
         let new = format!("{}{insert}{}", &text[..at], &text[at..]);
         if classify(&package(text), &package(&new)).verdict == Decision::Minor {
-            let (before, after) = (commands(text), commands(&new));
+            let (before, after) = (commands(text, text), commands(&new, text));
             let only = |ours: &[Command], theirs: &[Command]| -> Vec<Option<String>> {
                 let known = |ours: &&Command| theirs.iter().any(|theirs| theirs.events == ours.events);
                 ours.iter().filter(|ours| !known(ours)).map(|command| command.value.clone()).collect()
@@ -267,8 +267,9 @@ struct Command {
     value: Option<String>,
 }
 
-/// Everything that bash would see but for versions.
-fn commands(text: &str) -> Vec<Command> {
+/// Everything that bash would see but for versions, with variables as they are `before`.
+fn commands(text: &str, before: &str) -> Vec<Command> {
+    let before = Recipe::read(before.as_bytes()).expect("it is a package");
     let recipe = Recipe::read(text.as_bytes()).expect("it is minor");
     let versions = |role: &Role<'_>| matches!(role, Role::Assign("_pkgver" | "pkgver" | "pkgrel" | "_commit"));
     let statements = recipe.pkgbuild.statements.iter().enumerate().filter(|(_, found)| !versions(&found.role));
@@ -276,11 +277,24 @@ fn commands(text: &str) -> Vec<Command> {
         let assigned = recipe.certain().assigned.iter().find(|assigned| assigned.statement == number);
         let known = assigned.filter(|assigned| assigned.value.is_known());
         let value = known.map(|assigned| format!("{}={:?}", assigned.name, assigned.value));
-        Command { events: render(recipe.pkgbuild.events(statement)), value }
+        Command { events: render(&named(&before, recipe.pkgbuild.events(statement))), value }
     };
     let mut commands: Vec<_> = statements.map(command).collect();
     commands.sort_by(|a, b| a.value.cmp(&b.value));
     commands
+}
+
+/// Which of two variables is expanded makes no difference if both are known to hold the same.
+fn named<'a>(recipe: &Recipe<'_>, events: &[Event<'a>]) -> Vec<Event<'a>> {
+    let named = |(at, event): (usize, &Event<'a>)| {
+        let whole = events.get(at + 1).is_some_and(|next| next.kind == Kind::End);
+        let expands = whole && matches!(event.kind, Kind::Param | Kind::QuotedParam);
+        match recipe.certain().text(&event.text).filter(|_| expands) {
+            Some(value) => Event { text: format!("={value}").into(), ..event.clone() },
+            None => event.clone(),
+        }
+    };
+    events.iter().enumerate().map(named).collect()
 }
 
 #[test]
