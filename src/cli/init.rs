@@ -77,15 +77,13 @@ enum Becomes {
     Kept,
     /// It is read and means something else, or only sometimes counts.
     Different,
-    /// It is kept in the file and not acted on.
-    NotYet,
     /// It is about the scripts themselves.
     NotNeeded,
 }
 
 /// What becomes of each key.
 const NOTES: [(&str, Becomes, &str); repository::KEYS.len()] = {
-    use Becomes::{Different, Kept, NotNeeded, NotYet};
+    use Becomes::{Different, Kept, NotNeeded};
     [
         ("BUILD_REPO", Different, "only counts in files for a Chaotic Manager (`run --emit-chaotic`)"),
         ("CI_AUR_PROXY", Kept, "requests to the AUR go through it"),
@@ -223,7 +221,6 @@ fn text(report: &Report, from_chaotic: bool) -> String {
     for (becomes, title) in [
         (Becomes::Kept, "carries over from .ci/config, which stays where it is"),
         (Becomes::Different, "is different"),
-        (Becomes::NotYet, "is not part of this version"),
         (Becomes::NotNeeded, "is not needed any more"),
     ] {
         let notes: Vec<&Note> = report.settings.iter().filter(|note| note.becomes == becomes).collect();

@@ -468,12 +468,12 @@ mod tests {
 
     #[test]
     fn what_depends_on_two_keys_is_underlined_at_the_one_that_is_there() {
-        let text = "[forge]\nkind = \"github\"\ntoken_file = \"t\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
+        let text = "[forge]\nkind = \"gitea\"\nproject = \"a/b\"\ntoken_file = \"t\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
              [[schedule]]\ncron = \"@daily\"\nrun = \"trigger\"\n";
         insta::assert_snapshot!(lines(text, &[]), @r#"
-        pkgwarden.toml:2:8: forge.kind = "github" is not supported by this version; write "local": reviews are kept as branches, for `pkgwarden ctl review` and the pages
-        pkgwarden.toml:5:11: the address holds no `{pkgbase}`, so that every package would have the same; write {pkgbase} where the name of the package goes
-        pkgwarden.toml:8:7: a schedule with run = "trigger" needs the `name` of the trigger
+        pkgwarden.toml:2:8: forge.kind = "gitea" is not supported by this version; write "github", or "local": reviews are branches, for `pkgwarden ctl review` and the pages
+        pkgwarden.toml:6:11: the address holds no `{pkgbase}`, so that every package would have the same; write {pkgbase} where the name of the package goes
+        pkgwarden.toml:9:7: a schedule with run = "trigger" needs the `name` of the trigger
         "#);
         insta::assert_snapshot!(lines("", &[("PKGWARDEN__EXECUTOR__KIND", "command")]), @r#"PKGWARDEN__EXECUTOR__KIND: executor.kind = "command" is not supported by this version; write "local" to build on this machine, or "none" to leave builds to somebody else"#);
     }
@@ -484,7 +484,7 @@ mod tests {
              forge.kind = \"gitlab\"\n";
         insta::assert_snapshot!(lines(text, &[]), @r#"
         pkgwarden.toml:5:8: there are two repositories with the name `a`; give each its own name
-        pkgwarden.toml:7:14: forge.kind = "gitlab" is not supported by this version; write "local": reviews are kept as branches, for `pkgwarden ctl review` and the pages
+        pkgwarden.toml:7:14: forge.kind = "gitlab" is not supported by this version; write "github", or "local": reviews are branches, for `pkgwarden ctl review` and the pages
         "#);
     }
 

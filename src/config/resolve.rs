@@ -66,6 +66,17 @@ fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Writ
         let hint = "write {pkgbase} where the name of the package goes";
         problems.push(layers.problem(repository, &["sources", "aur", "push_url"], message, hint));
     }
+    if written.forge.kind == Some(ForgeKind::Github) {
+        for (key, given, hint) in [
+            ("project", written.forge.project.is_some(), "write forge.project = \"OWNER/NAME\""),
+            ("token_file", written.forge.token_file.is_some(), "name the file with an access token: forge.token_file"),
+        ] {
+            if !given {
+                let message = format!("a forge needs `{key}`");
+                problems.push(layers.problem(repository, &["forge", "kind"], message, hint));
+            }
+        }
+    }
     for (index, schedule) in written.schedule.iter().flatten().enumerate() {
         if let Some(message) = wrong_name(schedule) {
             let index = index.to_string();
@@ -78,11 +89,12 @@ fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Writ
 /// What can be written, and what this version does not do: the place, what is not done, and what to write
 /// instead.
 fn unsupported(written: &Written) -> Vec<([&'static str; 2], String, &'static str)> {
-    const FORGE: &str = "write \"local\": reviews are kept as branches, for `pkgwarden ctl review` and the pages";
+    const FORGE: &str =
+        "write \"github\", or \"local\": reviews are branches, for `pkgwarden ctl review` and the pages";
     const EXECUTOR: &str = "write \"local\" to build on this machine, or \"none\" to leave builds to somebody else";
     const SIGN: &str = "write false, and sign by other means";
     let mut found = Vec::new();
-    if let Some(kind) = written.forge.kind.filter(|kind| *kind != ForgeKind::Local) {
+    if let Some(kind) = written.forge.kind.filter(|kind| !matches!(kind, ForgeKind::Local | ForgeKind::Github)) {
         found.push((
             ["forge", "kind"],
             format!("forge.kind = {} is not supported by this version", word(&kind)),

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::settings::{AurTransport, ExecutorKind, ForgeKind, LogLevel};
-use super::value::{Address, CronLine, GitAddress, Hours, Listen, Name, Period, Zone};
+use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, Zone};
 use crate::domain::policy::{Overlap, UnknownDirective};
 
 /// Settings of which each may be given or not.
@@ -29,7 +29,7 @@ macro_rules! section {
         #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
         #[serde(default)]
         #[schemars(deny_unknown_fields)]
-        pub(super) struct $name {
+        pub(in crate::config) struct $name {
             $($(#[$one_meta])* #[serde(skip_serializing_if = "Option::is_none")] pub $one: Option<$one_type>,)*
             $($($(#[$table_meta])* pub $table: $table_type,)*)?
         }
@@ -44,6 +44,10 @@ macro_rules! section {
         }
     };
 }
+
+mod reviews;
+
+pub(super) use reviews::WrittenReviews;
 
 section! {
     /// The configuration of pkgwarden. Every key has a default or may be left out, and can be given in the
@@ -215,7 +219,7 @@ section! {
 section! {
     /// Where the monorepo is hosted and its reviews are opened.
     WrittenForge {
-        /// What kind of forge it is; `local` keeps reviews as branches. This version supports no other.
+        /// What kind of forge it is; `local` keeps reviews as branches. This version supports GitHub beside.
         kind: ForgeKind,
         /// Base of its API, where it is not the public service.
         #[schemars(example = "https://git.example/api/v4")]
@@ -336,45 +340,6 @@ section! {
         ;
         /// Reviews on a forge.
         reviews: WrittenReviews,
-    }
-}
-
-section! {
-    /// Reviews on a forge.
-    WrittenReviews {
-        /// Labels that every review gets.
-        #[schemars(example = ["update"])]
-        labels: Vec<String>,
-        /// A label more for those that cannot be merged as they are.
-        #[schemars(example = &"conflict")]
-        conflict_label: String,
-        /// Who is asked to care for every review, beside `CI_HUMAN_REVIEW_ASSIGNEE` of the monorepo.
-        #[schemars(example = ["mira"])]
-        assignees: Vec<String>,
-        /// Who is asked to look at every review.
-        #[schemars(example = ["mira"])]
-        reviewers: Vec<String>,
-        /// How many reviews one run opens or changes at most; the heaviest come first.
-        #[schemars(range(min = 1, max = 10000), example = 30)]
-        per_run: usize,
-        /// How many reviews are opened within an hour at most.
-        #[schemars(range(min = 1, max = 10000), example = 60)]
-        per_hour: usize,
-        /// How many reviews are open at once at most.
-        #[schemars(range(min = 1, max = 10000), example = 100)]
-        at_once: usize,
-        /// Hours of the day in which no review is opened or changed. Reviews are closed at any time.
-        #[schemars(example = &"22:00-07:00")]
-        quiet_hours: Hours,
-        /// The time zone of `quiet_hours`, by its IANA name.
-        #[schemars(example = &"Europe/Berlin")]
-        timezone: Zone,
-        /// Whether approvals on the forge count, of people who may push there.
-        approvals: bool,
-        /// How long an update waits before it goes in although nobody approved it. It counts as one approval, and only
-        /// if no reason weighs more than `review`. Without it: updates wait for ever.
-        #[schemars(example = &"48h")]
-        automerge_after: Period,
     }
 }
 

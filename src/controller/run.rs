@@ -87,7 +87,16 @@ impl Runner {
     /// A runner for one repository.
     #[must_use]
     pub fn new(site: Arc<Site>, store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { site, store, clock, enqueues: true, emit_to: None, publisher: None, hosted: None, turns: Turns::default() }
+        Self {
+            site,
+            store,
+            clock,
+            enqueues: true,
+            emit_to: None,
+            publisher: None,
+            hosted: None,
+            turns: Turns::default(),
+        }
     }
 
     /// Whether runs enqueue the builds they plan.
@@ -240,10 +249,7 @@ impl Runner {
         if self.hosted.is_some() {
             outbox.extend(tend::entries(&self.site.name, &plan));
         }
-        let intent = NewIntent {
-            outbox,
-            ..self.intent(run_id, &updates, wave)
-        };
+        let intent = NewIntent { outbox, ..self.intent(run_id, &updates, wave) };
         let intent = self.store.record_intent(intent, self.clock.now()).await?;
         fail::fail_point!("apply.intent-recorded", |_| crate::sys::signal::die());
         if !updates.is_empty() {

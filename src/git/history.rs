@@ -160,6 +160,20 @@ mod tests {
     }
 
     #[test]
+    fn commits_beside_a_branch_tell_whose_hands_they_went_through() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let first = commit(&repository, &[], &[("a", "1")]);
+        let main = commit(&repository, &[first], &[("a", "2")]);
+        let [one, other] = ["3", "4"].map(|text| commit(&repository, &[first], &[("a", text)]));
+        let second = commit(&repository, &[one], &[("a", "5")]);
+        let beside = repository.beside(main, &[second, other, main]).expect("walk");
+        assert_eq!(beside.keys().copied().collect::<BTreeSet<_>>(), [one, other, second].into());
+        let who = "T <t@example.org>".to_owned();
+        assert_eq!(beside[&second], Hands { parents: vec![one], author: who.clone(), committer: who });
+    }
+
+    #[test]
     fn history_is_oldest_first_even_when_every_commit_has_the_same_time() {
         let world = World::new();
         let repository = world.bare("repo");

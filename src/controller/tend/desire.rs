@@ -151,7 +151,8 @@ impl Writer<'_> {
 
     /// Where more stands about an update.
     fn places(&self, pkgbase: &PkgBase) -> Vec<(&'static str, String)> {
-        let page = self.pages.map(|pages| ("side by side, with what can be done", format!("{pages}/reviews/{pkgbase}")));
+        let page =
+            self.pages.map(|pages| ("side by side, with what can be done", format!("{pages}/reviews/{pkgbase}")));
         let source = self.snapshot.packages.get(pkgbase).map(|package| &package.settings.source);
         let source = match source {
             Some(SourceKind::Aur) => vec![

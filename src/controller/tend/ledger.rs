@@ -1,6 +1,6 @@
 //! What is remembered between two looks at a forge: what failed, and how long it rests. Losing it costs questions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -8,9 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::later;
 use crate::domain::finding::Finding;
 use crate::domain::name::PkgBase;
+use crate::domain::review::reconcile::Desired;
+use crate::domain::review::{Seen, Stage};
 use crate::forge::ForgeError;
 use crate::store::outbox::retry_delay;
 use crate::store::{Store, StoreError};
+
+/// So many reviews of which something changed are looked at one by one.
+const FRESH: usize = 100;
+/// And so many others.
+const OTHERS: usize = 20;
 
 /// What is remembered about one repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +27,8 @@ pub struct Ledger {
     pub asked_at: Option<Timestamp>,
     /// The forge itself rests.
     pub forge: Option<Rest>,
+    /// The number of the last review that was looked at although nothing seemed to have changed.
+    pub looked_at: u64,
     /// What failed, by branch.
     pub branches: BTreeMap<String, Rest>,
 }
@@ -63,6 +72,22 @@ impl Ledger {
     /// The forge as a whole could not be asked.
     pub fn forge_failed(&mut self, error: &ForgeError, now: Timestamp) {
         self.forge = Some(Rest::after(self.forge.as_ref(), error, now));
+    }
+
+    /// The reviews that are looked at one by one, which costs questions: those of which something changed, and of the
+    /// others some each time, so that nothing is missed for ever.
+    pub fn to_look_at(&mut self, reviews: &[Seen], desired: &[Desired], since: Timestamp) -> BTreeSet<u64> {
+        let wanted: BTreeSet<&str> = desired.iter().map(|it| it.wanted.branch.as_str()).collect();
+        let open = reviews.iter().filter(|seen| seen.stage == Stage::Open && wanted.contains(seen.branch.as_str()));
+        let (mut fresh, others): (Vec<&Seen>, Vec<&Seen>) = open.partition(|seen| seen.updated_at >= since);
+        fresh.sort_by_key(|seen| std::cmp::Reverse(seen.updated_at));
+        let mut chosen: BTreeSet<u64> = fresh.iter().take(FRESH).map(|seen| seen.number).collect();
+        let others: BTreeSet<u64> = others.iter().map(|seen| seen.number).collect();
+        let after = others.range(self.looked_at.saturating_add(1)..);
+        let turn: Vec<u64> = after.chain(&others).take(OTHERS.min(others.len())).copied().collect();
+        self.looked_at = turn.last().copied().unwrap_or(0);
+        chosen.extend(turn);
+        chosen
     }
 
     /// Something about one review could not be done.
@@ -109,7 +134,10 @@ mod tests {
         assert_eq!((wait(&read.branches["update-foo"]), wait(read.forge.as_ref().expect("rests"))), (60, 1200));
         assert_eq!(Ledger::read(&store, "other").await.expect("read"), Ledger::default());
         let finding = read.resting("update-foo", now).expect("it rests");
-        assert_eq!(finding.message, "its review is left alone before 2026-05-01T12:01:00Z: forge could not be asked: no answer");
+        assert_eq!(
+            finding.message,
+            "its review is left alone before 2026-05-01T12:01:00Z: forge could not be asked: no answer"
+        );
         assert_eq!(read.resting("update-foo", now + SignedDuration::from_mins(1)), None);
     }
 }

@@ -92,7 +92,7 @@ impl Runner {
         let _progress = progress::task(format!("looking after the reviews on {}", hosted.forge.shown()));
         let look = self.site.look().await?;
         let desired = desire::desired(&self.site, &look, hosted.pages.as_deref(), now).await?;
-        let tended = match self.observe_forge(hosted, &ledger, &desired, now).await {
+        let tended = match self.observe_forge(hosted, &mut ledger, &desired, now).await {
             Ok(shown) => self.bring_up_to_date(hosted, &look, &desired, &shown, &mut ledger).await?,
             Err(error) => {
                 ledger.forge_failed(&error, now);
@@ -106,14 +106,26 @@ impl Runner {
     async fn observe_forge(
         &self,
         hosted: &Hosted,
-        ledger: &Ledger,
+        ledger: &mut Ledger,
         desired: &[Desired],
         now: Timestamp,
     ) -> Result<Shown, ForgeError> {
         let oldest = desired.iter().map(|it| it.proposed_at).min().unwrap_or(now);
         let since = ledger.asked_at.unwrap_or(oldest).min(now) - OVERLAP;
         let me = hosted.forge.me().await?;
-        Ok(Shown { me, reviews: hosted.forge.reviews(since).await? })
+        let mut reviews = hosted.forge.reviews(since).await?;
+        if self.site.policy.reviews.approvals {
+            for number in ledger.to_look_at(&reviews, desired, since) {
+                match hosted.forge.review(number).await {
+                    Ok(whole) => {
+                        reviews.iter_mut().filter(|seen| seen.number == number).for_each(|seen| *seen = whole.clone())
+                    }
+                    Err(ForgeError::Missing { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(Shown { me, reviews })
     }
 
     async fn bring_up_to_date(
@@ -130,7 +142,8 @@ impl Runner {
         let closing = self.bid_farewell(&mut pass, shown).await?;
         let snapshot = &look.snapshot;
         let branches: BTreeSet<String> = snapshot.refs.reviews.keys().map(PkgBase::review_branch).collect();
-        let content = |(pkgbase, state): (&PkgBase, &PackageState)| Some((pkgbase.clone(), state.proposed()?.to_owned()));
+        let content =
+            |(pkgbase, state): (&PkgBase, &PackageState)| Some((pkgbase.clone(), state.proposed()?.to_owned()));
         let proposed: BTreeMap<PkgBase, String> = snapshot.states.iter().filter_map(content).collect();
         let resting = pass.resting();
         let observed = Observed {

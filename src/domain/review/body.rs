@@ -209,7 +209,11 @@ fn keepers(facts: &Facts<'_>) -> String {
 
 fn handovers(facts: &Facts<'_>) -> Vec<String> {
     let both = facts.keepers.zip(facts.keepers_before);
-    both.map(|(now, before)| now.handovers_since(before)).into_iter().flatten().map(|it| sentence(&it.to_string())).collect()
+    both.map(|(now, before)| now.handovers_since(before))
+        .into_iter()
+        .flatten()
+        .map(|it| sentence(&it.to_string()))
+        .collect()
 }
 
 fn approvals(facts: &Facts<'_>) -> String {
@@ -218,4 +222,126 @@ fn approvals(facts: &Facts<'_>) -> String {
     let has = if facts.needed == 1 { "has" } else { "have" };
     let so_far = if by.is_empty() { String::new() } else { format!(" So far: {by}.") };
     format!("{people} {has} to approve it.{so_far} Approve it here, if you may push to this repository, or merge it.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::classify::classify;
+    use crate::domain::folder::Folder;
+
+    const TEXT: &str = "pkgname=tool\npkgver=1.0\npkgrel=1\narch=(any)\nbuild() {\n  make\n}\n";
+
+    fn name(text: &str) -> PkgBase {
+        PkgBase::new(text).expect("legal")
+    }
+
+    fn written(new: &str, change: impl FnOnce(&mut Facts<'_>)) -> String {
+        let verdict = classify(&Folder::default().with("PKGBUILD", TEXT), &Folder::default().with("PKGBUILD", new));
+        let (now, before) = (Keepers::parse("eve,bob"), Keepers::parse("ann,bob"));
+        let (nobody, trusted) = (BTreeSet::new(), ["ann", "bob"].map(str::to_owned).into());
+        let pkgbase = name("tool");
+        let mut facts = Facts {
+            pkgbase: &pkgbase,
+            base: "main",
+            head: "a".repeat(40).parse().expect("an id"),
+            verdict: &verdict,
+            message: "chore(update): tool\n",
+            keepers: Some(&now),
+            keepers_before: Some(&before),
+            trusted: &trusted,
+            needed: 2,
+            approved: &nobody,
+            conflict: None,
+            people: &nobody,
+            newer: None,
+            needed_by: &[],
+            places: &[],
+            goes_in_at: None,
+        };
+        change(&mut facts);
+        body(&facts)
+    }
+
+    #[test]
+    fn a_review_says_why_who_where_and_how() {
+        let needed_by = [name("app"), name("more")];
+        let places = [("the package in the AUR", "https://aur.archlinux.org/pkgbase/tool".to_owned())];
+        let approved = ["mira".to_owned()].into();
+        let text = written(&TEXT.replace("1.0", "1.1").replace("  make\n", "  make CC=`id`\n"), |facts| {
+            facts.needed_by = &needed_by;
+            facts.places = &places;
+            facts.approved = &approved;
+        });
+        insta::assert_snapshot!(text, @"");
+    }
+
+    #[test]
+    fn anybodys_text_stays_text() {
+        let hostile = "  make # @torvalds fixes #1 ``` <img src=x> </details> [a](http://b) \u{202e}\u{1b}[2J\n";
+        let people = ["Eve `@mira` <eve@example.org>".to_owned()].into();
+        let text = written(&TEXT.replace("  make\n", hostile), |facts| {
+            facts.message = "a\n```\n</details>\n/merge\n@mira closes #7\n";
+            facts.people = &people;
+            facts.newer = Some("1.2-1`@mira`");
+        });
+        assert!(!text.contains(['\u{202e}', '\u{1b}']), "{text}");
+        let mut in_block = None;
+        let mut bare = String::new();
+        for line in text.lines() {
+            let ticks = line.trim_start_matches("> ").bytes().take_while(|&byte| byte == b'`').count();
+            match in_block {
+                None if ticks >= 3 => in_block = Some(ticks),
+                Some(open) if ticks >= open && line.trim_start_matches("> ").len() == ticks => in_block = None,
+                Some(_) => {}
+                None => bare = bare + &without_code(line) + "\n",
+            }
+        }
+        assert_eq!(in_block, None, "{text}");
+        for bad in ["@", "#1", "#7", "<img", "](", "/merge"] {
+            assert!(!bare.contains(bad), "{bad} in\n{bare}");
+        }
+        assert_eq!(bare.matches("</details>").count(), 1, "{bare}");
+    }
+
+    /// A line without its spans of code.
+    fn without_code(line: &str) -> String {
+        let (mut rest, mut bare) = (line, String::new());
+        while let Some(start) = rest.find('`') {
+            bare.push_str(&rest[..start]);
+            let ticks = rest[start..].bytes().take_while(|&byte| byte == b'`').count();
+            let (fence, after) = rest[start..].split_at(ticks);
+            let mut end = 0;
+            let closed = loop {
+                let Some(next) = after[end..].find('`').map(|at| at + end) else { break None };
+                let run = after[next..].bytes().take_while(|&byte| byte == b'`').count();
+                if run == fence.len() {
+                    break Some(next + run);
+                }
+                end = next + run;
+            };
+            let Some(closed) = closed else { panic!("a span of code is open: {line}") };
+            rest = &after[closed..];
+        }
+        bare + rest
+    }
+
+    #[test]
+    fn a_text_fits_into_a_forge_however_much_there_is_to_say() {
+        let depends: Vec<String> = (0..400).map(|number| format!("'{}{number}'", "é".repeat(300))).collect();
+        let text =
+            written(&TEXT.replace("arch=(any)", &format!("arch=(any)\ndepends=({})", depends.join(" "))), |facts| {
+                facts.message = Box::leak("x\n".repeat(90_000).into_boxed_str());
+            });
+        assert!(text.len() < 65_000, "{}", text.len());
+        assert!(text.contains("more, for which there is no room here."));
+    }
+
+    #[test]
+    fn a_title_is_one_harmless_line() {
+        let old = Folder::default().with("PKGBUILD", TEXT);
+        let new = Folder::default().with("PKGBUILD", TEXT.replace("1.0", "1.1@mira#7"));
+        let title = title(&name("tool"), &classify(&old, &new));
+        assert!(title.starts_with("update tool: ") && !title.contains(['@', '#', '\n', '`']), "{title}");
+    }
 }

@@ -83,8 +83,21 @@ mod tests {
     #[test]
     fn what_forges_act_on_is_code() {
         for text in [
-            "ping @torvalds", "fixes #1", "closes GH-1", "see !7", "/merge", "<img src=x>", "[a](https://evil.example)",
-            "https://evil.example", "www.evil.example", "a_b*c", "&#64;mira", ":(){ :|:& };:", "- [x] done", "~~x~~", "",
+            "ping @torvalds",
+            "fixes #1",
+            "closes GH-1",
+            "see !7",
+            "/merge",
+            "<img src=x>",
+            "[a](https://evil.example)",
+            "https://evil.example",
+            "www.evil.example",
+            "a_b*c",
+            "&#64;mira",
+            ":(){ :|:& };:",
+            "- [x] done",
+            "~~x~~",
+            "",
         ] {
             assert!(sentence(text).starts_with('`'), "{text}: {}", sentence(text));
         }

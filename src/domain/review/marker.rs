@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn what_is_no_marker_says_nothing() {
-        for body in ["", "<!-- pkgwarden-review -->", "<!-- pkgwarden-review package=../x content=1 text=2 conflict=no -->"]
+        for body in
+            ["", "<!-- pkgwarden-review -->", "<!-- pkgwarden-review package=../x content=1 text=2 conflict=no -->"]
         {
             assert_eq!(Marker::find(body), None, "{body}");
         }

@@ -240,7 +240,8 @@ mod tests {
 
     fn opinion(who: &str, state: &str, commit: u8) -> Opinion {
         let commit = Oid::from_bytes([commit; 20]).to_string();
-        serde_json::from_value(json!({"user": {"login": who}, "state": state, "commit_id": commit})).expect("an opinion")
+        serde_json::from_value(json!({"user": {"login": who}, "state": state, "commit_id": commit}))
+            .expect("an opinion")
     }
 
     #[test]

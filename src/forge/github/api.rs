@@ -110,7 +110,13 @@ impl Api {
     }
 
     /// Has something done.
-    pub(super) async fn change(&self, what: &str, method: Method, path: &str, body: &Value) -> Result<Bytes, ForgeError> {
+    pub(super) async fn change(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Result<Bytes, ForgeError> {
         Ok(self.ask(what, method, path, Some(body)).await?.into_body())
     }
 
@@ -217,5 +223,9 @@ fn octocrab(wire: Arc<Wire>, authority: AuthState) -> Octocrab {
             Ok::<_, ForgeError>(wire.send(http::Request::from_parts(parts, body)).await?.map(Full::new))
         }
     });
-    OctocrabBuilder::new_empty().with_service(service).with_auth(authority).build().unwrap_or_else(|never| match never {})
+    OctocrabBuilder::new_empty()
+        .with_service(service)
+        .with_auth(authority)
+        .build()
+        .unwrap_or_else(|never| match never {})
 }

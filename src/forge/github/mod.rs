@@ -14,8 +14,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use url::Url;
 
-pub use self::api::Identity;
 use self::api::Api;
+pub use self::api::Identity;
 use super::wire::{PATIENCE, Place, Wire};
 use super::{Answer, Forge};
 use crate::domain::name::Oid;

@@ -36,9 +36,7 @@ impl GitHub {
                 let what = format!("pull request or issue {number}");
                 match self.api.change(&what, Method::POST, &path, &json!({ "body": text })).await {
                     // Perhaps only the answer was lost.
-                    Err(error @ ForgeError::Unreachable { .. }) => {
-                        self.said(number, key).await?.map(drop).ok_or(error)
-                    }
+                    Err(error @ ForgeError::Unreachable { .. }) => self.said(number, key).await?.map(drop).ok_or(error),
                     other => other.map(drop),
                 }
             }
@@ -102,14 +100,16 @@ impl GitHub {
                 self.api.change("issue", Method::PATCH, &path, &wanted).await?;
                 Ok(issue.number)
             }
-            None => match self.api.make::<Issue>("repository", Method::POST, &self.api.path("/issues"), &wanted).await {
-                Ok(issue) => Ok(issue.number),
-                // Perhaps only the answer was lost.
-                Err(error @ ForgeError::Unreachable { .. }) => {
-                    self.kept_issue(key).await?.map(|issue| issue.number).ok_or(error)
+            None => {
+                match self.api.make::<Issue>("repository", Method::POST, &self.api.path("/issues"), &wanted).await {
+                    Ok(issue) => Ok(issue.number),
+                    // Perhaps only the answer was lost.
+                    Err(error @ ForgeError::Unreachable { .. }) => {
+                        self.kept_issue(key).await?.map(|issue| issue.number).ok_or(error)
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
         }
     }
 

@@ -24,7 +24,9 @@ pub fn judge(place: &Place, what: &str, response: Response<Bytes>) -> Result<Res
     let message = told(&response);
     let refused = |hint: String| ForgeError::Refused { forge: place.forge.clone(), message: message.clone(), hint };
     Err(match status {
-        StatusCode::UNAUTHORIZED => refused("the token is wrong or has expired; write another into its file".to_owned()),
+        StatusCode::UNAUTHORIZED => {
+            refused("the token is wrong or has expired; write another into its file".to_owned())
+        }
         StatusCode::FORBIDDEN => refused(format!("the token needs {}", place.scopes)),
         StatusCode::NOT_FOUND | StatusCode::GONE => ForgeError::Missing { forge, what: what.to_owned() },
         StatusCode::METHOD_NOT_ALLOWED
@@ -71,7 +73,9 @@ fn flat(value: &Value) -> String {
         Value::Array(values) => values.iter().map(flat).collect::<Vec<_>>().join(", "),
         Value::Object(fields) => match fields.get("message") {
             Some(message) => flat(message),
-            None => fields.iter().map(|(name, value)| format!("{name}: {}", flat(value))).collect::<Vec<_>>().join(", "),
+            None => {
+                fields.iter().map(|(name, value)| format!("{name}: {}", flat(value))).collect::<Vec<_>>().join(", ")
+            }
         },
         Value::Null => String::new(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
@@ -81,9 +85,11 @@ fn flat(value: &Value) -> String {
 /// Whether an answer says that there is a page after it.
 pub fn has_next(response: &Response<Bytes>) -> bool {
     let links = response.headers().get_all(http::header::LINK);
-    links.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|link| {
-        link.split(';').skip(1).any(|parameter| matches!(parameter.trim(), "rel=\"next\"" | "rel=next"))
-    })
+    links
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|link| link.split(';').skip(1).any(|parameter| matches!(parameter.trim(), "rel=\"next\"" | "rel=next")))
 }
 
 #[cfg(test)]

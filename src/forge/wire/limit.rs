@@ -42,7 +42,8 @@ pub(super) fn rest(response: &Response<Bytes>) -> Option<Rest> {
 
 /// How long until more may be asked, if nothing may be now.
 fn spent(headers: &HeaderMap) -> Option<Duration> {
-    let either = |name: &str| number(headers, &format!("x-ratelimit-{name}")).or(number(headers, &format!("ratelimit-{name}")));
+    let either =
+        |name: &str| number(headers, &format!("x-ratelimit-{name}")).or(number(headers, &format!("ratelimit-{name}")));
     if either("remaining")? > 0 {
         return None;
     }

