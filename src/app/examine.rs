@@ -1,14 +1,16 @@
 //! What `doctor` looks at, put together from the settings.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{DEFAULT_BRANCH, address_of};
+use super::{DEFAULT_BRANCH, address_of, hosting};
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport};
 use crate::controller::doctor::{self, Check};
 use crate::git::{Remote, Repository};
+use crate::sys::clock::SystemClock;
 use crate::sys::scratch::Scratch;
 
 /// Looks at everything the settings ask for: this machine, the directories, and the other ends of the
@@ -26,6 +28,7 @@ pub async fn everything(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
     checks.push(doctor::time_zones());
     for repository in &settings.repositories {
         checks.extend(examine_remote(repository, dir, &workspace).await);
+        checks.extend(examine_forge(repository, dir).await);
         checks.extend(examine_aur(&repository.sources.aur, &workspace).await);
     }
     // Several repositories mostly share a data directory, an executor and an AUR.
@@ -52,6 +55,18 @@ async fn examine_remote(repository: &settings::Repository, dir: &Path, workspace
         Err(error) => {
             let hint = "run it in a clone, name one with -C, or list a [[repository]] with its url";
             vec![Check::error("remote", &repository.name, format!("{error:#}"), hint)]
+        }
+    }
+}
+
+async fn examine_forge(repository: &settings::Repository, dir: &Path) -> Vec<Check> {
+    let address = address_of(repository, dir).map(|(address, _)| address).unwrap_or_default();
+    match hosting::forge(&repository.forge, &address, Arc::new(SystemClock)) {
+        Ok(None) => Vec::new(),
+        Ok(Some(forge)) => doctor::forge(&repository.name, forge.as_ref()).await,
+        Err(error) => {
+            let hint = "mend the section [forge] and the files that it names";
+            vec![Check::error("forge", &repository.name, format!("{error:#}"), hint)]
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod examine;
 pub mod extract;
 mod handback;
+pub mod hosting;
 mod owner;
 pub mod reload;
 mod runner;

@@ -452,9 +452,6 @@ mod tests {
     #[test]
     fn what_this_version_does_not_do_is_refused_at_its_place() {
         let refused = |text: &str| lines(text, &[]).contains("is not supported by this version");
-        for kind in ["github", "gitlab", "gitea"] {
-            assert!(refused(&format!("[forge]\nkind = \"{kind}\"\n")), "{kind}");
-        }
         for kind in ["bullmq", "chaotic", "copr", "buildomat", "command"] {
             assert!(refused(&format!("[executor]\nkind = \"{kind}\"\n")), "{kind}");
         }
@@ -468,12 +465,12 @@ mod tests {
 
     #[test]
     fn what_depends_on_two_keys_is_underlined_at_the_one_that_is_there() {
-        let text = "[forge]\nkind = \"gitea\"\nproject = \"a/b\"\ntoken_file = \"t\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
+        let text = "[forge]\nkind = \"gitea\"\ntoken_file = \"t\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
              [[schedule]]\ncron = \"@daily\"\nrun = \"trigger\"\n";
         insta::assert_snapshot!(lines(text, &[]), @r#"
-        pkgwarden.toml:2:8: forge.kind = "gitea" is not supported by this version; write "github", or "local": reviews are branches, for `pkgwarden ctl review` and the pages
-        pkgwarden.toml:6:11: the address holds no `{pkgbase}`, so that every package would have the same; write {pkgbase} where the name of the package goes
-        pkgwarden.toml:9:7: a schedule with run = "trigger" needs the `name` of the trigger
+        pkgwarden.toml:2:8: this kind of forge needs `forge.api_url`; write forge.api_url = "https://HOST/api/v1"
+        pkgwarden.toml:5:11: the address holds no `{pkgbase}`, so that every package would have the same; write {pkgbase} where the name of the package goes
+        pkgwarden.toml:8:7: a schedule with run = "trigger" needs the `name` of the trigger
         "#);
         insta::assert_snapshot!(lines("", &[("PKGWARDEN__EXECUTOR__KIND", "command")]), @r#"PKGWARDEN__EXECUTOR__KIND: executor.kind = "command" is not supported by this version; write "local" to build on this machine, or "none" to leave builds to somebody else"#);
     }
@@ -484,8 +481,24 @@ mod tests {
              forge.kind = \"gitlab\"\n";
         insta::assert_snapshot!(lines(text, &[]), @r#"
         pkgwarden.toml:5:8: there are two repositories with the name `a`; give each its own name
-        pkgwarden.toml:7:14: forge.kind = "gitlab" is not supported by this version; write "github", or "local": reviews are branches, for `pkgwarden ctl review` and the pages
+        pkgwarden.toml:7:14: this kind of forge needs `forge.token_file`; name the file with an access token
         "#);
+    }
+
+    #[test]
+    fn a_forge_says_what_it_needs_and_knows_its_project() {
+        let text = "[[repository]]\nname = \"a\"\nurl = \"https://github.com/them/packages.git\"\n\
+             forge.kind = \"github\"\nforge.app_id = 7\n[[repository]]\nname = \"b\"\nurl = \"/srv/b.git\"\n\
+             forge.kind = \"gitlab\"\nforge.token_file = \"t\"\nforge.api_url = \"https://git.example\"\n\
+             [[repository]]\nname = \"c\"\nurl = \"/srv/c.git\"\nforge.kind = \"github\"\nforge.token_file = \"t\"\n\
+             [[repository]]\nname = \"d\"\nurl = \"/srv/d.git\"\nforge.kind = \"gitea\"\nforge.project = \"one\"\n\
+             forge.api_url = \"https://h/api/v1\"\nforge.app_id = 7\nforge.app_key_file = \"k\"\n";
+        insta::assert_snapshot!(lines(text, &[]), @"");
+        let fine = "[[repository]]\nname = \"a\"\nurl = \"git@github.com:them/packages.git\"\n\
+             forge = { kind = \"github\", app_id = 7, app_key_file = \"k\" }\n";
+        let settings = load(Some(("x", fine)), &BTreeMap::new()).expect("nothing is wrong");
+        let forge = &settings.repositories[0].forge;
+        assert_eq!((forge.project.as_deref(), forge.app.as_ref().map(|app| app.id)), (Some("them/packages"), Some(7)));
     }
 
     #[test]

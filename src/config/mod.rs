@@ -4,6 +4,7 @@
 //! Nothing here opens a file or reads the environment: both come in as arguments.
 
 pub mod error;
+pub mod forge;
 mod keyfile;
 mod layer;
 pub mod package;

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::error::Problem;
+use super::forge;
 use super::layer::Layers;
 use super::settings::{
-    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, Forge, ForgeKind, LocalExecutor, Nvchecker, ProjectHost,
-    Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
+    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, LocalExecutor, Nvchecker, ProjectHost, Publish,
+    Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
 use super::value::{Address, GitAddress, Name, Period};
 use super::written::{
-    Layer, ScheduledPipeline, Written, WrittenExecutor, WrittenForge, WrittenPolicy, WrittenPublish, WrittenRepository,
+    Layer, ScheduledPipeline, Written, WrittenExecutor, WrittenPolicy, WrittenPublish, WrittenRepository,
     WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
 };
 use crate::domain::policy::Policy;
@@ -34,7 +35,7 @@ pub(super) fn check(layers: &Layers<'_>) -> Vec<Problem> {
             problems.push(layers.problem(Some(index), &["name"], message, "give each its own name"));
         }
         let in_force = in_force_for(repository.clone(), written);
-        problems.extend(check_sections(layers, Some(index), &in_force));
+        problems.extend(check_sections(layers, Some(index), Some(repository.url.as_str()), &in_force));
         if in_force.executor.kind != Some(ExecutorKind::None) {
             let executor = resolve_executor(in_force.executor);
             let (first, common) = alike.get_or_insert_with(|| (&repository.name, executor.clone()));
@@ -45,15 +46,23 @@ pub(super) fn check(layers: &Layers<'_>) -> Vec<Problem> {
         }
     }
     if repositories.is_empty() {
-        problems.extend(check_sections(layers, None, written));
+        problems.extend(check_sections(layers, None, None, written));
     }
     problems
 }
 
-fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Written) -> Vec<Problem> {
+fn check_sections(
+    layers: &Layers<'_>,
+    repository: Option<usize>,
+    url: Option<&str>,
+    written: &Written,
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (place, message, hint) in unsupported(written) {
         problems.push(layers.problem(repository, &place, message, hint));
+    }
+    for (key, message, hint) in forge::faults(&written.forge, url) {
+        problems.push(layers.problem(repository, &["forge", key], message, hint));
     }
     if written.sources.aur.git_url.as_ref().is_some_and(|url| !url.as_str().contains("{pkgbase}")) {
         let message = "the address holds no `{pkgbase}`, so that every package would have the same".into();
@@ -65,17 +74,6 @@ fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Writ
         let message = "the address holds no `{pkgbase}`, so that every package would be pushed to the same".into();
         let hint = "write {pkgbase} where the name of the package goes";
         problems.push(layers.problem(repository, &["sources", "aur", "push_url"], message, hint));
-    }
-    if written.forge.kind == Some(ForgeKind::Github) {
-        for (key, given, hint) in [
-            ("project", written.forge.project.is_some(), "write forge.project = \"OWNER/NAME\""),
-            ("token_file", written.forge.token_file.is_some(), "name the file with an access token: forge.token_file"),
-        ] {
-            if !given {
-                let message = format!("a forge needs `{key}`");
-                problems.push(layers.problem(repository, &["forge", "kind"], message, hint));
-            }
-        }
     }
     for (index, schedule) in written.schedule.iter().flatten().enumerate() {
         if let Some(message) = wrong_name(schedule) {
@@ -89,18 +87,9 @@ fn check_sections(layers: &Layers<'_>, repository: Option<usize>, written: &Writ
 /// What can be written, and what this version does not do: the place, what is not done, and what to write
 /// instead.
 fn unsupported(written: &Written) -> Vec<([&'static str; 2], String, &'static str)> {
-    const FORGE: &str =
-        "write \"github\", or \"local\": reviews are branches, for `pkgwarden ctl review` and the pages";
     const EXECUTOR: &str = "write \"local\" to build on this machine, or \"none\" to leave builds to somebody else";
     const SIGN: &str = "write false, and sign by other means";
     let mut found = Vec::new();
-    if let Some(kind) = written.forge.kind.filter(|kind| !matches!(kind, ForgeKind::Local | ForgeKind::Github)) {
-        found.push((
-            ["forge", "kind"],
-            format!("forge.kind = {} is not supported by this version", word(&kind)),
-            FORGE,
-        ));
-    }
     let done = |kind: &ExecutorKind| matches!(kind, ExecutorKind::Local | ExecutorKind::None);
     if let Some(kind) = written.executor.kind.filter(|kind| !done(kind)) {
         let message = format!("executor.kind = {} is not supported by this version", word(&kind));
@@ -184,10 +173,10 @@ fn resolve_repository(
 ) -> Repository {
     Repository {
         name: name.to_owned(),
+        forge: forge::resolve(written.forge, url.as_deref()),
         url,
         branch,
         sources: resolve_sources(written.sources),
-        forge: resolve_forge(written.forge),
         executor: resolve_executor(written.executor),
         publish: resolve_publish(written.publish, name, server),
         policy: resolve_policy(&written.policy),
@@ -236,10 +225,6 @@ fn project_host(url: &Address, api: Option<&Address>, place: &str, token_file: O
     let plain = |address: &Address| address.as_str().trim_end_matches('/').to_owned();
     let api_url = api.map_or_else(|| format!("{}{place}", plain(url)), plain);
     ProjectHost { url: plain(url), api_url, token_file }
-}
-
-fn resolve_forge(forge: WrittenForge) -> Forge {
-    Forge { kind: given(forge.kind), api_url: forge.api_url, project: forge.project, token_file: forge.token_file }
 }
 
 fn resolve_executor(executor: WrittenExecutor) -> Executor {

@@ -179,10 +179,21 @@ pub struct Forge {
     pub kind: ForgeKind,
     /// Base of its API.
     pub api_url: Option<Address>,
-    /// The project; always there unless the kind is `Local`.
+    /// The project: what is written, or what the address of the monorepo says. `None` if that is not known yet.
     pub project: Option<String>,
     /// File with the access token.
     pub token_file: Option<PathBuf>,
+    /// The GitHub App to act as, in place of somebody with a token.
+    pub app: Option<App>,
+}
+
+/// A GitHub App.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    /// Its number.
+    pub id: u64,
+    /// File with its private key.
+    pub key_file: PathBuf,
 }
 
 /// What kind of forge the monorepo is hosted on.

@@ -219,17 +219,23 @@ section! {
 section! {
     /// Where the monorepo is hosted and its reviews are opened.
     WrittenForge {
-        /// What kind of forge it is; `local` keeps reviews as branches. This version supports GitHub beside.
+        /// What kind of forge it is; `local` keeps reviews as branches.
         kind: ForgeKind,
-        /// Base of its API, where it is not the public service.
+        /// Base of its API, where it is not that of github.com or gitlab.com.
         #[schemars(example = "https://git.example/api/v4")]
         api_url: Address,
-        /// The project on the forge.
+        /// The project on the forge, if the address of the monorepo does not say it.
         #[schemars(example = "owner/packages")]
         project: String,
         /// File with the access token.
         #[schemars(example = "/etc/pkgwarden/forge-token")]
         token_file: PathBuf,
+        /// The number of the GitHub App to act as, in place of somebody with a token.
+        #[schemars(example = 123_456)]
+        app_id: u64,
+        /// File with the private key of that app.
+        #[schemars(example = "/etc/pkgwarden/forge-app.pem")]
+        app_key_file: PathBuf,
     }
 }
 

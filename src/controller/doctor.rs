@@ -11,8 +11,10 @@ use serde::Serialize;
 
 use crate::builder::user::BuildUser;
 use crate::config::Settings;
-use crate::config::settings::{ExecutorKind, Repository};
+use crate::config::settings::{ExecutorKind, ForgeKind, Repository};
+use crate::domain::review::Permission;
 use crate::executor::local::probe;
+use crate::forge::{Forge, ForgeError};
 use crate::git::Remote;
 use crate::sys::fs::free_space;
 use crate::sys::http;
@@ -47,7 +49,8 @@ pub enum Status {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What it belongs to: `tool`, `sandbox`, `directory`, `configuration`, `remote`, `aur`, `time`.
+    /// What it belongs to: `tool`, `sandbox`, `directory`, `configuration`, `remote`, `forge`, `aur`,
+    /// `time`.
     pub area: &'static str,
     /// What was looked at.
     pub subject: String,
@@ -181,6 +184,12 @@ pub fn configuration(settings: &Settings) -> Vec<Check> {
     if let Some(path) = &settings.server.token_file {
         checks.push(secret_file("server.token_file", path));
     }
+    for repository in settings.repositories.iter().filter(|it| it.forge.kind != ForgeKind::Local) {
+        let forge = &repository.forge;
+        let key = forge.app.as_ref().map(|app| ("forge.app_key_file", &app.key_file));
+        let file = key.or_else(|| forge.token_file.as_ref().map(|file| ("forge.token_file", file)));
+        checks.extend(file.map(|(name, path)| secret_file(&format!("{name} of {}", repository.name), path)));
+    }
     let builds_alone =
         |it: &&Repository| it.executor.kind == ExecutorKind::Local && it.executor.local.repositories.is_empty();
     checks.extend(settings.repositories.iter().filter(builds_alone).map(builds_without_distribution));
@@ -240,6 +249,39 @@ pub async fn remote(repository: &str, remote: &Remote, branch: &str) -> Vec<Chec
         Some(id) => Check::found("remote", repository, format!("branch state is at {}", id.short())),
         None => Check::found("remote", repository, "it has no branch state yet; the first on-schedule run makes it"),
     });
+    checks
+}
+
+/// Whether the forge knows us, and lets us do what reviews need.
+pub async fn forge(repository: &str, forge: &dyn Forge) -> Vec<Check> {
+    let failed = |error: &ForgeError| {
+        let hint = error.hint().unwrap_or("check forge.api_url and forge.project, and the network");
+        Check::error("forge", repository, error.to_string(), hint)
+    };
+    let me = match forge.me().await {
+        Ok(me) => me,
+        Err(error) => return vec![failed(&error)],
+    };
+    let mut checks = vec![Check::found("forge", repository, format!("{} knows us as {me}", forge.shown()))];
+    match forge.offers().await {
+        Ok(offers) => {
+            checks.push(Check::found("forge", repository, format!("{} proposals of people are open", offers.len())));
+        }
+        Err(error) => checks.push(failed(&error)),
+    }
+    // An app has no account among those that are asked about.
+    if !me.ends_with("[bot]") {
+        checks.push(match forge.permission(me.clone()).await {
+            Ok(Permission::Read) => {
+                let hint = "give that account the right to push, or name a file with the token of another";
+                Check::error("forge", repository, format!("{me} may only read {}", forge.shown()), hint)
+            }
+            Ok(Permission::Write | Permission::Admin) => {
+                Check::found("forge", repository, format!("{me} may write to it"))
+            }
+            Err(error) => failed(&error),
+        });
+    }
     checks
 }
 

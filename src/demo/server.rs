@@ -123,7 +123,7 @@ async fn aur_package(
     request: Request,
 ) -> Result<Response, Failure> {
     match repository_name(&repository) {
-        Some(pkgbase) => backend(&shown.git, "aur.git", &rest, Some(&pkgbase), request).await,
+        Some(pkgbase) => Ok(backend(&shown.git, "aur.git", &rest, Some(&pkgbase), request).await?),
         None => Ok(not_found()),
     }
 }
@@ -133,7 +133,7 @@ async fn mirror(
     UrlPath(rest): UrlPath<String>,
     request: Request,
 ) -> Result<Response, Failure> {
-    backend(&shown.git, "aur.git", &rest, None, request).await
+    Ok(backend(&shown.git, "aur.git", &rest, None, request).await?)
 }
 
 async fn upstream(
@@ -142,7 +142,7 @@ async fn upstream(
     request: Request,
 ) -> Result<Response, Failure> {
     match repository_name(&repository) {
-        Some(_) => backend(&shown.git, &format!("upstream/{repository}"), &rest, None, request).await,
+        Some(_) => Ok(backend(&shown.git, &format!("upstream/{repository}"), &rest, None, request).await?),
         None => Ok(not_found()),
     }
 }
@@ -152,7 +152,7 @@ async fn monorepo(
     UrlPath(rest): UrlPath<String>,
     request: Request,
 ) -> Result<Response, Failure> {
-    backend(&shown.git, "packages.git", &rest, None, request).await
+    Ok(backend(&shown.git, "packages.git", &rest, None, request).await?)
 }
 
 fn repository_name(repository: &str) -> Option<PkgBase> {
@@ -163,14 +163,18 @@ fn not_found() -> Response {
     (StatusCode::NOT_FOUND, "nothing here\n").into_response()
 }
 
-/// Answers as `git http-backend` does, seen through a namespace if one is given.
-async fn backend(
+/// Answers as `git http-backend` does below `root`, seen through a namespace if one is given. What may be pushed, the
+/// repository says (`http.receivepack`).
+///
+/// # Errors
+/// If git cannot be run, or says what is no answer.
+pub async fn backend(
     root: &Path,
     repository: &str,
     rest: &str,
     namespace: Option<&PkgBase>,
     request: Request,
-) -> Result<Response, Failure> {
+) -> Result<Response> {
     if rest.split('/').any(|part| part == "..") {
         return Ok(not_found());
     }
@@ -193,7 +197,7 @@ async fn backend(
         program = program.env("GIT_NAMESPACE", pkgbase.as_str());
     }
     let output = program.run().await.context("cannot serve git")?;
-    Ok(from_cgi(&output.stdout.into(), &output.stderr)?)
+    from_cgi(&output.stdout.into(), &output.stderr)
 }
 
 /// Turns what a CGI program wrote into a response: headers, an empty line, the body.

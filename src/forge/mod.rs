@@ -6,10 +6,13 @@
 //! Reviews that are kept only as branches need nobody to be told: for `forge.kind = "local"` there is no [`Forge`], and
 //! whoever asks for one gets `None`.
 
+pub mod gitea;
 pub mod github;
+pub mod gitlab;
 mod mark;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -141,4 +144,32 @@ fn shortened(text: &str, most: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(most - 1).chain(['…']).collect()
+}
+
+/// What was made; or what is found to be there, where making it was not answered, or refused because it is there.
+async fn made_or_found<T>(
+    made: Result<T, ForgeError>,
+    find: impl Future<Output = Result<Option<T>, ForgeError>>,
+) -> Result<T, ForgeError> {
+    match made {
+        Err(error @ (ForgeError::Conflict { .. } | ForgeError::Unreachable { .. })) => find.await?.ok_or(error),
+        other => other,
+    }
+}
+
+/// Who of the wanted is not there; names of accounts are the same in any case.
+fn lacking(wanted: &BTreeSet<String>, there: &BTreeSet<String>) -> Vec<String> {
+    let is_there = |name: &String| there.iter().any(|other| other.eq_ignore_ascii_case(name));
+    wanted.iter().filter(|name| !is_there(name)).cloned().collect()
+}
+
+/// As a part of a query or a path.
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// The host of an address, with its port if it has one of its own.
+fn host(url: &url::Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -236,6 +236,11 @@ mod tests {
         PkgBase::new(text).expect("legal")
     }
 
+    /// Facts are borrowed, and a test is short.
+    fn leaked<T>(value: T) -> &'static T {
+        Box::leak(Box::new(value))
+    }
+
     fn written(new: &str, change: impl FnOnce(&mut Facts<'_>)) -> String {
         let verdict = classify(&Folder::default().with("PKGBUILD", TEXT), &Folder::default().with("PKGBUILD", new));
         let (now, before) = (Keepers::parse("eve,bob"), Keepers::parse("ann,bob"));
@@ -265,13 +270,13 @@ mod tests {
 
     #[test]
     fn a_review_says_why_who_where_and_how() {
-        let needed_by = [name("app"), name("more")];
-        let places = [("the package in the AUR", "https://aur.archlinux.org/pkgbase/tool".to_owned())];
-        let approved = ["mira".to_owned()].into();
+        let needed_by = leaked([name("app"), name("more")]);
+        let places = leaked([("the package in the AUR", "https://aur.archlinux.org/pkgbase/tool".to_owned())]);
+        let approved = leaked(["mira".to_owned()].into());
         let text = written(&TEXT.replace("1.0", "1.1").replace("  make\n", "  make CC=`id`\n"), |facts| {
-            facts.needed_by = &needed_by;
-            facts.places = &places;
-            facts.approved = &approved;
+            facts.needed_by = needed_by;
+            facts.places = places;
+            facts.approved = approved;
         });
         insta::assert_snapshot!(text, @"");
     }
@@ -279,10 +284,10 @@ mod tests {
     #[test]
     fn anybodys_text_stays_text() {
         let hostile = "  make # @torvalds fixes #1 ``` <img src=x> </details> [a](http://b) \u{202e}\u{1b}[2J\n";
-        let people = ["Eve `@mira` <eve@example.org>".to_owned()].into();
+        let people = leaked(["Eve `@mira` <eve@example.org>".to_owned()].into());
         let text = written(&TEXT.replace("  make\n", hostile), |facts| {
             facts.message = "a\n```\n</details>\n/merge\n@mira closes #7\n";
-            facts.people = &people;
+            facts.people = people;
             facts.newer = Some("1.2-1`@mira`");
         });
         assert!(!text.contains(['\u{202e}', '\u{1b}']), "{text}");

@@ -16,6 +16,7 @@ use tower::service_fn;
 
 use super::answers::{Account, App, Installation};
 use crate::forge::ForgeError;
+use crate::forge::wire::ask::MOST_PAGES;
 use crate::forge::wire::{Place, Wire, answer};
 use crate::sys::secret::{ExposeSecret as _, SecretString};
 
@@ -23,8 +24,6 @@ use crate::sys::secret::{ExposeSecret as _, SecretString};
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.github+json");
 /// As many of a list as are told at once.
 const PAGE: usize = 100;
-/// A list with more pages than this is none that we asked for.
-const MOST_PAGES: usize = 500;
 
 /// Who asks.
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ use url::Url;
 use self::api::Api;
 pub use self::api::Identity;
 use super::wire::{PATIENCE, Place, Wire};
-use super::{Answer, Forge};
+use super::{Answer, Forge, host};
 use crate::domain::name::Oid;
 use crate::domain::review::{Comment, Offer, Permission, Seen, Status, Wanted};
 use crate::sys::clock::Clock;
@@ -36,17 +36,12 @@ pub struct GitHub {
 impl GitHub {
     /// The project `owner/name` at an API: `https://api.github.com`, or `https://HOST/api/v3`. Nothing is asked yet.
     pub fn new(api: Url, project: &str, identity: Identity, clock: Arc<dyn Clock>) -> Self {
-        let host = api.host_str().unwrap_or_default();
-        let host = if host == "api.github.com" { "github.com" } else { host };
+        let host = host(&api);
+        let host = if host == "api.github.com" { "github.com" } else { &host };
         let (shown, forge) = (format!("{host}/{project}"), format!("GitHub at {host}"));
         let wire = Wire::new(Place { forge, api, scopes: SCOPES }, None, PATIENCE, clock);
         Self { api: Api::new(wire, identity, project.to_owned()), shown }
     }
-}
-
-/// As a part of a query or a path.
-fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 impl Forge for GitHub {

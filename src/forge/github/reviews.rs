@@ -6,11 +6,11 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::GitHub;
 use super::answers::{Issue, Label, Opinion, Project, Pull, State, approvals};
-use super::{GitHub, encoded};
 use crate::domain::name::Oid;
 use crate::domain::review::{Offer, Seen, Stage, Wanted};
-use crate::forge::{BRANCHES, ForgeError, mark};
+use crate::forge::{BRANCHES, ForgeError, encoded, lacking, made_or_found, mark};
 
 impl GitHub {
     pub(super) async fn all_reviews(&self, since: Timestamp) -> Result<Vec<Seen>, ForgeError> {
@@ -63,14 +63,7 @@ impl GitHub {
     pub(super) async fn open_review(&self, wanted: Wanted) -> Result<Seen, ForgeError> {
         let body = json!({"title": wanted.title, "head": wanted.branch, "base": wanted.base, "body": wanted.body});
         let made = self.api.make("repository", Method::POST, &self.api.path("/pulls"), &body).await;
-        let pull: Pull = match made {
-            Ok(pull) => pull,
-            // It is there already, perhaps because the answer was lost.
-            Err(error @ (ForgeError::Conflict { .. } | ForgeError::Unreachable { .. })) => {
-                self.open_one_of(&wanted.branch).await?.ok_or(error)?
-            }
-            Err(error) => return Err(error),
-        };
+        let pull: Pull = made_or_found(made, self.open_one_of(&wanted.branch)).await?;
         self.dress(pull.seen(), &wanted).await
     }
 
@@ -162,20 +155,11 @@ impl GitHub {
         let project: Project = self.api.get("repository", &self.api.path("")).await?;
         let path = self.api.path(&format!("/pulls/{number}/merge"));
         let body = json!({"sha": head, "merge_method": project.merge_method()});
-        match self.api.change("pull request", Method::PUT, &path, &body).await {
-            Ok(_) => Ok(()),
-            Err(error @ (ForgeError::Conflict { .. } | ForgeError::Unreachable { .. })) => {
-                let pull = self.pull(number).await?;
-                let merged = pull.merged_at.is_some() && pull.head.sha == head;
-                if merged { Ok(()) } else { Err(error) }
-            }
-            Err(error) => Err(error),
-        }
+        let made = self.api.change("pull request", Method::PUT, &path, &body).await.map(drop);
+        let is_merged = async {
+            let pull = self.pull(number).await?;
+            Ok((pull.merged_at.is_some() && pull.head.sha == head).then_some(()))
+        };
+        made_or_found(made, is_merged).await
     }
-}
-
-/// Who of the wanted is not there; names of accounts are the same in any case.
-fn lacking(wanted: &BTreeSet<String>, there: &BTreeSet<String>) -> Vec<String> {
-    let is_there = |name: &String| there.iter().any(|other| other.eq_ignore_ascii_case(name));
-    wanted.iter().filter(|name| !is_there(name)).cloned().collect()
 }

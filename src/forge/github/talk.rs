@@ -4,10 +4,10 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::GitHub;
 use super::answers::{Combined, Issue, Line, Note, Standing};
-use super::{GitHub, encoded};
 use crate::domain::review::{Comment, Permission, Status, Vote};
-use crate::forge::{ForgeError, mark, shortened};
+use crate::forge::{ForgeError, encoded, made_or_found, mark, shortened};
 
 /// The longest summary that GitHub takes, in characters.
 const LONGEST_SUMMARY: usize = 140;
@@ -34,11 +34,8 @@ impl GitHub {
             None => {
                 let path = self.api.path(&format!("/issues/{number}/comments"));
                 let what = format!("pull request or issue {number}");
-                match self.api.change(&what, Method::POST, &path, &json!({ "body": text })).await {
-                    // Perhaps only the answer was lost.
-                    Err(error @ ForgeError::Unreachable { .. }) => self.said(number, key).await?.map(drop).ok_or(error),
-                    other => other.map(drop),
-                }
+                let made = self.api.make(&what, Method::POST, &path, &json!({ "body": text })).await;
+                made_or_found(made.map(Note::comment), self.said(number, key)).await.map(drop)
             }
         }
     }
@@ -101,14 +98,8 @@ impl GitHub {
                 Ok(issue.number)
             }
             None => {
-                match self.api.make::<Issue>("repository", Method::POST, &self.api.path("/issues"), &wanted).await {
-                    Ok(issue) => Ok(issue.number),
-                    // Perhaps only the answer was lost.
-                    Err(error @ ForgeError::Unreachable { .. }) => {
-                        self.kept_issue(key).await?.map(|issue| issue.number).ok_or(error)
-                    }
-                    Err(error) => Err(error),
-                }
+                let made = self.api.make("repository", Method::POST, &self.api.path("/issues"), &wanted).await;
+                Ok(made_or_found(made, self.kept_issue(key)).await?.number)
             }
         }
     }

@@ -8,6 +8,7 @@
 //! Not for what is asked: that is for the modules of the forges.
 
 pub mod answer;
+pub mod ask;
 mod limit;
 mod remembered;
 
@@ -126,7 +127,7 @@ impl Wire {
         self.open_now()?;
         let url = self.url(request.uri())?;
         let known = (*request.method() == Method::GET).then(|| self.remembered().etag(&url)).flatten();
-        let response = self.ask(request, url.clone(), known).await?;
+        let response = self.go(request, url.clone(), known).await?;
         let response = self.read(response).await?;
         self.heed(&response)?;
         let status = response.status();
@@ -144,7 +145,7 @@ impl Wire {
     }
 
     /// Sends a request and follows where it leads, within the address.
-    async fn ask(
+    async fn go(
         &self,
         request: &Request<Bytes>,
         mut url: Url,

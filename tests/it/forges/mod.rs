@@ -1,5 +1,8 @@
 //! What each forge is asked and told, over its real protocol, and what becomes of it when things go wrong.
 
+mod app;
+mod described;
+mod doctor;
 mod stage;
 mod story;
 mod trouble;

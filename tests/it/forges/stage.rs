@@ -1,20 +1,22 @@
 //! A forge with a project, its client, and people.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use pkgwarden::domain::name::Oid;
 use pkgwarden::domain::review::Wanted;
-use pkgwarden::forge::github::{GitHub, Identity};
 use pkgwarden::forge::Forge;
+use pkgwarden::forge::gitea::Gitea;
+use pkgwarden::forge::github::{GitHub, Identity};
+use pkgwarden::forge::gitlab::GitLab;
 use pkgwarden::sys::clock::{Clock as _, ManualClock};
+use pkgwarden::sys::secret::SecretString;
 
 use crate::support::forges::world::Kind;
 use crate::support::forges::{Fake, KEEPER, PROJECT};
 use crate::support::{Change, Repo};
 
-pub const KINDS: [Kind; 1] = [Kind::GitHub];
+pub const KINDS: [Kind; 3] = [Kind::GitHub, Kind::GitLab, Kind::Gitea];
 
 pub struct Stage {
     pub fake: Fake,
@@ -32,7 +34,7 @@ impl Stage {
         let clock = Arc::new(ManualClock::new("2026-05-01T12:00:00Z".parse().expect("a time")));
         repo.commit("refs/heads/main", "Begin", &[Change::put("foo/PKGBUILD", "pkgver=1\n")], clock.now()).await;
         let fake = Fake::start(kind, repo.clone(), clock.clone()).await;
-        let forge = client(kind, &fake, clock.clone(), dir.path());
+        let forge = client(kind, &fake, clock.clone());
         Self { fake, forge, repo, clock, _dir: dir }
     }
 
@@ -62,13 +64,13 @@ impl Stage {
 }
 
 /// The client that the program would make.
-fn client(kind: Kind, fake: &Fake, clock: Arc<ManualClock>, _dir: &Path) -> Arc<dyn Forge> {
+fn client(kind: Kind, fake: &Fake, clock: Arc<ManualClock>) -> Arc<dyn Forge> {
     let api = fake.api_url().parse().expect("an address");
+    let token = SecretString::from(format!("token-of-{KEEPER}"));
     match kind {
-        Kind::GitHub | Kind::GitLab | Kind::Gitea => {
-            let identity = Identity::Token(format!("token-of-{KEEPER}").into());
-            Arc::new(GitHub::new(api, PROJECT, identity, clock))
-        }
+        Kind::GitHub => Arc::new(GitHub::new(api, PROJECT, Identity::Token(token), clock)),
+        Kind::GitLab => Arc::new(GitLab::new(api, PROJECT, &token, clock).expect("a token")),
+        Kind::Gitea => Arc::new(Gitea::new(api, PROJECT, &token, clock).expect("a token")),
     }
 }
 

@@ -124,6 +124,18 @@ async fn reviews_follow_what_is_pushed_as_each_forge_has_it() {
 }
 
 #[tokio::test]
+async fn a_push_over_the_forges_own_address_is_seen() {
+    for kind in KINDS {
+        let stage = Stage::of(kind).await;
+        stage.push("update-foo", "pkgver=2\n").await;
+        stage.forge.open(wanted("update-foo")).await.unwrap();
+        let head = stage.push("elsewhere", "pkgver=3\n").await;
+        stage.repo.git(&["push", "-q", &stage.fake.git_url(), "elsewhere:update-foo", "--force"]).await;
+        assert_eq!(only(&stage).await.head, head, "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_review_is_merged_only_at_the_head_that_was_looked_at() {
     for kind in KINDS {
         let stage = Stage::of(kind).await;

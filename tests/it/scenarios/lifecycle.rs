@@ -30,6 +30,22 @@ macro_rules! on_every_forge {
                 super::$story(scene, host).await;
             })*
         }
+        mod gitlab {
+            $(#[tokio::test] async fn $story() {
+                let mut scene = super::beginning().await;
+                let kind = crate::support::forges::world::Kind::GitLab;
+                let host = crate::support::hosting::Host::fake(&mut scene, kind).await;
+                super::$story(scene, host).await;
+            })*
+        }
+        mod gitea {
+            $(#[tokio::test] async fn $story() {
+                let mut scene = super::beginning().await;
+                let kind = crate::support::forges::world::Kind::Gitea;
+                let host = crate::support::hosting::Host::fake(&mut scene, kind).await;
+                super::$story(scene, host).await;
+            })*
+        }
         mod memory {
             $(#[tokio::test] async fn $story() {
                 let mut scene = super::beginning().await;

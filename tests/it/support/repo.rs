@@ -75,9 +75,7 @@ impl Repo {
     pub async fn merge_commit(&self, tree: &str, parents: [&str; 2], message: &str, time: Timestamp) -> String {
         let who = format!("Mira Vale <mira@example.org> {} +0000", time.as_second());
         let [one, other] = parents;
-        let text = format!(
-            "tree {tree}\nparent {one}\nparent {other}\nauthor {who}\ncommitter {who}\n\n{message}\n"
-        );
+        let text = format!("tree {tree}\nparent {one}\nparent {other}\nauthor {who}\ncommitter {who}\n\n{message}\n");
         self.pipe(&["hash-object", "-w", "-t", "commit", "--stdin"], text).await
     }
 

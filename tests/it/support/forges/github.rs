@@ -15,7 +15,9 @@ pub async fn answer(world: &mut World, asked: &Asked) -> Reply {
     }
     match &asked.who {
         None => return error(401, "Bad credentials"),
-        Some(who) if !world.people.contains_key(who) && who != "keeper-app[bot]" => return error(401, "Bad credentials"),
+        Some(who) if !world.people.contains_key(who) && who != "keeper-app[bot]" => {
+            return error(401, "Bad credentials");
+        }
         Some(_) => {}
     }
     let parts = asked.parts();
@@ -69,8 +71,11 @@ async fn project(world: &mut World, asked: &Asked, rest: &[&str]) -> Reply {
         ("POST", ["pulls", it, "requested_reviewers"]) => request(world, asked, number(it)),
         ("GET", ["issues"]) => Reply::list(issues(world)),
         ("POST", ["issues"]) => {
-            let number =
-                world.reports(asked.me(), asked.text("title").unwrap_or_default(), asked.text("body").unwrap_or_default());
+            let number = world.reports(
+                asked.me(),
+                asked.text("title").unwrap_or_default(),
+                asked.text("body").unwrap_or_default(),
+            );
             Reply::of(201, issue(world, &world.issues[&number]))
         }
         ("GET", ["issues", it]) => any_issue(world, number(it)),
@@ -92,7 +97,10 @@ async fn project(world: &mut World, asked: &Asked, rest: &[&str]) -> Reply {
 }
 
 pub fn error(status: u16, message: &str) -> Reply {
-    Reply::of(status, json!({"message": message, "documentation_url": "https://docs.github.com/rest", "status": status.to_string()}))
+    Reply::of(
+        status,
+        json!({"message": message, "documentation_url": "https://docs.github.com/rest", "status": status.to_string()}),
+    )
 }
 
 fn not_found() -> Reply {
@@ -123,7 +131,15 @@ fn with(mut one: Value, other: Value) -> Value {
 
 fn user(world: &World, login: &str) -> Value {
     let fields = [
-        "avatar", "events", "followers", "following", "gists", "organizations", "received_events", "repos", "starred",
+        "avatar",
+        "events",
+        "followers",
+        "following",
+        "gists",
+        "organizations",
+        "received_events",
+        "repos",
+        "starred",
         "subscriptions",
     ];
     let kind = if login.ends_with("[bot]") { "Bot" } else { "User" };
@@ -155,11 +171,46 @@ fn repository(world: &World, is_full: bool) -> Value {
 
 fn named_repository(world: &World, full_name: &str, is_full: bool) -> Value {
     let fields = [
-        "archive", "assignees", "blobs", "branches", "collaborators", "comments", "commits", "compare", "contents",
-        "contributors", "deployments", "downloads", "events", "forks", "git_commits", "git_refs", "git_tags", "hooks",
-        "issue_comment", "issue_events", "issues", "keys", "labels", "languages", "merges", "milestones",
-        "notifications", "pulls", "releases", "stargazers", "statuses", "subscribers", "subscription", "tags", "teams",
-        "trees", "clone", "git", "svn", "ssh",
+        "archive",
+        "assignees",
+        "blobs",
+        "branches",
+        "collaborators",
+        "comments",
+        "commits",
+        "compare",
+        "contents",
+        "contributors",
+        "deployments",
+        "downloads",
+        "events",
+        "forks",
+        "git_commits",
+        "git_refs",
+        "git_tags",
+        "hooks",
+        "issue_comment",
+        "issue_events",
+        "issues",
+        "keys",
+        "labels",
+        "languages",
+        "merges",
+        "milestones",
+        "notifications",
+        "pulls",
+        "releases",
+        "stargazers",
+        "statuses",
+        "subscribers",
+        "subscription",
+        "tags",
+        "teams",
+        "trees",
+        "clone",
+        "git",
+        "svn",
+        "ssh",
     ];
     let (owner, name) = full_name.split_once('/').expect("owner and name");
     let place = format!("{}/api/v3/repos/{full_name}", world.url);
@@ -234,9 +285,8 @@ fn full(world: &World, review: &Review) -> Value {
 fn pulls(world: &World, asked: &Asked) -> Vec<Value> {
     let is_open = asked.query("state").unwrap_or("open") == "open";
     let label = |it: &Review| format!("{}:{}", it.project.split('/').next().unwrap_or_default(), it.branch);
-    let wanted = |it: &&Review| {
-        (it.stage == Stage::Open) == is_open && asked.query("head").is_none_or(|head| head == label(it))
-    };
+    let wanted =
+        |it: &&Review| (it.stage == Stage::Open) == is_open && asked.query("head").is_none_or(|head| head == label(it));
     let mut found: Vec<_> = world.reviews.values().filter(wanted).collect();
     if asked.query("sort") == Some("updated") {
         found.sort_by_key(|it| it.updated_at);
@@ -277,7 +327,9 @@ fn edit_pull(world: &mut World, asked: &Asked, number: u64) -> Reply {
 
 async fn merge(world: &mut World, asked: &Asked, number: u64) -> Reply {
     match world.merges(number, asked.text("sha")).await {
-        Ok(commit) => Reply::of(200, json!({"sha": commit, "merged": true, "message": "Pull Request successfully merged"})),
+        Ok(commit) => {
+            Reply::of(200, json!({"sha": commit, "merged": true, "message": "Pull Request successfully merged"}))
+        }
         Err(Refusal::NoSuch) => not_found(),
         Err(Refusal::Moved) => error(409, "Head branch was modified. Review and try the merge again."),
         Err(_) => error(405, "Pull Request is not mergeable"),
@@ -344,7 +396,8 @@ fn as_issue(world: &World, review: &Review) -> Value {
 
 fn issues(world: &World) -> Vec<Value> {
     let issues = world.issues.values().filter(|it| it.is_open).map(|it| (it.number, issue(world, it)));
-    let reviews = world.reviews.values().filter(|it| it.stage == Stage::Open).map(|it| (it.number, as_issue(world, it)));
+    let reviews =
+        world.reviews.values().filter(|it| it.stage == Stage::Open).map(|it| (it.number, as_issue(world, it)));
     let sorted: std::collections::BTreeMap<_, _> = issues.chain(reviews).collect();
     sorted.into_values().collect()
 }

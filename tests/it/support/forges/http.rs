@@ -149,7 +149,9 @@ impl Reply {
         if page < pages {
             links.insert(0, link(page + 1, "next"));
         }
-        self.header("link", links.join(", ")).header("x-total", total.to_string()).header("x-total-count", total.to_string())
+        self.header("link", links.join(", "))
+            .header("x-total", total.to_string())
+            .header("x-total-count", total.to_string())
     }
 
     /// As it goes over the wire.

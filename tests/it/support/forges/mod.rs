@@ -1,7 +1,10 @@
 //! GitHub, GitLab and Gitea on loopback, each with one project over a real git repository: a world of plain structs
 //! ([`world`]), a thin layer for each forge that speaks its API, and knobs for what goes wrong ([`http`]).
 
+pub mod description;
+mod gitea;
 mod github;
+mod gitlab;
 pub mod http;
 pub mod world;
 
@@ -12,6 +15,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Response;
+use pkgwarden::demo::server::backend;
 use pkgwarden::sys::clock::Clock;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
@@ -69,6 +73,7 @@ impl Fake {
     pub async fn start(kind: Kind, repo: Repo, clock: Arc<dyn Clock>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("bound");
+        repo.git(&["config", "http.receivepack", "true"]).await;
         let world = World::new(kind, PROJECT, repo, format!("http://{address}"), clock.now());
         let shared = Shared {
             kind,
@@ -82,6 +87,11 @@ impl Fake {
         let app = axum::Router::new().fallback(answer).with_state(shared.clone());
         let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
         Self { address, shared, server }
+    }
+
+    /// Where the project is cloned from and pushed to.
+    pub fn git_url(&self) -> String {
+        format!("http://{}/{PROJECT}.git", self.address)
     }
 
     /// Where its API is.
@@ -150,6 +160,12 @@ fn api(kind: Kind) -> &'static str {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    if let Some(rest) = path.strip_prefix(&format!("/{PROJECT}.git/")) {
+        let repo = shared.world.lock().await.repo.clone();
+        let (root, name) = (repo.path().parent().expect("a folder"), repo.path().file_name().expect("a name"));
+        return backend(root, &name.to_string_lossy(), rest, None, request).await.expect("git answers");
+    }
     let asked = Asked::read(request, api(shared.kind)).await;
     let trouble = trouble(&shared, &asked).await;
     if let Some(response) = trouble.as_ref().and_then(Trouble::instead) {
@@ -163,9 +179,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     world.now = shared.clock.now();
     world.sees_pushes().await;
     let reply = match shared.kind {
-        Kind::GitHub | Kind::GitLab | Kind::Gitea => github::answer(&mut world, &asked).await,
+        Kind::GitHub => github::answer(&mut world, &asked).await,
+        Kind::GitLab => gitlab::answer(&mut world, &asked).await,
+        Kind::Gitea => gitea::answer(&mut world, &asked).await,
     };
-    world.sees_pushes().await;
     let reply = reply.page(&asked, &format!("{}{}", world.url, api(shared.kind)));
     drop(world);
     let response = reply.response(&asked);
@@ -184,9 +201,7 @@ async fn tell(shared: &Shared, asked: &Asked, status: u16) {
 async fn trouble(shared: &Shared, asked: &Asked) -> Option<Trouble> {
     let mut knobs = shared.knobs.lock().await;
     let fits = |knob: &&mut Knob| {
-        knob.times > 0
-            && (knob.method.is_empty() || asked.method == knob.method)
-            && asked.raw_path.contains(&knob.path)
+        knob.times > 0 && (knob.method.is_empty() || asked.method == knob.method) && asked.raw_path.contains(&knob.path)
     };
     let knob = knobs.iter_mut().find(fits)?;
     knob.times -= 1;

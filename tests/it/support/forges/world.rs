@@ -135,13 +135,19 @@ pub struct World {
     pub lines: Vec<Line>,
     pub labels: BTreeMap<String, u64>,
     last: u64,
+    /// Whether one commit is in another, and whether it can be merged into it.
+    compared: BTreeMap<(String, String), (bool, bool)>,
 }
 
 impl World {
     pub fn new(kind: Kind, project: &str, repo: Repo, url: String, now: Timestamp) -> Self {
         let person = |(id, (name, standing)): (u64, (&str, Standing))| (name.to_owned(), Person { id, standing });
-        let people =
-            [("keeper", Standing::Write), ("mira", Standing::Admin), ("pia", Standing::Write), ("otto", Standing::Read)];
+        let people = [
+            ("keeper", Standing::Write),
+            ("mira", Standing::Admin),
+            ("pia", Standing::Write),
+            ("otto", Standing::Read),
+        ];
         Self {
             kind,
             project: project.to_owned(),
@@ -155,6 +161,7 @@ impl World {
             lines: Vec::new(),
             labels: BTreeMap::new(),
             last: 100,
+            compared: BTreeMap::new(),
         }
     }
 
@@ -177,31 +184,40 @@ impl World {
 
     /// Sees what was pushed since then.
     pub async fn sees_pushes(&mut self) {
+        let refs = self.repo.git(&["for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/heads"]).await;
+        let refs: BTreeMap<&str, &str> = refs.lines().filter_map(|line| line.split_once(' ')).collect();
         let open: Vec<_> = self.reviews.values().filter(|it| it.stage == Stage::Open).map(|it| it.number).collect();
         for number in open {
-            let review = self.reviews[&number].clone();
-            let tip = self.repo.id(&format!("refs/heads/{}", review.branch)).await;
-            let tip = if review.project == self.project { tip } else { Some(review.head.clone()) };
-            // GitLab keeps such a merge request; the others close it.
-            let Some(tip) = tip else {
-                if self.kind != Kind::GitLab {
-                    self.end(number, Stage::Closed, Some("keeper"));
-                }
-                continue;
-            };
-            let base = self.repo.id(&format!("refs/heads/{}", review.base)).await.expect("a base");
-            // Gitea leaves it open unless its projects say otherwise.
-            if self.is_ancestor(&tip, &base).await && self.kind != Kind::Gitea {
-                self.end(number, Stage::Merged, None);
-                continue;
+            let review = &self.reviews[&number];
+            let is_own = review.project == self.project;
+            let tip = if is_own { refs.get(review.branch.as_str()).copied() } else { Some(review.head.as_str()) };
+            let (tip, base) = (tip.map(str::to_owned), refs[review.base.as_str()].to_owned());
+            match tip {
+                Some(tip) => self.sees_push(number, tip, base).await,
+                // GitLab keeps such a merge request; the others close it.
+                None if self.kind == Kind::GitLab => {}
+                None => self.end(number, Stage::Closed, Some("keeper")),
             }
-            let mergeable = self.merged_tree(&base, &tip).await.is_some();
-            let now = self.now;
-            let review = self.reviews.get_mut(&number).expect("it is there");
-            review.mergeable = mergeable;
-            if review.head != tip {
-                (review.head, review.updated_at) = (tip, now);
-            }
+        }
+    }
+
+    async fn sees_push(&mut self, number: u64, tip: String, base: String) {
+        let pair = (tip.clone(), base.clone());
+        let (is_in, mergeable) = match self.compared.get(&pair) {
+            Some(known) => *known,
+            None => (self.is_ancestor(&tip, &base).await, self.merged_tree(&base, &tip).await.is_some()),
+        };
+        self.compared.insert(pair, (is_in, mergeable));
+        // Gitea leaves it open unless its projects say otherwise.
+        if is_in && self.kind != Kind::Gitea {
+            return self.end(number, Stage::Merged, None);
+        }
+        let now = self.now;
+        let review = self.reviews.get_mut(&number).expect("it is there");
+        review.mergeable = mergeable;
+        if review.head != tip {
+            (review.head, review.updated_at) = (tip.clone(), now);
+            self.show(number, &tip).await;
         }
     }
 
@@ -240,28 +256,8 @@ impl World {
         }
         let mergeable = self.merged_tree(&base_tip, &head).await.is_some();
         let number = self.number(true);
-        let review = Review {
-            number,
-            author: author.to_owned(),
-            project: self.project.clone(),
-            branch: branch.to_owned(),
-            base: base.to_owned(),
-            head: head.clone(),
-            title: title.to_owned(),
-            body: body.to_owned(),
-            stage: Stage::Open,
-            closed_by: None,
-            labels: BTreeSet::new(),
-            assignees: BTreeSet::new(),
-            reviewers: BTreeSet::new(),
-            opinions: Vec::new(),
-            mergeable,
-            opened_at: self.now,
-            updated_at: self.now,
-            ended_at: None,
-            merged_as: None,
-        };
-        self.reviews.insert(number, review);
+        let review = self.review(number, author, (branch, base), &head, title);
+        self.add(Review { body: body.to_owned(), mergeable, ..review });
         self.show(number, &head).await;
         Ok(number)
     }
@@ -274,16 +270,39 @@ impl World {
 
     /// Somebody proposes something from a copy of the project.
     pub async fn offers(&mut self, author: &str, branch: &str, title: &str, commit: &str) -> u64 {
+        let number = self.number(true);
         let project = self.project.replace("them/", &format!("{author}/"));
-        let own = self.repo.id(&format!("refs/heads/{branch}")).await;
-        self.repo.git(&["update-ref", &format!("refs/heads/{branch}"), commit]).await;
-        let number = self.opens(author, (branch, "main"), title, "").await.expect("opened");
-        match own {
-            Some(tip) => self.repo.git(&["update-ref", &format!("refs/heads/{branch}"), &tip]).await,
-            None => self.repo.git(&["update-ref", "-d", &format!("refs/heads/{branch}")]).await,
-        };
-        self.reviews.get_mut(&number).expect("opened").project = project;
+        self.add(Review { project, ..self.review(number, author, (branch, "main"), commit, title) });
+        self.show(number, commit).await;
         number
+    }
+
+    fn add(&mut self, review: Review) {
+        self.reviews.insert(review.number, review);
+    }
+
+    fn review(&self, number: u64, author: &str, (branch, base): (&str, &str), head: &str, title: &str) -> Review {
+        Review {
+            number,
+            author: author.to_owned(),
+            project: self.project.clone(),
+            branch: branch.to_owned(),
+            base: base.to_owned(),
+            head: head.to_owned(),
+            title: title.to_owned(),
+            body: String::new(),
+            stage: Stage::Open,
+            closed_by: None,
+            labels: BTreeSet::new(),
+            assignees: BTreeSet::new(),
+            reviewers: BTreeSet::new(),
+            opinions: Vec::new(),
+            mergeable: true,
+            opened_at: self.now,
+            updated_at: self.now,
+            ended_at: None,
+            merged_as: None,
+        }
     }
 
     /// The review, if it is there, as changed now.
@@ -332,8 +351,8 @@ impl World {
             updated_at: self.now,
         };
         self.notes.push(note);
-        if let Ok(review) = self.touched(number) {
-            drop(review.clone());
+        if let Some(review) = self.reviews.get_mut(&number) {
+            review.updated_at = self.now;
         }
         id
     }

@@ -1,0 +1,48 @@
+//! The forge that a monorepo is hosted on.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use url::Url;
+
+use crate::config::forge::{api, project};
+use crate::config::settings::{self, ForgeKind};
+use crate::forge::Forge;
+use crate::forge::gitea::Gitea;
+use crate::forge::github::{GitHub, Identity};
+use crate::forge::gitlab::GitLab;
+use crate::sys::clock::Clock;
+use crate::sys::secret::{self, SecretString};
+
+/// What speaks to the forge of a monorepo with this address; `None` if its reviews are branches only. Nothing is asked yet.
+///
+/// # Errors
+/// If its token or key cannot be read, or nobody says which project it is.
+pub fn forge(settings: &settings::Forge, address: &str, clock: Arc<dyn Clock>) -> Result<Option<Arc<dyn Forge>>> {
+    let Some(base) = api(settings) else { return Ok(None) };
+    let base: Url = base.parse().with_context(|| format!("the address of the forge, {base}, is none"))?;
+    let project = settings.project.clone().or_else(|| project(settings, address)).with_context(|| {
+        format!("the project on the forge cannot be told from {address}; write it as forge.project")
+    })?;
+    Ok(match settings.kind {
+        ForgeKind::Local => None,
+        ForgeKind::Github => Some(Arc::new(GitHub::new(base, &project, identity(settings)?, clock))),
+        ForgeKind::Gitlab => Some(Arc::new(GitLab::new(base, &project, &token(settings)?, clock).context(SENT)?)),
+        ForgeKind::Gitea => Some(Arc::new(Gitea::new(base, &project, &token(settings)?, clock).context(SENT)?)),
+    })
+}
+
+/// What is wrong with a token that no header can hold.
+const SENT: &str = "the token in forge.token_file holds something that cannot be sent";
+
+fn identity(settings: &settings::Forge) -> Result<Identity> {
+    match &settings.app {
+        Some(app) => Ok(Identity::App { id: app.id, key: secret::from_file(&app.key_file)? }),
+        None => Ok(Identity::Token(token(settings)?)),
+    }
+}
+
+fn token(settings: &settings::Forge) -> Result<SecretString> {
+    let file = settings.token_file.as_ref().context("forge.token_file is not set")?;
+    Ok(secret::from_file(file)?)
+}
