@@ -43,7 +43,7 @@ const TABLE: [(&str, &[&str]); 20] = [
         ],
     ),
     ("web", &["domain", "sys", "telemetry", "logstore", "controller"]),
-    ("http", &["domain", "config", "sys", "telemetry", "forge", "logstore", "controller", "web"]),
+    ("http", &["domain", "config", "sys", "telemetry", "logstore", "controller", "web"]),
     (
         "app",
         &[

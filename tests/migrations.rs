@@ -24,6 +24,8 @@ const DATA: &[&str] = &[
      INSERT INTO cache (key, value, updated_at) VALUES ('etag', 'x', 1);",
     "INSERT INTO linkage (repository, file, sha256, pkgbase, version, needs, provides, recorded_at)
         VALUES ('repo', 'a-1-1-any.pkg.tar.zst', '00', 'a', '1-1', 'lib:libc.so.6', '', 1);",
+    "INSERT INTO deliveries (repository, id, digest, kind, event, received_at)
+        VALUES ('repo', 'd1', x'00', 'ping', '{\"kind\":\"ping\"}', 1);",
 ];
 
 #[tokio::test]

@@ -9,8 +9,9 @@ mod graph;
 mod monorepo;
 mod plan;
 mod snapshot;
+mod sources;
 
 use criterion::{criterion_group, criterion_main};
 
-criterion_group!(benches, snapshot::bench, plan::bench, classify::bench, graph::bench);
+criterion_group!(benches, snapshot::bench, plan::bench, classify::bench, graph::bench, sources::bench);
 criterion_main!(benches);

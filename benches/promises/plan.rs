@@ -67,7 +67,7 @@ fn nothing_new(snapshot: &Snapshot) -> Observations {
     let following = snapshot.packages.values().filter(|package| package.follows_upstream());
     let upstream = following.map(|package| {
         let known = snapshot.states.get(&package.pkgbase).map(pkgwarden::domain::state::PackageState::upstream);
-        (package.pkgbase.clone(), Upstream::At(known.unwrap_or_default()))
+        (package.pkgbase.clone(), Upstream::At(known.into_iter().flatten().flatten().collect()))
     });
     Observations { files, upstream: upstream.collect(), ..Observations::default() }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{DEFAULT_BRANCH, address_of, hosting};
+use super::{DEFAULT_BRANCH, Place, address_of, chosen, hosting};
 use crate::config::Settings;
-use crate::config::settings::{self, AurTransport};
+use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::doctor::{self, Check};
+use crate::controller::linkage;
 use crate::git::{Remote, Repository};
 use crate::sys::clock::SystemClock;
 use crate::sys::scratch::Scratch;
@@ -25,6 +26,7 @@ pub async fn everything(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
     let mut checks = doctor::tools(doctor::build_user(settings)).await;
     checks.extend(doctor::directories(settings));
     checks.extend(doctor::configuration(settings));
+    checks.extend(libraries(settings));
     checks.push(doctor::time_zones());
     for repository in &settings.repositories {
         checks.extend(examine_remote(repository, dir, &workspace).await);
@@ -40,6 +42,23 @@ pub async fn everything(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
         }
     });
     Ok(checks)
+}
+
+/// For each repository whose packages are published elsewhere: what that leaves unknown.
+fn libraries(settings: &Settings) -> impl Iterator<Item = Check> {
+    let elsewhere = settings.repositories.iter().filter(|repository| repository.executor.kind == ExecutorKind::None);
+    elsewhere.map(|repository| {
+        let detail = "which libraries its packages need is not known, except what they declare: they are published \
+                      elsewhere, and what files ask for stands in no database; CI_LIB_DB has to name the one that has them";
+        Check::found("configuration", format!("sonames of {}", repository.name), detail)
+    })
+}
+
+/// What is to be said of the libraries that packages need, if their files are not here.
+#[must_use]
+pub fn libraries_unknown(settings: Option<&Settings>, place: &Place) -> Option<&'static str> {
+    let repository = chosen(settings?, place).ok()?;
+    (repository.executor.kind == ExecutorKind::None).then_some(linkage::PUBLISHED_ELSEWHERE)
 }
 
 async fn examine_remote(repository: &settings::Repository, dir: &Path, workspace: &Path) -> Vec<Check> {
@@ -78,4 +97,22 @@ async fn examine_aur(aur: &settings::Aur, workspace: &Path) -> Vec<Check> {
         checks.push(doctor::aur_mirror(&remote).await);
     }
     checks
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn where_packages_are_published_elsewhere_it_is_said_that_their_libraries_are_not_known() {
+        let told = |text: &str| -> Vec<String> {
+            let settings = settings::load(Some(("pkgwarden.toml", text)), &BTreeMap::new()).expect("right settings");
+            libraries(&settings).map(|check| check.subject).collect()
+        };
+        assert_eq!(told("[[repository]]\nname = \"here\"\nurl = \"/srv/here.git\"\n"), [""; 0]);
+        let elsewhere = "[[repository]]\nname = \"there\"\nurl = \"/srv/there.git\"\nexecutor.kind = \"none\"\n";
+        assert_eq!(told(elsewhere), ["sonames of there"]);
+    }
 }

@@ -14,12 +14,16 @@ use crate::forge::gitlab::GitLab;
 use crate::sys::clock::Clock;
 use crate::sys::secret::{self, SecretString};
 
-/// What speaks to the forge of a monorepo with this address; `None` if its reviews are branches only. Nothing is asked yet.
+/// What speaks to the forge of a monorepo with this address; `None` if its reviews are branches only, because there is no
+/// forge, or none that we could act on. Nothing is asked yet.
 ///
 /// # Errors
 /// If its token or key cannot be read, or nobody says which project it is.
 pub fn forge(settings: &settings::Forge, address: &str, clock: Arc<dyn Clock>) -> Result<Option<Arc<dyn Forge>>> {
     let Some(base) = api(settings) else { return Ok(None) };
+    if settings.token_file.is_none() && settings.app.is_none() {
+        return Ok(None);
+    }
     let base: Url = base.parse().with_context(|| format!("the address of the forge, {base}, is none"))?;
     let project = settings.project.clone().or_else(|| project(settings, address)).with_context(|| {
         format!("the project on the forge cannot be told from {address}; write it as forge.project")

@@ -3,6 +3,7 @@
 pub mod examine;
 pub mod extract;
 mod handback;
+mod hooks;
 pub mod hosting;
 mod owner;
 pub mod reload;
@@ -203,6 +204,7 @@ fn reconfigure(controller: &Controller, dispatcher: Option<&Dispatcher>, setting
         (repository.name.clone(), (repository.schedules.clone(), upstream(repository, settings, PathBuf::new())))
     });
     controller.reconfigure(settings.server.poll, repositories.collect());
+    hooks::renew(controller.inbox(), settings);
     if let (Some(dispatcher), Some(repository)) = (dispatcher, building(settings)) {
         dispatcher.limit(limits(repository));
     }
@@ -309,9 +311,9 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
         let runner = runner::runner(settings, repository, site, store.clone(), tools)?;
         kept.insert(repository.name.clone(), Kept::new(runner, Some(publisher), repository.schedules.clone()));
     }
-    let poll = watch::Sender::new(settings.server.poll);
+    let (poll, inbox) = (watch::Sender::new(settings.server.poll), hooks::inbox(settings, &store, &clock)?);
     let dispatcher = dispatcher(settings, &kept, &store, &logs, &clock)?;
-    let controller = Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false), poll });
+    let controller = Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false), poll, inbox });
     Ok(Serving { controller, dispatcher, lock })
 }
 
@@ -387,6 +389,7 @@ fn dispatcher(
         executor_name: local::NAME,
         limits: limits(repository),
         publishers: kept.iter().filter_map(|(name, kept)| Some((name.clone(), kept.publisher.clone()?))).collect(),
+        wakes: kept.iter().map(|(name, kept)| (name.clone(), kept.wake.clone())).collect(),
         logs: logs.clone(),
         clock: clock.clone(),
     })))

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 /// Sections and keys that may change while it runs. All others are fixed at the start.
-const LIVE: [&str; 7] = [
+const LIVE: [&str; 8] = [
     "server.poll",
     "server.log",
     "schedule",
     "sources",
+    "forge.webhook_secret_file",
     "executor.slots",
     "executor.timeout",
     "executor.local.repository",

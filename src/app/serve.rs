@@ -56,6 +56,7 @@ pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Re
     let token = settings.server.token_file.as_deref().map(secret::from_file).transpose()?;
     let server = Server::new(http::Options {
         face: Arc::new(controller.clone()),
+        inbox: Some(controller.inbox().clone()),
         clock,
         token,
         public_url: settings.server.public_url.as_ref().map(ToString::to_string),

@@ -195,7 +195,8 @@ impl Refresher {
 
     fn run(&self, task: Task, workspace: &Workspace, user: BuildUser) -> Result<Vec<u8>, RefreshError> {
         let what = task.what();
-        let program = Program::new("bwrap").args(self.sandbox(task, workspace).arguments()).current_dir("/");
+        let sandbox = self.sandbox(workspace, task.network(), task.command());
+        let program = Program::new("bwrap").args(sandbox.arguments()).current_dir("/");
         let program = if user.switch { program.user(user.uid, user.gid) } else { program };
         let time = if task.network() == Network::Shared { self.timeout } else { SHORT };
         let program = program.stdin_bytes(ANSWER.to_vec()).timeout(time).output_limit(PRINTED);
@@ -211,14 +212,15 @@ impl Refresher {
         printed.ok_or_else(|| RefreshError::Failed { what, message: "makepkg printed nothing".to_owned() })
     }
 
-    fn sandbox(&self, task: Task, workspace: &Workspace) -> SandboxSpec {
+    /// The sandbox around a command that works in a workspace.
+    pub(super) fn sandbox(&self, workspace: &Workspace, network: Network, command: Vec<String>) -> SandboxSpec {
         let mount = |from: &str, to, access| Mount { from: workspace.path(from), to, access };
         let mut env = self.job.env();
-        if task.network() == Network::Shared {
+        if network == Network::Shared {
             env.extend(self.job.proxies.clone());
         }
         SandboxSpec {
-            network: task.network(),
+            network,
             mounts: vec![
                 mount("etc/makepkg.conf", "/etc/pkgwarden/makepkg.conf", Access::Read),
                 mount("etc/passwd", "/etc/passwd", Access::Read),
@@ -231,7 +233,7 @@ impl Refresher {
             repositories: Vec::new(),
             env,
             directory: "/startdir",
-            command: task.command(),
+            command,
         }
     }
 }

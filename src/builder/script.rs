@@ -90,32 +90,13 @@ impl Refresher {
     }
 
     fn script_sandbox(&self, pkgbase: &PkgBase, workspace: &Workspace, network: Network) -> SandboxSpec {
-        let mount = |from: &str, to, access| Mount { from: workspace.path(from), to, access };
-        let mut env = self.job.env();
+        let mut spec = self.sandbox(workspace, network, ["/bin/bash", "-c", RUN].map(str::to_owned).into());
         // The folder for temporary files is one on a disk: what is in memory is the machine's.
         let own = [("PACKAGE", pkgbase.as_str()), ("TMPDIR", "/build")];
-        env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        if network == Network::Shared {
-            env.extend(self.job.proxies.clone());
-        }
-        SandboxSpec {
-            network,
-            mounts: vec![
-                mount("etc/makepkg.conf", "/etc/pkgwarden/makepkg.conf", Access::Read),
-                mount("etc/passwd", "/etc/passwd", Access::Read),
-                mount("etc/group", "/etc/group", Access::Read),
-                mount("start", "/startdir", Access::Write),
-                // After the folder that it lies in.
-                mount("start/.CI", "/startdir/.CI", Access::Read),
-                mount("build", "/build", Access::Write),
-                mount("pkgdest", "/pkgdest", Access::Write),
-                mount("srcdest", "/srcdest", Access::Write),
-            ],
-            repositories: Vec::new(),
-            env,
-            directory: "/startdir",
-            command: ["/bin/bash", "-c", RUN].map(str::to_owned).into(),
-        }
+        spec.env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        // After the folder that it lies in.
+        spec.mounts.push(Mount { from: workspace.path("start/.CI"), to: "/startdir/.CI", access: Access::Read });
+        spec
     }
 }
 

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
+use crate::app::examine::libraries_unknown;
 use crate::app::{self, Place};
 use crate::controller::inspect::{self, Inspection};
 use crate::controller::view::SourceView;
@@ -60,6 +61,8 @@ struct Explanation {
     needs: Vec<PkgBase>,
     needed_by: Vec<PkgBase>,
     seen: Seen,
+    /// Why it is not known which shared libraries its published files need, if it is not.
+    libraries_unknown: Option<&'static str>,
     sources: Vec<SourceView>,
     keepers: Option<String>,
     review: Option<String>,
@@ -129,7 +132,9 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let settings = context.settings().ok();
     let state = snapshot.states.get(&package.pkgbase).cloned().unwrap_or_default();
     let sources = app::heard_of(settings.as_ref(), &place, package, &state);
-    let explanation = explain(&inspection, &snapshot, package, sources)?;
+    let libraries = libraries_unknown(settings.as_ref(), &place);
+    let explanation =
+        Explanation { libraries_unknown: libraries, ..explain(&inspection, &snapshot, package, sources)? };
     match context.output.format {
         Format::Json => context.output.json(&explanation)?,
         Format::Text => context.output.text(text(&explanation))?,
@@ -175,10 +180,11 @@ fn explain(
             source_commit: cursor.as_ref().map(|cursor| cursor.commit),
             source_stamp: cursor.as_ref().and_then(|cursor| cursor.stamp),
             source_version: cursor.and_then(|cursor| cursor.version),
-            upstream: state.upstream(),
+            upstream: state.upstream().into_iter().flatten().collect(),
             rejected: state.rejected().map(str::to_owned),
             rebuilt_for: state.rebuilt_for(),
         },
+        libraries_unknown: None,
         sources,
         keepers: state.told_keepers().map(|keepers| keepers.to_text()),
         review: snapshot.refs.reviews.get(&package.pkgbase).map(|_| package.pkgbase.review_branch()),
@@ -259,6 +265,9 @@ fn text(it: &Explanation) -> String {
     }
     if !it.rebuild_triggers.is_empty() {
         line("rebuilt with", &it.rebuild_triggers.join(", "));
+    }
+    if let Some(why) = it.libraries_unknown {
+        line("libraries", why);
     }
     for soname in &it.seen.rebuilt_for {
         line("rebuilt for", &format!("{soname}, which is gone"));

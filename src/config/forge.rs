@@ -10,6 +10,11 @@ type Fault = (&'static str, String, &'static str);
 /// What is wrong with the settings of the forge of a monorepo, whose address is known unless it is a clone's.
 pub(super) fn faults(forge: &WrittenForge, address: Option<&str>) -> Vec<Fault> {
     let Some(kind) = forge.kind.filter(|kind| *kind != ForgeKind::Local) else { return Vec::new() };
+    // Its webhooks are heard, and nothing is asked of it.
+    let acts = forge.token_file.is_some() || forge.app_id.is_some() || forge.app_key_file.is_some();
+    if !acts && forge.webhook_secret_file.is_some() {
+        return Vec::new();
+    }
     let mut faults = identity_faults(forge, kind);
     let api = forge.api_url.as_ref().map(Address::as_str);
     match (suffix(kind), api) {
@@ -73,6 +78,7 @@ pub(super) fn resolve(forge: WrittenForge, address: Option<&str>) -> Forge {
         project: forge.project,
         token_file: forge.token_file,
         app,
+        webhook_secret_file: forge.webhook_secret_file,
     };
     if resolved.kind != ForgeKind::Local && resolved.project.is_none() {
         resolved.project = address.and_then(|address| project(&resolved, address));
@@ -134,7 +140,7 @@ fn is_project(kind: ForgeKind, path: &str) -> bool {
             && !part.is_empty()
     };
     let enough = if kind == ForgeKind::Gitlab { parts.len() >= 2 } else { parts.len() == 2 };
-    enough && parts.iter().all(|part| is_name(&part))
+    enough && parts.iter().all(is_name)
 }
 
 #[cfg(test)]
@@ -143,7 +149,7 @@ mod tests {
 
     fn forge(kind: ForgeKind, api_url: Option<&str>) -> Forge {
         let api_url = api_url.map(|url| serde_json::from_value(url.into()).expect("an address"));
-        Forge { kind, api_url, project: None, token_file: None, app: None }
+        Forge { kind, api_url, project: None, token_file: None, app: None, webhook_secret_file: None }
     }
 
     #[test]

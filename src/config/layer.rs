@@ -456,19 +456,17 @@ mod tests {
             assert!(refused(&format!("[executor]\nkind = \"{kind}\"\n")), "{kind}");
         }
         insta::assert_snapshot!(lines("[publish]\nsign = true\n", &[]), @"pkgwarden.toml:2:8: publish.sign = true is not supported by this version; write false, and sign by other means");
-        for fine in
-            ["executor.kind = \"none\"", "executor.kind = \"local\"", "forge.kind = \"local\"", "publish.sign = false"]
-        {
+        for fine in ["executor.kind = \"none\"", "executor.kind = \"local\"", "publish.sign = false"] {
             assert!(load(Some(("x", fine)), &BTreeMap::new()).is_ok(), "{fine}");
         }
     }
 
     #[test]
     fn what_depends_on_two_keys_is_underlined_at_the_one_that_is_there() {
-        let text = "[forge]\nkind = \"gitea\"\ntoken_file = \"t\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
+        let text = "[executor]\nkind = \"copr\"\nslots = 2\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
              [[schedule]]\ncron = \"@daily\"\nrun = \"trigger\"\n";
         insta::assert_snapshot!(lines(text, &[]), @r#"
-        pkgwarden.toml:2:8: this kind of forge needs `forge.api_url`; write forge.api_url = "https://HOST/api/v1"
+        pkgwarden.toml:2:8: executor.kind = "copr" is not supported by this version; write "local" to build on this machine, or "none" to leave builds to somebody else
         pkgwarden.toml:5:11: the address holds no `{pkgbase}`, so that every package would have the same; write {pkgbase} where the name of the package goes
         pkgwarden.toml:8:7: a schedule with run = "trigger" needs the `name` of the trigger
         "#);
@@ -478,10 +476,10 @@ mod tests {
     #[test]
     fn an_override_of_one_repository_is_underlined_there() {
         let text = "[[repository]]\nname = \"a\"\nurl = \"u\"\n[[repository]]\nname = \"a\"\nurl = \"v\"\n\
-             forge.kind = \"gitlab\"\n";
+             publish.sign = true\n";
         insta::assert_snapshot!(lines(text, &[]), @r#"
         pkgwarden.toml:5:8: there are two repositories with the name `a`; give each its own name
-        pkgwarden.toml:7:14: this kind of forge needs `forge.token_file`; name the file with an access token
+        pkgwarden.toml:7:16: publish.sign = true is not supported by this version; write false, and sign by other means
         "#);
     }
 
@@ -493,7 +491,14 @@ mod tests {
              [[repository]]\nname = \"c\"\nurl = \"/srv/c.git\"\nforge.kind = \"github\"\nforge.token_file = \"t\"\n\
              [[repository]]\nname = \"d\"\nurl = \"/srv/d.git\"\nforge.kind = \"gitea\"\nforge.project = \"one\"\n\
              forge.api_url = \"https://h/api/v1\"\nforge.app_id = 7\nforge.app_key_file = \"k\"\n";
-        insta::assert_snapshot!(lines(text, &[]), @"");
+        insta::assert_snapshot!(lines(text, &[]), @r#"
+        pkgwarden.toml:5:16: a GitHub App needs its private key; name the file with it: forge.app_key_file
+        pkgwarden.toml:11:17: the address of this API ends with /api/v4; write https://HOST/api/v4 for GitLab, https://HOST/api/v1 for Gitea
+        pkgwarden.toml:15:14: the project on the forge cannot be told from the address of the monorepo; write forge.project = "OWNER/NAME", as in the address of its page
+        pkgwarden.toml:23:16: only GitHub has apps; leave it out, and name a file with a token: forge.token_file
+        pkgwarden.toml:20:14: this kind of forge needs `forge.token_file`; name the file with an access token
+        pkgwarden.toml:21:17: `one` is no project on such a forge; write forge.project = "OWNER/NAME", as in the address of its page
+        "#);
         let fine = "[[repository]]\nname = \"a\"\nurl = \"git@github.com:them/packages.git\"\n\
              forge = { kind = \"github\", app_id = 7, app_key_file = \"k\" }\n";
         let settings = load(Some(("x", fine)), &BTreeMap::new()).expect("nothing is wrong");

@@ -185,6 +185,8 @@ pub struct Forge {
     pub token_file: Option<PathBuf>,
     /// The GitHub App to act as, in place of somebody with a token.
     pub app: Option<App>,
+    /// File with the secrets of its webhook, one a line.
+    pub webhook_secret_file: Option<PathBuf>,
 }
 
 /// A GitHub App.

@@ -219,7 +219,7 @@ section! {
 section! {
     /// Where the monorepo is hosted and its reviews are opened.
     WrittenForge {
-        /// What kind of forge it is; `local` keeps reviews as branches.
+        /// What kind of forge it is, and so how its webhooks are signed; `local` keeps reviews as branches.
         kind: ForgeKind,
         /// Base of its API, where it is not that of github.com or gitlab.com.
         #[schemars(example = "https://git.example/api/v4")]
@@ -236,6 +236,10 @@ section! {
         /// File with the private key of that app.
         #[schemars(example = "/etc/pkgwarden/forge-app.pem")]
         app_key_file: PathBuf,
+        /// File with the secret of the webhook that calls `/hooks/NAME`. Several lines are several secrets, each of
+        /// which counts, so that one can be changed. Without it, webhooks are refused.
+        #[schemars(example = "/etc/pkgwarden/webhook-secret")]
+        webhook_secret_file: PathBuf,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The end of a build: what it made is published, and how it ended is recorded, both as soon as there is room
 //! on the disk. A build that is over is not lost for that.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -11,6 +12,9 @@ use super::apply::folder_at;
 use super::dispatch::{Dispatcher, ROOM_PAUSE, expected_version, facts, repository_settings, settings_in};
 use super::linkage;
 use crate::domain::build::Outcome;
+use crate::domain::library;
+use crate::domain::library::soname::Soname;
+use crate::domain::name::PkgBase;
 use crate::executor::{AttemptReport, Ending, Handle};
 use crate::git::Repository;
 use crate::publish::{Expected, Generation, PublishError, Publisher};
@@ -91,7 +95,7 @@ impl Dispatcher {
         };
         match self.publish(build, publisher, &paths, &expected).await {
             Ok(_) => {
-                self.note_linkage(build, publisher).await;
+                self.note_linkage(&build.repository, publisher, &build.pkgbase).await;
                 Some(end(ending, exit_code, message))
             }
             Err(error) if error.is_the_builds_fault() => {
@@ -105,14 +109,37 @@ impl Dispatcher {
         }
     }
 
-    /// Records which libraries what was published needs and has. If that fails, the next schedule does it.
-    async fn note_linkage(&self, build: &Build, publisher: &Publisher) {
-        let (store, now) = (&self.parts.store, self.parts.clock.now());
-        let noted = linkage::survey(publisher, store, &build.repository, Some(&build.pkgbase), now).await;
-        if let Err(error) = noted {
-            let package = build.pkgbase.as_str();
-            tracing::warn!(package, error = format!("{error:#}"), "which libraries it needs is read in the next run");
+    /// Records which libraries what was published of a package needs and has, and has users of one that is gone
+    /// looked for at once. If that fails, the next schedule does it.
+    pub(super) async fn note_linkage(&self, repository: &str, publisher: &Publisher, pkgbase: &PkgBase) {
+        match self.lost_libraries(repository, publisher, pkgbase).await {
+            Ok(lost) if lost.is_empty() => {}
+            Ok(lost) => {
+                let lost: Vec<String> = lost.iter().map(ToString::to_string).collect();
+                tracing::info!(repository, gone = ?lost, "packages have to be rebuilt, so the next schedule runs at once");
+                self.parts.wakes.get(repository).inspect(|wake| wake.notify_one());
+            }
+            Err(error) => {
+                let package = pkgbase.as_str();
+                tracing::warn!(
+                    package,
+                    error = format!("{error:#}"),
+                    "which libraries it needs is read in the next run"
+                );
+            }
         }
+    }
+
+    async fn lost_libraries(
+        &self,
+        repository: &str,
+        publisher: &Publisher,
+        pkgbase: &PkgBase,
+    ) -> Result<BTreeSet<Soname>> {
+        let (store, now) = (&self.parts.store, self.parts.clock.now());
+        let before = linkage::recorded(store, repository, false).await?;
+        linkage::survey(publisher, store, repository, Some(pkgbase), now).await?;
+        Ok(library::lost(&before, &linkage::recorded(store, repository, false).await?))
     }
 
     /// Publishes what a build made. A finished build is too dear to be thrown away: where there is no room for

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -50,6 +50,8 @@ pub struct Parts {
     pub limits: Limits,
     /// What publishes, by repository.
     pub publishers: BTreeMap<String, Arc<Publisher>>,
+    /// What is told, by repository, when a published library is gone that others need.
+    pub wakes: BTreeMap<String, Arc<Notify>>,
     /// The logs.
     pub logs: LogStore,
     /// The time.
@@ -72,6 +74,8 @@ pub struct Dispatcher {
     pub(super) parts: Parts,
     limits: watch::Sender<Limits>,
     underway: Mutex<HashMap<BuildId, Handle>>,
+    /// Told when a build gives its slot back, which is after its end is on record.
+    freed: Notify,
     followers: TaskTracker,
     /// Whether nothing can be built now.
     held_up: AtomicBool,
@@ -87,6 +91,7 @@ impl Dispatcher {
             limits: watch::Sender::new(parts.limits.clone()),
             parts,
             underway: Mutex::default(),
+            freed: Notify::new(),
             followers: TaskTracker::new(),
             held_up: AtomicBool::new(false),
             ending: AtomicBool::new(false),
@@ -123,6 +128,7 @@ impl Dispatcher {
                 () = stop.cancelled() => break,
                 changed = changes.changed() => if changed.is_err() { break },
                 _ = limits.changed() => {}
+                () = self.freed.notified() => {}
                 () = tokio::time::sleep(retry) => {}
             }
         }
@@ -215,6 +221,7 @@ impl Dispatcher {
             }
             let names: Vec<_> = departed.iter().map(|removal| removal.pkgbase.clone()).collect();
             publisher.remove(&names).await?;
+            self.note_linkage(name, publisher, &names[0]).await;
             let ids: Vec<i64> = departed.iter().map(|removal| removal.id).collect();
             self.parts.store.finish_removals(&ids, self.parts.clock.now()).await?;
             tracing::info!(repository = name, packages = ?names, "removed packages that left the monorepo");
@@ -325,6 +332,7 @@ impl Dispatcher {
                 );
             }
             this.underway.lock().expect("nobody panics with it").remove(&build.id);
+            this.freed.notify_one();
         });
     }
 }

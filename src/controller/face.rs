@@ -84,6 +84,8 @@ pub trait Face: Send + Sync + 'static {
     fn packages(&self, filter: PackageFilter) -> Answer<'_, Vec<PackageView>>;
     /// One package, if it exists.
     fn package<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, Option<PackagePage>>;
+    /// All that the `.CI/update.sh` of a package printed when it was run last, if that is kept.
+    fn script_log<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, Option<Vec<u8>>>;
     /// Runs, newest first.
     fn runs(&self, limit: usize) -> Answer<'_, Vec<RunView>>;
     /// One run, if it is known.

@@ -16,6 +16,11 @@ use crate::store::Store;
 use crate::store::linkage::FileLinkage as Recorded;
 use crate::telemetry::progress;
 
+/// What is said of the libraries of packages that are published elsewhere.
+pub const PUBLISHED_ELSEWHERE: &str = "not known: its files are published elsewhere (executor.kind = \"none\"), and what \
+     files ask for stands in no database; a library that it declares (depends=(libfoo.so)) is followed if CI_LIB_DB names \
+     the database that it is published in";
+
 /// How long files that nobody has read yet are read in one go. The rest is read in the next run.
 const AT_ONCE: Duration = Duration::from_mins(2);
 /// How many files are read between two records.
@@ -97,6 +102,11 @@ impl std::fmt::Debug for Peek {
 }
 
 impl Peek {
+    /// Only which versions are published.
+    pub async fn versions(&self) -> Published {
+        versions(self.publisher.clone()).await
+    }
+
     /// What is recorded. What cannot be read is not known.
     pub async fn published(&self, repository: &str) -> Published {
         self.read(repository).await.unwrap_or_else(|error| {
@@ -117,6 +127,22 @@ impl Peek {
     }
 }
 
+/// Only which versions are published, by package. A repository that cannot be read is one of which none is known.
+pub async fn versions(publisher: Publisher) -> Published {
+    let read = move || publisher.current().map_err(anyhow::Error::from);
+    let read = tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(error.into()));
+    let published = read.unwrap_or_else(|error| {
+        tracing::warn!(error = format!("{error:#}"), "which versions are published is not known");
+        Vec::new()
+    });
+    let mut packages: BTreeMap<_, Linkage> = BTreeMap::new();
+    for it in published {
+        let linkage = packages.entry(it.base).or_insert_with(|| Linkage::of_nothing(it.version.clone()));
+        linkage.version = linkage.version.clone().max(it.version);
+    }
+    Published { packages, complete: false }
+}
+
 /// What is recorded, by package. `complete` says whether every published file is in it.
 ///
 /// # Errors
@@ -124,11 +150,8 @@ impl Peek {
 pub async fn recorded(store: &Store, repository: &str, complete: bool) -> Result<Published> {
     let mut packages: BTreeMap<_, Linkage> = BTreeMap::new();
     for it in store.linkage(repository).await? {
-        let empty = || Linkage { version: it.version.clone(), needs: BTreeSet::new(), provides: BTreeSet::new() };
-        let linkage = packages.entry(it.pkgbase.clone()).or_insert_with(empty);
-        if linkage.version < it.version {
-            linkage.version = it.version;
-        }
+        let linkage = packages.entry(it.pkgbase.clone()).or_insert_with(|| Linkage::of_nothing(it.version.clone()));
+        linkage.version = linkage.version.clone().max(it.version);
         linkage.needs.extend(it.needs);
         linkage.provides.extend(it.provides);
     }

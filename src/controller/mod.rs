@@ -13,6 +13,7 @@ pub mod foresee;
 mod format;
 pub mod handback;
 pub mod handwork;
+pub mod inbox;
 pub mod inspect;
 pub mod linkage;
 pub mod observe;
@@ -42,7 +43,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::config::settings::Schedule;
 use crate::domain::name::{Oid, PkgBase};
@@ -52,6 +53,7 @@ use crate::logstore::LogStore;
 use crate::publish::Publisher;
 use crate::store::Store;
 use crate::sys::clock::Clock;
+use inbox::Inbox;
 use run::{Report, Runner};
 use site::{Look, Site, Upstream};
 
@@ -61,6 +63,8 @@ pub struct Kept {
     pub runner: Runner,
     /// What publishes its packages, if it is published here.
     pub publisher: Option<Arc<Publisher>>,
+    /// Told when what is published makes rebuilds due that only a schedule finds.
+    pub wake: Arc<Notify>,
     /// When pipelines run by themselves.
     schedules: RwLock<Vec<Schedule>>,
     /// The last look at it.
@@ -97,8 +101,8 @@ impl Kept {
     /// A repository nobody has looked at yet.
     #[must_use]
     pub fn new(runner: Runner, publisher: Option<Arc<Publisher>>, schedules: Vec<Schedule>) -> Self {
-        let schedules = RwLock::new(schedules);
-        Self { runner, publisher, schedules, looked: RwLock::default(), reviews: Mutex::default() }
+        let (wake, schedules) = (Arc::default(), RwLock::new(schedules));
+        Self { runner, publisher, wake, schedules, looked: RwLock::default(), reviews: Mutex::default() }
     }
 
     /// The repository.
@@ -153,6 +157,8 @@ pub struct Inner {
     pub paused: AtomicBool,
     /// How often remotes are looked at. A change is also how the loops hear of new schedules.
     pub poll: watch::Sender<Duration>,
+    /// What forges tell by themselves.
+    pub inbox: Inbox,
 }
 
 impl Controller {
@@ -166,6 +172,12 @@ impl Controller {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// What forges tell by themselves.
+    #[must_use]
+    pub fn inbox(&self) -> &Inbox {
+        &self.0.inbox
     }
 
     /// Takes over what may change while it runs: how often remotes are looked at, and for each repository

@@ -15,7 +15,7 @@ use crate::domain::folder::Folder;
 use crate::domain::keepers::Keepers;
 use crate::domain::library::Libraries;
 use crate::domain::name::{Oid, PkgBase};
-use crate::domain::observed::{Observation, Observations, Proposal, Upstream};
+use crate::domain::observed::{Meant, Observation, Observations, Proposal, Upstream};
 use crate::domain::plan::{self, Pipeline, Request};
 use crate::domain::standing::Standing;
 use crate::git::{FolderError, Limits, Repository};
@@ -30,6 +30,7 @@ pub struct Answers {
     pub(super) made_from: BTreeMap<PkgBase, Oid>,
     keepers: BTreeMap<PkgBase, Keepers>,
     standing: BTreeMap<PkgBase, Standing>,
+    meant: BTreeMap<PkgBase, Meant>,
     upstream: BTreeMap<PkgBase, Upstream>,
     /// Packages with builds that have not ended.
     pub(super) in_queue: BTreeSet<PkgBase>,
@@ -82,7 +83,8 @@ async fn ask_all(
     let keepers = files.aur.iter().map(|(pkgbase, facts)| (pkgbase.clone(), facts.keepers())).collect();
     let standing = files.aur.iter().filter_map(|(pkgbase, facts)| Some((pkgbase.clone(), facts.standing()?))).collect();
     let findings = files.findings.into_iter().chain(findings).collect();
-    Answers { files: answers, keepers, standing, upstream, findings, ..Answers::default() }
+    let meant = files.meant;
+    Answers { files: answers, keepers, standing, meant, upstream, findings, ..Answers::default() }
 }
 
 /// The packages that a folder yields.
@@ -99,6 +101,7 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
     let mut observations = Observations {
         keepers: answers.keepers.clone(),
         standing: answers.standing.clone(),
+        meant: answers.meant.clone(),
         upstream: answers.upstream.clone(),
         in_queue: answers.in_queue.clone(),
         libraries: answers.libraries.clone(),

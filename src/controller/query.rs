@@ -12,7 +12,7 @@ use super::review::{review_of, reviews_of};
 use super::site::Look;
 use super::view::{
     AttemptView, BuildPage, BuildView, CursorView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
-    RepositoryView, ReviewView, RunPage, RunView,
+    RepositoryView, ReviewView, RunPage, RunView, ScriptView,
 };
 use super::{Controller, Kept, linkage, quarantine, sources};
 use crate::domain::audit::Audit;
@@ -58,6 +58,18 @@ impl Face for Controller {
         .boxed()
     }
 
+    fn script_log<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, Option<Vec<u8>>> {
+        async move {
+            for kept in self.kept() {
+                if let Some((_, printed)) = kept.site().scripts.kept(pkgbase).await.map_err(anyhow::Error::from)? {
+                    return Ok(Some(printed));
+                }
+            }
+            Ok(None)
+        }
+        .boxed()
+    }
+
     fn runs(&self, limit: usize) -> Answer<'_, Vec<RunView>> {
         async move {
             let runs = self.0.store.summarised_runs(clamp(limit)).await?;
@@ -87,7 +99,8 @@ impl Face for Controller {
             let Ok(id) = build_id(id) else { return Ok(None) };
             let Some(detail) = self.0.store.build(id).await? else { return Ok(None) };
             let attempts: Vec<AttemptView> = detail.attempts.iter().map(AttemptView::from).collect();
-            Ok(Some(BuildPage { build: BuildView::new(&detail.build, &detail.waits), attempts }))
+            let why = self.why(&detail.build).await?;
+            Ok(Some(BuildPage { build: BuildView::new(&detail.build, &detail.waits), why, attempts }))
         }
         .boxed()
     }
@@ -277,6 +290,7 @@ impl Controller {
         let state = look.snapshot.states.get(pkgbase).cloned().unwrap_or_default();
         let cache_dir = kept.site().upstream.read().expect("nobody panics with it").sources.cache_dir.clone();
         let cursor = state.cursor();
+        let script = kept.site().scripts.kept(pkgbase).await.map_err(anyhow::Error::from)?;
         let members = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.members);
         Ok(PackagePage {
             package: PackageView::new(
@@ -292,12 +306,14 @@ impl Controller {
             trigger: package.settings.trigger.clone(),
             rebuild_triggers: package.settings.rebuild_triggers.clone(),
             libraries: self.libraries_of(kept, pkgbase).await?,
+            libraries_unknown: kept.runner.leaves_builds_to_others().then_some(linkage::PUBLISHED_ELSEWHERE),
             class: look.snapshot.class_of(package).map(|class| class.0),
             cursor: cursor.map(|cursor| CursorView {
                 commit: cursor.commit,
                 modified: cursor.stamp.and_then(|stamp| jiff::Timestamp::from_second(stamp).ok()),
             }),
             sources: sources::views(package, &state, &[Book::read(&cache_dir)]),
+            script: script.map(|(ran, printed)| ScriptView::new(ran, &printed)),
             keepers: state.told_keepers().map(|keepers| keepers.to_text()),
             decision: self.last_decision(kept, pkgbase).await?,
             builds,
@@ -312,6 +328,13 @@ impl Controller {
         Ok(linkage.into_iter().flat_map(|linkage| &linkage.needs).map(ToString::to_string).collect())
     }
 
+    /// Why a build was asked for, as the document of its run has it.
+    async fn why(&self, build: &Build) -> Result<Option<String>, ControllerError> {
+        let document = self.0.store.run(&build.run_id).await?.and_then(|run| run.document);
+        let decision = document.as_ref().and_then(|document| decision_about(document, &build.pkgbase));
+        Ok(decision.and_then(|decision| decision["why"].as_str()).map(str::to_owned))
+    }
+
     /// What the newest run that looked at a package decided about it.
     async fn last_decision(
         &self,
@@ -320,9 +343,7 @@ impl Controller {
     ) -> Result<Option<serde_json::Value>, ControllerError> {
         for run in self.0.store.runs(Some(&kept.site().name), None, RUNS_SEARCHED).await? {
             let document = self.0.store.run(&run.id).await?.and_then(|run| run.document);
-            let decisions = document.as_ref().and_then(|document| document.get("packages")?.as_array());
-            let decision = decisions
-                .and_then(|decisions| decisions.iter().find(|decision| decision["pkgbase"] == pkgbase.as_str()));
+            let decision = document.as_ref().and_then(|document| decision_about(document, pkgbase));
             if let Some(decision) = decision {
                 return Ok(Some(decision.clone()));
             }
@@ -406,4 +427,10 @@ impl From<StoreError> for ControllerError {
             other => Self::Internal(other.into()),
         }
     }
+}
+
+/// What a run's document says of one package.
+fn decision_about<'a>(document: &'a serde_json::Value, pkgbase: &PkgBase) -> Option<&'a serde_json::Value> {
+    let decisions = document.get("packages")?.as_array()?;
+    decisions.iter().find(|decision| decision["pkgbase"] == pkgbase.as_str())
 }

@@ -23,7 +23,7 @@ use crate::source::SourceAnswer;
 use crate::sys::fs::write_atomic;
 use crate::telemetry::progress;
 
-/// Packages whose sources are fetched at once.
+/// Packages that something is run for at once.
 const AT_ONCE: usize = 2;
 
 /// Raises packages to newer versions.
@@ -89,6 +89,22 @@ pub fn all_unknown(wanted: &BTreeMap<PkgBase, Oid>, error: &str) -> BTreeMap<Pkg
     wanted.keys().map(|pkgbase| (pkgbase.clone(), unknown(error))).collect()
 }
 
+/// Does for many packages what takes a program, and shows how far it is.
+pub(super) async fn a_few_at_once<T, F: Future<Output = (PkgBase, SourceAnswer)>>(
+    what: &'static str,
+    orders: Vec<T>,
+    one: impl Fn(T) -> F,
+) -> BTreeMap<PkgBase, SourceAnswer> {
+    let progress = progress::counted(what, orders.len());
+    let (one, progress) = (&one, &progress);
+    let shown = |order| async move {
+        let answer = one(order).await;
+        progress.advance();
+        answer
+    };
+    stream::iter(orders.into_iter().map(shown)).buffer_unordered(AT_ONCE).collect().await
+}
+
 fn unknown(error: &str) -> SourceAnswer {
     SourceAnswer::unknown(error)
 }
@@ -96,16 +112,11 @@ fn unknown(error: &str) -> SourceAnswer {
 impl Raiser {
     /// The files of each package at its new version. What cannot be made is unknown, and says why.
     pub async fn raise(self: &Arc<Self>, orders: Vec<Order>) -> BTreeMap<PkgBase, SourceAnswer> {
-        let progress = progress::counted("raising packages to new versions", orders.len());
-        let one = |order: Order| {
-            let (this, progress) = (self.clone(), &progress);
-            async move {
-                let answer = this.one(&order).await;
-                progress.advance();
-                (order.pkgbase, answer)
-            }
+        let one = |order: Order| async move {
+            let answer = self.one(&order).await;
+            (order.pkgbase, answer)
         };
-        stream::iter(orders.into_iter().map(one)).buffer_unordered(AT_ONCE).collect().await
+        a_few_at_once("raising packages to new versions", orders, one).await
     }
 
     async fn one(&self, order: &Order) -> SourceAnswer {

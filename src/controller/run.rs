@@ -105,6 +105,12 @@ impl Runner {
         Self { enqueues, ..self }
     }
 
+    /// Whether what runs plan is built and published by somebody else.
+    #[must_use]
+    pub const fn leaves_builds_to_others(&self) -> bool {
+        !self.enqueues
+    }
+
     /// Has runs look at which libraries what is published here needs.
     #[must_use]
     pub fn looks_at(self, publisher: Arc<Publisher>) -> Self {
@@ -204,7 +210,11 @@ impl Runner {
     async fn ask(&self, look: &Look, pipeline: &Pipeline, now: Timestamp) -> Result<Answers> {
         let mut answers = self.site.ask(look, pipeline, now).await;
         if let Some(libraries) = &mut answers.libraries {
-            libraries.published = self.published(now).await?;
+            libraries.published = match (pipeline, &self.publisher) {
+                (Pipeline::OnSchedule, _) => self.published(now).await?,
+                (_, Some(publisher)) => linkage::versions(Publisher::clone(publisher)).await,
+                (_, None) => Published::default(),
+            };
         }
         if matches!(pipeline, Pipeline::Quarantine(..)) {
             let queue = self.store.queue(Some(&self.site.name)).await?;

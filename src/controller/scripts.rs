@@ -4,12 +4,13 @@
 //! change what comes from there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt as _};
+use jiff::Timestamp;
 
-use super::raise::with_causes;
+use super::raise::{a_few_at_once, with_causes};
 use crate::builder::refresh::Refresher;
 use crate::builder::script::{Ran, ScriptError, last_lines, log_path};
 use crate::domain::desired::{Interfere, Snapshot};
@@ -19,10 +20,6 @@ use crate::domain::state::{Cursor, PackageState};
 use crate::git::{Limits, Repository};
 use crate::source::SourceAnswer;
 use crate::sys::fs::write_atomic;
-use crate::telemetry::progress;
-
-/// Scripts that run at once.
-const AT_ONCE: usize = 2;
 
 const PKGBUILD: &str = "PKGBUILD";
 const SRCINFO: &str = ".SRCINFO";
@@ -123,17 +120,30 @@ fn unknown(error: String) -> SourceAnswer {
 impl Scripts {
     /// Runs scripts, each for so long at most, and says what they make of their packages.
     pub async fn run(&self, orders: Vec<Order>, timeout: Duration) -> BTreeMap<PkgBase, SourceAnswer> {
-        let progress = progress::counted("running .CI/update.sh", orders.len());
-        let timed = Self { refresher: Refresher { timeout, ..self.refresher.clone() }, ..self.clone() };
-        let one = |order: Order| {
-            let (this, progress) = (timed.clone(), &progress);
-            async move {
-                let answer = this.one(&order).await;
-                progress.advance();
-                (order.pkgbase, answer)
-            }
+        let timed = &Self { refresher: Refresher { timeout, ..self.refresher.clone() }, ..self.clone() };
+        let one = |order: Order| async move {
+            let answer = timed.one(&order).await;
+            (order.pkgbase, answer)
         };
-        stream::iter(orders.into_iter().map(one)).buffer_unordered(AT_ONCE).collect().await
+        a_few_at_once("running .CI/update.sh", orders, one).await
+    }
+
+    /// What the script of a package printed when it was run last, and when that was; `None` if that is not kept.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn kept(&self, pkgbase: &PkgBase) -> io::Result<Option<(Timestamp, Vec<u8>)>> {
+        let Some(dir) = &self.logs else { return Ok(None) };
+        let path = log_path(dir, pkgbase);
+        let read = move || match std::fs::read(&path) {
+            Ok(printed) => {
+                let ran = std::fs::metadata(&path)?.modified()?;
+                Ok(Some((Timestamp::try_from(ran).unwrap_or(Timestamp::UNIX_EPOCH), printed)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        tokio::task::spawn_blocking(read).await?
     }
 
     async fn one(&self, order: &Order) -> SourceAnswer {

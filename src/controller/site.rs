@@ -236,8 +236,15 @@ impl Site {
             Pipeline::Add(additions, _) => {
                 observe::ask_for(&self.sources_for(&look.snapshot.settings), additions, now).await
             }
-            _ => return Answers::default(),
+            _ => Answers::default(),
         };
+        if answers.libraries.is_none() && plan::needs_published(pipeline, &look.since) {
+            let published = match &self.peek {
+                Some(peek) => peek.versions().await,
+                None => Published::default(),
+            };
+            answers.libraries = Some(Libraries { published, ..Libraries::default() });
+        }
         self.raiser.complete(&mut answers.files).await;
         self.raise(&look.snapshot, &mut answers).await;
         if *pipeline == Pipeline::OnSchedule {

@@ -1,4 +1,4 @@
-//! What happens by itself: polling, schedules. Each repository has a loop of its own, so that one whose
+//! What happens by itself: polling, schedules, what forges tell. Each repository has a loop of its own, so that one whose
 //! remote hangs holds up no other.
 
 use std::time::Duration;
@@ -9,11 +9,14 @@ use tokio_util::task::TaskTracker;
 
 use super::{Controller, Kept};
 use crate::config::settings::{Schedule, ScheduledRun};
+use crate::domain::event::EventKind;
 use crate::domain::name::Oid;
 use crate::domain::plan::Pipeline;
 
 /// The longest sleep: a clock that is set must not silence a schedule for long.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
+/// How long deliveries are gathered after one look before they cause the next: a burst becomes few runs.
+const BREATH: Duration = Duration::from_secs(1);
 
 /// Starts the loops of every repository. They end soon after `stop`, a run that is under way first.
 pub fn start(controller: &Controller, tracker: &TaskTracker, stop: &CancellationToken) {
@@ -23,27 +26,58 @@ pub fn start(controller: &Controller, tracker: &TaskTracker, stop: &Cancellation
     }
 }
 
-/// Looks at the remote now and then; commits that have not been handed out start a run.
+/// Looks at the remote now and then, and when its forge says that something has happened; commits that have not been
+/// handed out start a run.
 async fn poll_loop(controller: Controller, name: String, stop: CancellationToken) {
     let kept = &controller.0.kept[&name];
     let mut poll = controller.0.poll.subscribe();
     let mut handled = None;
     while !stop.is_cancelled() {
         if !controller.is_paused() {
-            handled = poll_once(&controller, kept, handled).await;
+            handled = attend(&controller, kept, handled).await;
         }
         let pause = *poll.borrow_and_update();
+        // Begins now: while deliveries pour in, they are gathered.
+        let breath = tokio::time::sleep(BREATH);
+        let woken = async {
+            controller.0.inbox.woken(&name).await;
+            breath.await;
+        };
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
+            () = woken => {}
             _ = poll.changed() => {}
         }
     }
 }
 
+/// Looks once, for the clock and for everything that was delivered before. What was delivered counts as seen to only
+/// if nothing went wrong, so that it outlives an hour without the remote, and the end of this process.
+async fn attend(controller: &Controller, kept: &Kept, handled: Option<Oid>) -> Option<Oid> {
+    let (store, name) = (&controller.0.store, kept.site().name.as_str());
+    let last = store.last_open_delivery(name, &EventKind::WAKING).await.unwrap_or_else(|error| {
+        tracing::error!(repository = name, error = &error as &dyn std::error::Error, "deliveries cannot be read");
+        None
+    });
+    let cause = if last.is_some() { "webhook" } else { "poll" };
+    let Some(looked) = poll_once(controller, kept, handled, cause).await else { return handled };
+    let seen_to = async {
+        let now = controller.0.clock.now();
+        if let Some(last) = last {
+            store.see_to_deliveries(name, &EventKind::WAKING, last, now).await?;
+        }
+        store.forget_deliveries(now).await
+    };
+    if let Err(error) = seen_to.await {
+        tracing::error!(repository = name, error = &error as &dyn std::error::Error, "deliveries cannot be settled");
+    }
+    looked
+}
+
 /// The tip for which a run has been made, so that one that cannot move `scheduled` is not repeated for
-/// ever.
-async fn poll_once(controller: &Controller, kept: &Kept, handled: Option<Oid>) -> Option<Oid> {
+/// ever; `None` if something went wrong.
+async fn poll_once(controller: &Controller, kept: &Kept, handled: Option<Oid>, cause: &str) -> Option<Option<Oid>> {
     let look = match kept.look(controller.0.clock.now()).await {
         Ok(look) => look,
         Err(error) => {
@@ -52,22 +86,22 @@ async fn poll_once(controller: &Controller, kept: &Kept, handled: Option<Oid>) -
                 error = format!("{error:#}"),
                 "the remote cannot be looked at"
             );
-            return handled;
+            return None;
         }
     };
     let refs = &look.snapshot.refs;
     if refs.main.is_none() || refs.main == refs.scheduled || refs.main == handled {
-        return handled;
+        return Some(handled);
     }
-    match controller.perform(kept, &Pipeline::OnCommit, "poll").await {
-        Ok(report) => report.document.base.main,
+    match controller.perform(kept, &Pipeline::OnCommit, cause).await {
+        Ok(report) => Some(report.document.base.main),
         Err(error) => {
             tracing::error!(
                 repository = kept.site().name,
                 error = format!("{error:#}"),
                 "the on-commit run failed; it is tried again"
             );
-            handled
+            None
         }
     }
 }
@@ -78,11 +112,12 @@ async fn schedule_loop(controller: Controller, name: String, stop: CancellationT
     let mut reconfigured = controller.0.poll.subscribe();
     let mut since = controller.0.clock.now();
     let mut schedules = kept.schedules();
+    let mut woken = false;
     while !stop.is_cancelled() {
         let now = controller.0.clock.now();
-        for schedule in due(&schedules, since, now) {
+        for (run, cause) in to_run(&schedules, since, now, std::mem::take(&mut woken)) {
             if !controller.is_paused() && !stop.is_cancelled() {
-                run_scheduled(&controller, kept, &schedule.run).await;
+                run_scheduled(&controller, kept, run, cause).await;
             }
         }
         since = now;
@@ -92,9 +127,25 @@ async fn schedule_loop(controller: Controller, name: String, stop: CancellationT
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(until_next(&schedules, since, controller.0.clock.now())) => {}
+            () = kept.wake.notified() => woken = true,
             _ = reconfigured.changed() => {}
         }
     }
+}
+
+/// What is run now, and what starts it. Who is woken does what would be done at the next time of a schedule; a
+/// repository without such a schedule is left to people.
+fn to_run(
+    schedules: &[Schedule],
+    since: Timestamp,
+    now: Timestamp,
+    woken: bool,
+) -> impl Iterator<Item = (&ScheduledRun, &'static str)> {
+    let is_pass = |schedule: &&Schedule| schedule.run == ScheduledRun::OnSchedule;
+    let is_due = due(schedules, since, now).any(|schedule| is_pass(&schedule));
+    let early = schedules.iter().find(is_pass).filter(|_| woken && !is_due);
+    let early = early.map(|schedule| (&schedule.run, "library"));
+    due(schedules, since, now).map(|schedule| (&schedule.run, "schedule")).chain(early)
 }
 
 /// The schedules with a time after `since` and not after `now`; each once, however many times passed.
@@ -108,12 +159,12 @@ fn until_next(schedules: &[Schedule], since: Timestamp, now: Timestamp) -> Durat
     wait.min(LONGEST_SLEEP)
 }
 
-async fn run_scheduled(controller: &Controller, kept: &Kept, run: &ScheduledRun) {
+async fn run_scheduled(controller: &Controller, kept: &Kept, run: &ScheduledRun, cause: &str) {
     let pipeline = match run {
         ScheduledRun::OnSchedule => Pipeline::OnSchedule,
         ScheduledRun::Trigger(name) => Pipeline::Trigger(name.clone()),
     };
-    if let Err(error) = controller.perform(kept, &pipeline, "schedule").await {
+    if let Err(error) = controller.perform(kept, &pipeline, cause).await {
         tracing::error!(
             repository = kept.site().name,
             pipeline = pipeline.name(),
@@ -152,6 +203,21 @@ mod tests {
         assert_eq!(names(due(&schedules, began, at("2026-06-01T12:04:59Z"))), [""; 0]);
         assert_eq!(names(due(&schedules, began, at("2026-06-01T12:26:00Z"))), ["on-schedule"]);
         assert_eq!(names(due(&schedules, at("2026-06-01T12:26:00Z"), at("2026-06-01T12:26:01Z"))), [""; 0]);
+    }
+
+    #[test]
+    fn who_is_woken_does_the_next_pass_at_once_and_nothing_twice() {
+        let pass = "[[schedule]]\ncron = \"0 3 * * *\"\nrun = \"on-schedule\"\n";
+        let daily = "[[schedule]]\ncron = \"0 3 * * *\"\nrun = \"trigger\"\nname = \"daily\"\n";
+        let (began, noon, later) = (at("2026-06-01T10:00:00Z"), at("2026-06-01T12:00:00Z"), at("2026-06-02T04:00:00Z"));
+        let told = |written: &str, now, woken| -> Vec<&str> {
+            to_run(&schedules(written), began, now, woken).map(|(_, cause)| cause).collect()
+        };
+        let both = format!("{pass}{daily}");
+        assert_eq!(told(&both, noon, false), [""; 0]);
+        assert_eq!(told(&both, noon, true), ["library"]);
+        assert_eq!(told(&both, later, true), ["schedule"; 2], "it is due anyway");
+        assert_eq!(told(daily, noon, true), [""; 0], "nobody wants such passes");
     }
 
     #[test]

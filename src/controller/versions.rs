@@ -49,9 +49,6 @@ impl Checks {
     /// Asks, and says what is new for each package. Whatever cannot be found out is unknown.
     pub async fn ask(self, pass: &Pass<'_>, now: Timestamp) -> (BTreeMap<PkgBase, SourceAnswer>, Vec<Finding>) {
         let mut answers = self.unreadable;
-        if self.requests.is_empty() {
-            return (answers, Vec::new());
-        }
         let found = pass.newest(&self.requests, now).await;
         for (pkgbase, newest) in found.packages {
             let Some(check) = self.known.get(&pkgbase) else { continue };

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use super::sources::{ScriptView, SourceView};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -86,12 +87,16 @@ pub struct PackagePage {
     pub rebuild_triggers: Vec<String>,
     /// Shared libraries that its published files need: it is rebuilt when one is gone.
     pub libraries: Vec<String>,
+    /// Why these are not known, if they are not.
+    pub libraries_unknown: Option<&'static str>,
     /// Its class.
     pub class: Option<String>,
     /// How far its source has been read.
     pub cursor: Option<CursorView>,
     /// Each of its sources, and how asking it goes: first that of its files, then what it is built from.
     pub sources: Vec<SourceView>,
+    /// What its `.CI/update.sh` printed the last time it was run, if that is kept.
+    pub script: Option<ScriptView>,
     /// Who may push to it at its source, as it was seen last; the maintainer comes first, `-` if there is none.
     pub keepers: Option<String>,
     /// What the last run that looked at it decided, as its document has it.
@@ -100,29 +105,6 @@ pub struct PackagePage {
     pub builds: Vec<BuildView>,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
-}
-
-/// One source of a package, and how asking it goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SourceView {
-    /// `files` for where its files come from, `upstream` for what it is built from.
-    pub role: &'static str,
-    /// What is asked, as it is written: `aur`, `git+https://…#branch=main`.
-    pub source: String,
-    /// When it was asked last.
-    pub asked: Option<Timestamp>,
-    /// When it had an answer last.
-    pub answered: Option<Timestamp>,
-    /// That answer.
-    pub answer: Option<String>,
-    /// Up to where it has been dealt with: a commit, or how its system calls a state.
-    pub cursor: Option<String>,
-    /// When it is asked again; in the next run if null.
-    pub next: Option<Timestamp>,
-    /// Why it had no answer the last time.
-    pub error: Option<String>,
-    /// How often in a row it had none.
-    pub failures: u32,
 }
 
 /// How far a source has been read.
@@ -208,6 +190,8 @@ pub struct BuildPage {
     /// The line of the list.
     #[serde(flatten)]
     pub build: BuildView,
+    /// Why the run that asked for it did: the sentence that stands in its document. Null while it goes on.
+    pub why: Option<String>,
     /// Its attempts, oldest first.
     pub attempts: Vec<AttemptView>,
 }

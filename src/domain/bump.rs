@@ -4,28 +4,14 @@
 use super::policy::Bump;
 use super::version::Version;
 
-/// The bump that asks for one more rebuild.
-///
-/// `version` is what is to be rebuilt: the version of the `.SRCINFO`, or the published one, which
-/// already carries the bump it was built with. A bump that was meant for another version is stale, and
-/// counting starts anew.
-#[must_use]
-pub fn next_bump(current: Option<&Bump>, version: &Version) -> Bump {
-    match current {
-        Some(bump) if is_meant_for(bump, version) => {
-            Bump { version: bump.version.clone(), count: bump.count.saturating_add(1) }
-        }
-        _ => Bump { version: version.clone(), count: 1 },
-    }
-}
-
-/// The bump with which a package is built anew as it is, and comes out with a version that was never published.
+/// The bump that asks for one more rebuild, which comes out with a version that was never published.
 ///
 /// `written` is the version of the `.SRCINFO`, `published` the one that builds against it found last. Where
 /// upstream commits decide about the version, what is written down is older than what was built: `follows` says
-/// that the published version is the one to build again.
+/// that the published version is the one to build again. A `current` bump that was meant for another version is
+/// stale, and counting starts anew.
 #[must_use]
-pub fn rebuilding_bump(current: Option<&Bump>, written: &Version, published: Option<&Version>, follows: bool) -> Bump {
+pub fn next_bump(current: Option<&Bump>, written: &Version, published: Option<&Version>, follows: bool) -> Bump {
     let (_, _, release) = written.parts();
     let built = published.map(|published| unbumped(published, release.unwrap_or("1")));
     let base = match &built {
@@ -98,6 +84,11 @@ mod tests {
         Version::new(text)
     }
 
+    /// Where nothing is known to be published.
+    fn counted(current: Option<&Bump>, written: &str) -> Bump {
+        next_bump(current, &version(written), None, false)
+    }
+
     #[test]
     fn both_ways_of_writing_a_bump_are_read() {
         assert_eq!(bump("1.0-1").to_text(), "1.0-1/1");
@@ -118,12 +109,12 @@ mod tests {
     /// Chaotic's `cut -d: -f2` takes the epoch for the version, so these packages are never bumped (D4).
     #[test]
     fn a_package_with_an_epoch_is_bumped_like_any_other() {
-        let first = next_bump(None, &version("2:1.0-1"));
+        let first = counted(None, "2:1.0-1");
         assert_eq!(first.to_text(), "2:1.0-1/1");
         assert_eq!(effective_version(&version("2:1.0-1"), Some(&first)).as_str(), "2:1.0-1.1");
-        let second = next_bump(Some(&Bump::parse(&first.to_text()).expect("valid")), &version("2:1.0-1"));
+        let second = counted(Some(&bump(&first.to_text())), "2:1.0-1");
         assert_eq!(second.to_text(), "2:1.0-1/2");
-        assert_eq!(next_bump(Some(&second), &version("2:1.1-1")).to_text(), "2:1.1-1/1");
+        assert_eq!(counted(Some(&second), "2:1.1-1").to_text(), "2:1.1-1/1");
     }
 
     #[test]
@@ -131,7 +122,7 @@ mod tests {
         let meant = bump("1.0-1/3");
         assert_eq!(effective_version(&version("1:1.0-1"), Some(&meant)).as_str(), "1:1.0-1");
         assert_eq!(effective_version(&version("0:1.0-1"), Some(&meant)).as_str(), "0:1.0-1.3");
-        assert_eq!(next_bump(Some(&meant), &version("1:1.0-1")).to_text(), "1:1.0-1/1");
+        assert_eq!(counted(Some(&meant), "1:1.0-1").to_text(), "1:1.0-1/1");
     }
 
     #[test]
@@ -139,11 +130,6 @@ mod tests {
         assert_eq!(effective_version(&version("1.1-1"), Some(&bump("1.0-1/3"))).as_str(), "1.1-1");
         assert_eq!(effective_version(&version("1.0-2"), Some(&bump("1.0-1/3"))).as_str(), "1.0-2");
         assert_eq!(effective_version(&version("1.0-1"), None).as_str(), "1.0-1");
-    }
-
-    #[test]
-    fn the_published_version_counts_on_from_the_bump_it_was_built_with() {
-        assert_eq!(next_bump(Some(&bump("1.0-1/3")), &version("1.0-1.3")).to_text(), "1.0-1/4");
     }
 
     /// Chaotic's fix 22: the count was taken from a version that was out of date, so the same pkgrel came out again.
@@ -167,7 +153,7 @@ mod tests {
         for (current, written, published, follows, expected) in cases {
             let current = Bump::parse(current).ok();
             let published = Some(version(published)).filter(|it| !it.as_str().is_empty());
-            let next = rebuilding_bump(current.as_ref(), &version(written), published.as_ref(), follows);
+            let next = next_bump(current.as_ref(), &version(written), published.as_ref(), follows);
             assert_eq!(next.to_text(), expected, "{written} {published:?}");
             if let Some(published) = published.filter(|_| follows || !written.starts_with("1.1")) {
                 assert!(effective_version(&next.version, Some(&next)) > published, "{written} {published}");
@@ -193,8 +179,8 @@ mod tests {
             version in "([1-3]:)?[0-9]{1,3}\\.[0-9a-z]{1,4}-[1-9](\\.[0-9])?",
         ) {
             let version = Version::new(version);
-            let first = next_bump(None, &version);
-            let second = next_bump(Some(&first), &version);
+            let first = next_bump(None, &version, None, false);
+            let second = next_bump(Some(&first), &version, None, false);
             prop_assert!(version < effective_version(&version, Some(&first)));
             prop_assert!(effective_version(&version, Some(&first)) < effective_version(&version, Some(&second)));
         }

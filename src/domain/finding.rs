@@ -103,12 +103,16 @@ impl std::fmt::Display for Finding {
 /// The names nearest to what somebody wrote, best first, for "did you mean".
 #[must_use]
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(written, name), name))
-        .filter(|(distance, name)| *distance <= 1 + name.len().max(written.len()) / 6)
-        .min()
-        .map(|(_, name)| name)
+    known.into_iter().filter_map(|name| Some((distance(written, name)?, name))).min().map(|(_, name)| name)
+}
+
+/// In how many letters what somebody wrote differs from a name; `None` if that is too far from it to have been meant.
+#[must_use]
+pub fn distance(written: &str, name: &str) -> Option<usize> {
+    let most = 1 + name.len().max(written.len()) / 6;
+    // Most names are ruled out by their length alone.
+    let near = name.chars().count().abs_diff(written.chars().count()) <= most;
+    near.then(|| strsim::damerau_levenshtein(written, name)).filter(|distance| *distance <= most)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod chaotic;
 pub mod classify;
 pub mod desired;
 pub mod directive;
+pub mod event;
 pub mod finding;
 pub mod folder;
 pub mod graph;

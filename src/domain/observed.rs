@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
 use super::folder::Folder;
@@ -42,12 +43,30 @@ pub enum Observation {
     Gone,
 }
 
+/// A package of the AUR that somebody may have meant who named one that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meant {
+    /// The package.
+    pub pkgbase: PkgBase,
+    /// Whether it builds a package of exactly that name; else its own name is the nearest.
+    pub builds_it: bool,
+}
+
 /// What the floating sources of a package said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upstream {
     /// What a build would use now, in the order of the sources.
     At(Vec<Revision>),
-    /// At least one could not be asked.
+    /// Some could not be asked.
+    Partly {
+        /// What a build would use now, in the order of the sources; `None` where that is not known.
+        seen: Vec<Option<Revision>>,
+        /// What happened with the first that is not known.
+        error: String,
+        /// When that is asked again; the next pass if `None`.
+        retry_at: Option<Timestamp>,
+    },
+    /// None could be asked.
     Unknown {
         /// What happened.
         error: String,
@@ -78,6 +97,8 @@ pub struct Observations {
     pub keepers: BTreeMap<PkgBase, Keepers>,
     /// By package: what the AUR's index says beside that.
     pub standing: BTreeMap<PkgBase, Standing>,
+    /// By package that the AUR has not: what may have been meant, where that was looked for.
+    pub meant: BTreeMap<PkgBase, Meant>,
     /// By package: its floating sources.
     pub upstream: BTreeMap<PkgBase, Upstream>,
     /// What a person decides about, by package.

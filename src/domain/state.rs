@@ -14,6 +14,9 @@ use super::policy::Person;
 use super::quarantine::Quarantine;
 use super::revision::Revision;
 
+/// Stands for a source that was never seen, among others that were.
+const UNSEEN: &str = "-";
+
 const GIT_COMMIT: &str = "CI_GIT_COMMIT";
 const VCS_COMMITS: &str = "PKGWARDEN_VCS_COMMITS";
 const SOURCE_COMMIT: &str = "PKGWARDEN_SOURCE_COMMIT";
@@ -82,24 +85,27 @@ impl PackageState {
     }
 
     /// Where every floating source stood when the package was last handed to a build, in the order of the
-    /// sources. The first commit of git stands in Chaotic's key.
+    /// sources; `None` for one that was never seen. The first commit of git stands in Chaotic's key.
     #[must_use]
-    pub fn upstream(&self) -> Vec<Revision> {
+    pub fn upstream(&self) -> Vec<Option<Revision>> {
         let list = self.file.get(VCS_COMMITS).unwrap_or_default();
-        let all: Vec<Revision> = list.split(',').filter_map(|text| Revision::parse(text.trim())).collect();
+        let words = list.split(',').map(str::trim).filter(|text| !text.is_empty());
+        let all: Vec<Option<Revision>> = words.map(Revision::parse).collect();
         let first = self.oid(GIT_COMMIT);
-        if all.iter().find_map(Revision::git_commit) == first {
+        if all.iter().flatten().find_map(Revision::git_commit) == first {
             return all;
         }
-        first.map(Revision::from).into_iter().collect()
+        first.map(|commit| Some(commit.into())).into_iter().collect()
     }
 
     /// Records where upstream stands. Chaotic's key gets the first commit of git; ours is only written if there is
     /// more to say.
-    pub fn set_upstream(&mut self, revisions: &[Revision]) {
-        let first = revisions.iter().find_map(Revision::git_commit).map(|commit| commit.to_string());
+    pub fn set_upstream(&mut self, revisions: &[Option<Revision>]) {
+        let first = revisions.iter().flatten().find_map(Revision::git_commit).map(|commit| commit.to_string());
         self.put(GIT_COMMIT, first.as_deref());
-        let all: Vec<_> = revisions.iter().map(Revision::to_string).collect();
+        let word =
+            |revision: &Option<Revision>| revision.as_ref().map_or_else(|| UNSEEN.to_owned(), Revision::to_string);
+        let all: Vec<_> = revisions.iter().map(word).collect();
         let says_more = all.len() > 1 || (all.len() == 1 && first.is_none());
         self.put(VCS_COMMITS, says_more.then(|| all.join(",")).as_deref());
     }
@@ -280,30 +286,33 @@ mod tests {
     fn chaotics_single_commit_is_read_and_written() {
         let text = format!("CI_GIT_COMMIT={}\n", oid('a'));
         let mut state = PackageState::parse(&text);
-        assert_eq!(state.upstream(), [oid('a').into()]);
-        state.set_upstream(&[oid('a').into()]);
+        assert_eq!(state.upstream(), [Some(oid('a').into())]);
+        state.set_upstream(&[Some(oid('a').into())]);
         assert_eq!(state.to_text(), text);
     }
 
     #[test]
     fn a_commit_that_chaotic_moved_wins_over_our_list() {
         let mut state = PackageState::default();
-        state.set_upstream(&[oid('a').into(), oid('b').into()]);
-        assert_eq!(state.upstream(), [oid('a').into(), oid('b').into()]);
+        let both = ['a', 'b'].map(|digit| Some(oid(digit).into()));
+        state.set_upstream(&both);
+        assert_eq!(state.upstream(), both);
         let moved =
             state.to_text().replace(&format!("CI_GIT_COMMIT={}", oid('a')), &format!("CI_GIT_COMMIT={}", oid('c')));
-        assert_eq!(PackageState::parse(&moved).upstream(), [oid('c').into()]);
+        assert_eq!(PackageState::parse(&moved).upstream(), [Some(oid('c').into())]);
     }
 
     #[test]
     fn revisions_of_other_systems_stand_beside_chaotics_commit() {
-        let [svn, hg] = ["svn:17", "hg:abc"].map(|text| Revision::parse(text).expect("a revision"));
-        for revisions in [vec![svn.clone()], vec![svn.clone(), oid('a').into(), hg], vec![oid('a').into(), svn]] {
+        let [svn, hg] = ["svn:17", "hg:abc"].map(|text| Some(Revision::parse(text).expect("a revision")));
+        let git = || Some(oid('a').into());
+        let unseen = [vec![None, git()], vec![git(), None], vec![None, svn.clone(), None]];
+        for revisions in [vec![svn.clone()], vec![svn.clone(), git(), hg], vec![git(), svn]].into_iter().chain(unseen) {
             let mut state = PackageState::default();
             state.set_upstream(&revisions);
             let state = PackageState::parse(&state.to_text());
             assert_eq!(state.upstream(), revisions);
-            assert_eq!(state.oid(GIT_COMMIT), revisions.iter().find_map(Revision::git_commit));
+            assert_eq!(state.oid(GIT_COMMIT), revisions.iter().flatten().find_map(Revision::git_commit));
         }
     }
 

@@ -10,6 +10,8 @@ pub mod gitea;
 pub mod github;
 pub mod gitlab;
 mod mark;
+mod payload;
+pub mod webhook;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -138,12 +140,13 @@ pub trait Forge: Send + Sync + std::fmt::Debug {
     fn issue_body(&self, key: String) -> Answer<'_, Option<String>>;
 }
 
-/// A text of so many characters at most, for what forges show in one line.
+/// A text of so many bytes at most, for what forges show in one line.
 fn shortened(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
+    const MARK: char = '…';
+    if text.len() <= most {
         return text.to_owned();
     }
-    text.chars().take(most - 1).chain(['…']).collect()
+    format!("{}{MARK}", &text[..text.floor_char_boundary(most - MARK.len_utf8())])
 }
 
 /// What was made; or what is found to be there, where making it was not answered, or refused because it is there.
@@ -172,4 +175,22 @@ fn encoded(text: &str) -> String {
 fn host(url: &url::Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(shortened("short", 5), "short");
+        assert_eq!(shortened("longer", 5), "lo…");
+        assert_eq!(shortened("ééééé", 8), "éé…");
+    }
+
+    #[test]
+    fn names_of_accounts_are_the_same_in_any_case() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(lacking(&names(&["Mira", "pia"]), &names(&["mira"])), ["pia"]);
+    }
 }

@@ -31,17 +31,24 @@ pub struct Operation {
     answer: Answer,
     query: Vec<(&'static str, &'static str)>,
     body: Option<&'static str>,
+    /// Whether it proves itself by a signature, and is answered before it was seen to.
+    signed: bool,
 }
 
 impl Operation {
     /// Something to read.
     pub fn get(path: &'static str, summary: &'static str, answer: Answer) -> Self {
-        Self { method: Method::GET, path, summary, answer, query: Vec::new(), body: None }
+        Self { method: Method::GET, path, summary, answer, query: Vec::new(), body: None, signed: false }
     }
 
     /// Something that changes the world.
     pub fn post(path: &'static str, summary: &'static str, answer: Answer) -> Self {
         Self { method: Method::POST, ..Self::get(path, summary, answer) }
+    }
+
+    /// Something that others tell by themselves.
+    pub fn delivery(path: &'static str, summary: &'static str, answer: &'static str) -> Self {
+        Self { signed: true, ..Self::post(path, summary, Answer::One(answer)) }
     }
 
     /// A parameter after the question mark.
@@ -64,14 +71,15 @@ impl Operation {
         parameters.extend(self.query.iter().map(|(name, meaning)| {
             json!({"name": name, "in": "query", "description": meaning, "schema": {"type": "string"}})
         }));
-        let changes = self.method == Method::POST;
+        let changes = self.method == Method::POST && !self.signed;
+        let status = if self.signed { "202" } else { "200" };
         if changes {
             parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
         }
         let mut operation = json!({
             "summary": self.summary,
             "parameters": parameters,
-            "responses": {"200": self.success(), "default": {"$ref": "#/components/responses/Problem"}},
+            "responses": {status: self.success(), "default": {"$ref": "#/components/responses/Problem"}},
         });
         if let Some(schema) = self.body {
             let content = json!({"application/json": {"schema": reference(schema)}});

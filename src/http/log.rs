@@ -14,7 +14,8 @@ use super::follow::{Follower, Wanted, find, unreadable};
 use crate::logstore::{LogPosition, LogStore};
 use crate::web::fault::Fault;
 
-const PLAIN: &str = "text/plain; charset=utf-8";
+/// What logs are.
+pub const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What part of a log is wanted.
 #[derive(Debug, Default, serde::Deserialize)]

@@ -10,6 +10,7 @@ mod follow;
 mod forms;
 mod frames;
 mod health;
+mod hooks;
 mod hub;
 mod idempotency;
 mod log;
@@ -35,9 +36,11 @@ use tower_http::timeout::TimeoutLayer;
 
 use self::access::{Access, Arrival};
 use self::describe::{Answer, Described, Operation};
+use self::hooks::Hooks;
 use self::hub::Hub;
 use self::idempotency::Replies;
 use crate::controller::face::Face;
+use crate::controller::inbox::Inbox;
 use crate::sys::clock::Clock;
 use crate::sys::secret::SecretString;
 use crate::web::fault::Fault;
@@ -53,6 +56,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Options {
     /// Whom to ask.
     pub face: Arc<dyn Face>,
+    /// Where deliveries of forges go, if any are taken.
+    pub inbox: Option<Inbox>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What changes are allowed with; without it only from this machine.
@@ -72,6 +77,7 @@ struct Inner {
     access: Access,
     hub: Arc<Hub>,
     replies: Replies,
+    hooks: Hooks,
     stop: CancellationToken,
     /// Tells one process from another, in ids of requests and events.
     epoch: String,
@@ -102,6 +108,7 @@ impl Server {
             pages: Pages { face: options.face, clock: options.clock },
             access: Access::new(options.token.as_ref(), secret, https),
             replies: Replies::default(),
+            hooks: Hooks::new(options.inbox),
             stop: options.stop,
             epoch: hex(&epoch[..4]),
             requests: AtomicU64::new(1),
@@ -131,6 +138,10 @@ impl Server {
 
     fn replies(&self) -> &Replies {
         &self.0.replies
+    }
+
+    fn hooks(&self) -> &Hooks {
+        &self.0.hooks
     }
 
     fn stop(&self) -> &CancellationToken {
@@ -171,6 +182,7 @@ impl Server {
             .merge(timed)
             .merge(streams.router())
             .merge(commands)
+            .merge(deliveries().router().layer(hooks::patience()))
             .merge(forms::routes())
             .route("/api/openapi.json", get(async move || Json(document)))
             .layer(DefaultBodyLimit::max(idempotency::MAX_BODY))
@@ -182,7 +194,7 @@ impl Server {
 
 /// The whole API.
 fn api() -> Described {
-    questions().and(streams()).and(commands()).describing(&Operation::get(
+    questions().and(streams()).and(commands()).and(deliveries()).describing(&Operation::get(
         "/api/openapi.json",
         "This document",
         Answer::Media("application/json"),
@@ -206,6 +218,14 @@ fn questions() -> Described {
         .route(
             &get("/api/v1/packages/{pkgbase}", "Everything about one package", Answer::One("PackageDetail")),
             read::package,
+        )
+        .route(
+            &get(
+                "/api/v1/packages/{pkgbase}/script-log",
+                "What its .CI/update.sh printed when it was run last",
+                Answer::Media("text/plain"),
+            ),
+            read::script_log,
         )
         .route(
             &get("/api/v1/runs", "Runs, newest first", Answer::Many("Run"))
@@ -281,6 +301,17 @@ fn streams() -> Described {
         )
         .route(&get("/api/logs/{id}", "As Chaotic Manager's clients know it", Answer::Media("text/plain")), chaotic::latest_log)
         .route(&get("/api/logs/{id}/{timestamp}", "As Chaotic Manager's clients know it", Answer::Media("text/plain")), chaotic::log)
+}
+
+fn deliveries() -> Described {
+    Described::new().route(
+        &Operation::delivery(
+            "/hooks/{repository}",
+            "Takes what the forge of a repository tells; it has to be signed with the webhook's secret",
+            "Delivery",
+        ),
+        hooks::deliver,
+    )
 }
 
 fn commands() -> Described {

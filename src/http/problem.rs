@@ -61,7 +61,7 @@ pub async fn outermost(State(server): State<Server>, mut request: Request, next:
 }
 
 fn is_page(path: &str) -> bool {
-    !["/api/", "/healthz", "/readyz", "/metrics", "/assets/"].iter().any(|prefix| path.starts_with(prefix))
+    !["/api/", "/hooks/", "/healthz", "/readyz", "/metrics", "/assets/"].iter().any(|prefix| path.starts_with(prefix))
 }
 
 fn accepts_html(headers: &HeaderMap) -> bool {

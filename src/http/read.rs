@@ -2,8 +2,11 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse as _, Response};
 
 use super::Server;
+use super::log::PLAIN;
 use crate::controller::face::{BuildFilter, PackageFilter};
 use crate::controller::view::{
     BuildPage, BuildView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView, RepositoryView,
@@ -46,6 +49,17 @@ pub async fn package(State(server): State<Server>, Path(name): Path<String>) -> 
     let pkgbase = pkgbase(&name)?;
     let found = server.face().package(&pkgbase).await?;
     found.map(Json).ok_or_else(|| Fault::not_found(format!("there is no package `{pkgbase}`")))
+}
+
+/// `GET /api/v1/packages/{pkgbase}/script-log`
+pub async fn script_log(State(server): State<Server>, Path(name): Path<String>) -> Result<Response, Fault> {
+    let pkgbase = pkgbase(&name)?;
+    let printed = server.face().script_log(&pkgbase).await?;
+    let printed = printed.ok_or_else(|| {
+        Fault::not_found(format!("nothing is kept of a .CI/update.sh of `{pkgbase}`"))
+            .hint("it is run by schedules, if the package has one; what the last run of it printed is kept")
+    })?;
+    Ok(([(CONTENT_TYPE, PLAIN), (CACHE_CONTROL, "no-cache")], printed).into_response())
 }
 
 /// How many.

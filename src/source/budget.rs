@@ -130,6 +130,12 @@ impl Budget {
         self.host(host).refusal(host)
     }
 
+    /// A failure as it counts at the end of a pass: where nobody at all answers, the fault is not the server's.
+    pub fn weighed(&self, failure: Failure) -> Failure {
+        let cause = if failure.cause == Cause::Server && !self.has_heard() { Cause::Passing } else { failure.cause };
+        Failure { cause, ..failure }
+    }
+
     /// What is said of whatever the pass had no time for.
     pub fn over(&self) -> Failure {
         let time = self.time.as_secs_f64();

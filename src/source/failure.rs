@@ -60,6 +60,13 @@ impl From<LsError> for Failure {
     }
 }
 
+/// What was asked is at fault.
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self::question(text)
+    }
+}
+
 impl From<Failure> for String {
     fn from(failure: Failure) -> Self {
         failure.text

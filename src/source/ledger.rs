@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::failure::{Cause, Failure};
 use super::lsremote::shown;
@@ -76,6 +77,17 @@ pub fn described(kind: &SourceKind) -> String {
     shown(&kind.to_string())
 }
 
+/// The name of a question about the newest version of a package, by a file that says how to find it. With another
+/// file it is another question.
+pub fn version(pkgbase: &PkgBase, file: &[u8]) -> String {
+    let digest = Sha256::digest(file);
+    digest.iter().take(8).fold(about_version(pkgbase), |name, byte| name + &format!("{byte:02x}"))
+}
+
+fn about_version(pkgbase: &PkgBase) -> String {
+    format!("version {pkgbase} ")
+}
+
 /// The name of a question about what packages are built from.
 pub fn upstream(followed: &Followed) -> String {
     format!("upstream {followed}")
@@ -96,6 +108,14 @@ impl Book {
     #[must_use]
     pub fn files(&self, pkgbase: &PkgBase, kind: &SourceKind) -> Option<&Asked> {
         self.questions.get(&files(pkgbase, kind))
+    }
+
+    /// What is known about the newest version of a package.
+    #[must_use]
+    pub fn version(&self, pkgbase: &PkgBase) -> Option<&Asked> {
+        let start = about_version(pkgbase);
+        let (name, asked) = self.questions.range(start.clone()..).next()?;
+        name.starts_with(&start).then_some(asked)
     }
 
     /// What is known about something that packages follow.
@@ -125,7 +145,12 @@ impl Ledger {
         let asked = book.questions.get(question)?;
         let next = asked.next.filter(|next| *next > now)?;
         let error = asked.error.as_deref().unwrap_or("it failed");
-        Some((format!("not asked, because it failed {} times in a row: {error}", asked.failures), next))
+        let why = match asked.failures {
+            // It is the server that wants to be left alone.
+            0 => format!("not asked yet again: {error}"),
+            failures => format!("not asked, because it failed {failures} times in a row: {error}"),
+        };
+        Some((why, next))
     }
 
     /// Notes what came of a question; returns when it is asked again, if not in the next pass.

@@ -35,7 +35,7 @@ use jiff::Timestamp;
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
 use crate::domain::name::PkgBase;
-use crate::domain::observed::Upstream;
+use crate::domain::observed::{Meant, Upstream};
 use crate::domain::policy::SourceKind;
 use crate::domain::release::Release;
 use crate::domain::state::Cursor;
@@ -180,6 +180,8 @@ pub struct Answers {
     pub files: BTreeMap<PkgBase, SourceAnswer>,
     /// What the AUR's index says about the packages that come from there; empty if it cannot be had.
     pub aur: Arc<Facts>,
+    /// By package that the AUR has not: what may have been meant, where that was looked for.
+    pub meant: BTreeMap<PkgBase, Meant>,
     /// What is wrong with a source as a whole.
     pub findings: Vec<Finding>,
 }
@@ -323,7 +325,13 @@ impl Pass<'_> {
 
     /// Asks which version of a package is the newest, by the `nvchecker.toml` in its folder.
     pub async fn newest(&self, requests: &[CheckRequest], now: Timestamp) -> NewestVersions {
-        self.sources.nvchecker.newest(requests, &self.budget, now).await
+        let ledger = &self.sources.ledger;
+        let newest = self.sources.nvchecker.newest(requests, &self.budget, ledger, now).await;
+        if self.whole {
+            let questions = requests.iter().map(|it| ledger::version(&it.pkgbase, &it.file)).collect();
+            ledger.close("version", &questions, self.budget.rests(), now);
+        }
+        newest
     }
 }
 

@@ -21,6 +21,7 @@ use crate::sys::fs::{FsError, ensure_free};
 pub mod attempts;
 pub mod builds;
 pub mod cache;
+pub mod deliveries;
 mod enqueue;
 pub mod events;
 pub mod intents;

@@ -44,6 +44,16 @@ pub fn from_file(path: &Path) -> Result<SecretString, SecretError> {
     non_empty(text, || path.display().to_string())
 }
 
+/// Reads secrets from a file, one from each line that is not blank; white space around them is not part of them.
+///
+/// # Errors
+/// [`SecretError`] if it cannot be read, or no line holds anything.
+pub fn lines_from_file(path: &Path) -> Result<Vec<SecretString>, SecretError> {
+    let text = from_file(path)?;
+    let lines = text.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.map(SecretString::from).collect())
+}
+
 /// Reads a secret from an environment variable; `None` if it is unset.
 ///
 /// # Errors
@@ -137,6 +147,17 @@ mod tests {
         assert!(from_file(&path).expect_err("empty").to_string().contains("is empty"));
         let missing = from_file(&dir.path().join("none")).expect_err("missing");
         assert!(matches!(missing, SecretError::Unreadable { .. }), "{missing}");
+    }
+
+    #[test]
+    fn a_file_can_hold_several_secrets() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("secrets");
+        std::fs::write(&path, "\n new \r\n\nold\n").expect("write");
+        let secrets = lines_from_file(&path).expect("read");
+        assert_eq!(secrets.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>(), ["new", "old"]);
+        std::fs::write(&path, " \n\n").expect("write");
+        assert!(matches!(lines_from_file(&path), Err(SecretError::Empty { .. })));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - [`cli`]: what the commands print, and that they write nothing
 //! - [`forges`]: what forges are asked and told, over their real protocols
 //! - [`nvchecker`]: versions that are looked for, compared with what the real nvchecker finds
+//! - [`webhooks`]: what forges deliver, by their own examples
 //!
 //! Not here: decisions, parsers and adapters by themselves; their tests stand beside them.
 
@@ -16,3 +17,4 @@ mod forges;
 mod nvchecker;
 mod scenarios;
 mod support;
+mod webhooks;

@@ -88,11 +88,14 @@ pub enum CtlCommand {
         /// The package
         package: String,
     },
-    /// The log of a build, or of the latest build of a package
+    /// The log of a build, or of the latest build of a package; or what its `.CI/update.sh` printed
     Logs {
         /// A build or a package
         #[arg(value_name = "PKG|ID")]
         of: String,
+        /// What the `.CI/update.sh` of a package printed when it was run last
+        #[arg(long, conflicts_with = "follow")]
+        script: bool,
         /// Go on until it ends
         #[arg(short, long)]
         follow: bool,
@@ -268,7 +271,8 @@ impl Session<'_> {
             CtlCommand::Builds { state, package, limit } => self.builds(state, package, limit).await,
             CtlCommand::Build { id } => self.build(&id).await,
             CtlCommand::Explain { package } => self.explain(&package).await,
-            CtlCommand::Logs { of, follow } => self.logs(&of, follow).await,
+            CtlCommand::Logs { of, script: true, .. } => self.script_log(&of).await,
+            CtlCommand::Logs { of, follow, .. } => self.logs(&of, follow).await,
             CtlCommand::Cancel { of } => self.on_build(&of, "cancel").await,
             CtlCommand::Retry { of } => self.on_build(&of, "retry").await,
             CtlCommand::Release { package } => self.release(&package).await,

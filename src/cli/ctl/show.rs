@@ -79,6 +79,9 @@ impl Look {
             text(build, "repository"),
             text(build, "arch")
         );
+        if !build["why"].is_null() {
+            let _ = writeln!(out, "why    {}", text(build, "why"));
+        }
         for attempt in list(build, "attempts") {
             let outcome = attempt["outcome"].as_str().map_or_else(|| "running".to_owned(), one_line);
             let _ = writeln!(out, "attempt {}: {outcome} {}", text(attempt, "id"), text(attempt, "message"));
@@ -106,6 +109,16 @@ impl Look {
         let decision = &package["decision"];
         if !decision.is_null() {
             line("last run", format!("{}: {}", text(decision, "action"), text(decision, "why")));
+        }
+        if !package["libraries_unknown"].is_null() {
+            line("libraries", text(package, "libraries_unknown"));
+        }
+        if let Some(ran) = moment(&package["script"], "ran") {
+            let name = text(package, "pkgbase");
+            line(
+                "script",
+                format!("ran {}; `pkgwarden ctl logs {name} --script` shows what it printed", time::ago(ran, self.now)),
+            );
         }
         for source in list(package, "sources") {
             out += &self.source(source);

@@ -6,8 +6,9 @@ use super::socket_path;
 use crate::cli::Exit;
 use crate::cli::testing::{Ran, pkgwarden};
 use crate::controller::face::Face as _;
+use crate::controller::view::ScriptView;
 use crate::domain::build::BuildState;
-use crate::http::world::{World, garden, oid};
+use crate::http::world::{World, ago, garden, oid};
 use crate::http::{UnixSocket, serve};
 
 /// A served world, and how to reach it.
@@ -140,6 +141,20 @@ async fn logs_are_copied_and_cannot_steer_the_terminal() {
     assert!(plain.ends_with("␛]0;owned␇\nlast\n"), "{plain:?}");
     assert!(!plain.contains('\u{1b}'));
     assert!(around.says("logs hedge").await.starts_with("==> Making package: hedge 1.4.2-1\n"));
+}
+
+#[tokio::test]
+async fn what_a_script_printed_is_shown_and_a_package_without_one_says_so() {
+    let world = garden();
+    let last = "looking\n\u{1b}[2J\u{1b}[31mnothing new\n".to_owned();
+    let script = ScriptView { ran: ago(90), size: last.len(), last };
+    world.change(|state| state.packages.get_mut("hedge").unwrap().script = Some(script));
+    let around = Remote::over_socket(&world).await;
+    assert_eq!(around.says("logs hedge --script").await, "looking\nnothing new\n");
+    let explained = around.says("explain hedge").await;
+    assert!(explained.contains("`pkgwarden ctl logs hedge --script` shows what it printed"), "{explained}");
+    let none = around.complains("logs trellis --script").await;
+    assert!(none.contains("nothing is kept of a .CI/update.sh of `trellis`"), "{none}");
 }
 
 #[tokio::test]

@@ -22,10 +22,18 @@ impl Session<'_> {
         Ok(Exit::Done)
     }
 
-    /// Copies a log: for people with everything shown that a terminal would act upon, colours kept.
+    pub(super) async fn script_log(&mut self, package: &str) -> Result<Exit, CliError> {
+        self.copy(&address(&["packages", package, "script-log"])).await?;
+        Ok(Exit::Done)
+    }
+
     async fn copy_log(&mut self, id: &str, follow: bool) -> Result<(), CliError> {
-        let path = format!("{}{}", address(&["builds", id, "log"]), if follow { "?follow=1" } else { "" });
-        let mut bytes = self.client.stream(&path).await?;
+        self.copy(&format!("{}{}", address(&["builds", id, "log"]), if follow { "?follow=1" } else { "" })).await
+    }
+
+    /// Copies a log: for people with everything shown that a terminal would act upon, colours kept.
+    async fn copy(&mut self, path: &str) -> Result<(), CliError> {
+        let mut bytes = self.client.stream(path).await?;
         let mut decoder = LogDecoder::default();
         while let Some(chunk) = bytes.next().await? {
             self.out.text(printable(&decoder.push(&chunk)))?;

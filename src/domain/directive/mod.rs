@@ -90,6 +90,12 @@ fn is_forge_marker(word: &str) -> bool {
     FORGE_MARKERS.iter().any(|marker| word.eq_ignore_ascii_case(marker))
 }
 
+/// Whether a commit message asks for anything to be bumped.
+#[must_use]
+pub fn asks_for_a_bump(message: &str) -> bool {
+    parse(message).iter().any(|directive| directive.kind == DirectiveKind::Bump)
+}
+
 /// A directive of one commit, with the names that exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {

@@ -14,6 +14,9 @@ pub struct LibraryDatabase {
     pub versions: BTreeMap<String, Version>,
     /// Shared libraries that the linker finds by itself, with the pkgbase that has them.
     pub sonames: BTreeMap<Soname, String>,
+    /// By pkgbase: shared libraries that its packages are declared to need and do not have themselves. Not all that
+    /// they do need: what their files ask for stands in no database.
+    pub needs: BTreeMap<String, BTreeSet<Soname>>,
     /// File names of shared libraries that lie in some folder of their own.
     pub elsewhere: BTreeSet<String>,
     /// Whether it lists the files of packages (`NAME.files`), so that a library it does not name is not there.

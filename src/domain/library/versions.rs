@@ -15,6 +15,13 @@ pub struct VersionState {
     versions: BTreeMap<String, Version>,
 }
 
+/// The version that a text of this kind has of one package, without reading all of it.
+#[must_use]
+pub fn version_in(text: &str, pkgbase: &str) -> Option<Version> {
+    let of = |line: &str| Some(line.strip_prefix(pkgbase)?.strip_prefix(':')?.to_owned());
+    text.lines().find_map(of).filter(|version| !version.is_empty()).map(Version::new)
+}
+
 /// A package that has another version than before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {

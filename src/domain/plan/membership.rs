@@ -13,7 +13,7 @@ use crate::domain::folder::Folder;
 use crate::domain::graph::Graph;
 use crate::domain::message::{Entry, Topic};
 use crate::domain::name::PkgBase;
-use crate::domain::observed::Observation;
+use crate::domain::observed::{Meant, Observation};
 use crate::domain::policy::{Selection, SourceKind, Target};
 use crate::domain::state::{Cursor, PackageState};
 
@@ -50,7 +50,13 @@ impl Draft<'_> {
                     SourceKind::Aur => "the AUR",
                     _ => &addition.written,
                 };
-                let hint = "look up its name; a package base can be called otherwise than its packages";
+                let hint = match self.inputs.observations.meant.get(pkgbase) {
+                    Some(Meant { pkgbase: base, builds_it: true }) => {
+                        format!("the package base that builds it is `{base}`")
+                    }
+                    Some(Meant { pkgbase: base, .. }) => format!("did you mean `{base}`?"),
+                    None => "look up its name; a package base can be called otherwise than its packages".to_owned(),
+                };
                 (
                     Finding::error("source-gone", format!("{place} has no package `{pkgbase}`")).hint(hint),
                     Heard::Current,

@@ -26,7 +26,7 @@ use serde::Serialize;
 
 pub use document::{Base, Document, Problem};
 pub use pipeline::{Pipeline, Refusal};
-pub use requests::{Request, VersionCheck, requests, version_checks};
+pub use requests::{Request, VersionCheck, needs_published, requests, version_checks};
 pub use reviews::considers_review;
 
 use super::build::BuildRequest;

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::updates::{bumped_config, config_path};
-use super::{Action, Draft, Edit, Heard, PackageDecision};
+use super::{Action, Draft, Edit, Heard, Inputs, PackageDecision};
 use crate::domain::build::BuildReason;
 use crate::domain::bump;
 use crate::domain::desired::Package;
 use crate::domain::finding::Finding;
 use crate::domain::graph::Graph;
-use crate::domain::library::Libraries;
 use crate::domain::library::relink::{self, Gone, SonameState};
 use crate::domain::library::soname::Soname;
 use crate::domain::library::versions::{self, VersionState};
+use crate::domain::library::{Libraries, Linkage};
 use crate::domain::message::{Entry, Topic};
 use crate::domain::name::PkgBase;
 use crate::domain::policy::Bump;
@@ -36,7 +36,7 @@ impl Draft<'_> {
         self.follow_triggers(libraries, &mut causes);
         self.follow_sonames(libraries, &mut causes);
         for (pkgbase, causes) in causes {
-            self.rebuild(&pkgbase, &causes, libraries);
+            self.rebuild(&pkgbase, &causes);
         }
     }
 
@@ -64,8 +64,13 @@ impl Draft<'_> {
     fn follow_sonames(&mut self, libraries: &Libraries, causes: &mut Causes) {
         let snapshot = self.inputs.snapshot;
         let text = snapshot.soname_state.as_deref().unwrap_or_default();
-        let members = libraries.published.packages.iter();
-        let members = members.filter(|(pkgbase, _)| snapshot.packages.contains_key(*pkgbase));
+        // What is published elsewhere has no files here that could be read.
+        let own = &libraries.published.packages;
+        let elsewhere = snapshot.packages.keys().filter(|pkgbase| !own.contains_key(*pkgbase));
+        let elsewhere: BTreeMap<&PkgBase, Linkage> =
+            elsewhere.filter_map(|pkgbase| Some((pkgbase, libraries.declared(pkgbase)?))).collect();
+        let members = own.iter().filter(|(pkgbase, _)| snapshot.packages.contains_key(*pkgbase));
+        let members = members.chain(elsewhere.iter().map(|(pkgbase, linkage)| (*pkgbase, linkage)));
         let graph = std::cell::OnceCell::new();
         let needs = |pkgbase: &PkgBase, other: &str| {
             let packages = || snapshot.packages.values().map(|package| &**package);
@@ -133,7 +138,7 @@ impl Draft<'_> {
 
     /// Raises the bump of a package and builds it, or has it built when its trigger fires. The bump is committed
     /// even if it cannot be built now: whenever that is mended, it is what makes the build a new one.
-    fn rebuild(&mut self, pkgbase: &PkgBase, causes: &[String], libraries: &Libraries) {
+    fn rebuild(&mut self, pkgbase: &PkgBase, causes: &[String]) {
         let package = self.inputs.snapshot.packages[pkgbase].clone();
         if self.packages.get(pkgbase).is_some_and(brings_a_version) {
             return;
@@ -144,9 +149,7 @@ impl Draft<'_> {
             self.problems.push(Finding::error("rebuild-impossible", message).with_package(pkgbase).hint(hint));
             return;
         };
-        let published = libraries.published_version(pkgbase);
-        let bump =
-            bump::rebuilding_bump(package.settings.bump.as_ref(), version, published, package.follows_upstream());
+        let bump = self.next_bump(&package, version);
         let to = bump::effective_version(&bump.version, Some(&bump));
         if !self.put_bump(&package, &bump) {
             return;
@@ -155,6 +158,16 @@ impl Draft<'_> {
         self.note_bump(pkgbase, &why);
         self.want_unless_triggered(pkgbase, BuildReason::Rebuild);
         self.decide_rebuild(pkgbase, to, &why);
+    }
+
+    /// The bump that has a package built once more, whoever wants that.
+    pub(super) fn next_bump(&self, package: &Package, version: &Version) -> Bump {
+        let Inputs { snapshot, observations, .. } = *self.inputs;
+        let published = observations.libraries.as_ref().and_then(|it| it.published_version(&package.pkgbase));
+        // What a schedule read last of repositories elsewhere.
+        let remembered = || versions::version_in(snapshot.version_state.as_deref()?, package.pkgbase.as_str());
+        let published = published.cloned().or_else(remembered);
+        bump::next_bump(package.settings.bump.as_ref(), version, published.as_ref(), package.follows_upstream())
     }
 
     /// Puts a bump into what is committed anyway, or else into a commit. False if somebody asked for one already.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::{Pipeline, Since};
 use crate::domain::desired::{Package, Snapshot};
+use crate::domain::directive;
 use crate::domain::name::PkgBase;
 use crate::domain::policy::SourceKind;
 use crate::domain::state::Cursor;
@@ -62,6 +64,13 @@ pub fn version_checks(snapshot: &Snapshot) -> Vec<VersionCheck> {
         version: package.version().cloned(),
     };
     snapshot.packages.values().filter(|package| package.settings.nvchecker).map(check).collect()
+}
+
+/// Whether a run counts bumps, for which it has to know which versions are published.
+#[must_use]
+pub fn needs_published(pipeline: &Pipeline, since: &Since) -> bool {
+    let directed = || since.commits.iter().any(|commit| directive::asks_for_a_bump(&commit.message));
+    matches!(pipeline, Pipeline::OnSchedule | Pipeline::Bump(_)) || directed()
 }
 
 fn cursor(snapshot: &Snapshot, pkgbase: &PkgBase) -> Option<Cursor> {

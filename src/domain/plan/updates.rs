@@ -259,8 +259,8 @@ impl Draft<'_> {
                 self.decide_wanted(&pkgbase, false, "it was to be bumped");
                 continue;
             }
-            let bump = bump::next_bump(package.settings.bump.as_ref(), version);
-            let why = format!("bumped to {}", bump::effective_version(version, Some(&bump)));
+            let bump = self.next_bump(package, version);
+            let why = format!("bumped to {}", bump::effective_version(&bump.version, Some(&bump)));
             self.edits.push(config_edit(package, &bump));
             self.entries.push((Topic::Bump, Entry { pkgbase: pkgbase.clone(), reason: why.clone() }));
             self.decide(&pkgbase, Heard::Current, Action::Commit, &why);

@@ -32,17 +32,30 @@ impl Draft<'_> {
         for (pkgbase, upstream) in &observations.upstream {
             match upstream {
                 Upstream::At(commits) if commits.is_empty() => {}
-                Upstream::At(commits) => self.upstream_at(pkgbase, commits),
+                Upstream::At(commits) => {
+                    let seen: Vec<_> = commits.iter().cloned().map(Some).collect();
+                    self.upstream_at(pkgbase, &seen, None);
+                }
+                Upstream::Partly { seen, error, retry_at } => {
+                    let (of, unknown) = (seen.len(), seen.iter().filter(|seen| seen.is_none()).count());
+                    let told = format!("{error} ({unknown} of its {of} upstreams not known)");
+                    self.tell_unknown(pkgbase, &told, *retry_at);
+                    self.upstream_at(pkgbase, seen, Some(&told));
+                }
                 Upstream::Unknown { error, retry_at } => {
-                    let finding = Finding::warning("upstream-unknown", error.clone()).with_package(pkgbase);
-                    self.problems.push(finding.hint(asked_again(*retry_at)));
+                    self.tell_unknown(pkgbase, error, *retry_at);
                     self.upstream_unknown(pkgbase, error);
                 }
             }
         }
     }
 
-    /// A package half of whose sources could not be asked is not current.
+    fn tell_unknown(&mut self, pkgbase: &PkgBase, error: &str, retry_at: Option<Timestamp>) {
+        let finding = Finding::warning("upstream-unknown", error).with_package(pkgbase);
+        self.problems.push(finding.hint(asked_again(retry_at)));
+    }
+
+    /// A package of whose sources not all could be asked is not current.
     fn upstream_unknown(&mut self, pkgbase: &PkgBase, error: &str) {
         let decided = self.packages.get(pkgbase).map(|decision| (decision.observation, decision.action));
         if let None | Some((Heard::Current, _)) = decided {
@@ -50,21 +63,38 @@ impl Draft<'_> {
         }
     }
 
-    fn upstream_at(&mut self, pkgbase: &PkgBase, commits: &[Revision]) {
+    /// What is known to have moved is built, whatever is not known beside it. That keeps its place, so that its
+    /// commits are found when it answers again.
+    fn upstream_at(&mut self, pkgbase: &PkgBase, seen: &[Option<Revision>], unknown: Option<&str>) {
         let mut state = self.state(pkgbase);
-        if state.upstream() == commits {
-            self.decide_unless_decided(pkgbase, Action::None, "its upstream has no new commits");
+        let before = state.upstream();
+        let after = moved_on(&before, seen);
+        if before == after {
+            match unknown {
+                Some(error) => self.upstream_unknown(pkgbase, error),
+                None => self.decide_unless_decided(pkgbase, Action::None, "its upstream has no new commits"),
+            }
             return;
         }
-        let known = !state.upstream().is_empty();
-        state.set_upstream(commits);
+        state.set_upstream(&after);
         self.put_state(pkgbase, state);
         self.want_unless_triggered(pkgbase, BuildReason::Upstream);
-        let why = if known { "its upstream has new commits" } else { "its upstream is seen for the first time" };
+        let first = before.is_empty();
+        let why = if first { "its upstream is seen for the first time" } else { "its upstream has new commits" };
+        let why = unknown.map_or_else(|| why.to_owned(), |error| format!("{why}, though {error}"));
         if self.packages.get(pkgbase).is_none_or(|decision| matches!(decision.action, Action::None | Action::State)) {
-            self.decide(pkgbase, Heard::Changed, Action::State, why);
+            self.decide(pkgbase, Heard::Changed, Action::State, &why);
         }
     }
+}
+
+/// Where sources stand, after some of them were seen. With another number of sources than before, nobody can tell
+/// which is which.
+fn moved_on(before: &[Option<Revision>], seen: &[Option<Revision>]) -> Vec<Option<Revision>> {
+    if before.len() != seen.len() {
+        return seen.to_vec();
+    }
+    seen.iter().zip(before).map(|(now, before)| now.as_ref().or(before.as_ref()).cloned()).collect()
 }
 
 /// When something unknown is asked again, for people.

@@ -5,6 +5,7 @@ mod answers;
 mod api;
 mod reviews;
 mod talk;
+pub mod webhook;
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use super::answers::{Combined, Issue, Line, Note, Standing};
 use crate::domain::review::{Comment, Permission, Status, Vote};
 use crate::forge::{ForgeError, encoded, made_or_found, mark, shortened};
 
-/// Longer summaries are not read by anybody, in characters.
+/// Longer summaries are not read by anybody, in bytes.
 const LONGEST_SUMMARY: usize = 255;
 
 impl Gitea {

@@ -9,7 +9,7 @@ use super::answers::{Combined, Issue, Line, Note, Standing};
 use crate::domain::review::{Comment, Permission, Status, Vote};
 use crate::forge::{ForgeError, encoded, made_or_found, mark, shortened};
 
-/// The longest summary that GitHub takes, in characters.
+/// The longest summary that GitHub takes, in bytes.
 const LONGEST_SUMMARY: usize = 140;
 
 impl GitHub {

@@ -66,6 +66,11 @@ impl Api {
         Ok(self.wire.ask(what, endpoint.method(), &path(endpoint), body).await?.into_body())
     }
 
+    /// Something that cannot be asked of GitLab at all.
+    pub(super) fn impossible(&self, message: String) -> ForgeError {
+        ForgeError::Conflict { forge: self.wire.place().forge.clone(), message }
+    }
+
     fn body(&self, endpoint: &impl Endpoint) -> Result<Option<(&'static str, Vec<u8>)>, ForgeError> {
         endpoint.body().map_err(|error| self.wire.unreachable(error.to_string()))
     }

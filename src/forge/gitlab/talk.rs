@@ -14,7 +14,7 @@ use crate::forge::{ForgeError, made_or_found, mark, shortened};
 
 /// Why building an endpoint cannot fail.
 const WHOLE: &str = "everything that it needs was given";
-/// The longest summary that GitLab takes, in characters.
+/// The longest summary that GitLab takes, in bytes.
 const LONGEST_SUMMARY: usize = 255;
 
 impl GitLab {
@@ -101,7 +101,9 @@ impl GitLab {
         if let Some(pipeline) = status.pipeline {
             create.pipeline_id(pipeline);
         }
-        self.api.change(&format!("commit {}", status.commit.short()), &create.build().expect(WHOLE)).await.map(drop)
+        // An address can be too long for it.
+        let create = create.build().map_err(|error| self.api.impossible(error.to_string()))?;
+        self.api.change(&format!("commit {}", status.commit.short()), &create).await.map(drop)
     }
 
     async fn newest_line(&self, status: &Status) -> Result<Option<Line>, ForgeError> {

@@ -154,7 +154,7 @@ impl Wire {
         for _ in 0..=HOPS {
             let mut headers = request.headers().clone();
             headers.remove(CONTENT_LENGTH);
-            headers.extend(self.identity.clone().map(|(name, value)| (name, value)));
+            headers.extend(self.identity.clone());
             headers.extend(known.clone().map(|etag| (IF_NONE_MATCH, etag)));
             let sent = self.client.request(request.method().clone(), url.clone()).headers(headers);
             let sent = if request.body().is_empty() { sent } else { sent.body(request.body().clone()) };

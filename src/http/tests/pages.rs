@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::*;
 use crate::controller::face::Face as _;
-use crate::controller::view::{FileDiff, RunPage};
+use crate::controller::view::{FileDiff, RunPage, ScriptView};
 use crate::domain::build::BuildState;
 use crate::domain::finding::Finding;
-use crate::http::world::{World, base, build, garden, package, review, run};
+use crate::http::world::{World, ago, base, build, garden, package, review, run};
 
 const EVIL: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{202e}\u{1b}[8m{{7*7}}";
 
@@ -118,6 +118,8 @@ fn hostile_world() -> Arc<World> {
         hedge.trigger = Some(EVIL.into());
         hedge.findings = vec![Finding::error("bad", EVIL).at(EVIL, Some(1)).hint(EVIL)];
         hedge.builds = vec![failed];
+        hedge.script = Some(ScriptView { ran: ago(5), size: 9_000, last: EVIL.into() });
+        state.builds[0].why = Some(EVIL.into());
         state.packages.insert(base("hedge"), hedge);
         state.repositories[0].error = Some(EVIL.into());
         let mut hostile = review("hedge", EVIL, &format!("{EVIL}\n</td></table><script>alert(2)</script>\n"));
@@ -203,4 +205,26 @@ async fn colours_of_a_log_are_kept_and_the_rest_of_it_is_text() {
     let live = page(&format!("{}/builds/b3", served.url)).await;
     assert!(live.contains("data-events=\"/api/v1/builds/b3/events?attempt=b3.1&amp;styled=1&amp;offset="));
     assert!(live.contains("Load what is new"), "there is a way without scripts");
+}
+
+#[tokio::test]
+async fn what_a_script_printed_and_why_a_build_was_asked_for_stand_on_their_pages() {
+    let world = garden();
+    world.change(|state| {
+        let hedge = state.packages.get_mut("hedge").unwrap();
+        hedge.script =
+            Some(ScriptView { ran: ago(90), size: 2_000_000, last: "\u{1b}[32m1.5.0\u{1b}[m is out\n".into() });
+        let build = state.builds.iter_mut().find(|page| page.build.id == "b2").unwrap();
+        build.why = Some("bumped to 1.4.2-1.1: libleaf.so.1 is gone, leaf 2.0-1 has libleaf.so.2".into());
+    });
+    let served = world.serve(None).await;
+    let package = page(&format!("{}/packages/hedge", served.url)).await;
+    assert!(package.contains("<span class=\"c2\">1.5.0</span> is out"), "{package}");
+    let link = "/api/v1/packages/hedge/script-log";
+    assert!(package.contains(&format!("The beginning is not shown here; <a href=\"{link}\">")), "{package}");
+    let whole = client().get(format!("{}{link}", served.url)).send().await.unwrap();
+    assert_eq!(whole.headers()["content-type"], "text/plain; charset=utf-8");
+    assert!(whole.text().await.unwrap().ends_with(" is out\n"));
+    let build = page(&format!("{}/builds/b2", served.url)).await;
+    assert!(build.contains("bumped to 1.4.2-1.1: libleaf.so.1 is gone, leaf 2.0-1 has libleaf.so.2"), "{build}");
 }

@@ -58,9 +58,11 @@ pub fn package(name: &str) -> PackagePage {
         trigger: None,
         rebuild_triggers: Vec::new(),
         libraries: Vec::new(),
+        libraries_unknown: None,
         class: None,
         cursor: None,
         sources: Vec::new(),
+        script: None,
         keepers: None,
         decision: None,
         builds: Vec::new(),
@@ -180,6 +182,7 @@ pub fn garden() -> Arc<World> {
         hedge.builds = vec![failed];
         hedge.findings = vec![finding];
         hedge.needed_by = vec![base("pergola")];
+        hedge.script = Some(ScriptView { ran: ago(600), size: 16, last: "nothing is newer".into() });
         let sundial = state.packages.get_mut("sundial").unwrap();
         sundial.package.review = true;
         state.packages.get_mut("trellis").unwrap().package.version = Some(Version::new("2.1-1"));

@@ -16,7 +16,7 @@ use super::{Options, Server};
 use crate::controller::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
 use crate::controller::view::{
     ApprovalsView, ArtefactView, AttemptView, BuildPage, BuildView, FileDiff, GenerationView, PackagePage, PackageView,
-    QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView,
+    QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView, ScriptView,
 };
 use crate::domain::audit::{Audit, Hit, Kind, Place};
 use crate::domain::build::{BuildReason, BuildState};
@@ -95,7 +95,7 @@ impl World {
     }
 
     pub fn add_build(&self, build: BuildView) {
-        self.change(|state| state.builds.insert(0, BuildPage { attempts: Vec::new(), build }));
+        self.change(|state| state.builds.insert(0, BuildPage { why: None, attempts: Vec::new(), build }));
     }
 
     pub fn set_state(&self, id: &str, next: BuildState, attempt: Option<&str>) {
@@ -127,6 +127,7 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(now()));
         let options = Options {
             face: self.clone(),
+            inbox: None,
             clock,
             token: token.map(Into::into),
             public_url: None,
@@ -190,6 +191,10 @@ impl Face for World {
 
     fn package<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, Option<PackagePage>> {
         self.answer(|state| state.packages.get(pkgbase).cloned())
+    }
+
+    fn script_log<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, Option<Vec<u8>>> {
+        self.answer(|state| Some(state.packages.get(pkgbase)?.script.as_ref()?.last.clone().into_bytes()))
     }
 
     fn runs(&self, limit: usize) -> Answer<'_, Vec<RunView>> {

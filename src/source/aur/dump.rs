@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 use jiff::Timestamp;
@@ -15,8 +16,10 @@ use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::rule::Announced;
+use crate::domain::finding::distance;
 use crate::domain::keepers::Keepers;
 use crate::domain::name::PkgBase;
+use crate::domain::observed::Meant;
 use crate::domain::standing::Standing;
 use crate::domain::version::Version;
 
@@ -68,6 +71,18 @@ impl PackageFacts {
 /// Facts by pkgbase.
 pub type Facts = BTreeMap<PkgBase, PackageFacts>;
 
+/// What a dump says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Dump {
+    /// Of the wanted packages that it has.
+    pub facts: Arc<Facts>,
+    /// Of the others: what may have been meant. Only looked for if few packages were wanted.
+    pub meant: BTreeMap<PkgBase, Meant>,
+}
+
+/// If more packages are wanted, nobody has just written their names.
+const WRITTEN: usize = 16;
+
 /// How much is read at most.
 #[derive(Debug, Clone, Copy)]
 pub struct DumpLimits {
@@ -97,8 +112,8 @@ pub enum DumpError {
     Empty,
 }
 
-/// Reads a dump to its end and keeps the facts of `wanted`.
-pub fn read(compressed: impl Read, wanted: &BTreeSet<PkgBase>, limits: DumpLimits) -> Result<Facts, DumpError> {
+/// Reads a dump to its end and keeps what it says of `wanted`.
+pub fn read(compressed: impl Read, wanted: &BTreeSet<PkgBase>, limits: DumpLimits) -> Result<Dump, DumpError> {
     let mut compressed = BufReader::new(compressed);
     check_gzip(&mut compressed)?;
     let entry_left = Rc::new(Cell::new(limits.entry));
@@ -109,10 +124,10 @@ pub fn read(compressed: impl Read, wanted: &BTreeSet<PkgBase>, limits: DumpLimit
     };
     let mut document = serde_json::Deserializer::from_reader(BufReader::new(metered));
     let collector = Collector { wanted, entry_left: &entry_left, limit: limits.entry };
-    let (facts, entries) = collector.deserialize(&mut document).map_err(DumpError::Malformed)?;
+    let (dump, entries) = collector.deserialize(&mut document).map_err(DumpError::Malformed)?;
     // Also reads the checksum at the end of the gzip stream.
     document.end().map_err(DumpError::Malformed)?;
-    if entries == 0 { Err(DumpError::Empty) } else { Ok(facts) }
+    if entries == 0 { Err(DumpError::Empty) } else { Ok(dump) }
 }
 
 fn check_gzip(compressed: &mut impl BufRead) -> Result<(), DumpError> {
@@ -147,6 +162,8 @@ impl<R: Read> Read for Metered<R> {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Entry {
+    #[serde(default)]
+    name: String,
     package_base: String,
     last_modified: i64,
     version: String,
@@ -189,7 +206,7 @@ impl From<Entry> for PackageFacts {
     }
 }
 
-/// Takes the array entry by entry; yields the facts and the number of entries.
+/// Takes the array entry by entry; yields what is kept and the number of entries.
 struct Collector<'a> {
     wanted: &'a BTreeSet<PkgBase>,
     entry_left: &'a Cell<u64>,
@@ -197,7 +214,7 @@ struct Collector<'a> {
 }
 
 impl<'de> DeserializeSeed<'de> for Collector<'_> {
-    type Value = (Facts, usize);
+    type Value = (Dump, usize);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_seq(self)
@@ -205,7 +222,7 @@ impl<'de> DeserializeSeed<'de> for Collector<'_> {
 }
 
 impl<'de> Visitor<'de> for Collector<'_> {
-    type Value = (Facts, usize);
+    type Value = (Dump, usize);
 
     fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         formatter.write_str("an array of packages")
@@ -213,15 +230,46 @@ impl<'de> Visitor<'de> for Collector<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut facts = Facts::new();
+        let mut meant = Nearest::new(if self.wanted.len() > WRITTEN { None } else { Some(self.wanted) });
         let mut count = 0;
         while let Some(entry) = entries.next_element::<Entry>()? {
             self.entry_left.set(self.limit);
             count += 1;
+            meant.see(&entry);
             if let Some(pkgbase) = self.wanted.get(entry.package_base.as_str()) {
                 keep(&mut facts, pkgbase, entry.into());
             }
         }
-        Ok((facts, count))
+        let meant = meant.found.into_iter().filter(|(pkgbase, _)| !facts.contains_key(*pkgbase));
+        let meant = meant.map(|(pkgbase, (_, meant))| (pkgbase.clone(), meant)).collect();
+        Ok((Dump { facts: Arc::new(facts), meant }, count))
+    }
+}
+
+/// What comes nearest to each name.
+struct Nearest<'a> {
+    wanted: Option<&'a BTreeSet<PkgBase>>,
+    found: BTreeMap<&'a PkgBase, (usize, Meant)>,
+}
+
+impl<'a> Nearest<'a> {
+    const fn new(wanted: Option<&'a BTreeSet<PkgBase>>) -> Self {
+        Self { wanted, found: BTreeMap::new() }
+    }
+
+    fn see(&mut self, entry: &Entry) {
+        for wanted in self.wanted.into_iter().flatten() {
+            let builds_it = entry.name == wanted.as_str();
+            let distance = if builds_it { Some(0) } else { distance(wanted.as_str(), &entry.package_base) };
+            let Some(distance) = distance else { continue };
+            let known = self.found.get(wanted);
+            let better = |(best, meant): &(usize, Meant)| (distance, entry.pkgbase()) < (*best, meant.pkgbase.as_str());
+            if known.is_none_or(better)
+                && let Ok(pkgbase) = PkgBase::new(&entry.package_base)
+            {
+                self.found.insert(wanted, (distance, Meant { pkgbase, builds_it }));
+            }
+        }
     }
 }
 
@@ -258,8 +306,26 @@ mod tests {
         names.iter().map(|name| PkgBase::new(name).expect("legal")).collect()
     }
 
-    fn read_text(text: &str) -> Result<Facts, DumpError> {
-        read(gzip(text).as_slice(), &wanted(&["foo", "orphan", "gone"]), DumpLimits::default())
+    fn read_text(text: &str) -> Result<Arc<Facts>, DumpError> {
+        let read = read(gzip(text).as_slice(), &wanted(&["foo", "orphan", "gone"]), DumpLimits::default());
+        read.map(|dump| dump.facts)
+    }
+
+    #[test]
+    fn what_may_have_been_meant_is_named_if_somebody_has_just_written_it() {
+        let meant = |names: &[&str]| -> Vec<String> {
+            let dump = read(gzip(SPLIT).as_slice(), &wanted(names), DumpLimits::default()).expect("well formed");
+            let told =
+                |(written, meant): (&PkgBase, &Meant)| format!("{written}: {} {}", meant.pkgbase, meant.builds_it);
+            dump.meant.iter().map(told).collect()
+        };
+        assert_eq!(
+            meant(&["foo", "foo-docs", "orfan", "othre", "nothing"]),
+            ["foo-docs: foo true", "orfan: orphan false", "othre: other false"]
+        );
+        let many: Vec<String> = (0..WRITTEN).map(|number| format!("p{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).chain(["othre"]).collect();
+        assert_eq!(meant(&many), [""; 0], "nobody writes so many");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 
-use super::dump::{self, DumpError, DumpLimits, Facts};
+use super::dump::{self, Dump, DumpError, DumpLimits};
 use crate::domain::name::PkgBase;
 use crate::source::Patience;
 use crate::sys::fs::write_atomic;
@@ -89,7 +89,7 @@ struct Kept {
     validators: Validators,
     /// The packages whose facts were looked for: about others the kept facts say nothing.
     asked: BTreeSet<PkgBase>,
-    facts: Arc<Facts>,
+    dump: Arc<Dump>,
 }
 
 /// The AUR's metadata dump at some address.
@@ -109,9 +109,9 @@ impl Metadata {
         Self { client, url, patience, limits: DumpLimits::default(), cache, kept: Mutex::new(None) }
     }
 
-    /// The facts of the wanted packages as the index has them now. A wanted package that is missing in
-    /// the answer is not in the AUR. Nothing is waited for after the `end`.
-    pub async fn facts(&self, wanted: &BTreeSet<PkgBase>, end: Instant) -> Result<Arc<Facts>, IndexError> {
+    /// What the index says of the wanted packages now. A wanted package that is missing in the facts is not in
+    /// the AUR. Nothing is waited for after the `end`.
+    pub async fn facts(&self, wanted: &BTreeSet<PkgBase>, end: Instant) -> Result<Arc<Dump>, IndexError> {
         let mut kept = self.kept.lock().await;
         if kept.is_none() {
             *kept = self.load().await;
@@ -122,7 +122,7 @@ impl Metadata {
         if let Some(usable) = usable
             && response.status() == StatusCode::NOT_MODIFIED
         {
-            return Ok(Arc::clone(&usable.facts));
+            return Ok(Arc::clone(&usable.dump));
         }
         if response.status() != StatusCode::OK {
             return Err(IndexError::Status { url: self.url.clone(), status: response.status() });
@@ -131,12 +131,12 @@ impl Metadata {
             return Err(IndexError::TooLong { url: self.url.clone(), length });
         }
         let validators = Validators::of(response.headers());
-        let facts = Arc::new(self.receive(response, wanted, deadline).await?);
-        let new = Kept { url: self.url.clone(), validators, asked: wanted.clone(), facts: Arc::clone(&facts) };
+        let dump = Arc::new(self.receive(response, wanted, deadline).await?);
+        let new = Kept { url: self.url.clone(), validators, asked: wanted.clone(), dump: Arc::clone(&dump) };
         let new = Arc::new(new);
         self.save(Arc::clone(&new)).await;
         *kept = Some(new);
-        Ok(facts)
+        Ok(dump)
     }
 
     async fn ask(&self, known: Option<&Validators>, deadline: Instant) -> Result<Response, IndexError> {
@@ -157,7 +157,7 @@ impl Metadata {
         mut response: Response,
         wanted: &BTreeSet<PkgBase>,
         deadline: Instant,
-    ) -> Result<Facts, IndexError> {
+    ) -> Result<Dump, IndexError> {
         let (sender, receiver) = mpsc::channel(PIPE_CAPACITY);
         let (wanted, limits) = (wanted.clone(), self.limits);
         let reader = tokio::task::spawn_blocking(move || dump::read(Pipe::new(receiver), &wanted, limits));
@@ -180,8 +180,8 @@ impl Metadata {
         }
         drop(sender);
         delivered?;
-        let facts = reader.await.expect("reading a dump does not panic");
-        facts.map_err(|source| IndexError::Unusable { url: self.url.clone(), source })
+        let dump = reader.await.expect("reading a dump does not panic");
+        dump.map_err(|source| IndexError::Unusable { url: self.url.clone(), source })
     }
 
     async fn load(&self) -> Option<Arc<Kept>> {
@@ -288,7 +288,7 @@ mod tests {
         the AUR index URL/index.json.gz stood still for 0.5 s, or did not arrive within 20 s
         ");
         world.set_mood(Mood::Fine);
-        assert_eq!(metadata.facts(&wanted, end()).await.expect("an index")["foo"].last_modified, 7);
+        assert_eq!(metadata.facts(&wanted, end()).await.expect("an index").facts["foo"].last_modified, 7);
     }
 
     #[tokio::test]

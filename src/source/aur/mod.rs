@@ -32,6 +32,7 @@ use super::{Answers, AurConfig, Patience, SourceAnswer, SourceRequest, SourcesCo
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
+use crate::domain::observed::Meant;
 use crate::domain::state::Cursor;
 use crate::sys::http;
 use crate::telemetry::progress;
@@ -73,6 +74,8 @@ struct Asked<'a> {
 struct Index {
     /// By package. A package that is neither here nor among the others is not in the AUR.
     facts: Arc<Facts>,
+    /// By package that is not there: what may have been meant.
+    meant: BTreeMap<PkgBase, Meant>,
     /// Packages about which nobody says anything.
     silent: BTreeSet<PkgBase>,
     /// Why this is not the index itself.
@@ -95,7 +98,7 @@ impl Aur {
     /// What the AUR says about every requested package; no package may be requested twice.
     pub async fn observe(&self, requests: &[&SourceRequest], budget: &Budget, now: Timestamp) -> Answers {
         let index = self.index(requests, budget).await;
-        let mut answers = Answers::default();
+        let mut answers = Answers { meant: index.meant.clone(), ..Answers::default() };
         let asked = sort_out(requests, &index, self.origin(), now, &mut answers.files);
         let (trouble, is_silent) = (index.trouble, !index.silent.is_empty());
         answers.aur = index.facts;
@@ -127,7 +130,10 @@ impl Aur {
         let wanted: BTreeSet<PkgBase> = requests.iter().map(|request| request.pkgbase.clone()).collect();
         let progress = progress::task("reading the index of the AUR");
         let error = match self.metadata.facts(&wanted, budget.deadline()).await {
-            Ok(facts) => return Index { facts, ..Index::default() },
+            Ok(dump) => {
+                let (facts, meant) = (Arc::clone(&dump.facts), dump.meant.clone());
+                return Index { facts, meant, ..Index::default() };
+            }
             Err(error) => error_text(&error),
         };
         drop(progress);
@@ -138,7 +144,7 @@ impl Aur {
             None => error,
         };
         let silent = told.silent.into_keys().collect();
-        Index { facts: Arc::new(told.facts), silent, trouble: Some(trouble) }
+        Index { facts: Arc::new(told.facts), silent, trouble: Some(trouble), ..Index::default() }
     }
 
     const fn origin(&self) -> Origin {

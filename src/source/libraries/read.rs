@@ -79,6 +79,8 @@ struct Reader {
     bases: HashMap<String, String>,
     /// By folder: libraries. Whose they are may be read later.
     libraries: HashMap<String, BTreeSet<Soname>>,
+    /// By folder: libraries that are needed.
+    needs: HashMap<String, BTreeSet<Soname>>,
     names: usize,
 }
 
@@ -93,6 +95,13 @@ impl Reader {
                 "PROVIDES" => {
                     let provided: Vec<Soname> = values.filter_map(Soname::of_dependency).collect();
                     self.keep(folder, provided)?;
+                }
+                "DEPENDS" => {
+                    let needed: Vec<Soname> = values.filter_map(Soname::of_dependency).collect();
+                    self.count(needed.len())?;
+                    if !needed.is_empty() {
+                        self.needs.entry(folder.to_owned()).or_default().extend(needed);
+                    }
                 }
                 "FILES" => {
                     self.found.lists_files = true;
@@ -162,6 +171,11 @@ impl Reader {
                 }
             }
         }
+        for (folder, needed) in self.needs {
+            let Some(base) = self.bases.get(&folder) else { continue };
+            let others = needed.into_iter().filter(|soname| self.found.sonames.get(soname) != Some(base));
+            self.found.needs.entry(base.clone()).or_default().extend(others);
+        }
         Ok(self.found)
     }
 }
@@ -175,7 +189,7 @@ mod tests {
     use super::*;
 
     const FOO: &str = "%FILENAME%\nlibfoo-1:2.0-1-x86_64.pkg.tar.zst\n\n%NAME%\nlibfoo\n\n%BASE%\nfoo\n\n%VERSION%\n1:2.0-1\n\n\
-                       %PROVIDES%\nlibbar.so=3-64\nx=1\n\n";
+                       %PROVIDES%\nlibbar.so=3-64\nx=1\n\n%DEPENDS%\nglibc\nlibz.so=1-64\nlibbar.so=3-64\n\n";
     const FILES: &str =
         "%FILES%\nusr/\nusr/lib/libfoo.so.2\nusr/lib32/libfoo.so.2\nusr/lib/foo/libown.so.1\nusr/share/x\n";
 
@@ -210,6 +224,8 @@ mod tests {
             assert_eq!(database.versions["foo"].as_str(), "1:2.0-1", "the newest member speaks for the package");
             let sonames: Vec<_> = database.sonames.iter().map(|(it, base)| format!("{it} {base}")).collect();
             assert_eq!(sonames, ["libbar.so.3 foo", "libfoo.so.2 foo", "libfoo.so.2 (32-bit) foo"]);
+            let needs: Vec<_> = database.needs["foo"].iter().map(ToString::to_string).collect();
+            assert_eq!(needs, ["libz.so.1"], "and nothing that it has itself");
             assert_eq!(database.elsewhere.iter().collect::<Vec<_>>(), ["libown.so.1"]);
             assert!(database.lists_files);
         }

@@ -36,7 +36,8 @@ use tokio::sync::Semaphore;
 use super::SourceAnswer;
 use super::budget::Budget;
 use super::error_text;
-use super::failure::Cause;
+use super::failure::{Cause, Failure};
+use super::ledger::{self, Ledger};
 use super::lsremote::RefReader;
 use super::order::Order;
 use super::release::settle;
@@ -62,7 +63,6 @@ use extract::Extractor;
 use program::RealNvchecker;
 use release::Said;
 use round::{Door, Round};
-use trouble::Trouble;
 
 /// Why a package without a file cannot be asked.
 pub const MISSING: &str = "CI_NVCHECKER is set, and there is no nvchecker.toml or .nvchecker.toml";
@@ -162,6 +162,14 @@ pub struct Nvchecker {
     extractor: Extractor,
 }
 
+/// A package that is asked about in this pass.
+struct Check<'a> {
+    pkgbase: &'a PkgBase,
+    /// Its name in the ledger.
+    question: String,
+    entry: Result<Entry, BadFile>,
+}
+
 /// Everything that one entry may need while it is asked.
 struct Asking<'a> {
     nvchecker: &'a Nvchecker,
@@ -201,37 +209,63 @@ impl Nvchecker {
     }
 
     /// The newest version of every package. One that cannot be found out is *unknown*, and keeps nobody else
-    /// waiting. Each distinct request is made once, however many packages need it.
-    pub(super) async fn newest(&self, requests: &[CheckRequest], budget: &Budget, now: Timestamp) -> NewestVersions {
-        let read: BTreeMap<&PkgBase, Result<Entry, BadFile>> =
-            requests.iter().map(|request| (&request.pkgbase, entry::read(request))).collect();
-        let read: Vec<_> = read.into_iter().collect();
+    /// waiting. Each distinct request is made once, however many packages need it. What keeps failing is asked as
+    /// rarely as `ledger` says.
+    pub(super) async fn newest(
+        &self,
+        requests: &[CheckRequest],
+        budget: &Budget,
+        ledger: &Ledger,
+        now: Timestamp,
+    ) -> NewestVersions {
         let (keys, findings) = self.keys();
-        let entries = read.iter().filter_map(|(_, entry)| entry.as_ref().ok());
+        let (mut packages, mut due) = (BTreeMap::new(), BTreeMap::new());
+        for request in requests {
+            let (pkgbase, question) = (&request.pkgbase, ledger::version(&request.pkgbase, &request.file));
+            match ledger.resting(&question, now) {
+                Some((error, next)) => {
+                    let newest = Newest::Unknown { error, retry_at: Some(next) };
+                    packages.insert(pkgbase.clone(), newest);
+                }
+                None => drop(due.insert(pkgbase, Check { pkgbase, question, entry: entry::read(request) })),
+            }
+        }
+        let due: Vec<Check<'_>> = due.into_values().collect();
+        for (check, heard) in self.all(&due, keys, budget, now).await {
+            let heard = heard.map_err(|failure| budget.weighed(failure));
+            let version = heard.as_ref().map(|release| format!("version {}", release.version));
+            let retry_at = ledger.note(&check.question, version.as_deref().map_err(|it| *it), now);
+            let unknown = |failure: Failure| Newest::Unknown { error: failure.text, retry_at };
+            packages.insert(check.pkgbase.clone(), heard.map_or_else(unknown, Newest::Found));
+        }
+        NewestVersions { packages, findings }
+    }
+
+    async fn all<'a>(
+        &self,
+        due: &'a [Check<'a>],
+        keys: Keys,
+        budget: &Budget,
+        now: Timestamp,
+    ) -> Vec<(&'a Check<'a>, Result<Release, Failure>)> {
         let asking = Asking {
             nvchecker: self,
             round: Round::new(&self.door, budget, now),
             keys,
-            aur: aur_calls(entries),
+            aur: aur_calls(due.iter().filter_map(|check| check.entry.as_ref().ok())),
             budget,
             searches: Semaphore::new(SEARCHES),
             programs: Semaphore::new(PROGRAMS),
         };
-        let progress = progress::counted("looking for new versions", read.len());
-        let ask = async |(_, entry): &(&PkgBase, Result<Entry, BadFile>)| {
-            let newest = asking.newest(entry.as_ref()).await;
+        let progress = progress::counted("looking for new versions", due.len());
+        let ask = async |check: &'a Check<'a>| {
+            let heard = asking.newest(check.entry.as_ref()).await;
             progress.advance();
-            newest
+            heard
         };
-        let answers = self
-            .order
-            .ask_all(&read, |(pkgbase, _)| pkgbase.as_str(), budget, ask, |it| !matches!(it, Newest::Found(_)))
-            .await;
+        let answers = self.order.ask_all(due, |check| check.pkgbase.as_str(), budget, ask, Result::is_err).await;
         self.door.cache.prune();
-        NewestVersions {
-            packages: answers.into_iter().map(|((pkgbase, _), it)| ((*pkgbase).clone(), it)).collect(),
-            findings,
-        }
+        answers
     }
 
     fn keys(&self) -> (Keys, Vec<Finding>) {
@@ -259,23 +293,19 @@ fn aur_calls<'a>(entries: impl Iterator<Item = &'a Entry>) -> HashMap<String, Ca
 }
 
 impl Asking<'_> {
-    async fn newest(&self, entry: Result<&Entry, &BadFile>) -> Newest {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => return Newest::Unknown { error: error.to_string(), retry_at: None },
-        };
-        match self.release(entry).await {
-            Ok(release) => Newest::Found(release),
-            Err(Trouble { mut error, retry_at }) => {
-                if entry.own_token {
-                    error.push_str("; the token in the file is not used, only those of sources.nvchecker.keyfile are");
-                }
-                Newest::Unknown { error, retry_at }
+    async fn newest(&self, entry: Result<&Entry, &BadFile>) -> Result<Release, Failure> {
+        let entry = entry.map_err(|error| Failure::elsewhere(error.to_string()))?;
+        self.release(entry).await.map_err(|mut failure| {
+            if entry.own_token {
+                failure
+                    .text
+                    .push_str("; the token in the file is not used, only those of sources.nvchecker.keyfile are");
             }
-        }
+            failure
+        })
     }
 
-    async fn release(&self, entry: &Entry) -> Result<Release, Trouble> {
+    async fn release(&self, entry: &Entry) -> Result<Release, Failure> {
         let (said, choice) = match &entry.source {
             Source::Manual(version, choice) => (Said::One(Release::new(version.as_str())), choice),
             Source::Git(git, choice) => (self.round.ask_git(git).await?, choice),
@@ -285,7 +315,8 @@ impl Asking<'_> {
             }
             Source::Page(call, extract, choice) => {
                 let body = self.round.ask(call).await?;
-                let found = self.in_turn(&self.searches, self.nvchecker.extractor.run(extract, &body)).await?;
+                let search = async { Ok(self.nvchecker.extractor.run(extract, &body).await?) };
+                let found = self.in_turn(&self.searches, search).await?;
                 (Said::Many(found.into_iter().map(Release::new).collect()), choice)
             }
             Source::Aur(aur, choice) => {
@@ -308,18 +339,22 @@ impl Asking<'_> {
         let choice = choice.clone();
         let choose = async {
             let chosen = tokio::task::spawn_blocking(move || choice.choose(said));
-            chosen.await.map_err(|error| error_text(&error))?
+            Ok(chosen.await.map_err(|error| error_text(&error))??)
         };
-        Ok(self.in_turn(&self.searches, choose).await?)
+        self.in_turn(&self.searches, choose).await
     }
 
     /// Waits for a turn, and not longer than the pass takes.
-    async fn in_turn<T>(&self, turns: &Semaphore, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    async fn in_turn<T>(
+        &self,
+        turns: &Semaphore,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let in_turn = async {
             let _turn = turns.acquire().await.expect("never closed");
             work.await
         };
-        let over = |_| Err(self.budget.over().text);
+        let over = |_| Err(self.budget.over());
         tokio::time::timeout_at(self.budget.deadline(), in_turn).await.unwrap_or_else(over)
     }
 }

@@ -13,6 +13,7 @@ use super::entry::Program as Check;
 use super::release::Release;
 use super::service::time;
 use crate::source::error_text;
+use crate::source::failure::Failure;
 use crate::sys::env;
 use crate::sys::install::what_to_install;
 use crate::sys::process::{Output, Program};
@@ -48,23 +49,24 @@ impl RealNvchecker {
     ///
     /// # Errors
     /// What it says is wrong, or why it is not run.
-    pub async fn check(&self, name: &str, check: &Check) -> Result<Release, String> {
+    pub async fn check(&self, name: &str, check: &Check) -> Result<Release, Failure> {
         let because = &check.because;
         if check.command && !self.commands {
-            return Err(format!(
+            return Err(Failure::elsewhere(format!(
                 "{because} runs a command that stands in the file; set sources.nvchecker.commands = true to allow \
                  that, in the sandbox"
-            ));
+            )));
         }
         let program = find(&self.program).ok_or_else(|| {
             let hint = what_to_install("nvchecker");
-            format!("{because} is only known to the program nvchecker, which is not installed{hint}")
+            let missing = format!("{because} is only known to the program nvchecker, which is not installed{hint}");
+            Failure::elsewhere(missing)
         })?;
         let output = self.run(&program, check).await?;
         if !output.status.success() && !output.stderr.is_empty() {
-            return Err(explain(&output.stderr_text()));
+            return Err(Failure::question(explain(&output.stderr_text())));
         }
-        result(name, &String::from_utf8_lossy(&output.stdout))
+        Ok(result(name, &String::from_utf8_lossy(&output.stdout))?)
     }
 
     async fn run(&self, program: &Path, check: &Check) -> Result<Output, String> {
@@ -169,6 +171,7 @@ fn result(name: &str, printed: &str) -> Result<Release, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::failure::Cause;
 
     fn check(command: bool) -> Check {
         let file = "[foo]\nsource = 'cpan'\n".parse().expect("TOML");
@@ -190,6 +193,7 @@ mod tests {
     async fn what_is_not_installed_says_what_to_install() {
         let real = RealNvchecker { program: "/no/such/nvchecker".into(), commands: false };
         let error = real.check("foo", &check(false)).await.expect_err("not there");
+        assert_eq!(error.cause, Cause::Elsewhere, "once it is installed, it is run at once");
         insta::assert_snapshot!(error, @r#"source = "cpan" is only known to the program nvchecker, which is not installed: install it with `apt install nvchecker` (Debian) or `pacman -S nvchecker` (Arch)"#);
     }
 
@@ -199,7 +203,8 @@ mod tests {
         let program = standing_in(dir.path(), r#"echo '{"event":"updated","name":"foo","version":"1"}'"#);
         let real = RealNvchecker { program: program.clone(), commands: false };
         let error = real.check("foo", &check(true)).await.expect_err("not allowed");
-        assert!(error.contains("sources.nvchecker.commands = true"), "{error}");
+        assert!(error.text.contains("sources.nvchecker.commands = true"), "{error}");
+        assert_eq!(error.cause, Cause::Elsewhere, "once it is allowed, it is run at once");
         let real = RealNvchecker { program, commands: true };
         assert_eq!(real.check("foo", &check(true)).await, Ok(Release::new("1")));
     }

@@ -16,9 +16,10 @@ use super::cache::{Cache, Validators};
 use super::call::{Call, Mirrors};
 use super::git::{Git, Wanted};
 use super::release::Said;
-use super::trouble::{Trouble, remedy, throttled};
+use super::trouble::{remedy, throttled};
 use crate::domain::name::Oid;
 use crate::source::budget::Budget;
+use crate::source::failure::{Cause, Failure};
 use crate::source::lsremote::{self, LsError, RefReader, shown};
 use crate::sys::http;
 use crate::sys::secret::ExposeSecret as _;
@@ -50,14 +51,14 @@ pub struct Round<'a> {
     bodies: Once<Arc<[u8]>>,
     tags: Once<Arc<[(String, Oid)]>>,
     commits: Once<Option<Oid>>,
-    throttled: Mutex<HashMap<String, Trouble>>,
+    throttled: Mutex<HashMap<String, Failure>>,
 }
 
 /// Answers by what was asked. Whoever asks the same waits for the first one's answer.
 #[derive(Debug)]
 struct Once<T>(Mutex<HashMap<String, Arc<Answer<T>>>>);
 
-type Answer<T> = OnceCell<Result<T, Trouble>>;
+type Answer<T> = OnceCell<Result<T, Failure>>;
 
 impl<T> Default for Once<T> {
     fn default() -> Self {
@@ -66,7 +67,7 @@ impl<T> Default for Once<T> {
 }
 
 impl<T: Clone> Once<T> {
-    async fn get(&self, question: String, ask: BoxFuture<'_, Result<T, Trouble>>) -> Result<T, Trouble> {
+    async fn get(&self, question: String, ask: BoxFuture<'_, Result<T, Failure>>) -> Result<T, Failure> {
         let cell = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(question).or_default());
         cell.get_or_init(|| ask).await.clone()
     }
@@ -80,7 +81,7 @@ impl<'a> Round<'a> {
     }
 
     /// The answer to a request.
-    pub async fn ask(&self, call: &Call) -> Result<Arc<[u8]>, Trouble> {
+    pub async fn ask(&self, call: &Call) -> Result<Arc<[u8]>, Failure> {
         let request = Box::pin(async {
             let url = self.door.mirrors.apply(&call.url);
             let host = lsremote::host(&url).to_owned();
@@ -90,7 +91,7 @@ impl<'a> Round<'a> {
     }
 
     /// What a git repository says.
-    pub async fn ask_git(&self, git: &Git) -> Result<Said, Trouble> {
+    pub async fn ask_git(&self, git: &Git) -> Result<Said, Failure> {
         let url = self.door.mirrors.apply(&git.url);
         let host = lsremote::host(&url);
         match &git.wanted {
@@ -115,14 +116,15 @@ impl<'a> Round<'a> {
     }
 
     /// Only what is nobody's answer is an error of the outer kind: it counts as silence of the host.
-    async fn exchange(&self, call: &Call, url: &str) -> Result<Result<Arc<[u8]>, Trouble>, LsError> {
+    async fn exchange(&self, call: &Call, url: &str) -> Result<Result<Arc<[u8]>, Failure>, LsError> {
         // By the name of the service: several may be behind one mirror.
         let host = lsremote::host(&call.url);
         if let Some(trouble) = self.lock().get(host) {
             return Ok(Err(trouble.clone()));
         }
         if Url::parse(url).is_ok_and(|url| http::is_link_local(&url)) {
-            return Ok(Err(format!("{} is a link-local address, which is not asked", shown(url)).into()));
+            let refused = format!("{} is a link-local address, which is not asked", shown(url));
+            return Ok(Err(Failure::question(refused)));
         }
         let identity = call.identity();
         let keepable = call.post.is_none() && !call.headers.iter().any(|(name, _)| *name == "range");
@@ -168,8 +170,9 @@ impl<'a> Round<'a> {
         request
     }
 
-    async fn body(&self, mut response: reqwest::Response, url: &str) -> Result<Result<Vec<u8>, Trouble>, LsError> {
-        let too_long = || Ok(Err(format!("the answer of {} is longer than {ANSWER_LIMIT} bytes", shown(url)).into()));
+    async fn body(&self, mut response: reqwest::Response, url: &str) -> Result<Result<Vec<u8>, Failure>, LsError> {
+        let longer = || format!("the answer of {} is longer than {ANSWER_LIMIT} bytes", shown(url));
+        let too_long = || Ok(Err(Failure::question(longer())));
         if response.content_length().is_some_and(|length| length > ANSWER_LIMIT as u64) {
             return too_long();
         }
@@ -191,18 +194,19 @@ impl<'a> Round<'a> {
         LsError::Unreachable { url, source: error.without_url() }
     }
 
-    fn refused(&self, url: &str, host: &str, status: StatusCode, headers: &reqwest::header::HeaderMap) -> Trouble {
-        let Some(retry_at) = throttled(status, headers, self.now) else {
-            return format!("{} answers {status}{}", shown(url), remedy(status)).into();
+    fn refused(&self, url: &str, host: &str, status: StatusCode, headers: &reqwest::header::HeaderMap) -> Failure {
+        let Some(rest) = throttled(status, headers, self.now) else {
+            let cause = if status.is_server_error() { Cause::Server } else { Cause::Question };
+            return Failure { text: format!("{} answers {status}{}", shown(url), remedy(status)), cause };
         };
-        let error = format!("{host} is asked too much and wants to be left alone; a token in the keyfile may help");
-        let trouble = Trouble { error, retry_at: Some(retry_at) };
-        tracing::warn!(host, %retry_at, "{host} is asked too much and is left alone in this pass");
+        let text = format!("{host} is asked too much and wants to be left alone; a token in the keyfile may help");
+        let trouble = Failure { text, cause: Cause::Wait(Some(rest)) };
+        tracing::warn!(host, seconds = rest.as_secs(), "{host} is asked too much and is left alone in this pass");
         self.lock().insert(host.to_owned(), trouble.clone());
         trouble
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Trouble>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Failure>> {
         self.throttled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

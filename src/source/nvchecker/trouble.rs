@@ -1,4 +1,4 @@
-//! Why a package's newest version is not known, and how servers say that they are asked too much.
+//! How servers say that they are asked too much, or refuse an answer.
 
 use std::time::Duration;
 
@@ -6,30 +6,15 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
-/// Why something is not known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// What happened.
-    pub error: String,
-    /// When to ask again; in the next pass if `None`.
-    pub retry_at: Option<Timestamp>,
-}
-
-impl<T: Into<String>> From<T> for Trouble {
-    fn from(error: T) -> Self {
-        Self { error: error.into(), retry_at: None }
-    }
-}
-
 /// A server that wants to be left alone for longer than this is asked again after this.
 const LONGEST: Duration = Duration::from_hours(24);
 
 /// Left alone for this long if the server does not say for how long.
 const USUAL: Duration = Duration::from_mins(10);
 
-/// When to ask again, if the server says that it is asked too much.
+/// For how long to leave a server alone, if it says that it is asked too much.
 #[must_use]
-pub fn throttled(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+pub fn throttled(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
     let exhausted = ["x-ratelimit-remaining", "ratelimit-remaining"].iter().any(|name| number(name) == Some(0));
     let wait = number("retry-after");
@@ -45,7 +30,7 @@ pub fn throttled(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Opt
     let reset = ["x-ratelimit-reset", "ratelimit-reset"].iter().find_map(|name| number(name));
     let after = wait.or_else(|| reset.map(|reset| reset.saturating_sub(now.as_second())));
     let after = after.and_then(|seconds| u64::try_from(seconds).ok()).map_or(USUAL, Duration::from_secs);
-    now.checked_add(after.min(LONGEST)).ok()
+    Some(after.min(LONGEST))
 }
 
 /// What a status means for whoever wrote the file.
@@ -70,8 +55,8 @@ mod tests {
         };
         let now = Timestamp::from_second(1_000_000).expect("in range");
         let headers = headers.iter().map(header).collect();
-        let at = throttled(StatusCode::from_u16(status).expect("a status"), &headers, now)?;
-        Some(at.as_second() - now.as_second())
+        let rest = throttled(StatusCode::from_u16(status).expect("a status"), &headers, now)?;
+        i64::try_from(rest.as_secs()).ok()
     }
 
     #[test]

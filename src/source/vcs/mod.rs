@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use self::bulk::Bulk;
 use self::program::Programs;
 use super::budget::Budget;
-use super::failure::{Cause, Failure};
+use super::failure::Failure;
 use super::ledger::{self, Ledger};
 use super::lsremote::{self, LsError, RefReader, shown};
 use super::order::Order;
@@ -170,12 +170,8 @@ impl Upstreams {
         let failed = |revisions: &AtAddress<'_>| revisions.iter().any(|(_, heard)| heard.is_err());
         let answers = self.order.ask_all(&left, |followed| &followed[0].url, budget, ask, failed).await;
         let one_by_one = answers.into_iter().flat_map(|(_, revisions)| revisions);
-        let mut all: AtAddress<'a> = one_by_one.collect();
-        if !budget.has_heard() {
-            // Where nobody at all answers, the fault is not theirs.
-            let failures = all.iter_mut().filter_map(|(_, heard)| heard.as_mut().err());
-            failures.filter(|failure| failure.cause == Cause::Server).for_each(|it| it.cause = Cause::Passing);
-        }
+        let weighed = one_by_one.map(|(followed, heard)| (followed, heard.map_err(|failure| budget.weighed(failure))));
+        let mut all: AtAddress<'a> = weighed.collect();
         all.extend(found.into_iter().map(|(followed, revision)| (followed, Ok(revision))));
         all
     }
@@ -211,12 +207,15 @@ fn tip(followed: &Followed, tips: &Tips) -> Result<Revision, Failure> {
     tip.map(|&commit| commit.into()).ok_or_else(|| Failure::question(missing(followed)))
 }
 
-/// The answer for one package: all of its sources, or the first that could not be asked.
+/// The answer for one package: what is known of its sources, and why that is not all.
 fn combine(request: &UpstreamRequest, revisions: &Revisions<'_>) -> Upstream {
-    let revision = |followed| revisions.get(followed).expect("everything was asked").clone();
-    match request.followed.iter().map(revision).collect() {
-        Ok(revisions) => Upstream::At(revisions),
-        Err((error, retry_at)) => Upstream::Unknown { error, retry_at },
+    let revision = |followed| revisions.get(followed).expect("everything was asked");
+    let heard: Vec<_> = request.followed.iter().map(revision).collect();
+    let seen: Vec<Option<Revision>> = heard.iter().map(|heard| heard.as_ref().ok().cloned()).collect();
+    match heard.into_iter().find_map(|heard| heard.as_ref().err()).cloned() {
+        None => Upstream::At(seen.into_iter().flatten().collect()),
+        Some((error, retry_at)) if seen.iter().all(Option::is_none) => Upstream::Unknown { error, retry_at },
+        Some((error, retry_at)) => Upstream::Partly { seen, error, retry_at },
     }
 }
 

@@ -132,3 +132,86 @@ fn last_line(text: &str) -> String {
     let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing");
     line.trim().chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::vcs::tests::request;
+
+    /// A folder with programs that stand in for those of other systems: what they print, and how they end.
+    fn programs(texts: &[(&str, &str)]) -> (tempfile::TempDir, Programs) {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (name, text) in texts {
+            let path = dir.path().join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("written");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&path, mode).expect("changed");
+        }
+        let programs = Programs::in_folder(Duration::from_secs(1), dir.path().to_owned());
+        (dir, programs)
+    }
+
+    async fn revision(programs: &Programs, source: &str) -> Result<String, String> {
+        let followed = request("x", &[source]).followed.remove(0);
+        let found = programs.revision(&followed).await;
+        found.map(|revision| revision.to_string()).map_err(|error| crate::source::error_text(&error))
+    }
+
+    #[tokio::test]
+    async fn mercurial_subversion_and_bazaar_are_asked_through_their_programs() {
+        let (_dir, programs) = programs(&[
+            ("hg", r#"[ "$4" = --rev=stable ] && [ "$6" = https://h/r ] && printf '%040d\n' 7"#),
+            ("svn", r#"[ "$7" = svn+ssh://h/r ] && echo 1234"#),
+            ("bzr", r#"[ "$3" = lp:thing ] && echo 17"#),
+        ]);
+        let said = |number: &str| Ok(number.to_owned());
+        assert_eq!(revision(&programs, "x::hg+https://h/r#branch=stable").await, said(&format!("hg:{:040}", 7)));
+        assert_eq!(revision(&programs, "svn+ssh://h/r").await, said("svn:1234"));
+        assert_eq!(revision(&programs, "bzr+lp:thing").await, said("bzr:17"));
+    }
+
+    #[tokio::test]
+    async fn a_real_bazaar_branch_says_where_it_stands() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let bzr = async |args: &[&str]| {
+            let program = Program::new("bzr").args(args).env("HOME", dir.path()).env("BRZ_EMAIL", "A <a@example.org>");
+            let ran = program.current_dir(dir.path()).run().await.expect("bzr runs");
+            assert!(ran.status.success(), "bzr {args:?}: {}", ran.stderr_text());
+        };
+        let programs = Programs::new(Duration::from_mins(1));
+        let source = format!("bzr+file://{}/branch", dir.path().display());
+        let missing = revision(&programs, &source).await.expect_err("nothing is there");
+        assert!(missing.contains("Not a branch"), "{missing}");
+        bzr(&["init", "--quiet", "branch"]).await;
+        let empty = revision(&programs, &source).await.expect_err("nothing is in it");
+        assert!(empty.ends_with("`bzr` answers `0`, which is no revision"), "{empty}");
+        for number in 1..=2 {
+            bzr(&["commit", "--quiet", "--unchanged", "--message=more", "branch"]).await;
+            assert_eq!(revision(&programs, &source).await, Ok(format!("bzr:{number}")));
+        }
+    }
+
+    #[tokio::test]
+    async fn programs_that_are_missing_fail_or_say_nonsense_are_named() {
+        let (_dir, programs) = programs(&[
+            ("svn", "echo 'svn: E170013: Unable to connect' >&2; exit 1"),
+            ("bzr", "echo 'no revision at all'"),
+        ]);
+        let complaint = async |source: &str| revision(&programs, source).await.expect_err("no answer");
+        let missing = complaint("hg+https://h/r").await;
+        assert!(missing.contains("hg` is not installed: install it with `apt install mercurial`"), "{missing}");
+        assert_eq!(complaint("svn+https://h/r").await, "https://h/r: `svn` says: svn: E170013: Unable to connect");
+        let nonsense = complaint("bzr+https://h/r").await;
+        assert_eq!(nonsense, "https://h/r: `bzr` answers `no revision at all`, which is no revision");
+        for hostile in ["hg+--config=alias.identify=!id", "bzr+lp:-x", "bzr+lp:a b"] {
+            assert!(complaint(hostile).await.contains("refused"), "{hostile}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_never_ends_is_stopped() {
+        let (_dir, programs) = programs(&[("hg", "while :; do :; done")]);
+        let error = revision(&programs, "hg+https://h/r").await.expect_err("no answer");
+        assert!(error.contains("was stopped after 1 s"), "{error}");
+    }
+}

@@ -9,7 +9,7 @@ use crate::source::budget::SILENCES;
 use crate::source::testing::{World, at, name, package};
 use crate::source::{Sources, SourcesConfig};
 
-fn request(pkgbase: &str, sources: &[&str]) -> UpstreamRequest {
+pub(super) fn request(pkgbase: &str, sources: &[&str]) -> UpstreamRequest {
     let sources: Vec<_> = sources.iter().map(|source| format!("\tsource = {source}\n")).collect();
     let sources = sources.concat();
     let text =
@@ -42,6 +42,18 @@ async fn every_floating_source_is_watched_and_each_address_is_asked_once() {
 }
 
 #[tokio::test]
+async fn of_a_package_with_several_sources_each_is_known_or_not_by_itself() {
+    let world = World::start().await;
+    let main = world.commit("lib.git", "main", &package("lib", "1-1"), 1);
+    let (lib, gone) = (format!("git+{}", world.url("git/lib.git")), format!("git+{}", world.url("git/gone.git")));
+    let requests = [request("a-git", &[&gone, &lib, &gone]), request("b-git", &[&gone])];
+    let answers = ask(&world.config(), &requests).await;
+    let Upstream::Partly { seen, error, .. } = &answers["a-git"] else { panic!("{answers:?}") };
+    assert_eq!((seen.as_slice(), error.contains("404")), (&[None, Some(main.into()), None][..], true));
+    assert!(matches!(answers["b-git"], Upstream::Unknown { .. }), "{answers:?}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_is_unknown_and_says_why() {
     let world = World::start().await;
     world.commit("lib.git", "main", &package("lib", "1-1"), 1);
@@ -59,7 +71,7 @@ async fn what_cannot_be_asked_is_unknown_and_says_why() {
     let answers = ask(&world.config(), &[requests, vec![good]].concat()).await;
     let said = names.map(|name| match &answers[name] {
         Upstream::Unknown { error, .. } => error.replace(&world.url("").replace("http://", ""), "HOST/"),
-        at @ Upstream::At(_) => panic!("{name}: {at:?}"),
+        known => panic!("{name}: {known:?}"),
     });
     insta::assert_snapshot!(said.join("\n"), @r"
     address `--upload-pack=CMD` refused: it has no `scheme://`
@@ -362,60 +374,4 @@ async fn a_repository_of_millions_of_refs_is_read_as_far_as_needed_and_never_to_
     assert!(matches!(answers["a-git"], Upstream::At(_)), "{answers:?}");
     let Upstream::Unknown { error, .. } = &answers["b-git"] else { panic!("{answers:?}") };
     assert!(error.contains("the ref list is longer than"), "{error}");
-}
-
-/// A folder with programs that stand in for those of other systems: what they print, and how they end.
-fn programs(texts: &[(&str, &str)]) -> (tempfile::TempDir, Programs) {
-    let dir = tempfile::tempdir().expect("a directory");
-    for (name, text) in texts {
-        let path = dir.path().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("written");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&path, mode).expect("changed");
-    }
-    let programs = Programs::in_folder(Duration::from_secs(1), dir.path().to_owned());
-    (dir, programs)
-}
-
-async fn revision(programs: &Programs, source: &str) -> Result<String, String> {
-    let followed = request("x", &[source]).followed.remove(0);
-    let found = programs.revision(&followed).await;
-    found.map(|revision| revision.to_string()).map_err(|error| crate::source::error_text(&error))
-}
-
-#[tokio::test]
-async fn mercurial_subversion_and_bazaar_are_asked_through_their_programs() {
-    let (_dir, programs) = programs(&[
-        ("hg", r#"[ "$4" = --rev=stable ] && [ "$6" = https://h/r ] && printf '%040d\n' 7"#),
-        ("svn", r#"[ "$7" = svn+ssh://h/r ] && echo 1234"#),
-        ("bzr", r#"[ "$3" = lp:thing ] && echo 17"#),
-    ]);
-    let said = |number: &str| Ok(number.to_owned());
-    assert_eq!(revision(&programs, "x::hg+https://h/r#branch=stable").await, said(&format!("hg:{:040}", 7)));
-    assert_eq!(revision(&programs, "svn+ssh://h/r").await, said("svn:1234"));
-    assert_eq!(revision(&programs, "bzr+lp:thing").await, said("bzr:17"));
-}
-
-#[tokio::test]
-async fn programs_that_are_missing_fail_or_say_nonsense_are_named() {
-    let (_dir, programs) = programs(&[
-        ("svn", "echo 'svn: E170013: Unable to connect' >&2; exit 1"),
-        ("bzr", "echo 'no revision at all'"),
-    ]);
-    let complaint = async |source: &str| revision(&programs, source).await.expect_err("no answer");
-    let missing = complaint("hg+https://h/r").await;
-    assert!(missing.contains("hg` is not installed: install it with `apt install mercurial`"), "{missing}");
-    assert_eq!(complaint("svn+https://h/r").await, "https://h/r: `svn` says: svn: E170013: Unable to connect");
-    let nonsense = complaint("bzr+https://h/r").await;
-    assert_eq!(nonsense, "https://h/r: `bzr` answers `no revision at all`, which is no revision");
-    for hostile in ["hg+--config=alias.identify=!id", "bzr+lp:-x", "bzr+lp:a b"] {
-        assert!(complaint(hostile).await.contains("refused"), "{hostile}");
-    }
-}
-
-#[tokio::test]
-async fn a_program_that_never_ends_is_stopped() {
-    let (_dir, programs) = programs(&[("hg", "while :; do :; done")]);
-    let error = revision(&programs, "hg+https://h/r").await.expect_err("no answer");
-    assert!(error.contains("was stopped after 1 s"), "{error}");
 }

@@ -15,7 +15,7 @@ use crate::web::frame::{Frame, Pages};
 use crate::web::link::{Link, run_href};
 use crate::web::log::{LogDecoder, Piece};
 use crate::web::rows::{BuildRow, Moment};
-use crate::web::text::path_part;
+use crate::web::text::{one_line, path_part};
 
 /// How much of the end of a log stands in its page, in bytes.
 const SHOWN_LOG: u64 = 256 * 1024;
@@ -104,6 +104,7 @@ struct One {
     arch: String,
     commit: String,
     created: Moment,
+    why: Option<String>,
     run_href: Option<String>,
     waits_for: Vec<Link>,
     is_final: bool,
@@ -177,6 +178,7 @@ impl One {
             waits_for: build.waits_for.iter().map(|name| Link::package(name.as_str())).collect(),
             is_final: build.state.is_final(),
             may_retry: build.state.after(BuildEvent::Retry).is_ok(),
+            why: found.why.as_deref().map(one_line),
             attempts: found.attempts.iter().map(attempt_row).collect(),
             build: row,
             attempt: attempt.unwrap_or_default().to_owned(),
@@ -222,7 +224,8 @@ fn log_part(logs: &LogStore, found: &BuildPage, attempt: &str) -> Result<LogPart
     })
 }
 
-fn size(bytes: u64) -> String {
+/// A number of bytes, for people.
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{} KiB", bytes / 1024),

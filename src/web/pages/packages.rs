@@ -5,15 +5,17 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use jiff::Timestamp;
 
+use super::builds::size;
 use super::{Who, page};
 use crate::controller::face::PackageFilter;
-use crate::controller::view::{PackagePage, PackageView, SourceView};
+use crate::controller::view::{PackagePage, PackageView, ScriptView, SourceView};
 use crate::domain::build::BuildState;
 use crate::domain::name::{Oid, PkgBase};
 use crate::web::fault::Fault;
 use crate::web::frame::{Frame, Pages};
 use crate::web::link::{Link, package_href, review_href};
-use crate::web::rows::{BuildRow, DecisionRow, ProblemRow};
+use crate::web::log::{LogDecoder, Piece};
+use crate::web::rows::{BuildRow, DecisionRow, Moment, ProblemRow};
 use crate::web::text::{one_line, path_part};
 use crate::web::time;
 
@@ -210,15 +212,41 @@ struct One {
     cursor: Option<String>,
     keepers: Option<String>,
     sources: Vec<SourceRow>,
+    script: Option<ScriptRow>,
     trigger: Option<String>,
     rebuild_triggers: Vec<String>,
     libraries: Vec<String>,
+    libraries_unknown: Option<&'static str>,
     class: Option<String>,
     needs: Vec<Link>,
     needed_by: Vec<Link>,
     decision: Option<DecisionRow>,
     problems: Vec<ProblemRow>,
     builds: Vec<BuildRow>,
+}
+
+/// What its script printed.
+struct ScriptRow {
+    ran: Moment,
+    pieces: Vec<Piece>,
+    size: String,
+    cut: bool,
+    raw: String,
+}
+
+impl ScriptRow {
+    fn new(script: &ScriptView, pkgbase: &PkgBase, now: Timestamp) -> Self {
+        let mut decoder = LogDecoder::default();
+        let mut pieces = decoder.push(script.last.as_bytes());
+        pieces.extend(decoder.finish());
+        Self {
+            ran: Moment::new(script.ran, now),
+            pieces,
+            size: size(script.size as u64),
+            cut: script.last.len() < script.size,
+            raw: format!("/api/v1/packages/{}/script-log", path_part(pkgbase.as_str())),
+        }
+    }
 }
 
 /// One source, and how asking it goes.
@@ -292,9 +320,11 @@ impl One {
             cursor: found.cursor.as_ref().map(|cursor| cursor.commit.short()),
             keepers: found.keepers.as_deref().map(one_line),
             sources: found.sources.iter().map(|source| SourceRow::new(source, frame.now)).collect(),
+            script: found.script.as_ref().map(|script| ScriptRow::new(script, &found.package.pkgbase, frame.now)),
             trigger: found.trigger.clone(),
             rebuild_triggers: found.rebuild_triggers.clone(),
             libraries: found.libraries.clone(),
+            libraries_unknown: found.libraries_unknown,
             class: found.class.clone(),
             needs: links(&found.needs),
             needed_by: links(&found.needed_by),

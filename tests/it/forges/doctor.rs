@@ -1,10 +1,32 @@
 //! What `doctor` says of a forge.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pkgwarden::app::hosting;
+use pkgwarden::config::settings;
 use pkgwarden::controller::doctor::{self, Status};
+use pkgwarden::sys::clock::SystemClock;
 
 use super::stage::{KINDS, Stage};
+use crate::support::forges::KEEPER;
 use crate::support::forges::http::Trouble;
 use crate::support::forges::world::Standing;
+
+#[tokio::test]
+async fn the_settings_lead_to_the_forge_that_they_name() {
+    for kind in KINDS {
+        let stage = Stage::of(kind).await;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let settings = settings::load(None, &stage.fake.env(file.path())).unwrap();
+        let forge = hosting::forge(&settings.repositories[0].forge, "/srv/packages.git", stage.clock.clone());
+        assert_eq!(forge.unwrap().unwrap().me().await.unwrap(), KEEPER, "{kind:?}");
+    }
+    let settings = settings::load(None, &BTreeMap::new()).unwrap();
+    let clock = Arc::new(SystemClock);
+    let local = hosting::forge(&settings.repositories[0].forge, "/srv/packages.git", clock).unwrap();
+    assert!(local.is_none(), "reviews that are branches need no forge");
+}
 
 #[tokio::test]
 async fn a_forge_that_knows_us_is_fine_and_one_that_does_not_says_what_to_do() {

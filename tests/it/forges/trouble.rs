@@ -69,7 +69,7 @@ async fn a_merge_that_was_not_answered_is_done() {
 }
 
 #[tokio::test]
-async fn a_list_is_asked_for_again_and_is_whole_or_an_error() {
+async fn a_list_that_did_not_come_is_asked_for_again() {
     for kind in KINDS {
         let stage = Stage::of(kind).await;
         stage.push("update-foo", "pkgver=2\n").await;
@@ -78,11 +78,17 @@ async fn a_list_is_asked_for_again_and_is_whole_or_an_error() {
             stage.fake.spoils("GET", reviews(kind), trouble, 2).await;
             assert_eq!(stage.forge.reviews(Timestamp::UNIX_EPOCH).await.unwrap().len(), 1, "{kind:?}");
         }
-        for trouble in [Trouble::status(500), Trouble::Truncated] {
+    }
+}
+
+#[tokio::test]
+async fn half_a_list_and_none_at_all_are_errors() {
+    for kind in KINDS {
+        for trouble in [Trouble::status(500), Trouble::Truncated, Trouble::Lost] {
+            let stage = Stage::of(kind).await;
             stage.fake.spoils("GET", reviews(kind), trouble, usize::MAX).await;
             let error = stage.forge.reviews(Timestamp::UNIX_EPOCH).await.unwrap_err();
             assert!(matches!(error, ForgeError::Unreachable { .. }), "{kind:?}: {error:?}");
-            stage.fake.works_again().await;
         }
     }
 }
@@ -157,5 +163,18 @@ async fn who_is_refused_is_told_what_to_do() {
         stage.fake.spoils("GET", "", Trouble::status(404), 1).await;
         let error = stage.forge.offers().await.unwrap_err();
         assert!(matches!(error, ForgeError::Missing { .. }), "{kind:?}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_forge_that_was_down_or_slow_is_spoken_to_again() {
+    for kind in KINDS {
+        let stage = Stage::of(kind).await;
+        stage.fake.is_down().await;
+        let error = stage.forge.offers().await.unwrap_err();
+        assert!(matches!(error, ForgeError::Unreachable { .. }), "{kind:?}: {error:?}");
+        stage.fake.works_again().await;
+        stage.fake.spoils("GET", reviews(kind), Trouble::Slow(Duration::from_millis(50)), 1).await;
+        assert_eq!(stage.forge.offers().await.unwrap(), [], "{kind:?}");
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use pkgwarden::domain::name::PkgBase;
+use pkgwarden::source::ledger::Book;
 use pkgwarden::source::nvchecker::{CheckRequest, Newest};
 
 use super::theirs::Real;
@@ -105,6 +107,36 @@ async fn a_host_that_is_asked_too_much_is_left_alone_until_it_says() {
         assert_eq!(retry_at.map(jiff::Timestamp::as_second), Some(NOW + 600));
     }
     assert_eq!(upstream.asked().iter().filter(|asked| asked.contains("github")).count(), 1);
+}
+
+/// As for every other source: what fails for good is asked ever more rarely, whoever asks.
+#[tokio::test]
+async fn what_keeps_failing_rests_longer_and_longer_in_every_process_and_is_asked_at_once_by_another_file() {
+    let dir = tempfile::tempdir().expect("dir");
+    let upstream = Upstream::start(vec![page("index", "none yet"), page("fine", "v1")]).await;
+    let config = config(&upstream, dir.path());
+    let at = |hour: i64| NOW + hour * 3600;
+    let files = |expression: &str| requests(&[("foo", regex("index", expression)), ("good", regex("fine", "v(.*)"))]);
+    let mut asked = Vec::new();
+    for hour in 0..10 {
+        let before = upstream.asked().len();
+        let found = newest_at(&config, &files("v(.*)"), at(hour)).await;
+        assert_eq!(version(&found["good"]), "1", "it waits for nobody");
+        if upstream.asked().len() - before == 2 {
+            asked.push(hour);
+        } else {
+            assert!(error(&found["foo"]).starts_with("not asked, because it failed "), "{found:?}");
+        }
+    }
+    assert_eq!(asked, [0, 1, 2, 3, 5, 9]);
+    let known = || Book::read(&config.cache_dir).version(&PkgBase::new("foo").expect("legal")).cloned();
+    let foo = known().expect("known");
+    assert_eq!((foo.failures, foo.next.map(jiff::Timestamp::as_second)), (6, Some(at(9 + 8))));
+    assert_eq!(version(&newest_at(&config, &files("(none)"), at(10)).await["foo"]), "none", "it is another question");
+    let foo = known().expect("known");
+    assert_eq!((foo.failures, foo.next, foo.answer.as_deref()), (0, None, Some("version none")));
+    newest_at(&config, &files("(none)")[1..], at(11)).await;
+    assert_eq!(known(), None, "what is not followed any more is forgotten");
 }
 
 #[tokio::test]

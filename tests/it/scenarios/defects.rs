@@ -1,8 +1,8 @@
 //! The right behaviour where Chaotic's scripts are known to be wrong, each named after the fact. Those
 //! that have a home elsewhere carry their number there: D7 in `on_commit`, D11 in `race`, D15 in
-//! `crash`, D17 in `reviews`.
+//! `crash`, D17 in `reviews`, D3 and fixes 20 and 22 in `rebuilds`.
 
-use pkgwarden::domain::plan::Pipeline;
+use pkgwarden::domain::plan::{Heard, Pipeline};
 use pkgwarden::store::queries::BuildFilter;
 
 use crate::support::scene::{MAIN, base};
@@ -153,6 +153,43 @@ async fn every_floating_source_is_followed_whatever_the_package_is_called() {
     update refs/heads/state
     ");
     insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");
+    scene.ends().await;
+}
+
+/// D9 and D10 at once: what is known of one source is not lost because another cannot be asked.
+#[tokio::test]
+async fn a_source_that_has_moved_is_built_though_another_cannot_be_asked_and_that_one_is_not_forgotten() {
+    let scene = Scene::of(&[]).await;
+    let [lib, data] = ["lib.git", "data.git"].map(|name| scene.path(name));
+    let (lib, data) = (Repo::init(&lib).await, Repo::init(&data).await);
+    let commit = async |repo: &Repo, text: &str| {
+        repo.commit(MAIN, "feat: more", &[Change::put("file", text)], scene.now()).await
+    };
+    commit(&lib, "1").await;
+    let seen = commit(&data, "1").await;
+    let at = |repo: &Repo| format!("git+file://{}", repo.path().display());
+    scene.push("feat: follow", &Pkg::new("thing-git").sources(&[&at(&lib), &at(&data)]).changes()).await;
+    scene.hand_out().await;
+    scene.run(Pipeline::OnSchedule).await;
+    let (place, away) = (data.path().to_owned(), scene.path("away"));
+    std::fs::rename(&place, &away).unwrap();
+    let moved = commit(&lib, "2").await;
+    let told = scene.told(Pipeline::OnSchedule).await;
+    assert!(told.starts_with("state thing-git: its upstream has new commits, though "), "{told}");
+    for part in ["build thing-git (upstream)\n", "warning [upstream-unknown] thing-git: ", "1 of its 2 upstreams"] {
+        assert!(told.contains(part), "{part} is missing in {told}");
+    }
+    let state = scene.monorepo.file("state", "thing-git").await.unwrap();
+    assert!(state.contains(&format!("PKGWARDEN_VCS_COMMITS={moved},{seen}")), "{state}");
+    let document = scene.run(Pipeline::OnSchedule).await.document;
+    assert_eq!((document.builds.len(), document.packages[0].observation), (0, Heard::Unknown), "and not current");
+    std::fs::rename(&away, &place).unwrap();
+    commit(&data, "2").await;
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    state thing-git: its upstream has new commits
+    build thing-git (upstream)
+    update refs/heads/state
+    ");
     scene.ends().await;
 }
 

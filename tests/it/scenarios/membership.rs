@@ -90,6 +90,19 @@ async fn a_package_comes_from_any_git_repository_and_gets_its_summary() {
 }
 
 #[tokio::test]
+async fn a_name_that_the_aur_lacks_is_answered_with_the_nearest_that_it_has() {
+    let scene = Scene::with_aur().await;
+    scene.aur_release(&Pkg::new("newcomer")).await;
+    let told = scene.told(adding(&["newcomr/aur", "nothing-like-it/aur"])).await;
+    let hints: Vec<&str> = told.lines().filter(|line| line.starts_with("error ")).collect();
+    insta::assert_snapshot!(hints.join("\n"), @"
+    error [source-gone] newcomr: the AUR has no package `newcomr` -> did you mean `newcomer`?
+    error [source-gone] nothing-like-it: the AUR has no package `nothing-like-it` -> look up its name; a package base can be called otherwise than its packages
+    ");
+    scene.ends().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_added_says_why_and_the_rest_is_added() {
     let scene = Scene::with_aur().await;
     scene.aur_release(&Pkg::new("good")).await;

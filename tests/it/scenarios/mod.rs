@@ -27,3 +27,4 @@ mod reviews;
 mod scripts;
 mod sonames;
 mod trees;
+mod webhooks;

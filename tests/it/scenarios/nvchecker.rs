@@ -225,3 +225,32 @@ async fn the_program_itself_searches_documents_and_shows_what_it_goes_by() {
     "#);
     scene.ends().await;
 }
+
+#[tokio::test]
+async fn explain_tells_what_came_of_looking_for_a_version_and_when_it_is_looked_for_again() {
+    let (scene, forge) = scene(&[("away", BY_TAGS), ("tool", BY_TAGS)], "").await;
+    forge.breaks("/away/", 404);
+    for _ in 0..3 {
+        scene.later();
+        scene.run(Pipeline::OnSchedule).await;
+    }
+    let source = async |name: &str| {
+        let explained = scene.pkgwarden(&["--format", "json", "explain", name]).await.json();
+        let [source] = explained["sources"].as_array().unwrap().as_slice() else { panic!("{explained}") };
+        source.clone()
+    };
+    let tool = source("tool").await;
+    assert_eq!((&tool["role"], &tool["source"]), (&"version".into(), &".nvchecker.toml".into()));
+    assert_eq!((&tool["answer"], &tool["error"], &tool["next"]), (&"version 1.0".into(), &().into(), &().into()));
+    assert_eq!(tool["asked"], tool["answered"]);
+    let away = source("away").await;
+    assert_eq!((&away["asked"], &away["answered"], &away["failures"]), (&tool["asked"], &().into(), &3.into()));
+    assert!(away["error"].as_str().is_some_and(|error| error.contains("404 Not Found")), "{away}");
+    assert!(away["next"].as_str() > tool["asked"].as_str(), "{away}");
+    let before = forge.fetched().len();
+    let told = scene.told(Pipeline::OnSchedule).await;
+    assert!(told.contains("away: not asked, because it failed 3 times in a row: "), "{told}");
+    assert!(told.contains("it is asked again in the first run after"), "{told}");
+    assert_eq!(forge.fetched().len(), before);
+    scene.ends().await;
+}

@@ -2,6 +2,7 @@
 //! built against.
 
 use pkgwarden::domain::plan::Pipeline;
+use pkgwarden::domain::policy::Target;
 
 use crate::support::pacman::{Binary, Mirror};
 use crate::support::scene::MAIN;
@@ -172,6 +173,64 @@ async fn a_package_and_a_library_with_an_epoch_are_like_all_others() {
     icu:75.1-1
     zlib:2:1.3-1
     ");
+    scene.ends().await;
+}
+
+/// Chaotic's fix 20: the expression that looked for the triggers was none that bash knows, so that for two months
+/// no library rebuilt anything.
+#[tokio::test]
+async fn every_name_in_a_list_of_triggers_counts_whatever_letters_it_has_and_no_part_of_one_does() {
+    let libraries = |version: &str| {
+        let mut all = vec![Binary::new("boost", "1.86.0-1"), Binary::new("icu", "75.1-1")];
+        all.extend(["c++utilities", "lib.so", "qt6-base", "libx"].map(|name| Binary::new(name, version)));
+        all
+    };
+    let lists = [
+        ("alone", "c++utilities"),
+        ("first", "lib.so:none"),
+        ("last", "none:qt6-base"),
+        ("middle", "none:c++utilities:nothing"),
+        ("part", "utilities:lib:libxx:qt6:base:x"),
+        ("spaced", "none qt6-base"),
+    ];
+    let packages = lists.map(|(name, triggers)| Pkg::new(name).config(&triggered(&format!("\"{triggers}\""))));
+    let (scene, mirror) = scene_with(&packages, "").await;
+    mirror.holds("extra", "gz", &libraries("1-1")).await;
+    scene.run(Pipeline::OnSchedule).await;
+    mirror.holds("extra", "gz", &libraries("2-1")).await;
+    scene.later();
+    let told = scene.told(Pipeline::OnSchedule).await;
+    let bumped: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("commit ")).collect();
+    insta::assert_snapshot!(bumped.join("\n"), @"
+    alone: bumped to 1.0-1.1: c++utilities 1-1 -> 2-1
+    first: bumped to 1.0-1.1: lib.so 1-1 -> 2-1
+    last: bumped to 1.0-1.1: qt6-base 1-1 -> 2-1
+    middle: bumped to 1.0-1.1: c++utilities 1-1 -> 2-1
+    ");
+    scene.ends().await;
+}
+
+/// A `.SRCINFO` of a VCS package is older than what was built of it.
+#[tokio::test]
+async fn a_person_bumps_from_the_version_that_is_published_as_a_library_does() {
+    let package = Pkg::new("app-git").epoch(1).config("CI_PKGBUILD_SOURCE=custom\nCI_PACKAGE_BUMP=1:1.0-1\n");
+    let (scene, mirror) = scene_with(&[package], "").await;
+    mirror.holds("test", "gz", &[Binary::new("app-git", "1:1.0.r7.gabc-1.2")]).await;
+    scene.push("ci: our own", &[config(&mirror, &["core.db", "extra.db", "test.db"], "")]).await;
+    scene.run(Pipeline::OnSchedule).await;
+    let bump = Pipeline::Bump(vec![Target::parse("app-git")]);
+    assert!(scene.told(bump.clone()).await.starts_with("commit app-git: bumped to 1:1.0.r7.gabc-1.3\n"));
+    scene.push("chore: once more [bump app-git]", &[]).await;
+    assert!(scene.told(Pipeline::OnCommit).await.starts_with("commit app-git: bumped to 1:1.0.r7.gabc-1.4\n"));
+    insta::assert_snapshot!(scene.monorepo.file(MAIN, "app-git/.CI/config").await.unwrap(), @"
+    CI_PKGBUILD_SOURCE=custom
+    CI_PACKAGE_BUMP=1:1.0.r7.gabc-1/4
+    ");
+    // Somebody builds a newer one meanwhile.
+    mirror.holds("test", "gz", &[Binary::new("app-git", "1:1.0.r9.gdef-1")]).await;
+    scene.later();
+    scene.run(Pipeline::OnSchedule).await;
+    assert!(scene.told(bump).await.starts_with("commit app-git: bumped to 1:1.0.r9.gdef-1.1\n"));
     scene.ends().await;
 }
 

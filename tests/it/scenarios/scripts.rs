@@ -1,5 +1,6 @@
 //! Packages that people keep up to date with a script of their own, `.CI/update.sh`.
 
+use pkgwarden::controller::face::Face as _;
 use pkgwarden::domain::folder::FileMode;
 use pkgwarden::domain::plan::{Heard, Pipeline};
 
@@ -80,6 +81,22 @@ async fn a_script_that_fails_says_how_and_changes_nothing_and_stops_nobody_else(
     warning [source-unknown] broken: its .CI/update.sh ended with status 7: looking for news; the page has changed (all that it printed is in DIR/data/cache/packages/scripts/broken.log); it ran without network, which CI_UPDATE_NETWORK=true in .CI/config gives it -> it is asked again in the next run
     ");
     assert!(scene.monorepo.file(MAIN, "broken/PKGBUILD").await.expect("there").contains("pkgver=1.0"));
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn what_a_script_printed_last_can_be_read_by_whoever_asks_the_controller() {
+    let scene = scene_with(scripted("tool", &format!("echo raising \"$PACKAGE\"\nseq 9000\n{RAISE}"))).await;
+    let serving = scene.controller();
+    let script = async |name: &str| serving.controller.script_log(&base(name)).await.unwrap();
+    assert_eq!(script("tool").await, None);
+    serving.controller.start(Pipeline::OnSchedule, "test").await.unwrap();
+    let printed = String::from_utf8(script("tool").await.expect("kept")).unwrap();
+    assert!(printed.starts_with("raising tool\n1\n") && printed.ends_with("\n9000\n"), "{printed}");
+    let page = serving.controller.package(&base("tool")).await.unwrap().unwrap().script.expect("kept");
+    assert_eq!((page.size, page.last.len()), (printed.len(), 16 << 10));
+    assert!(page.last.ends_with("\n8999\n9000\n"), "{}", page.last);
+    assert_eq!(script("other").await, None);
     scene.ends().await;
 }
 

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pkgwarden::app::Serving;
-use pkgwarden::controller::face::Face as _;
+use pkgwarden::controller::face::{BuildFilter, Face as _};
+use pkgwarden::controller::supervise;
 use pkgwarden::domain::library::soname::Soname;
 use pkgwarden::domain::plan::Pipeline;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::support::pacman::{Binary, Mirror};
-use crate::support::scene::MAIN;
-use crate::support::{Change, Scene};
+use crate::support::scene::{MAIN, base};
+use crate::support::{Change, Pkg, Scene};
 
 /// More than any build here takes, on a slow machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -236,5 +238,68 @@ async fn a_library_of_another_repository_is_followed_and_what_was_never_anywhere
     warning [library-missing] other: it needs libc.so.6, which no known repository has -> add the database that has it to CI_LIB_DB, or mend the package; rebuilding would not help
     warning [library-missing] tool: it needs libc.so.6, which no known repository has -> add the database that has it to CI_LIB_DB, or mend the package; rebuilding would not help
     ");
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn a_published_library_that_is_gone_and_that_others_need_starts_the_next_pass_at_once() {
+    let scene = Scene::of(&[]).await;
+    let tool = Native { name: "tool", version: "1.0", soname: None, needs: &["libfoo"] };
+    let all = [libfoo("1.0", "libfoo.so.1"), tool].iter().flat_map(Native::changes).collect::<Vec<_>>();
+    pushed_and_built(&scene, "feat: begin", &all).await;
+    scene.push("feat(libfoo): 2.0", &libfoo("2.0", "libfoo.so.2").changes()).await;
+    let serving = scene.controller();
+    serving.controller.start(Pipeline::OnCommit, "test").await.unwrap();
+    // By the clock of the scene, which stands still, no schedule is ever due.
+    let (stop, loops) = (CancellationToken::new(), TaskTracker::new());
+    supervise::start(&serving.controller, &loops, &stop);
+    let running = tokio::spawn(serving.dispatcher.clone().unwrap().run(stop.clone()));
+    let ended = async {
+        let mut changes = serving.controller.store().subscribe();
+        while !scene.builds().await.contains("tool rebuild succeeded") {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("everything is built");
+    stop.cancel();
+    loops.close();
+    loops.wait().await;
+    running.await.unwrap();
+    let runs = scene.store().runs(None, None, 100).await.unwrap();
+    let passes: Vec<&str> = runs.iter().filter(|run| run.pipeline == "on-schedule").map(|run| &*run.cause).collect();
+    assert_eq!(passes, ["library"]);
+    let newest = BuildFilter { pkgbase: Some(base("tool")), limit: 1, state: None };
+    let newest = serving.controller.builds(newest).await.unwrap();
+    let build = serving.controller.build(&newest[0].id).await.unwrap().unwrap();
+    let why = "bumped to 1.0-1.1: libfoo.so.1 is gone, libfoo 2.0-1 has libfoo.so.2";
+    assert_eq!((build.build.reason.as_str(), build.why.as_deref()), ("rebuild", Some(why)));
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn of_packages_that_are_published_elsewhere_what_they_declare_is_followed_and_the_rest_is_said_to_be_unknown() {
+    let (mut scene, mirror) = (Scene::of(&[Pkg::new("app"), Pkg::new("other")]).await, Mirror::start().await);
+    scene.env.insert("PKGWARDEN__EXECUTOR__KIND".to_owned(), "none".to_owned());
+    let app = Binary::new("app", "1.0-1.2").needs(&["glibc", "libfoo.so=1-64"]);
+    mirror.holds("test", "gz", &[app, Binary::new("other", "1.0-1").needs(&["foo"])]).await;
+    let foo = |version: &str, file: &str| Binary::new("foo", version).files(&[file]);
+    mirror.holds("extra", "gz", &[foo("1.0-1", "usr/lib/libfoo.so.1")]).await;
+    let config = format!("REPO_NAME=test\nCI_LIB_DB=\"{} {}\"\n", mirror.url("test.db"), mirror.url("extra.files"));
+    scene.push("ci: databases", &[Change::put(".ci/config", config)]).await;
+    scene.run(Pipeline::OnSchedule).await;
+    let state = scene.monorepo.file("state", ".soname-state").await.unwrap();
+    insta::assert_snapshot!(state.replace(&mirror.url(""), "URL/"), @"lib:libfoo.so.1 foo URL/extra.files");
+    mirror.holds("extra", "gz", &[foo("2.0-1", "usr/lib/libfoo.so.2")]).await;
+    scene.later();
+    insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"
+    commit app: bumped to 1.0-1.3: libfoo.so.1 is gone, foo 2.0-1 has libfoo.so.2
+    build app (rebuild)
+    update refs/heads/main
+    update refs/heads/state
+    update refs/tags/scheduled
+    ");
+    let explained = scene.pkgwarden(&["explain", "other"]).await.text();
+    let told = explained.lines().find(|line| line.trim_start().starts_with("libraries")).unwrap_or_default();
+    assert!(told.contains("not known: its files are published elsewhere (executor.kind = \"none\")"), "{explained}");
     scene.ends().await;
 }

@@ -19,12 +19,13 @@ pub struct Binary {
     base: String,
     version: String,
     files: Vec<String>,
+    needs: Vec<String>,
 }
 
 impl Binary {
     pub fn new(name: &str, version: &str) -> Self {
         let (base, version) = (name.to_owned(), version.to_owned());
-        Self { name: name.to_owned(), base, version, files: Vec::new() }
+        Self { name: name.to_owned(), base, version, files: Vec::new(), needs: Vec::new() }
     }
 
     /// The pkgbase, if it is not the name.
@@ -38,12 +39,19 @@ impl Binary {
         self
     }
 
+    /// Its `depends`, as makepkg writes them.
+    pub fn needs(mut self, needs: &[&str]) -> Self {
+        self.needs = needs.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
     /// Writes it as makepkg would.
     fn write(&self, folder: &Path) -> PathBuf {
         let Self { name, base, version, .. } = self;
+        let needs = self.needs.iter().map(|name| format!("depend = {name}\n")).collect::<Vec<_>>().concat();
         let info = format!(
             "pkgname = {name}\npkgbase = {base}\npkgver = {version}\npkgdesc = \nurl = \nbuilddate = 1700000000\n\
-             packager = Nobody\nsize = 1\narch = x86_64\n"
+             packager = Nobody\nsize = 1\narch = x86_64\n{needs}"
         );
         let mut archive = tar::Builder::new(Vec::new());
         let files = self.files.iter().map(|file| (file.as_str(), ""));

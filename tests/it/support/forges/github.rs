@@ -231,7 +231,7 @@ fn named_repository(world: &World, full_name: &str, is_full: bool) -> Value {
 fn labels(world: &World, names: impl IntoIterator<Item = String>) -> Vec<Value> {
     let label = |name: String| {
         json!({"id": name.len(), "node_id": "L", "url": format!("{}/labels/{name}", world.url), "name": name,
-               "description": null, "color": "ededed", "default": false})
+               "description": "", "color": "ededed", "default": false})
     };
     names.into_iter().map(label).collect()
 }
