@@ -103,13 +103,13 @@ impl Gitea {
         let known: Vec<Label> = self.api.all("labels", "/labels", |_| true).await?;
         let mut ids = Vec::new();
         for name in missing {
-            match known.iter().find(|label| label.name == *name) {
-                Some(label) => ids.push(label.id),
-                None => {
-                    let body = json!({"name": name, "color": COLOUR});
-                    ids.push(self.api.make::<Label>("repository", Method::POST, "/labels", &body).await?.id);
-                }
-            }
+            let id = if let Some(label) = known.iter().find(|label| label.name == *name) {
+                label.id
+            } else {
+                let body = json!({"name": name, "color": COLOUR});
+                self.api.make::<Label>("repository", Method::POST, "/labels", &body).await?.id
+            };
+            ids.push(id);
         }
         let path = format!("/issues/{}/labels", seen.number);
         let labels: Vec<Label> = self.api.make("pull request", Method::POST, &path, &json!({ "labels": ids })).await?;
