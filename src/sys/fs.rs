@@ -1,8 +1,8 @@
 //! Files that are whole or not there at all, and disks that are full.
 
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -111,45 +111,97 @@ pub fn ensure_free(path: &Path, bytes: u64) -> Result<(), FsError> {
     if free < bytes { Err(FsError::DiskFull { path: path.to_owned(), free }) } else { Ok(()) }
 }
 
+/// Files and folders of a package that are looked at.
+const MOST_ENTRIES: usize = 4_000;
+/// Folders inside each other.
+const DEEPEST: usize = 16;
+/// Bytes of all files of a package: 64 MiB.
+const MOST_BYTES: u64 = 64 << 20;
+
 /// The files of a package folder that lies on this machine. Links are kept as links, and `.git` is passed
-/// over.
+/// over. Nothing is waited for, and not more is read than a package holds.
 ///
 /// # Errors
-/// [`FsError`] if something cannot be read, or a name is not UTF-8.
+/// [`FsError`] if something cannot be read, is neither a file nor a link, or is more than anybody would put into a
+/// package; or if a name is not UTF-8.
 pub fn read_folder(dir: &Path) -> Result<Folder, FsError> {
-    let mut folder = Folder::default();
-    read_into(&mut folder, dir, "")?;
-    Ok(folder)
+    let mut reading = Reading { folder: Folder::default(), entries: MOST_ENTRIES, bytes: MOST_BYTES };
+    reading.take_in(dir, "", 0)?;
+    Ok(reading.folder)
 }
 
-fn read_into(folder: &mut Folder, dir: &Path, prefix: &str) -> Result<(), FsError> {
-    let failed = |source| FsError::new("read", dir, source);
-    for entry in fs::read_dir(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().into_string();
-        let name = name.map_err(|_| failed(io::Error::new(io::ErrorKind::InvalidData, "a file name is not UTF-8")))?;
-        let (path, inside) = (entry.path(), format!("{prefix}{name}"));
-        let meta = fs::symlink_metadata(&path).map_err(|source| FsError::new("read", &path, source))?;
-        if meta.is_dir() {
-            if name != ".git" {
-                read_into(folder, &path, &format!("{inside}/"))?;
-            }
-            continue;
+struct Reading {
+    folder: Folder,
+    /// How much more there may be.
+    entries: usize,
+    bytes: u64,
+}
+
+impl Reading {
+    fn take_in(&mut self, dir: &Path, prefix: &str, depth: usize) -> Result<(), FsError> {
+        let failed = |source| FsError::new("read", dir, source);
+        if depth > DEEPEST {
+            return Err(failed(too_much()));
         }
-        folder.files.insert(inside, read_file(&path, &meta)?);
+        for entry in fs::read_dir(dir).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            self.entries = self.entries.checked_sub(1).ok_or_else(|| failed(too_much()))?;
+            let name = entry.file_name().into_string();
+            let name = name.map_err(|_| failed(invalid("a file name is not UTF-8".to_owned())))?;
+            let (path, inside) = (entry.path(), format!("{prefix}{name}"));
+            let meta = fs::symlink_metadata(&path).map_err(|source| FsError::new("read", &path, source))?;
+            if meta.is_dir() {
+                if name != ".git" {
+                    self.take_in(&path, &format!("{inside}/"), depth + 1)?;
+                }
+                continue;
+            }
+            let file = self.file(&path, &meta).map_err(|source| FsError::new("read", &path, source))?;
+            self.folder.files.insert(inside, file);
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn file(&mut self, path: &Path, meta: &fs::Metadata) -> io::Result<File> {
+        let (mode, bytes) = if meta.is_symlink() {
+            (FileMode::Symlink, fs::read_link(path)?.into_os_string().into_encoded_bytes())
+        } else if meta.is_file() {
+            let executable = meta.permissions().mode() & 0o100 != 0;
+            let mode = if executable { FileMode::Executable } else { FileMode::Regular };
+            (mode, read_at_most(path, self.bytes)?)
+        } else {
+            return Err(invalid("it is neither a file nor a link".to_owned()));
+        };
+        self.bytes = self.bytes.checked_sub(bytes.len() as u64).ok_or_else(too_much)?;
+        Ok(File { mode, bytes: bytes.into() })
+    }
 }
 
-fn read_file(path: &Path, meta: &fs::Metadata) -> Result<File, FsError> {
-    let failed = |source| FsError::new("read", path, source);
-    if meta.is_symlink() {
-        let target = fs::read_link(path).map_err(failed)?;
-        return Ok(File { mode: FileMode::Symlink, bytes: target.into_os_string().into_encoded_bytes().into() });
+/// At most one byte more than `limit`, and nothing that something else would first have to write.
+fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(invalid("it is neither a file nor a link".to_owned()));
     }
-    let executable = meta.permissions().mode() & 0o100 != 0;
-    let mode = if executable { FileMode::Executable } else { FileMode::Regular };
-    Ok(File { mode, bytes: fs::read(path).map_err(failed)?.into() })
+    if meta.len() > limit {
+        return Err(too_much());
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn too_much() -> io::Error {
+    let megabytes = MOST_BYTES >> 20;
+    invalid(format!(
+        "the package holds more than {MOST_ENTRIES} files, {DEEPEST} folders in each other, or {megabytes} MiB"
+    ))
+}
+
+fn invalid(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 #[cfg(test)]
@@ -197,5 +249,38 @@ mod tests {
         assert!(free_space(&path).expect("free") > 0);
         ensure_free(&path, 1).expect("room for a byte");
         assert!(matches!(ensure_free(&path, u64::MAX), Err(FsError::DiskFull { .. })));
+    }
+
+    #[test]
+    fn what_no_package_holds_is_refused_and_nothing_is_waited_for() {
+        let refused = |make: &dyn Fn(&Path)| {
+            let dir = tempfile::tempdir().expect("dir");
+            std::fs::write(dir.path().join("PKGBUILD"), "x").expect("written");
+            make(dir.path());
+            let error = read_folder(dir.path()).expect_err("it is no package");
+            std::error::Error::source(&error).expect("a cause").to_string()
+        };
+        let fifo = |dir: &Path| nix::unistd::mkfifo(&dir.join("x"), nix::sys::stat::Mode::S_IRWXU).expect("pipe");
+        assert_eq!(refused(&fifo), "it is neither a file nor a link");
+        let sparse = |dir: &Path| std::fs::File::create(dir.join("x")).expect("file").set_len(3 << 30).expect("length");
+        let deep = |dir: &Path| std::fs::create_dir_all(dir.join(["d"; DEEPEST + 1].join("/"))).expect("folders");
+        for make in [&sparse as &dyn Fn(&Path), &deep] {
+            assert_eq!(refused(make), "the package holds more than 4000 files, 16 folders in each other, or 64 MiB");
+        }
+    }
+
+    #[test]
+    fn a_package_folder_is_read_with_its_links_and_modes() {
+        let dir = tempfile::tempdir().expect("dir");
+        std::fs::create_dir_all(dir.path().join("a/.git")).expect("folders");
+        for path in ["PKGBUILD", "a/run", "a/.git/HEAD"] {
+            std::fs::write(dir.path().join(path), path).expect("written");
+        }
+        std::fs::set_permissions(dir.path().join("a/run"), std::fs::Permissions::from_mode(0o755)).expect("mode");
+        std::os::unix::fs::symlink("/dev/zero", dir.path().join("link")).expect("link");
+        let folder = read_folder(dir.path()).expect("read");
+        let modes: Vec<_> = folder.files.iter().map(|(path, file)| (path.as_str(), file.mode)).collect();
+        let expected = [("PKGBUILD", FileMode::Regular), ("a/run", FileMode::Executable), ("link", FileMode::Symlink)];
+        assert_eq!(modes, expected);
     }
 }

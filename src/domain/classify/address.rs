@@ -1,7 +1,7 @@
 //! Where a source comes from, and whether that is where it came from before.
 
 use super::entries::Entry;
-use super::helper::is_commit;
+use super::helper::{is_commit, keeps_pin};
 use super::recipe::shown_value;
 use super::step::Step;
 use super::{PKGBUILD, Reason, Weight, reason};
@@ -63,6 +63,9 @@ pub(super) fn address(
     if kind(&before) != kind(&after) || before.query != after.query && before.vcs.is_some() {
         return of("source-pin", Weight::Trust, "what pins the source to a state is of another kind, or gone");
     }
+    if !keeps_pins((&before, was.text), (&after, is.text)) {
+        return of("source-pin", Weight::Trust, "the source was pinned to a commit, and is pinned to a name now");
+    }
     let rest = |source: &Source<'_>| {
         let owner = source.owner().map_or(0, str::len);
         [
@@ -85,6 +88,23 @@ pub(super) fn address(
     } else {
         of("https", Weight::Stronger, "a source is fetched over https now")
     }
+}
+
+/// Whether an address that names a commit goes on to name one: a name in its place may be that of anything.
+fn keeps_pins((before, was): (&Source<'_>, &str), (after, is): (&Source<'_>, &str)) -> bool {
+    let lengths = |text: &str| -> Vec<usize> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+        words.filter(|word| is_commit(word)).map(str::len).collect()
+    };
+    let pinned = |source: &Source<'_>| {
+        let (kind, pin) = source.fragment?.split_once('=')?;
+        matches!(kind, "commit" | "revision").then(|| pin.to_owned())
+    };
+    let short = match (pinned(before), pinned(after)) {
+        (Some(was), Some(is)) => keeps_pin(&was, &is),
+        _ => true,
+    };
+    short && lengths(was) == lengths(is)
 }
 
 /// Owner and repository may not move, apart from a version in the name of the repository.

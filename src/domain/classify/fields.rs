@@ -289,6 +289,8 @@ fn list(
         if was != is && name == "options" && contradict(is) {
             let message = "the last of two options that contradict each other counts, and it is another";
             reasons.push(reason("element-added", Weight::Review, place, None, None, message));
+        } else if was != is && !is_only_declared(name, (old, recipe)) {
+            reasons.push(reordered(name, place));
         } else if was != is {
             let message = format!("the elements of `{name}` stand in another order");
             reasons.push(reason("order", Weight::Cosmetic, place, None, None, &message));
@@ -312,6 +314,11 @@ fn list(
         ));
         false
     });
+    let stays = |(was, is): (&String, &String)| was == is || follows(name, was, is, step);
+    let same_elements = gone.is_empty() && come.is_empty();
+    if same_elements && !was.iter().zip(is).all(stays) && !is_only_declared(name, (old, recipe)) {
+        reasons.push(reordered(name, place));
+    }
     let dependencies = sort(name) == Sort::Dependencies;
     let weight = if sort(name) == Sort::Keys { Weight::Trust } else { Weight::Review };
     let code = |added: bool| match (sort(name), added) {
@@ -340,6 +347,17 @@ fn list(
         reasons.push(reason(code(false), weight, place, Some(shown.as_bytes()), None, &message));
     }
     reasons
+}
+
+/// Whether nothing but makepkg looks into an array, to which its order means nothing.
+pub(super) fn is_only_declared(name: &str, (old, new): (&Recipe<'_>, &Recipe<'_>)) -> bool {
+    old.mentions().is_only_declared(name) && new.mentions().is_only_declared(name)
+}
+
+/// Elements that something else than makepkg may take by their places.
+pub(super) fn reordered(name: &str, place: (&str, Option<u32>)) -> Reason {
+    let message = format!("the elements of `{name}` stand in another order, and the PKGBUILD itself reads them");
+    reason("order-changed", Weight::Review, place, None, None, &message)
 }
 
 /// Whether an option is both on and off.

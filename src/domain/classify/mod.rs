@@ -39,6 +39,7 @@ mod files;
 pub(in crate::domain) mod forms;
 mod helper;
 mod naming;
+mod order;
 mod policy;
 mod recipe;
 mod scriptlet;
@@ -48,6 +49,7 @@ mod srcinfo;
 mod step;
 pub(in crate::domain) mod text;
 mod unverified;
+mod usage;
 mod verification;
 
 pub use policy::{

@@ -20,8 +20,12 @@ pub(super) struct Mentions {
     untold: HashSet<String>,
     /// Expanded anywhere.
     expanded: HashSet<String>,
+    /// Expanded, counted or computed with anywhere.
+    read: HashSet<String>,
     /// Something that runs may speak of a variable without writing its name.
     guessed: bool,
+    /// Which variable is expanded somewhere is said by another.
+    chosen: bool,
 }
 
 impl Mentions {
@@ -29,9 +33,10 @@ impl Mentions {
         let mut mentions = Self::default();
         for statement in &recipe.pkgbuild.statements {
             let events = recipe.pkgbuild.events(statement);
-            mentions
-                .expanded
-                .extend(events.iter().filter(|event| is_expansion(event)).map(|event| event.text.to_string()));
+            let expanded = events.iter().filter(|event| is_expansion(event));
+            mentions.expanded.extend(expanded.map(|event| event.text.to_string()));
+            mentions.read.extend(read_in(events).map(str::to_owned));
+            mentions.chosen |= events.iter().any(|event| event.kind == Kind::Indirect);
             match statement.role {
                 Role::Assign(_) => continue,
                 // The environment may say what it holds.
@@ -56,6 +61,11 @@ impl Mentions {
         mentions
     }
 
+    /// Whether nothing in the file looks into a variable: only makepkg does.
+    pub fn is_only_declared(&self, name: &str) -> bool {
+        !self.guessed && !self.chosen && !self.read.contains(name)
+    }
+
     /// Whether the value of a variable is all that there is to it, where something runs.
     fn is_plain(&self, name: &str) -> bool {
         !self.guessed && !self.touched.contains(name)
@@ -63,24 +73,108 @@ impl Mentions {
 }
 
 /// Everything in a text that may be the name of a variable.
-fn names_in(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn names_in(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
 }
 
+/// The names of variables that are expanded, counted or computed with.
+fn read_in<'e>(events: &'e [Event<'_>]) -> impl Iterator<Item = &'e str> {
+    let expanded = events.iter().filter(|event| {
+        matches!(event.kind, Kind::Param | Kind::QuotedParam | Kind::Length | Kind::Indirect | Kind::Backticks)
+    });
+    let computes = |event: &Event<'_>| matches!(event.kind, Kind::Arithmetic | Kind::Index);
+    let computed = events.iter().enumerate().filter(move |(_, event)| computes(event));
+    let inside = computed.flat_map(|(at, _)| &events[at..close(events, at)]);
+    expanded.chain(inside).flat_map(|event| names_in(&event.text))
+}
+
+/// Commands of the shell that give values to variables whose names are among their words.
+const NAMING: [&str; 14] = [
+    "alias",
+    "declare",
+    "export",
+    "getopts",
+    "local",
+    "mapfile",
+    "printf",
+    "read",
+    "readarray",
+    "readonly",
+    "trap",
+    "typeset",
+    "unset",
+    "wait",
+];
+
+/// Commands after which any variable may be another, or may be seen by others.
+const ANYTHING: [&str; 8] = [".", "compgen", "enable", "eval", "let", "set", "shopt", "source"];
+
+/// Comparisons that compute with what they are given, and so may assign.
+const COMPUTING: [&str; 6] = ["-eq", "-ne", "-lt", "-le", "-gt", "-ge"];
+
 /// Whether commands name variables in other ways than to write them, or change what expanding one gives.
 fn guesses(events: &[Event<'_>]) -> bool {
-    let words = events.windows(2).enumerate().filter(|(_, pair)| pair[0].kind == Kind::Word);
-    let mut words = words.map(|(at, pair)| (at, &*pair[1].text));
-    let refers = |(at, text): (usize, &str)| match text {
-        "eval" | "compgen" | "let" => true,
-        "declare" | "local" | "typeset" => {
-            events[close(events, at)..].iter().take(2).any(|event| event.text.starts_with("-n"))
-        }
-        "-v" => events[close(events, at)..].iter().take(3).any(is_expansion),
-        _ => false,
+    let refers = |(at, event): (usize, &Event<'_>)| match event.kind {
+        Kind::Word => guesses_at(events, at),
+        Kind::Indirect | Kind::Backticks => true,
+        // A subscript is computed, and what is computed may assign.
+        Kind::Arithmetic => events[at..close(events, at)].iter().any(|event| event.kind.opens() && is_expansion(event)),
+        Kind::Index => events[at + 1..close(events, at)].iter().any(|event| event.kind.opens()),
+        Kind::ParamOp => event.text.starts_with('@'),
+        _ => event.text == "IFS",
     };
-    words.any(refers) || events.iter().any(|event| event.kind == Kind::Indirect || event.text == "IFS")
+    events.iter().enumerate().any(refers)
+}
+
+/// Whether the command to which a word gives the name may do so.
+fn guesses_at(events: &[Event<'_>], at: usize) -> bool {
+    let words = || words_from(events, at);
+    let computed = |word: &[Event<'_>]| word.iter().any(|event| is_expansion(event) || event.kind.runs());
+    let Some(name) = words().next() else { return false };
+    let [name] = name else {
+        // A command that a variable names may be any; a path is that of a program.
+        return begins_command(events, at) && computed(name) && !name.iter().any(|event| event.text.contains('/'));
+    };
+    match &*name.text {
+        text if ANYTHING.contains(&text) => true,
+        "printf" => words().skip(1).any(|word| word.iter().any(|event| event.text.starts_with("-v"))),
+        text if NAMING.contains(&text) => {
+            let option = |word: &[Event<'_>]| matches!(word, [word] if word.text.starts_with('-') && word.text.contains(['n', 'p']));
+            words().skip(1).any(|word| computed(word) || (option(word) && text != "read"))
+        }
+        "-v" => words().skip(1).take(1).any(computed),
+        text if COMPUTING.contains(&text) => true,
+        _ => false,
+    }
+}
+
+/// The insides of the words from one on, up to the end of its command.
+fn words_from<'e, 'a>(events: &'e [Event<'a>], at: usize) -> impl Iterator<Item = &'e [Event<'a>]> {
+    let mut at = at;
+    std::iter::from_fn(move || {
+        // Assignments among the words name what they assign.
+        while events.get(at).is_some_and(|event| matches!(event.kind, Kind::Assign | Kind::Append)) {
+            at = close(events, at);
+        }
+        let word = events.get(at).filter(|event| event.kind == Kind::Word)?;
+        debug_assert_eq!(word.kind, Kind::Word);
+        let end = close(events, at);
+        let inside = &events[at + 1..end - 1];
+        at = end;
+        Some(inside)
+    })
+}
+
+/// Whether no other word stands before a word in its command.
+fn begins_command(events: &[Event<'_>], at: usize) -> bool {
+    let Some(before) = at.checked_sub(1).map(|before| &events[before]) else { return true };
+    match before.kind {
+        Kind::Separator | Kind::Function | Kind::Substitution | Kind::QuotedSubstitution | Kind::Process => true,
+        Kind::Operator => matches!(&*before.text, "&&" | "||" | "|" | "|&" | "&" | ")" | "("),
+        Kind::Reserved => !matches!(&*before.text, "[[" | "in" | "for" | "case" | "select"),
+        _ => false,
+    }
 }
 
 fn is_expansion(event: &Event<'_>) -> bool {
@@ -117,8 +211,8 @@ pub(super) fn literals_named(
         })
 }
 
-/// The word that a variable holds wherever a function is run, if that is known.
-fn word(recipe: &Recipe<'_>, name: &str) -> Option<String> {
+/// The word that a variable holds wherever a statement is run, if that is known.
+fn word(recipe: &Recipe<'_>, name: &str, statement: &Statement<'_>) -> Option<String> {
     let plain = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte))
     };
@@ -127,7 +221,17 @@ fn word(recipe: &Recipe<'_>, name: &str) -> Option<String> {
     let own = name.starts_with('_') && recipe.mentions().is_plain(name);
     let named = own || matches!(name, "pkgname" | "pkgbase" | "pkgrel") || (name == "pkgver" && !dynamic());
     let single = recipe.elements(name).len() == 1 && recipe.assignments(name) == 1;
-    (named && single).then(|| text.to_owned())
+    (named && single && is_assigned_before(recipe, name, statement)).then(|| text.to_owned())
+}
+
+/// Whether a variable is assigned before a statement may run: commands may call any function.
+fn is_assigned_before(recipe: &Recipe<'_>, name: &str, statement: &Statement<'_>) -> bool {
+    let statements = || recipe.pkgbuild.statements.iter();
+    let runs = match statement.role {
+        Role::Function(_) => statements().position(|other| recipe.acts(other)),
+        _ => statements().position(|other| other.range.start == statement.range.start),
+    };
+    runs.is_none_or(|runs| recipe.assigned_before(name, runs) > 0)
 }
 
 /// The events of a body in which `$pkgname` and its kin stand as the words that they hold.
@@ -143,7 +247,7 @@ fn written_out<'a>(recipe: &Recipe<'a>, statement: &Statement<'a>) -> Vec<Event<
             _ if !simple => None,
             Some(text) => text.clone(),
             None if words.len() == MOST_NAMES => None,
-            None => words.entry(&event.text).or_insert_with(|| word(recipe, &event.text)).clone(),
+            None => words.entry(&event.text).or_insert_with(|| word(recipe, &event.text, statement)).clone(),
         };
         let named = text.is_some();
         let (kind, text) = match text {

@@ -5,9 +5,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::naming::Mentions;
 use super::step::Step;
-use super::{PKGBUILD, Reason, Weight, bodies, fields, reason};
+use super::usage::Usage;
+use super::{PKGBUILD, Reason, Weight, bodies, fields, order, reason};
 use crate::domain::pkgbuild::{
-    Evaluated, Event, HOLE_END, HOLE_START, Kind, Pkgbuild, Role, Statement, Unread, close, render, unmarked,
+    Evaluated, Event, HOLE_END, HOLE_START, Kind, Pkgbuild, Role, Statement, Unread, Value, close, render, unmarked,
 };
 
 /// A PKGBUILD as it was read, and what its variables hold.
@@ -21,9 +22,10 @@ pub(super) struct Recipe<'a> {
     certain: Option<Evaluated<'a>>,
     /// How often names are assigned anywhere.
     counts: HashMap<&'a str, usize>,
-    /// The last of the assignments at the top level of a name.
-    last: HashMap<&'a str, usize>,
+    /// Which of the assignments at the top level are those of a name.
+    places: HashMap<&'a str, Vec<usize>>,
     mentions: OnceCell<Mentions>,
+    usage: OnceCell<Usage>,
 }
 
 impl<'a> Recipe<'a> {
@@ -37,8 +39,12 @@ impl<'a> Recipe<'a> {
         let evaluated = pkgbuild.assume();
         let certain = evaluated.lost.then(|| pkgbuild.evaluate());
         let counts = counts(&pkgbuild);
-        let last = evaluated.assigned.iter().map(|assigned| (assigned.name, assigned.statement)).collect();
-        Ok(Self { pkgbuild, evaluated, certain, counts, last, mentions: OnceCell::new() })
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (place, assigned) in evaluated.assigned.iter().enumerate() {
+            places.entry(assigned.name).or_default().push(place);
+        }
+        let (mentions, usage) = (OnceCell::new(), OnceCell::new());
+        Ok(Self { pkgbuild, evaluated, certain, counts, places, mentions, usage })
     }
 
     /// What is known for certain.
@@ -67,7 +73,25 @@ impl<'a> Recipe<'a> {
 
     /// The line on which a variable is assigned last.
     pub fn line_of(&self, name: &str) -> Option<u32> {
-        Some(self.line(*self.last.get(name)?))
+        let last = *self.places.get(name)?.last()?;
+        Some(self.line(self.evaluated.assigned[last].statement))
+    }
+
+    /// How many of the assignments at the top level of a name stand before a statement.
+    pub fn assigned_before(&self, name: &str, statement: usize) -> usize {
+        let is_before = |place: &usize| self.evaluated.assigned[*place].statement < statement;
+        self.places.get(name).map_or(0, |places| places.partition_point(is_before))
+    }
+
+    /// What the last of them gives, if there is one.
+    pub fn value_before(&self, name: &str, statement: usize) -> Option<&Value> {
+        let last = self.assigned_before(name, statement).checked_sub(1)?;
+        Some(&self.evaluated.assigned[self.places[name][last]].value)
+    }
+
+    /// What is done with variables.
+    pub fn usage(&self) -> &Usage {
+        self.usage.get_or_init(|| Usage::of(self))
     }
 
     /// The line on which an element of a variable is written: the element at this place in its value.
@@ -94,12 +118,30 @@ impl<'a> Recipe<'a> {
         self.counts.get(name).copied().unwrap_or(0)
     }
 
-    /// Statements with what they do when the file is read: everything but functions and plain assignments.
-    fn acts(&self, statement: &Statement<'a>) -> bool {
+    /// Statements with what they do when the file is read: everything but functions and assignments that only
+    /// assign.
+    pub fn acts(&self, statement: &Statement<'a>) -> bool {
+        let events = self.pkgbuild.events(statement);
+        // The operator of a default is what makes it one.
+        let own = if matches!(statement.role, Role::Default(_)) {
+            events.iter().position(|event| event.kind == Kind::ParamOp)
+        } else {
+            None
+        };
+        let acts = |(at, event): (usize, &Event<'_>)| match event.kind {
+            Kind::Arithmetic => true,
+            Kind::ParamOp => own != Some(at) && matches!(&*event.text, ":=" | "="),
+            Kind::Index => {
+                let inside = &events[at + 1..close(events, at)];
+                let assigns = |text: &str| text.contains('=') || text.contains("++") || text.contains("--");
+                inside.iter().any(|event| event.kind.opens() || assigns(&event.text))
+            }
+            kind => kind.runs(),
+        };
         match statement.role {
             Role::Function(_) => false,
             Role::Code => true,
-            Role::Assign(_) | Role::Default(_) => self.pkgbuild.events(statement).iter().any(|event| event.kind.runs()),
+            Role::Assign(_) | Role::Default(_) => events.iter().enumerate().any(acts),
         }
     }
 }
@@ -148,9 +190,10 @@ pub(super) fn compare(old: &Recipe<'_>, new: &Recipe<'_>, step: &Step) -> Vec<Re
     let code = step.forms.for_code();
     let mut reasons = bodies::functions(old, new, &code);
     reasons.extend(bodies::commands(old, new, &code));
-    reasons.extend(order(old, new));
+    reasons.extend(order::order(old, new));
     reasons.extend(spliced(old, new));
     reasons.extend(fields::compare(old, new, step));
+    reasons.extend(order::displaced(old, new, step));
     reasons
 }
 
@@ -164,35 +207,6 @@ fn spliced(old: &Recipe<'_>, new: &Recipe<'_>) -> Vec<Reason> {
         reason("obfuscation", Weight::Hostile, place, None, Some(word.as_bytes()), message)
     };
     added.take(10).map(to_reason).collect()
-}
-
-/// Whether what is assigned or defined before a command that runs still is before it.
-fn order<'a>(old: &Recipe<'a>, new: &Recipe<'a>) -> Option<Reason> {
-    let segments = |recipe: &Recipe<'a>| {
-        let mut segments = vec![Vec::new()];
-        for statement in &recipe.pkgbuild.statements {
-            if recipe.acts(statement) {
-                segments.push(Vec::new());
-            }
-            if let Role::Assign(name) | Role::Default(name) | Role::Function(name) = statement.role {
-                segments.last_mut().expect("never empty").push(name);
-            }
-        }
-        for segment in &mut segments {
-            segment.sort_unstable();
-        }
-        segments
-    };
-    let (before, after) = (segments(old), segments(new));
-    let all = |segments: &[Vec<&'a str>]| {
-        let mut all = segments.concat();
-        all.sort_unstable();
-        all
-    };
-    // Where names came or went, that has its own reason.
-    let moved = before != after && before.len() == after.len() && all(&before) == all(&after);
-    let message = "an assignment or a function moved across a command that runs when the file is read";
-    moved.then(|| reason("order-changed", Weight::Review, (PKGBUILD, None), None, None, message))
 }
 
 /// The names that a variable is put together from, itself included, through other variables too.

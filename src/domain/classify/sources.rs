@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::{address, is_disguised};
-use super::entries::{Entry, entries, is_source_field, suffixes};
+use super::entries::{ALGORITHMS, Entry, entries, is_source_field, suffixes};
+use super::fields::{is_only_declared, reordered};
 use super::recipe::{Recipe, shown_value};
 use super::step::{Step, flows};
 use super::unverified::{untold, unverified};
@@ -68,7 +69,11 @@ fn of_suffix(old: (&Recipe<'_>, &Folder), new: (&Recipe<'_>, &Folder), step: &St
         let shown = shown_value(&[entry.text.to_owned()]);
         reasons.push(reason("source-added", weight, (PKGBUILD, line), None, Some(shown.as_bytes()), &message));
     }
-    if pairs.iter().any(|(was, is)| was != is) && !reasons.iter().any(|reason| reason.code == "order") {
+    let reordered_here = pairs.iter().any(|(was, is)| was != is);
+    let arrays = || ALGORITHMS.iter().map(|(algorithm, ..)| format!("{algorithm}sums{suffix}")).chain([name.clone()]);
+    if reordered_here && !arrays().all(|name| is_only_declared(&name, (old.0, new.0))) {
+        reasons.push(reordered(&name, (PKGBUILD, line)));
+    } else if reordered_here && !reasons.iter().any(|reason| reason.code == "order") {
         let message = format!("the entries of `{name}` stand in another order, each with its checksums");
         reasons.push(reason("order", Weight::Cosmetic, (PKGBUILD, line), None, None, &message));
     }

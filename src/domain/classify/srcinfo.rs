@@ -11,7 +11,7 @@ use super::recipe::Recipe;
 use super::step::Step;
 use super::text::{lines, shown};
 use super::{Reason, SRCINFO, Weight, reason};
-use crate::domain::pkgbuild::{Role, Statement, same};
+use crate::domain::pkgbuild::{LARGEST, Role, Statement, same};
 use crate::domain::srcinfo::Srcinfo;
 
 /// More disagreements than this say nothing new.
@@ -33,6 +33,10 @@ pub(super) fn compare(
     (recipe_old, recipe): (Option<&Recipe<'_>>, Option<&Recipe<'_>>),
     step: &Step,
 ) -> Vec<Reason> {
+    if new.len() > LARGEST {
+        let message = "it is too large to be read";
+        return vec![reason("unreadable", Weight::Review, (SRCINFO, None), None, None, message)];
+    }
     if let Err(error) = Srcinfo::parse(new) {
         return vec![disagrees(error.line, None, None, &format!("it cannot be read: {error}"))];
     }

@@ -7,6 +7,7 @@ use super::entries::is_sums;
 use super::fields::is_own;
 use super::forms::{Form, Forms};
 use super::helper::{explained, is_commit, is_word};
+use super::order::follows;
 use super::recipe::{Recipe, ingredients};
 use super::{PKGBUILD, Reason, Weight, reason, shape};
 use crate::domain::pkgbuild::{Event, Kind, Role, Value, same};
@@ -253,9 +254,10 @@ fn derived(old: &Recipe<'_>, new: &Recipe<'_>, explained: &BTreeMap<String, &'st
             continue;
         };
         if was != is && is_word(was) && is_word(is) && old.assignments(name) == 1 && new.assignments(name) == 1 {
-            let before = all_before.get(name);
-            let unchanged =
-                before.is_some_and(|before| same(old.assignment(*before), new.assignment(assigned.statement)));
+            let unchanged = all_before.get(name).is_some_and(|before| {
+                let (before, after) = ((old, *before), (new, assigned.statement));
+                same(old.assignment(before.1), new.assignment(after.1)) && follows(before, after)
+            });
             if unchanged && was.len() >= 2 {
                 forms.push((was.clone(), is.clone()));
             }

@@ -58,7 +58,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(super) const fn opens(self) -> bool {
+    /// Whether it is closed by [`Kind::End`].
+    #[must_use]
+    pub const fn opens(self) -> bool {
         matches!(
             self,
             Self::Word

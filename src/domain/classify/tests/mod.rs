@@ -2,8 +2,10 @@
 
 mod alone;
 mod bounds;
+mod order;
 mod person;
 mod reasons;
+mod usage;
 
 use super::*;
 use crate::domain::folder::{File, FileMode};
