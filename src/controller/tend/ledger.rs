@@ -76,7 +76,7 @@ impl Ledger {
 
     /// The reviews that are looked at one by one, which costs questions: those of which something changed, and of the
     /// others some each time, so that nothing is missed for ever.
-    pub fn to_look_at(&mut self, reviews: &[Seen], desired: &[Desired], since: Timestamp) -> BTreeSet<u64> {
+    pub fn choose(&mut self, reviews: &[Seen], desired: &[Desired], since: Timestamp) -> BTreeSet<u64> {
         let wanted: BTreeSet<&str> = desired.iter().map(|it| it.wanted.branch.as_str()).collect();
         let open = reviews.iter().filter(|seen| seen.stage == Stage::Open && wanted.contains(seen.branch.as_str()));
         let (mut fresh, others): (Vec<&Seen>, Vec<&Seen>) = open.partition(|seen| seen.updated_at >= since);

@@ -115,10 +115,11 @@ impl Runner {
         let me = hosted.forge.me().await?;
         let mut reviews = hosted.forge.reviews(since).await?;
         if self.site.policy.reviews.approvals {
-            for number in ledger.to_look_at(&reviews, desired, since) {
+            for number in ledger.choose(&reviews, desired, since) {
                 match hosted.forge.review(number).await {
                     Ok(whole) => {
-                        reviews.iter_mut().filter(|seen| seen.number == number).for_each(|seen| *seen = whole.clone())
+                        let of_it = reviews.iter_mut().filter(|seen| seen.number == number);
+                        of_it.for_each(|seen| *seen = whole.clone());
                     }
                     Err(ForgeError::Missing { .. }) => {}
                     Err(error) => return Err(error),

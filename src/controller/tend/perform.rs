@@ -58,23 +58,22 @@ impl<'a> Pass<'a> {
         resting.map(|(branch, _)| branch.clone()).collect()
     }
 
-    /// Does all steps. What is left undone follows again from the next look.
+    /// Does all steps. What is left undone follows again from the next look, but for what people decided by closing:
+    /// lists do not show that for ever, so it is heard even where the forge goes away meanwhile.
     pub async fn perform(mut self, reconciled: Reconciled) -> Tended {
         let mut decisions = Vec::new();
         for step in reconciled.steps {
-            if self.stopped {
-                break;
-            }
             match step {
                 Step::Reject { pkgbase, head, content, by } => {
                     let reason = Some(format!("closed on {}", self.hosted.forge.shown()));
                     let refusal = Refusal { by, reason, content: Some(content) };
                     decisions.push(Pipeline::Reject(pkgbase, head, refusal));
                 }
-                Step::Approve { pkgbase, head, by } => decisions.extend(self.approval(pkgbase, head, by).await),
                 Step::Automerge { pkgbase, head } => {
                     decisions.push(Pipeline::Approve(pkgbase, head, Person::automatic()));
                 }
+                _ if self.stopped => {}
+                Step::Approve { pkgbase, head, by } => decisions.extend(self.approval(pkgbase, head, by).await),
                 step => self.tell(step).await,
             }
         }

@@ -133,9 +133,10 @@ impl GitLab {
     async fn accounts(&self, names: Vec<String>) -> Result<Vec<Account>, ForgeError> {
         let mut accounts = Vec::new();
         for name in names {
-            match self.account(&name).await? {
-                Some(account) => accounts.push(account),
-                None => tracing::warn!(account = name, "GitLab has no such account, so it cannot be asked"),
+            if let Some(account) = self.account(&name).await? {
+                accounts.push(account);
+            } else {
+                tracing::warn!(account = name, "GitLab has no such account, so it cannot be asked");
             }
         }
         Ok(accounts)

@@ -294,6 +294,30 @@ async fn a_rejection_elsewhere_is_told_below_the_review() {
     scene.ends().await;
 }
 
+/// What people decided is heard even if the forge goes away before the look at it is over.
+#[tokio::test]
+async fn a_closed_review_is_rejected_although_the_forge_goes_away_meanwhile() {
+    let mut scene = Scene::with_aur().await;
+    scene.keeps(&[Pkg::from_aur("bar"), Pkg::from_aur("foo")]).await;
+    let host = Host::memory(&mut scene);
+    let Host::Memory(forge) = &host else { unreachable!("it is in memory") };
+    released(&scene, "1.1").await;
+    host.closes(&scene, false).await;
+    scene.aur_release(&Pkg::from_aur("bar").version("1.1").built_by("make install")).await;
+    for _ in 0..3 {
+        scene.later();
+    }
+    forge.takes_changes(false);
+    let told = scene.told(Pipeline::OnSchedule).await;
+    assert!(told.contains("[forge-later] bar: the review of `update-bar` is not up to date"), "{told}");
+    assert_eq!(scene.monorepo.id(REVIEW).await, None);
+    forge.takes_changes(true);
+    scene.later();
+    scene.run(Pipeline::OnSchedule).await;
+    assert_eq!(host.open(&scene).await, "update-bar 1.1\n");
+    scene.ends().await;
+}
+
 #[tokio::test]
 async fn a_conflict_is_told_and_no_approval_merges_it() {
     let mut scene = beginning().await;

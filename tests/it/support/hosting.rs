@@ -45,6 +45,7 @@ struct World {
     reviews: Vec<Seen>,
     comments: Vec<(u64, String, String)>,
     down: bool,
+    takes_no_changes: bool,
     /// What was changed, one thing a line.
     told: Vec<String>,
 }
@@ -112,6 +113,19 @@ impl MemoryForge {
         if self.world().down { Err(ForgeError::Unreachable { forge: "memory".into(), message }) } else { Ok(()) }
     }
 
+    /// From now on, it shows everything and answers no request that changes anything, or answers them again.
+    pub fn takes_changes(&self, takes: bool) {
+        self.world().takes_no_changes = !takes;
+    }
+
+    fn check_change(&self) -> Result<(), ForgeError> {
+        let message = "connection reset".to_owned();
+        if self.world().takes_no_changes {
+            return Err(ForgeError::Unreachable { forge: "memory".into(), message });
+        }
+        self.check()
+    }
+
     fn at(&self, number: u64, edit: impl FnOnce(&mut Seen)) -> Result<Seen, ForgeError> {
         let now = self.clock.now();
         let mut world = self.world();
@@ -155,7 +169,7 @@ impl Forge for MemoryForge {
 
     fn open(&self, wanted: Wanted) -> Answer<'_, Seen> {
         Box::pin(async move {
-            self.check()?;
+            self.check_change()?;
             let head = self.head(&wanted.branch).await;
             let what = format!("branch {}", wanted.branch);
             let head = head.ok_or_else(|| ForgeError::Missing { forge: "memory".into(), what })?;
@@ -187,7 +201,7 @@ impl Forge for MemoryForge {
 
     fn update(&self, number: u64, wanted: Wanted) -> Answer<'_, Seen> {
         Box::pin(async move {
-            self.check()?;
+            self.check_change()?;
             self.world().told.push(format!("update #{number} {}", wanted.branch));
             self.at(number, |seen| {
                 seen.title = wanted.title;
@@ -200,7 +214,7 @@ impl Forge for MemoryForge {
 
     fn close(&self, number: u64, why: String) -> Answer<'_, ()> {
         Box::pin(async move {
-            self.check()?;
+            self.check_change()?;
             self.at(number, |seen| seen.stage = Stage::Closed { by: Some(ME.to_owned()) })?;
             let mut world = self.world();
             world.told.push(format!("close #{number}: {why}"));
@@ -219,7 +233,7 @@ impl Forge for MemoryForge {
 
     fn say(&self, number: u64, key: String, text: String) -> Answer<'_, ()> {
         Box::pin(async move {
-            self.check()?;
+            self.check_change()?;
             let mut world = self.world();
             world.told.push(format!("say #{number} {key}: {text}"));
             world.comments.retain(|(of, known, _)| *of != number || *known != key);

@@ -71,7 +71,7 @@ fn an_assignment_that_finds_the_same_values_may_stand_anywhere() {
             ("a name before the command that it is for", "mkdir x", "_n=x\nmkdir $_n"),
         ],
     );
-    let source = |line: &str| line.replace("@", "source=(https://h.example/t-$_v.tgz)\nsha256sums=(SKIP)");
+    let source = |line: &str| line.replace('@', "source=(https://h.example/t-$_v.tgz)\nsha256sums=(SKIP)");
     let (old, new) = (source("_v=$pkgver\n@\n_x=1"), source("_v=$pkgver\n_x=1\n@"));
     assert_eq!(told(&old, &new).verdict, Decision::Minor);
 }
