@@ -47,7 +47,7 @@ async fn everything(stage: &Stage, forge: &dyn Forge) {
     let second = forge.open(wanted("update-bar")).await.unwrap().number;
     let third = forge.open(wanted("update-gone")).await.unwrap().number;
     let mut newer = wanted("update-foo");
-    newer.title = "Another".to_owned();
+    "Another".clone_into(&mut newer.title);
     newer.labels.insert("major".to_owned());
     newer.assignees.insert("pia".to_owned());
     newer.reviewers.extend(["mira".to_owned(), "nobody-here".to_owned()]);
@@ -72,7 +72,7 @@ async fn everything(stage: &Stage, forge: &dyn Forge) {
     forge.issue_body("board".to_owned()).await.unwrap();
     forge.review(first).await.unwrap();
     let mut renamed = wanted("update-foo");
-    renamed.title = "Renamed".to_owned();
+    "Renamed".clone_into(&mut renamed.title);
     forge.update(first, renamed).await.unwrap();
     assert!(forge.merge(first, stage.push("elsewhere", "x\n").await).await.is_err());
     forge.merge(first, commit).await.unwrap();

@@ -1,6 +1,6 @@
 //! The forges' own descriptions of their APIs, and whether what was said fits to them.
 //!
-//! GitHub's is OpenAPI 3, Gitea's and Forgejo's are Swagger 2 (`.ci/setup` fetches them); for GitLab there is no package
+//! GitHub's is `OpenAPI` 3, Gitea's and Forgejo's are Swagger 2 (`.ci/setup` fetches them); for GitLab there is no package
 //! that holds one, so its documented examples stand in `fixtures/forges/gitlab.json`, each with its page.
 
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ pub struct Row {
 }
 
 impl Description {
-    /// Reads an OpenAPI or Swagger document.
+    /// Reads an `OpenAPI` or Swagger document.
     ///
     /// # Panics
     /// If it is not there: nothing is skipped without a word.
@@ -103,7 +103,7 @@ fn read(path: &Path) -> Value {
     serde_json::from_slice(&text).expect("a document")
 }
 
-/// What does not fit to an operation of an OpenAPI or Swagger document.
+/// What does not fit to an operation of an `OpenAPI` or Swagger document.
 fn described(document: &Value, operation: &Value, exchange: &Exchange) -> Vec<String> {
     let mut faults = Vec::new();
     let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();

@@ -156,10 +156,10 @@ fn edit(world: &mut World, asked: &Asked, number: u64) -> Reply {
     }
     let Ok(review) = world.touched(number) else { return missing() };
     if let Some(title) = asked.text("title") {
-        review.title = title.to_owned();
+        title.clone_into(&mut review.title);
     }
     if let Some(body) = asked.text("body") {
-        review.body = body.to_owned();
+        body.clone_into(&mut review.body);
     }
     if let Some(assignees) = assignees {
         review.assignees = assignees.into_iter().collect();
@@ -259,10 +259,10 @@ fn edit_issue(world: &mut World, asked: &Asked, number: u64) -> Reply {
     let now = world.now;
     let Some(found) = world.issues.get_mut(&number) else { return missing() };
     if let Some(title) = asked.text("title") {
-        found.title = title.to_owned();
+        title.clone_into(&mut found.title);
     }
     if let Some(body) = asked.text("body") {
-        found.body = body.to_owned();
+        body.clone_into(&mut found.body);
     }
     found.updated_at = now;
     Reply::of(201, issue(world, &world.issues[&number]))

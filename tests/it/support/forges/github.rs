@@ -314,10 +314,10 @@ async fn open(world: &mut World, asked: &Asked) -> Reply {
 fn edit_pull(world: &mut World, asked: &Asked, number: u64) -> Reply {
     let Ok(review) = world.touched(number) else { return not_found() };
     if let Some(title) = asked.text("title") {
-        review.title = title.to_owned();
+        title.clone_into(&mut review.title);
     }
     if let Some(body) = asked.text("body") {
-        review.body = body.to_owned();
+        body.clone_into(&mut review.body);
     }
     if asked.text("state") == Some("closed") {
         world.closes(number, asked.me()).expect("it is there");
@@ -412,10 +412,10 @@ fn edit_issue(world: &mut World, asked: &Asked, number: u64) -> Reply {
     let now = world.now;
     let Some(found) = world.issues.get_mut(&number) else { return not_found() };
     if let Some(title) = asked.text("title") {
-        found.title = title.to_owned();
+        title.clone_into(&mut found.title);
     }
     if let Some(body) = asked.text("body") {
-        found.body = body.to_owned();
+        body.clone_into(&mut found.body);
     }
     found.updated_at = now;
     any_issue(world, number)

@@ -157,10 +157,10 @@ fn edit(world: &mut World, asked: &Asked, number: u64) -> Reply {
     let (assignees, reviewers) = (named(world, asked, "assignee_ids"), named(world, asked, "reviewer_ids"));
     let Ok(review) = world.touched(number) else { return missing() };
     if let Some(title) = asked.text("title") {
-        review.title = title.to_owned();
+        title.clone_into(&mut review.title);
     }
     if let Some(body) = asked.text("description") {
-        review.body = body.to_owned();
+        body.clone_into(&mut review.body);
     }
     review.labels.extend(asked.text("add_labels").into_iter().flat_map(|it| it.split(',')).map(str::to_owned));
     review.assignees = assignees.unwrap_or_else(|| review.assignees.clone());
@@ -250,10 +250,10 @@ fn edit_issue(world: &mut World, asked: &Asked, number: u64) -> Reply {
     let now = world.now;
     let Some(found) = world.issues.get_mut(&number) else { return missing() };
     if let Some(title) = asked.text("title") {
-        found.title = title.to_owned();
+        title.clone_into(&mut found.title);
     }
     if let Some(body) = asked.text("description") {
-        found.body = body.to_owned();
+        body.clone_into(&mut found.body);
     }
     found.updated_at = now;
     Reply::of(200, issue(world, &world.issues[&number]))
