@@ -278,7 +278,52 @@ mod tests {
             facts.places = places;
             facts.approved = approved;
         });
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        **Somebody should read this.** `1.0-1 -> 1.1-1`
+
+        ### Why a person has to look
+
+        - **review**, `PKGBUILD:6`: `` `build()` does something else than before ``
+          - before: `}`
+          - after: `` make CC=`id` ``
+
+        Beside that, 1 difference needs nobody: versions, checksums and the like.
+
+        ### Who may push to it
+
+        The AUR names `eve` as its maintainer, and `bob` beside. Not all of them are in `.ci/aur-maintainers`.
+
+        - eve maintains it now, and ann did before
+
+        ### Where to look
+
+        - the package in the AUR: <https://aur.archlinux.org/pkgbase/tool>
+        - the difference: `git fetch origin main update-tool && git diff origin/main...origin/update-tool -- tool`
+
+        ### After merging
+
+        1. `tool` is built.
+
+        It is needed by `app`, `more`, which are not built again for that alone.
+
+        ### To decide
+
+        2 people have to approve it. So far: `mira`. Approve it here, if you may push to this repository, or merge it.
+        Close this to reject it: exactly this content is not proposed again. From a machine with access:
+
+        ```sh
+        pkgwarden ctl review approve tool --head aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+        pkgwarden ctl review reject tool --head aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa --reason WHY
+        ```
+
+        <details><summary>What the run said</summary>
+
+        ```text
+        chore(update): tool
+        ```
+
+        </details>
+        ");
     }
 
     #[test]
@@ -333,11 +378,14 @@ mod tests {
 
     #[test]
     fn a_text_fits_into_a_forge_however_much_there_is_to_say() {
-        let depends: Vec<String> = (0..400).map(|number| format!("'{}{number}'", "x".repeat(390))).collect();
-        let text =
-            written(&TEXT.replace("arch=(any)", &format!("arch=(any)\ndepends=({})", depends.join(" "))), |facts| {
-                facts.message = Box::leak("x\n".repeat(90_000).into_boxed_str());
-            });
+        let (old, new) = (TEXT, TEXT.replace("make", "make install"));
+        let folder = |text: &str| Folder::default().with("PKGBUILD", text);
+        let few = classify(&folder(old), &folder(&new)).reasons;
+        let verdict = leaked(Verdict::from_reasons(few.into_iter().cycle().take(3_000).collect(), None, None));
+        let text = written(&new, |facts| {
+            facts.verdict = verdict;
+            facts.message = Box::leak("x\n".repeat(90_000).into_boxed_str());
+        });
         assert!(text.len() < 65_000, "{}", text.len());
         assert!(text.contains("more, for which there is no room here."));
     }
