@@ -415,7 +415,8 @@ fn executor(settings: &Settings, executor: &settings::Executor, logs: &LogStore)
         ExecutorKind::Local => {
             // The dispatcher counts, so that the number of slots can change.
             let slots = Semaphore::MAX_PERMITS;
-            let mut config = LocalConfig { slots, ..LocalConfig::under(&settings.server.data_dir) };
+            let pgp = executor.local.pgp;
+            let mut config = LocalConfig { slots, pgp, ..LocalConfig::under(&settings.server.data_dir) };
             if let Some(user) = &executor.local.user {
                 config.user.clone_from(user);
             }

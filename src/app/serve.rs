@@ -59,6 +59,7 @@ pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Re
         inbox: Some(controller.inbox().clone()),
         clock,
         token,
+        hosts: settings.server.hosts.clone(),
         public_url: settings.server.public_url.as_ref().map(ToString::to_string),
         stop: close.clone(),
     })?;

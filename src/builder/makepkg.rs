@@ -1,7 +1,7 @@
 //! The steps of a build and the sandbox each runs in.
 //!
-//! Databases are synchronised, the repository's own patch is applied, sources and dependencies are
-//! fetched with the network, and the package is built without it.
+//! Databases are synchronised, the repository's own patch is applied, the keys of those who sign the sources are
+//! imported, sources and dependencies are fetched with the network, and the package is built without it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,6 +13,9 @@ use crate::sys::sandbox::{Access, Mount, Network, SandboxSpec};
 
 const CONFIG: &str = "/etc/pkgwarden";
 
+/// Where the keys of one build are, and nobody else's.
+const KEYRING: &str = "/gnupg";
+
 /// One step of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -20,6 +23,10 @@ pub enum Phase {
     Patch,
     /// Fetch the package databases.
     Sync,
+    /// Ask makepkg which sources are signed, and by whom. It prints into `pkgdest/printed`.
+    Inspect,
+    /// Import the keys of those who sign.
+    Keys,
     /// Install what the build needs, fetch its sources and check them.
     Fetch,
     /// Build and package.
@@ -33,29 +40,32 @@ impl Phase {
         match self {
             Self::Patch => "patch",
             Self::Sync => "sync",
+            Self::Inspect => "inspect",
+            Self::Keys => "keys",
             Self::Fetch => "fetch",
             Self::Build => "build",
         }
     }
 
-    /// The program and its arguments.
+    /// The program and its arguments. `keys` are the files of the package folder with the keys by which signatures
+    /// are verified; without any, none are.
     #[must_use]
-    pub fn command(self) -> Vec<String> {
+    pub fn command(self, keys: &[String]) -> Vec<String> {
         let words: &[&str] = match self {
             Self::Patch => &["patch", "-p1", "--batch", "--no-backup-if-mismatch", "-i", interfere::PATCH],
             Self::Sync => &["fakeroot", "pacman", "-Sy", "--noconfirm", "--noprogressbar", "--color", "never"],
-            Self::Fetch => &[
-                "makepkg",
-                "--verifysource",
-                "--syncdeps",
-                "--noconfirm",
-                "--noprogressbar",
-                "--nocolor",
-                "--skippgpcheck",
-            ],
-            Self::Build => &["makepkg", "--cleanbuild", "--holdver", "--noconfirm", "--nocolor", "--skippgpcheck"],
+            Self::Inspect => &["/bin/sh", "-c", "exec makepkg --printsrcinfo --nocolor >/pkgdest/printed"],
+            Self::Keys => &["gpg", "--batch", "--no-autostart", "--import"],
+            Self::Fetch => &["makepkg", "--verifysource", "--syncdeps", "--noconfirm", "--noprogressbar", "--nocolor"],
+            Self::Build => &["makepkg", "--cleanbuild", "--holdver", "--noconfirm", "--nocolor"],
         };
-        words.iter().map(|&word| word.to_owned()).collect()
+        let mut command: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        match self {
+            Self::Keys => command.extend(keys.iter().map(|file| format!("/startdir/{file}"))),
+            Self::Fetch | Self::Build if keys.is_empty() => command.push("--skippgpcheck".to_owned()),
+            _ => {}
+        }
+        command
     }
 }
 
@@ -107,15 +117,16 @@ impl Job {
         text
     }
 
-    /// The sandbox of a step.
+    /// The sandbox of a step, with the keys that it is to verify signatures by.
     #[must_use]
-    pub fn sandbox(&self, phase: Phase, workspace: &Workspace) -> SandboxSpec {
+    pub fn sandbox(&self, phase: Phase, workspace: &Workspace, keys: &[String]) -> SandboxSpec {
         let network = match phase {
-            Phase::Patch | Phase::Build => Network::None,
+            Phase::Patch | Phase::Inspect | Phase::Keys | Phase::Build => Network::None,
             Phase::Sync => pacman::network_for(&self.repositories),
             Phase::Fetch => Network::Shared,
         };
         let mut env = self.env();
+        env.insert("GNUPGHOME".to_owned(), KEYRING.to_owned());
         if network == Network::Shared {
             env.extend(self.proxies.clone());
         }
@@ -125,7 +136,7 @@ impl Job {
             repositories: self.directories(),
             env,
             directory: "/startdir",
-            command: phase.command(),
+            command: phase.command(keys),
         }
     }
 
@@ -141,6 +152,10 @@ impl Job {
             mount("start", "/startdir", Access::Write),
             mount("build", "/build", Access::Write),
             mount("pkgdest", "/pkgdest", Access::Write),
+            mount("gnupg", KEYRING, Access::Write),
+            // What is in memory is the machine's, and small.
+            mount("home", "/home/build", Access::Write),
+            mount("tmp", "/tmp", Access::Write),
             Mount { from: sources, to: "/srcdest", access: Access::Write },
             mount("root", ROOT, root),
             mount("root/usr", DEPENDENCIES, Access::Read),
@@ -204,8 +219,8 @@ mod tests {
     #[test]
     fn only_the_fetching_step_has_the_network_and_the_proxies() {
         let (_dir, workspace) = workspace();
-        for phase in [Phase::Patch, Phase::Sync, Phase::Fetch, Phase::Build] {
-            let spec = job().sandbox(phase, &workspace);
+        for phase in [Phase::Patch, Phase::Sync, Phase::Inspect, Phase::Keys, Phase::Fetch, Phase::Build] {
+            let spec = job().sandbox(phase, &workspace, &[]);
             let fetching = phase == Phase::Fetch;
             assert_eq!(spec.network == Network::Shared, fetching, "{phase:?}");
             assert_eq!(spec.env.contains_key("https_proxy"), fetching, "{phase:?}");
@@ -215,9 +230,19 @@ mod tests {
     #[test]
     fn the_building_step_cannot_change_what_is_installed() {
         let (_dir, workspace) = workspace();
-        let spec = job().sandbox(Phase::Build, &workspace);
+        let spec = job().sandbox(Phase::Build, &workspace, &[]);
         let root = spec.mounts.iter().find(|mount| mount.to == ROOT).unwrap();
         assert_eq!(root.access, Access::Read);
+    }
+
+    #[test]
+    fn signatures_are_left_out_only_without_keys() {
+        let key = ["keys/pgp/A.asc".to_owned()];
+        for phase in [Phase::Fetch, Phase::Build] {
+            assert!(phase.command(&[]).contains(&"--skippgpcheck".to_owned()), "{phase:?}");
+            assert!(!phase.command(&key).contains(&"--skippgpcheck".to_owned()), "{phase:?}");
+        }
+        assert_eq!(Phase::Keys.command(&key).last().unwrap(), "/startdir/keys/pgp/A.asc");
     }
 
     #[test]

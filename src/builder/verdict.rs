@@ -60,11 +60,17 @@ pub fn judge(phase: Phase, exit: Exit, printed: &str, skip_exit_code: i32) -> Ve
             "the package databases could not be fetched",
             last_line(printed, "error: ").or_else(|| last_line(printed, "")),
         )),
+        Phase::Keys if code > 2 => {
+            Verdict::Infrastructure("gpg, which verifies signatures, cannot be run: install gnupg".to_owned())
+        }
+        Phase::Keys => {
+            failed(with_error("the keys that the package folder brings are none", last_line(printed, "gpg: ")))
+        }
         Phase::Patch => failed(format!("{} does not apply", super::interfere::PATCH)),
-        Phase::Fetch | Phase::Build if code == skip_exit_code => {
+        Phase::Inspect | Phase::Fetch | Phase::Build if code == skip_exit_code => {
             Verdict::Ended(Outcome::Skipped, format!("the package said that there is nothing to build (exit {code})"))
         }
-        Phase::Fetch | Phase::Build => judge_makepkg(phase, code, printed),
+        Phase::Inspect | Phase::Fetch | Phase::Build => judge_makepkg(phase, code, printed),
     }
 }
 
@@ -139,6 +145,13 @@ const UNREACHABLE: [&str; 8] = [
 ];
 
 fn judge_sources(printed: &str) -> Verdict {
+    if printed.contains("One or more PGP signatures could not be verified!") {
+        let is_bad =
+            |line: &&str| line.contains(" ... ") && ["FAILED", "NOT FOUND"].iter().any(|word| line.contains(word));
+        let line =
+            printed.lines().rev().skip_while(|line| !line.starts_with("==> ERROR: One or more PGP")).find(is_bad);
+        return failed(with_error("a signature of its sources is not what it should be", line.map(str::trim)));
+    }
     let complaint = printed.lines().rev().find(|line| UNREACHABLE.iter().any(|mark| line.contains(mark)));
     match complaint {
         Some(complaint) => {

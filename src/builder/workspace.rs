@@ -17,11 +17,14 @@ use super::user::BuildUser;
 const MAX_PKGBUILD: u64 = 16 << 20;
 
 /// Directories the build may write, all inside `tree/`.
-const WRITABLE: [&str; 9] = [
+const WRITABLE: [&str; 12] = [
     "start",
     "build",
     "pkgdest",
     "srcdest",
+    "gnupg",
+    "home",
+    "tmp",
     "root",
     "root/usr",
     "root/var/lib/pacman/sync",
@@ -60,6 +63,10 @@ impl Workspace {
             let path = workspace.tree().join(name);
             workspace.make_own(&path).map_err(|error| FsError::new("create", &path, error))?;
         }
+        let keyring = workspace.path("gnupg");
+        // gpg warns about any other.
+        let closed = fs::set_permissions(&keyring, Permissions::from_mode(0o700));
+        closed.map_err(|error| FsError::new("close", &keyring, error))?;
         Ok(workspace)
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::{Format, number_of};
+use super::output::{Format, escaped, number_of};
 use crate::controller::inspect;
 use crate::domain::finding::{Finding, Severity};
 use crate::sys::clock::{Clock as _, SystemClock};
@@ -20,11 +20,15 @@ Examples:
   pkgwarden check                          every finding, with its remedy
   pkgwarden -C repo.git check --rev main --format json
 
-Ends with status 0 whatever is found: look at `errors` in the JSON to fail a job.")]
+Ends with status 0 if it could look, whatever it found; with --exit-code with status 3 if there are errors (warnings
+alone are none); with 1 if it could not look, and 2 if it was asked wrongly.")]
 pub struct Args {
     /// The commit to look at
     #[arg(long, value_name = "REV", default_value = "HEAD")]
     rev: String,
+    /// End with status 3 if there are errors
+    #[arg(long)]
+    exit_code: bool,
 }
 
 #[derive(Serialize)]
@@ -44,7 +48,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
         Format::Json => context.output.json(&report)?,
         Format::Text => context.output.text(text(&report))?,
     }
-    Ok(Exit::Done)
+    Ok(if args.exit_code && report.errors > 0 { Exit::NeedsPerson } else { Exit::Done })
 }
 
 fn text(report: &Report) -> String {
@@ -56,13 +60,14 @@ fn text(report: &Report) -> String {
             Severity::Warning => ("warning", AnsiColor::Yellow.on_default().bold()),
         };
         let place = match (&finding.file, finding.line) {
-            (Some(file), Some(line)) => format!("{file}:{line}: "),
-            (Some(file), None) => format!("{file}: "),
+            (Some(file), Some(line)) => format!("{}:{line}: ", escaped(file)),
+            (Some(file), None) => format!("{}: ", escaped(file)),
             (None, _) => String::new(),
         };
-        let _ = writeln!(text, "{style}{word}{style:#}: {place}{} {dim}[{}]{dim:#}", finding.message, finding.code);
+        let message = escaped(&finding.message);
+        let _ = writeln!(text, "{style}{word}{style:#}: {place}{message} {dim}[{}]{dim:#}", finding.code);
         if !finding.hint.is_empty() {
-            let _ = writeln!(text, "  {dim}{}{dim:#}", finding.hint);
+            let _ = writeln!(text, "  {dim}{}{dim:#}", escaped(&finding.hint));
         }
     }
     let _ = writeln!(text, "{}, {}", number_of(report.errors, "error"), number_of(report.warnings, "warning"));

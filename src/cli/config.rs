@@ -227,6 +227,7 @@ mod tests {
         [server]
         listen = "127.0.0.1:8080"
         data_dir = "/var/lib/pkgwarden"
+        hosts = []
         poll = "5m"
 
         [sources]
@@ -264,6 +265,7 @@ mod tests {
         timeout = "1h"
 
         [executor.local]
+        pgp = "when-keys-are-there"
         repository = []
 
         [executor.bullmq]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::Format;
+use super::output::{Format, escaped};
 use crate::app::examine::libraries_unknown;
 use crate::app::{self, Place};
 use crate::controller::inspect::{self, Inspection};
@@ -26,6 +26,9 @@ use crate::domain::revision::Revision;
 use crate::sys::clock::{Clock as _, SystemClock};
 use crate::web::text::one_line;
 use crate::web::time;
+
+/// The script that may keep a package up to date.
+const UPDATE: &str = ".CI/update.sh";
 
 /// Tell everything known about one package, and what a run would do with it and why
 #[derive(Debug, clap::Args)]
@@ -53,13 +56,18 @@ struct Explanation {
     tree: Oid,
     source: &'static str,
     versions: Option<Versions>,
+    script: Option<Script>,
     trigger: Option<String>,
     rebuild_triggers: Vec<String>,
     class: Option<String>,
     follows_upstream: bool,
     interfere: Vec<crate::domain::desired::Interfere>,
     needs: Vec<PkgBase>,
+    /// Whether `needs` is known: its `.SRCINFO` can be read.
+    needs_known: bool,
     needed_by: Vec<PkgBase>,
+    /// Packages that may need it or not: their `.SRCINFO` cannot be read.
+    perhaps_needed_by: Vec<PkgBase>,
     seen: Seen,
     /// Why it is not known which shared libraries its published files need, if it is not.
     libraries_unknown: Option<&'static str>,
@@ -67,6 +75,8 @@ struct Explanation {
     keepers: Option<String>,
     review: Option<String>,
     on_commit: OnCommit,
+    /// What an on-schedule run asks or runs for it before that.
+    on_schedule: Vec<String>,
     problems: Vec<Finding>,
 }
 
@@ -98,6 +108,14 @@ impl Versions {
     }
 }
 
+/// The script of its own that keeps it up to date.
+#[derive(Serialize)]
+struct Script {
+    file: &'static str,
+    /// Whether it reaches the network: `CI_UPDATE_NETWORK`.
+    network: bool,
+}
+
 /// What the `state` branch remembers.
 #[derive(Serialize)]
 struct Seen {
@@ -116,6 +134,9 @@ struct OnCommit {
     action: Action,
     build: Option<BuildRequest>,
     why: String,
+    /// Whether it has changed since builds were last handed out, as far as this clone knows.
+    #[serde(skip)]
+    is_due: bool,
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
@@ -155,26 +176,38 @@ fn explain(
     let members = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.members);
     let mut problems = package.findings.clone();
     let mut observations = Observations::default();
+    let mut script = None;
     match inspection.files(package) {
-        Ok(files) => problems.extend(inspect::package_lints(package, &files)),
+        Ok(files) => {
+            problems.extend(inspect::package_lints(package, &files));
+            let network = package.settings.update_network;
+            script = files.get(UPDATE).map(|_| Script { file: UPDATE, network });
+        }
         Err(unusable) => {
             observations.unbuildable.insert(package.pkgbase.clone(), Finding::clone(&unusable));
             problems.push(*unusable);
         }
     }
+    let versions = Versions::of(package, snapshot);
+    let unknown =
+        snapshot.packages.values().filter(|other| other.srcinfo.is_none() && other.pkgbase != package.pkgbase);
     Ok(Explanation {
         pkgbase: package.pkgbase.clone(),
         pkgnames: members.map(|member| member.name.to_string()).collect(),
         version: package.version().map(ToString::to_string),
         tree: package.tree,
         source: package.settings.source.name(),
-        versions: Versions::of(package, snapshot),
+        on_schedule: on_schedule(&sources, versions.as_ref(), script.as_ref()),
+        versions,
+        script,
         trigger: package.settings.trigger.clone(),
         rebuild_triggers: package.settings.rebuild_triggers.clone(),
         class: snapshot.class_of(package).map(|class| class.0),
         follows_upstream: package.follows_upstream(),
         interfere: package.interfere.clone(),
         needs: graph.direct(&package.pkgbase).to_vec(),
+        needs_known: package.srcinfo.is_some(),
+        perhaps_needed_by: unknown.map(|other| other.pkgbase.clone()).collect(),
         needed_by: graph.dependants(&package.pkgbase),
         seen: Seen {
             source_commit: cursor.as_ref().map(|cursor| cursor.commit),
@@ -215,6 +248,7 @@ fn on_commit(
     let decision = plan.packages.iter().find(|decision| decision.pkgbase == package.pkgbase);
     Ok(OnCommit {
         action: decision.map_or(Action::None, |decision| decision.action),
+        is_due: decision.is_some(),
         build: plan.builds.into_iter().find(|build| build.pkgbase == package.pkgbase),
         why: decision.map_or_else(
             || "it has not changed since builds were last handed out".to_owned(),
@@ -223,10 +257,27 @@ fn on_commit(
     })
 }
 
-/// What is known of asking a source; nothing if it was never asked.
+/// What an on-schedule run asks and runs to find updates of it.
+fn on_schedule(sources: &[SourceView], versions: Option<&Versions>, script: Option<&Script>) -> Vec<String> {
+    let asked = sources.iter().map(|source| match source.role {
+        "upstream" => format!("asks its upstream {}", one_line(&source.source)),
+        _ => format!("asks {}", one_line(&source.source)),
+    });
+    let version = versions.filter(|versions| versions.asked).and_then(|versions| versions.file.as_deref());
+    let version = version.map(|file| format!("looks for versions by {}", one_line(file)));
+    let script = script.map(|script| {
+        let network = if script.network { "with" } else { "without" };
+        format!("runs {} {network} network", script.file)
+    });
+    asked.chain(version).chain(script).collect()
+}
+
+/// What is known of asking a source.
 fn asked(source: &SourceView) -> Vec<(&'static str, String)> {
     if source.asked.is_none() && source.error.is_none() {
-        return Vec::new();
+        // Where its files come from stands above.
+        let never = || vec![("upstream", format!("{}, not asked here yet", one_line(&source.source)))];
+        return if source.role == "upstream" { never() } else { Vec::new() };
     }
     let asked = source.asked.map_or_else(|| "never".to_owned(), time::moment);
     let mut lines = vec![("asked", format!("{}: {asked}", one_line(&source.source)))];
@@ -240,14 +291,14 @@ fn asked(source: &SourceView) -> Vec<(&'static str, String)> {
     lines
 }
 
+fn list(names: &[PkgBase]) -> String {
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    names.iter().map(PkgBase::as_str).collect::<Vec<_>>().join(", ")
+}
+
 fn text(it: &Explanation) -> String {
-    let list = |names: &[PkgBase]| {
-        if names.is_empty() {
-            "nothing".to_owned()
-        } else {
-            names.iter().map(PkgBase::as_str).collect::<Vec<_>>().join(", ")
-        }
-    };
     let mut text = format!("{} {}\n", it.pkgbase, it.version.as_deref().unwrap_or("(version unknown)"));
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<12} {value}");
@@ -257,8 +308,16 @@ fn text(it: &Explanation) -> String {
     if let Some(versions) = &it.versions {
         line("versions", &versions.text());
     }
-    line("needs", &list(&it.needs));
+    if let Some(script) = &it.script {
+        line("script", &format!("{}, {} network", script.file, if script.network { "with" } else { "without" }));
+    }
+    let unknown = "not known: there is no .SRCINFO that can be read";
+    line("needs", if it.needs_known { list(&it.needs) } else { unknown.to_owned() }.as_str());
     line("needed by", &list(&it.needed_by));
+    if let Some((first, more)) = it.perhaps_needed_by.split_first() {
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        line("", &format!("not known of {first}{more}, without a .SRCINFO that can be read"));
+    }
     line("class", it.class.as_deref().unwrap_or("any"));
     if let Some(trigger) = &it.trigger {
         line("trigger", trigger);
@@ -294,9 +353,14 @@ fn text(it: &Explanation) -> String {
     if let Some(branch) = &it.review {
         line("review", &format!("an update waits on {branch}"));
     }
-    line("on-commit", &it.on_commit.why);
+    line("on-commit", &escaped(&it.on_commit.why));
+    if it.on_commit.is_due {
+        line("", "as this clone has it: if a run has been since, `git pull --tags` brings what it did");
+    }
+    let before = if it.on_schedule.is_empty() { "asks nothing about it".to_owned() } else { it.on_schedule.join(", ") };
+    line("on-schedule", &format!("{before}; then as on-commit"));
     for problem in &it.problems {
-        line("problem", &problem.to_string());
+        line("problem", &escaped(&problem.to_string()));
     }
     text
 }

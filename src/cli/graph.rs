@@ -83,6 +83,9 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
 
 fn rdeps(graph: &Graph, pkgbase: &PkgBase, form: Form, context: &mut Context) -> Result<Exit, CliError> {
     let dependants = graph.dependants(pkgbase);
+    if dependants.is_empty() {
+        tracing::warn!("nothing in this repository needs {pkgbase}");
+    }
     match form {
         Form::Json => context.output.json(&dependants)?,
         Form::Order => dependants.iter().try_for_each(|pkgbase| context.output.text(format_args!("{pkgbase}\n")))?,

@@ -29,6 +29,7 @@ const FILE: &str = "pkgwarden.toml";
 Examples:
   pkgwarden init                           pkgwarden.toml in this clone
   pkgwarden init /srv/packages --from chaotic
+  pkgwarden init --from chaotic --dry-run  what carries over, also where there is a pkgwarden.toml
 
 Never overwrites a file. With `--from chaotic`, .ci/config is read and it is told what of it
 carries over.")]
@@ -38,6 +39,9 @@ pub struct Args {
     /// What has kept the repository so far
     #[arg(long, value_enum, value_name = "WHAT")]
     from: Option<From>,
+    /// Tell what would be written and what carries over, and write nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What has kept a repository so far.
@@ -51,6 +55,8 @@ enum From {
 #[derive(Serialize)]
 struct Report {
     file: String,
+    /// Whether that has been written, and is not only what would be.
+    written: bool,
     packages: usize,
     branch: String,
     has_scheduled: bool,
@@ -148,8 +154,10 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     };
     let name = written.as_ref().and(snapshot.settings.target_repository.as_deref());
     let path = dir.join(FILE);
-    create(&path, &file(name))?;
-    let report = report(&path, &snapshot, written.as_deref());
+    if !args.dry_run {
+        create(&path, &file(name))?;
+    }
+    let report = Report { written: !args.dry_run, ..report(&path, &snapshot, written.as_deref()) };
     match context.output.format {
         Format::Json => context.output.json(&report)?,
         Format::Text => context.output.text(text(&report, args.from.is_some()))?,
@@ -179,7 +187,7 @@ fn create(path: &Path, text: &str) -> Result<(), CliError> {
     let mut file = match opened {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             let message = format!("{} is there already, and is left as it is", path.display());
-            let hint = "`pkgwarden config check` looks for mistakes in it; move it away to begin anew";
+            let hint = "`pkgwarden config check` looks for mistakes in it; --dry-run tells what carries over and writes nothing";
             return Err(CliError::from(anyhow::Error::msg(message)).hint(hint));
         }
         other => other.with_context(|| format!("cannot write {}", path.display()))?,
@@ -194,6 +202,7 @@ fn report(path: &Path, snapshot: &Snapshot, ci_config: Option<&str>) -> Report {
     let notes = NOTES.into_iter().filter(|(key, ..)| is_set(key));
     Report {
         file: path.display().to_string(),
+        written: false,
         packages: snapshot.packages.len(),
         branch: snapshot.refs.branch.clone(),
         has_scheduled: snapshot.refs.scheduled.is_some(),
@@ -206,7 +215,8 @@ fn report(path: &Path, snapshot: &Snapshot, ci_config: Option<&str>) -> Report {
 }
 
 fn text(report: &Report, from_chaotic: bool) -> String {
-    let mut text = format!("wrote {}\n", report.file);
+    let what = if report.written { "wrote" } else { "nothing is written; without --dry-run it would be" };
+    let mut text = format!("{what} {}\n", report.file);
     let there = |is_there: bool| if is_there { "there" } else { "not there yet" };
     let _ = writeln!(
         text,
@@ -339,7 +349,9 @@ mod tests {
         std::fs::write(&path, "mine").expect("written");
         let again = pkgwarden(&["-C", dir, "init"], &[]);
         assert_eq!(again.exit, Exit::Failed);
-        assert!(again.stderr.contains("is there already"), "{}", again.stderr);
+        assert!(again.stderr.contains("is there already") && again.stderr.contains("--dry-run"), "{}", again.stderr);
+        let told = pkgwarden(&["-C", dir, "init", "--dry-run"], &[]);
+        assert!(told.exit == Exit::Done && told.stdout.starts_with("nothing is written"), "{}", told.stdout);
         assert_eq!(std::fs::read_to_string(&path).expect("there"), "mine");
     }
 

@@ -7,6 +7,7 @@ use comfy_table::{Attribute, Cell, ContentArrangement, Table};
 use serde::Serialize;
 
 pub use crate::domain::words::number_of;
+use crate::web::text::visible;
 
 /// Form of the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,12 @@ pub fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// Text from elsewhere in a line of ours: what would end the line, or not show, is written out.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    visible(text).replace('\n', "\\n").replace('\t', "\\t")
+}
+
 /// A table without lines, for lists.
 #[must_use]
 pub fn table(header: &[&str]) -> Table {
@@ -110,6 +117,11 @@ mod tests {
         table.add_row(["a", "1-1", ""]).add_row(["firefox", "", ""]);
         let plain = anstream::adapter::strip_str(&lines(&table)).to_string();
         assert_eq!(plain, "package  version  problems\na        1-1\nfirefox\n");
+    }
+
+    #[test]
+    fn nothing_from_elsewhere_ends_a_line_or_steers_a_terminal() {
+        assert_eq!(escaped("a\nb\tc\u{1b}[31m\r"), "a\\nb\\tc␛[31m␍");
     }
 
     #[test]

@@ -9,14 +9,14 @@ use anstyle::{AnsiColor, Style};
 use super::classify::text::word;
 use super::context::Context;
 use super::error::CliError;
-use super::output::{Format, number_of};
+use super::output::{Format, escaped, number_of};
 use crate::app::Place;
 use crate::config::package::addition;
 use crate::controller::run::Outcome;
 use crate::domain::addition::Provenance;
 use crate::domain::name::PkgBase;
 use crate::domain::plan::{Action, Document, Heard, PackageDecision, Pipeline};
-use crate::domain::policy::Target;
+use crate::domain::target::Target;
 
 /// The pipeline and the clone it works on.
 #[derive(Debug, clap::Args)]
@@ -109,6 +109,12 @@ pub struct Because {
     pub reason: String,
 }
 
+fn targets(packages: &[String]) -> Result<Vec<Target>, CliError> {
+    let targets = Target::parse_all(packages.iter().map(String::as_str));
+    let targets = targets.map_err(|error| CliError::usage(error.to_string()))?;
+    if targets.is_empty() { Err(CliError::usage("no package is named".to_owned())) } else { Ok(targets) }
+}
+
 /// Reads the name of a package.
 pub fn package(text: &str) -> Result<PkgBase, String> {
     PkgBase::new(text).map_err(|error| error.to_string())
@@ -118,15 +124,14 @@ impl PipelineArgs {
     /// The pipeline.
     ///
     /// # Errors
-    /// If a package that is to be added does not say where from in a way that is understood.
+    /// If a package that is to be added does not say where from in a way that is understood, or a class is none.
     pub fn pipeline(&self) -> Result<Pipeline, CliError> {
-        let targets = |packages: &[String]| packages.iter().map(|package| Target::parse(package)).collect();
         Ok(match &self.what {
             What::OnCommit => Pipeline::OnCommit,
             What::OnSchedule => Pipeline::OnSchedule,
             What::Trigger { name } => Pipeline::Trigger(name.clone()),
-            What::Deploy { packages } => Pipeline::Deploy(targets(packages)),
-            What::Bump { packages } => Pipeline::Bump(targets(packages)),
+            What::Deploy { packages } => Pipeline::Deploy(targets(packages)?),
+            What::Bump { packages } => Pipeline::Bump(targets(packages)?),
             What::Quarantine(Because { packages, reason }) => Pipeline::Quarantine(packages.clone(), reason.clone()),
             What::Lift(Because { packages, reason }) => Pipeline::Lift(packages.clone(), reason.clone()),
             What::Add(newcomers) => newcomers.pipeline()?,
@@ -186,11 +191,11 @@ fn text(document: &Document, outcome: Option<&Outcome>) -> String {
         let _ = writeln!(text, "  aur     push {pkgbase}");
     }
     for review in &document.reviews {
-        let why = if review.why.is_empty() { String::new() } else { format!(": {}", review.why) };
-        let _ = writeln!(text, "  review  {} {}{why}", review.action, review.branch);
+        let why = if review.why.is_empty() { String::new() } else { format!(": {}", escaped(&review.why)) };
+        let _ = writeln!(text, "  review  {} {}{why}", review.action, escaped(&review.branch));
     }
     for change in &document.refs {
-        let _ = writeln!(text, "  ref     {} {}", change.change, change.name);
+        let _ = writeln!(text, "  ref     {} {}", change.change, escaped(&change.name));
     }
     problems(&mut text, document);
     match outcome {
@@ -224,6 +229,11 @@ fn unknown_alike(document: &Document) -> BTreeMap<&str, Vec<&str>> {
     alike
 }
 
+/// Whether a problem says already why something is unknown.
+fn is_told(document: &Document, why: &str) -> bool {
+    document.problems.iter().any(|problem| !why.is_empty() && problem.message.contains(why))
+}
+
 /// Packages with which something happens; the others are only counted.
 fn packages(text: &mut String, document: &Document) {
     let quiet = |heard, action| heard == Heard::Current && matches!(action, Action::None | Action::State);
@@ -234,6 +244,7 @@ fn packages(text: &mut String, document: &Document) {
     let unknown = unknown_alike(document);
     for (why, names) in &unknown {
         let shown = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        let why = if is_told(document, why) { "unknown, for the problem below".to_owned() } else { escaped(why) };
         let _ = writeln!(text, "  note    {shown} and {} more: {why}", names.len() - NAMED.min(names.len()));
     }
     let told = |decision: &PackageDecision| !is_note(decision) || !unknown.contains_key(decision.why.as_str());
@@ -245,15 +256,20 @@ fn packages(text: &mut String, document: &Document) {
             Action::Review => "review",
             Action::Skip => "skip",
         };
+        if is_note(decision) && is_told(document, &decision.why) {
+            let _ = writeln!(text, "  {action:<7} {}: unknown, for the problem below", decision.pkgbase);
+            continue;
+        }
         let heaviest = decision.reasons.iter().map(|reason| reason.severity).max();
         let weight = heaviest.filter(|_| decision.action == Action::Review);
         let weight = weight.map(|weight| format!(" ({})", word(weight))).unwrap_or_default();
-        let _ = writeln!(text, "  {action:<7} {}: {}{weight}", decision.pkgbase, decision.why);
+        let _ = writeln!(text, "  {action:<7} {}: {}{weight}", decision.pkgbase, escaped(&decision.why));
         let heavy =
             decision.reasons.iter().filter(|reason| reason.severity > crate::domain::classify::Weight::Stronger);
         for reason in heavy {
             let line = reason.line.map(|line| format!(":{line}")).unwrap_or_default();
-            let _ = writeln!(text, "            {}{line}: {}", reason.file, reason.message);
+            let (file, message) = (escaped(&reason.file), escaped(&reason.message));
+            let _ = writeln!(text, "            {file}{line}: {message}");
         }
     }
 }
@@ -266,8 +282,9 @@ fn problems(text: &mut String, document: &Document) {
         };
         let package = problem.pkgbase.as_ref().map(|pkgbase| format!("{pkgbase}: ")).unwrap_or_default();
         let commit = problem.commit.map(|commit| format!(" (commit {})", commit.short())).unwrap_or_default();
-        let hint = if problem.hint.is_empty() { String::new() } else { format!("; {}", problem.hint) };
-        let _ = writeln!(text, "  {style}problem{style:#} {package}{}{commit}{hint}", problem.message);
+        let hint = if problem.hint.is_empty() { String::new() } else { format!("; {}", escaped(&problem.hint)) };
+        let message = escaped(&problem.message);
+        let _ = writeln!(text, "  {style}problem{style:#} {package}{message}{commit}{hint}");
     }
 }
 
@@ -276,6 +293,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::domain::finding::Finding;
     use crate::domain::plan::Base;
 
     fn unknown(pkgbase: String, why: &str) -> PackageDecision {
@@ -292,10 +310,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_server_that_cannot_be_reached_is_told_once() {
-        let mut packages: Vec<_> = (0..9).map(|number| unknown(format!("p{number}"), "the AUR is down")).collect();
-        packages.push(unknown("q".to_owned(), "it has a submodule"));
+    fn shown(packages: Vec<PackageDecision>, problems: &[Finding]) -> String {
         let document = Document {
             repository: "own".to_owned(),
             pipeline: "on-schedule".to_owned(),
@@ -308,10 +323,38 @@ mod tests {
             stop: Vec::new(),
             reviews: Vec::new(),
             aur_push: Vec::new(),
-            problems: Vec::new(),
+            problems: problems.iter().map(Into::into).collect(),
         };
+        anstream::adapter::strip_str(&text(&document, None)).to_string()
+    }
+
+    #[test]
+    fn what_a_problem_says_is_not_said_again_of_packages() {
+        let packages =
+            || vec![unknown("a".to_owned(), "it has a submodule"), unknown("b".to_owned(), "the AUR is down")];
+        let many =
+            || packages().into_iter().chain((0..6).map(|number| unknown(format!("p{number}"), "the AUR is down")));
+        let problem = Finding::error("aur-mirror", "7 packages are unknown: the AUR is down");
+        for packages in [packages(), many().collect()] {
+            let text = shown(packages, std::slice::from_ref(&problem));
+            assert_eq!(text.matches("the AUR is down").count(), 1, "{text}");
+            assert!(text.contains("unknown, for the problem below") && text.contains("it has a submodule"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_a_line_feed_ends_no_line() {
+        let problem = Finding::error("bad-name", "`a\nb` is no name").at("a\nb", None).hint("rename\nit");
+        let text = shown(Vec::new(), &[problem]);
+        assert_eq!(text, "on-schedule of own\n  problem a\\nb: `a\\nb` is no name; rename\\nit\nnothing to do\n");
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_reached_is_told_once() {
+        let mut packages: Vec<_> = (0..9).map(|number| unknown(format!("p{number}"), "the AUR is down")).collect();
+        packages.push(unknown("q".to_owned(), "it has a submodule"));
         assert_eq!(
-            anstream::adapter::strip_str(&text(&document, None)).to_string(),
+            shown(packages, &[]),
             "on-schedule of own\n  note    p0, p1, p2, p3, p4 and 4 more: the AUR is down\n  \
              note    q: it has a submodule\nnothing to do\n"
         );

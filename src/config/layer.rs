@@ -14,7 +14,7 @@ use serde_json::Value as Schema;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, Origin, Problem, without_passwords};
+use super::error::{Origin, Problem, without_passwords};
 use super::schema::{self, schema};
 use super::written::{Layer, Written};
 use crate::domain::finding::nearest;
@@ -38,14 +38,8 @@ struct Document<'a> {
     table: Spanned<DeTable<'a>>,
 }
 
-/// Reads every layer.
-///
-/// # Errors
-/// Everything that is wrong in any of them.
-pub(super) fn read<'a>(
-    file: Option<(&str, &'a str)>,
-    env: &'a BTreeMap<String, String>,
-) -> Result<Layers<'a>, ConfigError> {
+/// Reads every layer, and tells everything that is wrong in any of them. What is wrong is left out.
+pub(super) fn read<'a>(file: Option<(&str, &'a str)>, env: &'a BTreeMap<String, String>) -> (Layers<'a>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut written = defaults(env);
     let mut document = None;
@@ -60,7 +54,7 @@ pub(super) fn read<'a>(
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() { Ok(Layers { written, document, env }) } else { Err(ConfigError { problems }) }
+    (Layers { written, document, env }, problems)
 }
 
 impl Layers<'_> {
@@ -113,14 +107,14 @@ fn read_document<'a>(path: &str, text: &'a str, problems: &mut Vec<Problem>) -> 
         problems.extend(errors.into_iter().take(MOST_PROBLEMS).map(problem));
         return (Document { source, table }, Written::default());
     }
-    let whole = table.clone();
     let mut found = Vec::new();
     take_out_misfits(table.get_mut(), schema(), &mut Vec::new(), &mut found);
     let written = take_out_errors(&mut table, &mut found);
     found.sort_by_key(|misfit| misfit.span.start);
     let problem = |misfit: Misfit| Problem { message: misfit.message, hint: misfit.hint, origin: at(misfit.span) };
     problems.extend(found.into_iter().take(MOST_PROBLEMS).map(problem));
-    (Document { source, table: whole }, written)
+    // Without what was taken out, so that its lists are as long as those that were read.
+    (Document { source, table }, written)
 }
 
 /// Reads what can be read: a value that is wrong is remembered and taken out, until nothing is wrong.
@@ -437,8 +431,21 @@ mod tests {
         pkgwarden.toml:9:9: 0 is out of range: from 1 to 256
         pkgwarden.toml:10:1: missing field `cron`; add cron = "*/30 * * * *"
         pkgwarden.toml:14:12: `Europe/Berln` is not a time zone: write its IANA name, such as Europe/Berlin
+        pkgwarden.toml:15:7: a schedule with run = "trigger" needs the `name` of the trigger
         pkgwarden.toml:18:7: this is not the address of a git repository, such as https://host/path.git
         "#);
+    }
+
+    #[test]
+    fn mistakes_of_every_kind_are_told_at_once() {
+        let text =
+            "[server]\npol = \"1m\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n[executor]\nkind = \"copr\"\n";
+        let told = lines(text, &[("PKGWARDEN__PUBLISH__KEEP", "many")]);
+        let places: Vec<_> = told.lines().filter_map(|line| line.split(": ").next()).collect();
+        assert_eq!(
+            places,
+            ["pkgwarden.toml:2:1", "pkgwarden.toml:4:11", "pkgwarden.toml:6:8", "PKGWARDEN__PUBLISH__KEEP"]
+        );
     }
 
     #[test]

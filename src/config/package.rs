@@ -35,6 +35,11 @@ const MOST_EXTRA_TIMEOUT: f64 = 100.0;
 /// A value that could not be read: what is wrong with it, and the remedy.
 pub(super) type Unreadable = (String, &'static str);
 
+/// Reads a build class.
+pub(super) fn parse_class(text: &str) -> Result<BuildClass, Unreadable> {
+    BuildClass::new(text).map_err(|error| (error.to_string(), "write a number such as 5, or the name of a class"))
+}
+
 /// Reads a `.CI/config`. Whatever is wrong in it becomes a finding that names `path` and the line, and
 /// the setting keeps its default.
 #[must_use]
@@ -43,7 +48,7 @@ pub fn parse(text: &str, path: &str) -> (PackageSettings, Vec<Finding>) {
     let settings = PackageSettings {
         source: file.parsed("CI_PKGBUILD_SOURCE", parse_source).unwrap_or(SourceKind::Unset),
         trigger: file.text("CI_ON_TRIGGER"),
-        class: file.text("BUILDER_CLASS").map(BuildClass),
+        class: file.parsed("BUILDER_CLASS", parse_class),
         bump: file.parsed("CI_PACKAGE_BUMP", parse_bump),
         force_vcs: file.flag("CI_FORCE_VCS").unwrap_or(false),
         manage_aur: file.flag("CI_MANAGE_AUR").unwrap_or(false),

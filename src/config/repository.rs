@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::keyfile::{KeyFile, printable};
+use super::package::parse_class;
 use crate::domain::finding::Finding;
-use crate::domain::policy::{BuildClass, Identity, MANAGER_DEFAULTS, RepositorySettings};
+use crate::domain::policy::{Identity, MANAGER_DEFAULTS, RepositorySettings};
 
 /// Where the settings stand in the monorepo.
 pub const PATH: &str = ".ci/config";
@@ -66,7 +67,7 @@ pub fn parse(ci_config: &str, aur_maintainers: Option<&str>) -> (RepositorySetti
         human_review: file.flag("CI_HUMAN_REVIEW"),
         review_assignees: file.list("CI_HUMAN_REVIEW_ASSIGNEE", separates_names).into_iter().collect(),
         overwrite_commits: file.flag("CI_OVERWRITE_COMMITS").unwrap_or(defaults.overwrite_commits),
-        default_class: file.text("CI_DEFAULT_CLASS").map(BuildClass),
+        default_class: file.parsed("CI_DEFAULT_CLASS", parse_class),
         skip_exit_code: file.parsed("CI_CODE_SKIP", parse_exit_code).unwrap_or(defaults.skip_exit_code),
         manage_aur: file.flag("CI_MANAGE_AUR").unwrap_or(defaults.manage_aur),
         nvchecker_review: file.flag("CI_NVCHECKER_REVIEW").unwrap_or(defaults.nvchecker_review),
@@ -178,6 +179,7 @@ fn parse_proxy(text: &str) -> Result<String, Unreadable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::policy::BuildClass;
 
     #[test]
     fn a_real_configuration_is_read_without_complaint() {

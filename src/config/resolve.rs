@@ -158,6 +158,7 @@ fn resolve_server(server: WrittenServer) -> Server {
         listen: given(server.listen),
         data_dir: given(server.data_dir),
         public_url: server.public_url,
+        hosts: given(server.hosts),
         poll: given(server.poll).duration(),
         log: server.log,
         token_file: server.token_file,
@@ -232,7 +233,11 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
         kind: given(executor.kind),
         slots: given(executor.slots),
         timeout: given(executor.timeout).duration(),
-        local: LocalExecutor { user: executor.local.user, repositories: given(executor.local.repository) },
+        local: LocalExecutor {
+            user: executor.local.user,
+            pgp: given(executor.local.pgp),
+            repositories: given(executor.local.repository),
+        },
         bullmq: Bullmq {
             url: given(executor.bullmq.url),
             queue: given(executor.bullmq.queue).to_string(),

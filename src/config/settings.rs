@@ -14,6 +14,7 @@ use super::written::Written;
 pub use super::written::{PacmanRepository, ServiceMirror};
 use super::{layer, resolve};
 use crate::domain::policy::Policy;
+use crate::domain::signature::Verification;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Server {
     pub data_dir: PathBuf,
     /// How people reach the pages.
     pub public_url: Option<Address>,
+    /// Names by which people reach them beside that.
+    pub hosts: Vec<String>,
     /// How often the remote is looked at.
     pub poll: Duration,
     /// How much is logged, if the command line does not say it.
@@ -256,6 +259,8 @@ pub enum ExecutorKind {
 pub struct LocalExecutor {
     /// Who runs makepkg if the controller runs as root.
     pub user: Option<String>,
+    /// When PGP signatures of sources are verified.
+    pub pgp: Verification,
     /// Pacman repositories that builds may install from; the first wins.
     pub repositories: Vec<PacmanRepository>,
 }
@@ -343,8 +348,9 @@ pub fn in_force(
 }
 
 fn checked(file: Option<(&str, &str)>, env: &BTreeMap<String, String>) -> Result<Written, ConfigError> {
-    let layers = layer::read(file, env)?;
-    let problems = resolve::check(&layers);
+    let (layers, mut problems) = layer::read(file, env);
+    problems.extend(resolve::check(&layers));
+    problems.sort_by_key(|problem| problem.position().unwrap_or((usize::MAX, 0)));
     if problems.is_empty() { Ok(layers.written) } else { Err(ConfigError { problems }) }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::settings::{AurTransport, ExecutorKind, ForgeKind, LogLevel};
 use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, Zone};
 use crate::domain::policy::{Overlap, UnknownDirective};
+use crate::domain::signature::Verification;
 
 /// Settings of which each may be given or not.
 pub(super) trait Layer {
@@ -89,6 +90,10 @@ section! {
         /// How people reach the pages; used in links.
         #[schemars(example = "https://packages.example/")]
         public_url: Address,
+        /// Names by which the pages and the API are reached beside that of `public_url`, `localhost` and addresses, as when
+        /// a proxy passes on another. Requests to other names are refused (421): web pages of strangers could read along.
+        #[schemars(example = ["packages.lan"])]
+        hosts: Vec<String>,
         /// How often the remote is looked at, webhooks or not.
         #[schemars(example = &"1m")]
         poll: Period,
@@ -272,6 +277,9 @@ section! {
         /// Who runs makepkg if the controller itself runs as root.
         #[schemars(example = &"nobody")]
         user: String,
+        /// When PGP signatures of sources are verified: where the package folder brings every key that the PKGBUILD
+        /// names in `validpgpkeys`, as `keys/pgp/FINGERPRINT.asc`; always, so that builds without the keys fail; or never.
+        pgp: Verification,
         /// Pacman repositories that builds may install from, beside the published one; the first wins.
         #[schemars(example = [serde_json::json!({"name": "core", "server": "https://mirror.example/$repo/os/$arch"})])]
         repository: Vec<PacmanRepository>,

@@ -375,8 +375,8 @@ impl Controller {
             Pipeline::Quarantine(packages, _) | Pipeline::Lift(packages, _) => packages.first().cloned(),
             Pipeline::Deploy(targets) | Pipeline::Bump(targets) => {
                 targets.iter().find_map(|target| match &target.selection {
-                    crate::domain::policy::Selection::Named(name) => PkgBase::new(name).ok(),
-                    crate::domain::policy::Selection::All => None,
+                    crate::domain::target::Selection::Named(name) => PkgBase::new(name).ok(),
+                    crate::domain::target::Selection::All => None,
                 })
             }
             Pipeline::Drop(names, _) => names.iter().find_map(|name| PkgBase::new(name).ok()),

@@ -109,10 +109,15 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
 /// In how many letters what somebody wrote differs from a name; `None` if that is too far from it to have been meant.
 #[must_use]
 pub fn distance(written: &str, name: &str) -> Option<usize> {
-    let most = 1 + name.len().max(written.len()) / 6;
+    let most = most_mistakes(name.len().max(written.len()));
     // Most names are ruled out by their length alone.
     let near = name.chars().count().abs_diff(written.chars().count()) <= most;
     near.then(|| strsim::damerau_levenshtein(written, name)).filter(|distance| *distance <= most)
+}
+
+/// How many letters may be wrong in a word of this length: a third, and of long ones fewer.
+fn most_mistakes(length: usize) -> usize {
+    ((length + 1) / 3).clamp(1, 2 + length / 6)
 }
 
 #[cfg(test)]
@@ -124,6 +129,9 @@ mod tests {
         let known = ["firefox", "firefox-beta", "thunderbird"];
         assert_eq!(nearest("firefx", known), Some("firefox"));
         assert_eq!(nearest("linux", known), None);
+        assert_eq!(nearest("alfa", ["alpha", "beta", "gamma"]), Some("alpha"));
+        assert_eq!(nearest("foo", ["bar", "fob", "fxx"]), Some("fob"));
+        assert_eq!(nearest("xyz", ["bar", "fob", "fxx"]), None);
     }
 
     #[test]

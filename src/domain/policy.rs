@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::classify::LineRules;
-use super::name::PkgBase;
 use super::review::policy::ReviewPolicy;
 
 /// Where the files of a package come from.
@@ -413,39 +412,5 @@ impl Person {
 impl std::fmt::Display for Person {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(&self.0)
-    }
-}
-
-/// A package and, perhaps, the class to build it with: `PKG[/CLASS]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// What to build.
-    pub selection: Selection,
-    /// The class asked for in place of the configured one.
-    pub class: Option<BuildClass>,
-}
-
-/// One package, or every package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
-    /// Every package of the repository.
-    All,
-    /// The package of this name; it may not exist.
-    Named(String),
-}
-
-impl Target {
-    /// Reads `NAME`, `NAME/CLASS` or `all`.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let (name, class) = text.split_once('/').map_or((text, None), |(name, class)| (name, Some(class)));
-        let selection = if name == "all" { Selection::All } else { Selection::Named(name.to_owned()) };
-        Self { selection, class: class.filter(|class| !class.is_empty()).map(|class| BuildClass(class.to_owned())) }
-    }
-
-    /// The target that is this one package.
-    #[must_use]
-    pub fn package(pkgbase: &PkgBase) -> Self {
-        Self { selection: Selection::Named(pkgbase.to_string()), class: None }
     }
 }

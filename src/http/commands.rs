@@ -14,7 +14,8 @@ use crate::domain::addition::Provenance;
 use crate::domain::audit::{Audit, Indicator};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::{Pipeline, Refusal};
-use crate::domain::policy::{Person, Target};
+use crate::domain::policy::Person;
+use crate::domain::target::Target;
 use crate::web::fault::Fault;
 
 /// What started runs that come through here.
@@ -47,10 +48,13 @@ pub struct Packages {
 
 impl Packages {
     fn targets(&self) -> Result<Vec<Target>, Fault> {
-        if self.packages.is_empty() {
-            return Err(Fault::new(StatusCode::UNPROCESSABLE_ENTITY, "no package is named").hint("name one, or `all`"));
+        let wrong = |message: String| Fault::new(StatusCode::UNPROCESSABLE_ENTITY, message);
+        let targets = Target::parse_all(self.packages.iter().map(String::as_str));
+        let targets = targets.map_err(|error| wrong(error.to_string()).hint("name PKG, PKG/CLASS or `all`"))?;
+        if targets.is_empty() {
+            return Err(wrong("no package is named".to_owned()).hint("name one, or `all`"));
         }
-        Ok(self.packages.iter().map(|text| Target::parse(text)).collect())
+        Ok(targets)
     }
 }
 

@@ -14,7 +14,7 @@ use super::commands::{decide, person, refusal};
 use super::read::pkgbase;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Pipeline;
-use crate::domain::policy::Target;
+use crate::domain::target::Target;
 use crate::web::fault::Fault;
 use crate::web::frame::Visitor;
 use crate::web::pages::sign_in_page;

@@ -11,6 +11,7 @@ mod forms;
 mod frames;
 mod health;
 mod hooks;
+mod host;
 mod hub;
 mod idempotency;
 mod log;
@@ -37,6 +38,7 @@ use tower_http::timeout::TimeoutLayer;
 use self::access::{Access, Arrival};
 use self::describe::{Answer, Described, Operation};
 use self::hooks::Hooks;
+use self::host::Hosts;
 use self::hub::Hub;
 use self::idempotency::Replies;
 use crate::controller::face::Face;
@@ -64,6 +66,8 @@ pub struct Options {
     pub token: Option<SecretString>,
     /// The address that people use, if it is another one than we listen on.
     pub public_url: Option<String>,
+    /// Names by which people reach it beside that.
+    pub hosts: Vec<String>,
     /// Ends everything: streams, background work, listeners.
     pub stop: CancellationToken,
 }
@@ -75,6 +79,7 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     pages: Pages,
     access: Access,
+    hosts: Hosts,
     hub: Arc<Hub>,
     replies: Replies,
     hooks: Hooks,
@@ -107,6 +112,7 @@ impl Server {
             hub: Hub::start(Arc::clone(&options.face), options.stop.clone()),
             pages: Pages { face: options.face, clock: options.clock },
             access: Access::new(options.token.as_ref(), secret, https),
+            hosts: Hosts::new(options.public_url.as_deref(), &options.hosts),
             replies: Replies::default(),
             hooks: Hooks::new(options.inbox),
             stop: options.stop,
@@ -130,6 +136,10 @@ impl Server {
 
     fn access(&self) -> &Access {
         &self.0.access
+    }
+
+    fn hosts(&self) -> &Hosts {
+        &self.0.hosts
     }
 
     fn hub(&self) -> &Hub {

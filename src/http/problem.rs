@@ -40,7 +40,12 @@ pub async fn outermost(State(server): State<Server>, mut request: Request, next:
     request.extensions_mut().insert(visitor.clone());
     let wants_page = is_page(request.uri().path()) && accepts_html(request.headers());
     let span = tracing::info_span!("request", id = %id, method = %request.method(), path = request.uri().path());
+    let ours = server.hosts().check(arrival, &request);
     let mut response = async {
+        // A page would say more than that to whoever is not to read us.
+        if let Err(fault) = ours {
+            return problem(&fault, &id);
+        }
         let response = next.run(request).await;
         tracing::debug!(status = response.status().as_u16(), "answered");
         match fault_of(response).await {

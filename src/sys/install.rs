@@ -1,7 +1,7 @@
 //! Which packages of a distribution hold the programs we call.
 
 /// Which packages of Debian and Arch hold the programs we call.
-const PACKAGES: [(&str, &str, &str); 21] = [
+const PACKAGES: [(&str, &str, &str); 22] = [
     ("bsdtar", "libarchive-tools", "libarchive"),
     ("bwrap", "bubblewrap", "bubblewrap"),
     ("bzr", "bzr", "breezy"),
@@ -14,6 +14,7 @@ const PACKAGES: [(&str, &str, &str); 21] = [
     ("pacman", "pacman-package-manager", "pacman"),
     ("pacman-conf", "pacman-package-manager", "pacman"),
     ("patch", "patch", "patch"),
+    ("prlimit", "util-linux", "util-linux"),
     ("redis-server", "redis-server", "valkey"),
     ("repo-add", "pacman-package-manager", "pacman"),
     ("repo-remove", "pacman-package-manager", "pacman"),

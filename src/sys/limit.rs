@@ -3,7 +3,14 @@
 use std::io;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// The most processes and threads that this process may ever allow anybody.
+#[must_use]
+pub fn processes() -> u64 {
+    // A system that does not say has no limit.
+    getrlimit(Resource::RLIMIT_NPROC).map_or(u64::MAX, |(_, hard)| hard)
+}
 
 /// Has the system end this process when it has used this much processor time or asks for more memory, for
 /// good. It leaves no core file.

@@ -1,11 +1,19 @@
 //! The bubblewrap sandbox of one step of a build: a value, and the arguments it becomes.
 //!
 //! Inside there is the system's `/usr` read-only, a few files of `/etc`, and what the step is given;
-//! nothing of `/root`, `/home`, the controller's data or its environment.
+//! nothing of `/root`, `/home`, the controller's data or its environment. Nothing can be written but what the
+//! step is given for it, and small places for temporary files; and there is a limit to how many processes run.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+/// What each of the places for temporary files may hold that are in memory: 256 MiB. Who needs more is given a
+/// directory of a disk in their place.
+const IN_MEMORY: u64 = 256 << 20;
+
+/// The most processes and threads of one sandbox, where the system allows as many.
+const MOST_PROCESSES: u64 = 8192;
 
 /// The user and group a build sees itself as, whoever it is outside.
 pub const INSIDE_UID: u32 = 1000;
@@ -87,7 +95,10 @@ const LINKS: [(&str, &str); 4] =
 /// group stops it at every moment of its setup: bubblewrap leaves the session before it binds the inner
 /// process to the life of the outer one, and would leave that behind. What a new session protects from, a
 /// build that types into the controller's terminal, has no terminal to open.
-const START: &str = r#"while read -r _ _ state _ </proc/1/stat && [ "$state" != S ]; do :; done
+///
+/// Where memory runs out, the system is to end what runs in here and not the controller.
+const START: &str = r#"{ echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null
+while read -r _ _ state _ </proc/1/stat && [ "$state" != S ]; do :; done
 echo "$0" && read -r _ && exec "$@" </dev/null 2>&1"#;
 
 /// What the sandbox waits for after its first line of output, before it runs the command.
@@ -97,6 +108,11 @@ impl SandboxSpec {
     /// The arguments for `bwrap`.
     #[must_use]
     pub fn arguments(&self) -> Vec<OsString> {
+        self.arguments_with(super::limit::processes().min(MOST_PROCESSES))
+    }
+
+    /// The arguments for a sandbox with at most so many processes and threads.
+    fn arguments_with(&self, processes: u64) -> Vec<OsString> {
         let mut args = Arguments::default();
         args.add(["--unshare-all"]);
         if self.network == Network::Shared {
@@ -109,8 +125,12 @@ impl SandboxSpec {
         for (target, link) in LINKS {
             args.add(["--symlink", target, link]);
         }
-        args.add(["--dev", "/dev", "--dev-bind", "/dev/null", "/dev/tty", "--proc", "/proc", "--tmpfs", "/tmp"]);
-        args.add(["--dir", "/run", "--dir", "/var/tmp", "--dir", "/home/build"]);
+        args.add(["--dev", "/dev", "--dev-bind", "/dev/null", "/dev/tty", "--proc", "/proc"]);
+        let size = IN_MEMORY.to_string();
+        for place in ["/tmp", "/run", "/dev/shm", "/home/build"] {
+            args.add(["--size", &size, "--tmpfs", place]);
+        }
+        args.add(["--symlink", "../tmp", "/var/tmp"]);
         let names = if self.network == Network::Shared { &NAMES[..] } else { &[] };
         for path in SYSTEM.iter().chain(names) {
             args.add(["--ro-bind-try", path, path]);
@@ -124,7 +144,10 @@ impl SandboxSpec {
         for (name, value) in &self.env {
             args.add(["--setenv", name, value]);
         }
+        // Everything has its place by now.
+        args.add(["--remount-ro", "/dev", "--remount-ro", "/"]);
         args.add(["--chdir", self.directory, "--", "/bin/sh", "-c", START, self.first_line()]);
+        args.add(["prlimit", &format!("--nproc={processes}"), "--core=0", "--"]);
         args.add(self.command.iter().map(String::as_str));
         args.0
     }
@@ -188,7 +211,7 @@ mod tests {
     }
 
     fn text(spec: &SandboxSpec) -> String {
-        let words: Vec<_> = spec.arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let words: Vec<_> = spec.arguments_with(100).iter().map(|word| word.to_string_lossy().into_owned()).collect();
         words.join(" ").replace(" --", "\n--")
     }
 
@@ -209,10 +232,15 @@ mod tests {
         --dev /dev
         --dev-bind /dev/null /dev/tty
         --proc /proc
+        --size 268435456
         --tmpfs /tmp
-        --dir /run
-        --dir /var/tmp
-        --dir /home/build
+        --size 268435456
+        --tmpfs /run
+        --size 268435456
+        --tmpfs /dev/shm
+        --size 268435456
+        --tmpfs /home/build
+        --symlink ../tmp /var/tmp
         --ro-bind-try /etc/makepkg.conf /etc/makepkg.conf
         --ro-bind-try /etc/makepkg.conf.d /etc/makepkg.conf.d
         --ro-bind-try /etc/alternatives /etc/alternatives
@@ -224,9 +252,15 @@ mod tests {
         --bind /data/work/a1/start /startdir
         --ro-bind /srv/repo /repos/mine
         --setenv PATH /usr/bin
+        --remount-ro /dev
+        --remount-ro /
         --chdir /startdir
-        -- /bin/sh -c while read -r _ _ state _ </proc/1/stat && [ "$state" != S ]; do :; done
-        echo "$0" && read -r _ && exec "$@" </dev/null 2>&1   -> In a sandbox without network makepkg
+        -- /bin/sh -c { echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null
+        while read -r _ _ state _ </proc/1/stat && [ "$state" != S ]; do :; done
+        echo "$0" && read -r _ && exec "$@" </dev/null 2>&1   -> In a sandbox without network prlimit
+        --nproc=100
+        --core=0
+        -- makepkg
         --verifysource
         "#);
     }
@@ -240,8 +274,46 @@ mod tests {
         --ro-bind-try /etc/resolv.conf /etc/resolv.conf
         --ro-bind-try /etc/hosts /etc/hosts
         --ro-bind-try /etc/nsswitch.conf /etc/nsswitch.conf
-        echo "$0" && read -r _ && exec "$@" </dev/null 2>&1   -> In a sandbox with network makepkg
+        echo "$0" && read -r _ && exec "$@" </dev/null 2>&1   -> In a sandbox with network prlimit
         "#);
+    }
+
+    /// Runs a script in a sandbox with nothing but the system.
+    async fn run(script: &str, processes: u64) -> String {
+        let command = ["/bin/bash", "-c", script].map(str::to_owned).into();
+        let spec = SandboxSpec {
+            mounts: Vec::new(),
+            repositories: Vec::new(),
+            directory: "/",
+            command,
+            ..spec(Network::None)
+        };
+        let program = crate::sys::process::Program::new("bwrap").args(spec.arguments_with(processes)).current_dir("/");
+        let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+        let switch = nix::unistd::geteuid().is_root();
+        let program = if switch { program.user(nobody.uid.as_raw(), nobody.gid.as_raw()) } else { program };
+        let output = program.stdin_bytes(ANSWER.to_vec()).run().await.unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr_text()
+    }
+
+    #[tokio::test]
+    async fn nothing_but_small_places_for_temporary_files_can_be_written() {
+        let printed =
+            run("for place in / /dev /etc /var /home /usr; do touch $place/x && echo \"wrote $place\"; done", 50).await;
+        assert!(!printed.contains("wrote"), "{printed}");
+        let fill = "for place in /tmp /run /dev/shm /home/build /var/tmp; do echo x >$place/x && echo \"wrote $place\"\n\
+            df --output=size -B1 $place | tail -n1; done";
+        let printed = run(fill, 50).await;
+        assert_eq!(printed.matches("wrote").count(), 5, "{printed}");
+        assert_eq!(printed.lines().filter(|line| line.trim() == IN_MEMORY.to_string()).count(), 5, "{printed}");
+    }
+
+    #[tokio::test]
+    async fn a_fork_bomb_ends_at_the_limit() {
+        let bomb = r"perl -e '$| = 1; for (1..60) {
+            my $child = fork; if (!defined $child) { print $!; kill 9, -1; exit } sleep 1000 unless $child }'";
+        let printed = run(bomb, 30).await;
+        assert!(printed.contains("Resource temporarily unavailable"), "{printed}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One line on the terminal that says what takes so long: *asking upstreams 120/770, fetching packages*.
 //!
-//! Drawn on standard error only, after a second, and only where a person looks at it; without
-//! [`enable`] nothing here does anything. What else is written to standard error goes through [`line`]
+//! Drawn on standard error only, after a second, and only where a person looks at it. Where nobody does, as in a job,
+//! what takes very long is told in lines that stay. Without [`enable`] nothing here does anything. What else is written to standard error goes through [`line`]
 //! or [`Stderr`], so that it does not run into the line.
 
 use std::borrow::Cow;
@@ -19,7 +19,11 @@ const DELAY: Duration = Duration::from_secs(1);
 /// How often the line is drawn.
 const PERIOD: Duration = Duration::from_millis(125);
 
-static SCREEN: Mutex<Screen> = Mutex::new(Screen { enabled: false, next: 0, running: BTreeMap::new(), bar: None });
+/// What is told in a line that stays takes longer than this, and is told again after ever longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+static SCREEN: Mutex<Screen> =
+    Mutex::new(Screen { enabled: false, next: 0, running: BTreeMap::new(), bar: None, told: None });
 
 /// The one line.
 struct Screen {
@@ -29,6 +33,8 @@ struct Screen {
     running: BTreeMap<u64, Doing>,
     /// Only while it is drawn.
     bar: Option<ProgressBar>,
+    /// The task that a line was written for last, and for how long it had been running.
+    told: Option<(u64, Duration)>,
 }
 
 struct Doing {
@@ -49,17 +55,23 @@ pub fn wanted(terminal: bool, quiet: bool, var: impl Fn(&str) -> Option<String>)
     terminal && !quiet && !in_ci && var("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Begins to draw, if standard error is a terminal and the rest of [`wanted`] is so. The line has no
-/// colours, so that `NO_COLOR` changes nothing.
+/// Begins to draw, if standard error is a terminal and the rest of [`wanted`] is so; otherwise, unless nobody wants to
+/// hear anything, to tell what takes very long. The line has no colours, so that `NO_COLOR` changes nothing.
 pub fn enable(quiet: bool, var: impl Fn(&str) -> Option<String>) {
-    if !wanted(io::stderr().is_terminal(), quiet, var) || std::mem::replace(&mut screen().enabled, true) {
+    if quiet || std::mem::replace(&mut screen().enabled, true) {
         return;
     }
+    let draws = wanted(io::stderr().is_terminal(), quiet, var);
     // Ends with the process, like the line itself.
-    std::thread::spawn(|| {
+    std::thread::spawn(move || {
         loop {
             std::thread::sleep(PERIOD);
-            screen().draw(Instant::now());
+            let now = Instant::now();
+            if draws {
+                screen().draw(now);
+            } else if let Some(text) = screen().overdue(now) {
+                anstream::eprintln!("{text}");
+            }
         }
     });
 }
@@ -168,6 +180,18 @@ impl Screen {
             .then(|| self.running.values().map(ToString::to_string).collect::<Vec<_>>().join(", "))
     }
 
+    /// What to say of the task that has been running longest, where it is time for that.
+    fn overdue(&mut self, now: Instant) -> Option<String> {
+        let (&id, doing) = self.running.iter().min_by_key(|(_, doing)| doing.since)?;
+        let taken = now.duration_since(doing.since);
+        let before = self.told.filter(|(told, _)| *told == id).map_or(Duration::ZERO, |(_, taken)| taken);
+        if taken < PATIENCE.max(before * 2) {
+            return None;
+        }
+        self.told = Some((id, taken));
+        Some(format!("still {doing}, for {} s", taken.as_secs()))
+    }
+
     /// Writes something else while the line is away.
     fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
@@ -209,7 +233,7 @@ mod tests {
     fn the_line_tells_what_is_done_and_how_much_of_it_after_a_second() {
         let doing = |what: &'static str, since, count| Doing { what: what.into(), since, count };
         let began = Instant::now();
-        let mut screen = Screen { enabled: true, next: 2, running: BTreeMap::new(), bar: None };
+        let mut screen = Screen { enabled: true, next: 2, running: BTreeMap::new(), bar: None, told: None };
         assert_eq!(screen.text(began + DELAY), None, "nothing is done");
         screen.running.insert(0, doing("asking upstreams", began, Some((3, 7))));
         screen.running.insert(1, doing("fetching", began + DELAY, None));
@@ -218,7 +242,18 @@ mod tests {
     }
 
     #[test]
-    fn without_a_terminal_a_task_is_nothing() {
+    fn what_takes_very_long_is_told_where_nobody_looks_and_not_all_the_time() {
+        let began = Instant::now();
+        let mut screen = Screen { enabled: true, next: 1, running: BTreeMap::new(), bar: None, told: None };
+        assert_eq!(screen.overdue(began), None, "nothing is done");
+        screen.running.insert(0, Doing { what: "asking the AUR".into(), since: began, count: None });
+        let told: Vec<_> = (0..60).filter_map(|second| screen.overdue(began + Duration::from_secs(second))).collect();
+        let expected = [10, 20, 40].map(|second| format!("still asking the AUR, for {second} s"));
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn without_being_enabled_a_task_is_nothing() {
         let task = task("something");
         task.say("something else");
         task.advance();

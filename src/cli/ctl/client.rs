@@ -12,7 +12,6 @@ use crate::sys::http::USER_AGENT;
 use crate::sys::secret::{ExposeSecret, SecretString};
 use crate::web::text::{one_line, path_part};
 
-const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the controller did not do it.
@@ -95,8 +94,6 @@ pub enum Place {
     Url(String),
     /// Behind this socket.
     Socket(PathBuf),
-    /// Where one listens that was told nothing else.
-    Default,
 }
 
 /// A controller to talk to.
@@ -113,7 +110,6 @@ impl Client {
         let (base, socket) = match place {
             Place::Url(url) => (url.trim_end_matches('/').to_owned(), None),
             Place::Socket(path) => ("http://localhost".to_owned(), Some(path)),
-            Place::Default => (DEFAULT_URL.to_owned(), None),
         };
         let parsed = reqwest::Url::parse(&base).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let parsed = parsed.ok_or_else(|| CtlError::BadUrl { url: base.clone() })?;

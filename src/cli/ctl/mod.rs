@@ -6,6 +6,7 @@ mod client;
 mod show;
 mod watch;
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use self::client::{Client, Place};
@@ -22,7 +23,7 @@ use crate::sys::secret::SecretString;
 use clap::Subcommand;
 
 const URL_HELP: &str = "Where the controller answers [default: PKGWARDEN_URL, else its socket in the data directory, \
-                        else http://127.0.0.1:8080]";
+                        else at server.listen]";
 
 /// Tell a running controller what to do, or ask how it stands
 #[derive(Debug, clap::Args)]
@@ -243,8 +244,18 @@ fn place(url: Option<String>, context: &Context) -> Result<Place, CliError> {
     if let Some(url) = said {
         return Ok(Place::Url(url));
     }
-    let socket = socket_path(&context.settings()?.server.data_dir);
-    Ok(if socket.exists() { Place::Socket(socket) } else { Place::Default })
+    let server = context.settings()?.server;
+    let socket = socket_path(&server.data_dir);
+    Ok(if socket.exists() { Place::Socket(socket) } else { Place::Url(address_of(server.listen.socket_address())) })
+}
+
+/// How a controller that listens there is reached on the same machine.
+fn address_of(mut listen: SocketAddr) -> String {
+    if listen.ip().is_unspecified() {
+        let is_old = listen.is_ipv4();
+        listen.set_ip(if is_old { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    format!("http://{listen}")
 }
 
 fn socket_path(data_dir: &Path) -> PathBuf {

@@ -233,15 +233,26 @@ pub fn reviews(reviews: &[Value]) -> String {
     let mut table = table(&["PACKAGE", "WEIGHT", "VERSION", "WHY"]);
     for review in reviews {
         let verdict = &review["verdict"];
-        let heaviest = list(verdict, "reasons").iter().find(|reason| reason["severity"] == verdict["severity"]);
         table.add_row(vec![
             Cell::new(text(review, "pkgbase")),
             Cell::new(text(verdict, "severity")).fg(weight_colour(verdict)),
             Cell::new(versions(verdict, "old_version", "new_version")),
-            Cell::new(heaviest.map(placed).unwrap_or_default()),
+            Cell::new(why_it_waits(review)),
         ]);
     }
     lines(&table)
+}
+
+/// What made an update wait: the heaviest difference, or what is no difference where the gate would let it in.
+fn why_it_waits(review: &Value) -> String {
+    let verdict = &review["verdict"];
+    if verdict["verdict"] == "minor" {
+        let message = review["message"].as_str().unwrap_or_default();
+        let because = message.lines().rev().find_map(|line| line.strip_prefix("- "));
+        return because.map_or_else(|| "it waits for a person".to_owned(), one_line);
+    }
+    let heaviest = list(verdict, "reasons").iter().find(|reason| reason["severity"] == verdict["severity"]);
+    heaviest.map(placed).unwrap_or_default()
 }
 
 /// A reason behind its place.
@@ -370,6 +381,18 @@ mod tests {
         let reason = json!({"file": "fix.patch", "line": null, "message": "the file is new"});
         assert_eq!(placed(&reason), "fix.patch: the file is new");
     }
+
+    #[test]
+    fn an_update_waits_for_its_heaviest_difference_or_for_what_is_none() {
+        let reasons = json!([
+            {"severity": "cosmetic", "file": ".SRCINFO", "line": null, "message": "it agrees"},
+            {"severity": "review", "file": "PKGBUILD", "line": 3, "message": "another command"}]);
+        let message = "chore(update): x\n\n1-1 -> 2-1\n\nNeeds a person because:\n- CI_NVCHECKER_REVIEW is on\n";
+        let review = |decision: &str, severity: &str| json!({"message": message, "verdict": {"verdict": decision, "severity": severity, "reasons": reasons}});
+        assert_eq!(why_it_waits(&review("major", "review")), "PKGBUILD:3: another command");
+        assert_eq!(why_it_waits(&review("minor", "cosmetic")), "CI_NVCHECKER_REVIEW is on");
+    }
+
     #[test]
     fn a_package_is_told_with_what_was_heard_of_its_sources() {
         let look = Look { now: "2026-05-01T15:00:00Z".parse().expect("a time") };

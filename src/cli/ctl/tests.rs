@@ -198,6 +198,28 @@ async fn over_tcp_the_token_is_sent() {
 }
 
 #[tokio::test]
+async fn without_a_socket_the_controller_is_where_the_configuration_has_it_listen() {
+    let served = garden().serve(None).await;
+    let mut around = Remote::nobody();
+    around.env.push(("PKGWARDEN__SERVER__LISTEN", served.url.replace("http://", "")));
+    assert!(around.says("status").await.contains("garden"));
+    for (listen, address) in [("0.0.0.0:18099", "http://127.0.0.1:18099"), ("[::]:1", "http://[::1]:1")] {
+        assert_eq!(super::address_of(listen.parse().unwrap()), address);
+    }
+}
+
+#[tokio::test]
+async fn deploy_takes_commas_and_refuses_what_is_no_class() {
+    let world = garden();
+    let around = Remote::over_socket(&world).await;
+    around.says("deploy hedge,trellis/heavy").await;
+    let refused = around.complains("deploy hedge/../../x").await;
+    assert!(refused.contains("is no build class"), "{refused}");
+    let asked = world.read(|state| state.asked.clone());
+    assert_eq!(asked.len(), 1, "{asked:?}");
+}
+
+#[tokio::test]
 async fn if_nobody_answers_the_error_says_what_to_start_or_set() {
     let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let around = Remote::nobody();

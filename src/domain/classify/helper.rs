@@ -76,7 +76,7 @@ pub(super) fn explained(
         && (told.hinted || both(shape::is_bare))
         && !(feeds && is_id(was) && !is_behind_version(is, new));
     let newer = fits && is_newer_version(was, is) && !forms.left_behind(was, is);
-    let short = told.hinted && is_short_commit(was, is);
+    let short = is_short_commit(was, is) && (told.hinted || is_behind_version(is, new));
     (counts || newer || short).then_some("helper-moved")
 }
 

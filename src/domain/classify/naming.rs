@@ -108,7 +108,7 @@ const NAMING: [&str; 14] = [
 ];
 
 /// Commands after which any variable may be another, or may be seen by others.
-const ANYTHING: [&str; 8] = [".", "compgen", "enable", "eval", "let", "set", "shopt", "source"];
+const ANYTHING: [&str; 6] = ["compgen", "enable", "eval", "let", "set", "shopt"];
 
 /// Comparisons that compute with what they are given, and so may assign.
 const COMPUTING: [&str; 6] = ["-eq", "-ne", "-lt", "-le", "-gt", "-ge"];
@@ -138,6 +138,8 @@ fn guesses_at(events: &[Event<'_>], at: usize) -> bool {
     };
     match &*name.text {
         text if ANYTHING.contains(&text) => true,
+        // Alone, these are words like others.
+        "." | "source" => words().nth(1).is_some(),
         "printf" => words().skip(1).any(|word| word.iter().any(|event| event.text.starts_with("-v"))),
         text if NAMING.contains(&text) => {
             let option = |word: &[Event<'_>]| matches!(word, [word] if word.text.starts_with('-') && word.text.contains(['n', 'p']));

@@ -49,8 +49,7 @@ impl Usage {
     /// Whether what a variable holds may be the version that it looks like.
     pub fn allows(&self, name: &str, value: &str) -> bool {
         let number = value.bytes().all(|byte| byte.is_ascii_digit());
-        let mode = number && self.modes.contains(name);
-        !mode && !self.others.contains(name)
+        !(self.others.contains(name) || (number && self.modes.contains(name)))
     }
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::finding::{Finding, nearest};
 use crate::domain::name::{Oid, PkgBase};
-use crate::domain::policy::{Selection, Target};
+use crate::domain::target::{self, BadClass, Selection, Target};
 
 /// Forges read `[skip WORD]` themselves for these words, whatever their case.
 const FORGE_MARKERS: [&str; 2] = ["ci", "actions"];
@@ -57,6 +57,8 @@ struct Directive {
     kind: DirectiveKind,
     /// To which packages; empty if none is named.
     targets: Vec<Target>,
+    /// Classes that are none, each instead of a target.
+    bad: Vec<BadClass>,
     /// As it was written, brackets included.
     text: String,
 }
@@ -81,9 +83,15 @@ fn directive_at(text: &str) -> Option<Directive> {
     if kind == DirectiveKind::Skip && is_forge_marker(word) {
         return None;
     }
-    let names = list.split(|c: char| c == ',' || c.is_whitespace()).filter(|name| !name.is_empty());
     let text = format!("[{}{list}]", kind.as_str());
-    Some(Directive { kind, targets: names.map(Target::parse).collect(), text })
+    let (mut targets, mut bad) = (Vec::new(), Vec::new());
+    for target in target::names(list).map(Target::parse) {
+        match target {
+            Ok(target) => targets.push(target),
+            Err(class) => bad.push(class),
+        }
+    }
+    Some(Directive { kind, targets, bad, text })
 }
 
 fn is_forge_marker(word: &str) -> bool {
@@ -139,10 +147,11 @@ pub fn read(commit: Oid, message: &str, known: &BTreeSet<PkgBase>) -> (Vec<Reque
 fn resolve(commit: Oid, directives: &[Directive], known: &BTreeSet<PkgBase>) -> (Vec<Request>, Vec<Finding>) {
     let mut requests = Vec::new();
     let mut findings = Vec::new();
-    for Directive { kind, targets, text } in directives {
+    for Directive { kind, targets, bad, text } in directives {
         let (known_targets, unknown): (Vec<_>, Vec<_>) =
             targets.iter().cloned().partition(|target| exists(target, known));
-        if targets.is_empty() {
+        findings.extend(bad_classes(commit, text, bad));
+        if targets.is_empty() && bad.is_empty() {
             let message = format!("`{text}` names no package");
             findings.push(
                 Finding::warning("unknown-directive", message)
@@ -156,6 +165,16 @@ fn resolve(commit: Oid, directives: &[Directive], known: &BTreeSet<PkgBase>) -> 
         }
     }
     (requests, findings)
+}
+
+/// The first classes that are none; a message may hold any number.
+fn bad_classes(commit: Oid, text: &str, bad: &[BadClass]) -> Vec<Finding> {
+    let finding = |class: &BadClass| {
+        Finding::error("bad-class", format!("`{}`: {class}", shortened(text)))
+            .in_commit(commit)
+            .hint("name the package with the right class, or with none, in a later commit")
+    };
+    bad.iter().take(REPORTED_NAMES).map(finding).collect()
 }
 
 fn exists(target: &Target, known: &BTreeSet<PkgBase>) -> bool {
@@ -241,6 +260,19 @@ mod tests {
         assert_eq!(texts(message), ["[deploy a]", "[bump b]", "[skip c]", "[deploy d]", "[deploy e]"]);
         let kinds: Vec<_> = parse(message).iter().map(|directive| directive.kind).collect();
         assert_eq!(kinds[..3], [DirectiveKind::Deploy, DirectiveKind::Bump, DirectiveKind::Skip]);
+    }
+
+    #[test]
+    fn a_class_that_is_none_is_told_and_the_other_names_count() {
+        let known = known(&["alpha", "beta"]);
+        let (requests, findings) = read(COMMIT, "[deploy alpha/<b> beta]", &known);
+        assert_eq!(
+            requests.iter().flat_map(|it| it.packages(&known)).map(|it| it.to_string()).collect::<Vec<_>>(),
+            ["beta"]
+        );
+        let lines: Vec<_> = findings.iter().map(|finding| finding.message.as_str()).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"`[deploy alpha/<b> beta]`: `<b>` is no build class: a class is a number or a name of letters, digits, `_`, `.` and `-`, 64 at most");
+        assert_eq!(read(COMMIT, "[deploy alpha/../x]", &known).0, []);
     }
 
     #[test]

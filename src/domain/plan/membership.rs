@@ -14,8 +14,9 @@ use crate::domain::graph::Graph;
 use crate::domain::message::{Entry, Topic};
 use crate::domain::name::PkgBase;
 use crate::domain::observed::{Meant, Observation};
-use crate::domain::policy::{Selection, SourceKind, Target};
+use crate::domain::policy::SourceKind;
 use crate::domain::state::{Cursor, PackageState};
+use crate::domain::target::{Selection, Target};
 
 impl Draft<'_> {
     /// Takes packages in, with the files that their sources have now, and builds them.
@@ -86,6 +87,11 @@ impl Draft<'_> {
             self.refuse_hostile(&package, hostile);
             return;
         }
+        if let Some(problem) = called_otherwise(addition, &package) {
+            self.problems.push(problem.with_package(pkgbase));
+            self.decide_added(&package, Action::Skip, Vec::new(), "it is not added: it calls itself otherwise");
+            return;
+        }
         self.tell_of_clashes(&package);
         let why = match package.version() {
             Some(version) => format!("added at {version} from {}{provenance}", addition.written),
@@ -137,12 +143,6 @@ impl Draft<'_> {
             let hint = "whichever is built last is the one that is published; keep one of them";
             self.problems.push(Finding::warning("member-twice", message).with_package(&package.pkgbase).hint(hint));
         }
-        let named = package.srcinfo.as_ref().map(|srcinfo| srcinfo.pkgbase.as_str());
-        if let Some(named) = named.filter(|named| *named != package.pkgbase.as_str()) {
-            let message = format!("its .SRCINFO calls it `{named}`");
-            let hint = format!("drop it and add {named}/…, unless you want it under this name");
-            self.problems.push(Finding::warning("pkgbase-differs", message).with_package(&package.pkgbase).hint(hint));
-        }
     }
 
     /// Takes packages out: their folder, state and review, what waits to be built, and what is published of them.
@@ -178,6 +178,8 @@ impl Draft<'_> {
         let after = Graph::build_for(arch, staying, self.inputs.official);
         let still_had: BTreeSet<(&PkgBase, &str)> =
             after.edges().iter().map(|edge| (&edge.from, edge.via.as_str())).collect();
+        let unknown = packages().filter(|package| package.srcinfo.is_none() && !leaving.contains(&package.pkgbase));
+        self.tell_whose_needs_are_unknown(&unknown.map(|package| package.pkgbase.clone()).collect::<Vec<_>>());
         for pkgbase in leaving {
             let lost = before.edges().iter().filter(|edge| {
                 edge.to == *pkgbase
@@ -193,6 +195,21 @@ impl Draft<'_> {
                 self.problems.push(Finding::warning("still-needed", message).with_package(pkgbase).hint(hint));
             }
         }
+    }
+
+    fn tell_whose_needs_are_unknown(&mut self, unknown: &[PkgBase]) {
+        const NAMED: usize = 5;
+        if unknown.is_empty() {
+            return;
+        }
+        let named: Vec<String> = unknown.iter().take(NAMED).map(|pkgbase| format!("`{pkgbase}`")).collect();
+        let more = unknown.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let verb = if unknown.len() == 1 { "needs" } else { "need" };
+        let message =
+            format!("what {}{more} {verb} is not known: there is no .SRCINFO that can be read", named.join(", "));
+        let hint = "`pkgwarden check` says what is wrong; see for yourself whether they need what is dropped";
+        self.problems.push(Finding::warning("needs-unknown", message).hint(hint));
     }
 
     /// The review of a package that is taken out, or of an earlier one of the same name.
@@ -212,6 +229,17 @@ fn unusable(addition: &Addition, package: &Package) -> Option<Finding> {
     let message = || format!("{} has no PKGBUILD there", addition.written);
     let hint = "name the branch or folder: URL#branch=NAME&subfolder=PATH";
     (!package.has_pkgbuild).then(|| Finding::error("pkgbuild-missing", message()).hint(hint))
+}
+
+/// A build is known by what the package calls itself: under another name nothing of it would be taken.
+fn called_otherwise(addition: &Addition, package: &Package) -> Option<Finding> {
+    let named = package.srcinfo.as_ref().map(|srcinfo| &srcinfo.pkgbase).filter(|named| **named != package.pkgbase)?;
+    let hint = format!(
+        "`pkgwarden run add '{named}/{}'` adds it under its own name; to have it under this one all the same, commit its \
+         folder by hand",
+        addition.written
+    );
+    Some(Finding::error("pkgbase-differs", format!("its .SRCINFO calls it `{named}`")).hint(hint))
 }
 
 /// What looks like an attack in files that nobody has compared with anything: a person who adds a package takes

@@ -3,7 +3,8 @@
 use crate::domain::addition::{Addition, Provenance};
 use crate::domain::classify::text::shown;
 use crate::domain::name::{Oid, PkgBase};
-use crate::domain::policy::{Person, Target};
+use crate::domain::policy::Person;
+use crate::domain::target::Target;
 
 /// What a run is for.
 #[derive(Debug, Clone, PartialEq, Eq)]

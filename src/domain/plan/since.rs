@@ -8,7 +8,8 @@ use crate::domain::build::BuildReason;
 use crate::domain::directive::{self, DirectiveKind};
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::name::PkgBase;
-use crate::domain::policy::{BuildClass, Selection, Target, UnknownDirective};
+use crate::domain::policy::{BuildClass, UnknownDirective};
+use crate::domain::target::{Selection, Target};
 
 /// What the directives of a range ask for, package by package; the last one wins.
 enum Wish {

@@ -18,10 +18,11 @@ use crate::domain::keyvalue::KeyValues;
 use crate::domain::message::{self, Entry, Topic};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Observation;
-use crate::domain::policy::{Bump, Target};
+use crate::domain::policy::Bump;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::standing;
 use crate::domain::state::{Cursor, PackageState};
+use crate::domain::target::Target;
 
 impl Draft<'_> {
     /// Decides about every package whose source was asked.

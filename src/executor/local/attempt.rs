@@ -10,6 +10,7 @@ use crate::builder::pacman::{PackageRepository, Server};
 use crate::builder::verdict::{Exit, Verdict, judge};
 use crate::builder::workspace::{Workspace, WorkspaceError, make_enterable};
 use crate::domain::build::Outcome;
+use crate::domain::signature::{Decision, Signatures, mentions_signatures};
 use crate::executor::{AttemptReport, BuildOrder, Ending};
 use crate::logstore::LogWriter;
 use crate::sys::fs::{FsError, ensure_free};
@@ -26,6 +27,8 @@ pub struct Attempt {
     pub order: Arc<BuildOrder>,
     pub log: LogWriter,
     pub limits: Limits,
+    /// The files of the package folder with the keys that signatures are verified by, once that is decided.
+    pub keys: Vec<String>,
 }
 
 /// Why an attempt went no further.
@@ -83,6 +86,7 @@ impl Attempt {
             self.step(Phase::Patch, &workspace, &job).await?;
         }
         rewrite_pkgbuild(&workspace, &interference)?;
+        self.verify_signatures(&workspace, &job).await?;
         if !job.repositories.is_empty() {
             self.step(Phase::Sync, &workspace, &job).await?;
         }
@@ -109,10 +113,33 @@ impl Attempt {
         .await
     }
 
+    /// Sees to it that signatures are verified from here on, if they are to be.
+    async fn verify_signatures(&mut self, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
+        let pkgbuild = workspace.pkgbuild()?.unwrap_or_default();
+        if !mentions_signatures(&String::from_utf8_lossy(&pkgbuild)) {
+            return Ok(());
+        }
+        self.step(Phase::Inspect, workspace, job).await?;
+        let summary = workspace.take_printed()?.unwrap_or_default();
+        let signatures = Signatures::of_summary(&String::from_utf8_lossy(&summary));
+        match signatures.decide(&self.order.files, self.inner.config.pgp) {
+            Decision::Nothing => Ok(()),
+            Decision::Skip(why) => self.note(&format!("signatures are not verified: {why}")),
+            Decision::Refuse(why) => Err(Stop::Package(format!("signatures cannot be verified: {why}"))),
+            Decision::Verify(files) => {
+                self.keys = files;
+                self.step(Phase::Keys, workspace, job).await
+            }
+        }
+    }
+
+    fn note(&mut self, line: &str) -> Result<(), Stop> {
+        self.log.note(line).map_err(|error| Stop::Step(error.into()))
+    }
+
     async fn step(&mut self, phase: Phase, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
-        let heading = format!("{}: {}", phase.name(), phase.command().join(" "));
-        self.log.note(&heading).map_err(|error| Stop::Step(error.into()))?;
-        let program = step::sandboxed(&job.sandbox(phase, workspace), self.inner.user);
+        self.note(&format!("{}: {}", phase.name(), phase.command(&self.keys).join(" ")))?;
+        let program = step::sandboxed(&job.sandbox(phase, workspace, &self.keys), self.inner.user);
         let end = step::run(&self.inner.launcher, program, &mut self.log, &self.limits).await.map_err(Stop::Step)?;
         match judge(phase, end.exit, &end.printed, self.order.skip_exit_code) {
             Verdict::Next => Ok(()),
@@ -133,7 +160,7 @@ impl Attempt {
         let Collected { artefacts, ignored } = collected.await?;
         for name in &ignored {
             let line = format!("left out `{name}`: it is not a package of {}", self.order.pkgbase);
-            self.log.note(&line).map_err(|error| Stop::Step(error.into()))?;
+            self.note(&line)?;
         }
         if artefacts.is_empty() {
             let text = format!("makepkg ended well, but left no file that is a package of {}", self.order.pkgbase);

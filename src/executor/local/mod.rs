@@ -23,6 +23,7 @@ use crate::builder::pacman::Server;
 use crate::builder::user::BuildUser;
 use crate::builder::workspace::{make_enterable, remove_all};
 use crate::domain::build::Outcome;
+use crate::domain::signature::Verification;
 use crate::logstore::{LogStore, LogWriter};
 use crate::sys::fs::{FsError, ensure_free, write_atomic};
 
@@ -58,6 +59,8 @@ pub struct LocalConfig {
     pub jobs: Option<usize>,
     /// pacman's database of what is installed on this machine, where it has one (Arch).
     pub installed: Option<PathBuf>,
+    /// When PGP signatures of sources are verified.
+    pub pgp: Verification,
 }
 
 /// The proxies that this process was given, for steps with the network.
@@ -78,6 +81,7 @@ impl LocalConfig {
             packager: "Unknown Packager".to_owned(),
             jobs: None,
             installed: Some("/var/lib/pacman/local".into()),
+            pgp: Verification::default(),
         }
     }
 }
@@ -250,7 +254,7 @@ async fn carry_out(
     let (report, mut log) = if permit.is_some() {
         progress.send_replace(Progress::Running);
         let limits = Limits { cancel, deadline: Instant::now() + time_limit(&order) };
-        Attempt { inner: Arc::clone(&inner), order: Arc::new(order), log, limits }.run().await
+        Attempt { inner: Arc::clone(&inner), order: Arc::new(order), log, limits, keys: Vec::new() }.run().await
     } else {
         let message = "the build was cancelled before it began".to_owned();
         let ending = Ending::Done(Outcome::Cancelled);

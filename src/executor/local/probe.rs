@@ -16,10 +16,11 @@ use super::step;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The programs a build runs inside its sandbox, where only `/usr` is seen.
-const INSIDE: [&str; 5] = ["makepkg", "pacman", "fakeroot", "bsdtar", "zstd"];
+const INSIDE: [&str; 6] = ["makepkg", "pacman", "fakeroot", "bsdtar", "zstd", "prlimit"];
 
 /// Every program that building and publishing need, with the argument that makes it say its version.
-const TOOLS: [&str; 9] = ["bwrap", "makepkg", "pacman", "repo-add", "fakeroot", "bsdtar", "zstd", "git", "patch"];
+const TOOLS: [&str; 11] =
+    ["bwrap", "makepkg", "pacman", "repo-add", "fakeroot", "bsdtar", "zstd", "git", "patch", "gpg", "prlimit"];
 
 /// What was found out about one tool.
 #[derive(Debug, Clone, PartialEq, Eq)]

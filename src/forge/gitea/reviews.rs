@@ -103,13 +103,13 @@ impl Gitea {
         let known: Vec<Label> = self.api.all("labels", "/labels", |_| true).await?;
         let mut ids = Vec::new();
         for name in missing {
-            let id = if let Some(label) = known.iter().find(|label| label.name == *name) {
-                label.id
+            let there = known.iter().find(|label| label.name == *name).map(|label| label.id);
+            ids.push(if let Some(id) = there {
+                id
             } else {
                 let body = json!({"name": name, "color": COLOUR});
                 self.api.make::<Label>("repository", Method::POST, "/labels", &body).await?.id
-            };
-            ids.push(id);
+            });
         }
         let path = format!("/issues/{}/labels", seen.number);
         let labels: Vec<Label> = self.api.make("pull request", Method::POST, &path, &json!({ "labels": ids })).await?;

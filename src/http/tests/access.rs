@@ -25,6 +25,22 @@ async fn changes_without_the_token_are_refused_and_do_nothing() {
 }
 
 #[tokio::test]
+async fn a_name_that_somebody_made_point_here_reads_nothing() {
+    let served = garden().serve(None).await;
+    for path in ["/", "/packages", "/api/v1/packages", "/api/v1/events", "/api/openapi.json", "/metrics", "/no-such"] {
+        let ask = |host: &'static str| client().get(format!("{}{path}", served.url)).header("host", host).send();
+        let refused = ask("rebound.example:8080").await.unwrap();
+        assert_eq!(refused.status(), 421, "{path}");
+        let problem: serde_json::Value = refused.json().await.unwrap();
+        assert_eq!(problem["detail"], "this controller is not called `rebound.example`");
+        assert!(problem["hint"].as_str().unwrap().contains("server.hosts"), "{problem}");
+        assert_ne!(ask("localhost:8080").await.unwrap().status(), 421, "{path}");
+    }
+    let health = client().get(format!("{}/healthz", served.url)).header("host", "pod-7").send().await.unwrap();
+    assert_eq!(health.status(), 200);
+}
+
+#[tokio::test]
 async fn without_a_configured_token_the_api_changes_nothing_over_tcp() {
     let world = garden();
     let served = world.serve(None).await;
@@ -81,7 +97,8 @@ async fn on_loopback_a_form_approves_exactly_what_was_seen() {
     let keyless = post_form(url.clone(), &fields[1..], &[OURS]).await;
     let rebound = post_form(url.clone(), &fields, &[OURS, ("host", "rebound.example")]).await;
     let proxied = post_form(url.clone(), &fields, &[OURS, ("x-forwarded-for", "203.0.113.9")]).await;
-    for refused in [foreign, keyless, rebound, proxied] {
+    assert_eq!(rebound.status(), 421);
+    for refused in [foreign, keyless, proxied] {
         assert_eq!(refused.status(), 403);
     }
     let stale = post_form(url.clone(), &[("key", &key), ("head", &oid(1).to_string())], &[OURS]).await;

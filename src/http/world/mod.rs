@@ -131,6 +131,7 @@ impl World {
             clock,
             token: token.map(Into::into),
             public_url: None,
+            hosts: Vec::new(),
             stop: CancellationToken::new(),
         };
         Server::new(options).unwrap()

@@ -119,7 +119,7 @@ async fn what_the_pipelines_of_people_say_is_planned_alike() {
     let scene = Scene::of(&[Pkg::new("foo"), Pkg::new("bar").needs(&["foo"])]).await;
     scene.push("docs: say it", &[Change::put("README", "hi\n")]).await;
     let asked = [
-        (&["deploy", "foo/heavy", "bar"][..], 0),
+        (&["deploy", "foo/heavy,bar"][..], 0),
         (&["deploy", "all"], 0),
         (&["bump", "foo"], 0),
         // Nobody waits for it.

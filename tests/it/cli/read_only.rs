@@ -224,6 +224,52 @@ async fn classify_compares_commits_line_by_line_and_folders_as_one_document() {
 }
 
 #[tokio::test]
+async fn explain_tells_what_is_not_known_and_what_a_schedule_would_ask() {
+    let packages = [
+        Pkg::from_aur("tool-git").sources(&["git+https://upstream.example/tool.git"]),
+        Pkg::new("lib"),
+        Pkg::new("broken").needs(&["lib"]).srcinfo("nonsense\n"),
+    ];
+    let scene = Scene::of(&packages).await;
+    scene.push("feat: script", &[Change::put("tool-git/.CI/update.sh", ":\n")]).await;
+    let explained = async |name: &str| scene.pkgwarden(&["explain", name, "--rev", "main"]).await.stdout;
+    let tool = explained("tool-git").await;
+    for line in [
+        "  script       .CI/update.sh, without network",
+        "  upstream     git+https://upstream.example/tool.git, not asked here yet",
+        "  on-schedule  asks aur, asks its upstream git+https://upstream.example/tool.git, \
+         runs .CI/update.sh without network; then as on-commit",
+        "               as this clone has it: if a run has been since, `git pull --tags` brings what it did",
+    ] {
+        assert!(tool.lines().any(|told| told == line), "`{line}` is missing in {tool}");
+    }
+    let (broken, lib) = (explained("broken").await, explained("lib").await);
+    assert!(broken.contains("  needs        not known: there is no .SRCINFO that can be read\n"), "{broken}");
+    assert!(broken.contains("  on-schedule  asks nothing about it; then as on-commit\n"), "{broken}");
+    assert!(lib.contains("  needed by    nothing\n               not known of broken, without a .SRCINFO"), "{lib}");
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn check_ends_with_status_3_for_errors_if_it_is_asked_to() {
+    let scene = Scene::of(&[Pkg::new("fine")]).await;
+    let check = async |args: &[&str]| scene.pkgwarden(&[&["check", "--rev", "main"], args].concat()).await.code;
+    assert_eq!(check(&["--exit-code"]).await, Some(0), "warnings are no errors");
+    scene.push("feat: broken", &[Change::put("fine/.SRCINFO", "nonsense\n")]).await;
+    assert_eq!((check(&[]).await, check(&["--exit-code"]).await), (Some(0), Some(3)));
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn a_package_that_nothing_needs_is_told_beside_the_empty_answer() {
+    let scene = Scene::of(&[Pkg::new("alone")]).await;
+    let ran = scene.pkgwarden(&["graph", "--rdeps", "alone", "--rev", "main"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""));
+    assert!(ran.stderr.contains("nothing in this repository needs alone"), "{}", ran.stderr);
+    scene.ends().await;
+}
+
+#[tokio::test]
 async fn a_run_prints_the_plan_with_its_outcome() {
     let scene = Scene::with_aur().await;
     scene.later();
@@ -234,7 +280,8 @@ async fn a_run_prints_the_plan_with_its_outcome() {
     check(&ran.json(), PLAN);
     let outcome = Shape::Object(&[("pushed", Shape::Flag), ("run_id", Shape::Text), ("enqueued", Shape::Number)]);
     check(&ran.json()["outcome"], outcome);
-    assert_eq!(ran.stderr, "");
+    let is_progress = |line: &str| line.starts_with("still ");
+    assert!(ran.stderr.lines().all(is_progress), "{}", ran.stderr);
     scene.ends().await;
 }
 

@@ -45,7 +45,7 @@ async fn an_update_changes_what_differs_and_leaves_what_people_added() {
         stage.later();
         let head = stage.push("update-foo", "pkgver=3\n").await;
         let mut newer = wanted("update-foo");
-        newer.title = "Update foo to 3".to_owned();
+        "Update foo to 3".clone_into(&mut newer.title);
         newer.labels.insert("major".to_owned());
         newer.reviewers.insert("nobody-here".to_owned());
         let updated = stage.forge.update(number, newer.clone()).await.unwrap();

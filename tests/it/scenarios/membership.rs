@@ -134,6 +134,29 @@ async fn what_cannot_be_added_says_why_and_the_rest_is_added() {
 }
 
 #[tokio::test]
+async fn a_package_that_calls_itself_otherwise_is_not_added_under_another_name() {
+    let scene = Scene::of(&[Pkg::new("here")]).await;
+    let upstream = Repo::init(&scene.path("upstream.git")).await;
+    upstream.commit(MAIN, "Begin", &Change::put_all("", &Pkg::new("newtool").folder()), scene.now()).await;
+    let address = format!("foo/file://{}", upstream.path().display());
+    let told = scene.told(adding(&[&address])).await.replace(&scene.path("").display().to_string(), "DIR/");
+    insta::assert_snapshot!(told, @"
+    skip foo: it is not added: it calls itself otherwise
+    error [pkgbase-differs] foo: its .SRCINFO calls it `newtool` -> `pkgwarden run add 'newtool/file://DIR/upstream.git'` adds it under its own name; to have it under this one all the same, commit its folder by hand
+    ");
+    assert_eq!(scene.monorepo.file(MAIN, "foo/PKGBUILD").await, None);
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn who_may_need_a_dropped_package_without_saying_so_is_told() {
+    let scene = Scene::of(&[Pkg::new("lib"), Pkg::new("broken").srcinfo("nonsense\n")]).await;
+    let told = scene.told(dropping(&["lib"])).await;
+    assert!(told.contains("warning [needs-unknown] what `broken` needs is not known"), "{told}");
+    scene.ends().await;
+}
+
+#[tokio::test]
 async fn a_dropped_package_leaves_everything_and_who_needs_it_is_told_first() {
     let scene = Scene::with_aur().await;
     let packages =

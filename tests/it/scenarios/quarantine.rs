@@ -43,7 +43,8 @@ async fn builds_of(scene: &Scene) -> String {
 async fn nothing_of_a_package_or_of_what_is_built_with_it_moves_until_it_is_lifted() {
     let scene = kept().await;
     let serving = scene.controller();
-    let deploy = ["lib", "app", "other"].map(pkgwarden::domain::policy::Target::parse).to_vec();
+    let deploy =
+        ["lib", "app", "other"].map(|name| pkgwarden::domain::target::Target::parse(name).expect("no class")).to_vec();
     serving.controller.start(Pipeline::Deploy(deploy.clone()), "test").await.unwrap();
     let run = serving.controller.start(quarantine("lib"), "test").await.unwrap();
     assert_eq!(run.document["stop"], serde_json::json!(["app", "lib"]));
@@ -143,7 +144,7 @@ async fn a_build_under_way_is_stopped_and_what_is_published_already_is_named() {
     let serving = scene.controller();
     let stop = CancellationToken::new();
     let running = tokio::spawn(serving.dispatcher.clone().unwrap().run(stop.clone()));
-    let deploy = |name: &str| Pipeline::Deploy(vec![pkgwarden::domain::policy::Target::parse(name)]);
+    let deploy = |name: &str| Pipeline::Deploy(vec![pkgwarden::domain::target::Target::parse(name).expect("no class")]);
     serving.controller.start(deploy("lib"), "test").await.unwrap();
     until(&serving, &base("lib"), BuildState::is_final).await;
     let endless = Pkg::new("lib").release("2").built_by("while :; do sleep 1; done");
@@ -173,7 +174,8 @@ async fn a_build_under_way_is_stopped_and_what_is_published_already_is_named() {
 async fn a_quarantine_that_another_machine_pushed_stops_builds_here() {
     let scene = kept().await;
     let serving = scene.controller();
-    let deploy = ["lib", "other"].map(pkgwarden::domain::policy::Target::parse).to_vec();
+    let deploy =
+        ["lib", "other"].map(|name| pkgwarden::domain::target::Target::parse(name).expect("no class")).to_vec();
     serving.controller.start(Pipeline::Deploy(deploy), "test").await.unwrap();
     let elsewhere = scene.path("elsewhere").display().to_string();
     let ran = scene

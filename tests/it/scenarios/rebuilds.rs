@@ -2,7 +2,7 @@
 //! built against.
 
 use pkgwarden::domain::plan::Pipeline;
-use pkgwarden::domain::policy::Target;
+use pkgwarden::domain::target::Target;
 
 use crate::support::pacman::{Binary, Mirror};
 use crate::support::scene::MAIN;
@@ -218,7 +218,7 @@ async fn a_person_bumps_from_the_version_that_is_published_as_a_library_does() {
     mirror.holds("test", "gz", &[Binary::new("app-git", "1:1.0.r7.gabc-1.2")]).await;
     scene.push("ci: our own", &[config(&mirror, &["core.db", "extra.db", "test.db"], "")]).await;
     scene.run(Pipeline::OnSchedule).await;
-    let bump = Pipeline::Bump(vec![Target::parse("app-git")]);
+    let bump = Pipeline::Bump(vec![Target::parse("app-git").expect("no class, or a right one")]);
     assert!(scene.told(bump.clone()).await.starts_with("commit app-git: bumped to 1:1.0.r7.gabc-1.3\n"));
     scene.push("chore: once more [bump app-git]", &[]).await;
     assert!(scene.told(Pipeline::OnCommit).await.starts_with("commit app-git: bumped to 1:1.0.r7.gabc-1.4\n"));

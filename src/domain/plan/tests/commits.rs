@@ -63,8 +63,8 @@ fn a_folder_that_must_not_be_handed_out_is_a_problem_and_no_build() {
     story.observations.unbuildable.insert(name("a"), problem);
     for pipeline in [
         Pipeline::OnCommit,
-        Pipeline::Deploy(vec![Target::parse("a")]),
-        Pipeline::Bump(vec![Target::parse("a")]),
+        Pipeline::Deploy(vec![Target::parse("a").expect("no class, or a right one")]),
+        Pipeline::Bump(vec![Target::parse("a").expect("no class, or a right one")]),
         Pipeline::Trigger("daily".into()),
     ] {
         story = story.configured("a", |package| package.settings.trigger = Some("daily".into()));
@@ -122,7 +122,10 @@ fn an_empty_repository_plans_nothing() {
 #[test]
 fn a_deploy_of_an_unknown_name_builds_the_others() {
     let story = Story::new().package("a", "1.0-1", &[]);
-    let plan = story.plan(&Pipeline::Deploy(vec![Target::parse("a/7"), Target::parse("bb")]));
+    let plan = story.plan(&Pipeline::Deploy(vec![
+        Target::parse("a/7").expect("no class, or a right one"),
+        Target::parse("bb").expect("no class, or a right one"),
+    ]));
     assert_eq!(built(&plan), ["a"]);
     assert_eq!(codes(&plan), ["unknown-package"]);
     assert_eq!(plan.scheduled, Scheduled::Stays);

@@ -14,9 +14,10 @@ use crate::domain::library::database::LibraryDatabase;
 use crate::domain::library::soname::{Bits, Soname};
 use crate::domain::library::{Consulted, Libraries, Linkage, Published, versions};
 use crate::domain::observed::{Observation, Proposal, Upstream};
-use crate::domain::policy::{PackageSettings, Person, SourceKind, Target, UnknownDirective};
+use crate::domain::policy::{PackageSettings, Person, SourceKind, UnknownDirective};
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::state::Cursor;
+use crate::domain::target::Target;
 
 fn oid(digit: char) -> Oid {
     digit.to_string().repeat(40).parse().expect("valid")

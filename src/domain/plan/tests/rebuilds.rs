@@ -12,7 +12,7 @@ fn a_bump_counts_on_and_keeps_the_rest_of_the_configuration() {
     let mut story = story;
     let srcinfo = Arc::make_mut(story.snapshot.packages.get_mut("a").expect("there")).srcinfo.as_mut().expect("parsed");
     srcinfo.version = Version::new("1:1.0-1");
-    let plan = story.plan(&Pipeline::Bump(vec![Target::parse("a")]));
+    let plan = story.plan(&Pipeline::Bump(vec![Target::parse("a").expect("no class, or a right one")]));
     let commit = plan.commit.as_ref().expect("a commit");
     let [Edit::File(path, bytes)] = &commit.edits[..] else { panic!("one file") };
     assert_eq!(path, "a/.CI/config");
@@ -125,7 +125,10 @@ fn a_vcs_package_is_bumped_from_the_version_that_was_built() {
 #[test]
 fn a_person_bumps_a_vcs_package_from_the_version_that_was_built() {
     let story = || Story::new().package("a-git", "r1.a-1", &[]).package("b", "1.0-1", &[]);
-    let bump = Pipeline::Bump(vec![Target::parse("a-git"), Target::parse("b")]);
+    let bump = Pipeline::Bump(vec![
+        Target::parse("a-git").expect("no class, or a right one"),
+        Target::parse("b").expect("no class, or a right one"),
+    ]);
     let published = [("a-git", "1:r9.f-1.2", ""), ("b", "1.0-1.6", "")];
     let here = story().libraries("1-1", &published, &[]);
     let mut elsewhere = story();

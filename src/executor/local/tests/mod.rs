@@ -3,6 +3,7 @@
 mod building;
 mod ending;
 mod isolation;
+mod signatures;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -37,6 +38,12 @@ impl World {
         let config = LocalConfig { slots, installed: None, ..LocalConfig::under(dir.path()) };
         let executor = LocalExecutor::open(config, logs.clone()).unwrap();
         Self { dir, logs, executor }
+    }
+
+    /// Goes on with another setting for signatures.
+    fn reopen(&mut self, pgp: crate::domain::signature::Verification) {
+        let config = LocalConfig { installed: None, pgp, ..LocalConfig::under(self.dir.path()) };
+        self.executor = LocalExecutor::open(config, self.logs.clone()).unwrap();
     }
 
     fn order(&self, attempt: &str, pkgbase: &str, files: Folder) -> BuildOrder {
