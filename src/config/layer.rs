@@ -502,9 +502,9 @@ mod tests {
         pkgwarden.toml:5:16: a GitHub App needs its private key; name the file with it: forge.app_key_file
         pkgwarden.toml:11:17: the address of this API ends with /api/v4; write https://HOST/api/v4 for GitLab, https://HOST/api/v1 for Gitea
         pkgwarden.toml:15:14: the project on the forge cannot be told from the address of the monorepo; write forge.project = "OWNER/NAME", as in the address of its page
-        pkgwarden.toml:23:16: only GitHub has apps; leave it out, and name a file with a token: forge.token_file
         pkgwarden.toml:20:14: this kind of forge needs `forge.token_file`; name the file with an access token
         pkgwarden.toml:21:17: `one` is no project on such a forge; write forge.project = "OWNER/NAME", as in the address of its page
+        pkgwarden.toml:23:16: only GitHub has apps; leave it out, and name a file with a token: forge.token_file
         "#);
         let fine = "[[repository]]\nname = \"a\"\nurl = \"git@github.com:them/packages.git\"\n\
              forge = { kind = \"github\", app_id = 7, app_key_file = \"k\" }\n";

@@ -296,7 +296,6 @@ mod tests {
         - eve maintains it now, and ann did before
 
         ### Where to look
-
         - the package in the AUR: <https://aur.archlinux.org/pkgbase/tool>
         - the difference: `git fetch origin main update-tool && git diff origin/main...origin/update-tool -- tool`
 
