@@ -368,3 +368,80 @@ pub(super) fn expected_version(files: &Folder, settings: &PackageSettings) -> Op
     }
     facts(files).map(|facts| effective_version(&facts.version, settings.bump.as_ref()))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::domain::policy::Overlap;
+    use crate::executor::{AttemptReport, Ending, ExecutorError};
+    use crate::store::testing::{at, wave};
+    use crate::sys::clock::ManualClock;
+
+    /// Builds that fail at once, and take a second to be cleared away.
+    struct Untidy;
+
+    impl Executor for Untidy {
+        fn ready(&self) -> Result<(), ExecutorError> {
+            Ok(())
+        }
+
+        fn submit(&self, order: BuildOrder) -> BoxFuture<'_, Result<Handle, ExecutorError>> {
+            async { Ok(Handle { executor: "untidy".to_owned(), attempt: order.attempt }) }.boxed()
+        }
+
+        fn started<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
+            async { Ok(()) }.boxed()
+        }
+
+        fn finished<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<AttemptReport, ExecutorError>> {
+            let ending = Ending::Done(crate::domain::build::Outcome::Failed);
+            let message = "it failed".to_owned();
+            async move { Ok(AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message }) }.boxed()
+        }
+
+        fn cancel<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
+            async { Ok(()) }.boxed()
+        }
+
+        fn discard<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
+            tokio::time::sleep(Duration::from_secs(1)).map(Ok).boxed()
+        }
+    }
+
+    fn dispatcher(dir: &std::path::Path, store: &Store) -> Arc<Dispatcher> {
+        let limits = Limits { slots: 1, timeout: Duration::from_secs(1), package_repositories: Vec::new() };
+        Dispatcher::new(Parts {
+            store: store.clone(),
+            sites: BTreeMap::new(),
+            executor: Arc::new(Untidy),
+            executor_name: "untidy",
+            limits,
+            publishers: BTreeMap::new(),
+            wakes: BTreeMap::new(),
+            logs: LogStore::new(dir.join("logs")).unwrap(),
+            clock: Arc::new(ManualClock::new(at(0))),
+        })
+    }
+
+    /// The end of a build is on record, and told, before its slot is free: nobody may sleep on that.
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_that_becomes_free_is_used_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("record.sqlite")).unwrap();
+        store.give(wave(1, &["first", "second"]), Overlap::Coalesce).await;
+        store.begin_attempt(store.newest("first").await, "untidy", at(0)).await.unwrap();
+        let (begun, stop) = (tokio::time::Instant::now(), CancellationToken::new());
+        let mut changes = store.subscribe();
+        let running = tokio::spawn(dispatcher(dir.path(), &store).run(stop.clone()));
+        let second = store.newest("second").await;
+        while store.build(second).await.unwrap().unwrap().attempts.is_empty() {
+            changes.changed().await.unwrap();
+        }
+        assert_eq!(begun.elapsed().as_secs(), 1, "as soon as the first was cleared away");
+        stop.cancel();
+        running.await.unwrap();
+    }
+}

@@ -9,7 +9,7 @@ use super::recipe::{Recipe, shown_value};
 use super::step::{Step, flows};
 use super::unverified::{untold, unverified};
 use super::verification::{counts, verified};
-use super::{PKGBUILD, Reason, SRCINFO, Weight, reason};
+use super::{PKGBUILD, Reason, Weight, reason};
 use crate::domain::folder::Folder;
 use crate::domain::pkgbuild::same;
 
@@ -19,7 +19,7 @@ pub(super) fn compare(old: (&Recipe<'_>, &Folder), new: (&Recipe<'_>, &Folder), 
         suffixes([old.0, new.0]).iter().flat_map(|suffix| of_suffix(old, new, step, suffix)).collect();
     reasons.extend(names_twice(old.0, new.0));
     if old.0.elements("pkgver") != new.0.elements("pkgver") {
-        reasons.extend(untold(new.0, new.1.get(SRCINFO)));
+        reasons.extend(untold(new.0, new.1));
     }
     reasons
 }
@@ -83,7 +83,7 @@ fn of_suffix(old: (&Recipe<'_>, &Folder), new: (&Recipe<'_>, &Folder), step: &St
         reasons.push(reason("source-moved", Weight::Version, (PKGBUILD, line), None, None, &message));
     }
     if old.0.elements("pkgver") != new.0.elements("pkgver") {
-        reasons.extend(unverified((old.0, &before), (new.0, &after), line));
+        reasons.extend(unverified((old.0, &before), (new.0, &after), new.1, line));
     }
     let of_checksums = |reason: &Reason| reason.code.starts_with("checksum");
     reasons.into_iter().map(|reason| if of_checksums(&reason) { reason } else { reason.about(&name) }).collect()

@@ -6,7 +6,9 @@ use super::entries::{ALGORITHMS, Entry, PACKED, SIGNATURES, Sums, entries, suffi
 use super::recipe::{Recipe, shown_value};
 use super::srcinfo::{Field, Fields, expected_of, fields};
 use super::{PKGBUILD, Reason, SRCINFO, Weight, reason};
+use crate::domain::folder::Folder;
 use crate::domain::pkgbuild::is_known;
+use crate::domain::signature::key_files;
 
 /// More than this say nothing new.
 const REPORTED: usize = 20;
@@ -40,13 +42,14 @@ pub(super) fn brings_verified(old: &Recipe<'_>, new: &Recipe<'_>) -> bool {
 pub(super) fn unverified(
     (old, before): (&Recipe<'_>, &[Entry<'_>]),
     (recipe, after): (&Recipe<'_>, &[Entry<'_>]),
+    folder: &Folder,
     line: Option<u32>,
 ) -> Vec<Reason> {
     let as_before = |entry: &Entry<'_>| {
         let same = |old: &Entry<'_>| old.strength() == 0 && address(old.text) == address(entry.text);
         is_terms(entry) && before.iter().any(same) && brings_verified(old, recipe)
     };
-    let guilty = blind(recipe, after).into_iter().filter(|entry| !as_before(entry));
+    let guilty = blind(after, keyed(recipe, folder)).into_iter().filter(|entry| !as_before(entry));
     let to_reason = |entry: &Entry<'_>| {
         let message = "nothing verifies what this address gives for the new version";
         let shown = shown_value(&[entry.text.to_owned()]);
@@ -57,8 +60,8 @@ pub(super) fn unverified(
 
 /// Downloads of a new version that nothing verifies, where the PKGBUILD does not plainly say what it downloads:
 /// the summary is asked.
-pub(super) fn untold(recipe: &Recipe<'_>, summary: Option<&[u8]>) -> Vec<Reason> {
-    let summary = summary.and_then(fields);
+pub(super) fn untold(recipe: &Recipe<'_>, folder: &Folder) -> Vec<Reason> {
+    let summary = folder.get(SRCINFO).and_then(fields);
     let mut names: BTreeSet<String> = suffixes([recipe]).iter().map(|suffix| format!("source{suffix}")).collect();
     names.insert("source".to_owned());
     names.extend(recipe.elements("arch").iter().map(|architecture| format!("source_{architecture}")));
@@ -79,7 +82,7 @@ pub(super) fn untold(recipe: &Recipe<'_>, summary: Option<&[u8]>) -> Vec<Reason>
     let of = |name: &String| -> Vec<Reason> {
         let found = told(&summary, name);
         let entries: Vec<Entry<'_>> = found.iter().map(|(entry, _)| entry.clone()).collect();
-        let guilty = blind(recipe, &entries).into_iter().map(|entry| (entry.text, found[entry.index].1));
+        let guilty = blind(&entries, keyed(recipe, folder)).into_iter().map(|entry| (entry.text, found[entry.index].1));
         guilty.map(|(text, line)| unseen((SRCINFO, Some(line)), Some(text), message).about(name)).collect()
     };
     names.iter().flat_map(of).take(REPORTED).collect()
@@ -111,9 +114,14 @@ fn told<'r>(summary: &'r Fields<'_>, name: &str) -> Vec<(Entry<'r>, u32)> {
     found
 }
 
-/// Downloads without a checksum, a signature, or a history of their own.
-fn blind<'e, 'r>(recipe: &Recipe<'_>, entries: &'e [Entry<'r>]) -> Vec<&'e Entry<'r>> {
-    let keyed = !recipe.elements("validpgpkeys").is_empty();
+/// Whether builds verify signatures: only with all keys at hand does makepkg do it.
+fn keyed(recipe: &Recipe<'_>, folder: &Folder) -> bool {
+    let keys = recipe.elements("validpgpkeys");
+    !keys.is_empty() && key_files(folder, keys).is_ok()
+}
+
+/// Downloads without a checksum, a history of their own, or a signature where signatures count.
+fn blind<'e, 'r>(entries: &'e [Entry<'r>], keyed: bool) -> Vec<&'e Entry<'r>> {
     let stem = |file: &str| SIGNATURES.iter().find_map(|ending| Some(file.strip_suffix(ending)?.to_owned()));
     let stems = entries.iter().filter(|_| keyed).filter_map(|entry| stem(&stored(entry)?));
     let signed: BTreeSet<String> = stems.collect();

@@ -75,6 +75,9 @@ const GOES_THROUGH: &[Through] = &[
         u.version("1.2.3", "1.2.4");
         u.always(PKGBUILD, &"a1".repeat(32), "SKIP");
         u.always(SRCINFO, &"a1".repeat(32), "SKIP");
+        for folder in [&mut u.old, &mut u.new] {
+            *folder = std::mem::take(folder).with("keys/pgp/0123456789ABCDEF0123456789ABCDEF01234567.asc", "a key");
+        }
     }),
     ("version control verifies itself", &["srcinfo-regenerated", "version-forward"], |u| {
         *u = Update::none();

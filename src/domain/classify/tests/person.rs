@@ -70,6 +70,13 @@ fn versions_that_are_not_just_newer_need_a_person() {
 #[test]
 fn weaker_verification_needs_a_person() {
     need_a_person(&[
+        // Without the keys, builds leave signatures out.
+        ("a signature whose key nobody has", "source-unverified", |u| {
+            *u = Update::none();
+            u.version("1.2.3", "1.2.4");
+            u.always(PKGBUILD, &"a1".repeat(32), "SKIP");
+            u.always(SRCINFO, &"a1".repeat(32), "SKIP");
+        }),
         ("a checksum becomes SKIP", "checksum-skip", |u| u.sums_to("0d", "SKIP")),
         ("a checksum of one architecture becomes SKIP", "checksum-skip", |u| u.sums_to("4e", "SKIP")),
         ("a checksum becomes SKIP and lines move", "checksum-skip", |u| {
