@@ -7,6 +7,7 @@ mod hooks;
 pub mod hosting;
 mod owner;
 pub mod reload;
+mod runner;
 pub mod serve;
 
 use std::collections::BTreeMap;
@@ -97,11 +98,8 @@ pub fn one_shot_runner(settings: &Settings, place: &Place, clock: Arc<dyn Clock>
     let repository = chosen(settings, place)?;
     owner::claim(&settings.server.data_dir, &site.name, &site.remote, repository.url.is_some())?;
     let store = Store::open(&record_path(settings))?;
-    let enqueues = repository.executor.kind != ExecutorKind::None;
-    let turns = turns_file(settings, &site.name);
     let publisher = Arc::new(publisher(repository, clock.clone()));
-    let runner = Runner::new(Arc::new(site), store, clock).looks_at(publisher);
-    Ok(runner.enqueues(enqueues).takes_turns_by(turns))
+    runner::runner(settings, repository, Arc::new(site), store, (publisher, clock))
 }
 
 /// The sources of a package, and what `serve` and single runs have heard of them here. Without settings, nothing is
@@ -309,10 +307,8 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
         let site = Arc::new(kept_site(settings, repository, dir)?);
         owner::claim(&settings.server.data_dir, &site.name, &site.remote, repository.url.is_some())?;
         let publisher = Arc::new(publisher(repository, clock.clone()));
-        let runner = Runner::new(site, store.clone(), clock.clone())
-            .looks_at(publisher.clone())
-            .enqueues(repository.executor.kind != ExecutorKind::None)
-            .takes_turns_by(turns_file(settings, &repository.name));
+        let tools = (publisher.clone(), clock.clone());
+        let runner = runner::runner(settings, repository, site, store.clone(), tools)?;
         kept.insert(repository.name.clone(), Kept::new(runner, Some(publisher), repository.schedules.clone()));
     }
     let (poll, inbox) = (watch::Sender::new(settings.server.poll), hooks::inbox(settings, &store, &clock)?);

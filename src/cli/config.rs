@@ -285,6 +285,15 @@ mod tests {
         unknown_directive = "report"
         overlap = "coalesce"
         format = false
+
+        [policy.reviews]
+        labels = []
+        assignees = []
+        reviewers = []
+        per_run = 30
+        per_hour = 60
+        timezone = "UTC"
+        approvals = true
         "#);
         let (_dir, shown) = file(&ran.stdout);
         assert_eq!(pkgwarden(&["config", "check", &shown], &[]).exit, Exit::Done);

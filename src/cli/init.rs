@@ -83,15 +83,13 @@ enum Becomes {
     Kept,
     /// It is read and means something else, or only sometimes counts.
     Different,
-    /// It is kept in the file and not acted on.
-    NotYet,
     /// It is about the scripts themselves.
     NotNeeded,
 }
 
 /// What becomes of each key.
 const NOTES: [(&str, Becomes, &str); repository::KEYS.len()] = {
-    use Becomes::{Different, Kept, NotNeeded, NotYet};
+    use Becomes::{Different, Kept, NotNeeded};
     [
         ("BUILD_REPO", Different, "only counts in files for a Chaotic Manager (`run --emit-chaotic`)"),
         ("CI_AUR_PROXY", Kept, "requests to the AUR go through it"),
@@ -99,7 +97,7 @@ const NOTES: [(&str, Becomes, &str); repository::KEYS.len()] = {
         ("CI_CODE_SKIP", Kept, "the exit status with which a build says that there is nothing to build"),
         ("CI_DEFAULT_CLASS", Different, "recorded with each build; this machine builds every class"),
         ("CI_HUMAN_REVIEW", Kept, "without it, risky updates wait for a person; policy.human_review overrides it"),
-        ("CI_HUMAN_REVIEW_ASSIGNEE", NotYet, "reviews are branches, which have no assignee"),
+        ("CI_HUMAN_REVIEW_ASSIGNEE", Kept, "asked to care for reviews on a forge; branches have no assignee"),
         (
             "CI_LIB_DB",
             Kept,
@@ -233,7 +231,6 @@ fn text(report: &Report, from_chaotic: bool) -> String {
     for (becomes, title) in [
         (Becomes::Kept, "carries over from .ci/config, which stays where it is"),
         (Becomes::Different, "is different"),
-        (Becomes::NotYet, "is not part of this version"),
         (Becomes::NotNeeded, "is not needed any more"),
     ] {
         let notes: Vec<&Note> = report.settings.iter().filter(|note| note.becomes == becomes).collect();

@@ -65,6 +65,7 @@ pub fn parse(ci_config: &str, aur_maintainers: Option<&str>) -> (RepositorySetti
             email: file.parsed("GIT_AUTHOR_EMAIL", parse_person).unwrap_or(defaults.identity.email),
         },
         human_review: file.flag("CI_HUMAN_REVIEW"),
+        review_assignees: file.list("CI_HUMAN_REVIEW_ASSIGNEE", separates_names).into_iter().collect(),
         overwrite_commits: file.flag("CI_OVERWRITE_COMMITS").unwrap_or(defaults.overwrite_commits),
         default_class: file.parsed("CI_DEFAULT_CLASS", parse_class),
         skip_exit_code: file.parsed("CI_CODE_SKIP", parse_exit_code).unwrap_or(defaults.skip_exit_code),
@@ -81,6 +82,10 @@ pub fn parse(ci_config: &str, aur_maintainers: Option<&str>) -> (RepositorySetti
     let mut findings = file.into_findings();
     findings.extend(complaints);
     (settings, findings)
+}
+
+fn separates_names(c: char) -> bool {
+    c.is_whitespace() || c == ','
 }
 
 /// With the defaults of Chaotic's scripts.

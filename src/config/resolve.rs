@@ -11,12 +11,13 @@ use super::settings::{
     Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, LocalExecutor, Nvchecker, ProjectHost, Publish,
     Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
-use super::value::{Address, GitAddress, Name};
+use super::value::{Address, GitAddress, Name, Period};
 use super::written::{
     Layer, ScheduledPipeline, Written, WrittenExecutor, WrittenPolicy, WrittenPublish, WrittenRepository,
-    WrittenSchedule, WrittenServer, WrittenSources,
+    WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
 };
 use crate::domain::policy::Policy;
+use crate::domain::review::policy::ReviewPolicy;
 
 /// The name of the repository if the configuration lists none.
 const ONLY_REPOSITORY: &str = "packages";
@@ -262,6 +263,24 @@ fn resolve_policy(policy: &WrittenPolicy) -> Policy {
         overlap: given(policy.overlap),
         human_review: policy.human_review,
         format: given(policy.format),
+        reviews: resolve_reviews(policy.reviews.clone()),
+    }
+}
+
+fn resolve_reviews(reviews: WrittenReviews) -> ReviewPolicy {
+    let set = |names: Option<Vec<String>>| given(names).into_iter().collect();
+    let zone = given(reviews.timezone);
+    ReviewPolicy {
+        labels: set(reviews.labels),
+        conflict_label: reviews.conflict_label.filter(|label| !label.is_empty()),
+        assignees: set(reviews.assignees),
+        reviewers: set(reviews.reviewers),
+        per_run: given(reviews.per_run),
+        per_hour: given(reviews.per_hour),
+        at_once: reviews.at_once,
+        quiet: reviews.quiet_hours.map(|hours| hours.at(zone)),
+        approvals: given(reviews.approvals),
+        automerge_after: reviews.automerge_after.map(Period::signed),
     }
 }
 

@@ -7,11 +7,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use croner::parser::{CronParser, Seconds, Year};
+use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+use crate::domain::review::policy::Quiet;
 
 /// Text that is not the value a setting needs: what is wrong, and what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +50,7 @@ as_text!(Period);
 as_text!(CronLine);
 as_text!(Zone);
 as_text!(Name);
+as_text!(Hours);
 
 /// The URL of a service. Shown without its password.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -179,6 +183,14 @@ impl Period {
     }
 }
 
+impl Period {
+    /// As times are counted with.
+    #[must_use]
+    pub const fn signed(self) -> SignedDuration {
+        self.0
+    }
+}
+
 impl FromStr for Period {
     type Err = InvalidValue;
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
@@ -281,6 +293,40 @@ impl fmt::Display for Zone {
     }
 }
 
+/// Hours of the day, such as `22:00-07:00`; they may go over midnight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct Hours {
+    from: Time,
+    until: Time,
+}
+
+impl Hours {
+    /// The hours at a place.
+    #[must_use]
+    pub fn at(self, zone: Zone) -> Quiet {
+        Quiet { from: self.from, until: self.until, zone: zone.0 }
+    }
+}
+
+impl FromStr for Hours {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let time = |text: &str| Time::strptime("%H:%M", text.trim()).ok();
+        let both = text.split_once('-').and_then(|(from, until)| Some((time(from)?, time(until)?)));
+        match both {
+            Some((from, until)) if from != until => Ok(Self { from, until }),
+            _ => invalid(format!("`{text}` are no hours of the day: write two times, such as 22:00-07:00")),
+        }
+    }
+}
+
+impl fmt::Display for Hours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.from.strftime("%H:%M"), self.until.strftime("%H:%M"))
+    }
+}
+
 /// The name of a repository: it appears in paths, URLs and pacman's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
@@ -327,6 +373,17 @@ mod tests {
             times.push(now.to_string());
         }
         times
+    }
+
+    #[test]
+    fn hours_are_two_different_times() {
+        for good in ["22:00-07:00", "09:30-17:00"] {
+            assert_eq!(good.parse::<Hours>().expect(good).to_string(), good);
+        }
+        assert_eq!("9:00 - 17:00".parse::<Hours>().expect("spaces").to_string(), "09:00-17:00");
+        for bad in ["", "22:00", "24:00-07:00", "7-8", "07:00-07:00"] {
+            assert!(bad.parse::<Hours>().is_err(), "{bad}");
+        }
     }
 
     #[test]

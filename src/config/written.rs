@@ -30,7 +30,7 @@ macro_rules! section {
         #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
         #[serde(default)]
         #[schemars(deny_unknown_fields)]
-        pub(super) struct $name {
+        pub(in crate::config) struct $name {
             $($(#[$one_meta])* #[serde(skip_serializing_if = "Option::is_none")] pub $one: Option<$one_type>,)*
             $($($(#[$table_meta])* pub $table: $table_type,)*)?
         }
@@ -45,6 +45,10 @@ macro_rules! section {
         }
     };
 }
+
+mod reviews;
+
+pub(super) use reviews::WrittenReviews;
 
 section! {
     /// The configuration of pkgwarden. Every key has a default or may be left out, and can be given in the
@@ -351,6 +355,9 @@ section! {
         /// Whether PKGBUILDs of updates are formatted with shfmt, as Chaotic's pipeline does, before they are
         /// committed. What the gate judges is what came, and not what is made of it.
         format: bool,
+        ;
+        /// Reviews on a forge.
+        reviews: WrittenReviews,
     }
 }
 

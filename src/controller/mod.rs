@@ -12,6 +12,7 @@ pub mod face;
 pub mod foresee;
 mod format;
 pub mod handback;
+pub mod handwork;
 pub mod inbox;
 pub mod inspect;
 pub mod linkage;
@@ -30,6 +31,7 @@ pub mod snapshot;
 pub mod sources;
 mod summary;
 pub mod supervise;
+pub mod tend;
 mod turn;
 pub mod versions;
 pub mod view;
@@ -81,6 +83,8 @@ struct ReviewKey {
     tree: Option<Oid>,
     /// The policy in force.
     gate: crate::domain::classify::Policy,
+    /// What is known about who can push to the package.
+    people: crate::domain::classify::Context,
     /// Who has approved it.
     approvals: BTreeSet<Person>,
 }

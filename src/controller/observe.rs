@@ -120,7 +120,7 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
     }
     observations.waiting = waiting(git, snapshot, &observations.files);
     observations.upstream.retain(|pkgbase, _| snapshot.packages.contains_key(pkgbase));
-    if let Pipeline::Approve(pkgbase, ..) | Pipeline::Reject(pkgbase, _) = pipeline
+    if let Pipeline::Approve(pkgbase, ..) | Pipeline::Reject(pkgbase, ..) = pipeline
         && let Some(proposal) = proposal(git, snapshot, pkgbase)?
     {
         observations.proposals.insert(pkgbase.clone(), proposal);

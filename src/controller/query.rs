@@ -371,7 +371,7 @@ impl Controller {
     /// The repository a pipeline is meant for: the one with the named package, else the only one.
     fn target_of(&self, pipeline: &Pipeline) -> Result<&Kept, ControllerError> {
         let named = match pipeline {
-            Pipeline::Approve(pkgbase, ..) | Pipeline::Reject(pkgbase, _) => Some(pkgbase.clone()),
+            Pipeline::Approve(pkgbase, ..) | Pipeline::Reject(pkgbase, ..) => Some(pkgbase.clone()),
             Pipeline::Quarantine(packages, _) | Pipeline::Lift(packages, _) => packages.first().cloned(),
             Pipeline::Deploy(targets) | Pipeline::Bump(targets) => {
                 targets.iter().find_map(|target| match &target.selection {

@@ -6,11 +6,15 @@ use jiff::Timestamp;
 use super::site::Look;
 use super::view::{ApprovalsView, FileDiff, ReviewView};
 use super::{Kept, ReviewKey, bind, observe};
-use crate::domain::classify::{self, Context, Subject};
+use crate::domain::classify::{self, Context, Subject, Verdict};
 use crate::domain::desired::Snapshot;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Proposal;
+use crate::domain::state::PackageState;
 use crate::git::Repository;
+
+/// Why a review cannot be merged as it is.
+pub(super) const CONFLICT: &str = "its folder has changed on the branch since the review was opened";
 
 /// The review of a package; `None` if its branch proposes nothing (it is about to be pruned).
 pub async fn review_of(kept: &Kept, look: &Look, pkgbase: &PkgBase, now: Timestamp) -> Result<Option<ReviewView>> {
@@ -52,6 +56,7 @@ fn key(snapshot: &Snapshot, pkgbase: &PkgBase, now: Timestamp) -> Option<ReviewK
         head,
         tree: snapshot.packages.get(pkgbase).map(|package| package.tree),
         gate: snapshot.gate.in_force(now),
+        people: context(snapshot, pkgbase),
         approvals: snapshot.states.get(pkgbase).map(|state| state.approvals(head)).unwrap_or_default(),
     })
 }
@@ -81,13 +86,9 @@ fn review_view(
     if after.from_source() == present.from_source() {
         return Ok(None);
     }
-    let conflict = "its folder has changed on the branch since the review was opened";
-    let settings = snapshot.packages.get(pkgbase).map(|package| package.settings.clone()).unwrap_or_default();
-    let line_rules = &settings.line_rules;
-    let subject = Subject { package: pkgbase.as_str(), old: present, new: &after, line_rules, now };
-    let judged = classify::judge(classify::classify(present, &after), subject, &snapshot.gate, &Context::default());
+    let verdict = judged(snapshot, pkgbase, proposal, now);
     let approvals = ApprovalsView {
-        needed: snapshot.gate.approvals(&judged.verdict, pkgbase.as_str(), now),
+        needed: snapshot.gate.approvals(&verdict, pkgbase.as_str(), now),
         by: snapshot.states.get(pkgbase).map(|state| state.approvals(head)).unwrap_or_default(),
     };
     Ok(Some(ReviewView {
@@ -96,9 +97,31 @@ fn review_view(
         head,
         trees: bind::trees(tree, &after)?,
         message,
-        verdict: judged.verdict,
+        verdict,
         approvals,
         files: FileDiff::between(&present.from_source(), &after.from_source()),
-        conflict: (base.from_source() != present.from_source()).then(|| conflict.to_owned()),
+        conflict: (base.from_source() != present.from_source()).then(|| CONFLICT.to_owned()),
     }))
+}
+
+/// What the gate says of a review, weighed by who could push to the package when it was proposed.
+pub(super) fn judged(snapshot: &Snapshot, pkgbase: &PkgBase, proposal: &Proposal, now: Timestamp) -> Verdict {
+    let Proposal { present, proposed, .. } = proposal;
+    let after = present.updated_to(proposed);
+    let settings = snapshot.packages.get(pkgbase).map(|package| package.settings.clone()).unwrap_or_default();
+    let line_rules = &settings.line_rules;
+    let subject = Subject { package: pkgbase.as_str(), old: present, new: &after, line_rules, now };
+    let context = context(snapshot, pkgbase);
+    classify::judge(classify::classify(present, &after), subject, &snapshot.gate, &context).verdict
+}
+
+/// What is recorded about who can push to a package.
+fn context(snapshot: &Snapshot, pkgbase: &PkgBase) -> Context {
+    let state = snapshot.states.get(pkgbase);
+    let Some(now) = state.and_then(PackageState::proposed_keepers) else { return Context::default() };
+    let before = state.and_then(PackageState::keepers);
+    Context {
+        trusted: now.all_trusted(&snapshot.settings.trusted_maintainers),
+        newcomers: before.and_then(|before| now.newcomers_since(&before)),
+    }
 }

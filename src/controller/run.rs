@@ -1,6 +1,6 @@
 //! One run: look, ask, decide, apply; again if somebody pushed in between.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use super::linkage;
 use super::observe::Answers;
 use super::recover::{self, Fate};
 use super::site::{Look, Site};
+use super::tend::{self, Hosted, Tended};
 use super::turn::Turns;
 use crate::domain::build::Wave;
 use crate::domain::chaotic::{self, Schedule};
@@ -34,6 +35,11 @@ use crate::telemetry::progress;
 
 /// How often a run is planned anew because somebody pushed while it was under way.
 const REPLANS: usize = 5;
+
+/// So many decisions of people on the forge are followed after one run.
+const MOST_DECISIONS: usize = 50;
+/// What such runs are started by.
+const FORGE: &str = "forge";
 
 /// What `run` prints: the plan and what came of it.
 #[derive(Debug, Clone, Serialize)]
@@ -71,6 +77,8 @@ pub struct Runner {
     emit_to: Option<PathBuf>,
     /// What is published from here.
     publisher: Option<Arc<Publisher>>,
+    /// Where the monorepo is hosted, if reviews are opened there.
+    pub(super) hosted: Option<Hosted>,
     /// One run at a time.
     turns: Turns,
 }
@@ -79,7 +87,16 @@ impl Runner {
     /// A runner for one repository.
     #[must_use]
     pub fn new(site: Arc<Site>, store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { site, store, clock, enqueues: true, emit_to: None, publisher: None, turns: Turns::default() }
+        Self {
+            site,
+            store,
+            clock,
+            enqueues: true,
+            emit_to: None,
+            publisher: None,
+            hosted: None,
+            turns: Turns::default(),
+        }
     }
 
     /// Whether runs enqueue the builds they plan.
@@ -100,6 +117,12 @@ impl Runner {
         Self { publisher: Some(publisher), ..self }
     }
 
+    /// Has runs look after the reviews on a forge.
+    #[must_use]
+    pub fn hosted_on(self, hosted: Option<Hosted>) -> Self {
+        Self { hosted, ..self }
+    }
+
     /// Has every run write files for an existing Chaotic Manager into this directory.
     #[must_use]
     pub fn emits_to(self, dir: Option<PathBuf>) -> Self {
@@ -113,7 +136,8 @@ impl Runner {
         Self { turns: Turns::by_file(lock), ..self }
     }
 
-    /// Finishes what a crash interrupted, then performs one run and records it.
+    /// Finishes what a crash interrupted, then performs one run and records it, and runs that follow from what
+    /// people decided on the forge.
     ///
     /// # Errors
     /// If the remote cannot be reached, or refuses the push, or the record cannot be written. Nothing
@@ -121,21 +145,46 @@ impl Runner {
     pub async fn run(&self, pipeline: &Pipeline, cause: &str) -> Result<Report> {
         let _turn = self.turns.take().await?;
         self.recover().await?;
+        let (report, mut decisions) = self.recorded(pipeline, cause).await?;
+        let mut performed: Vec<Pipeline> = vec![pipeline.clone()];
+        while let Some(decision) = decisions.pop_front() {
+            if performed.contains(&decision) || performed.len() > MOST_DECISIONS {
+                continue;
+            }
+            performed.push(decision.clone());
+            match self.recorded(&decision, FORGE).await {
+                Ok((_, more)) => decisions.extend(more),
+                // It is in the record; the first run went well all the same.
+                Err(error) => tracing::warn!(error = format!("{error:#}"), "a decision on the forge is not followed"),
+            }
+        }
+        Ok(report)
+    }
+
+    /// Performs one run and records it. Returns what people decided on the forge meanwhile.
+    async fn recorded(&self, pipeline: &Pipeline, cause: &str) -> Result<(Report, VecDeque<Pipeline>)> {
         let run_id = self.store.begin_run(&self.site.name, pipeline.name(), cause, self.clock.now()).await?;
         let mut result = self.attempt(pipeline, &run_id).await;
+        let mut decisions = VecDeque::new();
         if let Ok(report) = &mut result {
             // Whatever comes of it, what was to be done here is done.
             let findings = self.hand_back().await.unwrap_or_else(|error| {
                 vec![Finding::warning("aur-push-failed", format!("nothing is pushed to the AUR: {error:#}"))]
             });
             report.document.problems.extend(findings.iter().map(Problem::from));
+            let tended = self.tend().await.unwrap_or_else(|error| {
+                let message = format!("reviews are not looked after: {error:#}");
+                Tended { findings: vec![Finding::warning("forge-later", message)], ..Tended::default() }
+            });
+            report.document.problems.extend(tended.findings.iter().map(Problem::from));
+            decisions = tended.decisions.into();
         }
         let (outcome, document) = match &result {
             Ok(report) => (RunOutcome::Done, serde_json::to_value(report)?),
             Err(error) => (RunOutcome::Failed, serde_json::json!({"error": format!("{error:#}")})),
         };
         self.store.finish_run(&run_id, outcome, &document, self.clock.now()).await?;
-        result
+        result.map(|report| (report, decisions))
     }
 
     async fn attempt(&self, pipeline: &Pipeline, run_id: &str) -> Result<Report> {
@@ -206,10 +255,11 @@ impl Runner {
         }
         // Before the push: a crash after it must not leave moved tags without the files that act on them.
         self.emit(&look, &plan, (!plan.builds.is_empty()).then_some(wave.commit))?;
-        let intent = NewIntent {
-            outbox: handback::entries(&self.site, &look, &plan, tip_after(&look, &updates)),
-            ..self.intent(run_id, &updates, wave)
-        };
+        let mut outbox = handback::entries(&self.site, &look, &plan, tip_after(&look, &updates));
+        if self.hosted.is_some() {
+            outbox.extend(tend::entries(&self.site.name, &plan));
+        }
+        let intent = NewIntent { outbox, ..self.intent(run_id, &updates, wave) };
         let intent = self.store.record_intent(intent, self.clock.now()).await?;
         fail::fail_point!("apply.intent-recorded", |_| crate::sys::signal::die());
         if !updates.is_empty() {

@@ -12,6 +12,7 @@ use super::bind;
 use super::foresee::Fallback;
 use super::format;
 use super::handback::{self, HandBack};
+use super::handwork;
 use super::inspect::Inspection;
 use super::linkage::Peek;
 use super::observe::{self, Answers};
@@ -390,7 +391,9 @@ impl Site {
             observations.unbuildable = checked?;
             observations.unbuildable.retain(|pkgbase, _| built.contains(pkgbase));
             observations.unbuildable.extend(observe::unbuildable(git, snapshot, built.difference(&changed))?);
-            let mut decided = if observations.unbuildable.is_empty() { first } else { plan(&observations) };
+            observations.handwork = handwork::on(git, &look.snapshot, handwork::touched(&first))?;
+            let is_final = observations.unbuildable.is_empty() && observations.handwork.is_empty();
+            let mut decided = if is_final { first } else { plan(&observations) };
             handback::settle_plan(&mut decided, &hand_back);
             bind::bind(&mut decided, snapshot)?;
             Ok(decided)

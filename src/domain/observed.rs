@@ -10,6 +10,7 @@ use super::folder::Folder;
 use super::keepers::Keepers;
 use super::library::Libraries;
 use super::name::PkgBase;
+use super::review::hands::Handwork;
 use super::revision::Revision;
 use super::standing::Standing;
 use super::state::Cursor;
@@ -105,6 +106,8 @@ pub struct Observations {
     /// By package whose source has changed: digest of the files that its review proposes, without the
     /// monorepo's own.
     pub waiting: BTreeMap<PkgBase, String>,
+    /// By package: what is on the branch of its review, where a plan would move or delete that branch.
+    pub handwork: BTreeMap<PkgBase, Handwork>,
     /// By package: why its folder must not be handed to a build.
     pub unbuildable: BTreeMap<PkgBase, Finding>,
     /// Packages with builds that have not ended, if somebody quarantines some.

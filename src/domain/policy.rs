@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::classify::LineRules;
+use super::review::policy::ReviewPolicy;
 
 /// Where the files of a package come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,6 +265,8 @@ pub struct RepositorySettings {
     pub identity: Identity,
     /// `CI_HUMAN_REVIEW`; `None` if nothing is said.
     pub human_review: Option<bool>,
+    /// `CI_HUMAN_REVIEW_ASSIGNEE`: who is asked to care for reviews on a forge.
+    pub review_assignees: BTreeSet<String>,
     /// `CI_OVERWRITE_COMMITS`: replace the last automated commit in place of adding one.
     pub overwrite_commits: bool,
     /// `CI_DEFAULT_CLASS`.
@@ -297,6 +300,7 @@ impl Default for RepositorySettings {
             source_repository: "chaotic-aur".into(),
             identity: Identity { name: "pkgwarden".into(), email: "pkgwarden@localhost".into() },
             human_review: None,
+            review_assignees: BTreeSet::new(),
             overwrite_commits: false,
             default_class: None,
             skip_exit_code: 123,
@@ -350,6 +354,8 @@ pub struct Policy {
     pub human_review: Option<bool>,
     /// Whether PKGBUILDs are formatted before they are committed.
     pub format: bool,
+    /// Reviews on a forge.
+    pub reviews: ReviewPolicy,
 }
 
 impl Policy {
@@ -359,6 +365,9 @@ impl Policy {
         self.human_review.or(repository.human_review).unwrap_or(true)
     }
 }
+
+/// The name that stands for nobody where people approve.
+const AUTOMATIC: &str = "automerge";
 
 /// Whoever approves a review, by the name they go by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -379,6 +388,18 @@ impl Person {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
         let fits = (1..=64).contains(&name.len()) && name.bytes().all(legal);
         fits.then(|| Self(name.to_owned())).ok_or(InvalidPerson)
+    }
+
+    /// Nobody: an update that went in because its time was up.
+    #[must_use]
+    pub fn automatic() -> Self {
+        Self(AUTOMATIC.to_owned())
+    }
+
+    /// Whether this is nobody.
+    #[must_use]
+    pub fn is_automatic(&self) -> bool {
+        self.0 == AUTOMATIC
     }
 
     /// The name.

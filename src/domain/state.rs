@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::classify::Weight;
 use super::keepers::Keepers;
 use super::keyvalue::KeyValues;
 use super::library::soname::Soname;
@@ -22,6 +23,8 @@ const SOURCE_COMMIT: &str = "PKGWARDEN_SOURCE_COMMIT";
 const SOURCE_STAMP: &str = "PKGWARDEN_SOURCE_STAMP";
 const SOURCE_VERSION: &str = "PKGWARDEN_SOURCE_VERSION";
 const PROPOSED: &str = "PKGWARDEN_PROPOSED";
+const PROPOSED_WEIGHT: &str = "PKGWARDEN_PROPOSED_WEIGHT";
+const NEWER: &str = "PKGWARDEN_NEWER";
 const REJECTED: &str = "PKGWARDEN_REJECTED";
 const APPROVED: &str = "PKGWARDEN_APPROVED";
 const SEEN: &str = "PKGWARDEN_SEEN";
@@ -116,6 +119,36 @@ impl PackageState {
     /// Records that this content waits in a review, or that nothing does.
     pub fn set_proposed(&mut self, digest: Option<&str>) {
         self.put(PROPOSED, digest);
+    }
+
+    /// How much the heaviest reason weighed for which something was put before a person, as [`Weight::as_str`] has
+    /// it: what other packages and the AUR told then is told by no file.
+    #[must_use]
+    pub fn proposed_weight(&self) -> Option<&str> {
+        self.file.get(PROPOSED_WEIGHT)
+    }
+
+    /// Records how much the heaviest reason weighs, or that nothing waits.
+    pub fn set_proposed_weight(&mut self, weight: Option<Weight>) {
+        self.put(PROPOSED_WEIGHT, weight.map(Weight::as_str));
+    }
+
+    /// The version of an update that waits for a branch on which people work.
+    #[must_use]
+    pub fn newer(&self) -> Option<&str> {
+        self.file.get(NEWER)
+    }
+
+    /// Records that an update waits for a branch on which people work, or that none does.
+    pub fn set_newer(&mut self, version: Option<&str>) {
+        self.put(NEWER, version);
+    }
+
+    /// Records that nothing waits in a review any more, with all that was recorded about it.
+    pub fn forget_proposal(&mut self) {
+        for key in [PROPOSED, PROPOSED_WEIGHT, NEWER, APPROVED, PROPOSED_KEEPERS] {
+            self.file.remove(key);
+        }
     }
 
     /// Digest of the content that a person rejected.

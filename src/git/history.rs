@@ -1,5 +1,7 @@
 //! Walking from commit to commit.
 
+use std::collections::BTreeMap;
+
 use git2::Sort;
 use jiff::Timestamp;
 
@@ -22,7 +24,39 @@ pub struct Commit {
     pub message: String,
 }
 
+/// Whose hands a commit went through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hands {
+    /// The commits before it.
+    pub parents: Vec<Oid>,
+    /// Who wrote it, as `name <address>`; bytes that are not UTF-8 are replaced.
+    pub author: String,
+    /// Who made the commit of it, alike.
+    pub committer: String,
+}
+
 impl Repository {
+    /// The commits that lead to any of `heads` and not to `main`, by their ids. One walk, however many heads.
+    ///
+    /// # Errors
+    /// [`GitError::MissingObject`], or what is wrong with a commit.
+    pub fn beside(&self, main: Oid, heads: &[Oid]) -> Result<BTreeMap<Oid, Hands>, GitError> {
+        let failed = || GitError::library(format!("walk the history beside {main}"));
+        let mut walk = self.inner.revwalk().map_err(failed())?;
+        for &head in heads {
+            walk.push(to_git(head)).map_err(GitError::object(head))?;
+        }
+        walk.hide(to_git(main)).map_err(GitError::object(main))?;
+        walk.map(|id| {
+            let id = from_git(id.map_err(failed())?);
+            let commit = self.inner.find_commit(to_git(id)).map_err(GitError::object(id))?;
+            let parents = commit.parent_ids().map(from_git).collect();
+            let (author, committer) = (shown(&commit.author()), shown(&commit.committer()));
+            Ok((id, Hands { parents, author, committer }))
+        })
+        .collect()
+    }
+
     /// The commits that lead to `until` and not to `after`, parents before children; without `after`,
     /// all that lead to `until`.
     ///
@@ -45,14 +79,12 @@ impl Repository {
     /// [`GitError::MissingObject`], or what is wrong with the object.
     pub fn commit_facts(&self, id: Oid) -> Result<Commit, GitError> {
         let commit = self.inner.find_commit(to_git(id)).map_err(GitError::object(id))?;
-        let author = commit.author();
-        let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Commit {
             id,
             parents: commit.parent_ids().map(from_git).collect(),
-            author: format!("{} <{}>", name(author.name_bytes()), name(author.email_bytes())),
+            author: shown(&commit.author()),
             time: Timestamp::from_second(commit.time().seconds()).unwrap_or_default(),
-            message: name(commit.message_bytes()),
+            message: String::from_utf8_lossy(commit.message_bytes()).into_owned(),
         })
     }
 
@@ -82,6 +114,12 @@ impl Repository {
         let compared = self.inner.graph_descendant_of(to_git(newer), to_git(older));
         compared.map_err(GitError::library(format!("compare the histories of {older} and {newer}")))
     }
+}
+
+/// `name <address>`; bytes that are not UTF-8 are replaced.
+fn shown(person: &git2::Signature<'_>) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{} <{}>", text(person.name_bytes()), text(person.email_bytes()))
 }
 
 #[cfg(test)]
@@ -119,6 +157,20 @@ mod tests {
         };
         assert_eq!(history, [expected]);
         assert_eq!(repository.history(Some(second), second).expect("walk"), []);
+    }
+
+    #[test]
+    fn commits_beside_a_branch_tell_whose_hands_they_went_through() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let first = commit(&repository, &[], &[("a", "1")]);
+        let main = commit(&repository, &[first], &[("a", "2")]);
+        let [one, other] = ["3", "4"].map(|text| commit(&repository, &[first], &[("a", text)]));
+        let second = commit(&repository, &[one], &[("a", "5")]);
+        let beside = repository.beside(main, &[second, other, main]).expect("walk");
+        assert_eq!(beside.keys().copied().collect::<BTreeSet<_>>(), [one, other, second].into());
+        let who = "T <t@example.org>".to_owned();
+        assert_eq!(beside[&second], Hands { parents: vec![one], author: who.clone(), committer: who });
     }
 
     #[test]

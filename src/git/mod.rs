@@ -23,7 +23,7 @@ mod written;
 
 pub use error::GitError;
 pub use folder::{FolderError, Limits};
-pub use history::Commit;
+pub use history::{Commit, Hands};
 pub use objects::Entry;
 pub use push::{PushError, Pushed, RefUpdate, Rejection};
 pub use remote::Remote;

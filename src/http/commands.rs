@@ -13,7 +13,7 @@ use crate::controller::view::{BuildPage, PackagePage, RepositoryView, RunPage};
 use crate::domain::addition::Provenance;
 use crate::domain::audit::{Audit, Indicator};
 use crate::domain::name::{Oid, PkgBase};
-use crate::domain::plan::Pipeline;
+use crate::domain::plan::{Pipeline, Refusal};
 use crate::domain::policy::Person;
 use crate::domain::target::Target;
 use crate::web::fault::Fault;
@@ -223,11 +223,13 @@ pub async fn release(State(server): State<Server>, Path(name): Path<String>) -> 
     found.map(Json).ok_or_else(|| Fault::not_found(format!("there is no package `{pkgbase}`")))
 }
 
-/// What exactly is decided about.
+/// What exactly is rejected, by whom and why.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decided {
     head: Oid,
+    by: Option<String>,
+    reason: Option<String>,
 }
 
 /// What exactly is approved, and by whom.
@@ -262,7 +264,15 @@ pub async fn reject(
     Path(name): Path<String>,
     Told(decided): Told<Decided>,
 ) -> Result<Json<RunPage>, Fault> {
-    decide(&server, pkgbase(&name)?, decided.head, Pipeline::Reject, TRIGGER).await.map(Json)
+    let refusal = refusal(decided.by.as_deref(), decided.reason)?;
+    let reject = |pkgbase, head| Pipeline::Reject(pkgbase, head, refusal);
+    decide(&server, pkgbase(&name)?, decided.head, reject, TRIGGER).await.map(Json)
+}
+
+/// What is said of a rejection; nobody has to say anything.
+pub fn refusal(by: Option<&str>, reason: Option<String>) -> Result<Refusal, Fault> {
+    let by = by.filter(|by| !by.is_empty()).map(|by| person(Some(by)).map(|person| person.to_string())).transpose()?;
+    Ok(Refusal { by, reason: reason.filter(|reason| !reason.trim().is_empty()), content: None })
 }
 
 /// Decides about a review, if it is still what was seen.

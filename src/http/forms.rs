@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::Server;
 use super::access::{Arrival, check_origin};
-use super::commands::{decide, person};
+use super::commands::{decide, person, refusal};
 use super::read::pkgbase;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Pipeline;
@@ -70,6 +70,8 @@ struct Decision {
     head: Oid,
     #[serde(default)]
     by: String,
+    #[serde(default)]
+    reason: String,
 }
 
 #[derive(Deserialize)]
@@ -174,7 +176,8 @@ async fn reject(
     name: Path<String>,
     form: Form<Decision>,
 ) -> Result<Response, Fault> {
-    decided(server, sender, name, form, Pipeline::Reject).await
+    let refusal = refusal(Some(&form.by), Some(form.reason.clone()))?;
+    decided(server, sender, name, form, |pkgbase, head| Pipeline::Reject(pkgbase, head, refusal)).await
 }
 
 async fn decided(

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::client::{CtlError, address};
 use super::show::{self, Look, list, text};
-use super::{Approval, CliError, Decision, Exit, Leavers, Newcomers, RunKind, Session, Wanted};
+use super::{Approval, CliError, Decision, Exit, Leavers, Newcomers, Rejection, RunKind, Session, Wanted};
 use crate::cli::audit;
 use crate::domain::audit::Audit;
 use crate::domain::name::PkgBase;
@@ -226,10 +226,12 @@ impl Session<'_> {
         self.start(&path, &json!({ "head": head, "by": by })).await.map(|(_, ending)| ending)
     }
 
-    pub(super) async fn reject(&mut self, decision: Decision) -> Result<Exit, CliError> {
+    pub(super) async fn reject(&mut self, rejection: Rejection) -> Result<Exit, CliError> {
+        let Rejection { decision, reason, by } = rejection;
         let head = self.head(&decision).await?;
         let path = address(&["reviews", &decision.package, "reject"]);
-        self.start(&path, &json!({ "head": head })).await.map(|(_, ending)| ending)
+        let by = by.or_else(|| self.user.clone());
+        self.start(&path, &json!({ "head": head, "by": by, "reason": reason })).await.map(|(_, ending)| ending)
     }
 
     async fn head(&self, decision: &Decision) -> Result<String, CliError> {

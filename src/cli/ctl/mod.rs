@@ -182,7 +182,20 @@ pub enum ReviewCommand {
     /// Count an approval: the last that is needed merges it and builds it
     Approve(Approval),
     /// Close it and remember what was rejected
-    Reject(Decision),
+    Reject(Rejection),
+}
+
+/// What is rejected, by whom and why.
+#[derive(Debug, clap::Args)]
+pub struct Rejection {
+    #[command(flatten)]
+    decision: Decision,
+    /// Why, for whoever reads it later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Who rejects it [default: the name of the user]
+    #[arg(long = "as", value_name = "NAME")]
+    by: Option<String>,
 }
 
 /// What is decided about.
@@ -288,7 +301,7 @@ impl Session<'_> {
                 ReviewCommand::List => self.reviews().await,
                 ReviewCommand::Show { package } => self.review(&package).await,
                 ReviewCommand::Approve(approval) => self.approve(approval).await,
-                ReviewCommand::Reject(decision) => self.reject(decision).await,
+                ReviewCommand::Reject(rejection) => self.reject(rejection).await,
             },
         }
     }

@@ -99,6 +99,21 @@ pub enum Weight {
     Hostile,
 }
 
+impl Weight {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cosmetic => "cosmetic",
+            Self::Version => "version",
+            Self::Stronger => "stronger",
+            Self::Review => "review",
+            Self::Trust => "trust",
+            Self::Hostile => "hostile",
+        }
+    }
+}
+
 /// One difference, and what it means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {

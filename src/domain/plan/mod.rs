@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use document::{Base, Document, Problem};
-pub use pipeline::Pipeline;
+pub use pipeline::{Pipeline, Refusal};
 pub use requests::{Request, VersionCheck, needs_published, requests, version_checks};
 pub use reviews::considers_review;
 
@@ -311,7 +311,7 @@ pub fn plan(pipeline: &Pipeline, inputs: &Inputs) -> Plan {
                 draft.approve(pkgbase, *head, person);
             }
         }
-        Pipeline::Reject(pkgbase, head) => draft.reject(pkgbase, *head),
+        Pipeline::Reject(pkgbase, head, refusal) => draft.reject(pkgbase, *head, refusal),
         Pipeline::Quarantine(packages, reason) => draft.quarantine(packages, reason),
         Pipeline::Lift(packages, reason) => draft.lift(packages, reason),
         Pipeline::Add(additions, provenance) => {

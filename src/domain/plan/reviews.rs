@@ -1,10 +1,13 @@
 //! Reviews in a plan: opened, updated, closed, approved, rejected.
 
+use std::collections::BTreeSet;
+
 use super::Action;
 use super::hold::LIFT;
 use super::updates::movement;
-use super::{Draft, Edit, Pipeline, ReviewStep, Since};
+use super::{Draft, Edit, Pipeline, Refusal, ReviewStep, Since};
 use crate::domain::build::BuildReason;
+use crate::domain::classify::text::shown;
 use crate::domain::classify::{Decision, Reason, Verdict, Weight};
 use crate::domain::desired::ReviewBranch;
 use crate::domain::finding::Finding;
@@ -13,6 +16,8 @@ use crate::domain::message::{self, Entry, Topic};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::{Observation, Proposal};
 use crate::domain::policy::Person;
+use crate::domain::review::hands;
+use crate::domain::state::PackageState;
 
 /// Why a person reads an update that the gate would let in.
 const FOUND_BY_NVCHECKER: &str = "the version was found by nvchecker, and CI_NVCHECKER_REVIEW is on";
@@ -26,6 +31,10 @@ fn placed(reason: &Reason) -> String {
     format!("{}{line}: {}", reason.file, reason.message)
 }
 
+fn listed(people: &BTreeSet<String>) -> String {
+    people.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
 /// Whether a plan for this pipeline looks at what the review of a package proposes. Commits can make only
 /// the reviews of the packages they change obsolete; a schedule goes over all, however old.
 #[must_use]
@@ -33,7 +42,7 @@ pub fn considers_review(pipeline: &Pipeline, since: &Since, pkgbase: &PkgBase) -
     match pipeline {
         Pipeline::OnSchedule => true,
         Pipeline::OnCommit => since.changes.touch(pkgbase),
-        Pipeline::Approve(reviewed, ..) | Pipeline::Reject(reviewed, _) => reviewed == pkgbase,
+        Pipeline::Approve(reviewed, ..) | Pipeline::Reject(reviewed, ..) => reviewed == pkgbase,
         Pipeline::Trigger(_)
         | Pipeline::Deploy(_)
         | Pipeline::Bump(_)
@@ -86,9 +95,54 @@ impl<'a> Draft<'a> {
             if replaced {
                 continue;
             }
-            if let Some(why) = self.obsolete(pkgbase, review) {
-                self.close(pkgbase, review.head, why);
+            let Some(why) = self.obsolete(pkgbase, review) else { continue };
+            let people = self.people_on(pkgbase);
+            let beyond = self.inputs.observations.handwork.get(pkgbase).is_some_and(|work| work.beyond);
+            if !people.is_empty() && (beyond || !review.arrived) {
+                self.keep(pkgbase, &people, why);
+                continue;
             }
+            if review.arrived {
+                self.know_proposed_keepers(pkgbase);
+            }
+            self.close(pkgbase, review.head, why);
+        }
+    }
+
+    /// The people whose work is on the branch of a review, where the plan would move or delete it.
+    pub(super) fn people_on(&self, pkgbase: &PkgBase) -> BTreeSet<String> {
+        let Some(work) = self.inputs.observations.handwork.get(pkgbase) else { return BTreeSet::new() };
+        let snapshot = self.inputs.snapshot;
+        let proposed = snapshot.states.get(pkgbase).and_then(PackageState::proposed);
+        hands::people(work, &snapshot.settings.identity, proposed)
+    }
+
+    /// Leaves an update for later because people work on the branch that it would overwrite. The cursor stays, so
+    /// that the next run is told of it again.
+    pub(super) fn wait_behind(&mut self, pkgbase: &PkgBase, people: &BTreeSet<String>, verdict: Verdict) {
+        let mut state = self.state(pkgbase);
+        let version = verdict.new_version.as_ref().map_or_else(|| "?".to_owned(), |it| shown(it.as_str().as_bytes()));
+        state.set_newer(Some(&version));
+        self.put_state(pkgbase, state);
+        let (movement, branch) = (movement(&verdict), pkgbase.review_branch());
+        let why = format!("{movement} waits: `{branch}` has commits by {}", listed(people));
+        self.decide_update(pkgbase, Action::Review, verdict, &why);
+    }
+
+    /// Says that a branch stays which would have gone, because of what people did there.
+    fn keep(&mut self, pkgbase: &PkgBase, people: &BTreeSet<String>, why: &str) {
+        let branch = pkgbase.review_branch();
+        let message = format!("`{branch}` has commits by {} and is kept, although {why}", listed(people));
+        let hint = "merge what is wanted of it, then delete the branch";
+        self.problems.push(Finding::warning("review-kept", message).with_package(pkgbase).hint(hint));
+    }
+
+    /// Whoever accepted the content knows who could push it.
+    fn know_proposed_keepers(&mut self, pkgbase: &PkgBase) {
+        let mut state = self.state(pkgbase);
+        if let Some(keepers) = state.proposed_keepers() {
+            state.set_keepers(Some(&keepers));
+            self.put_state(pkgbase, state);
         }
     }
 
@@ -118,9 +172,7 @@ impl<'a> Draft<'a> {
 
     fn close(&mut self, pkgbase: &PkgBase, head: Oid, why: &str) {
         let mut state = self.state(pkgbase);
-        state.set_proposed(None);
-        state.set_approvals(None);
-        state.set_proposed_keepers(None);
+        state.forget_proposal();
         if self.inputs.snapshot.packages.contains_key(pkgbase) {
             self.put_state(pkgbase, state);
         }
@@ -152,6 +204,11 @@ impl<'a> Draft<'a> {
             return;
         }
         let verdict = self.judge(pkgbase, &self.state(pkgbase), present, &folder);
+        if let Some(why) = self.needs_a_real_person(pkgbase, person, &verdict, proposed) {
+            let problem = Finding::warning("automerge-refused", why).with_package(pkgbase);
+            self.problems.push(problem.hint("`pkgwarden ctl review approve` is for people"));
+            return;
+        }
         let needed = usize::from(gate.approvals(&verdict, pkgbase.as_str(), self.inputs.now));
         let mut state = self.state(pkgbase);
         let mut people = state.approvals(head);
@@ -170,23 +227,52 @@ impl<'a> Draft<'a> {
         self.hand_back(pkgbase);
         self.want(pkgbase, BuildReason::Changed, None);
         self.decide_update(pkgbase, Action::Commit, verdict, &why);
-        let mut state = self.state(pkgbase);
-        if let Some(keepers) = state.proposed_keepers() {
-            state.set_keepers(Some(&keepers));
-        }
-        self.put_state(pkgbase, state);
-        self.close(pkgbase, head, "a person approved it");
+        self.know_proposed_keepers(pkgbase);
+        let closed = if person.is_automatic() { "nobody objected to it in time" } else { "a person approved it" };
+        self.close(pkgbase, head, closed);
+    }
+
+    /// Why time alone approves nothing here. What weighs more than *review* is always for people, and so is what
+    /// nobody has weighed: old records, and commits by people.
+    fn needs_a_real_person(
+        &self,
+        pkgbase: &PkgBase,
+        person: &Person,
+        verdict: &Verdict,
+        proposed: &Folder,
+    ) -> Option<String> {
+        let state = self.state(pkgbase);
+        let weighed = state.proposed_weight() == Some(Weight::Review.as_str());
+        let same = state.proposed() == Some(proposed.from_source().digest().as_str());
+        let light = verdict.severity <= Weight::Review && weighed && same;
+        (person.is_automatic() && !light).then(|| "it does not go in by itself, however long it waits".to_owned())
     }
 
     /// Closes a review and remembers its content, so that it is not proposed again.
-    pub(super) fn reject(&mut self, pkgbase: &PkgBase, head: Oid) {
+    pub(super) fn reject(&mut self, pkgbase: &PkgBase, head: Oid, refusal: &Refusal) {
+        if !self.inputs.snapshot.refs.reviews.contains_key(pkgbase) && self.reject_vanished(pkgbase, refusal) {
+            return;
+        }
         let Some(Proposal { present, proposed, .. }) = self.waiting(pkgbase, head) else { return };
-        self.close(pkgbase, head, "a person rejected it");
+        self.close(pkgbase, head, &refusal.told());
         let mut state = self.state(pkgbase);
         state.set_rejected(Some(&proposed.from_source().digest()));
         self.put_state(pkgbase, state);
         let verdict = self.judge(pkgbase, &self.state(pkgbase), present, &present.updated_to(proposed));
         self.decide_update(pkgbase, Action::Skip, verdict, "a person rejected it");
+    }
+
+    /// Remembers what was rejected by somebody who deleted the branch at once, if it is what was proposed last.
+    fn reject_vanished(&mut self, pkgbase: &PkgBase, refusal: &Refusal) -> bool {
+        let mut state = self.state(pkgbase);
+        let Some(content) = refusal.content.as_deref().filter(|&content| state.proposed() == Some(content)) else {
+            return false;
+        };
+        state.set_rejected(Some(content));
+        state.forget_proposal();
+        self.put_state(pkgbase, state);
+        self.decide_unless_decided(pkgbase, Action::Skip, &refusal.told());
+        true
     }
 
     /// The review of a package, if it waits and is still what the person saw.

@@ -13,7 +13,7 @@ use crate::domain::classify::{self, Context, Decision, LineRules, Subject, Verdi
 use crate::domain::desired::Package;
 use crate::domain::finding::Finding;
 use crate::domain::folder::Folder;
-use crate::domain::keepers::Newcomers;
+use crate::domain::keepers::{Keepers, Newcomers};
 use crate::domain::keyvalue::KeyValues;
 use crate::domain::message::{self, Entry, Topic};
 use crate::domain::name::{Oid, PkgBase};
@@ -78,6 +78,7 @@ impl Draft<'_> {
         state.set_cursor(cursor);
         if before == after || (first_sight && only_formatted(&before, &after)) {
             state.set_proposed(None);
+            state.set_newer(None);
             state.set_first_seen(None);
             self.remember_keepers(pkgbase, &mut state);
             self.put_state(pkgbase, state);
@@ -102,14 +103,23 @@ impl Draft<'_> {
             }
             state.set_first_seen(None);
             state.set_proposed(None);
+            state.set_newer(None);
             if let Some(keepers) = self.inputs.observations.keepers.get(pkgbase) {
                 state.set_keepers(Some(keepers));
             }
             self.put_state(pkgbase, state);
             self.commit_update(pkgbase, verdict, committed);
         } else {
+            let waits = self.inputs.observations.waiting.get(pkgbase) == Some(&content);
+            let people = self.people_on(pkgbase);
+            if !waits && !people.is_empty() {
+                self.wait_behind(pkgbase, &people, verdict);
+                return;
+            }
             state.set_first_seen(None);
+            state.set_newer(None);
             state.set_proposed(Some(&content));
+            state.set_proposed_weight(Some(verdict.severity));
             state.set_proposed_keepers(self.inputs.observations.keepers.get(pkgbase));
             self.put_state(pkgbase, state);
             self.propose(pkgbase, verdict, committed, &content);
@@ -151,7 +161,7 @@ impl Draft<'_> {
         proposed: &Folder,
     ) -> Verdict {
         let Inputs { snapshot, observations, now, .. } = *self.inputs;
-        let keepers = observations.keepers.get(pkgbase);
+        let keepers = self.keepers_of(pkgbase, state);
         let context = Context {
             trusted: keepers.is_some_and(|keepers| keepers.all_trusted(&snapshot.settings.trusted_maintainers)),
             newcomers: self.newcomers(pkgbase, state),
@@ -168,8 +178,14 @@ impl Draft<'_> {
         Verdict::from_reasons(reasons, old_version, new_version)
     }
 
+    /// Who may push to a package: as it was heard in this run, else when what waits in a review was seen.
+    fn keepers_of(&self, pkgbase: &PkgBase, state: &PackageState) -> Option<Keepers> {
+        let heard = self.inputs.observations.keepers.get(pkgbase).cloned();
+        heard.or_else(|| state.proposed_keepers())
+    }
+
     fn newcomers(&self, pkgbase: &PkgBase, state: &PackageState) -> Option<Newcomers> {
-        let keepers = self.inputs.observations.keepers.get(pkgbase);
+        let keepers = self.keepers_of(pkgbase, state);
         keepers.zip(state.keepers()).and_then(|(now, before)| now.newcomers_since(&before))
     }
 

@@ -1,5 +1,12 @@
 //! Reviews on a forge, as values: pull requests, merge requests, or what this program keeps itself.
 
+pub mod body;
+pub mod hands;
+pub mod markdown;
+pub mod marker;
+pub mod policy;
+pub mod reconcile;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;

@@ -299,7 +299,7 @@ impl Face for World {
                 document: document(),
             };
             state.runs.insert(0, run.clone());
-            if let Pipeline::Approve(pkgbase, ..) | Pipeline::Reject(pkgbase, _) = pipeline {
+            if let Pipeline::Approve(pkgbase, ..) | Pipeline::Reject(pkgbase, ..) = pipeline {
                 state.reviews.retain(|review| review.pkgbase != pkgbase);
             }
             Ok(run)

@@ -11,7 +11,7 @@ use crate::support::{Change, Pkg, Scene};
 
 /// Has a person's commit arrive at the moment the program's push does, `times` times; `also` is done then,
 /// too.
-async fn interferes(scene: &Scene, times: usize, changes: &[Change], also: &str) -> Vec<String> {
+pub async fn interferes(scene: &Scene, times: usize, changes: &[Change], also: &str) -> Vec<String> {
     let mut parent = scene.monorepo.id(MAIN).await;
     let waiting = scene.path("waiting");
     let mut commits = Vec::new();

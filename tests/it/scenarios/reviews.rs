@@ -1,7 +1,7 @@
 //! Reviews: opened, updated, closed, approved, rejected.
 
 use pkgwarden::controller::face::Face as _;
-use pkgwarden::domain::plan::Pipeline;
+use pkgwarden::domain::plan::{Pipeline, Refusal};
 
 use crate::support::scene::{MAIN, base, person};
 use crate::support::{Change, Pkg, Scene};
@@ -145,7 +145,7 @@ async fn a_rejected_review_is_closed_and_comes_again_only_with_other_content() {
     let scene = with_review().await;
     let head = scene.monorepo.id(REVIEW).await.unwrap().parse().unwrap();
     let serving = scene.controller();
-    serving.controller.start(Pipeline::Reject(base("foo"), head), "test").await.unwrap();
+    serving.controller.start(Pipeline::Reject(base("foo"), head, Refusal::default()), "test").await.unwrap();
     drop(serving);
     scene.later();
     insta::assert_snapshot!(scene.told(Pipeline::OnSchedule).await, @"");

@@ -6,6 +6,7 @@ pub mod forge;
 pub mod forges;
 pub mod full_disk;
 pub mod hooked;
+pub mod hosting;
 pub mod listening;
 pub mod package;
 pub mod pacman;

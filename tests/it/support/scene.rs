@@ -10,6 +10,7 @@ use pkgwarden::app::{self, Place, Serving};
 use pkgwarden::config::{Settings, settings};
 use pkgwarden::controller::run::{Report, Runner};
 use pkgwarden::controller::site::Site;
+use pkgwarden::controller::tend::Hosted;
 use pkgwarden::demo::server::Server;
 use pkgwarden::demo::world::{Options, World};
 use pkgwarden::domain::name::PkgBase;
@@ -44,6 +45,8 @@ pub struct Scene {
     pub env: BTreeMap<String, String>,
     /// The AUR and its packages, if the scene has them.
     pub world: Option<World>,
+    /// The forge that reviews are on, if there is one.
+    pub hosted: Option<Hosted>,
     _server: Option<Server>,
     workspaces: Mutex<Vec<PathBuf>>,
     ended: bool,
@@ -106,7 +109,7 @@ impl Scene {
             None => (None, Arc::new(ManualClock::new(BEGIN.parse().expect("a time"))), None),
         };
         let workspaces = Mutex::default();
-        Self { dir, monorepo, clock, env, world, _server: server, workspaces, ended: false }
+        Self { dir, monorepo, clock, env, world, hosted: None, _server: server, workspaces, ended: false }
     }
 
     /// A place in the scene's directory.
@@ -201,7 +204,10 @@ impl Scene {
     pub fn runner_from(&self, place: &Place) -> Result<Runner> {
         let runner = app::one_shot_runner(&self.settings(), place, self.clock.clone())?;
         self.watch(&runner.site);
-        Ok(runner)
+        Ok(match &self.hosted {
+            Some(hosted) => runner.hosted_on(Some(hosted.clone())),
+            None => runner,
+        })
     }
 
     /// What a run from somebody's clone would do.

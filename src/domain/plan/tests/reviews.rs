@@ -127,7 +127,7 @@ fn a_rejection_is_remembered_and_closes_the_review() {
     story.snapshot.reviews.insert(name("a"), review);
     let proposal = Proposal { base: folder.clone(), present: folder.clone(), proposed: with_other_build(&folder) };
     story.observations.proposals.insert(name("a"), proposal);
-    let plan = story.plan(&Pipeline::Reject(name("a"), oid('e')));
+    let plan = story.plan(&Pipeline::Reject(name("a"), oid('e'), Refusal::default()));
     assert_eq!(plan.states[&name("a")].as_ref().expect("kept").rejected(), Some(&*with_other_build(&folder).digest()));
     assert!(matches!(&plan.reviews[..], [ReviewStep::Close { .. }]));
     assert_eq!(plan.scheduled, Scheduled::Stays);

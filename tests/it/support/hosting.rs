@@ -1,0 +1,413 @@
+//! Where the reviews of a scene are: only in its branches, or on a forge as well. What people do there is the same
+//! everywhere, so that one story can be told of all.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use jiff::Timestamp;
+use pkgwarden::controller::tend::Hosted;
+use pkgwarden::domain::name::Oid;
+use pkgwarden::domain::plan::{Pipeline, Refusal};
+use pkgwarden::domain::review::{Comment, Offer, Permission, Seen, Stage, Status, Wanted};
+use pkgwarden::forge::{Answer, Forge, ForgeError};
+use pkgwarden::sys::clock::{Clock as _, ManualClock};
+use pkgwarden::sys::process::Program;
+
+use super::forges::Fake;
+use super::forges::world::{self, Kind, Review};
+use super::scene::{MAIN, Scene, base, person};
+
+/// The account that the program acts as.
+const ME: &str = "keeper-bot";
+
+/// Where reviews are.
+#[derive(Clone)]
+pub enum Host {
+    /// In branches only.
+    Local,
+    /// On a forge that does what forges do, in memory.
+    Memory(Arc<MemoryForge>),
+    /// On a forge that speaks its own language, on loopback.
+    Fake(Arc<Fake>),
+}
+
+/// A forge in memory, over the scene's repository.
+#[derive(Debug)]
+pub struct MemoryForge {
+    repository: std::path::PathBuf,
+    clock: Arc<ManualClock>,
+    world: Mutex<World>,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    reviews: Vec<Seen>,
+    comments: Vec<(u64, String, String)>,
+    down: bool,
+    takes_no_changes: bool,
+    /// What was changed, one thing a line.
+    told: Vec<String>,
+}
+
+impl MemoryForge {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("nobody panics with it")
+    }
+
+    /// What was changed since the last call.
+    pub fn told(&self) -> String {
+        std::mem::take(&mut self.world().told).join("\n")
+    }
+
+    /// Somebody does something to the newest review of a branch.
+    pub fn edit(&self, branch: &str, edit: impl FnOnce(&mut Seen)) {
+        let now = self.clock.now();
+        let mut world = self.world();
+        let seen = world.reviews.iter_mut().rev().find(|seen| seen.branch == branch).expect("a review");
+        edit(seen);
+        seen.updated_at = now;
+    }
+
+    /// The newest review of a branch.
+    pub async fn review(&self, branch: &str) -> Option<Seen> {
+        self.refresh().await;
+        self.world().reviews.iter().rev().find(|seen| seen.branch == branch).cloned()
+    }
+
+    /// What stands below the newest review of a branch.
+    pub fn comments(&self, branch: &str) -> Vec<String> {
+        let world = self.world();
+        let number = world.reviews.iter().rev().find(|seen| seen.branch == branch).map(|seen| seen.number);
+        let below = world.comments.iter().filter(|(of, ..)| Some(*of) == number);
+        below.map(|(_, _, text)| text.clone()).collect()
+    }
+
+    async fn head(&self, branch: &str) -> Option<Oid> {
+        let rev = format!("refs/heads/{branch}");
+        let git = Program::new("git").args(["rev-parse", "-q", "--verify", &rev]).current_dir(&self.repository);
+        String::from_utf8_lossy(&git.run().await.expect("git runs").stdout).trim().parse().ok()
+    }
+
+    /// Forges follow branches, and close what has none any more.
+    async fn refresh(&self) {
+        let open: Vec<String> = {
+            let world = self.world();
+            world.reviews.iter().filter(|seen| seen.stage == Stage::Open).map(|seen| seen.branch.clone()).collect()
+        };
+        for branch in open {
+            let head = self.head(&branch).await;
+            self.edit(&branch, |seen| match head {
+                Some(head) if head != seen.head => {
+                    seen.head = head;
+                    seen.approved_by.clear();
+                }
+                Some(_) => {}
+                None => seen.stage = Stage::Closed { by: Some(ME.to_owned()) },
+            });
+        }
+    }
+
+    fn check(&self) -> Result<(), ForgeError> {
+        let message = "connection refused".to_owned();
+        if self.world().down { Err(ForgeError::Unreachable { forge: "memory".into(), message }) } else { Ok(()) }
+    }
+
+    /// From now on, it shows everything and answers no request that changes anything, or answers them again.
+    pub fn takes_changes(&self, takes: bool) {
+        self.world().takes_no_changes = !takes;
+    }
+
+    fn check_change(&self) -> Result<(), ForgeError> {
+        let message = "connection reset".to_owned();
+        if self.world().takes_no_changes {
+            return Err(ForgeError::Unreachable { forge: "memory".into(), message });
+        }
+        self.check()
+    }
+
+    fn at(&self, number: u64, edit: impl FnOnce(&mut Seen)) -> Result<Seen, ForgeError> {
+        let now = self.clock.now();
+        let mut world = self.world();
+        let seen = world.reviews.iter_mut().find(|seen| seen.number == number);
+        let seen = seen.ok_or_else(|| ForgeError::Missing { forge: "memory".into(), what: format!("#{number}") })?;
+        edit(seen);
+        seen.updated_at = now;
+        Ok(seen.clone())
+    }
+}
+
+impl Forge for MemoryForge {
+    fn shown(&self) -> &'static str {
+        "memory/packages"
+    }
+
+    fn me(&self) -> Answer<'_, String> {
+        Box::pin(async { self.check().map(|()| ME.to_owned()) })
+    }
+
+    fn reviews(&self, since: Timestamp) -> Answer<'_, Vec<Seen>> {
+        Box::pin(async move {
+            self.check()?;
+            self.refresh().await;
+            let world = self.world();
+            let shown = world.reviews.iter().filter(|seen| seen.stage == Stage::Open || seen.updated_at >= since);
+            // Lists of forges do not say who approved what.
+            Ok(shown.map(|seen| Seen { approved_by: BTreeSet::new(), ..seen.clone() }).collect())
+        })
+    }
+
+    fn review(&self, number: u64) -> Answer<'_, Seen> {
+        Box::pin(async move {
+            self.check()?;
+            let what = format!("#{number}");
+            let world = self.world();
+            let seen = world.reviews.iter().find(|seen| seen.number == number).cloned();
+            seen.ok_or_else(|| ForgeError::Missing { forge: "memory".into(), what })
+        })
+    }
+
+    fn open(&self, wanted: Wanted) -> Answer<'_, Seen> {
+        Box::pin(async move {
+            self.check_change()?;
+            let head = self.head(&wanted.branch).await;
+            let what = format!("branch {}", wanted.branch);
+            let head = head.ok_or_else(|| ForgeError::Missing { forge: "memory".into(), what })?;
+            let now = self.clock.now();
+            let mut world = self.world();
+            let number = world.reviews.len() as u64 + 1;
+            world.told.push(format!("open #{number} {}", wanted.branch));
+            let seen = Seen {
+                number,
+                url: format!("https://forge.example/{number}"),
+                branch: wanted.branch,
+                head,
+                stage: Stage::Open,
+                author: ME.to_owned(),
+                title: wanted.title,
+                body: wanted.body,
+                labels: wanted.labels,
+                assignees: wanted.assignees,
+                reviewers: wanted.reviewers,
+                approved_by: BTreeSet::new(),
+                mergeable: Some(true),
+                opened_at: now,
+                updated_at: now,
+            };
+            world.reviews.push(seen.clone());
+            Ok(seen)
+        })
+    }
+
+    fn update(&self, number: u64, wanted: Wanted) -> Answer<'_, Seen> {
+        Box::pin(async move {
+            self.check_change()?;
+            self.world().told.push(format!("update #{number} {}", wanted.branch));
+            self.at(number, |seen| {
+                seen.title = wanted.title;
+                seen.body = wanted.body;
+                seen.labels.extend(wanted.labels);
+                seen.assignees.extend(wanted.assignees);
+            })
+        })
+    }
+
+    fn close(&self, number: u64, why: String) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.check_change()?;
+            self.at(number, |seen| seen.stage = Stage::Closed { by: Some(ME.to_owned()) })?;
+            let mut world = self.world();
+            world.told.push(format!("close #{number}: {why}"));
+            world.comments.push((number, String::new(), why));
+            Ok(())
+        })
+    }
+
+    fn merge(&self, number: u64, _head: Oid) -> Answer<'_, ()> {
+        Box::pin(async move { self.at(number, |seen| seen.stage = Stage::Merged).map(drop) })
+    }
+
+    fn comments(&self, _number: u64, _since: Timestamp) -> Answer<'_, Vec<Comment>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn say(&self, number: u64, key: String, text: String) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.check_change()?;
+            let mut world = self.world();
+            world.told.push(format!("say #{number} {key}: {text}"));
+            world.comments.retain(|(of, known, _)| *of != number || *known != key);
+            world.comments.push((number, key, text));
+            Ok(())
+        })
+    }
+
+    fn permission(&self, person: String) -> Answer<'_, Permission> {
+        Box::pin(async move { Ok(if person == "otto" { Permission::Read } else { Permission::Write }) })
+    }
+
+    fn offers(&self) -> Answer<'_, Vec<Offer>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn tell(&self, _status: Status) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn issue(&self, _key: String, _title: String, _body: String) -> Answer<'_, u64> {
+        Box::pin(async { Ok(1) })
+    }
+
+    fn issue_body(&self, _key: String) -> Answer<'_, Option<String>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+impl Host {
+    /// Has the program find this scene on a forge in memory.
+    pub fn memory(scene: &mut Scene) -> Self {
+        let forge = Arc::new(MemoryForge {
+            repository: scene.monorepo.path().to_owned(),
+            clock: scene.clock.clone(),
+            world: Mutex::default(),
+        });
+        scene.hosted = Some(Hosted { forge: forge.clone(), pages: None });
+        Self::Memory(forge)
+    }
+
+    /// Has the program find this scene on a forge on loopback, by its settings.
+    pub async fn fake(scene: &mut Scene, kind: Kind) -> Self {
+        let fake = Fake::start(kind, scene.monorepo.clone(), scene.clock.clone()).await;
+        scene.env.extend(fake.env(&scene.path("forge-token")));
+        Self::Fake(Arc::new(fake))
+    }
+
+    /// The newest review of `foo` on a forge.
+    async fn newest(fake: &Fake) -> Option<Review> {
+        fake.world().await.reviews.values().rev().find(|review| review.branch == "update-foo").cloned()
+    }
+
+    /// Reviews that are open, one a line: the branch, and the version that it proposes.
+    pub async fn open(&self, scene: &Scene) -> String {
+        let mut lines = Vec::new();
+        match self {
+            Self::Local => {
+                let refs = scene.monorepo.git(&["for-each-ref", "--format=%(refname)", "refs/heads/update-*"]).await;
+                for name in refs.lines() {
+                    lines.push((name.trim_start_matches("refs/heads/").to_owned(), name.to_owned()));
+                }
+            }
+            Self::Memory(forge) => {
+                forge.refresh().await;
+                let world = forge.world();
+                let open = world.reviews.iter().filter(|seen| seen.stage == Stage::Open);
+                lines.extend(open.map(|seen| (seen.branch.clone(), seen.head.to_string())));
+            }
+            Self::Fake(fake) => {
+                let world = fake.world().await;
+                let open = world.reviews.values().filter(|review| review.stage == world::Stage::Open);
+                lines.extend(open.map(|review| (review.branch.clone(), review.head.clone())));
+            }
+        }
+        let mut text = String::new();
+        for (branch, rev) in lines {
+            let name = branch.trim_start_matches("update-");
+            let recipe = scene.monorepo.file(&rev, &format!("{name}/PKGBUILD")).await.unwrap_or_default();
+            let version = recipe.lines().find_map(|line| line.strip_prefix("pkgver=")).unwrap_or_default().to_owned();
+            let _ = writeln!(text, "{branch} {version}");
+        }
+        text
+    }
+
+    /// What the text of the review of `foo` says, where it has one.
+    pub async fn body(&self) -> Option<String> {
+        match self {
+            Self::Local => None,
+            Self::Memory(forge) => forge.review("update-foo").await.map(|seen| seen.body),
+            Self::Fake(fake) => Self::newest(fake).await.map(|review| review.body),
+        }
+    }
+
+    /// What stands below the review of `foo`, where something can.
+    pub async fn comments(&self) -> Option<Vec<String>> {
+        // What is hidden in them is for machines.
+        let shown = |text: &str| text.split("<!--").next().unwrap_or_default().trim().to_owned();
+        match self {
+            Self::Local => None,
+            Self::Memory(forge) => Some(forge.comments("update-foo")),
+            Self::Fake(fake) => {
+                let number = Self::newest(fake).await?.number;
+                let world = fake.world().await;
+                Some(world.notes.iter().filter(|note| note.number == number).map(|note| shown(&note.text)).collect())
+            }
+        }
+    }
+
+    /// Somebody merges the review of `foo`.
+    pub async fn merges(&self, scene: &Scene) {
+        if let Self::Fake(fake) = self {
+            let number = Self::newest(fake).await.expect("a review").number;
+            drop(fake.world().await.merges(number, None).await.expect("it can be merged"));
+            return;
+        }
+        let head = scene.monorepo.id("refs/heads/update-foo").await.expect("a branch");
+        let tree = scene.monorepo.git(&["rev-parse", &format!("{head}^{{tree}}")]).await;
+        let commit = scene.monorepo.commit_tree(&tree, MAIN, "Merge update-foo", scene.now().as_second()).await;
+        scene.monorepo.git(&["update-ref", MAIN, &commit]).await;
+        if let Self::Memory(forge) = self {
+            forge.edit("update-foo", |seen| seen.stage = Stage::Merged);
+        }
+    }
+
+    /// Somebody closes the review of `foo` and does not want its content; perhaps deletes the branch as well.
+    pub async fn closes(&self, scene: &Scene, deletes: bool) {
+        match self {
+            Self::Local => {
+                let head = scene.monorepo.id("refs/heads/update-foo").await.expect("a branch");
+                let head = head.parse().expect("an id");
+                scene.run(Pipeline::Reject(base("foo"), head, Refusal::default())).await;
+            }
+            Self::Memory(forge) => {
+                forge.edit("update-foo", |seen| seen.stage = Stage::Closed { by: Some("mira".to_owned()) });
+                if deletes {
+                    scene.monorepo.git(&["update-ref", "-d", "refs/heads/update-foo"]).await;
+                }
+            }
+            Self::Fake(fake) => {
+                let number = Self::newest(fake).await.expect("a review").number;
+                fake.world().await.closes(number, "mira").expect("it is open");
+                if deletes {
+                    scene.monorepo.git(&["update-ref", "-d", "refs/heads/update-foo"]).await;
+                }
+            }
+        }
+    }
+
+    /// Somebody approves the review of `foo`, as it is.
+    pub async fn approves(&self, scene: &Scene, who: &str) {
+        match self {
+            Self::Local => {
+                let head = scene.monorepo.id("refs/heads/update-foo").await.expect("a branch");
+                scene.run(Pipeline::Approve(base("foo"), head.parse().expect("an id"), person(who))).await;
+            }
+            Self::Memory(forge) => {
+                forge.refresh().await;
+                forge.edit("update-foo", |seen| seen.approved_by.extend([who.to_owned()]));
+            }
+            Self::Fake(fake) => {
+                let number = Self::newest(fake).await.expect("a review").number;
+                fake.world().await.approves(who, number, true);
+            }
+        }
+    }
+
+    /// From now on, the forge does not answer, or answers again.
+    pub async fn answers(&self, answers: bool) {
+        match self {
+            Self::Local => {}
+            Self::Memory(forge) => forge.world().down = !answers,
+            Self::Fake(fake) if answers => fake.works_again().await,
+            Self::Fake(fake) => fake.is_down().await,
+        }
+    }
+}
