@@ -26,5 +26,6 @@ mod releases;
 mod reviews;
 mod scripts;
 mod sonames;
+mod talk;
 mod trees;
 mod webhooks;
