@@ -85,10 +85,15 @@ impl Runner {
             changed_at: offer.updated_at,
             about: None,
         }));
-        if self.site.policy.dashboard.is_some()
-            && let Some(issue) = hosted.forge.own_issue(BOARD.to_owned()).await?
-        {
-            places.push(Place { thread: Thread::Issue(issue.number), changed_at: issue.updated_at, about: None });
+        if self.site.policy.dashboard.is_some() {
+            match hosted.forge.own_issue(BOARD.to_owned()).await {
+                Ok(Some(it)) => {
+                    places.push(Place { thread: Thread::Issue(it.number), changed_at: it.updated_at, about: None });
+                }
+                // Where there can be no issues, reviews are listened to all the same.
+                Ok(None) | Err(ForgeError::Missing { .. } | ForgeError::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         places.sort_by_key(|place| std::cmp::Reverse(place.changed_at));
         Ok(places)

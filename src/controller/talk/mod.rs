@@ -83,8 +83,9 @@ impl Runner {
                 return Ok(());
             }
             self.obey(hosted, &mut decisions).await?;
-            self.keep_board(hosted, &mut decisions).await?;
-            self.say_answers(hosted).await
+            // Where there can be no issues, people are answered all the same.
+            let kept = self.keep_board(hosted, &mut decisions).await;
+            self.say_answers(hosted).await.and(kept)
         };
         if let Err(error) = talked.await {
             tracing::warn!(

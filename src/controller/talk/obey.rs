@@ -49,24 +49,27 @@ impl Runner {
             };
             let texts = match self.carry_out(hosted, &order, decisions).await {
                 Ok(texts) => texts,
-                Err(error) if error.downcast_ref::<ForgeError>().is_some_and(is_away) => {
-                    self.store.outbox_failed(entry.id, &format!("{error:#}"), self.clock.now()).await?;
-                    return Err(error);
-                }
-                Err(error) if entry.attempts + 1 < TRIES => {
-                    self.store.outbox_failed(entry.id, &format!("{error:#}"), self.clock.now()).await?;
-                    continue;
-                }
-                Err(error) => {
-                    let text =
-                        format!("it was tried {TRIES} times and did not work: {}", sentence(&format!("{error:#}")));
-                    order.asked.iter().map(|_| text.clone()).collect()
-                }
+                Err(error) => match self.put_off(entry, error).await? {
+                    Some(text) => order.asked.iter().map(|_| text.clone()).collect(),
+                    None => continue,
+                },
             };
             fail::fail_point!("talk.acted", |_| crate::sys::signal::die());
             self.settle(entry, &order, texts).await?;
         }
         Ok(())
+    }
+
+    /// Has something that did not work tried again later; or what to say if that is in vain.
+    async fn put_off(&self, entry: &Entry, error: anyhow::Error) -> Result<Option<String>> {
+        let from_forge = error.downcast_ref::<ForgeError>();
+        let is_away = matches!(from_forge, Some(ForgeError::Limited { .. } | ForgeError::Unreachable { .. }));
+        let is_refused = matches!(from_forge, Some(ForgeError::Refused { .. }));
+        if is_refused || (!is_away && entry.attempts + 1 >= TRIES) {
+            return Ok(Some(format!("it does not work: {}", sentence(&format!("{error:#}")))));
+        }
+        self.store.outbox_failed(entry.id, &format!("{error:#}"), self.clock.now()).await?;
+        if is_away { Err(error) } else { Ok(None) }
     }
 
     /// First what is to be said, then that nothing is to be done any more.
@@ -304,10 +307,6 @@ fn in_a_line(text: &str) -> String {
     let lines: Vec<_> =
         text.lines().map(|line| line.trim_start_matches("- ")).filter(|line| !line.is_empty()).collect();
     lines.join("; ")
-}
-
-fn is_away(error: &ForgeError) -> bool {
-    matches!(error, ForgeError::Limited { .. } | ForgeError::Unreachable { .. })
 }
 
 #[cfg(test)]

@@ -13,8 +13,10 @@ use crate::domain::name::PkgBase;
 
 /// So many answers are kept below one review or issue.
 const KEPT: usize = 10;
-/// Longer answers are cut, in bytes; all together stay below what forges take.
+/// Longer answers are cut, in bytes.
 const LONGEST: usize = 5_000;
+/// So many bytes all together have at most: forges take 65,536 characters.
+const ROOM: usize = 50_000;
 /// So many packages, problems and builds are told of.
 const TOLD: usize = 20;
 
@@ -48,13 +50,21 @@ pub fn add(all: &mut Vec<Answer>, new: Vec<Answer>) {
 #[must_use]
 pub fn comment(answers: &[Answer]) -> String {
     let mut text = String::new();
-    for answer in answers {
-        let written = code(format!("{PREFIX} {}", answer.written).trim_end());
-        let mut lines = cut(&answer.text).lines();
-        let _ = writeln!(text, "- {written} by {}: {}", code(&answer.by), lines.next().unwrap_or_default());
-        for line in lines {
-            let _ = writeln!(text, "{}{line}", if line.is_empty() { "" } else { "  " });
+    for answer in answers.iter().map(item) {
+        if text.len() + answer.len() > ROOM {
+            break;
         }
+        text += &answer;
+    }
+    text
+}
+
+fn item(answer: &Answer) -> String {
+    let written = code(format!("{PREFIX} {}", answer.written).trim_end());
+    let mut lines = cut(&answer.text).lines();
+    let mut text = format!("- {written} by {}: {}\n", code(&answer.by), lines.next().unwrap_or_default());
+    for line in lines {
+        let _ = writeln!(text, "{}{line}", if line.is_empty() { "" } else { "  " });
     }
     text
 }

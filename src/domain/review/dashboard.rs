@@ -279,6 +279,46 @@ mod tests {
     fn it_shows_how_a_repository_stands() {
         let text = dashboard(&facts(), Edition(3));
         insta::assert_snapshot!(text.split("<details>").next().unwrap_or_default(), @r"
+        How `packages` stands. This text is kept by pkgwarden: what is changed in it is overwritten, and a box that is ticked acts once.
+
+        ### Done from here
+
+        - `retry app`, 2026-05-01 12:00 UTC: it is tried again
+
+        ### Updates that wait for a person
+
+        - `tool`, trust, since 2026-05-01: <https://forge.example/7>
+
+        ### Failing
+
+        - `app`, timed out on 2026-05-01: it took longer than 1 h <https://pkg.example/builds/3>
+          - [ ] <!-- pkgwarden: retry app --> retry
+          - [ ] <!-- pkgwarden: rebuild app --> rebuild
+
+        ### Blocked by a failure
+
+        - `more`: it needs app
+          - [ ] <!-- pkgwarden: release more --> release
+
+        ### Newer at the source, and not taken
+
+        - `old`: ``the update waits: `update-old` has commits by @mira``
+
+        ### Sources that could not be asked
+
+        - `far`: no answer
+
+        ### Out of service
+
+        - `bad`: it is in quarantine
+
+        ### Problems of the last run
+
+        - the tag is gone
+
+        ### Now
+
+        - [ ] <!-- pkgwarden: run --> ask all sources for updates
         ");
         assert!(text.ends_with("<!-- pkgwarden-dashboard 3 -->"), "{text}");
         let calm = dashboard(&Facts { repository: "packages".to_owned(), ..Facts::default() }, Edition(1));

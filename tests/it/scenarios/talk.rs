@@ -2,9 +2,10 @@
 
 use pkgwarden::app::serve;
 use pkgwarden::domain::build::Outcome;
-use pkgwarden::domain::event::EventKind;
+use pkgwarden::domain::event::{Event, EventKind, Issue};
 use pkgwarden::domain::plan::Pipeline;
 use pkgwarden::store::attempts::{AttemptEnd, AttemptEnding};
+use pkgwarden::store::deliveries::NewDelivery;
 use serde_json::json;
 
 use crate::support::forges::world::Kind;
@@ -280,6 +281,36 @@ async fn the_dashboard_is_kept_in_place_and_its_boxes_act_once() {
         assert!(answers[0].contains("`/pkgwarden hold` by `pia`: name the packages"), "{answers:?}");
         let board = host.board().await.unwrap();
         assert!(board.contains("### Out of service\n\n- `foo`: "), "{board}");
+        scene.ends().await;
+    })
+    .await;
+}
+
+/// A forge that delivers says who changed the text.
+#[tokio::test]
+async fn a_tick_of_somebody_who_may_not_push_is_refused_where_the_forge_tells_who_it_was() {
+    everywhere(async |mut scene, host| {
+        scene.env.insert("PKGWARDEN__POLICY__DASHBOARD__ENABLED".to_owned(), "true".to_owned());
+        scene.run(Pipeline::OnCommit).await;
+        let number = host.board_number().await;
+        let delivery = |by: &str, digest: u8| NewDelivery {
+            repository: "packages".to_owned(),
+            id: digest.to_string(),
+            digest: [digest; 32],
+            event: Event::Issue(Issue { number, edited: true, by: by.to_owned() }),
+        };
+        for (by, digest, refused) in [("otto", 1, true), ("pia", 2, false)] {
+            host.ticks(&scene, "run").await;
+            scene.store().record_deliveries(vec![delivery(by, digest)], scene.now()).await.unwrap();
+            let before = scene.store().runs(None, None, 99).await.unwrap().len();
+            scene.run(Pipeline::OnCommit).await;
+            let board = host.board().await.unwrap();
+            assert!(board.contains("UTC: refused: `otto` may not push"), "{board}");
+            let runs = scene.store().runs(None, None, 99).await.unwrap().len() - before;
+            assert_eq!(runs == 1, refused, "{runs} runs: {board}");
+            assert_eq!(scene.store().last_open_delivery("packages", &EventKind::ASKING).await.unwrap(), None);
+            scene.later();
+        }
         scene.ends().await;
     })
     .await;

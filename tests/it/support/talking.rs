@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use pkgwarden::domain::review::{Comment, OwnIssue, Thread};
 
-use super::forges::world::Kind;
 use super::hosting::{Host, ME};
 use super::scene::Scene;
 
@@ -141,34 +140,41 @@ impl Host {
         }
     }
 
+    /// The number of the dashboard.
+    pub async fn board_number(&self) -> u64 {
+        match self {
+            Self::Local => unreachable!("there is no dashboard"),
+            Self::Memory(forge) => forge.talks(|talks| talks.issue("dashboard").expect("a dashboard").number),
+            Self::Fake(fake) => {
+                let world = fake.world().await;
+                world.issues.values().find(|issue| issue.body.contains(BOARD)).expect("a dashboard").number
+            }
+        }
+    }
+
     /// Somebody writes below the dashboard, and reads there what is answered.
     pub async fn says_on_board(&self, who: &str, text: &str) {
+        let board = self.board_number().await;
         match self {
             Self::Local => unreachable!("there is no dashboard"),
             Self::Memory(forge) => forge.is_written_to_issue("dashboard", who, text),
-            Self::Fake(fake) => {
-                let mut world = fake.world().await;
-                let board = world.issues.values().find(|issue| issue.body.contains(BOARD)).expect("a dashboard").number;
-                world.says_on_issue(who, board, text);
-            }
+            Self::Fake(fake) => drop(fake.world().await.says_on_issue(who, board, text)),
         }
     }
 
     /// What was answered below the dashboard.
     pub async fn answers_on_board(&self) -> Vec<String> {
         let shown = |text: &str| text.split("\n\n<!-- pkgwarden:").next().unwrap_or_default().trim().to_owned();
+        let board = self.board_number().await;
         let texts: Vec<String> = match self {
             Self::Local => Vec::new(),
-            Self::Memory(forge) => forge.talks(|talks| {
-                let number = talks.issue("dashboard").expect("a dashboard").number;
-                talks.below(Thread::Issue(number)).map(|it| shown(&it.text)).collect()
-            }),
+            Self::Memory(forge) => {
+                forge.talks(|talks| talks.below(Thread::Issue(board)).map(|it| shown(&it.text)).collect())
+            }
             Self::Fake(fake) => {
                 let world = fake.world().await;
-                let board = world.issues.values().find(|issue| issue.body.contains(BOARD)).expect("a dashboard").number;
-                let below = |number, on_issue| number == board && (on_issue || world.kind != Kind::GitLab);
-                let notes = world.notes.iter().filter(|note| below(note.number, note.on_issue));
-                notes.map(|note| shown(&note.text)).collect()
+                let below = world.notes.iter().filter(|note| note.number == board && note.on_issue);
+                below.map(|note| shown(&note.text)).collect()
             }
         };
         texts.into_iter().filter(|text| text.starts_with("- `/pkgwarden")).collect()
