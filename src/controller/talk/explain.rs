@@ -1,6 +1,7 @@
 //! How packages stand, for people who ask below a review, and for the dashboard.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use anyhow::Result;
 
@@ -24,11 +25,13 @@ impl Runner {
         let mut text = "this is how it stands".to_owned();
         for pkgbase in packages.iter().take(MOST) {
             let lines = self.lines(&look, pkgbase, held.get(pkgbase)).await?;
-            text += &format!("\n- {}", code(pkgbase.as_str()));
-            lines.iter().for_each(|line| text += &format!("\n  - {line}"));
+            let _ = write!(text, "\n- {}", code(pkgbase.as_str()));
+            for line in lines {
+                let _ = write!(text, "\n  - {line}");
+            }
         }
         if packages.len() > MOST {
-            text += &format!("\n- … and {} more: ask again for these", packages.len() - MOST);
+            let _ = write!(text, "\n- … and {} more: ask again for these", packages.len() - MOST);
         }
         Ok(text)
     }

@@ -40,7 +40,7 @@ pub struct Ledger {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// The commit.
-    pub head: Oid,
+    pub commit: Oid,
     /// When it was seen first. Whoever wrote before may have seen another one.
     pub seen_at: Timestamp,
     /// The page of the review, if the forge shows it.
@@ -92,11 +92,11 @@ impl Ledger {
             let branch = pkgbase.review_branch();
             let shown = reviews.iter().rev().find(|it| it.branch == branch && it.stage == Stage::Open);
             let url = shown.map(|it| it.url.clone());
-            let seen_at = match self.heads.get(pkgbase).filter(|known| known.head == *head) {
+            let seen_at = match self.heads.get(pkgbase).filter(|known| known.commit == *head) {
                 Some(known) => known.seen_at,
                 None => shown.map_or(now, |it| it.updated_at.max(now)),
             };
-            (pkgbase.clone(), Head { head: *head, seen_at, url })
+            (pkgbase.clone(), Head { commit: *head, seen_at, url })
         };
         self.heads = snapshot.refs.reviews.iter().map(head).collect();
     }
@@ -104,7 +104,7 @@ impl Ledger {
     /// The commit that somebody has seen who wrote at that time.
     pub fn head_at(&self, pkgbase: &PkgBase, written_at: Timestamp) -> Option<Oid> {
         let head = self.heads.get(pkgbase)?;
-        (head.seen_at <= written_at).then_some(head.head)
+        (head.seen_at <= written_at).then_some(head.commit)
     }
 
     /// From when on comments are to be read; `None` if nothing can be new.
@@ -198,7 +198,7 @@ mod tests {
     fn whoever_wrote_before_a_commit_was_seen_has_not_seen_it() {
         let pkgbase = PkgBase::new("foo").expect("legal");
         let head = Oid::from_bytes([1; 20]);
-        let known = Head { head, seen_at: at(100), url: None };
+        let known = Head { commit: head, seen_at: at(100), url: None };
         let ledger = Ledger { heads: [(pkgbase.clone(), known)].into(), ..Ledger::default() };
         assert_eq!([99, 100].map(|second| ledger.head_at(&pkgbase, at(second))), [None, Some(head)]);
     }

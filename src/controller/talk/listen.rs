@@ -61,7 +61,9 @@ impl Runner {
         if ledger.begun_at.is_none() {
             // What is older was said to somebody else.
             ledger.begun_at = Some(now);
-            places.iter().for_each(|place| ledger.has_read(place.thread, place.changed_at, now));
+            for place in &places {
+                ledger.has_read(place.thread, place.changed_at, now);
+            }
         }
         let woken: BTreeSet<Thread> = told.iter().filter_map(|delivery| thread_of(&delivery.event)).collect();
         let read = self.read_all(hosted, &mut ledger, &places, &woken, me).await?;

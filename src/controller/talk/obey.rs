@@ -75,17 +75,17 @@ impl Runner {
     /// First what is to be said, then that nothing is to be done any more.
     async fn settle(&self, entry: &Entry, order: &Order, texts: Vec<String>) -> Result<()> {
         let (mut ledger, now) = (self.talk_ledger().await?, self.clock.now());
-        let all = order.asked.iter().zip(texts).enumerate();
+        let all = order.asked.iter().zip(texts);
         match &order.way {
             Way::Comment { id, by, at, .. } => {
                 let answer = |(place, (asked, text)): (usize, (&Asked, String))| {
                     let (written, by) = (asked.written.clone(), by.clone());
                     Answer { comment: *id, place, written, by, at: *at, text }
                 };
-                ledger.answer(order.thread, all.map(answer).collect(), now);
+                ledger.answer(order.thread, all.enumerate().map(answer).collect(), now);
             }
             Way::Tick { .. } => {
-                for (_, (asked, text)) in all {
+                for (asked, text) in all {
                     ledger.done(Done { command: asked.written.clone(), at: now, text: in_a_line(&text) });
                 }
             }
@@ -200,12 +200,11 @@ impl Runner {
                     continue;
                 }
             };
-            let pipeline = match command.verb {
-                Verb::Approve => Pipeline::Approve(pkgbase.clone(), head, person.clone()),
-                _ => {
-                    let refusal = Refusal { by: Some(by.clone()), reason: command.reason.clone(), content: None };
-                    Pipeline::Reject(pkgbase.clone(), head, refusal)
-                }
+            let pipeline = if command.verb == Verb::Approve {
+                Pipeline::Approve(pkgbase.clone(), head, person.clone())
+            } else {
+                let refusal = Refusal { by: Some(by.clone()), reason: command.reason.clone(), content: None };
+                Pipeline::Reject(pkgbase.clone(), head, refusal)
             };
             task.cause = format!("{cause}: {pkgbase}");
             let document = self.once(&mut task, &pipeline).await?;

@@ -8,9 +8,10 @@ use pkgwarden::store::attempts::{AttemptEnd, AttemptEnding};
 use pkgwarden::store::deliveries::NewDelivery;
 use serde_json::json;
 
+use crate::support::forges::KEEPER;
 use crate::support::forges::world::Kind;
 use crate::support::hooked::{SECRET, Webhook, sign};
-use crate::support::hosting::Host;
+use crate::support::hosting::{Host, ME};
 use crate::support::scene::{MAIN, base};
 use crate::support::{Pkg, Scene};
 
@@ -19,7 +20,6 @@ const REVIEW: &str = "refs/heads/update-foo";
 /// Tells a story on every forge. `foo` is kept, version 1.1 of it waits for a person, and the program has looked.
 async fn everywhere(story: impl AsyncFn(Scene, Host)) {
     for kind in [None, Some(Kind::GitHub), Some(Kind::GitLab), Some(Kind::Gitea)] {
-        println!("on {kind:?}");
         let (scene, host) = beginning(kind).await;
         story(scene, host).await;
     }
@@ -101,15 +101,11 @@ async fn a_stranger_is_refused_and_may_ask() {
 async fn what_is_quoted_does_nothing_and_neither_does_what_the_program_says_itself() {
     everywhere(async |scene, host| {
         host.says(&scene, "mira", "> /pkgwarden approve\n\nI would not.\n\n```\n/pkgwarden approve\n```").await;
-        host.says(&scene, "keeper", "/pkgwarden approve").await;
-        host.says(&scene, "keeper-bot", "/pkgwarden help\n> so").await;
+        let me = if let Host::Fake(_) = &host { KEEPER } else { ME };
+        host.says(&scene, me, "/pkgwarden approve").await;
         scene.run(Pipeline::OnCommit).await;
         assert_eq!(host.open(&scene).await, "update-foo 1.1\n");
-        if let Host::Fake(_) = &host {
-            // There, it acts as `keeper`.
-            let answers = host.answers_given().await.join("\n");
-            assert!(!answers.contains("approve` by"), "{answers}");
-        }
+        assert_eq!(host.answers_given().await, [""; 0]);
         scene.ends().await;
     })
     .await;
@@ -367,7 +363,6 @@ async fn a_comment_that_is_delivered_twice_and_found_as_well_is_obeyed_at_once_a
         let (mut scene, host) = beginning(Some(kind)).await;
         let name = scene.env["PKGWARDEN__FORGE__KIND"].clone();
         scene.hooked(&name, "1h");
-        let before = builds_of_foo(&scene).await;
         let running = serve::start(&scene.settings(), scene.monorepo.path(), scene.clock.clone()).await.unwrap();
         let webhook = Webhook::to(&format!("http://{}", running.address));
         let Host::Fake(fake) = &host else { unreachable!("it is a fake") };
@@ -387,7 +382,12 @@ async fn a_comment_that_is_delivered_twice_and_found_as_well_is_obeyed_at_once_a
             tokio::task::yield_now().await;
         }
         running.drain().await.unwrap();
-        assert_eq!((host.open(&scene).await, builds_of_foo(&scene).await), (String::new(), before + 1), "{kind:?}");
+        assert_eq!(host.open(&scene).await, "", "{kind:?}");
+        let merged = scene.monorepo.git(&["log", "--format=%s", "--grep=approved by mira", MAIN]).await;
+        assert_eq!(merged.lines().count(), 1, "{kind:?}: {merged}");
+        let runs = store.runs(None, None, 99).await.unwrap();
+        let runs: Vec<_> = runs.iter().filter(|run| run.pipeline == "approve").map(|run| run.cause.as_str()).collect();
+        assert_eq!(runs, [format!("comment {comment} by mira: foo")], "{kind:?}");
         nothing_more(&scene, &host).await;
         scene.ends().await;
     }
