@@ -185,6 +185,9 @@ impl Runner {
     /// Approves or rejects what the writer has seen.
     async fn decide(&self, mut task: Task<'_>, command: &Command, packages: &[PkgBase]) -> Result<String> {
         let Way::Comment { by, seen, .. } = &task.order.way else { return Ok(NOT_BY_TICK.to_owned()) };
+        if command.verb == Verb::Approve && !self.site.policy.reviews.approvals {
+            return Ok(NOT_HERE.to_owned());
+        }
         let person = match Person::new(by) {
             Ok(person) if !person.is_automatic() => person,
             _ => return Ok(format!("nobody can be recorded as {}: ask with `pkgwarden ctl review`", code(by))),
@@ -247,6 +250,7 @@ impl Runner {
 }
 
 const EDITED: &str = "the comment was changed after it was written, and forges do not say by whom: write it anew";
+const NOT_HERE: &str = "approvals on the forge do not count here: approve with `pkgwarden ctl review approve`";
 const NOT_BY_TICK: &str = "that takes a comment, because nobody knows who ticked it";
 
 impl Way {

@@ -150,7 +150,7 @@ mod tests {
         add(&mut all, (0..20).map(|number| answer(number, &"- `line`\n".repeat(2_000))).collect());
         assert!(comment(&all).len() < 60_000);
         let hostile = Answer { written: "hold x --reason @all `y`".into(), by: "eve\n@mira".into(), ..answer(1, "so") };
-        assert_eq!(comment(&[hostile]), "- ``/pkgwarden hold x --reason @all `y` `` by `eve\\n@mira`: so\n");
+        assert_eq!(comment(&[hostile]), "- `` /pkgwarden hold x --reason @all `y` `` by `eve\\n@mira`: so\n");
     }
 
     #[test]
