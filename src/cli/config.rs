@@ -299,6 +299,10 @@ mod tests {
         per_hour = 60
         timezone = "UTC"
         approvals = true
+
+        [policy.dashboard]
+        enabled = false
+        title = "How the packages stand"
         "#);
         let (_dir, shown) = file(&ran.stdout);
         assert_eq!(pkgwarden(&["config", "check", &shown], &[]).exit, Exit::Done);

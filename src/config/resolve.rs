@@ -13,8 +13,8 @@ use super::settings::{
 };
 use super::value::{Address, GitAddress, Name, Period};
 use super::written::{
-    Layer, ScheduledPipeline, Written, WrittenExecutor, WrittenPolicy, WrittenPublish, WrittenRepository,
-    WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
+    Layer, ScheduledPipeline, Written, WrittenDashboard, WrittenExecutor, WrittenPolicy, WrittenPublish,
+    WrittenRepository, WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
 };
 use crate::domain::policy::Policy;
 use crate::domain::review::policy::ReviewPolicy;
@@ -272,7 +272,13 @@ fn resolve_policy(policy: &WrittenPolicy) -> Policy {
         human_review: policy.human_review,
         format: given(policy.format),
         reviews: resolve_reviews(policy.reviews.clone()),
+        dashboard: resolve_dashboard(policy.dashboard.clone()),
     }
+}
+
+fn resolve_dashboard(dashboard: WrittenDashboard) -> Option<String> {
+    let title = given(dashboard.title);
+    given(dashboard.enabled).then_some(title)
 }
 
 fn resolve_reviews(reviews: WrittenReviews) -> ReviewPolicy {

@@ -46,8 +46,10 @@ macro_rules! section {
     };
 }
 
+mod dashboard;
 mod reviews;
 
+pub(super) use dashboard::WrittenDashboard;
 pub(super) use reviews::WrittenReviews;
 
 section! {
@@ -364,6 +366,8 @@ section! {
         ;
         /// Reviews on a forge.
         reviews: WrittenReviews,
+        /// An issue on the forge that shows how the repository stands.
+        dashboard: WrittenDashboard,
     }
 }
 

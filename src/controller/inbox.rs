@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
-use crate::domain::event::Purpose;
+use crate::domain::event::{EventKind, Purpose};
 use crate::forge::webhook::{Headers, Hook, Refusal, Verified};
 use crate::store::deliveries::NewDelivery;
 use crate::store::{Store, StoreError};
@@ -134,7 +134,8 @@ impl Inbox {
 
     async fn keep(&self, repository: &str, verified: Verified) -> Result<Taken, InboxError> {
         let Verified { id, digest, event } = verified;
-        let (kind, wakes) = (event.kind().as_str(), event.purpose() == Purpose::Wake);
+        let wakes = event.purpose() == Purpose::Wake || EventKind::ASKING.contains(&event.kind());
+        let kind = event.kind().as_str();
         tracing::debug!(repository, kind, delivery = id, "a delivery arrived");
         let (answer, recorded) = oneshot::channel();
         let delivery = NewDelivery { repository: repository.to_owned(), id, digest, event };

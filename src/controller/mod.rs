@@ -31,6 +31,7 @@ pub mod snapshot;
 pub mod sources;
 mod summary;
 pub mod supervise;
+mod talk;
 pub mod tend;
 mod turn;
 pub mod versions;

@@ -23,9 +23,9 @@ use crate::domain::plan::Pipeline;
 use crate::domain::queue::BuildId;
 use crate::logstore::LogStore;
 use crate::source::ledger::Book;
-use crate::store::StoreError;
 use crate::store::builds::Build;
 use crate::store::queries;
+use crate::store::{Store, StoreError};
 
 /// How many builds the page of a package shows.
 const BUILDS_ON_PAGE: u32 = 20;
@@ -335,20 +335,12 @@ impl Controller {
         Ok(decision.and_then(|decision| decision["why"].as_str()).map(str::to_owned))
     }
 
-    /// What the newest run that looked at a package decided about it.
     async fn last_decision(
         &self,
         kept: &Kept,
         pkgbase: &PkgBase,
     ) -> Result<Option<serde_json::Value>, ControllerError> {
-        for run in self.0.store.runs(Some(&kept.site().name), None, RUNS_SEARCHED).await? {
-            let document = self.0.store.run(&run.id).await?.and_then(|run| run.document);
-            let decision = document.as_ref().and_then(|document| decision_about(document, pkgbase));
-            if let Some(decision) = decision {
-                return Ok(Some(decision.clone()));
-            }
-        }
-        Ok(None)
+        Ok(last_decision(&self.0.store, &kept.site().name, pkgbase).await?)
     }
 
     async fn build_views(&self, builds: Vec<Build>) -> Result<Vec<BuildView>, ControllerError> {
@@ -427,6 +419,22 @@ impl From<StoreError> for ControllerError {
             other => Self::Internal(other.into()),
         }
     }
+}
+
+/// What the newest run that looked at a package decided about it.
+pub(super) async fn last_decision(
+    store: &Store,
+    repository: &str,
+    pkgbase: &PkgBase,
+) -> Result<Option<serde_json::Value>, StoreError> {
+    for run in store.runs(Some(repository), None, RUNS_SEARCHED).await? {
+        let document = store.run(&run.id).await?.and_then(|run| run.document);
+        let decision = document.as_ref().and_then(|document| decision_about(document, pkgbase));
+        if let Some(decision) = decision {
+            return Ok(Some(decision.clone()));
+        }
+    }
+    Ok(None)
 }
 
 /// What a run's document says of one package.

@@ -145,8 +145,37 @@ impl Runner {
     pub async fn run(&self, pipeline: &Pipeline, cause: &str) -> Result<Report> {
         let _turn = self.turns.take().await?;
         self.recover().await?;
-        let (report, mut decisions) = self.recorded(pipeline, cause).await?;
-        let mut performed: Vec<Pipeline> = vec![pipeline.clone()];
+        let (report, decisions) = self.recorded(pipeline, cause).await?;
+        self.follow(decisions, vec![pipeline.clone()]).await;
+        let decisions = self.converse().await;
+        self.follow(decisions, Vec::new()).await;
+        Ok(report)
+    }
+
+    /// Looks at the forge without a run of its own: what people decided and asked for there is done. Says whether
+    /// anything was.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    pub async fn attend_forge(&self) -> Result<bool> {
+        if self.hosted.is_none() {
+            return Ok(false);
+        }
+        let _turn = self.turns.take().await?;
+        self.recover().await?;
+        let before = self.store.runs(Some(&self.site.name), None, 1).await?;
+        let tended = self.tend().await?;
+        for finding in &tended.findings {
+            tracing::warn!(repository = self.site.name, "{finding}");
+        }
+        self.follow(tended.decisions.into(), Vec::new()).await;
+        let decisions = self.converse().await;
+        self.follow(decisions, Vec::new()).await;
+        Ok(self.store.runs(Some(&self.site.name), None, 1).await? != before)
+    }
+
+    /// Performs what people decided on the forge, but what has been performed just now.
+    async fn follow(&self, mut decisions: VecDeque<Pipeline>, mut performed: Vec<Pipeline>) {
         while let Some(decision) = decisions.pop_front() {
             if performed.contains(&decision) || performed.len() > MOST_DECISIONS {
                 continue;
@@ -158,11 +187,10 @@ impl Runner {
                 Err(error) => tracing::warn!(error = format!("{error:#}"), "a decision on the forge is not followed"),
             }
         }
-        Ok(report)
     }
 
     /// Performs one run and records it. Returns what people decided on the forge meanwhile.
-    async fn recorded(&self, pipeline: &Pipeline, cause: &str) -> Result<(Report, VecDeque<Pipeline>)> {
+    pub(super) async fn recorded(&self, pipeline: &Pipeline, cause: &str) -> Result<(Report, VecDeque<Pipeline>)> {
         let run_id = self.store.begin_run(&self.site.name, pipeline.name(), cause, self.clock.now()).await?;
         let mut result = self.attempt(pipeline, &run_id).await;
         let mut decisions = VecDeque::new();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +17,8 @@ use crate::domain::plan::Pipeline;
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// How long deliveries are gathered after one look before they cause the next: a burst becomes few runs.
 const BREATH: Duration = Duration::from_secs(1);
+/// How often the forge is looked at that delivers nothing.
+const LISTEN: SignedDuration = SignedDuration::from_mins(5);
 
 /// Starts the loops of every repository. They end soon after `stop`, a run that is under way first.
 pub fn start(controller: &Controller, tracker: &TaskTracker, stop: &CancellationToken) {
@@ -31,10 +33,12 @@ pub fn start(controller: &Controller, tracker: &TaskTracker, stop: &Cancellation
 async fn poll_loop(controller: Controller, name: String, stop: CancellationToken) {
     let kept = &controller.0.kept[&name];
     let mut poll = controller.0.poll.subscribe();
-    let mut handled = None;
+    let (mut handled, mut listened) = (None, None);
     while !stop.is_cancelled() {
         if !controller.is_paused() {
-            handled = attend(&controller, kept, handled).await;
+            let (looked, told) = attend(&controller, kept, handled).await;
+            handled = looked;
+            listened = listen(&controller, kept, listened.filter(|_| !told)).await;
         }
         let pause = *poll.borrow_and_update();
         // Begins now: while deliveries pour in, they are gathered.
@@ -52,16 +56,37 @@ async fn poll_loop(controller: Controller, name: String, stop: CancellationToken
     }
 }
 
-/// Looks once, for the clock and for everything that was delivered before. What was delivered counts as seen to only
+/// Looks at the forge if it was not looked at for a while. Returns when it was looked at last.
+async fn listen(controller: &Controller, kept: &Kept, last: Option<Timestamp>) -> Option<Timestamp> {
+    let now = controller.0.clock.now();
+    if last.is_some_and(|last| now.duration_since(last) < LISTEN) {
+        return last;
+    }
+    let name = kept.site().name.as_str();
+    match kept.runner.attend_forge().await {
+        Ok(false) => {}
+        Ok(true) => {
+            if let Err(error) = kept.look(controller.0.clock.now()).await {
+                tracing::warn!(repository = name, error = format!("{error:#}"), "the remote cannot be looked at");
+            }
+        }
+        Err(error) => tracing::warn!(repository = name, error = format!("{error:#}"), "the forge is not looked at"),
+    }
+    Some(now)
+}
+
+/// Looks once, for the clock and for everything that was delivered before, and says whether anything was. What was delivered counts as seen to only
 /// if nothing went wrong, so that it outlives an hour without the remote, and the end of this process.
-async fn attend(controller: &Controller, kept: &Kept, handled: Option<Oid>) -> Option<Oid> {
+async fn attend(controller: &Controller, kept: &Kept, handled: Option<Oid>) -> (Option<Oid>, bool) {
     let (store, name) = (&controller.0.store, kept.site().name.as_str());
     let last = store.last_open_delivery(name, &EventKind::WAKING).await.unwrap_or_else(|error| {
         tracing::error!(repository = name, error = &error as &dyn std::error::Error, "deliveries cannot be read");
         None
     });
     let cause = if last.is_some() { "webhook" } else { "poll" };
-    let Some(looked) = poll_once(controller, kept, handled, cause).await else { return handled };
+    let asked = store.last_open_delivery(name, &EventKind::ASKING).await.ok().flatten();
+    let told = last.or(asked).is_some();
+    let Some(looked) = poll_once(controller, kept, handled, cause).await else { return (handled, told) };
     let seen_to = async {
         let now = controller.0.clock.now();
         if let Some(last) = last {
@@ -72,7 +97,7 @@ async fn attend(controller: &Controller, kept: &Kept, handled: Option<Oid>) -> O
     if let Err(error) = seen_to.await {
         tracing::error!(repository = name, error = &error as &dyn std::error::Error, "deliveries cannot be settled");
     }
-    looked
+    (looked, told)
 }
 
 /// The tip for which a run has been made, so that one that cannot move `scheduled` is not repeated for

@@ -19,6 +19,8 @@ pub enum Event {
     Review(Review),
     /// Somebody wrote a comment.
     Comment(Comment),
+    /// Something about an issue.
+    Issue(Issue),
     /// A check, a commit status, a pipeline or a job.
     Check(Check),
     /// The forge tries out whether it is heard.
@@ -112,6 +114,17 @@ pub enum CommentAction {
     Deleted,
 }
 
+/// Something about an issue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issue {
+    /// Its number in the project.
+    pub number: u64,
+    /// Whether its title or its text was changed.
+    pub edited: bool,
+    /// Who did it, by the name the forge signs in.
+    pub by: String,
+}
+
 /// What somebody's check says of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
@@ -148,6 +161,8 @@ pub enum EventKind {
     Review,
     /// [`Event::Comment`].
     Comment,
+    /// [`Event::Issue`].
+    Issue,
     /// [`Event::Check`].
     Check,
     /// [`Event::Ping`].
@@ -159,6 +174,8 @@ pub enum EventKind {
 impl EventKind {
     /// The kinds that wake a run.
     pub const WAKING: [Self; 2] = [Self::Push, Self::Review];
+    /// The kinds that say that somebody asks for something.
+    pub const ASKING: [Self; 2] = [Self::Comment, Self::Issue];
 
     /// Its word.
     #[must_use]
@@ -167,6 +184,7 @@ impl EventKind {
             Self::Push => "push",
             Self::Review => "review",
             Self::Comment => "comment",
+            Self::Issue => "issue",
             Self::Check => "check",
             Self::Ping => "ping",
             Self::Other => "other",
@@ -193,6 +211,7 @@ impl Event {
             Self::Push(_) => EventKind::Push,
             Self::Review(_) => EventKind::Review,
             Self::Comment(_) => EventKind::Comment,
+            Self::Issue(_) => EventKind::Issue,
             Self::Check(_) => EventKind::Check,
             Self::Ping => EventKind::Ping,
             Self::Other { .. } => EventKind::Other,
@@ -206,7 +225,8 @@ impl Event {
             Self::Push(push) if push.name.starts_with("refs/heads/") => Purpose::Wake,
             Self::Review(review) if review.action != ReviewAction::Changed => Purpose::Wake,
             Self::Comment(_) | Self::Check(_) => Purpose::HandOn,
-            Self::Push(_) | Self::Review(_) | Self::Ping | Self::Other { .. } => Purpose::Nothing,
+            Self::Issue(issue) if issue.edited => Purpose::HandOn,
+            Self::Push(_) | Self::Review(_) | Self::Issue(_) | Self::Ping | Self::Other { .. } => Purpose::Nothing,
         }
     }
 }
@@ -238,6 +258,10 @@ mod tests {
         Event::Comment(Comment { number: 1, on_review: true, id: 2, action: CommentAction::Created, author, text })
     }
 
+    fn issue(edited: bool) -> Event {
+        Event::Issue(Issue { number: 1, edited, by: "alice".into() })
+    }
+
     #[test]
     fn branches_and_decisions_wake_and_the_rest_does_not() {
         let purposes = [
@@ -248,6 +272,8 @@ mod tests {
             (review(ReviewAction::Closed), Purpose::Wake),
             (review(ReviewAction::Changed), Purpose::Nothing),
             (comment(), Purpose::HandOn),
+            (issue(true), Purpose::HandOn),
+            (issue(false), Purpose::Nothing),
             (Event::Ping, Purpose::Nothing),
             (Event::Other { name: "star".into() }, Purpose::Nothing),
         ];
@@ -265,6 +291,7 @@ mod tests {
             push("refs/heads/main"),
             review(ReviewAction::ChangesRequested),
             comment(),
+            issue(true),
             Event::Check(check),
             Event::Ping,
             Event::Other { name: "star".into() },

@@ -356,6 +356,8 @@ pub struct Policy {
     pub format: bool,
     /// Reviews on a forge.
     pub reviews: ReviewPolicy,
+    /// The title of the issue on the forge that shows how the repository stands, if there is to be one.
+    pub dashboard: Option<String>,
 }
 
 impl Policy {

@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::domain::name::Oid;
-use crate::domain::review::{Comment, Offer, Permission, Seen, Status, Wanted};
+use crate::domain::review::{Comment, Offer, OwnIssue, Permission, Seen, Status, Thread, Wanted};
 
 /// How the names of the branches of reviews begin.
 pub const BRANCHES: &str = "update-";
@@ -117,11 +117,11 @@ pub trait Forge: Send + Sync + std::fmt::Debug {
     fn merge(&self, number: u64, head: Oid) -> Answer<'_, ()>;
 
     /// What was written below a review, a proposal or an issue since then, oldest first.
-    fn comments(&self, number: u64, since: Timestamp) -> Answer<'_, Vec<Comment>>;
+    fn comments(&self, thread: Thread, since: Timestamp) -> Answer<'_, Vec<Comment>>;
 
     /// Has one comment of ours with this text below a review, a proposal or an issue: `key` is hidden in it, and the
     /// one that has it already is edited.
-    fn say(&self, number: u64, key: String, text: String) -> Answer<'_, ()>;
+    fn say(&self, thread: Thread, key: String, text: String) -> Answer<'_, ()>;
 
     /// What somebody may do with the project; a stranger may read.
     fn permission(&self, person: String) -> Answer<'_, Permission>;
@@ -136,8 +136,8 @@ pub trait Forge: Send + Sync + std::fmt::Debug {
     /// edited. Answers its number.
     fn issue(&self, key: String, title: String, body: String) -> Answer<'_, u64>;
 
-    /// The text of the issue with this key as it is now, with what people ticked in it; `None` if there is none.
-    fn issue_body(&self, key: String) -> Answer<'_, Option<String>>;
+    /// The open issue of ours with this key as it is now, with what people ticked in it; `None` if there is none.
+    fn own_issue(&self, key: String) -> Answer<'_, Option<OwnIssue>>;
 }
 
 /// A text of so many bytes at most, for what forges show in one line.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::webhook::Refusal;
-use crate::domain::event::{Check, CheckState, CommentAction, Event, Push};
+use crate::domain::event::{Check, CheckState, CommentAction, Event, Issue, Push};
 use crate::domain::name::{InvalidOid, Oid};
 
 /// Reads the fields of an event that are needed.
@@ -68,6 +68,26 @@ impl From<CommentWord> for CommentAction {
             CommentWord::Edited => Self::Edited,
             CommentWord::Deleted => Self::Deleted,
         }
+    }
+}
+
+/// Something about an issue, as GitHub and Gitea write it.
+#[derive(Deserialize)]
+pub(super) struct IssuePayload {
+    action: String,
+    issue: NumberedIssue,
+    sender: Login,
+}
+
+#[derive(Deserialize)]
+struct NumberedIssue {
+    number: u64,
+}
+
+impl From<IssuePayload> for Event {
+    fn from(payload: IssuePayload) -> Self {
+        let edited = payload.action == "edited";
+        Self::Issue(Issue { number: payload.issue.number, edited, by: payload.sender.login })
     }
 }
 

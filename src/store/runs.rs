@@ -135,6 +135,33 @@ impl Store {
         .await
     }
 
+    /// The newest run of a repository with exactly this pipeline and cause that did what it was for: it came to its
+    /// end, or was killed after what it had pushed counted. The document is missing then.
+    pub async fn performed_run(
+        &self,
+        repository: &str,
+        pipeline: &str,
+        cause: &str,
+    ) -> Result<Option<Run>, StoreError> {
+        let [repository, pipeline, cause] = [repository, pipeline, cause].map(str::to_owned);
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT * FROM runs WHERE repository = ? AND pipeline = ? AND cause = ? AND (outcome = 'done' OR EXISTS
+                   (SELECT 1 FROM intents WHERE intents.run_id = runs.id AND intents.status = 'done'))
+                 ORDER BY seq DESC LIMIT 1",
+            )?;
+            let found = statement
+                .query_row([repository, pipeline, cause], |row| {
+                    Ok((read(row)?, row.get::<_, Option<String>>("document")?))
+                })
+                .optional()?;
+            let Some((run, document)) = found else { return Ok(None) };
+            let document = document.map(|text| serde_json::from_str(&text)).transpose()?;
+            Ok(Some(Run { document, ..run }))
+        })
+        .await
+    }
+
     /// Runs of a repository (all if `None`), newest first, without their documents. `before` is the id of
     /// the last run of the page before.
     pub async fn runs(

@@ -12,7 +12,7 @@ use crate::controller::run::Runner;
 use crate::domain::name::Oid;
 use crate::domain::plan::{Plan, ReviewStep};
 use crate::domain::review::markdown::sentence;
-use crate::domain::review::{Seen, Stage};
+use crate::domain::review::{Seen, Stage, Thread};
 use crate::forge::ForgeError;
 use crate::store::outbox::{Entry, NewEntry};
 
@@ -77,7 +77,7 @@ async fn tell(pass: &Pass<'_>, payload: &Payload, shown: &Shown) -> Result<(), F
     let forge = &pass.hosted.forge;
     let told = match seen.stage {
         Stage::Open => forge.close(seen.number, why).await,
-        Stage::Closed { .. } => forge.say(seen.number, KEY.to_owned(), why).await,
+        Stage::Closed { .. } => forge.say(Thread::Review(seen.number), KEY.to_owned(), why).await,
         Stage::Merged => Ok(()),
     };
     match told {

@@ -82,6 +82,12 @@ impl Runner {
         Ok(Tended { decisions, ..Tended::default() })
     }
 
+    /// Whether the forge has to be left alone for now.
+    pub(super) async fn forge_rests(&self) -> Result<bool> {
+        let ledger = Ledger::read(&self.store, &self.site.name).await?;
+        Ok(ledger.forge.is_some_and(|rest| rest.until > self.clock.now()))
+    }
+
     async fn tend_on(&self, hosted: &Hosted) -> Result<Tended> {
         let mut ledger = Ledger::read(&self.store, &self.site.name).await?;
         let now = self.clock.now();
@@ -157,6 +163,12 @@ impl Runner {
         };
         let reconciled = reconcile(desired, observed, limits(&self.site.policy.reviews, now), now);
         let mut tended = pass.perform(reconciled).await;
+        if let Err(error) = self.listen(hosted, look, &shown.me, &shown.reviews).await? {
+            if let ForgeError::Limited { .. } | ForgeError::Unreachable { .. } = error {
+                ledger.forge_failed(&error, now);
+            }
+            tended.findings.push(perform::told(None, &error));
+        }
         tended.findings.extend(resting.iter().filter_map(|branch| ledger.resting(branch, now)));
         // As long as a rejection has not been recorded, whoever made it is asked for again.
         if !tended.decisions.iter().any(|decision| matches!(decision, Pipeline::Reject(..))) {

@@ -10,8 +10,8 @@ use crate::domain::finding::Finding;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::{Pipeline, Refusal};
 use crate::domain::policy::Person;
-use crate::domain::review::Permission;
 use crate::domain::review::reconcile::{Reconciled, Step};
+use crate::domain::review::{Permission, Thread};
 use crate::forge::ForgeError;
 
 /// One pass over the reviews of a forge.
@@ -117,7 +117,9 @@ impl<'a> Pass<'a> {
             Step::Open(wanted) => (wanted.branch.clone(), forge.open(wanted).await.map(drop)),
             Step::Update(number, wanted) => (wanted.branch.clone(), forge.update(number, wanted).await.map(drop)),
             Step::Close { number, branch, why } => (branch, forge.close(number, format!("Closed: {why}.")).await),
-            Step::Say { number, branch, key, text } => (branch, forge.say(number, key.to_owned(), text).await),
+            Step::Say { number, branch, key, text } => {
+                (branch, forge.say(Thread::Review(number), key.to_owned(), text).await)
+            }
             Step::Reject { .. } | Step::Approve { .. } | Step::Automerge { .. } => return,
         };
         match done {

@@ -308,7 +308,8 @@ mod tests {
         ### To decide
 
         2 people have to approve it. So far: `mira`. Approve it here, if you may push to this repository, or merge it.
-        Close this to reject it: exactly this content is not proposed again. From a machine with access:
+        Close this to reject it: exactly this content is not proposed again. Comments with `/pkgwarden approve` or
+        `/pkgwarden reject REASON` on a line of their own do the same, and `/pkgwarden help` says what else. From a machine with access:
 
         ```sh
         pkgwarden ctl review approve tool --head aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa

@@ -1,6 +1,9 @@
 //! Reviews on a forge, as values: pull requests, merge requests, or what this program keeps itself.
 
+pub mod answer;
 pub mod body;
+pub mod command;
+pub mod dashboard;
 pub mod hands;
 pub mod markdown;
 pub mod marker;
@@ -10,6 +13,7 @@ pub mod reconcile;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::name::Oid;
 
@@ -92,6 +96,46 @@ pub enum Permission {
     Admin,
 }
 
+/// What people write comments below. Some forges number reviews and issues apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Thread {
+    /// A review of ours or a proposal of a person, by its number.
+    Review(u64),
+    /// An issue, by its number.
+    Issue(u64),
+}
+
+impl Thread {
+    /// Its number, as people name it.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        match self {
+            Self::Review(number) | Self::Issue(number) => number,
+        }
+    }
+}
+
+impl std::fmt::Display for Thread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Review(number) => write!(f, "review {number}"),
+            Self::Issue(number) => write!(f, "issue {number}"),
+        }
+    }
+}
+
+/// An issue that we keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnIssue {
+    /// Its number, as people name it.
+    pub number: u64,
+    /// Its text as it is now, with what people changed in it.
+    pub body: String,
+    /// When anything of it changed last.
+    pub updated_at: Timestamp,
+}
+
 /// Something that somebody wrote below a review, a proposal or an issue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comment {
@@ -103,6 +147,8 @@ pub struct Comment {
     pub text: String,
     /// When.
     pub written_at: Timestamp,
+    /// When it was changed last, by whomever: people who may push change comments of others, and forges do not say who.
+    pub changed_at: Timestamp,
 }
 
 /// A pull or merge request of a person.

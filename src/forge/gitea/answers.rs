@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::domain::name::Oid;
-use crate::domain::review::{Comment, Offer, Permission, Seen, Stage};
+use crate::domain::review::{Comment, Offer, OwnIssue, Permission, Seen, Stage};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Account {
@@ -161,6 +161,7 @@ pub(super) struct Note {
     body: Option<String>,
     user: Option<Account>,
     created_at: Timestamp,
+    updated_at: Timestamp,
 }
 
 impl Note {
@@ -170,6 +171,7 @@ impl Note {
             author: login(self.user.as_ref()),
             text: self.body.unwrap_or_default(),
             written_at: self.created_at,
+            changed_at: self.updated_at,
         }
     }
 }
@@ -195,9 +197,14 @@ pub(super) struct Issue {
     pub(super) title: String,
     pub(super) body: Option<String>,
     user: Option<Account>,
+    updated_at: Timestamp,
 }
 
 impl Issue {
+    pub(super) fn own(self) -> OwnIssue {
+        OwnIssue { number: self.number, body: self.body.unwrap_or_default(), updated_at: self.updated_at }
+    }
+
     pub(super) fn author(&self) -> String {
         login(self.user.as_ref())
     }

@@ -13,11 +13,12 @@ use http::header::InvalidHeaderValue;
 use jiff::Timestamp;
 use url::Url;
 
+use self::answers::Issue;
 use self::api::Api;
 use super::wire::{PATIENCE, Place, Wire, bearer};
 use super::{Answer, Forge, host};
 use crate::domain::name::Oid;
-use crate::domain::review::{Comment, Offer, Permission, Seen, Status, Wanted};
+use crate::domain::review::{Comment, Offer, OwnIssue, Permission, Seen, Status, Thread, Wanted};
 use crate::sys::clock::Clock;
 use crate::sys::secret::{ExposeSecret as _, SecretString};
 
@@ -83,12 +84,12 @@ impl Forge for Gitea {
         Box::pin(self.merge_review(number, head))
     }
 
-    fn comments(&self, number: u64, since: Timestamp) -> Answer<'_, Vec<Comment>> {
-        Box::pin(self.comments_since(number, since))
+    fn comments(&self, thread: Thread, since: Timestamp) -> Answer<'_, Vec<Comment>> {
+        Box::pin(self.comments_since(thread, since))
     }
 
-    fn say(&self, number: u64, key: String, text: String) -> Answer<'_, ()> {
-        Box::pin(async move { self.say_once(number, &key, &text).await })
+    fn say(&self, thread: Thread, key: String, text: String) -> Answer<'_, ()> {
+        Box::pin(async move { self.say_once(thread, &key, &text).await })
     }
 
     fn permission(&self, person: String) -> Answer<'_, Permission> {
@@ -107,7 +108,7 @@ impl Forge for Gitea {
         Box::pin(async move { self.put_issue(&key, &title, &body).await })
     }
 
-    fn issue_body(&self, key: String) -> Answer<'_, Option<String>> {
-        Box::pin(async move { Ok(self.kept_issue(&key).await?.map(|issue| issue.body.unwrap_or_default())) })
+    fn own_issue(&self, key: String) -> Answer<'_, Option<OwnIssue>> {
+        Box::pin(async move { Ok(self.kept_issue(&key).await?.map(Issue::own)) })
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Gitea;
 use super::answers::{Event, Label, Opinion, Pull, approvals, closer};
 use crate::domain::name::Oid;
-use crate::domain::review::{Offer, Seen, Stage, Wanted};
+use crate::domain::review::{Offer, Seen, Stage, Thread, Wanted};
 use crate::forge::{BRANCHES, ForgeError, lacking, made_or_found, mark};
 
 /// What labels that we make look like.
@@ -153,7 +153,7 @@ impl Gitea {
         if !self.pull(number).await?.is_open() {
             return Ok(());
         }
-        self.say_once(number, "closed", &why).await?;
+        self.say_once(Thread::Review(number), "closed", &why).await?;
         let path = format!("/pulls/{number}");
         self.api.change("pull request", Method::PATCH, &path, &json!({"state": "closed"})).await.map(drop)
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Gitea;
 use super::answers::{Combined, Issue, Line, Note, Standing};
-use crate::domain::review::{Comment, Permission, Status, Vote};
+use crate::domain::review::{Comment, Permission, Status, Thread, Vote};
 use crate::forge::{ForgeError, encoded, made_or_found, mark, shortened};
 
 /// Longer summaries are not read by anybody, in bytes.
@@ -22,14 +22,16 @@ impl Gitea {
         Ok(comments)
     }
 
-    pub(super) async fn comments_since(&self, number: u64, since: Timestamp) -> Result<Vec<Comment>, ForgeError> {
+    pub(super) async fn comments_since(&self, thread: Thread, since: Timestamp) -> Result<Vec<Comment>, ForgeError> {
+        let number = thread.number();
         // It means when a comment was changed last.
         let mut comments = self.notes(number, &format!("?since={}", encoded(&since.to_string()))).await?;
         comments.retain(|comment| comment.written_at >= since);
         Ok(comments)
     }
 
-    pub(super) async fn say_once(&self, number: u64, key: &str, text: &str) -> Result<(), ForgeError> {
+    pub(super) async fn say_once(&self, thread: Thread, key: &str, text: &str) -> Result<(), ForgeError> {
+        let number = thread.number();
         let text = mark::with_key(key, text);
         let body = json!({ "body": text });
         match self.said(number, key).await? {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::domain::event::{Comment, Event, Review, ReviewAction};
-use crate::forge::payload::{CommentWord, Login, PushPayload, StatusPayload, read, short};
+use crate::forge::payload::{CommentWord, IssuePayload, Login, PushPayload, StatusPayload, read, short};
 use crate::forge::webhook::{Headers, Refusal, any_signs, hex, keys};
 use crate::sys::secret::SecretString;
 
@@ -50,6 +50,7 @@ pub fn parse(name: &str, body: &[u8]) -> Result<Event, Refusal> {
         "pull_request_approved" => review(Some(ReviewAction::Approved))?,
         "pull_request_rejected" => review(Some(ReviewAction::ChangesRequested))?,
         "pull_request_comment" => review(Some(ReviewAction::Changed))?,
+        "issues" => read::<IssuePayload>(name, body)?.into(),
         "issue_comment" => read::<IssueCommentPayload>(name, body)?.into(),
         "status" => read::<StatusPayload>(name, body)?.into(),
         other => {

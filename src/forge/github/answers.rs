@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::domain::name::Oid;
-use crate::domain::review::{Comment, Offer, Permission, Seen, Stage};
+use crate::domain::review::{Comment, Offer, OwnIssue, Permission, Seen, Stage};
 
 /// Somebody with an account.
 #[derive(Debug, Deserialize)]
@@ -177,9 +177,14 @@ pub(super) struct Issue {
     pub(super) closed_by: Option<Account>,
     #[serde(default)]
     pub(super) pull_request: Option<serde::de::IgnoredAny>,
+    updated_at: Timestamp,
 }
 
 impl Issue {
+    pub(super) fn own(self) -> OwnIssue {
+        OwnIssue { number: self.number, body: self.body.unwrap_or_default(), updated_at: self.updated_at }
+    }
+
     pub(super) fn author(&self) -> String {
         login(self.user.as_ref())
     }
@@ -191,6 +196,7 @@ pub(super) struct Note {
     pub(super) body: Option<String>,
     user: Option<Account>,
     pub(super) created_at: Timestamp,
+    updated_at: Timestamp,
 }
 
 impl Note {
@@ -200,6 +206,7 @@ impl Note {
             author: login(self.user.as_ref()),
             text: self.body.unwrap_or_default(),
             written_at: self.created_at,
+            changed_at: self.updated_at,
         }
     }
 }

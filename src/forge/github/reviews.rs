@@ -9,7 +9,7 @@ use serde_json::json;
 use super::GitHub;
 use super::answers::{Issue, Label, Opinion, Project, Pull, State, approvals};
 use crate::domain::name::Oid;
-use crate::domain::review::{Offer, Seen, Stage, Wanted};
+use crate::domain::review::{Offer, Seen, Stage, Thread, Wanted};
 use crate::forge::{BRANCHES, ForgeError, encoded, lacking, made_or_found, mark};
 
 impl GitHub {
@@ -146,7 +146,7 @@ impl GitHub {
         if self.pull(number).await?.state == State::Closed {
             return Ok(());
         }
-        self.say_once(number, "closed", &why).await?;
+        self.say_once(Thread::Review(number), "closed", &why).await?;
         let path = self.api.path(&format!("/pulls/{number}"));
         self.api.change("pull request", Method::PATCH, &path, &json!({"state": "closed"})).await.map(drop)
     }

@@ -6,14 +6,15 @@ use serde_json::json;
 
 use super::GitHub;
 use super::answers::{Combined, Issue, Line, Note, Standing};
-use crate::domain::review::{Comment, Permission, Status, Vote};
+use crate::domain::review::{Comment, Permission, Status, Thread, Vote};
 use crate::forge::{ForgeError, encoded, made_or_found, mark, shortened};
 
 /// The longest summary that GitHub takes, in bytes.
 const LONGEST_SUMMARY: usize = 140;
 
 impl GitHub {
-    pub(super) async fn comments_since(&self, number: u64, since: Timestamp) -> Result<Vec<Comment>, ForgeError> {
+    pub(super) async fn comments_since(&self, thread: Thread, since: Timestamp) -> Result<Vec<Comment>, ForgeError> {
+        let number = thread.number();
         // It means when a comment was changed last.
         let path = self.api.path(&format!("/issues/{number}/comments?since={}", encoded(&since.to_string())));
         let notes: Vec<Note> = self.api.all(&format!("comments on {number}"), &path, |_| true).await?;
@@ -23,7 +24,8 @@ impl GitHub {
         Ok(comments)
     }
 
-    pub(super) async fn say_once(&self, number: u64, key: &str, text: &str) -> Result<(), ForgeError> {
+    pub(super) async fn say_once(&self, thread: Thread, key: &str, text: &str) -> Result<(), ForgeError> {
+        let number = thread.number();
         let text = mark::with_key(key, text);
         match self.said(number, key).await? {
             Some(comment) if mark::same(&comment.text, &text) => Ok(()),

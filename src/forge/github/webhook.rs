@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 
 use crate::domain::event::{Check, CheckState, Comment, Event, Review, ReviewAction};
 use crate::domain::name::Oid;
-use crate::forge::payload::{CommentWord, Login, PushPayload, StatusPayload, read, short};
+use crate::forge::payload::{CommentWord, IssuePayload, Login, PushPayload, StatusPayload, read, short};
 use crate::forge::webhook::{Headers, Refusal, any_signs, hex, keys};
 use crate::sys::secret::SecretString;
 
@@ -43,6 +43,7 @@ pub fn parse(name: &str, body: &[u8]) -> Result<Event, Refusal> {
         "push" => read::<PushPayload>(name, body)?.into(),
         "pull_request" => read::<PullRequestPayload>(name, body)?.into(),
         "pull_request_review" => read::<PullRequestReviewPayload>(name, body)?.into(),
+        "issues" => read::<IssuePayload>(name, body)?.into(),
         "issue_comment" => read::<IssueCommentPayload>(name, body)?.into(),
         "check_run" => read::<CheckRunPayload>(name, body)?.into(),
         "check_suite" => read::<CheckSuitePayload>(name, body)?.into(),

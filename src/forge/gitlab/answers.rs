@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::domain::name::Oid;
-use crate::domain::review::{Comment, Offer, Permission, Seen, Stage};
+use crate::domain::review::{Comment, Offer, OwnIssue, Permission, Seen, Stage};
 
 /// Maintainers may change a project.
 const MAINTAINER: u64 = 40;
@@ -166,11 +166,18 @@ pub(super) struct Note {
     #[serde(default)]
     pub(super) system: bool,
     created_at: Timestamp,
+    updated_at: Timestamp,
 }
 
 impl Note {
     pub(super) fn comment(self) -> Comment {
-        Comment { id: self.id, author: author(self.author), text: self.body, written_at: self.created_at }
+        Comment {
+            id: self.id,
+            author: author(self.author),
+            text: self.body,
+            written_at: self.created_at,
+            changed_at: self.updated_at,
+        }
     }
 }
 
@@ -195,9 +202,14 @@ pub(super) struct Issue {
     pub(super) title: String,
     pub(super) description: Option<String>,
     author: Option<Account>,
+    updated_at: Timestamp,
 }
 
 impl Issue {
+    pub(super) fn own(self) -> OwnIssue {
+        OwnIssue { number: self.iid, body: self.description.unwrap_or_default(), updated_at: self.updated_at }
+    }
+
     pub(super) fn is_by(&self, name: &str) -> bool {
         self.author.as_ref().is_some_and(|author| author.username == name)
     }

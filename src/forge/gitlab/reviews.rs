@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::GitLab;
 use super::answers::{Account, Approvals, MergeRequest, State, Version};
 use crate::domain::name::Oid;
-use crate::domain::review::{Offer, Seen, Stage, Wanted};
+use crate::domain::review::{Offer, Seen, Stage, Thread, Wanted};
 use crate::forge::{BRANCHES, ForgeError, encoded, lacking, made_or_found, mark};
 
 /// Why building an endpoint cannot fail.
@@ -152,7 +152,7 @@ impl GitLab {
         if !matches!(self.request(number).await?.state, State::Opened | State::Locked) {
             return Ok(());
         }
-        self.say_once(number, "closed", &why).await?;
+        self.say_once(Thread::Review(number), "closed", &why).await?;
         let endpoint = EditMergeRequest::builder()
             .project(self.api.project.as_str())
             .merge_request(number)

@@ -1,6 +1,7 @@
 //! What is said on GitLab: notes, issues, statuses, and who may say what.
 
 use gitlab::api::common::SortOrder;
+use gitlab::api::projects::issues::notes::{CreateIssueNote, EditIssueNote, IssueNotes};
 use gitlab::api::projects::issues::{CreateIssue, EditIssue, IssueState, Issues};
 use gitlab::api::projects::members::AllProjectMember;
 use gitlab::api::projects::merge_requests::notes::{CreateMergeRequestNote, EditMergeRequestNote, MergeRequestNotes};
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 
 use super::GitLab;
 use super::answers::{Issue, Line, Member, Note};
-use crate::domain::review::{Comment, Permission, Status, Vote};
+use crate::domain::review::{Comment, Permission, Status, Thread, Vote};
 use crate::forge::{ForgeError, made_or_found, mark, shortened};
 
 /// Why building an endpoint cannot fail.
@@ -17,55 +18,88 @@ const WHOLE: &str = "everything that it needs was given";
 /// The longest summary that GitLab takes, in bytes.
 const LONGEST_SUMMARY: usize = 255;
 
+/// A thread in the words of GitLab.
+fn shown(thread: Thread) -> String {
+    match thread {
+        Thread::Review(number) => format!("merge request {number}"),
+        Thread::Issue(number) => format!("issue {number}"),
+    }
+}
+
 impl GitLab {
     /// Everything that people and we wrote, oldest first.
-    async fn notes(&self, number: u64) -> Result<Vec<Comment>, ForgeError> {
-        let endpoint = MergeRequestNotes::builder()
-            .project(self.api.project.as_str())
-            .merge_request(number)
-            .sort(SortOrder::Ascending)
-            .build()
-            .expect(WHOLE);
-        let notes: Vec<Note> = self.api.all(&format!("merge request {number}"), &endpoint).await?;
+    async fn notes(&self, thread: Thread) -> Result<Vec<Comment>, ForgeError> {
+        let (project, what) = (self.api.project.as_str(), shown(thread));
+        let notes: Vec<Note> = match thread {
+            Thread::Review(number) => {
+                let mut endpoint = MergeRequestNotes::builder();
+                endpoint.project(project).merge_request(number).sort(SortOrder::Ascending);
+                self.api.all(&what, &endpoint.build().expect(WHOLE)).await?
+            }
+            Thread::Issue(number) => {
+                let endpoint = IssueNotes::builder().project(project).issue(number).sort(SortOrder::Ascending).build();
+                self.api.all(&what, &endpoint.expect(WHOLE)).await?
+            }
+        };
         let mut notes: Vec<_> = notes.into_iter().filter(|note| !note.system).map(Note::comment).collect();
         notes.sort_by_key(|comment| (comment.written_at, comment.id));
         Ok(notes)
     }
 
-    pub(super) async fn comments_since(&self, number: u64, since: Timestamp) -> Result<Vec<Comment>, ForgeError> {
-        let mut notes = self.notes(number).await?;
+    pub(super) async fn comments_since(&self, thread: Thread, since: Timestamp) -> Result<Vec<Comment>, ForgeError> {
+        let mut notes = self.notes(thread).await?;
         notes.retain(|comment| comment.written_at >= since);
         Ok(notes)
     }
 
-    pub(super) async fn say_once(&self, number: u64, key: &str, text: &str) -> Result<(), ForgeError> {
+    pub(super) async fn say_once(&self, thread: Thread, key: &str, text: &str) -> Result<(), ForgeError> {
         let text = mark::with_key(key, text);
-        let project = self.api.project.as_str();
-        match self.said(number, key).await? {
+        match self.said(thread, key).await? {
             Some(comment) if mark::same(&comment.text, &text) => Ok(()),
-            Some(comment) => {
-                let edit = EditMergeRequestNote::builder()
-                    .project(project)
-                    .merge_request(number)
-                    .note(comment.id)
-                    .body(text)
-                    .build();
-                self.api.change("comment", &edit.expect(WHOLE)).await.map(drop)
-            }
+            Some(comment) => self.edit_note(thread, comment.id, text).await,
             None => {
+                let made = self.write_note(thread, text).await;
+                made_or_found(made.map(Note::comment), self.said(thread, key)).await.map(drop)
+            }
+        }
+    }
+
+    async fn edit_note(&self, thread: Thread, note: u64, text: String) -> Result<(), ForgeError> {
+        let project = self.api.project.as_str();
+        let edited = match thread {
+            Thread::Review(number) => {
+                let mut edit = EditMergeRequestNote::builder();
+                edit.project(project).merge_request(number).note(note).body(text);
+                self.api.change("comment", &edit.build().expect(WHOLE)).await
+            }
+            Thread::Issue(number) => {
+                let edit = EditIssueNote::builder().project(project).issue(number).note(note).body(text).build();
+                self.api.change("comment", &edit.expect(WHOLE)).await
+            }
+        };
+        edited.map(drop)
+    }
+
+    async fn write_note(&self, thread: Thread, text: String) -> Result<Note, ForgeError> {
+        let (project, what) = (self.api.project.as_str(), shown(thread));
+        match thread {
+            Thread::Review(number) => {
                 let create =
                     CreateMergeRequestNote::builder().project(project).merge_request(number).body(text).build();
-                let made = self.api.get(&format!("merge request {number}"), &create.expect(WHOLE)).await;
-                made_or_found(made.map(Note::comment), self.said(number, key)).await.map(drop)
+                self.api.get(&what, &create.expect(WHOLE)).await
+            }
+            Thread::Issue(number) => {
+                let create = CreateIssueNote::builder().project(project).issue(number).body(text).build();
+                self.api.get(&what, &create.expect(WHOLE)).await
             }
         }
     }
 
     /// Our comment with a key.
-    async fn said(&self, number: u64, key: &str) -> Result<Option<Comment>, ForgeError> {
+    async fn said(&self, thread: Thread, key: &str) -> Result<Option<Comment>, ForgeError> {
         let me = self.api.me().await?;
         let ours = |comment: &Comment| comment.author == me.username && mark::has_key(&comment.text, key);
-        Ok(self.notes(number).await?.into_iter().find(ours))
+        Ok(self.notes(thread).await?.into_iter().find(ours))
     }
 
     pub(super) async fn permission_of(&self, person: &str) -> Result<Permission, ForgeError> {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::domain::event::{Check, CheckState, Comment, CommentAction, Event, Review, ReviewAction};
+use crate::domain::event::{Check, CheckState, Comment, CommentAction, Event, Issue, Review, ReviewAction};
 use crate::domain::name::Oid;
 use crate::forge::payload::{PushPayload, read, short};
 use crate::forge::webhook::{Headers, Refusal, WINDOW, any_is, any_signs, base64};
@@ -71,6 +71,7 @@ pub fn event(headers: Headers<'_>, body: &[u8]) -> Result<Event, Refusal> {
         "push" | "tag_push" => read::<PushPayload>(name, body)?.into(),
         "merge_request" => read::<MergeRequestPayload>(name, body)?.into(),
         "note" => read::<NotePayload>(name, body)?.into_event(name)?,
+        "issue" => read::<IssuePayload>(name, body)?.into(),
         "pipeline" => read::<PipelinePayload>(name, body)?.into(),
         "build" => read::<JobPayload>(name, body)?.into(),
         _ => Event::Other { name: short(name) },
@@ -176,6 +177,33 @@ impl NotePayload {
             author: self.user.username,
             text: Comment::bounded(note.text),
         }))
+    }
+}
+
+#[derive(Deserialize)]
+struct IssuePayload {
+    user: User,
+    object_attributes: IssueFacts,
+    #[serde(default)]
+    changes: IssueChanges,
+}
+
+#[derive(Deserialize)]
+struct IssueFacts {
+    iid: u64,
+}
+
+/// Only what was changed is there.
+#[derive(Default, Deserialize)]
+struct IssueChanges {
+    title: Option<IgnoredAny>,
+    description: Option<IgnoredAny>,
+}
+
+impl From<IssuePayload> for Event {
+    fn from(payload: IssuePayload) -> Self {
+        let edited = payload.changes.title.is_some() || payload.changes.description.is_some();
+        Self::Issue(Issue { number: payload.object_attributes.iid, edited, by: payload.user.username })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use pkgwarden::domain::review::{Status, Vote};
+use pkgwarden::domain::review::{Status, Thread, Vote};
 use pkgwarden::forge::Forge;
 use pkgwarden::forge::github::{GitHub, Identity};
 
@@ -54,9 +54,9 @@ async fn everything(stage: &Stage, forge: &dyn Forge) {
     forge.update(first, newer).await.unwrap();
     stage.fake.world().await.approves("pia", first, true);
     for text in ["One.", "Two."] {
-        forge.say(first, "key".to_owned(), text.to_owned()).await.unwrap();
+        forge.say(Thread::Review(first), "key".to_owned(), text.to_owned()).await.unwrap();
     }
-    forge.comments(first, begin).await.unwrap();
+    forge.comments(Thread::Review(first), begin).await.unwrap();
     for who in ["mira", "otto", "nobody-here"] {
         forge.permission(who.to_owned()).await.unwrap();
     }
@@ -67,9 +67,11 @@ async fn everything(stage: &Stage, forge: &dyn Forge) {
         forge.tell(Status { commit, context, vote, summary, url, pipeline: None }).await.unwrap();
     }
     for body in ["one", "two"] {
-        forge.issue("board".to_owned(), "Packages".to_owned(), body.to_owned()).await.unwrap();
+        let number = forge.issue("board".to_owned(), "Packages".to_owned(), body.to_owned()).await.unwrap();
+        forge.say(Thread::Issue(number), "key".to_owned(), body.to_owned()).await.unwrap();
+        forge.comments(Thread::Issue(number), begin).await.unwrap();
     }
-    forge.issue_body("board".to_owned()).await.unwrap();
+    forge.own_issue("board".to_owned()).await.unwrap();
     forge.review(first).await.unwrap();
     let mut renamed = wanted("update-foo");
     "Renamed".clone_into(&mut renamed.title);

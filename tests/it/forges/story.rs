@@ -1,7 +1,7 @@
 //! One story for every forge: a review from its opening to its end, and what is said on the way.
 
 use jiff::Timestamp;
-use pkgwarden::domain::review::{Permission, Seen, Stage as Come, Status, Vote};
+use pkgwarden::domain::review::{Permission, Seen, Stage as Come, Status, Thread, Vote};
 use pkgwarden::forge::ForgeError;
 
 use super::stage::{KINDS, Stage, wanted};
@@ -74,7 +74,7 @@ async fn a_review_is_closed_with_its_reason_and_only_once() {
         }
         let seen = only(&stage).await;
         assert_eq!(seen.stage, Come::Closed { by: Some(KEEPER.to_owned()) }, "{kind:?}");
-        let comments = stage.forge.comments(number, Timestamp::UNIX_EPOCH).await.unwrap();
+        let comments = stage.forge.comments(Thread::Review(number), Timestamp::UNIX_EPOCH).await.unwrap();
         assert_eq!(comments.len(), 1);
         assert!(comments[0].text.starts_with("The update became minor.\n\n<!-- "), "{comments:?}");
         stage.later();
@@ -162,12 +162,39 @@ async fn one_comment_of_ours_is_edited_and_those_of_people_are_read() {
         let since = stage.now();
         let asked = stage.fake.world().await.says("mira", number, "/pkgwarden explain\r\nplease");
         for text in ["Thinking.", "It is so.", "It is so."] {
-            stage.forge.say(number, "answer-1".to_owned(), text.to_owned()).await.unwrap();
+            stage.forge.say(Thread::Review(number), "answer-1".to_owned(), text.to_owned()).await.unwrap();
         }
-        let comments = stage.forge.comments(number, since).await.unwrap();
+        let comments = stage.forge.comments(Thread::Review(number), since).await.unwrap();
         let told: Vec<_> = comments.iter().map(|it| (it.author.as_str(), it.text.lines().next().unwrap())).collect();
         assert_eq!(told, [("mira", "/pkgwarden explain"), (KEEPER, "It is so.")], "{kind:?}");
         assert_eq!((comments[0].id, comments[0].written_at), (asked, since));
+    }
+}
+
+/// GitLab gives an issue and a merge request the same number.
+#[tokio::test]
+async fn what_stands_below_an_issue_is_not_what_stands_below_a_review() {
+    for kind in KINDS {
+        let stage = Stage::of(kind).await;
+        stage.push("update-foo", "pkgver=2\n").await;
+        let review = Thread::Review(stage.forge.open(wanted("update-foo")).await.unwrap().number);
+        let issue = stage.forge.issue("board".to_owned(), "Packages".to_owned(), "- [ ] foo".to_owned()).await.unwrap();
+        let issue = Thread::Issue(issue);
+        assert_eq!(review.number() == issue.number(), kind == Kind::GitLab);
+        {
+            let mut world = stage.fake.world().await;
+            world.says("mira", review.number(), "of the review");
+            world.says_on_issue("pia", issue.number(), "of the issue");
+        }
+        for text in ["Thinking.", "It is so."] {
+            stage.forge.say(issue, "answers".to_owned(), text.to_owned()).await.unwrap();
+        }
+        let told = async |thread| {
+            let comments = stage.forge.comments(thread, Timestamp::UNIX_EPOCH).await.unwrap();
+            comments.iter().map(|it| it.text.lines().next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(told(review).await, ["of the review"], "{kind:?}");
+        assert_eq!(told(issue).await, ["of the issue", "It is so."], "{kind:?}");
     }
 }
 
@@ -240,12 +267,12 @@ async fn one_issue_of_ours_is_kept() {
         let stage = Stage::of(kind).await;
         stage.fake.world().await.reports("mira", "Mine", "<!-- pkgwarden:dashboard -->");
         let key = || "dashboard".to_owned();
-        assert_eq!(stage.forge.issue_body(key()).await.unwrap(), None, "that of somebody else is none");
+        assert_eq!(stage.forge.own_issue(key()).await.unwrap(), None, "that of somebody else is none");
         let first = stage.forge.issue(key(), "Packages".to_owned(), "- [ ] foo\n".to_owned()).await.unwrap();
         stage.fake.world().await.issues.get_mut(&first).unwrap().body =
             "- [x] foo\r\n\r\n<!-- pkgwarden:dashboard -->".to_owned();
-        let ticked = stage.forge.issue_body(key()).await.unwrap().unwrap();
-        assert!(ticked.starts_with("- [x] foo"), "{kind:?}: {ticked}");
+        let ticked = stage.forge.own_issue(key()).await.unwrap().unwrap();
+        assert!(ticked.body.starts_with("- [x] foo") && ticked.number == first, "{kind:?}: {ticked:?}");
         let second = stage.forge.issue(key(), "Packages".to_owned(), "- [ ] bar\n".to_owned()).await.unwrap();
         assert_eq!(first, second);
         stage.fake.told().await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use pkgwarden::domain::review::Thread;
 use pkgwarden::forge::ForgeError;
 
 use super::stage::{KINDS, Stage, wanted};
@@ -40,8 +41,8 @@ async fn a_comment_whose_writing_was_not_answered_is_not_written_again() {
         stage.push("update-foo", "pkgver=2\n").await;
         let number = stage.forge.open(wanted("update-foo")).await.unwrap().number;
         stage.fake.spoils("POST", comments(kind), Trouble::Lost, 1).await;
-        stage.forge.say(number, "answer".to_owned(), "Done.".to_owned()).await.unwrap();
-        let written = stage.forge.comments(number, Timestamp::UNIX_EPOCH).await.unwrap();
+        stage.forge.say(Thread::Review(number), "answer".to_owned(), "Done.".to_owned()).await.unwrap();
+        let written = stage.forge.comments(Thread::Review(number), Timestamp::UNIX_EPOCH).await.unwrap();
         assert_eq!(written.len(), 1, "{kind:?}: {written:?}");
     }
 }

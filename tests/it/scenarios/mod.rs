@@ -27,5 +27,6 @@ mod releases;
 mod reviews;
 mod scripts;
 mod sonames;
+mod talk;
 mod trees;
 mod webhooks;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use pkgwarden::controller::tend::Hosted;
 use pkgwarden::domain::name::Oid;
 use pkgwarden::domain::plan::{Pipeline, Refusal};
-use pkgwarden::domain::review::{Comment, Offer, Permission, Seen, Stage, Status, Wanted};
+use pkgwarden::domain::review::{Comment, Offer, OwnIssue, Permission, Seen, Stage, Status, Thread, Wanted};
 use pkgwarden::forge::{Answer, Forge, ForgeError};
 use pkgwarden::sys::clock::{Clock as _, ManualClock};
 use pkgwarden::sys::process::Program;
@@ -17,9 +17,10 @@ use pkgwarden::sys::process::Program;
 use super::forges::Fake;
 use super::forges::world::{self, Kind, Review};
 use super::scene::{MAIN, Scene, base, person};
+use super::talking::Talks;
 
 /// The account that the program acts as.
-const ME: &str = "keeper-bot";
+pub const ME: &str = "keeper-bot";
 
 /// Where reviews are.
 #[derive(Clone)]
@@ -43,7 +44,7 @@ pub struct MemoryForge {
 #[derive(Debug, Default)]
 struct World {
     reviews: Vec<Seen>,
-    comments: Vec<(u64, String, String)>,
+    talks: Talks,
     down: bool,
     takes_no_changes: bool,
     /// What was changed, one thing a line.
@@ -79,8 +80,29 @@ impl MemoryForge {
     pub fn comments(&self, branch: &str) -> Vec<String> {
         let world = self.world();
         let number = world.reviews.iter().rev().find(|seen| seen.branch == branch).map(|seen| seen.number);
-        let below = world.comments.iter().filter(|(of, ..)| Some(*of) == number);
-        below.map(|(_, _, text)| text.clone()).collect()
+        let thread = Thread::Review(number.unwrap_or_default());
+        world.talks.below(thread).map(|comment| comment.text.clone()).collect()
+    }
+
+    /// Does something with what was written.
+    pub fn talks<T>(&self, what: impl FnOnce(&mut Talks) -> T) -> T {
+        what(&mut self.world().talks)
+    }
+
+    /// Somebody writes below the newest review of a branch.
+    pub fn is_written_to(&self, branch: &str, author: &str, text: &str) -> u64 {
+        let (mut number, now) = (0, self.clock.now());
+        self.edit(branch, |seen| number = seen.number);
+        self.talks(|talks| talks.write(Thread::Review(number), author, text, now))
+    }
+
+    /// Somebody writes below an issue of ours.
+    pub fn is_written_to_issue(&self, key: &str, author: &str, text: &str) {
+        let now = self.clock.now();
+        self.talks(|talks| {
+            let number = talks.issue(key).expect("an issue").number;
+            talks.write(Thread::Issue(number), author, text, now);
+        });
     }
 
     async fn head(&self, branch: &str) -> Option<Oid> {
@@ -218,7 +240,8 @@ impl Forge for MemoryForge {
             self.at(number, |seen| seen.stage = Stage::Closed { by: Some(ME.to_owned()) })?;
             let mut world = self.world();
             world.told.push(format!("close #{number}: {why}"));
-            world.comments.push((number, String::new(), why));
+            let now = self.clock.now();
+            world.talks.say(Thread::Review(number), "", &why, now);
             Ok(())
         })
     }
@@ -227,23 +250,28 @@ impl Forge for MemoryForge {
         Box::pin(async move { self.at(number, |seen| seen.stage = Stage::Merged).map(drop) })
     }
 
-    fn comments(&self, _number: u64, _since: Timestamp) -> Answer<'_, Vec<Comment>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn comments(&self, thread: Thread, since: Timestamp) -> Answer<'_, Vec<Comment>> {
+        Box::pin(async move {
+            self.check()?;
+            Ok(self.world().talks.below(thread).filter(|it| it.written_at >= since).cloned().collect())
+        })
     }
 
-    fn say(&self, number: u64, key: String, text: String) -> Answer<'_, ()> {
+    fn say(&self, thread: Thread, key: String, text: String) -> Answer<'_, ()> {
         Box::pin(async move {
             self.check_change()?;
             let mut world = self.world();
-            world.told.push(format!("say #{number} {key}: {text}"));
-            world.comments.retain(|(of, known, _)| *of != number || *known != key);
-            world.comments.push((number, key, text));
+            world.told.push(format!("say #{} {key}: {text}", thread.number()));
+            let now = self.clock.now();
+            world.talks.say(thread, &key, &text, now);
             Ok(())
         })
     }
 
     fn permission(&self, person: String) -> Answer<'_, Permission> {
-        Box::pin(async move { Ok(if person == "otto" { Permission::Read } else { Permission::Write }) })
+        Box::pin(
+            async move { self.check().map(|()| if person == "otto" { Permission::Read } else { Permission::Write }) },
+        )
     }
 
     fn offers(&self) -> Answer<'_, Vec<Offer>> {
@@ -254,12 +282,17 @@ impl Forge for MemoryForge {
         Box::pin(async { Ok(()) })
     }
 
-    fn issue(&self, _key: String, _title: String, _body: String) -> Answer<'_, u64> {
-        Box::pin(async { Ok(1) })
+    fn issue(&self, key: String, _title: String, body: String) -> Answer<'_, u64> {
+        Box::pin(async move {
+            self.check_change()?;
+            self.world().told.push(format!("issue {key}"));
+            let now = self.clock.now();
+            Ok(self.talks(|talks| talks.keep_issue(key, body, now)))
+        })
     }
 
-    fn issue_body(&self, _key: String) -> Answer<'_, Option<String>> {
-        Box::pin(async { Ok(None) })
+    fn own_issue(&self, key: String) -> Answer<'_, Option<OwnIssue>> {
+        Box::pin(async move { self.check().map(|()| self.talks(|talks| talks.issue(&key))) })
     }
 }
 
@@ -283,7 +316,7 @@ impl Host {
     }
 
     /// The newest review of `foo` on a forge.
-    async fn newest(fake: &Fake) -> Option<Review> {
+    pub async fn newest(fake: &Fake) -> Option<Review> {
         fake.world().await.reviews.values().rev().find(|review| review.branch == "update-foo").cloned()
     }
 

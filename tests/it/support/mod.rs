@@ -15,6 +15,7 @@ pub mod scene;
 pub mod sealed;
 pub mod serving;
 pub mod shape;
+pub mod talking;
 pub mod told;
 
 pub use counted::Counted;

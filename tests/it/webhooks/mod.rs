@@ -13,8 +13,17 @@ use serde_json::Value;
 use examples::{Example, written_out};
 
 /// What GitHub calls the events that are used.
-const USED: [&str; 8] =
-    ["check_run", "check_suite", "issue_comment", "ping", "pull_request", "pull_request_review", "push", "status"];
+const USED: [&str; 9] = [
+    "check_run",
+    "check_suite",
+    "issue_comment",
+    "issues",
+    "ping",
+    "pull_request",
+    "pull_request_review",
+    "push",
+    "status",
+];
 
 fn text<'a>(payload: &'a Value, pointer: &str) -> &'a str {
     payload.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {payload}"))
@@ -63,6 +72,11 @@ fn agrees(event: &Event, payload: &Value) {
             };
             assert_eq!(comment.action, action);
         }
+        Event::Issue(issue) => {
+            assert_eq!(issue.number, number(payload, "/issue/number"));
+            assert_eq!(issue.edited, text(payload, "/action") == "edited");
+            assert_eq!(issue.by, text(payload, "/sender/login"));
+        }
         Event::Check(check) => {
             let heads = ["/check_run/head_sha", "/check_suite/head_sha", "/sha"];
             let head = heads.iter().find_map(|pointer| payload.pointer(pointer)).expect("a commit");
@@ -103,6 +117,7 @@ fn every_example_of_github_is_read() {
     check_run: 9 x check
     check_suite: 9 x check
     issue_comment: 9 x comment
+    issues: 29 x issue
     ping: 4 x ping
     pull_request: 29 x review
     pull_request_review: 4 x review
@@ -130,6 +145,7 @@ fn the_examples_that_gitlab_documents_are_read() {
     {"kind":"comment","number":17,"on_review":false,"id":1241,"action":"created","author":"root","text":"Hello world"}
     {"kind":"other","name":"Note Hook"}
     {"kind":"review","number":1,"action":"opened","branch":"ms-viewport","base":"master","head":"da1560886d4f094c3e6c9ef40349f7d38b5d27d7","by":"root"}
+    {"kind":"issue","number":23,"edited":true,"by":"root"}
     {"kind":"check","head":"bcbb5ec396a2c0f828686f14fac9b80b780504f2","name":"pipeline","state":"success","again":false}
     {"kind":"check","head":"2293ada6b400935a1378653304eaf6221e0fdb8f","name":"test","state":"pending","again":false}
     {"kind":"other","name":"Deployment Hook"}
@@ -180,6 +196,7 @@ fn the_examples_of_gitea_are_read() {
     {"kind":"review","number":2,"action":"merged","branch":"refs/pull/2/head","base":"main","head":null,"by":"dora"}
     {"kind":"review","number":2,"action":"approved","branch":"update-foo","base":"main","head":"48e773f892a831faa47c0a160d1b7f0cd369ae2a","by":"dora"}
     {"kind":"comment","number":2,"on_review":true,"id":77,"action":"created","author":"dora","text":"/pkgwarden approve"}
+    {"kind":"issue","number":3,"edited":true,"by":"dora"}
     {"kind":"check","head":"48e773f892a831faa47c0a160d1b7f0cd369ae2a","name":"ci/build","state":"failure","again":false}
     {"kind":"other","name":"release"}
     "#);

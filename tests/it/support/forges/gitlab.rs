@@ -38,7 +38,16 @@ async fn in_project(world: &mut World, asked: &Asked, rest: &[&str]) -> Reply {
         ("PUT", ["merge_requests", it, "merge"]) => merge(world, asked, number(it)).await,
         ("GET", ["merge_requests", it, "approvals"]) => approvals(world, number(it)),
         ("GET", ["merge_requests", it, "versions"]) => versions(world, number(it)),
-        ("GET", ["merge_requests", it, "notes"]) => notes(world, number(it)),
+        ("GET", ["merge_requests", it, "notes"]) => notes(world, number(it), false),
+        ("GET", ["issues", it, "notes"]) => notes(world, number(it), true),
+        ("POST", ["issues", it, "notes"]) => {
+            if !world.issues.contains_key(&number(it)) {
+                return missing();
+            }
+            let id = world.says_on_issue(asked.me(), number(it), text("body"));
+            let written = world.notes.iter().find(|note| note.id == id).expect("written");
+            Reply::of(201, note(world, written))
+        }
         ("POST", ["merge_requests", it, "notes"]) => {
             if !world.reviews.contains_key(&number(it)) {
                 return missing();
@@ -47,7 +56,7 @@ async fn in_project(world: &mut World, asked: &Asked, rest: &[&str]) -> Reply {
             let written = world.notes.iter().find(|note| note.id == id).expect("written");
             Reply::of(201, note(world, written))
         }
-        ("PUT", ["merge_requests", _, "notes", it]) => edit_note(world, asked, number(it)),
+        ("PUT", ["merge_requests" | "issues", _, "notes", it]) => edit_note(world, asked, number(it)),
         ("GET", ["members", "all", it]) => member(world, number(it)),
         ("GET", ["issues"]) => {
             Reply::list(world.issues.values().rev().filter(|it| it.is_open).map(|it| issue(world, it)).collect())
@@ -202,17 +211,21 @@ fn versions(world: &World, number: u64) -> Reply {
 fn note(world: &World, note: &Note) -> Value {
     json!({"id": note.id, "type": null, "body": note.text, "author": user(world, &note.author), "system": false,
            "created_at": note.written_at, "updated_at": note.updated_at, "noteable_id": 1000 + note.number,
-           "noteable_type": "MergeRequest", "noteable_iid": note.number, "resolvable": false, "confidential": false,
-           "internal": false})
+           "noteable_type": if note.on_issue { "Issue" } else { "MergeRequest" }, "noteable_iid": note.number,
+           "resolvable": false, "confidential": false, "internal": false})
 }
 
-fn notes(world: &World, number: u64) -> Reply {
+fn notes(world: &World, number: u64, on_issue: bool) -> Reply {
+    let written = world.notes.iter().filter(|it| it.number == number && it.on_issue == on_issue);
+    let written = written.map(|it| note(world, it));
+    if on_issue {
+        return if world.issues.contains_key(&number) { Reply::list(written.collect()) } else { missing() };
+    }
     let Some(review) = world.reviews.get(&number) else { return missing() };
     let system = json!({"id": 1, "type": null, "body": "assigned to @mira", "author": user(world, &review.author),
         "system": true, "created_at": review.opened_at, "updated_at": review.opened_at,
         "noteable_id": 1000 + number, "noteable_type": "MergeRequest", "noteable_iid": number, "resolvable": false,
         "confidential": false, "internal": false});
-    let written = world.notes.iter().filter(|it| it.number == number).map(|it| note(world, it));
     Reply::list([system].into_iter().chain(written).collect())
 }
 

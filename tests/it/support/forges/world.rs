@@ -82,11 +82,12 @@ pub struct Issue {
     pub updated_at: Timestamp,
 }
 
-/// A comment below a review.
+/// A comment below a review or an issue.
 #[derive(Debug, Clone)]
 pub struct Note {
     pub id: u64,
     pub number: u64,
+    pub on_issue: bool,
     pub author: String,
     pub text: String,
     pub written_at: Timestamp,
@@ -340,19 +341,33 @@ impl World {
         Ok(commit)
     }
 
+    /// Somebody writes below a review.
     pub fn says(&mut self, author: &str, number: u64, text: &str) -> u64 {
+        let on_issue = self.kind != Kind::GitLab && self.issues.contains_key(&number);
+        self.writes(author, (number, on_issue), text)
+    }
+
+    /// Somebody writes below an issue.
+    pub fn says_on_issue(&mut self, author: &str, number: u64, text: &str) -> u64 {
+        self.writes(author, (number, true), text)
+    }
+
+    fn writes(&mut self, author: &str, (number, on_issue): (u64, bool), text: &str) -> u64 {
         let id = self.id();
         let note = Note {
             id,
             number,
+            on_issue,
             author: author.to_owned(),
             text: text.to_owned(),
             written_at: self.now,
             updated_at: self.now,
         };
         self.notes.push(note);
-        if let Some(review) = self.reviews.get_mut(&number) {
-            review.updated_at = self.now;
+        match (self.reviews.get_mut(&number), self.issues.get_mut(&number)) {
+            (_, Some(issue)) if on_issue => issue.updated_at = self.now,
+            (Some(review), _) => review.updated_at = self.now,
+            _ => {}
         }
         id
     }
