@@ -17,7 +17,7 @@ use super::written::{
     WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
 };
 use crate::domain::policy::Policy;
-use crate::domain::review::policy::ReviewPolicy;
+use crate::domain::review::policy::{ProposalPolicy, ReviewPolicy, StatusPolicy};
 
 /// The name of the repository if the configuration lists none.
 const ONLY_REPOSITORY: &str = "packages";
@@ -264,6 +264,11 @@ fn resolve_policy(policy: &WrittenPolicy) -> Policy {
         human_review: policy.human_review,
         format: given(policy.format),
         reviews: resolve_reviews(policy.reviews.clone()),
+        proposals: ProposalPolicy {
+            classify: given(policy.proposals.classify),
+            test_build: given(policy.proposals.test_build),
+        },
+        statuses: StatusPolicy { builds: given(policy.statuses.builds), per_commit: given(policy.statuses.per_commit) },
     }
 }
 

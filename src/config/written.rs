@@ -46,8 +46,10 @@ macro_rules! section {
     };
 }
 
+mod proposals;
 mod reviews;
 
+pub(super) use proposals::{WrittenProposals, WrittenStatuses};
 pub(super) use reviews::WrittenReviews;
 
 section! {
@@ -358,6 +360,10 @@ section! {
         ;
         /// Reviews on a forge.
         reviews: WrittenReviews,
+        /// What people propose on a forge.
+        proposals: WrittenProposals,
+        /// Statuses of builds beside commits on a forge.
+        statuses: WrittenStatuses,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::classify::LineRules;
-use super::review::policy::ReviewPolicy;
+use super::review::policy::{ProposalPolicy, ReviewPolicy, StatusPolicy};
 
 /// Where the files of a package come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -356,6 +356,10 @@ pub struct Policy {
     pub format: bool,
     /// Reviews on a forge.
     pub reviews: ReviewPolicy,
+    /// What people propose on a forge.
+    pub proposals: ProposalPolicy,
+    /// Statuses of builds on a forge.
+    pub statuses: StatusPolicy,
 }
 
 impl Policy {
