@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::run::Runner;
 use super::tend::Hosted;
-use crate::domain::name::Oid;
+use crate::domain::name::{Oid, PkgBase};
 use crate::domain::review::proposal::trial;
 use crate::domain::review::status::{GATE, TOGETHER, TRIAL, Told, context, of_build, together};
 use crate::domain::review::{Stage, Status, Vote};
@@ -77,41 +77,39 @@ impl Runner {
             self.store.outbox_drop(entry.id).await?;
             return Ok(None);
         };
-        let error = match self.tell_about(hosted, &subject).await {
+        match self.tell_about(hosted, &subject).await {
             Ok(()) => {
                 fail::fail_point!("statuses.told", |_| crate::sys::signal::die());
                 self.store.outbox_drop(entry.id).await?;
-                return Ok(None);
-            }
-            Err(Untold::Store(error)) => return Err(error.into()),
-            Err(Untold::Forge(error)) => error,
-        };
-        let now = self.clock.now();
-        match &error {
-            ForgeError::Limited { .. } | ForgeError::Unreachable { .. } => {
-                let least = match &error {
-                    ForgeError::Limited { after, .. } => {
-                        SignedDuration::try_from(*after).unwrap_or(SignedDuration::MAX)
-                    }
-                    _ => SignedDuration::ZERO,
-                };
-                let rest = least.max(retry_delay(entry.attempts + 1));
-                tracing::warn!(repository = self.site.name, error = error.to_string(), "statuses are told later");
-                let until = now.checked_add(rest).unwrap_or(Timestamp::MAX);
-                self.store.outbox_rest(&self.site.name, KIND, entry.id, &error.to_string(), until).await?;
-                Ok(Some(rest))
-            }
-            ForgeError::Conflict { .. } if entry.attempts < MOST_CONFLICTS => {
-                self.store.outbox_failed(entry.id, &error.to_string(), now).await?;
                 Ok(None)
+            }
+            Err(Untold::Store(error)) => Err(error.into()),
+            Err(Untold::Forge(error)) => self.not_told(entry, &subject, &error).await,
+        }
+    }
+
+    /// What becomes of an entry that could not be told. How long the forge has to be left alone, if it has to be.
+    async fn not_told(&self, entry: &Entry, subject: &Subject, error: &ForgeError) -> Result<Option<SignedDuration>> {
+        let (now, said) = (self.clock.now(), error.to_string());
+        let least = match error {
+            ForgeError::Limited { after, .. } => SignedDuration::try_from(*after).unwrap_or(SignedDuration::MAX),
+            ForgeError::Unreachable { .. } => SignedDuration::ZERO,
+            ForgeError::Conflict { .. } if entry.attempts < MOST_CONFLICTS => {
+                self.store.outbox_failed(entry.id, &said, now).await?;
+                return Ok(None);
             }
             ForgeError::Conflict { .. } | ForgeError::Refused { .. } | ForgeError::Missing { .. } => {
                 let hint = error.hint().unwrap_or_default();
-                tracing::error!(?subject, error = error.to_string(), hint, "a status is not told");
+                tracing::error!(?subject, error = said, hint, "a status is not told");
                 self.store.outbox_drop(entry.id).await?;
-                Ok(None)
+                return Ok(None);
             }
-        }
+        };
+        let rest = least.max(retry_delay(entry.attempts + 1));
+        tracing::warn!(repository = self.site.name, error = said, "statuses are told later");
+        let until = now.checked_add(rest).unwrap_or(Timestamp::MAX);
+        self.store.outbox_rest(&self.site.name, KIND, entry.id, &said, until).await?;
+        Ok(Some(rest))
     }
 
     async fn tell_about(&self, hosted: &Hosted, subject: &Subject) -> Result<(), Untold> {
@@ -140,12 +138,7 @@ impl Runner {
         }
     }
 
-    async fn told(
-        &self,
-        commit: Oid,
-        told: Told,
-        pkgbase: Option<crate::domain::name::PkgBase>,
-    ) -> Result<Vec<ToldBuild>, StoreError> {
+    async fn told(&self, commit: Oid, told: Told, pkgbase: Option<PkgBase>) -> Result<Vec<ToldBuild>, StoreError> {
         self.store.told_builds(&self.site.name, commit, told, pkgbase).await
     }
 

@@ -92,7 +92,8 @@ async fn poll_once(controller: &Controller, kept: &Kept, handled: Option<Oid>, c
     };
     let refs = &look.snapshot.refs;
     if refs.main.is_none() || refs.main == refs.scheduled || refs.main == handled {
-        return attended(kept).await.then_some(handled);
+        attend_proposals(kept).await;
+        return Some(handled);
     }
     match controller.perform(kept, &Pipeline::OnCommit, cause).await {
         Ok(report) => Some(report.document.base.main),
@@ -107,20 +108,12 @@ async fn poll_once(controller: &Controller, kept: &Kept, handled: Option<Oid>, c
     }
 }
 
-/// Looks at what people propose where no run does it; whether that went well.
-async fn attended(kept: &Kept) -> bool {
+/// Looks at what people propose where no run does it. What could not be looked at is, the next time.
+async fn attend_proposals(kept: &Kept) {
     let repository = &kept.site().name;
     match kept.runner.attend().await {
-        Ok(findings) => {
-            for finding in &findings {
-                tracing::warn!(repository, "{finding}");
-            }
-            findings.is_empty()
-        }
-        Err(error) => {
-            tracing::error!(repository, error = format!("{error:#}"), "proposals cannot be looked at");
-            false
-        }
+        Ok(findings) => findings.iter().for_each(|finding| tracing::warn!(repository, "{finding}")),
+        Err(error) => tracing::error!(repository, error = format!("{error:#}"), "proposals cannot be looked at"),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pkgwarden::app::Serving;
+use pkgwarden::controller::face::Face as _;
 use pkgwarden::domain::plan::Pipeline;
 use pkgwarden::domain::review::proposal::trial::TrialState;
 use tokio_util::sync::CancellationToken;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pkgwarden::controller::face::Face as _;
 use pkgwarden::domain::plan::Pipeline;
 use tokio_util::sync::CancellationToken;
 
@@ -27,12 +28,8 @@ async fn a_build_is_told_from_the_queue_to_its_end(kind: Kind) {
     let commit = scene.push("feat: two", &changes).await;
     let serving = scene.controller();
     serving.controller.start(Pipeline::OnCommit, "test").await.unwrap();
-    insta::allow_duplicates! {
-        insta::assert_snapshot!(offers.beside(&commit).await, @"
-        pkgwarden/bar pending: It is queued
-        pkgwarden/foo pending: It is queued
-        ");
-    }
+    let queued = "pkgwarden/bar pending: It is queued\npkgwarden/foo pending: It is queued\n";
+    assert_eq!(offers.beside(&commit).await, queued);
     let (stop, dispatcher) = (CancellationToken::new(), serving.dispatcher.clone().unwrap());
     let running = tokio::spawn(dispatcher.run(stop.clone()));
     let store = scene.store();
@@ -87,4 +84,37 @@ async fn a_forge_that_is_down_hears_only_how_it_stands_by_then(kind: Kind) {
     scene.run(Pipeline::OnCommit).await;
     assert_eq!(offers.times(&second).await, 1, "nothing is told twice");
     scene.ends().await;
+}
+
+/// What was promised in the transaction is told however often the program is killed, and it is the same each time.
+#[cfg(feature = "failpoints")]
+mod killed {
+    use super::{Kind, Offers, Pkg, Scene};
+    use crate::support::offers::on_every_fake;
+
+    on_every_fake! {
+        before_or_after_it_was_told_it_is_told
+    }
+
+    async fn before_or_after_it_was_told_it_is_told(kind: Kind) {
+        let mut scene = Scene::of(&[Pkg::new("foo")]).await;
+        let offers = Offers::on(&mut scene, kind).await;
+        let commit = scene.push("feat(foo): two", &Pkg::new("foo").release("2").changes()).await;
+        let run = async |fail_points: &str| {
+            let env = [("FAILPOINTS", fail_points)];
+            scene.pkgwarden_in(scene.monorepo.path(), &["run", "on-commit"], &env).await.code
+        };
+        assert_eq!(run("apply.settled=return").await, None, "killed");
+        assert_eq!(offers.beside(&commit).await, "");
+        let queued = "pkgwarden/foo pending: It is queued\n";
+        for (fail_points, code) in [("statuses.told=return", None), ("statuses.told=return", None), ("", Some(0))] {
+            assert_eq!(run(fail_points).await, code);
+            assert_eq!((offers.beside(&commit).await.as_str(), offers.times(&commit).await), (queued, 1));
+        }
+        offers.fake.told().await;
+        assert_eq!(run("statuses.told=return").await, Some(0), "nothing is left to tell");
+        let told = offers.fake.told().await;
+        assert!(!told.iter().any(|line| line.contains(&commit)), "{told:?}");
+        scene.ends().await;
+    }
 }

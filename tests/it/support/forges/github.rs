@@ -3,6 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use super::checks;
 use super::http::{Asked, Reply};
 use super::world::{Issue, Line, Note, Refusal, Review, Stage, Standing, World};
 
