@@ -294,6 +294,14 @@ mod tests {
         per_hour = 60
         timezone = "UTC"
         approvals = true
+
+        [policy.proposals]
+        classify = true
+        test_build = "never"
+
+        [policy.statuses]
+        builds = true
+        per_commit = 20
         "#);
         let (_dir, shown) = file(&ran.stdout);
         assert_eq!(pkgwarden(&["config", "check", &shown], &[]).exit, Exit::Done);

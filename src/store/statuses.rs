@@ -129,7 +129,7 @@ pub(super) fn mark(tx: &Connection, repository: &str, subject: &Subject, now: Ti
 
 /// Has the forge told where a build stands, if it is told of its wave.
 pub(super) fn mark_build(tx: &Connection, build: BuildId, now: Timestamp) -> Result<(), StoreError> {
-    let sql = "SELECT builds.repository, commit_id, pkgbase, waves.told FROM builds
+    let sql = "SELECT builds.repository, builds.commit_id, pkgbase, waves.told FROM builds
                JOIN waves ON waves.id = builds.wave WHERE builds.id = ?";
     let found: (String, Oid, PkgBase, Option<String>) =
         tx.prepare_cached(sql)?.query_row([build], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pkgwarden::app::Serving;
+use pkgwarden::app::{Serving, serve};
 use pkgwarden::controller::face::Face as _;
 use pkgwarden::domain::plan::Pipeline;
 use pkgwarden::domain::review::proposal::trial::TrialState;
@@ -15,7 +15,7 @@ use crate::support::scene::MAIN;
 use crate::support::{Change, Pkg, Scene};
 
 /// More than any build here takes, on a slow machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 on_every_fake! {
     a_good_proposal_gets_a_vote_on_exactly_its_commit_and_only_once
@@ -27,6 +27,7 @@ on_every_fake! {
     what_is_built_for_a_test_is_told_and_nothing_of_it_is_published
     a_test_build_that_the_machine_spoils_says_nothing
     a_newer_commit_stops_the_test_build_of_the_older
+    while_it_serves_it_looks_and_tells_by_itself
 }
 
 /// `foo` and `bar` are kept, and the program has seen them.
@@ -277,5 +278,29 @@ async fn a_newer_commit_stops_the_test_build_of_the_older(kind: Kind) {
     assert!(!offers.beside(&old).await.contains("success: 1 package built"), "it is not voted about any more");
     assert_eq!(scene.monorepo.id(MAIN).await, scene.monorepo.id("scheduled").await);
     drop(serving);
+    scene.ends().await;
+}
+
+/// Nobody starts a run: the program sees the proposal when it looks the next time, and tells of a build when it ends.
+async fn while_it_serves_it_looks_and_tells_by_itself(kind: Kind) {
+    let mut scene = Scene::of(&[Pkg::new("foo"), Pkg::new("bar")]).await;
+    for (key, value) in [("LISTEN", "127.0.0.1:0"), ("POLL", "1s")] {
+        scene.env.insert(format!("PKGWARDEN__SERVER__{key}"), value.to_owned());
+    }
+    let offers = Offers::on(&mut scene, kind).await;
+    let running = serve::start(&scene.settings(), scene.monorepo.path(), scene.clock.clone()).await.unwrap();
+    let (_, head) = offers.proposes(&scene, "otto", &newer()).await;
+    let told = async |commit: &str, line: &str| {
+        let so = async {
+            while !offers.beside(commit).await.contains(line) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, so).await.unwrap_or_else(|_| panic!("`{line}` was never told"));
+    };
+    told(&head, "pkgwarden/gate success").await;
+    let commit = scene.push("feat(bar): two", &Pkg::new("bar").release("2").changes()).await;
+    told(&commit, "pkgwarden/bar success: It is built and published\n").await;
+    running.drain().await.unwrap();
     scene.ends().await;
 }

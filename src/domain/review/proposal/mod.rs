@@ -58,7 +58,7 @@ impl Standing {
         match self {
             Self::Minor => "minor",
             Self::Major => "major",
-            Self::Bad => "bad",
+            Self::Bad => "cannot go in",
         }
     }
 }

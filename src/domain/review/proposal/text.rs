@@ -138,7 +138,23 @@ mod tests {
             outside: vec![".ci".to_owned(), "@mira`".to_owned()],
             findings: Vec::new(),
         };
-        insta::assert_snapshot!(comment(&assessment, head()), @"");
+        insta::assert_snapshot!(comment(&assessment, head()), @r"
+        **This cannot go in as it is.** 4 packages: 1 minor, 2 major (needs a look), 1 that cannot go in; files beside packages need a look.
+
+        This is about the commit `aaaaaaaaaa`.
+
+        - `lib`: **cannot go in**, `files changed at 1.0-1`
+          - **error**, `lib/.SRCINFO`: ``source `@mira` is not in the folder; add the file``
+        - `old`: **major**, it leaves the repository
+        - `tool`: **major**, `1.0-1 -> 1.1-1`
+          - **review**, `PKGBUILD:6`: `` `build()` does something else than before ``
+            - before: `}`
+            - after: `` make CC=`id` ``
+
+        Beside packages, it touches `.ci`, `` @mira` ``. Nobody but you looks at that.
+
+        1 package of it would have needed nobody, had a source brought the update.
+        ");
     }
 
     #[test]
