@@ -9,14 +9,14 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
 use super::run::Runner;
-use super::tend::Hosted;
+use super::tend::{Hosted, rest};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::review::proposal::trial;
 use crate::domain::review::status::{GATE, TOGETHER, TRIAL, Told, context, of_build, together};
 use crate::domain::review::{Stage, Status, Vote};
 use crate::forge::ForgeError;
 use crate::store::StoreError;
-use crate::store::outbox::{Entry, retry_delay};
+use crate::store::outbox::Entry;
 use crate::store::statuses::{KIND, Subject, ToldBuild};
 
 /// What the comment below a proposal is known by.
@@ -91,25 +91,24 @@ impl Runner {
     /// What becomes of an entry that could not be told. How long the forge has to be left alone, if it has to be.
     async fn not_told(&self, entry: &Entry, subject: &Subject, error: &ForgeError) -> Result<Option<SignedDuration>> {
         let (now, said) = (self.clock.now(), error.to_string());
-        let least = match error {
-            ForgeError::Limited { after, .. } => SignedDuration::try_from(*after).unwrap_or(SignedDuration::MAX),
-            ForgeError::Unreachable { .. } => SignedDuration::ZERO,
+        match error {
+            ForgeError::Limited { .. } | ForgeError::Unreachable { .. } => {
+                tracing::warn!(repository = self.site.name, error = said, "statuses are told later");
+                let pause = rest(entry.attempts + 1, error);
+                let until = now.checked_add(pause).unwrap_or(Timestamp::MAX);
+                self.store.outbox_rest(&self.site.name, KIND, entry.id, &said, until).await?;
+                return Ok(Some(pause));
+            }
             ForgeError::Conflict { .. } if entry.attempts < MOST_CONFLICTS => {
                 self.store.outbox_failed(entry.id, &said, now).await?;
-                return Ok(None);
             }
             ForgeError::Conflict { .. } | ForgeError::Refused { .. } | ForgeError::Missing { .. } => {
                 let hint = error.hint().unwrap_or_default();
                 tracing::error!(?subject, error = said, hint, "a status is not told");
                 self.store.outbox_drop(entry.id).await?;
-                return Ok(None);
             }
-        };
-        let rest = least.max(retry_delay(entry.attempts + 1));
-        tracing::warn!(repository = self.site.name, error = said, "statuses are told later");
-        let until = now.checked_add(rest).unwrap_or(Timestamp::MAX);
-        self.store.outbox_rest(&self.site.name, KIND, entry.id, &said, until).await?;
-        Ok(Some(rest))
+        }
+        Ok(None)
     }
 
     async fn tell_about(&self, hosted: &Hosted, subject: &Subject) -> Result<(), Untold> {
