@@ -40,7 +40,9 @@ impl Dispatcher {
         Ok(BuildOrder {
             attempt: attempt.to_owned(),
             repository: build.repository.clone(),
+            url: Some(site.remote.shown()).filter(|address| is_public(address)),
             arch: build.arch.clone(),
+            class: build.class.clone(),
             pkgbase: build.pkgbase.clone(),
             commit,
             expected_version: expected_version(&files, &settings),
@@ -82,6 +84,11 @@ impl Dispatcher {
         });
         own.into_iter().chain(self.limits.borrow().package_repositories.iter().cloned()).collect()
     }
+}
+
+/// Whether others can know a repository by this address.
+fn is_public(address: &str) -> bool {
+    address.contains(':') && !address.starts_with("file:")
 }
 
 pub(super) fn settings_in(files: &Folder) -> PackageSettings {

@@ -86,7 +86,10 @@ impl Dispatcher {
         Ok(BuildOrder {
             attempt: attempt.to_owned(),
             repository: trial.repository.clone(),
+            // No branch there has the commit.
+            url: None,
             arch: trial.arch.clone(),
+            class: None,
             pkgbase: trial.part.pkgbase.clone(),
             commit,
             expected_version: None,
@@ -105,7 +108,7 @@ impl Dispatcher {
     }
 
     fn follow_trial(self: &Arc<Self>, trial: Trial, attempt: String) {
-        let handle = Handle { executor: self.parts.executor_name.to_owned(), attempt };
+        let handle = Handle { executor: self.parts.executor.name().to_owned(), attempt };
         self.trials.lock().expect("nobody panics with it").insert(trial.id, handle.clone());
         let this = self.clone();
         self.followers.spawn(async move {
