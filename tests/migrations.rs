@@ -26,6 +26,11 @@ const DATA: &[&str] = &[
         VALUES ('repo', 'a-1-1-any.pkg.tar.zst', '00', 'a', '1-1', 'lib:libc.so.6', '', 1);",
     "INSERT INTO deliveries (repository, id, digest, kind, event, received_at)
         VALUES ('repo', 'd1', x'00', 'ping', '{\"kind\":\"ping\"}', 1);",
+    "UPDATE waves SET told = 'each', pipeline = 5;
+     INSERT INTO proposals (repository, number, head, fetch, vote, summary, judged_at)
+        VALUES ('repo', 7, '0101010101010101010101010101010101010101', 'refs/pull/7/head', 'success', 'good', 1);
+     INSERT INTO trials (repository, number, head, arch, pkgbase, after, state, requested_at)
+        VALUES ('repo', 7, '0101010101010101010101010101010101010101', 'x86_64', 'a', '', 'waiting', 1);",
 ];
 
 #[tokio::test]

@@ -390,6 +390,7 @@ fn dispatcher(
         limits: limits(repository),
         publishers: kept.iter().filter_map(|(name, kept)| Some((name.clone(), kept.publisher.clone()?))).collect(),
         wakes: kept.iter().map(|(name, kept)| (name.clone(), kept.wake.clone())).collect(),
+        trials_dir: settings.server.data_dir.join("trials"),
         logs: logs.clone(),
         clock: clock.clone(),
     })))

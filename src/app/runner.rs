@@ -6,13 +6,14 @@ use anyhow::Result;
 
 use super::hosting;
 use crate::config::Settings;
-use crate::config::settings::{self, ExecutorKind};
+use crate::config::settings::{self, ExecutorKind, ForgeKind};
 use crate::controller::run::Runner;
 use crate::controller::site::Site;
 use crate::controller::tend::Hosted;
 use crate::publish::Publisher;
 use crate::store::Store;
 use crate::sys::clock::Clock;
+use crate::sys::env;
 
 /// What performs runs on a repository.
 ///
@@ -31,6 +32,13 @@ pub(super) fn runner(
     Ok(Runner::new(site, store, clock)
         .looks_at(publisher)
         .hosted_on(hosted)
+        .in_pipeline(pipeline(repository))
         .enqueues(repository.executor.kind != ExecutorKind::None)
         .takes_turns_by(super::turns_file(settings, &repository.name)))
+}
+
+/// The pipeline of GitLab that this process is a job of, where the monorepo is hosted there.
+fn pipeline(repository: &settings::Repository) -> Option<u64> {
+    let is_there = repository.forge.kind == ForgeKind::Gitlab && env::var("GITLAB_CI").is_some();
+    is_there.then(|| env::var("CI_PIPELINE_ID")?.parse().ok()).flatten()
 }

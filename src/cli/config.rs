@@ -303,6 +303,13 @@ mod tests {
         [policy.dashboard]
         enabled = false
         title = "How the packages stand"
+        [policy.proposals]
+        classify = true
+        test_build = "never"
+
+        [policy.statuses]
+        builds = true
+        per_commit = 20
         "#);
         let (_dir, shown) = file(&ran.stdout);
         assert_eq!(pkgwarden(&["config", "check", &shown], &[]).exit, Exit::Done);

@@ -17,7 +17,7 @@ use super::written::{
     WrittenRepository, WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
 };
 use crate::domain::policy::Policy;
-use crate::domain::review::policy::ReviewPolicy;
+use crate::domain::review::policy::{ProposalPolicy, ReviewPolicy, StatusPolicy};
 
 /// The name of the repository if the configuration lists none.
 const ONLY_REPOSITORY: &str = "packages";
@@ -273,6 +273,11 @@ fn resolve_policy(policy: &WrittenPolicy) -> Policy {
         format: given(policy.format),
         reviews: resolve_reviews(policy.reviews.clone()),
         dashboard: resolve_dashboard(policy.dashboard.clone()),
+        proposals: ProposalPolicy {
+            classify: given(policy.proposals.classify),
+            test_build: given(policy.proposals.test_build),
+        },
+        statuses: StatusPolicy { builds: given(policy.statuses.builds), per_commit: given(policy.statuses.per_commit) },
     }
 }
 

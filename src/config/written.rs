@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::{AurTransport, ExecutorKind, ForgeKind, LogLevel};
 use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, Zone};
-use crate::domain::policy::{Overlap, UnknownDirective};
 use crate::domain::signature::Verification;
 
 /// Settings of which each may be given or not.
@@ -47,9 +46,11 @@ macro_rules! section {
 }
 
 mod dashboard;
+mod policy;
 mod reviews;
 
 pub(super) use dashboard::WrittenDashboard;
+pub(super) use policy::WrittenPolicy;
 pub(super) use reviews::WrittenReviews;
 
 section! {
@@ -348,26 +349,6 @@ section! {
         /// Earlier generations that are kept.
         #[schemars(range(max = 1000), example = 5)]
         keep: usize,
-    }
-}
-
-section! {
-    /// What the operator decides.
-    WrittenPolicy {
-        /// What to do about a directive that names no package.
-        unknown_directive: UnknownDirective,
-        /// What to do with a request for a package that is being built already.
-        overlap: Overlap,
-        /// Whether risky updates wait for a person. Without it: `CI_HUMAN_REVIEW` of the monorepo.
-        human_review: bool,
-        /// Whether PKGBUILDs of updates are formatted with shfmt, as Chaotic's pipeline does, before they are
-        /// committed. What the gate judges is what came, and not what is made of it.
-        format: bool,
-        ;
-        /// Reviews on a forge.
-        reviews: WrittenReviews,
-        /// An issue on the forge that shows how the repository stands.
-        dashboard: WrittenDashboard,
     }
 }
 

@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result};
 use backon::{ExponentialBuilder, Retryable as _};
 
 use super::apply::folder_at;
-use super::dispatch::{Dispatcher, ROOM_PAUSE, expected_version, facts, repository_settings, settings_in};
+use super::dispatch::{Dispatcher, ROOM_PAUSE};
 use super::linkage;
+use super::order::{expected_version, facts, repository_settings, settings_in};
 use crate::domain::build::Outcome;
 use crate::domain::library;
 use crate::domain::library::soname::Soname;

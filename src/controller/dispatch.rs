@@ -2,6 +2,7 @@
 //! may go is decided by the record ([`crate::domain::queue`]); this only carries it out.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,21 +12,11 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::apply::folder_at;
 use super::conclude::end;
 use super::site::Site;
-use super::snapshot::SMALL_FILE;
-use crate::builder::pacman::{PackageRepository, Server};
-use crate::config;
-use crate::domain::bump::effective_version;
-use crate::domain::folder::Folder;
-use crate::domain::name::Oid;
-use crate::domain::policy::{PackageSettings, RepositorySettings};
+use crate::builder::pacman::PackageRepository;
 use crate::domain::queue::BuildId;
-use crate::domain::srcinfo::Srcinfo;
-use crate::domain::version::Version;
-use crate::executor::{BuildOrder, Executor, Handle};
-use crate::git::Repository;
+use crate::executor::{Executor, Handle};
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
 use crate::store::Store;
@@ -50,6 +41,8 @@ pub struct Parts {
     pub publishers: BTreeMap<String, Arc<Publisher>>,
     /// What is told, by repository, when a published library is gone that others need.
     pub wakes: BTreeMap<String, Arc<Notify>>,
+    /// Where test builds of proposals keep what they make for each other.
+    pub trials_dir: PathBuf,
     /// The logs.
     pub logs: LogStore,
     /// The time.
@@ -70,11 +63,13 @@ pub struct Limits {
 /// Hands out builds until it is told to stop.
 pub struct Dispatcher {
     pub(super) parts: Parts,
-    limits: watch::Sender<Limits>,
+    pub(super) limits: watch::Sender<Limits>,
     underway: Mutex<HashMap<BuildId, Handle>>,
+    /// Test builds of proposals, by their ids.
+    pub(super) trials: Mutex<HashMap<i64, Handle>>,
     /// Told when a build gives its slot back, which is after its end is on record.
-    freed: Notify,
-    followers: TaskTracker,
+    pub(super) freed: Notify,
+    pub(super) followers: TaskTracker,
     /// Whether nothing can be built now.
     held_up: AtomicBool,
     /// Whether builds are being stopped because the program ends: then nobody has cancelled them.
@@ -89,6 +84,7 @@ impl Dispatcher {
             limits: watch::Sender::new(parts.limits.clone()),
             parts,
             underway: Mutex::default(),
+            trials: Mutex::default(),
             freed: Notify::new(),
             followers: TaskTracker::new(),
             held_up: AtomicBool::new(false),
@@ -143,7 +139,8 @@ impl Dispatcher {
             return;
         }
         self.ending.store(true, Ordering::Relaxed);
-        let handles: Vec<Handle> = self.underway.lock().expect("nobody panics with it").values().cloned().collect();
+        let mut handles: Vec<Handle> = self.underway.lock().expect("nobody panics with it").values().cloned().collect();
+        handles.extend(self.trials.lock().expect("nobody panics with it").values().cloned());
         if !patience.is_zero() {
             tracing::warn!(
                 builds = handles.len(),
@@ -163,6 +160,8 @@ impl Dispatcher {
     async fn until_next_retry(&self) -> Duration {
         let now = self.parts.clock.now();
         let next = self.parts.store.next_retry(now).await.ok().flatten();
+        let trial = self.parts.store.next_trial(now).await.ok().flatten();
+        let next = next.into_iter().chain(trial).min();
         let wait = next.and_then(|next| Duration::try_from(next.duration_since(now)).ok());
         let longest = if self.is_held_up() { ROOM_PAUSE } else { Duration::from_secs(30) };
         wait.unwrap_or(longest).clamp(Duration::from_millis(50), longest)
@@ -182,7 +181,14 @@ impl Dispatcher {
             let detail = self.parts.store.build(build).await?.context("an attempt has no build")?;
             self.follow(detail.build, handle);
         }
-        Ok(())
+        self.take_up_trials().await
+    }
+
+    /// How many builds more may run at once.
+    pub(super) fn free_slots(&self) -> usize {
+        let builds = self.underway.lock().expect("nobody panics with it").len();
+        let trials = self.trials.lock().expect("nobody panics with it").len();
+        self.limits.borrow().slots.saturating_sub(builds + trials)
     }
 
     /// Stops what is to be stopped and fills free slots.
@@ -197,12 +203,11 @@ impl Dispatcher {
         if !self.can_build() {
             return Ok(());
         }
-        let busy = self.underway.lock().expect("nobody panics with it").len();
-        let free = u32::try_from(self.limits.borrow().slots.saturating_sub(busy)).unwrap_or(u32::MAX);
+        let free = u32::try_from(self.free_slots()).unwrap_or(u32::MAX);
         for build in self.parts.store.ready_builds(self.parts.clock.now(), free).await? {
             self.hand_out(build).await?;
         }
-        Ok(())
+        self.hand_out_trials().await
     }
 
     /// Whether builds can begin. One that is handed out only to end at once would use up its attempts.
@@ -267,68 +272,6 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Everything an executor has to know: the files are those of the commit that was scheduled,
-    /// wherever the branch is now.
-    async fn order(&self, build: &Build, attempt: &str) -> Result<BuildOrder> {
-        let site = self
-            .parts
-            .sites
-            .get(&build.repository)
-            .with_context(|| format!("no repository `{}` is configured", build.repository))?;
-        let (commit, pkgbase) = (build.commit, build.pkgbase.clone());
-        site.obtain(commit).await?;
-        let read = move |git: &Repository| {
-            Ok((folder_at(git, commit, &pkgbase)?, git.commit_facts(commit)?.time, repository_settings(git, commit)?))
-        };
-        let (files, time, common) = site.with_git(read).await?;
-        self.name_publisher(&build.repository, &common);
-        let settings = settings_in(&files);
-        let published = match self.parts.publishers.get(&build.repository) {
-            Some(publisher) => publisher.current()?,
-            None => Vec::new(),
-        };
-        Ok(BuildOrder {
-            attempt: attempt.to_owned(),
-            repository: build.repository.clone(),
-            url: Some(site.remote.shown()).filter(|address| is_public(address)),
-            arch: build.arch.clone(),
-            class: build.class.clone(),
-            pkgbase: build.pkgbase.clone(),
-            commit,
-            expected_version: expected_version(&files, &settings),
-            bump: settings.bump,
-            package_repositories: self.repositories_for(&build.repository),
-            published: published
-                .into_iter()
-                .filter(|package| package.base == build.pkgbase)
-                .map(|package| package.file)
-                .collect(),
-            timeout: self.limits.borrow().timeout,
-            extra_timeout: settings.extra_timeout,
-            cache_sources: settings.cache_sources,
-            source_date_epoch: time.as_second(),
-            skip_exit_code: common.skip_exit_code,
-            files,
-        })
-    }
-
-    /// A published repository without a name takes it from the commit that is built, or else is called
-    /// what the configuration calls the repository.
-    pub(super) fn name_publisher(&self, repository: &str, settings: &RepositorySettings) {
-        if let Some(publisher) = self.parts.publishers.get(repository) {
-            publisher.settle_name(settings.target_repository.as_deref().unwrap_or(repository));
-        }
-    }
-
-    /// The published repository itself comes first, so that what was built here is what is built against.
-    fn repositories_for(&self, repository: &str) -> Vec<PackageRepository> {
-        let own = self.parts.publishers.get(repository).and_then(|publisher| {
-            let (name, server) = (publisher.name()?.to_owned(), Server::Directory(publisher.dir().to_owned()));
-            Some(PackageRepository { name, server, sig_level: None })
-        });
-        own.into_iter().chain(self.limits.borrow().package_repositories.iter().cloned()).collect()
-    }
-
     fn follow(self: &Arc<Self>, build: Build, handle: Handle) {
         self.underway.lock().expect("nobody panics with it").insert(build.id, handle.clone());
         let this = self.clone();
@@ -346,43 +289,6 @@ impl Dispatcher {
     }
 }
 
-/// Whether others can know a repository by this address.
-fn is_public(address: &str) -> bool {
-    address.contains(':') && !address.starts_with("file:")
-}
-
-pub(super) fn settings_in(files: &Folder) -> PackageSettings {
-    let text = files.get(".CI/config").map(String::from_utf8_lossy).unwrap_or_default();
-    config::package::parse(&text, ".CI/config").0
-}
-
-/// `.ci/config` as the commit that is built has it.
-pub(super) fn repository_settings(git: &Repository, commit: Oid) -> Result<RepositorySettings> {
-    let config = git.file(git.tree_of(commit)?, config::repository::PATH, SMALL_FILE)?.unwrap_or_default();
-    Ok(config::repository::parse(&String::from_utf8_lossy(&config), None).0)
-}
-
-pub(super) fn facts(files: &Folder) -> Option<Srcinfo> {
-    files.get(".SRCINFO").and_then(|bytes| Srcinfo::parse(bytes).ok())
-}
-
-/// The version the artefacts must have; `None` if only the build itself can tell, because a `pkgver()`
-/// function decides or an interfere file may change it.
-pub(super) fn expected_version(files: &Folder, settings: &PackageSettings) -> Option<Version> {
-    let recipe = String::from_utf8_lossy(files.get("PKGBUILD")?);
-    let decides_itself = recipe.lines().any(|line| {
-        line.trim_start().trim_start_matches("function ").starts_with("pkgver()")
-            || line.trim_start().starts_with("pkgver ()")
-    });
-    let interfered = [".CI/PKGBUILD.append", ".CI/PKGBUILD.prepend", ".CI/interfere.patch", ".CI/prepare"]
-        .iter()
-        .any(|path| files.files.contains_key(*path));
-    if decides_itself || interfered {
-        return None;
-    }
-    facts(files).map(|facts| effective_version(&facts.version, settings.bump.as_ref()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -392,7 +298,7 @@ mod tests {
 
     use super::*;
     use crate::domain::policy::Overlap;
-    use crate::executor::{AttemptReport, Ending, ExecutorError};
+    use crate::executor::{AttemptReport, BuildOrder, Ending, ExecutorError};
     use crate::store::testing::{at, wave};
     use crate::sys::clock::ManualClock;
 
@@ -444,6 +350,7 @@ mod tests {
             limits,
             publishers: BTreeMap::new(),
             wakes: BTreeMap::new(),
+            trials_dir: dir.join("trials"),
             logs: LogStore::new(dir.join("logs")).unwrap(),
             clock: Arc::new(ManualClock::new(at(0))),
         })

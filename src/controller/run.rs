@@ -24,6 +24,7 @@ use crate::domain::library::Published;
 use crate::domain::lint;
 use crate::domain::name::Oid;
 use crate::domain::plan::{Document, Pipeline, Plan, Problem};
+use crate::domain::review::status::Told;
 use crate::git::{PushError, RefUpdate};
 use crate::publish::Publisher;
 use crate::store::Store;
@@ -79,8 +80,12 @@ pub struct Runner {
     publisher: Option<Arc<Publisher>>,
     /// Where the monorepo is hosted, if reviews are opened there.
     pub(super) hosted: Option<Hosted>,
+    /// The pipeline of GitLab in which runs are performed, if they are.
+    pipeline: Option<u64>,
     /// One run at a time.
-    turns: Turns,
+    pub(super) turns: Turns,
+    /// The forge is told one thing at a time.
+    pub(super) telling: Turns,
 }
 
 impl Runner {
@@ -95,7 +100,9 @@ impl Runner {
             emit_to: None,
             publisher: None,
             hosted: None,
+            pipeline: None,
             turns: Turns::default(),
+            telling: Turns::default(),
         }
     }
 
@@ -123,6 +130,12 @@ impl Runner {
         Self { hosted, ..self }
     }
 
+    /// Says in which pipeline of GitLab runs are performed: statuses of their builds belong to it.
+    #[must_use]
+    pub fn in_pipeline(self, pipeline: Option<u64>) -> Self {
+        Self { pipeline, ..self }
+    }
+
     /// Has every run write files for an existing Chaotic Manager into this directory.
     #[must_use]
     pub fn emits_to(self, dir: Option<PathBuf>) -> Self {
@@ -133,7 +146,8 @@ impl Runner {
     /// under way while it is our turn, was interrupted.
     #[must_use]
     pub fn takes_turns_by(self, lock: PathBuf) -> Self {
-        Self { turns: Turns::by_file(lock), ..self }
+        let telling = Turns::by_file(lock.with_extension("statuses.lock"));
+        Self { turns: Turns::by_file(lock), telling, ..self }
     }
 
     /// Finishes what a crash interrupted, then performs one run and records it, and runs that follow from what
@@ -205,6 +219,7 @@ impl Runner {
                 Tended { findings: vec![Finding::warning("forge-later", message)], ..Tended::default() }
             });
             report.document.problems.extend(tended.findings.iter().map(Problem::from));
+            report.document.problems.extend(self.look_around().await.iter().map(Problem::from));
             decisions = tended.decisions.into();
         }
         let (outcome, document) = match &result {
@@ -213,6 +228,17 @@ impl Runner {
         };
         self.store.finish_run(&run_id, outcome, &document, self.clock.now()).await?;
         result.map(|report| (report, decisions))
+    }
+
+    /// Looks after what people propose, and tells the forge what there is to tell.
+    async fn look_around(&self) -> Vec<Finding> {
+        let mut findings = self.attend_proposals().await.unwrap_or_else(|error| {
+            vec![Finding::warning("forge-later", format!("proposals are not looked at: {error:#}"))]
+        });
+        if let Err(error) = self.tell().await {
+            findings.push(Finding::warning("forge-later", format!("statuses are not told: {error:#}")));
+        }
+        findings
     }
 
     async fn attempt(&self, pipeline: &Pipeline, run_id: &str) -> Result<Report> {
@@ -321,7 +347,10 @@ impl Runner {
 
     fn wave(&self, look: &Look, plan: &Plan, updates: &[RefUpdate]) -> Wave {
         let commit = tip_after(look, updates);
+        let told = self.hosted.as_ref().and_then(|_| Told::of(self.site.policy.statuses, plan.builds.len()));
         Wave {
+            told,
+            pipeline: self.pipeline,
             repository: self.site.name.clone(),
             // An empty repository has nothing to build, so no build ever carries this id.
             commit: commit.unwrap_or(Oid::from_bytes([0; 20])),

@@ -30,7 +30,7 @@ use crate::domain::observed::Observations;
 use crate::domain::plan::{self, Inputs, Pipeline, Plan, Since};
 use crate::domain::policy::{Policy, RepositorySettings};
 use crate::domain::quarantine;
-use crate::git::{Remote, Repository};
+use crate::git::{GitError, Remote, Repository};
 use crate::source::libraries::LibraryDatabases;
 use crate::source::{Sources, SourcesConfig};
 use crate::sys::scratch::Scratch;
@@ -172,6 +172,20 @@ impl Site {
             self.fetch().await?;
         }
         Ok(())
+    }
+
+    /// Fetches one ref of the remote, such as what somebody proposes. Where it stands; `None` if it is not there.
+    ///
+    /// # Errors
+    /// If the remote cannot be reached.
+    pub async fn fetch_ref(&self, name: &str) -> Result<Option<Oid>> {
+        let _turn = self.fetching.lock().await;
+        let local = tracking(name);
+        match self.remote.fetch(&[format!("{name}:{local}")], None).await {
+            Err(GitError::MissingRefs { .. }) => return Ok(None),
+            other => other?,
+        }
+        self.with_git(move |git| Ok(git.resolve(&local)?)).await
     }
 
     /// The remote's refs, with every object they lead to fetched.

@@ -255,6 +255,12 @@ impl Configs {
     }
 }
 
+/// The package of a folder, wherever it is proposed.
+pub(super) fn package_at(git: &Repository, pkgbase: &PkgBase, tree: Oid) -> Result<Package> {
+    let package = read_package(git, &Configs::default(), pkgbase, tree);
+    package.with_context(|| format!("cannot read the folder `{pkgbase}`"))
+}
+
 fn read_package(git: &Repository, configs: &Configs, pkgbase: &PkgBase, tree: Oid) -> Result<Package> {
     let files = git.entries(tree)?;
     let own = match files.iter().find(|entry| entry.is_tree && entry.name == ".CI") {

@@ -25,6 +25,7 @@ pub fn start(controller: &Controller, tracker: &TaskTracker, stop: &Cancellation
     for name in controller.0.kept.keys() {
         tracker.spawn(poll_loop(controller.clone(), name.clone(), stop.clone()));
         tracker.spawn(schedule_loop(controller.clone(), name.clone(), stop.clone()));
+        tracker.spawn(status_loop(controller.clone(), name.clone(), stop.clone()));
     }
 }
 
@@ -116,6 +117,7 @@ async fn poll_once(controller: &Controller, kept: &Kept, handled: Option<Oid>, c
     };
     let refs = &look.snapshot.refs;
     if refs.main.is_none() || refs.main == refs.scheduled || refs.main == handled {
+        attend_proposals(kept).await;
         return Some(handled);
     }
     match controller.perform(kept, &Pipeline::OnCommit, cause).await {
@@ -127,6 +129,33 @@ async fn poll_once(controller: &Controller, kept: &Kept, handled: Option<Oid>, c
                 "the on-commit run failed; it is tried again"
             );
             None
+        }
+    }
+}
+
+/// Looks at what people propose where no run does it. What could not be looked at is, the next time.
+async fn attend_proposals(kept: &Kept) {
+    let repository = &kept.site().name;
+    match kept.runner.attend().await {
+        Ok(findings) => findings.iter().for_each(|finding| tracing::warn!(repository, "{finding}")),
+        Err(error) => tracing::error!(repository, error = format!("{error:#}"), "proposals cannot be looked at"),
+    }
+}
+
+/// Tells the forge how things stand whenever something changes. What changes quickly is told once.
+async fn status_loop(controller: Controller, name: String, stop: CancellationToken) {
+    let runner = &controller.0.kept[&name].runner;
+    let mut changes = controller.0.store.subscribe();
+    while runner.tells() && !stop.is_cancelled() {
+        changes.mark_unchanged();
+        let pause = runner.tell().await.unwrap_or_else(|error| {
+            tracing::error!(repository = name, error = format!("{error:#}"), "statuses cannot be told");
+            LONGEST_SLEEP
+        });
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+            _ = changes.changed() => tokio::time::sleep(BREATH).await,
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::name::{Oid, PkgBase};
+use super::review::status::Told;
 
 /// Why a package is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -322,6 +323,12 @@ pub struct Wave {
     /// Packages whose builds are stopped, because they are held by a quarantine.
     #[serde(default)]
     pub stop: Vec<PkgBase>,
+    /// How a forge is told of its builds; `None` if it is not.
+    #[serde(default)]
+    pub told: Option<Told>,
+    /// The pipeline of GitLab by which it came, if it came so.
+    #[serde(default)]
+    pub pipeline: Option<u64>,
 }
 
 #[cfg(test)]

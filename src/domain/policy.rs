@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::classify::LineRules;
-use super::review::policy::ReviewPolicy;
+use super::review::policy::{ProposalPolicy, ReviewPolicy, StatusPolicy};
 
 /// Where the files of a package come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -358,6 +358,10 @@ pub struct Policy {
     pub reviews: ReviewPolicy,
     /// The title of the issue on the forge that shows how the repository stands, if there is to be one.
     pub dashboard: Option<String>,
+    /// What people propose on a forge.
+    pub proposals: ProposalPolicy,
+    /// Statuses of builds on a forge.
+    pub statuses: StatusPolicy,
 }
 
 impl Policy {

@@ -10,7 +10,7 @@ use super::builds::{Stop, ask_to_stop};
 use super::intents::Enqueued;
 use super::settle::{Change, Consequences, happen, move_waits, open_circles, settle};
 use super::sql::Millis;
-use super::{StoreError, events};
+use super::{StoreError, events, statuses};
 use crate::domain::build::{BuildEvent, BuildRequest, BuildState, Wave};
 use crate::domain::name::PkgBase;
 use crate::domain::policy::Overlap;
@@ -108,6 +108,7 @@ impl Entry<'_> {
         let build = BuildId(self.tx.last_insert_rowid());
         let payload = json!({"pkgbase": request.pkgbase, "from": null, "to": state});
         events::note(self.tx, self.now, "build", &build.to_string(), &payload)?;
+        statuses::mark_build(self.tx, build, self.now)?;
         Ok(build)
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::outbox::{self, NewEntry};
 use super::settle::Change;
 use super::sql::{Millis, some_time};
-use super::{Store, StoreError, builds, enqueue, removals};
+use super::{Store, StoreError, builds, enqueue, removals, statuses};
 use crate::domain::build::Wave;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::Overlap;
@@ -176,8 +176,16 @@ fn settle_wave(
         return Ok(Settled { enqueued: serde_json::from_str(&answer)?, ..Settled::default() });
     }
     tx.execute(
-        "INSERT INTO waves (run_id, repository, commit_id, enqueued_at, answer) VALUES (?, ?, ?, ?, '[]')",
-        params![run_id, wave.repository, wave.commit, Millis(now)],
+        "INSERT INTO waves (run_id, repository, commit_id, enqueued_at, answer, told, pipeline)
+         VALUES (?, ?, ?, ?, '[]', ?, ?)",
+        params![
+            run_id,
+            wave.repository,
+            wave.commit,
+            Millis(now),
+            wave.told.map(statuses::word),
+            wave.pipeline.map(u64::cast_signed),
+        ],
     )?;
     let number = tx.last_insert_rowid();
     let (mut stop, mut changes) = removals::request(tx, run_id, wave, now)?;

@@ -33,6 +33,8 @@ pub mod runs;
 pub mod schema;
 mod settle;
 mod sql;
+pub mod statuses;
+pub mod trials;
 
 /// How long to wait for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -85,6 +85,38 @@ impl Store {
         .await
     }
 
+    /// Notes that a try failed because whoever is told of these has to be left alone: none of them is due before then.
+    pub async fn outbox_rest(
+        &self,
+        repository: &str,
+        kind: &str,
+        id: i64,
+        error: &str,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (repository, kind, error) = (repository.to_owned(), kind.to_owned(), error.to_owned());
+        self.write(move |tx| {
+            let sql = "UPDATE outbox SET attempts = attempts + 1, last_error = ? WHERE id = ?";
+            tx.execute(sql, params![error, id])?;
+            tx.execute(
+                "UPDATE outbox SET not_before = max(coalesce(not_before, 0), ?)
+                 WHERE done_at IS NULL AND repository = ? AND kind = ?",
+                params![Millis(until), repository, kind],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes an entry out, with its key: it was told and may come again, or never will be told.
+    pub async fn outbox_drop(&self, id: i64) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute("DELETE FROM outbox WHERE id = ?", [id])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Notes that a try failed; the entry is due again after [`retry_delay`].
     pub async fn outbox_failed(&self, id: i64, error: &str, now: Timestamp) -> Result<(), StoreError> {
         let error = error.to_owned();
@@ -120,6 +152,13 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<(Entry, String)> {
 
 fn parse((entry, payload): (Entry, String)) -> Result<Entry, StoreError> {
     Ok(Entry { entry: NewEntry { payload: serde_json::from_str(&payload)?, ..entry.entry }, ..entry })
+}
+
+/// Puts an entry in the place of the one with its key, told or not: what it is about has changed, so whoever is telling
+/// the older one must not end this one.
+pub(super) fn renew(tx: &Connection, entry: &NewEntry, now: Timestamp) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM outbox WHERE key = ?")?.execute([&entry.key])?;
+    put(tx, std::slice::from_ref(entry), now)
 }
 
 /// Adds the entries whose keys are new.

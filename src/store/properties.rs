@@ -175,7 +175,15 @@ fn wave(number: u8, members: u8, order: [u8; PACKAGES], after: u64, needs: u64) 
         needs: (0..PACKAGES).filter(|&other| other != index && has(needs, index, other)).map(name).collect(),
     };
     let builds = sorted.iter().enumerate().map(|(place, &index)| request(place, index)).collect();
-    Wave { repository: "repo".into(), commit: commit(number), builds, remove: Vec::new(), stop: Vec::new() }
+    Wave {
+        repository: "repo".into(),
+        commit: commit(number),
+        builds,
+        remove: Vec::new(),
+        stop: Vec::new(),
+        told: None,
+        pipeline: None,
+    }
 }
 
 fn play(deeds: Vec<Deed>, reversals: bool) -> Model {

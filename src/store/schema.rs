@@ -20,8 +20,12 @@ macro_rules! migration {
 }
 
 /// Every migration in order; the schema of a record is the number of those it has seen.
-pub const MIGRATIONS: &[Migration] =
-    &[migration!("0001_record.sql"), migration!("0002_linkage.sql"), migration!("0003_deliveries.sql")];
+pub const MIGRATIONS: &[Migration] = &[
+    migration!("0001_record.sql"),
+    migration!("0002_linkage.sql"),
+    migration!("0003_deliveries.sql"),
+    migration!("0004_statuses.sql"),
+];
 
 /// The newest schema this program knows.
 #[expect(clippy::cast_possible_truncation, reason = "there are not four billion migrations")]

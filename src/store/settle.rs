@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::sql::Millis;
-use super::{StoreError, events};
+use super::{StoreError, events, statuses};
 use crate::domain::build::{BuildEvent, BuildState};
 use crate::domain::name::PkgBase;
 use crate::domain::queue::{self, Bond, BuildId, Edge, Pending, WaitKind};
@@ -56,6 +56,7 @@ pub(super) fn happen(
         .execute(params![to, Millis(now), finished, build])?;
     let payload = json!({"pkgbase": pkgbase, "from": from, "to": to});
     events::note(tx, now, "build", &build.to_string(), &payload)?;
+    statuses::mark_build(tx, build, now)?;
     if to.is_final() || (to == BuildState::Blocked) != (from == BuildState::Blocked) || from.is_final() {
         consequences.concerned.extend(dependants(tx, build)?);
         consequences.concerned.extend(successor_of(tx, build)?);

@@ -39,7 +39,15 @@ pub fn wave(number: u8, builds: &[&str]) -> Wave {
         }
     };
     let builds = builds.iter().map(request).collect();
-    Wave { repository: "repo".into(), commit: commit(number), builds, remove: Vec::new(), stop: Vec::new() }
+    Wave {
+        repository: "repo".into(),
+        commit: commit(number),
+        builds,
+        remove: Vec::new(),
+        stop: Vec::new(),
+        told: None,
+        pipeline: None,
+    }
 }
 
 impl Store {

@@ -47,13 +47,18 @@ pub struct Rest {
 impl Rest {
     fn after(before: Option<&Self>, error: &ForgeError, now: Timestamp) -> Self {
         let failures = before.map_or(1, |rest| rest.failures.saturating_add(1));
-        let least = match error {
-            ForgeError::Limited { after, .. } => SignedDuration::try_from(*after).unwrap_or(SignedDuration::MAX),
-            _ => SignedDuration::ZERO,
-        };
-        let until = now.checked_add(retry_delay(failures).max(least)).unwrap_or(Timestamp::MAX);
+        let until = now.checked_add(rest(failures, error)).unwrap_or(Timestamp::MAX);
         Self { failures, until, error: error.to_string() }
     }
+}
+
+/// How long what failed so often is left alone: at least as long as the forge asks for.
+pub fn rest(failures: u32, error: &ForgeError) -> SignedDuration {
+    let least = match error {
+        ForgeError::Limited { after, .. } => SignedDuration::try_from(*after).unwrap_or(SignedDuration::MAX),
+        _ => SignedDuration::ZERO,
+    };
+    retry_delay(failures).max(least)
 }
 
 impl Ledger {

@@ -29,6 +29,7 @@ use crate::forge::{Forge, ForgeError};
 use crate::telemetry::progress;
 
 pub(super) use closing::entries;
+pub(super) use ledger::rest;
 
 /// What ended shortly before the last look is looked at again: clocks differ, and answers may lag behind.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(1);

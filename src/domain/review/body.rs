@@ -82,28 +82,30 @@ struct Body<'a> {
 }
 
 /// One reason.
-struct Line {
-    weight: &'static str,
-    place: String,
-    message: String,
-    old: Option<String>,
-    new: Option<String>,
+pub(super) struct Line {
+    pub weight: &'static str,
+    pub place: String,
+    pub message: String,
+    pub old: Option<String>,
+    pub new: Option<String>,
 }
 
 impl Line {
-    fn of(reason: &Reason) -> Self {
+    pub(super) fn new(weight: &'static str, place: &str, message: &str) -> Self {
+        Self { weight, place: code(place), message: sentence(message), old: None, new: None }
+    }
+
+    pub(super) fn of(reason: &Reason) -> Self {
         let line = reason.line.map(|line| format!(":{line}")).unwrap_or_default();
         let text = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(code);
         Self {
-            weight: reason.severity.as_str(),
-            place: code(&format!("{}{line}", reason.file)),
-            message: sentence(&reason.message),
             old: text(&reason.old),
             new: text(&reason.new),
+            ..Self::new(reason.severity.as_str(), &format!("{}{line}", reason.file), &reason.message)
         }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         let texts = [&self.place, &self.message].into_iter().chain(&self.old).chain(&self.new);
         texts.map(String::len).sum::<usize>() + 60
     }
@@ -117,7 +119,7 @@ pub fn title(pkgbase: &PkgBase, verdict: &Verdict) -> String {
     title.chars().take(TITLE_CHARACTERS).map(harmless).collect()
 }
 
-fn movement(verdict: &Verdict) -> String {
+pub(super) fn movement(verdict: &Verdict) -> String {
     match (&verdict.old_version, &verdict.new_version) {
         (Some(old), Some(new)) if old == new => format!("files changed at {new}"),
         (Some(old), Some(new)) => format!("{old} -> {new}"),

@@ -8,7 +8,9 @@ pub mod hands;
 pub mod markdown;
 pub mod marker;
 pub mod policy;
+pub mod proposal;
 pub mod reconcile;
+pub mod status;
 
 use std::collections::BTreeSet;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// What the operator decides about reviews on a forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,49 @@ impl Default for ReviewPolicy {
             approvals: true,
             automerge_after: None,
         }
+    }
+}
+
+/// Whose proposals are built for a test.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TestBuild {
+    /// Nobody's.
+    #[default]
+    Never,
+    /// Those of people who may push to the monorepo.
+    Trusted,
+    /// Everybody's.
+    Always,
+}
+
+/// What the operator decides about proposals of people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProposalPolicy {
+    /// Whether they are judged by the gate and checked.
+    pub classify: bool,
+    /// Whose are built for a test.
+    pub test_build: TestBuild,
+}
+
+impl Default for ProposalPolicy {
+    fn default() -> Self {
+        Self { classify: true, test_build: TestBuild::Never }
+    }
+}
+
+/// What the operator decides about statuses of builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusPolicy {
+    /// Whether the forge is told how builds stand.
+    pub builds: bool,
+    /// The most packages of one run that get a status each; of more there is one for all.
+    pub per_commit: usize,
+}
+
+impl Default for StatusPolicy {
+    fn default() -> Self {
+        Self { builds: true, per_commit: 20 }
     }
 }
 

@@ -63,6 +63,14 @@ impl Api {
         self.wire.place()
     }
 
+    /// The number of the app that asks, if it is one.
+    pub(super) const fn app(&self) -> Option<u64> {
+        match &self.identity {
+            Identity::Token(_) => None,
+            Identity::App { id, .. } => Some(*id),
+        }
+    }
+
     /// The name of the account that asks.
     pub(super) async fn me(&self) -> Result<&str, ForgeError> {
         let name = self.me.get_or_try_init(|| async {

@@ -6,6 +6,7 @@
 
 mod answers;
 mod api;
+mod checks;
 mod reviews;
 mod talk;
 pub mod webhook;
@@ -25,8 +26,8 @@ use crate::domain::review::{Comment, Offer, OwnIssue, Permission, Seen, Status, 
 use crate::sys::clock::Clock;
 
 /// What a token has to be allowed.
-const SCOPES: &str = "the permissions contents, pull requests, issues and commit statuses, each to read and write \
-                      (of a classic token: the scope `repo`)";
+const SCOPES: &str = "the permissions contents, pull requests, issues and commit statuses (of an app: checks), each to \
+                      read and write (of a classic token: the scope `repo`)";
 
 /// A project on GitHub.
 #[derive(Debug)]
@@ -96,7 +97,10 @@ impl Forge for GitHub {
     }
 
     fn tell(&self, status: Status) -> Answer<'_, ()> {
-        Box::pin(self.put_status(status))
+        match self.api.app() {
+            Some(app) => Box::pin(self.put_check(app, status)),
+            None => Box::pin(self.put_status(status)),
+        }
     }
 
     fn issue(&self, key: String, title: String, body: String) -> Answer<'_, u64> {

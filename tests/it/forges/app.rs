@@ -1,6 +1,7 @@
 //! A GitHub App in place of somebody with a token.
 
 use jiff::Timestamp;
+use pkgwarden::domain::review::{Status, Vote};
 use pkgwarden::forge::github::{GitHub, Identity};
 use pkgwarden::forge::{Forge as _, ForgeError};
 use pkgwarden::sys::process::Program;
@@ -36,6 +37,36 @@ async fn an_app_acts_through_its_installation_in_the_project() {
     let told = stage.fake.told().await;
     let tokens = told.iter().filter(|line| line.ends_with("/access_tokens 201")).count();
     assert_eq!(tokens, 1, "a token is asked for once: {told:?}");
+}
+
+#[tokio::test]
+async fn what_an_app_says_of_a_commit_is_a_check_run() {
+    let stage = Stage::of(Kind::GitHub).await;
+    let (app, commit) = (app(&stage).await, stage.push("update-foo", "pkgver=2\n").await);
+    let status = |vote, summary: &str| Status {
+        commit,
+        context: "pkgwarden/foo".to_owned(),
+        vote,
+        summary: summary.to_owned(),
+        url: Some("https://ci.example/builds/7".to_owned()),
+        pipeline: None,
+    };
+    for _ in 0..2 {
+        app.tell(status(Vote::Pending, "It is queued")).await.unwrap();
+        app.tell(status(Vote::Failure, "It does not build")).await.unwrap();
+        app.tell(status(Vote::Failure, "It does not build")).await.unwrap();
+    }
+    let told: Vec<_> = stage.fake.told().await;
+    let changed: Vec<_> = told.iter().filter(|it| it.contains("/check-runs") && !it.starts_with("GET")).collect();
+    let methods: Vec<_> = changed.iter().map(|it| it.split(' ').next().unwrap_or_default()).collect();
+    assert_eq!(methods, ["POST", "PATCH", "POST", "PATCH"], "one that ended does not begin again: {changed:?}");
+    let world = stage.fake.world().await;
+    let beside: Vec<_> =
+        world.statuses(&commit.to_string()).iter().map(|it| (it.state.clone(), it.summary.clone())).collect();
+    assert_eq!(beside, [("failure".to_owned(), "It does not build".to_owned())]);
+    drop(world);
+    let nowhere = Status { commit: "1".repeat(40).parse().unwrap(), ..status(Vote::Success, "") };
+    assert!(app.tell(nowhere).await.is_err());
 }
 
 #[tokio::test]

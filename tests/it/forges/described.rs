@@ -118,4 +118,9 @@ async fn as_an_app(stage: &Stage) {
     let app: Arc<dyn Forge> = Arc::new(app);
     assert_eq!(app.me().await.unwrap(), "keeper-app[bot]");
     app.offers().await.unwrap();
+    let commit = stage.push("update-checked", "pkgver=2\n").await;
+    for vote in [Vote::Pending, Vote::Failure, Vote::Pending] {
+        let (context, summary, url) = ("x".to_owned(), "so".to_owned(), Some("https://ci.example/1".to_owned()));
+        app.tell(Status { commit, context, vote, summary, url, pipeline: None }).await.unwrap();
+    }
 }

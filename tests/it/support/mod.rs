@@ -8,6 +8,7 @@ pub mod full_disk;
 pub mod hooked;
 pub mod hosting;
 pub mod listening;
+pub mod offers;
 pub mod package;
 pub mod pacman;
 pub mod repo;

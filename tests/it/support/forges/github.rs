@@ -3,6 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use super::checks;
 use super::http::{Asked, Reply};
 use super::world::{Issue, Line, Note, Refusal, Review, Stage, Standing, World};
 
@@ -90,6 +91,9 @@ async fn project(world: &mut World, asked: &Asked, rest: &[&str]) -> Reply {
         ("POST", ["issues", it, "labels"]) => label(world, asked, number(it)),
         ("POST", ["issues", it, "assignees"]) => assign(world, asked, number(it)),
         ("GET", ["collaborators", who, "permission"]) => permission(world, who),
+        ("GET", ["commits", commit, "check-runs"]) => checks::of_commit(world, asked, commit),
+        ("POST", ["check-runs"]) => checks::create(world, asked).await,
+        ("PATCH", ["check-runs", id]) => checks::update(world, asked, id),
         ("POST", ["statuses", commit]) => status(world, asked, commit).await,
         ("GET", ["commits", commit, "status"]) => combined(world, commit),
         _ => not_found(),

@@ -1,6 +1,7 @@
 //! GitHub, GitLab and Gitea on loopback, each with one project over a real git repository: a world of plain structs
 //! ([`world`]), a thin layer for each forge that speaks its API, and knobs for what goes wrong ([`http`]).
 
+mod checks;
 pub mod description;
 mod gitea;
 mod github;

@@ -278,6 +278,12 @@ impl World {
         number
     }
 
+    /// Somebody pushes to what they propose from a copy of the project.
+    pub async fn repushes(&mut self, number: u64, commit: &str) {
+        self.touched(number).expect("it is there").head = commit.to_owned();
+        self.show(number, commit).await;
+    }
+
     fn add(&mut self, review: Review) {
         self.reviews.insert(review.number, review);
     }

@@ -1,0 +1,192 @@
+//! Test builds of what people propose, in the slots that builds leave free.
+//!
+//! They are isolated from builds: what they make goes into a repository of the proposal's commit, from which only other
+//! packages of the same proposal are built, and which goes with the last of them. They read what is published, and never
+//! write there; they keep no sources for others.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context as _, Result};
+
+use crate::builder::pacman::{PackageRepository, Server};
+use crate::builder::workspace::remove_all;
+use crate::controller::apply::folder_at;
+use crate::controller::dispatch::Dispatcher;
+use crate::controller::order::{facts, settings_in};
+use crate::domain::build::Outcome;
+use crate::domain::name::PkgName;
+use crate::domain::policy::RepositorySettings;
+use crate::executor::{AttemptReport, BuildOrder, Ending, Handle};
+use crate::git::Repository;
+use crate::publish::{Expected, Publisher};
+use crate::store::attempts::AttemptEnding;
+use crate::store::trials::Trial;
+use crate::sys::fs::FsError;
+
+/// What the repository of a proposal is called in pacman's configuration.
+const NAME: &str = "pkgwarden-proposal";
+/// Its folder, in that of the proposal's commit.
+const REPOSITORY: &str = "repository";
+
+impl Dispatcher {
+    /// Takes up the test builds that an earlier process began.
+    pub(in crate::controller) async fn take_up_trials(self: &Arc<Self>) -> Result<()> {
+        for trial in self.parts.store.running_trials().await? {
+            let attempt = trial.attempt.clone().unwrap_or_default();
+            self.follow_trial(trial, attempt);
+        }
+        Ok(())
+    }
+
+    /// Stops test builds that nobody wants any more, and begins others while there are free slots.
+    pub(in crate::controller) async fn hand_out_trials(self: &Arc<Self>) -> Result<()> {
+        for id in self.parts.store.trials_to_stop().await? {
+            let handle = self.trials.lock().expect("nobody panics with it").get(&id).cloned();
+            if let Some(handle) = handle {
+                self.parts.executor.cancel(&handle).await?;
+            }
+        }
+        while self.free_slots() > 0 {
+            let Some((trial, attempt)) = self.parts.store.begin_trial(self.parts.clock.now()).await? else { break };
+            match self.submit_trial(&trial, &attempt).await {
+                Ok(()) => self.follow_trial(trial, attempt),
+                Err(error) => {
+                    let message = format!("it could not be handed to the executor: {error:#}");
+                    tracing::error!(proposal = trial.number, package = trial.part.pkgbase.as_str(), "{message}");
+                    self.end_trial(&trial, AttemptEnding::Infrastructure, &message).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn submit_trial(&self, trial: &Trial, attempt: &str) -> Result<()> {
+        let order = self.trial_order(trial, attempt).await?;
+        self.parts.executor.submit(order).await?;
+        Ok(())
+    }
+
+    /// As for a build of the proposed commit, but for what is shared with others.
+    async fn trial_order(&self, trial: &Trial, attempt: &str) -> Result<BuildOrder> {
+        let site = self.site_of(&trial.repository)?;
+        let (commit, pkgbase) = (trial.head, trial.part.pkgbase.clone());
+        if !site.with_git(move |git| Ok(git.contains(commit))).await? {
+            let judged = self.parts.store.judgement(&trial.repository, trial.number).await?;
+            let (judgement, _) = judged.context("the proposal is not open any more")?;
+            site.fetch_ref(&judgement.fetch).await?;
+        }
+        let work = move |git: &Repository| Ok((folder_at(git, commit, &pkgbase)?, git.commit_facts(commit)?.time));
+        let (files, time) = site.with_git(work).await?;
+        let settings = settings_in(&files);
+        let overlay = self.overlay(trial).join(REPOSITORY);
+        let own = PackageRepository { name: NAME.to_owned(), server: Server::Directory(overlay), sig_level: None };
+        Ok(BuildOrder {
+            attempt: attempt.to_owned(),
+            repository: trial.repository.clone(),
+            // No branch there has the commit.
+            url: None,
+            arch: trial.arch.clone(),
+            class: None,
+            pkgbase: trial.part.pkgbase.clone(),
+            commit,
+            expected_version: None,
+            bump: settings.bump,
+            package_repositories: [own].into_iter().chain(self.repositories_for(&trial.repository)).collect(),
+            published: Vec::new(),
+            timeout: self.limits.borrow().timeout,
+            extra_timeout: settings.extra_timeout,
+            // What a stranger's build leaves must not be found by anybody's.
+            cache_sources: false,
+            source_date_epoch: time.as_second(),
+            // What a proposal says of that has no say.
+            skip_exit_code: RepositorySettings::default().skip_exit_code,
+            files,
+        })
+    }
+
+    fn follow_trial(self: &Arc<Self>, trial: Trial, attempt: String) {
+        let handle = Handle { executor: self.parts.executor.name().to_owned(), attempt };
+        self.trials.lock().expect("nobody panics with it").insert(trial.id, handle.clone());
+        let this = self.clone();
+        self.followers.spawn(async move {
+            if let Err(error) = this.see_trial_through(&trial, &handle).await {
+                let error = format!("{error:#}");
+                tracing::error!(proposal = trial.number, error, "the end of a test build could not be recorded");
+            }
+            this.trials.lock().expect("nobody panics with it").remove(&trial.id);
+            this.freed.notify_one();
+        });
+    }
+
+    async fn see_trial_through(&self, trial: &Trial, handle: &Handle) -> Result<()> {
+        let (package, proposal) = (trial.part.pkgbase.as_str(), trial.number);
+        tracing::info!(package, proposal, "a test build began");
+        let (ending, message) = match self.parts.executor.finished(handle).await {
+            Ok(report) if self.ending.load(Ordering::Relaxed) && report.ending == Ending::Done(Outcome::Cancelled) => {
+                (AttemptEnding::Infrastructure, "the controller was stopped during this build".to_owned())
+            }
+            Ok(report) => self.conclude_trial(trial, report).await,
+            Err(error) => (AttemptEnding::Infrastructure, error.to_string()),
+        };
+        self.end_trial(trial, ending, &message).await?;
+        tracing::info!(package, proposal, ending = ending.as_str(), "a test build ended");
+        self.parts.executor.discard(handle).await?;
+        Ok(())
+    }
+
+    /// Keeps what was made for other packages of the same proposal.
+    async fn conclude_trial(&self, trial: &Trial, report: AttemptReport) -> (AttemptEnding, String) {
+        let AttemptReport { ending, artefacts, message, .. } = report;
+        let ending = match ending {
+            Ending::Infrastructure => AttemptEnding::Infrastructure,
+            Ending::Done(outcome) => AttemptEnding::Done(outcome),
+        };
+        if ending != AttemptEnding::Done(Outcome::Succeeded) {
+            return (ending, message);
+        }
+        let paths: Vec<PathBuf> = artefacts.into_iter().map(|artefact| artefact.path).collect();
+        let members = match self.trial_members(trial).await {
+            Ok(members) => members,
+            Err(error) => return (AttemptEnding::Infrastructure, format!("{error:#}")),
+        };
+        let expected = Expected {
+            pkgbase: trial.part.pkgbase.clone(),
+            version: None,
+            arch: trial.arch.clone(),
+            members,
+            build: None,
+        };
+        let publisher = Publisher::new(self.overlay(trial).join(REPOSITORY), NAME).keep_generations(1);
+        match publisher.publish(&paths, &expected).await {
+            Ok(_) => (ending, message),
+            Err(error) if error.is_the_builds_fault() => (AttemptEnding::Done(Outcome::Failed), error.to_string()),
+            Err(error) => (AttemptEnding::Infrastructure, format!("{:#}", anyhow::Error::from(error))),
+        }
+    }
+
+    async fn trial_members(&self, trial: &Trial) -> Result<BTreeSet<PkgName>> {
+        let (commit, pkgbase) = (trial.head, trial.part.pkgbase.clone());
+        let site = self.site_of(&trial.repository)?;
+        let files = site.with_git(move |git| folder_at(git, commit, &pkgbase)).await?;
+        Ok(facts(&files).map(|facts| facts.members.into_iter().map(|member| member.name).collect()).unwrap_or_default())
+    }
+
+    async fn end_trial(&self, trial: &Trial, ending: AttemptEnding, message: &str) -> Result<()> {
+        let now = self.parts.clock.now();
+        if self.parts.store.finish_trial(trial.id, ending, message, now).await? {
+            let overlay = self.overlay(trial);
+            let remove = move || remove_all(&overlay).map_err(|error| FsError::new("remove", &overlay, error));
+            tokio::task::spawn_blocking(remove).await.context("removing what test builds made was interrupted")??;
+        }
+        Ok(())
+    }
+
+    /// Where what test builds of a commit make is kept until all of them are over.
+    fn overlay(&self, trial: &Trial) -> PathBuf {
+        let name = format!("{}-{}", trial.number, trial.head.short());
+        self.parts.trials_dir.join(&trial.repository).join(name)
+    }
+}
