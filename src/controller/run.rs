@@ -145,14 +145,15 @@ impl Runner {
     pub async fn run(&self, pipeline: &Pipeline, cause: &str) -> Result<Report> {
         let _turn = self.turns.take().await?;
         self.recover().await?;
-        let (report, mut decisions) = self.recorded(pipeline, cause).await?;
+        let (report, mut decisions) = self.recorded(pipeline, cause, true).await?;
         let mut performed: Vec<Pipeline> = vec![pipeline.clone()];
         while let Some(decision) = decisions.pop_front() {
             if performed.contains(&decision) || performed.len() > MOST_DECISIONS {
                 continue;
             }
             performed.push(decision.clone());
-            match self.recorded(&decision, FORGE).await {
+            // Of decisions that come together, the last shows on the forge what all of them have led to.
+            match self.recorded(&decision, FORGE, decisions.is_empty()).await {
                 Ok((_, more)) => decisions.extend(more),
                 // It is in the record; the first run went well all the same.
                 Err(error) => tracing::warn!(error = format!("{error:#}"), "a decision on the forge is not followed"),
@@ -161,8 +162,8 @@ impl Runner {
         Ok(report)
     }
 
-    /// Performs one run and records it. Returns what people decided on the forge meanwhile.
-    async fn recorded(&self, pipeline: &Pipeline, cause: &str) -> Result<(Report, VecDeque<Pipeline>)> {
+    /// Performs one run and records it. Returns what people decided on the forge meanwhile, if it `tends` reviews.
+    async fn recorded(&self, pipeline: &Pipeline, cause: &str, tends: bool) -> Result<(Report, VecDeque<Pipeline>)> {
         let run_id = self.store.begin_run(&self.site.name, pipeline.name(), cause, self.clock.now()).await?;
         let mut result = self.attempt(pipeline, &run_id).await;
         let mut decisions = VecDeque::new();
@@ -172,7 +173,8 @@ impl Runner {
                 vec![Finding::warning("aur-push-failed", format!("nothing is pushed to the AUR: {error:#}"))]
             });
             report.document.problems.extend(findings.iter().map(Problem::from));
-            let tended = self.tend().await.unwrap_or_else(|error| {
+            let tended = if tends { self.tend().await } else { Ok(Tended::default()) };
+            let tended = tended.unwrap_or_else(|error| {
                 let message = format!("reviews are not looked after: {error:#}");
                 Tended { findings: vec![Finding::warning("forge-later", message)], ..Tended::default() }
             });

@@ -1,11 +1,13 @@
 //! Reviews on a forge, as values: pull requests, merge requests, or what this program keeps itself.
 
 pub mod body;
+pub mod group;
 pub mod hands;
 pub mod markdown;
 pub mod marker;
 pub mod policy;
 pub mod reconcile;
+pub mod wave;
 
 use std::collections::BTreeSet;
 
@@ -62,6 +64,14 @@ pub struct Seen {
     pub updated_at: Timestamp,
 }
 
+impl Seen {
+    /// Whether it waits, and proposes this branch.
+    #[must_use]
+    pub fn is_open_on(&self, branch: &str) -> bool {
+        self.stage == Stage::Open && self.branch == branch
+    }
+}
+
 /// A review as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -75,6 +85,8 @@ pub struct Wanted {
     pub body: String,
     /// Its labels. Others that people put there stay.
     pub labels: BTreeSet<String>,
+    /// Labels that say what is not so, or not any more: they are taken off.
+    pub labels_off: BTreeSet<String>,
     /// Who is asked to care for it. Others stay.
     pub assignees: BTreeSet<String>,
     /// Who is asked to look at it. Others stay.

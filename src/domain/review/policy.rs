@@ -6,6 +6,8 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::group::Group;
+
 /// What the operator decides about reviews on a forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReviewPolicy {
@@ -30,6 +32,8 @@ pub struct ReviewPolicy {
     /// How long an update waits before it goes in without anybody having objected; only what weighs no more than
     /// *review*, and never if nothing is said.
     pub automerge_after: Option<SignedDuration>,
+    /// Packages whose updates are decided about together; the first that has a package counts.
+    pub groups: Vec<Group>,
 }
 
 impl Default for ReviewPolicy {
@@ -45,6 +49,7 @@ impl Default for ReviewPolicy {
             quiet: None,
             approvals: true,
             automerge_after: None,
+            groups: Vec::new(),
         }
     }
 }

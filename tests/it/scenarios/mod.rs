@@ -26,5 +26,6 @@ mod releases;
 mod reviews;
 mod scripts;
 mod sonames;
+mod together;
 mod trees;
 mod webhooks;

@@ -43,6 +43,7 @@ async fn in_project(world: &mut World, asked: &Asked, rest: &[&str]) -> Reply {
         }
         ("PATCH", ["issues", "comments", it]) => edit_note(world, asked, number(it)),
         ("POST", ["issues", it, "labels"]) => put_labels(world, asked, number(it)),
+        ("DELETE", ["issues", it, "labels", id]) => take_label(world, number(it), number(id)),
         ("GET", ["labels"]) => Reply::list(world.labels.iter().map(|(name, id)| label(world, name, *id)).collect()),
         ("POST", ["labels"]) => {
             let id = world.id();
@@ -235,6 +236,14 @@ fn put_labels(world: &mut World, asked: &Asked, number: u64) -> Reply {
     let Ok(review) = world.touched(number) else { return missing() };
     review.labels.extend(names);
     Reply::of(200, labels(world, &world.reviews[&number]).into())
+}
+
+fn take_label(world: &mut World, number: u64, id: u64) -> Reply {
+    let name = world.labels.iter().find(|(_, known)| **known == id).map(|(name, _)| name.clone());
+    let Some(name) = name else { return missing() };
+    let Ok(review) = world.touched(number) else { return missing() };
+    review.labels.remove(&name);
+    Reply::of(204, Value::Null)
 }
 
 fn permission(world: &World, who: &str) -> Reply {

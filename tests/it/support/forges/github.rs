@@ -51,7 +51,7 @@ fn app(world: &World, asked: &Asked) -> Reply {
                    "suspended_at": null}),
         ),
         ["app", "installations", "77", "access_tokens"] if asked.method == Method::POST => {
-            let until = world.now + jiff::SignedDuration::from_hours(24 * 3650);
+            let until = world.tokens_until.unwrap_or(world.now + jiff::SignedDuration::from_hours(24 * 3650));
             Reply::of(201, json!({"token": "token-of-keeper-app[bot]", "expires_at": until, "permissions": {}}))
         }
         _ => not_found(),
@@ -88,6 +88,7 @@ async fn project(world: &mut World, asked: &Asked, rest: &[&str]) -> Reply {
         }
         ("PATCH", ["issues", "comments", it]) => edit_note(world, asked, number(it)),
         ("POST", ["issues", it, "labels"]) => label(world, asked, number(it)),
+        ("DELETE", ["issues", it, "labels", name]) => unlabel(world, number(it), name),
         ("POST", ["issues", it, "assignees"]) => assign(world, asked, number(it)),
         ("GET", ["collaborators", who, "permission"]) => permission(world, who),
         ("POST", ["statuses", commit]) => status(world, asked, commit).await,
@@ -446,6 +447,15 @@ fn label(world: &mut World, asked: &Asked, number: u64) -> Reply {
     let names = asked.texts("labels");
     let Ok(review) = world.touched(number) else { return not_found() };
     review.labels.extend(names);
+    let all = review.labels.clone();
+    Reply::of(200, labels(world, all).into())
+}
+
+fn unlabel(world: &mut World, number: u64, name: &str) -> Reply {
+    let Ok(review) = world.touched(number) else { return not_found() };
+    if !review.labels.remove(name) {
+        return error(404, "Label does not exist");
+    }
     let all = review.labels.clone();
     Reply::of(200, labels(world, all).into())
 }

@@ -163,6 +163,8 @@ fn edit(world: &mut World, asked: &Asked, number: u64) -> Reply {
         body.clone_into(&mut review.body);
     }
     review.labels.extend(asked.text("add_labels").into_iter().flat_map(|it| it.split(',')).map(str::to_owned));
+    let off: Vec<_> = asked.text("remove_labels").into_iter().flat_map(|it| it.split(',')).collect();
+    review.labels.retain(|label| !off.contains(&label.as_str()));
     review.assignees = assignees.unwrap_or_else(|| review.assignees.clone());
     review.reviewers = reviewers.unwrap_or_else(|| review.reviewers.clone());
     if asked.text("state_event") == Some("close") {

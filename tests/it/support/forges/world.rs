@@ -137,6 +137,8 @@ pub struct World {
     last: u64,
     /// Whether one commit is in another, and whether it can be merged into it.
     compared: BTreeMap<(String, String), (bool, bool)>,
+    /// Until when the tokens of apps are good; `None` for very long.
+    pub tokens_until: Option<Timestamp>,
 }
 
 impl World {
@@ -162,6 +164,7 @@ impl World {
             labels: BTreeMap::new(),
             last: 100,
             compared: BTreeMap::new(),
+            tokens_until: None,
         }
     }
 
