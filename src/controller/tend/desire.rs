@@ -43,7 +43,7 @@ pub(super) async fn alone(site: &Site, look: &Look, now: Timestamp) -> Result<Ve
 
 /// The reviews that there should be, where updates of one group have one together.
 pub(super) async fn wants(site: &Site, look: &Look, pages: Option<&str>, now: Timestamp) -> Result<Wants> {
-    with_writer(site, look, pages, now, |writer| writer.wants()).await
+    with_writer(site, look, pages, now, everything).await
 }
 
 async fn with_writer<T: Send + 'static>(
@@ -74,6 +74,17 @@ async fn with_writer<T: Send + 'static>(
     .await
 }
 
+/// The reviews, alone and of groups.
+fn everything(writer: &Writer<'_>) -> Result<Wants> {
+    let (groups, alone) = together::grouped(writer.waiting()?, &writer.policy.groups);
+    let mut wants = Wants { reviews: alone.iter().map(|it| writer.single(it)).collect(), branches: Vec::new() };
+    for together in together::branches(writer.waits.git, writer.snapshot(), groups)? {
+        wants.reviews.extend(together.head().map(|head| writer.group(&together, head)));
+        wants.branches.extend(together.movement());
+    }
+    Ok(wants)
+}
+
 /// What texts are made from.
 pub(super) struct Writer<'a> {
     waits: Waits<'a>,
@@ -91,16 +102,6 @@ impl Writer<'_> {
     fn waiting(&self) -> Result<Vec<Waiting>> {
         let all = self.snapshot().waiting_reviews();
         all.filter_map(|pkgbase| self.waits.of(pkgbase, self.policy.automerge_after).transpose()).collect()
-    }
-
-    fn wants(&self) -> Result<Wants> {
-        let (groups, alone) = together::grouped(self.waiting()?, &self.policy.groups);
-        let mut wants = Wants { reviews: alone.iter().map(|it| self.single(it)).collect(), branches: Vec::new() };
-        for together in together::branches(self.waits.git, self.snapshot(), groups)? {
-            wants.reviews.extend(together.head().map(|head| self.group(&together, head)));
-            wants.branches.extend(together.movement());
-        }
-        Ok(wants)
     }
 
     /// The review of one update.
@@ -125,7 +126,9 @@ impl Writer<'_> {
         let base = self.snapshot().refs.branch.as_str();
         let facts = GroupFacts { name, base, members: &facts, people: &standing.people, wave: &wave };
         let contents = waiting.iter().flat_map(|it| [it.member.pkgbase.as_str(), it.member.content.as_str()]);
-        let (about, content) = (About::Group(name.clone()), digest(contents));
+        // What people left there is not what waits: when they delete it, nobody has rejected what is written anew.
+        let content = if together.is_what_waits() { digest(contents) } else { digest([head.to_string().as_str()]) };
+        let about = About::Group(name.clone());
         let marker = |text| Marker { about, content, text, conflict: false };
         let (wanted, marker) = self.wanted(body::group_title(&facts), &body::group(&facts), marker);
         let mut members: Vec<_> = waiting.iter().map(|it| it.member.clone()).collect();

@@ -1,6 +1,6 @@
 //! What is built once an update has gone in.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::desired::Package;
@@ -28,21 +28,25 @@ pub fn after_merging(
 ) -> Wave {
     let followers = followers(packages, blacklist);
     let mut causes: BTreeMap<PkgBase, Option<PkgBase>> = merged.iter().map(|it| (it.clone(), None)).collect();
-    let mut open: VecDeque<PkgBase> = merged.iter().cloned().collect();
-    while let Some(moved) = open.pop_front() {
-        let named = names(packages, &moved);
-        for &follower in named.iter().filter_map(|name| followers.get(name.as_str())).flatten() {
-            if !causes.contains_key(follower) {
-                causes.insert(follower.clone(), Some(moved.clone()));
-                open.push_back(follower.clone());
+    let (mut built, mut round) = (Vec::new(), merged.clone());
+    while !round.is_empty() {
+        let ordered = graph.order_of(&round);
+        round = BTreeSet::new();
+        for moved in &ordered {
+            let named = names(packages, moved);
+            for &follower in named.iter().filter_map(|name| followers.get(name.as_str())).flatten() {
+                if !causes.contains_key(follower) {
+                    causes.insert(follower.clone(), Some(moved.clone()));
+                    round.insert(follower.clone());
+                }
             }
         }
+        built.extend(ordered.into_iter().map(|pkgbase| (pkgbase.clone(), causes[&pkgbase].clone())));
     }
-    let all: BTreeSet<PkgBase> = causes.keys().cloned().collect();
+    let all: BTreeSet<PkgBase> = causes.into_keys().collect();
     let needing = all.iter().flat_map(|pkgbase| graph.dependants(pkgbase));
     let watched: BTreeSet<PkgBase> = needing.filter(|pkgbase| !all.contains(pkgbase)).collect();
-    let built = graph.order_of(&all).into_iter().map(|pkgbase| (pkgbase.clone(), causes[&pkgbase].clone()));
-    Wave { built: built.collect(), watched: graph.order_of(&watched) }
+    Wave { built, watched: graph.order_of(&watched) }
 }
 
 /// By the names of packages: who is built again when that has a new version.

@@ -11,6 +11,7 @@ mod defects;
 mod format;
 mod full_disk;
 mod handback;
+mod hosted;
 mod lifecycle;
 mod membership;
 mod names;

@@ -66,7 +66,7 @@ fn a_changed_function_shows_the_first_line_that_differs_before_and_after() {
         ("  a", "  a\n  b", 7, None, Some("b")),
         ("  b", "  a\n  b", 6, None, Some("a")),
         ("  a\n  b\n  c", "  a\n  c", 7, Some("b"), None),
-        ("  a\n  b", "  a", 7, Some("b"), None),
+        ("  a\n  b", "  a", 6, Some("b"), None),
         ("  a\n  b\n  c", "  a\n  x\n  c", 7, Some("b"), Some("x")),
         ("  a 'x\n  y'", "  a 'x\n  z'", 7, Some("y'"), Some("z'")),
         ("  a && b", "  a || b", 6, Some("a && b"), Some("a || b")),

@@ -278,5 +278,53 @@ fn a_group_is_told_one_by_one_with_what_is_built_in_the_end() {
     let members: Vec<Facts<'_>> = names.iter().map(facts).collect();
     let group_name = GroupName::new("tools").expect("a name");
     let text = group(&GroupFacts { name: &group_name, base: "main", members: &members, people: &nobody, wave: &wave });
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    **2 updates of the group `tools`, decided about together.** What looks like an attack, is in conflict, or has commits by people on its own branch has a review of its own.
+
+    ### lib `1.0-1 -> 1.1-1`
+
+    Somebody should read this.
+
+    - **review**, `PKGBUILD:6`: `` `build()` does something else than before ``
+      - before: `make`
+      - after: `make all`
+
+    Beside that, 1 difference needs nobody: versions, checksums and the like.
+
+    **Who may push to it.** That is not known: its source does not say it.
+
+    One person has to approve it.
+
+    ### tool `1.0-1 -> 1.1-1`
+
+    Somebody should read this.
+
+    - **review**, `PKGBUILD:6`: `` `build()` does something else than before ``
+      - before: `make`
+      - after: `make all`
+
+    Beside that, 1 difference needs nobody: versions, checksums and the like.
+
+    **Who may push to it.** That is not known: its source does not say it.
+
+    One person has to approve it.
+
+    ### After merging
+
+    2 packages are built, in this order:
+
+    1. `lib`
+    2. `tool`
+
+    1 package needs one of them, and is built again only if a shared library is gone then: `app`.
+
+    ### To decide
+
+    Approving this approves each of them; so does merging it. Close this to reject all of them: exactly this content is not proposed again. The difference: `git fetch origin main updates-tools && git diff origin/main...origin/updates-tools`. To decide about one alone, from a machine with access:
+
+    ```sh
+    pkgwarden ctl review approve lib --head aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+    pkgwarden ctl review approve tool --head aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+    ```
+    ");
 }

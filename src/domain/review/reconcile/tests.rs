@@ -326,7 +326,6 @@ mod anything {
 
     prop_compose! {
         fn review()(
-            number in 1..9_u64,
             pkgbase in "[ab]",
             content in "[12]",
             stage in stage(),
@@ -338,7 +337,7 @@ mod anything {
             let author = if ours { ME } else { "eve" };
             let approved_by = approves.then(|| "mira".to_owned()).into_iter().collect();
             let head = oid(head.chars().next().expect("one"));
-            Seen { author: author.into(), approved_by, opened_at: at(opened), head, ..seen(number, &pkgbase, &content, stage) }
+            Seen { author: author.into(), approved_by, opened_at: at(opened), head, ..seen(1, &pkgbase, &content, stage) }
         }
     }
 
@@ -355,6 +354,8 @@ mod anything {
                 (desired.members[0].patient, desired.members[0].decidable) = (*patient && *decidable, *decidable);
                 desired
             }).collect();
+            let reviews: Vec<Seen> =
+                (1..).zip(reviews).map(|(number, review): (u64, Seen)| Seen { number, ..review }).collect();
             let automerge_after = after.map(SignedDuration::from_mins);
             let limits = Limits { per_run, per_hour, at_once, quiet, approvals, automerge_after };
             Story { limits, ..story(&desired, &reviews) }

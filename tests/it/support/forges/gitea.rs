@@ -78,7 +78,7 @@ fn missing() -> Reply {
 fn user(world: &World, login: &str) -> Value {
     let id = world.people.get(login).map_or(999, |person| person.id);
     json!({"id": id, "login": login, "login_name": "", "full_name": "", "email": format!("{login}@example.org"),
-           "avatar_url": world.url, "language": "", "is_admin": false, "created": world.now, "restricted": false,
+           "avatar_url": world.url, "language": "", "is_admin": false, "created": world.begun, "restricted": false,
            "active": false, "prohibit_login": false, "location": "", "website": "", "description": "",
            "visibility": "public", "html_url": format!("{}/{login}", world.url)})
 }
@@ -101,7 +101,7 @@ fn end(world: &World, project: &str, branch: &str, commit: &str) -> Value {
     json!({"label": branch, "ref": branch, "sha": commit, "repo_id": 1,
            "repo": {"id": 1, "owner": user(world, owner), "name": name, "full_name": project, "description": "",
                     "empty": false, "private": false, "fork": project != world.project, "default_branch": "main",
-                    "created_at": world.now, "updated_at": world.now,
+                    "created_at": world.begun, "updated_at": world.begun,
                     "html_url": format!("{}/{project}", world.url)}})
 }
 

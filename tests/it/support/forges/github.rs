@@ -159,7 +159,7 @@ fn account(world: &World, login: &str, is_own: bool) -> Value {
         user(world, login),
         json!({"bio": null, "blog": null, "company": null, "email": null, "followers": 0, "following": 0,
                "hireable": null, "location": null, "name": null, "public_gists": 0, "public_repos": 1,
-               "created_at": world.now, "updated_at": world.now}),
+               "created_at": world.begun, "updated_at": world.begun}),
     );
     let own = json!({"collaborators": 0, "disk_usage": 0, "owned_private_repos": 0, "private_gists": 0,
                      "total_private_repos": 0, "two_factor_authentication": true});
@@ -220,9 +220,9 @@ fn named_repository(world: &World, full_name: &str, is_full: bool) -> Value {
         "fork": full_name != world.project, "url": place, "default_branch": "main", "forks": 0, "forks_count": 0,
         "has_downloads": true, "has_issues": true, "has_projects": false, "has_wiki": false, "has_pages": false,
         "has_discussions": false, "homepage": null, "language": null, "archived": false, "disabled": false,
-        "mirror_url": null, "open_issues": 0, "open_issues_count": 0, "license": null, "pushed_at": world.now,
-        "size": 1, "stargazers_count": 0, "watchers": 0, "watchers_count": 0, "created_at": world.now,
-        "updated_at": world.now});
+        "mirror_url": null, "open_issues": 0, "open_issues_count": 0, "license": null, "pushed_at": world.begun,
+        "size": 1, "stargazers_count": 0, "watchers": 0, "watchers_count": 0, "created_at": world.begun,
+        "updated_at": world.begun});
     let full = json!({"network_count": 0, "subscribers_count": 0, "allow_merge_commit": true,
                       "allow_rebase_merge": true, "allow_squash_merge": true});
     let repository = with(addresses(&place, &fields), more);

@@ -197,7 +197,7 @@ fn approvals(world: &World, number: u64) -> Reply {
 fn versions(world: &World, number: u64) -> Reply {
     let Some(review) = world.reviews.get(&number) else { return missing() };
     Reply::list(vec![json!({"id": 1, "head_commit_sha": review.head, "base_commit_sha": review.head,
-                            "start_commit_sha": review.head, "created_at": review.opened_at,
+                            "start_commit_sha": review.head, "created_at": review.pushed_at,
                             "merge_request_id": 1000 + number, "state": "collected", "real_size": "1"})])
 }
 
