@@ -25,9 +25,11 @@ fn updates(repository: &Monorepo) -> Vec<(Folder, Folder)> {
     let git = repository.open();
     let before = format!("HEAD~{}", Shape::PUBLIC.commits);
     let (since, _) = git.since(&before, "HEAD").expect("so many commits");
+    let commit = |rev| git.commit(rev).expect("a commit");
+    let (old, new) = (commit(&before), commit("HEAD"));
     let changed = since.changes.changed.iter();
     changed
-        .filter_map(|pkgbase| match git.sides(&before, "HEAD", pkgbase) {
+        .filter_map(|pkgbase| match git.sides(old, new, pkgbase) {
             Ok((Some(old), Some(new))) => Some((old, new)),
             _ => None,
         })

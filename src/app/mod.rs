@@ -39,6 +39,7 @@ use crate::controller::{Controller, Inner, Kept};
 use crate::domain::desired::Package;
 use crate::domain::state::PackageState;
 use crate::executor::Executor;
+use crate::executor::command::{CommandConfig, CommandExecutor};
 use crate::executor::local::{self, LocalConfig, LocalExecutor};
 use crate::git::{Remote, Repository};
 use crate::logstore::LogStore;
@@ -381,12 +382,11 @@ fn dispatcher(
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Arc<Dispatcher>>> {
     let Some(repository) = building(settings) else { return Ok(None) };
-    let executor = executor(settings, &repository.executor, logs)?;
+    let executor = executor(settings, &repository.executor, logs, clock)?;
     Ok(Some(Dispatcher::new(Parts {
         store: store.clone(),
         sites: kept.iter().map(|(name, kept)| (name.clone(), kept.site().clone())).collect(),
         executor,
-        executor_name: local::NAME,
         limits: limits(repository),
         publishers: kept.iter().filter_map(|(name, kept)| Some((name.clone(), kept.publisher.clone()?))).collect(),
         wakes: kept.iter().map(|(name, kept)| (name.clone(), kept.wake.clone())).collect(),
@@ -410,7 +410,12 @@ fn package_repository(written: &settings::PacmanRepository) -> PackageRepository
     PackageRepository { name: written.name.to_string(), server: Server::Url(written.server.clone()), sig_level: None }
 }
 
-fn executor(settings: &Settings, executor: &settings::Executor, logs: &LogStore) -> Result<Arc<dyn Executor>> {
+fn executor(
+    settings: &Settings,
+    executor: &settings::Executor,
+    logs: &LogStore,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn Executor>> {
     match executor.kind {
         ExecutorKind::Local => {
             // The dispatcher counts, so that the number of slots can change.
@@ -422,7 +427,14 @@ fn executor(settings: &Settings, executor: &settings::Executor, logs: &LogStore)
             }
             Ok(Arc::new(LocalExecutor::open(config, logs.clone())?))
         }
-        other => bail!("executor.kind = {other:?} is not part of this version; use \"local\" or \"none\""),
+        ExecutorKind::Command => {
+            let settings::CommandExecutor { program, arguments, env } = executor.command.clone();
+            let program = program.context("executor.command.program is not set")?.display().to_string();
+            let words = std::iter::once(program).chain(arguments).collect();
+            let config = CommandConfig { words, env, work_dir: settings.server.data_dir.join("commands") };
+            Ok(Arc::new(CommandExecutor::open(config, logs.clone(), clock.clone())?))
+        }
+        other => bail!("executor.kind = {other:?} is not part of this version; use \"local\", \"command\" or \"none\""),
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Artefact {
 }
 
 /// What packages a build may leave behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectation {
     arch: String,
     /// The members and their debug package; `None` if the `.SRCINFO` cannot say.

@@ -15,6 +15,9 @@ use crate::sys::sandbox::{ANSWER, Access, Mount, Network, SandboxSpec, explain};
 /// How much of what a script prints is kept: 1 MiB.
 const PRINTED: usize = 1 << 20;
 
+/// The memory that each process of a script may ask for, in bytes: what raises a version needs little of it.
+const MEMORY: u64 = 1 << 30;
+
 /// As Chaotic's scripts source it: unset variables and failures in pipes are failures, and it may go on after one.
 const RUN: &str = "set -uo pipefail; . ./.CI/update.sh";
 
@@ -90,7 +93,9 @@ impl Refresher {
     }
 
     fn script_sandbox(&self, pkgbase: &PkgBase, workspace: &Workspace, network: Network) -> SandboxSpec {
-        let mut spec = self.sandbox(workspace, network, ["/bin/bash", "-c", RUN].map(str::to_owned).into());
+        let memory = format!("--data={MEMORY}");
+        let command = ["prlimit", &memory, "--", "/bin/bash", "-c", RUN];
+        let mut spec = self.sandbox(workspace, network, command.map(str::to_owned).into());
         // The folder for temporary files is one on a disk: what is in memory is the machine's.
         let own = [("PACKAGE", pkgbase.as_str()), ("TMPDIR", "/build")];
         spec.env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));

@@ -61,7 +61,8 @@ impl Workspace {
         make_enterable(&workspace.tree()).map_err(|error| workspace.error("create", error))?;
         for name in WRITABLE {
             let path = workspace.tree().join(name);
-            workspace.make_own(&path).map_err(|error| FsError::new("create", &path, error))?;
+            make_all(&path, &workspace.tree(), &|path| workspace.user.own(path))
+                .map_err(|error| FsError::new("create", &path, error))?;
         }
         let keyring = workspace.path("gnupg");
         // gpg warns about any other.
@@ -74,17 +75,6 @@ impl Workspace {
     #[must_use]
     pub fn at(dir: PathBuf, user: BuildUser) -> Self {
         Self { dir, user }
-    }
-
-    /// Creates a directory inside `tree/` and those above it, all of them the build user's.
-    fn make_own(&self, path: &Path) -> io::Result<()> {
-        let tree = self.tree();
-        let missing: Vec<_> = path.ancestors().take_while(|above| *above != tree && !above.exists()).collect();
-        for dir in missing.into_iter().rev() {
-            DirBuilder::new().mode(0o755).create(dir)?;
-            self.user.own(dir)?;
-        }
-        Ok(())
     }
 
     /// What the build works in.
@@ -107,23 +97,7 @@ impl Workspace {
 
     /// Writes the files of a package into `start`.
     pub fn write_package(&self, folder: &Folder) -> Result<(), WorkspaceError> {
-        let start = self.path("start");
-        for (path, file) in &folder.files {
-            let target = start.join(checked(path, folder)?);
-            let error = |error| FsError::new("write", &target, error);
-            if let Some(parent) = target.parent() {
-                self.make_own(parent).map_err(error)?;
-            }
-            match file.mode {
-                FileMode::Regular => write_new(&target, &file.bytes, 0o644),
-                FileMode::Executable => write_new(&target, &file.bytes, 0o755),
-                FileMode::Symlink => symlink(Path::new(&*String::from_utf8_lossy(&file.bytes)), &target),
-                FileMode::Submodule => return Err(WorkspaceError::Submodule(path.clone())),
-            }
-            .and_then(|()| self.user.own(&target))
-            .map_err(error)?;
-        }
-        Ok(())
+        write_folder(folder, &self.path("start"), |path| self.user.own(path))
     }
 
     /// Writes a configuration file the build can read but not change.
@@ -194,7 +168,7 @@ impl Workspace {
     }
 
     fn empty_database(&self, target: &Path) -> io::Result<()> {
-        self.make_own(target)?;
+        make_all(target, &self.tree(), &|path| self.user.own(path))?;
         let version = target.join("ALPM_DB_VERSION");
         write_new(&version, b"9\n", 0o644)?;
         self.user.own(&version)
@@ -213,6 +187,41 @@ impl Workspace {
     fn error(&self, action: &'static str, error: io::Error) -> FsError {
         FsError::new(action, &self.dir, error)
     }
+}
+
+/// Writes the files of a package into a directory, which is made if there is none; `made` hears of all that is made.
+///
+/// # Errors
+/// If a path would lead out of the directory, or the disk says no.
+pub fn write_folder(folder: &Folder, to: &Path, made: impl Fn(&Path) -> io::Result<()>) -> Result<(), WorkspaceError> {
+    let above = to.parent().unwrap_or(to);
+    make_all(to, above, &made).map_err(|error| FsError::new("create", to, error))?;
+    for (path, file) in &folder.files {
+        let target = to.join(checked(path, folder)?);
+        let error = |error| FsError::new("write", &target, error);
+        if let Some(parent) = target.parent() {
+            make_all(parent, above, &made).map_err(error)?;
+        }
+        match file.mode {
+            FileMode::Regular => write_new(&target, &file.bytes, 0o644),
+            FileMode::Executable => write_new(&target, &file.bytes, 0o755),
+            FileMode::Symlink => symlink(Path::new(&*String::from_utf8_lossy(&file.bytes)), &target),
+            FileMode::Submodule => return Err(WorkspaceError::Submodule(path.clone())),
+        }
+        .and_then(|()| made(&target))
+        .map_err(error)?;
+    }
+    Ok(())
+}
+
+/// Creates a directory and those above it, as far as they are below `above`.
+fn make_all(path: &Path, above: &Path, made: &impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().take_while(|dir| *dir != above && !dir.exists()).collect();
+    for dir in missing.into_iter().rev() {
+        DirBuilder::new().mode(0o755).create(dir)?;
+        made(dir)?;
+    }
+    Ok(())
 }
 
 /// A path of a folder, if it stays inside and goes through no file or link.

@@ -46,6 +46,8 @@ enum Document {
     Config,
     /// `.ci/policy.toml`
     Policy,
+    /// A build, as programs and workers are told of it
+    Build,
 }
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
@@ -55,6 +57,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
             match of {
                 Document::Config => context.output.json(config::schema())?,
                 Document::Policy => context.output.json(&config::policy_schema())?,
+                Document::Build => context.output.json(&config::build_schema())?,
             }
             Ok(Exit::Done)
         }
@@ -276,6 +279,8 @@ mod tests {
         [executor.copr]
 
         [executor.command]
+        arguments = []
+        env = []
 
         [publish]
         sign = false

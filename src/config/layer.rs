@@ -459,7 +459,7 @@ mod tests {
     #[test]
     fn what_this_version_does_not_do_is_refused_at_its_place() {
         let refused = |text: &str| lines(text, &[]).contains("is not supported by this version");
-        for kind in ["bullmq", "chaotic", "copr", "buildomat", "command"] {
+        for kind in ["bullmq", "chaotic", "copr", "buildomat"] {
             assert!(refused(&format!("[executor]\nkind = \"{kind}\"\n")), "{kind}");
         }
         insta::assert_snapshot!(lines("[publish]\nsign = true\n", &[]), @"pkgwarden.toml:2:8: publish.sign = true is not supported by this version; write false, and sign by other means");
@@ -473,11 +473,11 @@ mod tests {
         let text = "[executor]\nkind = \"copr\"\nslots = 2\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
              [[schedule]]\ncron = \"@daily\"\nrun = \"trigger\"\n";
         insta::assert_snapshot!(lines(text, &[]), @r#"
-        pkgwarden.toml:2:8: executor.kind = "copr" is not supported by this version; write "local" to build on this machine, or "none" to leave builds to somebody else
+        pkgwarden.toml:2:8: executor.kind = "copr" is not supported by this version; write "local" to build on this machine, "command" to build by a program of yours, or "none" to leave builds to somebody else
         pkgwarden.toml:5:11: the address holds no `{pkgbase}`, so that every package would have the same; write {pkgbase} where the name of the package goes
         pkgwarden.toml:8:7: a schedule with run = "trigger" needs the `name` of the trigger
         "#);
-        insta::assert_snapshot!(lines("", &[("PKGWARDEN__EXECUTOR__KIND", "command")]), @r#"PKGWARDEN__EXECUTOR__KIND: executor.kind = "command" is not supported by this version; write "local" to build on this machine, or "none" to leave builds to somebody else"#);
+        insta::assert_snapshot!(lines("", &[("PKGWARDEN__EXECUTOR__KIND", "command")]), @r#"PKGWARDEN__EXECUTOR__KIND: executor.kind = "command" needs a program; name it as program in [executor.command]"#);
     }
 
     #[test]

@@ -18,5 +18,5 @@ pub mod value;
 mod written;
 
 pub use error::{ConfigError, Problem};
-pub use schema::{policy_schema, schema};
+pub use schema::{build_schema, policy_schema, schema};
 pub use settings::{Settings, load};

@@ -8,8 +8,8 @@ use super::error::Problem;
 use super::forge;
 use super::layer::Layers;
 use super::settings::{
-    Aur, AurTransport, Bullmq, Copr, Executor, ExecutorKind, LocalExecutor, Nvchecker, ProjectHost, Publish,
-    Repository, Schedule, ScheduledRun, Server, Settings, Sources,
+    Aur, AurTransport, Bullmq, CommandExecutor, Copr, Executor, ExecutorKind, LocalExecutor, Nvchecker, ProjectHost,
+    Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
 use super::value::{Address, GitAddress, Name, Period};
 use super::written::{
@@ -58,7 +58,7 @@ fn check_sections(
     written: &Written,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (place, message, hint) in unsupported(written) {
+    for (place, message, hint) in impossible(written) {
         problems.push(layers.problem(repository, &place, message, hint));
     }
     for (key, message, hint) in forge::faults(&written.forge, url) {
@@ -90,16 +90,20 @@ fn check_sections(
     problems
 }
 
-/// What can be written, and what this version does not do: the place, what is not done, and what to write
-/// instead.
-fn unsupported(written: &Written) -> Vec<([&'static str; 2], String, &'static str)> {
-    const EXECUTOR: &str = "write \"local\" to build on this machine, or \"none\" to leave builds to somebody else";
+/// What can be written, and cannot be done so: the place, what is not done, and what to write instead.
+fn impossible(written: &Written) -> Vec<([&'static str; 2], String, &'static str)> {
+    const EXECUTOR: &str = "write \"local\" to build on this machine, \"command\" to build by a program of yours, or \"none\" to \
+                            leave builds to somebody else";
+    const PROGRAM: &str = "name it as program in [executor.command]";
     const SIGN: &str = "write false, and sign by other means";
     let mut found = Vec::new();
-    let done = |kind: &ExecutorKind| matches!(kind, ExecutorKind::Local | ExecutorKind::None);
+    let done = |kind: &ExecutorKind| matches!(kind, ExecutorKind::Local | ExecutorKind::Command | ExecutorKind::None);
     if let Some(kind) = written.executor.kind.filter(|kind| !done(kind)) {
         let message = format!("executor.kind = {} is not supported by this version", word(&kind));
         found.push((["executor", "kind"], message, EXECUTOR));
+    }
+    if written.executor.kind == Some(ExecutorKind::Command) && written.executor.command.program.is_none() {
+        found.push((["executor", "kind"], "executor.kind = \"command\" needs a program".to_owned(), PROGRAM));
     }
     if written.publish.sign == Some(true) {
         found.push((["publish", "sign"], "publish.sign = true is not supported by this version".to_owned(), SIGN));
@@ -250,7 +254,11 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
             prefix: given(executor.bullmq.prefix).to_string(),
         },
         copr: Copr { url: executor.copr.url, project: executor.copr.project, login_file: executor.copr.login_file },
-        command: executor.command.program,
+        command: CommandExecutor {
+            program: executor.command.program,
+            arguments: given(executor.command.arguments),
+            env: given(executor.command.env),
+        },
     }
 }
 

@@ -1,14 +1,17 @@
-//! The JSON Schema of `pkgwarden.toml`, and that of `.ci/policy.toml`: for editors, and for finding out what a key may be.
+//! The JSON Schema of `pkgwarden.toml`, for editors, and for finding out what a key may be; those of `.ci/policy.toml` and
+//! of builds.
 //!
-//! It is made from the doc comments and types of [`super::written`], and from `defaults.toml`.
+//! The first is made from the doc comments and types of [`super::written`], and from `defaults.toml`.
 
 use std::sync::LazyLock;
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::written::Written;
 use crate::domain::classify::Policy;
+use crate::domain::job::Job;
 
 /// What is in force where nobody says anything else.
 pub(super) const DEFAULTS: &str = include_str!("defaults.toml");
@@ -24,20 +27,31 @@ pub fn schema() -> &'static Value {
 /// The JSON Schema (draft 2020-12) of `.ci/policy.toml`.
 #[must_use]
 pub fn policy_schema() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<Policy>().to_value();
-    tidy(&mut schema);
+    let mut schema = schema_of::<Policy>();
     schema["title"] = super::policy::PATH.into();
     schema
 }
 
+/// The JSON Schema (draft 2020-12) of a build, as programs and workers are told of it.
+#[must_use]
+pub fn build_schema() -> Value {
+    let mut schema = schema_of::<Job>();
+    schema["title"] = "build".into();
+    schema
+}
+
 fn generate() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<Written>().to_value();
-    tidy(&mut schema);
+    let mut schema = schema_of::<Written>();
     let defaults: Value = toml::from_str(DEFAULTS).expect("defaults.toml is TOML");
     give_defaults(&mut schema, &defaults);
     schema["title"] = "pkgwarden.toml".into();
+    schema
+}
+
+fn schema_of<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    tidy(&mut schema);
     schema
 }
 
@@ -136,6 +150,7 @@ mod tests {
         let mut found = Vec::new();
         undescribed(schema(), "", &mut found);
         undescribed(&policy_schema(), "policy", &mut found);
+        undescribed(&build_schema(), "build", &mut found);
         assert_eq!(found, [""; 0]);
     }
 

@@ -230,8 +230,8 @@ pub struct Executor {
     pub bullmq: Bullmq,
     /// Settings of `Copr`.
     pub copr: Copr,
-    /// The program of `Command`; always there with that kind.
-    pub command: Option<PathBuf>,
+    /// Settings of `Command`.
+    pub command: CommandExecutor,
 }
 
 /// What kind of executor runs the builds.
@@ -252,6 +252,17 @@ pub enum ExecutorKind {
     Command,
     /// Nothing: builds are planned and never run.
     None,
+}
+
+/// Builds by a program of the operator's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommandExecutor {
+    /// The program; always there with that kind.
+    pub program: Option<PathBuf>,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Variables of our environment that it gets beside the usual ones.
+    pub env: Vec<String>,
 }
 
 /// Builds on this machine.

@@ -322,6 +322,12 @@ section! {
         /// The program that is run for each build.
         #[schemars(example = "/usr/local/bin/build-package")]
         program: PathBuf,
+        /// Its arguments.
+        #[schemars(example = ["--project", "packages"])]
+        arguments: Vec<String>,
+        /// Variables of our environment that it gets beside `PATH`, `HOME` and those of proxies.
+        #[schemars(example = ["GITLAB_TOKEN"])]
+        env: Vec<String>,
     }
 }
 

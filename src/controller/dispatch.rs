@@ -44,8 +44,6 @@ pub struct Parts {
     pub sites: BTreeMap<String, Arc<Site>>,
     /// What runs builds.
     pub executor: Arc<dyn Executor>,
-    /// The kind of the executor, as handles name it.
-    pub executor_name: &'static str,
     /// How much at once, and for how long, to begin with.
     pub limits: Limits,
     /// What publishes, by repository.
@@ -135,9 +133,12 @@ impl Dispatcher {
     }
 
     /// Waits for builds underway, at most so long; what is left then is stopped and built again by the
-    /// next process.
+    /// next process. Builds that go on by themselves are left to it as they are.
     pub async fn drain(&self, patience: Duration) {
         self.followers.close();
+        if self.parts.executor.outlives_us() {
+            return;
+        }
         if tokio::time::timeout(patience, self.followers.wait()).await.is_ok() {
             return;
         }
@@ -171,7 +172,7 @@ impl Dispatcher {
         for attempt in self.parts.store.open_attempts().await? {
             let Attempt { id, build, handle, .. } = attempt;
             let handle = handle.and_then(|handle| serde_json::from_value(handle).ok());
-            let handle = handle.unwrap_or(Handle { executor: self.parts.executor_name.to_owned(), attempt: id });
+            let handle = handle.unwrap_or(Handle { executor: self.parts.executor.name().to_owned(), attempt: id });
             let detail = self.parts.store.build(build).await?.context("an attempt has no build")?;
             self.follow(detail.build, handle);
         }
@@ -231,7 +232,7 @@ impl Dispatcher {
 
     async fn hand_out(self: &Arc<Self>, build: Build) -> Result<()> {
         let now = self.parts.clock.now();
-        let attempt = self.parts.store.begin_attempt(build.id, self.parts.executor_name, now).await?;
+        let attempt = self.parts.store.begin_attempt(build.id, self.parts.executor.name(), now).await?;
         let submitted = match self.order(&build, &attempt).await {
             Ok(order) => self.parts.executor.submit(order).await.map_err(anyhow::Error::from),
             Err(error) => Err(error),
@@ -283,7 +284,9 @@ impl Dispatcher {
         Ok(BuildOrder {
             attempt: attempt.to_owned(),
             repository: build.repository.clone(),
+            url: Some(site.remote.shown()).filter(|address| is_public(address)),
             arch: build.arch.clone(),
+            class: build.class.clone(),
             pkgbase: build.pkgbase.clone(),
             commit,
             expected_version: expected_version(&files, &settings),
@@ -337,6 +340,11 @@ impl Dispatcher {
     }
 }
 
+/// Whether others can know a repository by this address.
+fn is_public(address: &str) -> bool {
+    address.contains(':') && !address.starts_with("file:")
+}
+
 pub(super) fn settings_in(files: &Folder) -> PackageSettings {
     let text = files.get(".CI/config").map(String::from_utf8_lossy).unwrap_or_default();
     config::package::parse(&text, ".CI/config").0
@@ -384,12 +392,16 @@ mod tests {
     struct Untidy;
 
     impl Executor for Untidy {
+        fn name(&self) -> &'static str {
+            "untidy"
+        }
+
         fn ready(&self) -> Result<(), ExecutorError> {
             Ok(())
         }
 
         fn submit(&self, order: BuildOrder) -> BoxFuture<'_, Result<Handle, ExecutorError>> {
-            async { Ok(Handle { executor: "untidy".to_owned(), attempt: order.attempt }) }.boxed()
+            async move { Ok(Handle { executor: self.name().to_owned(), attempt: order.attempt }) }.boxed()
         }
 
         fn started<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
@@ -417,7 +429,6 @@ mod tests {
             store: store.clone(),
             sites: BTreeMap::new(),
             executor: Arc::new(Untidy),
-            executor_name: "untidy",
             limits,
             publishers: BTreeMap::new(),
             wakes: BTreeMap::new(),

@@ -101,8 +101,7 @@ impl Inspection {
     /// # Errors
     /// If there is no such revision.
     pub fn since(&self, from: &str, to: &str) -> Result<(Since, BTreeSet<PkgBase>)> {
-        let [from, to] = [from, to].map(|rev| self.git.resolve(rev)?.with_context(|| self.no_revision(rev)));
-        let (from, to) = (from?, to?);
+        let (from, to) = (self.commit(from)?, self.commit(to)?);
         let since = range::between(&self.git, RangeBase::Scheduled(from), Some(from), Some(to))?;
         let entries = self.git.entries(self.git.tree_of(to)?)?;
         let names = entries.iter().filter(|entry| entry.is_tree).filter_map(|entry| PkgBase::new(&entry.name).ok());
@@ -121,16 +120,24 @@ impl Inspection {
         range::since_scheduled(&self.git, refs)
     }
 
-    /// The folder of a package at two revisions; `None` where it does not exist.
+    /// The commit that a revision names. `HEAD~500` is counted back each time it is asked for, so whoever asks about
+    /// many packages asks this once.
+    ///
+    /// # Errors
+    /// If there is no such revision.
+    pub fn commit(&self, rev: &str) -> Result<Oid> {
+        self.git.resolve(rev)?.with_context(|| self.no_revision(rev))
+    }
+
+    /// The folder of a package at two commits; `None` where it does not exist.
     ///
     /// # Errors
     /// If the objects cannot be read.
-    pub fn sides(&self, from: &str, to: &str, pkgbase: &PkgBase) -> Result<(Option<Folder>, Option<Folder>)> {
+    pub fn sides(&self, from: Oid, to: Oid, pkgbase: &PkgBase) -> Result<(Option<Folder>, Option<Folder>)> {
         Ok((self.folder(from, pkgbase)?, self.folder(to, pkgbase)?))
     }
 
-    fn folder(&self, rev: &str, pkgbase: &PkgBase) -> Result<Option<Folder>> {
-        let commit = self.git.resolve(rev)?.with_context(|| self.no_revision(rev))?;
+    fn folder(&self, commit: Oid, pkgbase: &PkgBase) -> Result<Option<Folder>> {
         let entry = self.git.entry_at(self.git.tree_of(commit)?, pkgbase.as_str())?;
         entry.map(|entry| Ok(self.git.folder(entry.id, &Limits::default())?)).transpose()
     }

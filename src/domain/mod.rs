@@ -17,6 +17,7 @@ pub mod finding;
 pub mod folder;
 pub mod graph;
 pub mod handback;
+pub mod job;
 pub mod keepers;
 pub mod keyvalue;
 pub mod library;

@@ -3,7 +3,10 @@
 //! An executor is only given builds that are ready: order, retries and what a result means for other
 //! builds are decided elsewhere.
 
+pub mod command;
+pub mod kept;
 pub mod local;
+pub mod tracked;
 
 use std::time::Duration;
 
@@ -11,15 +14,17 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::builder::artefact::Artefact;
-use crate::builder::pacman::PackageRepository;
+use crate::builder::pacman::{PackageRepository, Server};
 use crate::builder::user::UserError;
 use crate::domain::build::Outcome;
 use crate::domain::folder::Folder;
+use crate::domain::job::{Job, PacmanRepository};
 use crate::domain::name::{Oid, PkgBase};
-use crate::domain::policy::Bump;
+use crate::domain::policy::{BuildClass, Bump};
 use crate::domain::version::Version;
 use crate::logstore::LogError;
 use crate::sys::fs::FsError;
+use crate::sys::process::ProcessError;
 
 /// Everything an executor needs to know about one attempt.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +33,8 @@ pub struct BuildOrder {
     pub attempt: String,
     /// The monorepo.
     pub repository: String,
+    /// Its address for git, without secrets; `None` where only this machine has it.
+    pub url: Option<String>,
     /// The architecture to build for.
     pub arch: String,
     /// The package.
@@ -38,6 +45,8 @@ pub struct BuildOrder {
     pub files: Folder,
     /// The version it should come out with; `None` if that is known only after the build.
     pub expected_version: Option<Version>,
+    /// The class of builders that it asks for.
+    pub class: Option<BuildClass>,
     /// The rebuild asked for.
     pub bump: Option<Bump>,
     /// Where it may take its dependencies from; earlier ones win.
@@ -55,6 +64,52 @@ pub struct BuildOrder {
     pub source_date_epoch: i64,
     /// `CI_CODE_SKIP`.
     pub skip_exit_code: i32,
+}
+
+/// The longest a build may take, whatever is asked for: 30 days.
+const MAX_TIME: Duration = Duration::from_hours(30 * 24);
+
+impl BuildOrder {
+    /// How long it may take in the end.
+    #[must_use]
+    pub fn may_take(&self) -> Duration {
+        let factor = if self.extra_timeout > 0.0 { self.extra_timeout } else { 1.0 };
+        let seconds = (self.timeout.as_secs_f64() * factor).min(MAX_TIME.as_secs_f64());
+        Duration::try_from_secs_f64(seconds).unwrap_or(MAX_TIME)
+    }
+
+    /// As whoever carries it out elsewhere is told of it.
+    #[must_use]
+    pub fn job(&self) -> Job {
+        let repositories = self.package_repositories.iter().map(|repository| PacmanRepository {
+            name: repository.name.clone(),
+            server: match &repository.server {
+                Server::Url(url) => url.clone(),
+                Server::Directory(path) => format!("file://{}", path.display()),
+            },
+            sig_level: repository.sig_level.clone(),
+        });
+        Job {
+            schema: 1,
+            attempt: self.attempt.clone(),
+            repository: self.repository.clone(),
+            url: self.url.clone(),
+            commit: self.commit.to_string(),
+            pkgbase: self.pkgbase.to_string(),
+            version: self.expected_version.as_ref().map(ToString::to_string),
+            bump: self.bump.as_ref().map(|bump| bump.count),
+            arch: self.arch.clone(),
+            class: self.class.as_ref().map(ToString::to_string),
+            pacman_repositories: repositories.collect(),
+            published: self.published.clone(),
+            timeout_s: self.may_take().as_secs(),
+            cache_sources: self.cache_sources,
+            source_date_epoch: self.source_date_epoch,
+            skip_exit_code: self.skip_exit_code,
+            package_dir: None,
+            artefact_dir: None,
+        }
+    }
 }
 
 /// How an attempt ended.
@@ -117,6 +172,9 @@ pub enum ExecutorError {
     /// The file system said no.
     #[error(transparent)]
     Fs(#[from] FsError),
+    /// A program could not be started.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     /// The handle is another executor's.
     #[error("attempt {attempt} belongs to the executor `{executor}`")]
     NotOurs {
@@ -129,6 +187,14 @@ pub enum ExecutorError {
 
 /// Runs builds. Each method may be called again at any time, also by another process after a restart.
 pub trait Executor: Send + Sync {
+    /// What it is called in handles.
+    fn name(&self) -> &'static str;
+
+    /// Whether builds go on while this process is away, so that it may end without stopping them.
+    fn outlives_us(&self) -> bool {
+        false
+    }
+
     /// Whether a build could begin now; the error says why not.
     fn ready(&self) -> Result<(), ExecutorError>;
 

@@ -25,6 +25,12 @@ impl LogWriter {
         Self { store, attempt, path, file, len, cut: false }
     }
 
+    /// Whose log it is.
+    #[must_use]
+    pub fn attempt(&self) -> &str {
+        &self.attempt
+    }
+
     /// Adds what a build printed. At the limit as much as fits is kept, a line that says so follows, and
     /// the build has to be stopped.
     ///

@@ -187,6 +187,7 @@ fn commits(from: &str, to: &str, only: &[String], gate: &mut Gate, context: &mut
     packages.extend(since.changes.removed.iter().cloned());
     packages.retain(|pkgbase| only.is_empty() || only.iter().any(|name| name == pkgbase.as_str()));
     packages.sort();
+    let (from, to) = (inspection.commit(from)?, inspection.commit(to)?);
     let mut told = Told::new(context);
     for pkgbase in &packages {
         let mut files = Vec::new();

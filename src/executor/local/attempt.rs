@@ -1,6 +1,6 @@
 //! One attempt from its order to its report.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::builder::artefact::{self, Artefact, Collected, Expectation};
@@ -11,6 +11,7 @@ use crate::builder::verdict::{Exit, Verdict, judge};
 use crate::builder::workspace::{Workspace, WorkspaceError, make_enterable};
 use crate::domain::build::Outcome;
 use crate::domain::signature::{Decision, Signatures, mentions_signatures};
+use crate::executor::kept::blocking;
 use crate::executor::{AttemptReport, BuildOrder, Ending};
 use crate::logstore::LogWriter;
 use crate::sys::fs::{FsError, ensure_free};
@@ -251,14 +252,4 @@ fn rewrite_pkgbuild(workspace: &Workspace, interference: &Interference) -> Resul
         workspace.replace_pkgbuild(&wanted)?;
     }
     Ok(())
-}
-
-/// Runs file work where it may block.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.expect("file work does not panic")
-}
-
-/// Where the report of an attempt is kept until it is discarded.
-pub fn report_path(dir: &Path) -> PathBuf {
-    dir.join("report.json")
 }

@@ -8,16 +8,14 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::builder::pacman::Server;
 use crate::builder::user::BuildUser;
@@ -25,10 +23,12 @@ use crate::builder::workspace::{make_enterable, remove_all};
 use crate::domain::build::Outcome;
 use crate::domain::signature::Verification;
 use crate::logstore::{LogStore, LogWriter};
-use crate::sys::fs::{FsError, ensure_free, write_atomic};
+use crate::sys::fs::{FsError, ensure_free};
 
+use super::kept::{self, attempt_of, blocking, report_path};
+use super::tracked::{Progress, Reins, Tracked};
 use super::{AttemptReport, BuildOrder, Ending, Executor, ExecutorError, Handle};
-use attempt::{Attempt, MIN_FREE, blocking, report_path};
+use attempt::{Attempt, MIN_FREE};
 use launcher::Launcher;
 use step::Limits;
 
@@ -38,9 +38,6 @@ pub const NAME: &str = "local";
 /// Variables that name the proxies of this machine.
 const PROXIES: [&str; 8] =
     ["http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
-
-/// The longest a build may take, whatever is asked for: 30 days.
-const MAX_TIME: Duration = Duration::from_hours(30 * 24);
 
 /// How this machine builds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,30 +96,12 @@ struct Inner {
     logs: LogStore,
     slots: Semaphore,
     launcher: Launcher,
-    attempts: Mutex<HashMap<String, Known>>,
-}
-
-/// An attempt of this process.
-#[derive(Debug, Clone)]
-struct Known {
-    cancel: CancellationToken,
-    progress: watch::Receiver<Progress>,
-}
-
-#[derive(Debug, Clone)]
-enum Progress {
-    Queued,
-    Running,
-    Ended(Arc<AttemptReport>),
+    tracked: Tracked,
 }
 
 impl Inner {
     fn attempt_dir(&self, attempt: &str) -> PathBuf {
         self.config.work_dir.join(attempt)
-    }
-
-    fn attempts(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        self.attempts.lock().expect("nobody panics while holding the map of attempts")
     }
 }
 
@@ -138,8 +117,8 @@ impl LocalExecutor {
         let launcher =
             Launcher::start().map_err(|error| FsError::new("start a thread for", &config.work_dir, error))?;
         let slots = Semaphore::new(config.slots.max(1));
-        let attempts = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { config, user, logs, slots, launcher, attempts }) })
+        let tracked = Tracked::default();
+        Ok(Self { inner: Arc::new(Inner { config, user, logs, slots, launcher, tracked }) })
     }
 
     fn check(&self, order: &BuildOrder) -> Result<(), ExecutorError> {
@@ -168,23 +147,19 @@ impl LocalExecutor {
 
     fn accept(&self, order: BuildOrder) -> Result<Handle, ExecutorError> {
         let handle = Handle { executor: NAME.to_owned(), attempt: order.attempt.clone() };
-        let known = self.inner.attempts().contains_key(&order.attempt);
-        if known || self.stored_report(&order.attempt).is_some() {
+        if self.inner.tracked.has(&order.attempt) || self.stored_report(&order.attempt).is_some() {
             return Ok(handle);
         }
         self.check(&order)?;
         let log = self.inner.logs.writer(&order.attempt)?;
-        let (progress, watched) = watch::channel(Progress::Queued);
-        let cancel = CancellationToken::new();
-        let known = Known { cancel: cancel.clone(), progress: watched };
-        self.inner.attempts().insert(order.attempt.clone(), known);
-        tokio::spawn(carry_out(Arc::clone(&self.inner), order, log, cancel, progress));
+        if let Some(reins) = self.inner.tracked.begin(&order.attempt) {
+            tokio::spawn(carry_out(Arc::clone(&self.inner), order, log, reins));
+        }
         Ok(handle)
     }
 
     fn stored_report(&self, attempt: &str) -> Option<AttemptReport> {
-        let bytes = std::fs::read(report_path(&self.inner.attempt_dir(attempt))).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        kept::report(&self.inner.attempt_dir(attempt))
     }
 
     /// What is said about an attempt that an earlier process had begun: its report if it has one.
@@ -201,59 +176,35 @@ impl LocalExecutor {
         Ok(AttemptReport { ending: Ending::Infrastructure, artefacts: Vec::new(), exit_code: None, message })
     }
 
-    fn known(&self, handle: &Handle) -> Result<Option<Known>, ExecutorError> {
-        if handle.executor != NAME {
-            let (attempt, executor) = (handle.attempt.clone(), handle.executor.clone());
-            return Err(ExecutorError::NotOurs { attempt, executor });
-        }
-        Ok(self.inner.attempts().get(&handle.attempt).cloned())
-    }
-
-    async fn wait(&self, handle: &Handle) -> Result<AttemptReport, ExecutorError> {
-        let Some(mut known) = self.known(handle)? else { return self.left_behind(&handle.attempt) };
-        let ended = known.progress.wait_for(|progress| matches!(progress, Progress::Ended(_))).await;
-        match ended.as_deref() {
-            Ok(Progress::Ended(report)) => Ok((**report).clone()),
-            Ok(Progress::Queued | Progress::Running) | Err(_) => Ok(AttemptReport {
-                ending: Ending::Infrastructure,
-                artefacts: Vec::new(),
-                exit_code: None,
-                message: "the build stopped without a report; this is a defect of pkgwarden".to_owned(),
-            }),
+    async fn wait(&self, attempt: &str) -> Result<AttemptReport, ExecutorError> {
+        match self.inner.tracked.ended(attempt).await {
+            Some(report) => Ok(report),
+            None => self.left_behind(attempt),
         }
     }
 
-    async fn forget(&self, handle: &Handle) -> Result<(), ExecutorError> {
-        if let Some(known) = self.known(handle)? {
-            known.cancel.cancel();
-            self.wait(handle).await?;
-            self.inner.attempts().remove(&handle.attempt);
-        }
+    async fn forget(&self, attempt: &str) -> Result<(), ExecutorError> {
+        self.inner.tracked.forget(attempt).await;
         // Checks that the id names a file in our directories.
-        self.inner.logs.position(&handle.attempt)?;
-        let dir = self.inner.attempt_dir(&handle.attempt);
+        self.inner.logs.position(attempt)?;
+        let dir = self.inner.attempt_dir(attempt);
         blocking(move || remove_all(&dir).map_err(|error| FsError::new("remove", &dir, error))).await?;
         Ok(())
     }
 }
 
 /// Waits for a slot, builds, and lets everybody know.
-async fn carry_out(
-    inner: Arc<Inner>,
-    order: BuildOrder,
-    log: LogWriter,
-    cancel: CancellationToken,
-    progress: watch::Sender<Progress>,
-) {
+async fn carry_out(inner: Arc<Inner>, order: BuildOrder, log: LogWriter, reins: Reins) {
+    let Reins { cancel, progress } = reins;
     let dir = inner.attempt_dir(&order.attempt);
     let permit = tokio::select! {
         biased;
         () = cancel.cancelled() => None,
         permit = inner.slots.acquire() => permit.ok(),
     };
-    let (report, mut log) = if permit.is_some() {
+    let (report, log) = if permit.is_some() {
         progress.send_replace(Progress::Running);
-        let limits = Limits { cancel, deadline: Instant::now() + time_limit(&order) };
+        let limits = Limits { cancel, deadline: Instant::now() + order.may_take() };
         Attempt { inner: Arc::clone(&inner), order: Arc::new(order), log, limits, keys: Vec::new() }.run().await
     } else {
         let message = "the build was cancelled before it began".to_owned();
@@ -261,29 +212,10 @@ async fn carry_out(
         (AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message }, log)
     };
     drop(permit);
-    let closed = close(&report, &dir, &mut log).and_then(|()| Ok(log.finish()?));
-    if let Err(error) = closed {
+    if let Err(error) = kept::close(&report, &dir, log) {
         tracing::warn!(dir = %dir.display(), error = &error as &dyn std::error::Error, "cannot record how a build ended");
     }
     progress.send_replace(Progress::Ended(Arc::new(report)));
-}
-
-/// Keeps the report for a controller that restarts now, and writes the end into the log.
-fn close(report: &AttemptReport, dir: &Path, log: &mut LogWriter) -> Result<(), ExecutorError> {
-    let json = serde_json::to_vec(report).expect("a report has only text and numbers");
-    write_atomic(&report_path(dir), &json)?;
-    let word = match report.ending {
-        Ending::Done(outcome) => crate::domain::build::BuildState::from(outcome).as_str(),
-        Ending::Infrastructure => "infrastructure failure",
-    };
-    let reason = if report.message.is_empty() { String::new() } else { format!(": {}", report.message) };
-    Ok(log.note(&format!("{word}{reason}"))?)
-}
-
-fn time_limit(order: &BuildOrder) -> Duration {
-    let factor = if order.extra_timeout > 0.0 { order.extra_timeout } else { 1.0 };
-    let seconds = (order.timeout.as_secs_f64() * factor).min(MAX_TIME.as_secs_f64());
-    Duration::try_from_secs_f64(seconds).unwrap_or(MAX_TIME)
 }
 
 fn remove_unfinished(work_dir: &Path) -> std::io::Result<()> {
@@ -297,6 +229,10 @@ fn remove_unfinished(work_dir: &Path) -> std::io::Result<()> {
 }
 
 impl Executor for LocalExecutor {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
     fn ready(&self) -> Result<(), ExecutorError> {
         Ok(ensure_free(&self.inner.config.work_dir, MIN_FREE)?)
     }
@@ -307,30 +243,25 @@ impl Executor for LocalExecutor {
 
     fn started<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
         async move {
-            if let Some(mut known) = self.known(handle)? {
-                // A channel that closed means that the build is over, which `finished` tells.
-                let _ = known.progress.wait_for(|progress| !matches!(progress, Progress::Queued)).await;
-            }
+            self.inner.tracked.started(attempt_of(handle, NAME)?).await;
             Ok(())
         }
         .boxed()
     }
 
     fn finished<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<AttemptReport, ExecutorError>> {
-        self.wait(handle).boxed()
+        async move { self.wait(attempt_of(handle, NAME)?).await }.boxed()
     }
 
     fn cancel<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
         async move {
-            if let Some(known) = self.known(handle)? {
-                known.cancel.cancel();
-            }
+            self.inner.tracked.cancel(attempt_of(handle, NAME)?);
             Ok(())
         }
         .boxed()
     }
 
     fn discard<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
-        self.forget(handle).boxed()
+        async move { self.forget(attempt_of(handle, NAME)?).await }.boxed()
     }
 }

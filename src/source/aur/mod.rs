@@ -34,6 +34,7 @@ use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Meant;
 use crate::domain::state::Cursor;
+use crate::domain::words::number_of;
 use crate::sys::http;
 use crate::telemetry::progress;
 
@@ -192,7 +193,9 @@ impl Answers {
             None => format!("the AUR mirror cannot be asked: {failure}"),
         };
         let code = if trouble.is_some() { "aur-index" } else { "aur-mirror" };
-        let finding = Finding::error(code, format!("{} packages of the AUR are unknown: {error}", asked.len()));
+        let verb = if asked.len() == 1 { "is" } else { "are" };
+        let packages = number_of(asked.len(), "package");
+        let finding = Finding::error(code, format!("{packages} of the AUR {verb} unknown: {error}"));
         self.findings.push(finding.hint("it is asked again in the next pass"));
         let failure = Failure::passing(error);
         self.files.extend(asked.iter().map(|asked| (asked.pkgbase.clone(), failure.clone().into())));

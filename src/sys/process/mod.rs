@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -238,6 +239,18 @@ impl Program {
         }
         let group = inner.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         Ok(Child { inner, group, name: self.name.to_string_lossy().into_owned() })
+    }
+
+    /// Starts it as one that outlives this process, which keeps no hold on it: it reads from `input`, prints to
+    /// `output`, and complains to `complaint`, which it also holds open for as long as it lives.
+    ///
+    /// # Errors
+    /// [`ProcessError`] if it cannot be started.
+    pub fn detach(self, input: File, output: File, complaint: File) -> Result<(), ProcessError> {
+        let mut command = self.command();
+        command.kill_on_drop(false).stdin(input).stdout(output).stderr(complaint);
+        // The runtime waits for it, should it end before we do.
+        command.spawn().map(drop).map_err(|error| self.cannot_start(error))
     }
 
     /// Runs it to its end.

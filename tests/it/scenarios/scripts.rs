@@ -111,6 +111,15 @@ async fn a_script_that_hangs_is_stopped_after_its_time_and_what_it_printed_is_ke
 }
 
 #[tokio::test]
+async fn a_script_that_wants_all_memory_fails_and_the_machine_goes_on() {
+    let scene = scene_with(scripted("greedy", "dd if=/dev/zero of=/dev/null bs=2G count=1 || exit 9\n")).await;
+    let (observation, why) = heard(&scene, "greedy").await;
+    assert_eq!(observation, Heard::Unknown);
+    assert!(why.contains("ended with status 9: dd: memory exhausted"), "{why}");
+    scene.ends().await;
+}
+
+#[tokio::test]
 async fn a_script_sees_no_secrets_and_no_other_folder_and_can_write_nowhere_else() {
     let look = r#"
         { env | cut -d= -f1 | sort | tr '\n' ' '; echo; ls -A / ; ls -A /startdir /home /root /tmp ..; id -u; } >seen 2>&1

@@ -7,6 +7,7 @@ mod signatures;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -51,11 +52,13 @@ impl World {
         BuildOrder {
             attempt: attempt.into(),
             repository: "mine".into(),
+            url: None,
             arch: "x86_64".into(),
             pkgbase: PkgBase::new(pkgbase).unwrap(),
             commit: Oid::from_bytes([7; 20]),
             files,
             expected_version: None,
+            class: None,
             bump: None,
             package_repositories: vec![PackageRepository { name: "mine".into(), server, sig_level: None }],
             published: Vec::new(),

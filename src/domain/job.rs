@@ -1,0 +1,75 @@
+//! A build as whoever carries it out elsewhere is told of it: one JSON document.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A build to be carried out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Job {
+    /// The version of this document. Only a higher one takes anything away or gives it another meaning.
+    pub schema: u32,
+    /// The id of this try at the build, unique for ever.
+    pub attempt: String,
+    /// What the monorepo is called.
+    pub repository: String,
+    /// Its address for git, without secrets; absent where only this machine has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The commit of the monorepo to build.
+    pub commit: String,
+    /// The package: its folder at that commit.
+    pub pkgbase: String,
+    /// The version that has to come out, with its `pkgrel` raised by `bump`; absent where only the build can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// `CI_PACKAGE_BUMP`: the number after the dot of `pkgrel`, where the package is rebuilt at the same version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bump: Option<u32>,
+    /// The architecture to build for.
+    pub arch: String,
+    /// The class of builders that it asks for: a number is the least, a name is exactly that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// pacman repositories to install from; earlier ones win.
+    pub pacman_repositories: Vec<PacmanRepository>,
+    /// Files of this package that are published already: a build that would make one of them again is
+    /// `already_built`.
+    pub published: Vec<String>,
+    /// How long it may take, in seconds.
+    pub timeout_s: u64,
+    /// Whether downloaded sources are worth keeping for its next build.
+    pub cache_sources: bool,
+    /// The time to write into packages, in seconds since 1970.
+    pub source_date_epoch: i64,
+    /// The exit status of a PKGBUILD's function that says that there is nothing to do.
+    pub skip_exit_code: i32,
+    /// A directory with the files of the package, for programs on this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package_dir: Option<String>,
+    /// A directory to leave built packages in, for programs on this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artefact_dir: Option<String>,
+}
+
+/// A pacman repository to install from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PacmanRepository {
+    /// Its section in `pacman.conf`, and its database.
+    pub name: String,
+    /// Its `Server`.
+    pub server: String,
+    /// Its `SigLevel`, if it is not pacman's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sig_level: Option<String>,
+}
+
+impl Job {
+    /// With directories of this machine.
+    #[must_use]
+    pub fn with_dirs(self, package: &Path, artefacts: &Path) -> Self {
+        let shown = |path: &Path| Some(path.display().to_string());
+        Self { package_dir: shown(package), artefact_dir: shown(artefacts), ..self }
+    }
+}

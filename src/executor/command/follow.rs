@@ -1,0 +1,267 @@
+//! Follows one attempt from wherever it is to its end, which it reports.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use nix::sys::signal::Signal;
+use tokio_util::sync::CancellationToken;
+
+use super::Inner;
+use super::frames::{Frames, Said};
+use super::task::{Record, Task};
+use crate::builder::artefact::{self, Collected};
+use crate::domain::build::Outcome;
+use crate::executor::kept::{self, blocking};
+use crate::executor::tracked::{Progress, Reins};
+use crate::executor::{AttemptReport, Ending};
+use crate::logstore::{LogError, LogWriter};
+use crate::sys::fs::FsError;
+
+/// How often it is looked what a program has printed.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long a program that was asked to end may take to see to it that nothing of its build goes on.
+const GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// How long it may take until a program prints its first line, if that is to count.
+const SILENT: SignedDuration = SignedDuration::from_secs(5);
+/// How much is read at once.
+const PIECE: usize = 64 << 10;
+/// Statuses of programs that mean something: `ALREADY_BUILT` is makepkg's, `TEMPORARY` that of sysexits.h, `TIMED_OUT`
+/// that of timeout(1).
+const ALREADY_BUILT: i32 = 13;
+const TEMPORARY: i32 = 75;
+const TIMED_OUT: i32 = 124;
+
+/// An attempt that is followed.
+pub struct Followed {
+    pub inner: Arc<Inner>,
+    pub task: Task,
+    pub record: Record,
+    pub log: LogWriter,
+    pub reins: Reins,
+}
+
+/// Why a program is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Cancelled,
+    TimedOut,
+    LogLimit,
+}
+
+/// What a program printed, as far as it is known.
+struct Tail {
+    frames: Frames,
+    read: u64,
+    /// Bytes of the log that an earlier process has written down already.
+    known: u64,
+    begun: bool,
+    ended: Option<(Ending, String)>,
+}
+
+impl Followed {
+    /// Follows it to its end.
+    pub async fn run(mut self) {
+        let report = self.see_through().await;
+        let Self { task, log, reins, .. } = self;
+        if let Err(error) = kept::close(&report, &task.dir, log) {
+            let dir = task.dir.display();
+            tracing::warn!(%dir, error = &error as &dyn std::error::Error, "cannot record how a build ended");
+        }
+        reins.progress.send_replace(Progress::Ended(Arc::new(report)));
+    }
+
+    async fn see_through(&mut self) -> AttemptReport {
+        let known = self.log_length().saturating_sub(self.record.log_begins);
+        let mut tail = Tail { frames: Frames::default(), read: 0, known, begun: false, ended: None };
+        let mut stopping: Option<(Stop, Timestamp)> = None;
+        let silent_until = self.inner.clock.now() + SILENT;
+        loop {
+            // In this order: what was printed before the end is read after it.
+            let (status, lives) = (self.task.status(), self.task.lives());
+            let read = tail.read_on(&self.task, &mut self.log);
+            let is_over = status.is_some() || !lives;
+            if is_over || tail.has_begun(self.inner.clock.now() > silent_until) {
+                self.tell_beginning();
+            }
+            match read {
+                Err(Trouble::Log(LogError::LimitReached { .. })) if stopping.is_none() => {
+                    stopping = Some((Stop::LogLimit, self.inner.clock.now()));
+                    self.task.signal(Signal::SIGTERM);
+                }
+                Err(Trouble::Log(LogError::LimitReached { .. })) | Ok(()) => {}
+                Err(trouble) => tracing::warn!("what a build prints is read later: {trouble}"),
+            }
+            if is_over {
+                tail.finish(&mut self.log);
+                return self.conclude(status, stopping.map(|(stop, _)| stop), tail.ended).await;
+            }
+            stopping = stopping.or_else(|| self.begin_to_stop());
+            if stopping.is_some_and(|(_, since)| self.inner.clock.now() > since + GRACE) {
+                self.task.signal(Signal::SIGKILL);
+            }
+            rest(&self.reins.cancel, stopping.is_some()).await;
+        }
+    }
+
+    fn log_length(&self) -> u64 {
+        self.inner.logs.position(self.log.attempt()).map_or(self.record.log_begins, |position| position.len)
+    }
+
+    fn tell_beginning(&self) {
+        self.task.began(Some(self.inner.clock.now()));
+        self.reins.progress.send_if_modified(|progress| {
+            let queued = matches!(progress, Progress::Queued);
+            if queued {
+                *progress = Progress::Running;
+            }
+            queued
+        });
+    }
+
+    /// Whether it has to end now, in which case it is asked to.
+    fn begin_to_stop(&self) -> Option<(Stop, Timestamp)> {
+        let now = self.inner.clock.now();
+        let over = |began: Timestamp| now >= began + SignedDuration::from_millis(self.record.may_take);
+        let stop = if self.reins.cancel.is_cancelled() || self.task.is_to_stop() {
+            Stop::Cancelled
+        } else if self.task.began(None).is_some_and(over) {
+            Stop::TimedOut
+        } else {
+            return None;
+        };
+        if let Err(error) = self.task.ask_to_stop() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "that a build has to stop is not kept");
+        }
+        self.task.signal(Signal::SIGTERM);
+        Some((stop, now))
+    }
+
+    async fn conclude(
+        &mut self,
+        status: Option<i32>,
+        stop: Option<Stop>,
+        said: Option<(Ending, String)>,
+    ) -> AttemptReport {
+        let (ending, message) = match (stop, said, status) {
+            (Some(Stop::Cancelled), ..) => (Ending::Done(Outcome::Cancelled), "the build was cancelled".to_owned()),
+            (Some(Stop::TimedOut), ..) => (Ending::Done(Outcome::TimedOut), "the build took too long".to_owned()),
+            (Some(Stop::LogLimit), ..) => {
+                (Ending::Done(Outcome::Failed), "the build printed more than a log may hold".to_owned())
+            }
+            (None, Some(said), _) => said,
+            (None, None, Some(status)) => meaning(status, self.record.skip_exit_code),
+            (None, None, None) => {
+                let message = "the program is gone, and did not say how it ended".to_owned();
+                (Ending::Infrastructure, message)
+            }
+        };
+        let report = |ending, message| AttemptReport { ending, artefacts: Vec::new(), exit_code: status, message };
+        if ending != Ending::Done(Outcome::Succeeded) {
+            return report(ending, message);
+        }
+        match self.collect().await {
+            Ok(collected) if collected.artefacts.is_empty() => {
+                let left = collected.ignored.join(", ");
+                let left = if left.is_empty() { "nothing".to_owned() } else { format!("only {left}") };
+                let message = format!("the program says that it succeeded, but left {left} in `artefact_dir`");
+                report(Ending::Done(Outcome::Failed), message)
+            }
+            Ok(collected) => AttemptReport { artefacts: collected.artefacts, ..report(ending, message) },
+            Err(error) => report(Ending::Infrastructure, error.to_string()),
+        }
+    }
+
+    async fn collect(&self) -> Result<Collected, FsError> {
+        let (task, expected, cancel) = (self.task.clone(), self.record.expected.clone(), self.reins.cancel.clone());
+        let collect = move || artefact::collect(&task.made(), &task.taken(), &expected, || !cancel.is_cancelled());
+        let made = self.task.made();
+        blocking(collect).await.map_err(|error| FsError::new("collect packages from", &made, error))
+    }
+}
+
+/// What can go wrong between a program's output and its log.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("cannot read what it prints: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl Tail {
+    /// A program without frames begins at once. Whether it has any, its first line tells, for which it has some time.
+    fn has_begun(&self, is_silent: bool) -> bool {
+        match self.frames.are_used() {
+            Some(true) => self.begun,
+            Some(false) => true,
+            None => is_silent,
+        }
+    }
+
+    /// Reads what was printed since, and writes down what of it is log.
+    fn read_on(&mut self, task: &Task, log: &mut LogWriter) -> Result<(), Trouble> {
+        let mut output = File::open(task.output())?;
+        output.seek(SeekFrom::Start(self.read))?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            let length = output.read(&mut piece)?;
+            if length == 0 {
+                return Ok(());
+            }
+            self.read += length as u64;
+            for said in self.frames.read(&piece[..length]) {
+                self.take(said, log)?;
+            }
+        }
+    }
+
+    /// Nothing more comes.
+    fn finish(&mut self, log: &mut LogWriter) {
+        if let Some(Err(error)) = self.frames.rest().map(|rest| self.take(rest, log)) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the end of a log is not kept");
+        }
+    }
+
+    fn take(&mut self, said: Said, log: &mut LogWriter) -> Result<(), LogError> {
+        match said {
+            Said::Log(bytes) => {
+                let known = usize::try_from(self.known).unwrap_or(usize::MAX).min(bytes.len());
+                self.known -= known as u64;
+                log.write(&bytes[known..])
+            }
+            Said::Begun => {
+                self.begun = true;
+                Ok(())
+            }
+            Said::Ended(ending, message) => {
+                self.ended = Some((ending, message));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What the status of a program means.
+fn meaning(status: i32, skip: i32) -> (Ending, String) {
+    let ending = match status {
+        0 => Ending::Done(Outcome::Succeeded),
+        status if status == skip => Ending::Done(Outcome::Skipped),
+        ALREADY_BUILT => Ending::Done(Outcome::AlreadyBuilt),
+        TEMPORARY => Ending::Infrastructure,
+        TIMED_OUT => Ending::Done(Outcome::TimedOut),
+        _ => Ending::Done(Outcome::Failed),
+    };
+    let message = if status == 0 { String::new() } else { format!("the program ended with status {status}") };
+    (ending, message)
+}
+
+/// Until there may be something new; at once if it is to be stopped and was not asked to.
+async fn rest(cancel: &CancellationToken, is_stopping: bool) {
+    tokio::select! {
+        () = cancel.cancelled(), if !is_stopping => {}
+        () = tokio::time::sleep(PAUSE) => {}
+    }
+}

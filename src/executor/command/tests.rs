@@ -1,0 +1,269 @@
+//! Builds by real programs that run beside the controller.
+
+use std::fs;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+use crate::builder::pacman::{PackageRepository, Server};
+use crate::domain::build::Outcome;
+use crate::domain::folder::Folder;
+use crate::domain::name::{Oid, PkgBase};
+use crate::executor::Executor as _;
+use crate::sys::clock::ManualClock;
+
+/// Leaves a package for whoever asked for it.
+const MAKES: &str = "echo x >artefacts/small-1-1-any.pkg.tar.zst\n";
+
+/// A machine with a program that carries out builds.
+struct World {
+    dir: tempfile::TempDir,
+    logs: LogStore,
+    clock: Arc<ManualClock>,
+    executor: CommandExecutor,
+}
+
+impl World {
+    fn new(script: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = LogStore::new(dir.path().join("logs")).unwrap();
+        let clock = Arc::new(ManualClock::new("2026-05-01T12:00:00Z".parse().unwrap()));
+        fs::write(dir.path().join("program"), script).unwrap();
+        let executor = Self::open(dir.path(), &logs, &clock);
+        Self { dir, logs, clock, executor }
+    }
+
+    fn open(dir: &std::path::Path, logs: &LogStore, clock: &Arc<ManualClock>) -> CommandExecutor {
+        let words = ["/bin/sh".to_owned(), dir.join("program").display().to_string()];
+        let config = CommandConfig { words: words.into(), env: Vec::new(), work_dir: dir.join("commands") };
+        CommandExecutor::open(config, logs.clone(), clock.clone()).unwrap()
+    }
+
+    fn order(attempt: &str) -> BuildOrder {
+        let server = Server::Url("https://mirror.example/$repo".to_owned());
+        BuildOrder {
+            attempt: attempt.into(),
+            repository: "mine".into(),
+            url: Some("https://git.example/packages.git".into()),
+            arch: "x86_64".into(),
+            pkgbase: PkgBase::new("small").unwrap(),
+            commit: Oid::from_bytes([7; 20]),
+            files: Folder::default().with("PKGBUILD", "pkgname=small\n").with("src/a.patch", "a"),
+            expected_version: None,
+            class: None,
+            bump: None,
+            package_repositories: vec![PackageRepository { name: "core".into(), server, sig_level: None }],
+            published: Vec::new(),
+            timeout: std::time::Duration::from_mins(1),
+            extra_timeout: 1.5,
+            cache_sources: false,
+            source_date_epoch: 1_700_000_000,
+            skip_exit_code: 123,
+        }
+    }
+
+    async fn build(&self, attempt: &str) -> AttemptReport {
+        let handle = self.executor.submit(Self::order(attempt)).await.unwrap();
+        self.executor.finished(&handle).await.unwrap()
+    }
+
+    fn log(&self, attempt: &str) -> String {
+        String::from_utf8(self.logs.read(attempt, 0, usize::MAX).unwrap()).unwrap()
+    }
+
+    async fn wait_for_log(&self, attempt: &str, text: &str) {
+        let mut news = self.logs.subscribe(attempt).unwrap();
+        while !self.log(attempt).contains(text) {
+            news.changed().await.unwrap_or_else(|_| panic!("the log ended without `{text}`: {}", self.log(attempt)));
+        }
+    }
+
+    /// The controller ends without a word, and another one begins.
+    fn restart(self) -> Self {
+        let Self { dir, clock, .. } = self;
+        let logs = LogStore::new(dir.path().join("logs")).unwrap();
+        let executor = Self::open(dir.path(), &logs, &clock);
+        Self { dir, logs, clock, executor }
+    }
+
+    fn leftovers(&self) -> usize {
+        fs::read_dir(self.dir.path().join("commands")).unwrap().count()
+    }
+}
+
+fn handle(attempt: &str) -> Handle {
+    Handle { executor: NAME.into(), attempt: attempt.into() }
+}
+
+#[tokio::test]
+async fn a_program_is_told_everything_and_what_it_leaves_is_taken() {
+    let world = World::new(&format!("cat; ls package package/src; {MAKES}"));
+    let report = world.build("a1").await;
+    assert_eq!((report.ending, report.exit_code), (Ending::Done(Outcome::Succeeded), Some(0)), "{report:?}");
+    let names: Vec<_> = report.artefacts.iter().map(|artefact| artefact.name.as_str()).collect();
+    assert_eq!(names, ["small-1-1-any.pkg.tar.zst"]);
+    assert!(report.artefacts[0].path.exists());
+    let log = world.log("a1").replace(&world.dir.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(log, @r#"
+    ==> by /bin/sh DIR/program
+    {
+      "schema": 1,
+      "attempt": "a1",
+      "repository": "mine",
+      "url": "https://git.example/packages.git",
+      "commit": "0707070707070707070707070707070707070707",
+      "pkgbase": "small",
+      "arch": "x86_64",
+      "pacman_repositories": [
+        {
+          "name": "core",
+          "server": "https://mirror.example/$repo"
+        }
+      ],
+      "published": [],
+      "timeout_s": 90,
+      "cache_sources": false,
+      "source_date_epoch": 1700000000,
+      "skip_exit_code": 123,
+      "package_dir": "DIR/commands/a1/package",
+      "artefact_dir": "DIR/commands/a1/artefacts"
+    }package:
+    PKGBUILD
+    src
+
+    package/src:
+    a.patch
+    ==> succeeded
+    "#);
+    world.executor.discard(&handle("a1")).await.unwrap();
+    assert_eq!(world.leftovers(), 0);
+}
+
+#[tokio::test]
+async fn the_status_of_a_program_says_how_a_build_ended_unless_it_says_so_itself() {
+    use Ending::{Done, Infrastructure};
+    let end = |json: &str| format!("printf '@pkgwarden 1\\n@ begun\\n@ end {json}\\n'; exit 1");
+    let cases = [
+        ("exit 2".to_owned(), Done(Outcome::Failed)),
+        ("exit 123".to_owned(), Done(Outcome::Skipped)),
+        ("exit 13".to_owned(), Done(Outcome::AlreadyBuilt)),
+        ("exit 75".to_owned(), Infrastructure),
+        ("exit 124".to_owned(), Done(Outcome::TimedOut)),
+        ("kill -9 $$".to_owned(), Done(Outcome::Failed)),
+        ("kill -9 $PPID".to_owned(), Infrastructure),
+        ("exit 0".to_owned(), Done(Outcome::Failed)),
+        (end(r#"{"status":"already_built"}"#), Done(Outcome::AlreadyBuilt)),
+        (end(r#"{"status":"failed","kind":"infrastructure","message":"no runner"}"#), Infrastructure),
+        (format!("{MAKES}{}", end(r#"{"status":"succeeded"}"#)), Done(Outcome::Succeeded)),
+    ];
+    for (script, ending) in cases {
+        let world = World::new(&script);
+        let report = world.build("a1").await;
+        assert_eq!(report.ending, ending, "{script}: {report:?}");
+        assert!(report.message.is_empty() == (ending == Done(Outcome::Succeeded) || script.contains("already")));
+    }
+}
+
+#[tokio::test]
+async fn a_build_that_is_asked_for_twice_runs_once() {
+    let world = World::new(&format!("echo once >>../../count; {MAKES}"));
+    let first = world.executor.submit(World::order("a1")).await.unwrap();
+    let second = world.executor.submit(World::order("a1")).await.unwrap();
+    assert_eq!(first, second);
+    world.executor.finished(&first).await.unwrap();
+    let world = world.restart();
+    let third = world.executor.submit(World::order("a1")).await.unwrap();
+    assert_eq!(world.executor.finished(&third).await.unwrap().ending, Ending::Done(Outcome::Succeeded));
+    assert_eq!(fs::read_to_string(world.dir.path().join("count")).unwrap(), "once\n");
+}
+
+/// Prints something, and goes on when there is a file `go`.
+const WAITS: &str = "seq 3; mkfifo ../../go; read -r _ <../../go; seq 4 6\n";
+
+async fn let_go(world: &World) {
+    let go = world.dir.path().join("go");
+    blocking(move || fs::write(go, "on\n")).await.unwrap();
+}
+
+#[test]
+fn a_controller_that_starts_anew_finds_the_build_again_with_all_that_was_printed() {
+    let process = || tokio::runtime::Runtime::new().unwrap();
+    let first = process();
+    let world = first.block_on(async {
+        let world = World::new(&format!("{WAITS}{MAKES}"));
+        world.executor.submit(World::order("a1")).await.unwrap();
+        world.wait_for_log("a1", "3\n").await;
+        world
+    });
+    first.shutdown_timeout(std::time::Duration::from_mins(1));
+    let world = world.restart();
+    process().block_on(async {
+        let_go(&world).await;
+        let report = world.executor.finished(&handle("a1")).await.unwrap();
+        assert_eq!(report.ending, Ending::Done(Outcome::Succeeded), "{report:?}");
+    });
+    let log = world.log("a1");
+    assert_eq!(log.split_once('\n').unwrap().1, "1\n2\n3\n4\n5\n6\n==> succeeded\n");
+}
+
+#[tokio::test]
+async fn a_cancelled_build_stops_with_all_that_it_started_and_may_tidy_up_first() {
+    let world = World::new("trap 'echo tidied; exit 1' TERM; echo up; sleep 1000 & wait $!");
+    let handle = world.executor.submit(World::order("a1")).await.unwrap();
+    world.wait_for_log("a1", "up\n").await;
+    world.executor.cancel(&handle).await.unwrap();
+    let report = world.executor.finished(&handle).await.unwrap();
+    assert_eq!(report.ending, Ending::Done(Outcome::Cancelled));
+    assert!(world.log("a1").ends_with("tidied\n==> cancelled: the build was cancelled\n"), "{}", world.log("a1"));
+    world.executor.discard(&handle).await.unwrap();
+    assert_eq!(world.leftovers(), 0);
+}
+
+#[tokio::test]
+async fn a_build_that_takes_too_long_is_stopped_by_force_if_it_does_not_listen() {
+    let world = World::new("trap '' TERM; echo up; while :; do sleep 0.1; done");
+    let handle = world.executor.submit(World::order("a1")).await.unwrap();
+    world.wait_for_log("a1", "up\n").await;
+    world.executor.started(&handle).await.unwrap();
+    world.clock.advance(SignedDuration::from_secs(91));
+    let waiting = world.executor.finished(&handle);
+    tokio::pin!(waiting);
+    let stop = world.dir.path().join("commands/a1/stop");
+    let report = loop {
+        tokio::select! {
+            report = &mut waiting => break report.unwrap(),
+            () = tokio::task::yield_now() => if stop.exists() { world.clock.advance(SignedDuration::from_secs(31)) },
+        }
+    };
+    assert_eq!(report.ending, Ending::Done(Outcome::TimedOut));
+}
+
+#[tokio::test]
+async fn a_build_whose_program_vanished_while_nobody_looked_is_lost() {
+    let world = World::new("echo up; sleep 1000");
+    world.executor.submit(World::order("a1")).await.unwrap();
+    world.wait_for_log("a1", "up\n").await;
+    task(&world.dir.path().join("commands"), "a1").signal(nix::sys::signal::Signal::SIGKILL);
+    let report = world.executor.finished(&handle("a1")).await.unwrap();
+    assert_eq!(report.ending, Ending::Infrastructure);
+    assert_eq!(report.message, "the program is gone, and did not say how it ended");
+    let unknown = world.executor.finished(&handle("a2")).await.unwrap();
+    assert_eq!(unknown.ending, Ending::Infrastructure);
+    let not_ours = Handle { executor: "local".into(), attempt: "a1".into() };
+    assert!(world.executor.finished(&not_ours).await.is_err());
+}
+
+#[tokio::test]
+async fn waiting_for_a_turn_elsewhere_is_not_building() {
+    let script =
+        "printf '@pkgwarden 1\\n@ log 7\\nqueued\\n'; mkfifo ../../go; read -r _ <../../go; echo '@ begun'; sleep 1000";
+    let world = World::new(script);
+    let handle = world.executor.submit(World::order("a1")).await.unwrap();
+    world.wait_for_log("a1", "queued\n").await;
+    let began: Timestamp = "2026-05-01T13:00:00Z".parse().unwrap();
+    world.clock.set(began);
+    let_go(&world).await;
+    world.executor.started(&handle).await.unwrap();
+    assert_eq!(task(&world.dir.path().join("commands"), "a1").began(None), Some(began));
+    world.executor.discard(&handle).await.unwrap();
+}

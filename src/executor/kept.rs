@@ -1,0 +1,55 @@
+//! What is kept of an attempt until it is discarded: a directory, and in it how the attempt ended.
+
+use std::path::{Path, PathBuf};
+
+use super::{AttemptReport, Ending, ExecutorError, Handle};
+use crate::domain::build::BuildState;
+use crate::logstore::LogWriter;
+use crate::sys::fs::write_atomic;
+
+/// The report of the attempt that has this directory, if it is over.
+#[must_use]
+pub fn report(dir: &Path) -> Option<AttemptReport> {
+    let bytes = std::fs::read(report_path(dir)).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Where the report is.
+#[must_use]
+pub fn report_path(dir: &Path) -> PathBuf {
+    dir.join("report.json")
+}
+
+/// Keeps the report for a controller that restarts now, and writes the end into the log.
+///
+/// # Errors
+/// If either cannot be written.
+pub fn close(report: &AttemptReport, dir: &Path, mut log: LogWriter) -> Result<(), ExecutorError> {
+    let json = serde_json::to_vec(report).expect("a report has only text and numbers");
+    write_atomic(&report_path(dir), &json)?;
+    let word = match report.ending {
+        Ending::Done(outcome) => BuildState::from(outcome).as_str(),
+        Ending::Infrastructure => "infrastructure failure",
+    };
+    let reason = if report.message.is_empty() { String::new() } else { format!(": {}", report.message) };
+    log.note(&format!("{word}{reason}"))?;
+    log.finish()?;
+    Ok(())
+}
+
+/// The attempt of a handle of the executor with this name.
+///
+/// # Errors
+/// If it is another one's.
+pub fn attempt_of<'a>(handle: &'a Handle, name: &str) -> Result<&'a str, ExecutorError> {
+    if handle.executor == name {
+        return Ok(&handle.attempt);
+    }
+    let (attempt, executor) = (handle.attempt.clone(), handle.executor.clone());
+    Err(ExecutorError::NotOurs { attempt, executor })
+}
+
+/// Runs file work where it may block.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("file work does not panic")
+}
