@@ -77,7 +77,7 @@ mod tests {
 
     use crate::config::settings::load;
     use crate::domain::name::PkgBase;
-    use crate::domain::review::group::group_of;
+    use crate::domain::review::group::{GroupName, group_of};
 
     #[test]
     fn a_group_has_a_name_and_packages_and_what_is_wrong_is_shown_at_its_place() {
@@ -88,7 +88,7 @@ mod tests {
         let settings = group("plasma", "[\"plasma-*\"]").expect("right");
         let groups = settings.repositories[0].policy.reviews.groups.clone();
         let pkgbase = PkgBase::new("plasma-desktop").expect("legal");
-        assert_eq!(group_of(&groups, &pkgbase).map(|name| name.branch()).as_deref(), Some("updates-plasma"));
+        assert_eq!(group_of(&groups, &pkgbase).map(GroupName::branch).as_deref(), Some("updates-plasma"));
         for (name, packages, place, what) in [
             ("Plasma 6", "[\"x\"]", ":2:8:", "`Plasma 6` is no name of a group"),
             ("plasma", "[\"a b\"]", ":3:12:", "`a b` fits to no package"),

@@ -47,7 +47,7 @@ impl Line {
 
 #[derive(Template)]
 #[template(path = "review/reasons.md")]
-struct Reasons {
+struct Why {
     reasons: Vec<Line>,
     left_out: usize,
     light: usize,
@@ -57,8 +57,8 @@ struct Reasons {
 pub fn reasons(verdict: &Verdict, room: usize) -> String {
     let heavy: Vec<&Reason> = verdict.reasons.iter().filter(|it| it.severity > Weight::Stronger).collect();
     let (reasons, left_out) = lines(&heavy, room);
-    let reasons = Reasons { reasons, left_out, light: verdict.reasons.len() - heavy.len() };
-    reasons.render().expect("writing to memory does not fail")
+    let why = Why { reasons, left_out, light: verdict.reasons.len() - heavy.len() };
+    why.render().expect("writing to memory does not fail")
 }
 
 /// The heaviest first, as many as there is room for.
