@@ -372,7 +372,11 @@ mod tests {
     fn many_branches_that_are_deleted_are_counted_by_their_reasons() {
         let close = |number: usize| {
             let pkgbase = PkgBase::new(&format!("p{number}")).expect("legal");
-            let why = if number % 3 == 0 { "the package has left the repository" } else { "its content has arrived" };
+            let why = if number.is_multiple_of(3) {
+                "the package has left the repository"
+            } else {
+                "its content has arrived"
+            };
             ReviewChange { branch: pkgbase.review_branch(), pkgbase, action: "close", why: why.to_owned() }
         };
         let told = |count: usize| {
