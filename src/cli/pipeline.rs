@@ -194,6 +194,7 @@ fn text(document: &Document, outcome: Option<&Outcome>) -> String {
         let why = if review.why.is_empty() { String::new() } else { format!(": {}", escaped(&review.why)) };
         let _ = writeln!(text, "  review  {} {}{why}", review.action, escaped(&review.branch));
     }
+    closed(&mut text, document);
     for change in &document.refs {
         let _ = writeln!(text, "  ref     {} {}", change.change, escaped(&change.name));
     }
@@ -210,6 +211,27 @@ fn text(document: &Document, outcome: Option<&Outcome>) -> String {
         None => {}
     }
     text
+}
+
+/// From so many on, branches that are deleted are counted as well.
+const MANY: usize = 5;
+
+/// How many branches are deleted, and why: in a long list nobody counts them.
+fn closed(text: &mut String, document: &Document) {
+    let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+    for review in document.reviews.iter().filter(|review| review.action == "close") {
+        *counted.entry(&review.why).or_default() += 1;
+    }
+    let all: usize = counted.values().sum();
+    if all < MANY {
+        return;
+    }
+    let mut counted: Vec<(usize, &str)> = counted.into_iter().map(|(why, count)| (count, why)).collect();
+    counted.sort_by_key(|(count, why)| (std::cmp::Reverse(*count), *why));
+    let _ = writeln!(text, "  reviews {all} are closed and their branches deleted:");
+    for (count, why) in counted {
+        let _ = writeln!(text, "          {count:>5}  {}", escaped(why));
+    }
 }
 
 /// How many packages are named of those whose sources could not be asked for the same reason.
@@ -294,7 +316,7 @@ mod tests {
 
     use super::*;
     use crate::domain::finding::Finding;
-    use crate::domain::plan::Base;
+    use crate::domain::plan::{Base, ReviewChange};
 
     fn unknown(pkgbase: String, why: &str) -> PackageDecision {
         PackageDecision {
@@ -311,6 +333,10 @@ mod tests {
     }
 
     fn shown(packages: Vec<PackageDecision>, problems: &[Finding]) -> String {
+        shown_with(packages, problems, Vec::new())
+    }
+
+    fn shown_with(packages: Vec<PackageDecision>, problems: &[Finding], reviews: Vec<ReviewChange>) -> String {
         let document = Document {
             repository: "own".to_owned(),
             pipeline: "on-schedule".to_owned(),
@@ -321,7 +347,7 @@ mod tests {
             builds: Vec::new(),
             remove: Vec::new(),
             stop: Vec::new(),
-            reviews: Vec::new(),
+            reviews,
             aur_push: Vec::new(),
             problems: problems.iter().map(Into::into).collect(),
         };
@@ -340,6 +366,30 @@ mod tests {
             assert_eq!(text.matches("the AUR is down").count(), 1, "{text}");
             assert!(text.contains("unknown, for the problem below") && text.contains("it has a submodule"), "{text}");
         }
+    }
+
+    #[test]
+    fn many_branches_that_are_deleted_are_counted_by_their_reasons() {
+        let close = |number: usize| {
+            let pkgbase = PkgBase::new(&format!("p{number}")).expect("legal");
+            let why = if number.is_multiple_of(3) {
+                "the package has left the repository"
+            } else {
+                "its content has arrived"
+            };
+            ReviewChange { branch: pkgbase.review_branch(), pkgbase, action: "close", why: why.to_owned() }
+        };
+        let told = |count: usize| {
+            let text = shown_with(Vec::new(), &[], (0..count).map(close).collect());
+            text.lines().skip(count + 1).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(told(4), "nothing to do");
+        insta::assert_snapshot!(told(7), @r"
+          reviews 7 are closed and their branches deleted:
+                      4  its content has arrived
+                      3  the package has left the repository
+        nothing to do
+        ");
     }
 
     #[test]

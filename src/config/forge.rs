@@ -116,19 +116,29 @@ pub fn api(forge: &Forge) -> Option<&str> {
 /// `ssh://git@HOST/OWNER/NAME`, `git@HOST:OWNER/NAME.git`.
 #[must_use]
 pub fn project(forge: &Forge, address: &str) -> Option<String> {
-    let (host, path) = match address.split_once("://") {
-        Some(("http" | "https" | "ssh" | "git", rest)) => rest.split_once('/')?,
+    let (is_web, (host, path)) = match address.split_once("://") {
+        Some((scheme @ ("http" | "https" | "ssh" | "git"), rest)) => {
+            (scheme.starts_with("http"), rest.split_once('/')?)
+        }
         Some(_) => return None,
-        None => address.split_once(':')?,
+        None => (false, address.split_once(':')?),
     };
     let plain = |host: &str| {
         let host = host.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default();
         host.to_ascii_lowercase()
     };
     let api = api(forge)?.split_once("://")?.1;
-    let api_host = plain(api.split('/').next().unwrap_or_default());
+    let (api_host, api_path) = api.split_once('/').unwrap_or((api, ""));
+    let api_host = plain(api_host);
     let forge_host = if api_host == "api.github.com" { "github.com".to_owned() } else { api_host };
     let path = path.trim_matches('/').trim_end_matches(".git");
+    // A forge below a path of its host has its projects there as well: https://HOST/gitlab/GROUP/NAME.
+    let below = api_path.split_once("api/v").map_or("", |(below, _)| below.trim_matches('/'));
+    let path = match path.strip_prefix(below).filter(|_| is_web && !below.is_empty()) {
+        Some(inside) => inside.strip_prefix('/')?,
+        None if is_web && !below.is_empty() => return None,
+        None => path,
+    };
     (plain(host) == forge_host && is_project(forge.kind, path)).then(|| path.to_owned())
 }
 
@@ -177,6 +187,19 @@ mod tests {
         let own = forge(ForgeKind::Gitlab, Some("https://git.example:8443/api/v4/"));
         let nested = project(&own, "git@git.example:group/sub/packages.git");
         assert_eq!(nested.as_deref(), Some("group/sub/packages"));
+    }
+
+    #[test]
+    fn a_forge_below_a_path_of_its_host_has_its_projects_there() {
+        let below = forge(ForgeKind::Gitlab, Some("https://example.org/gitlab/api/v4/"));
+        for address in ["https://example.org/gitlab/them/packages.git", "git@example.org:them/packages.git"] {
+            assert_eq!(project(&below, address).as_deref(), Some("them/packages"), "{address}");
+        }
+        for address in ["https://example.org/them/packages.git", "https://example.org/gitlabs/them/packages.git"] {
+            assert_eq!(project(&below, address), None, "{address}");
+        }
+        let enterprise = forge(ForgeKind::Github, Some("https://ghe.example/api/v3"));
+        assert_eq!(project(&enterprise, "https://ghe.example/them/packages").as_deref(), Some("them/packages"));
     }
 
     #[test]

@@ -75,6 +75,12 @@ fn check_sections(
         let hint = "write {pkgbase} where the name of the package goes";
         problems.push(layers.problem(repository, &["sources", "aur", "push_url"], message, hint));
     }
+    for (index, group) in written.policy.reviews.groups.iter().flatten().enumerate() {
+        if let Err((key, message)) = group.read() {
+            let place = ["policy", "reviews", "groups", &index.to_string(), key];
+            problems.push(layers.problem(repository, &place, message, ""));
+        }
+    }
     for (index, schedule) in written.schedule.iter().flatten().enumerate() {
         if let Some(message) = wrong_name(schedule) {
             let index = index.to_string();
@@ -300,6 +306,7 @@ fn resolve_reviews(reviews: WrittenReviews) -> ReviewPolicy {
         quiet: reviews.quiet_hours.map(|hours| hours.at(zone)),
         approvals: given(reviews.approvals),
         automerge_after: reviews.automerge_after.map(Period::signed),
+        groups: reviews.groups.iter().flatten().filter_map(|group| group.read().ok()).collect(),
     }
 }
 

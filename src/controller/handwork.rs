@@ -53,6 +53,14 @@ pub(super) fn on(
     Ok(found)
 }
 
+/// Author and committer of each commit that leads to `head` and not to `main`.
+///
+/// # Errors
+/// If the history cannot be read.
+pub(super) fn beside(git: &Repository, main: Oid, head: Oid) -> Result<Vec<(String, String)>> {
+    Ok(leading_to(head, &git.beside(main, &[head])?))
+}
+
 fn leading_to(head: Oid, beside: &BTreeMap<Oid, Hands>) -> Vec<(String, String)> {
     let (mut open, mut seen, mut commits) = (vec![head], BTreeSet::new(), Vec::new());
     while let Some(id) = open.pop() {

@@ -63,7 +63,7 @@ impl Inspection {
         let branch = self.git.head_branch().unwrap_or_else(|| "main".to_owned());
         let state = self.first_of(&["refs/heads/state", "refs/remotes/origin/state"])?;
         let scheduled = self.first_of(&["refs/tags/scheduled"])?;
-        Ok(Refs { branch, main, state, scheduled, reviews: self.reviews()? })
+        Ok(Refs { branch, main, state, scheduled, reviews: self.reviews()?, ..Refs::default() })
     }
 
     fn first_of(&self, names: &[&str]) -> Result<Option<Oid>> {

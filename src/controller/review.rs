@@ -10,6 +10,7 @@ use crate::domain::classify::{self, Context, Subject, Verdict};
 use crate::domain::desired::Snapshot;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Proposal;
+use crate::domain::review::group::group_of;
 use crate::domain::state::PackageState;
 use crate::git::Repository;
 
@@ -46,7 +47,10 @@ pub async fn reviews_of<'a>(
         kept.reviews.lock().expect("nobody panics with it").extend(read);
     }
     let known = kept.reviews.lock().expect("nobody panics with it");
-    Ok(keys.iter().filter_map(|(pkgbase, _)| known.get(pkgbase)?.1.clone()).collect())
+    let groups = &kept.site().policy.reviews.groups;
+    let grouped =
+        |view: ReviewView| ReviewView { group: group_of(groups, &view.pkgbase).map(ToString::to_string), ..view };
+    Ok(keys.iter().filter_map(|(pkgbase, _)| known.get(pkgbase)?.1.clone()).map(grouped).collect())
 }
 
 /// What a view of a review follows from; `None` if there is no review.
@@ -94,6 +98,7 @@ fn review_view(
     Ok(Some(ReviewView {
         pkgbase: pkgbase.clone(),
         branch: pkgbase.review_branch(),
+        group: None,
         head,
         trees: bind::trees(tree, &after)?,
         message,
@@ -121,7 +126,7 @@ fn context(snapshot: &Snapshot, pkgbase: &PkgBase) -> Context {
     let Some(now) = state.and_then(PackageState::proposed_keepers) else { return Context::default() };
     let before = state.and_then(PackageState::keepers);
     Context {
-        trusted: now.all_trusted(&snapshot.settings.trusted_maintainers),
+        trusted: now.trusted_since(before.as_ref(), &snapshot.settings.trusted_maintainers),
         newcomers: before.and_then(|before| now.newcomers_since(&before)),
     }
 }

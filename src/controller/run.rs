@@ -159,7 +159,7 @@ impl Runner {
     pub async fn run(&self, pipeline: &Pipeline, cause: &str) -> Result<Report> {
         let _turn = self.turns.take().await?;
         self.recover().await?;
-        let (report, decisions) = self.recorded(pipeline, cause).await?;
+        let (report, decisions) = self.recorded(pipeline, cause, true).await?;
         self.follow(decisions, vec![pipeline.clone()]).await;
         let decisions = self.converse().await;
         self.follow(decisions, Vec::new()).await;
@@ -195,7 +195,8 @@ impl Runner {
                 continue;
             }
             performed.push(decision.clone());
-            match self.recorded(&decision, FORGE).await {
+            // Of decisions that come together, the last shows on the forge what all of them have led to.
+            match self.recorded(&decision, FORGE, decisions.is_empty()).await {
                 Ok((_, more)) => decisions.extend(more),
                 // It is in the record; the first run went well all the same.
                 Err(error) => tracing::warn!(error = format!("{error:#}"), "a decision on the forge is not followed"),
@@ -203,8 +204,13 @@ impl Runner {
         }
     }
 
-    /// Performs one run and records it. Returns what people decided on the forge meanwhile.
-    pub(super) async fn recorded(&self, pipeline: &Pipeline, cause: &str) -> Result<(Report, VecDeque<Pipeline>)> {
+    /// Performs one run and records it. Returns what people decided on the forge meanwhile, if it `tends` reviews.
+    pub(super) async fn recorded(
+        &self,
+        pipeline: &Pipeline,
+        cause: &str,
+        tends: bool,
+    ) -> Result<(Report, VecDeque<Pipeline>)> {
         let run_id = self.store.begin_run(&self.site.name, pipeline.name(), cause, self.clock.now()).await?;
         let mut result = self.attempt(pipeline, &run_id).await;
         let mut decisions = VecDeque::new();
@@ -214,7 +220,8 @@ impl Runner {
                 vec![Finding::warning("aur-push-failed", format!("nothing is pushed to the AUR: {error:#}"))]
             });
             report.document.problems.extend(findings.iter().map(Problem::from));
-            let tended = self.tend().await.unwrap_or_else(|error| {
+            let tended = if tends { self.tend().await } else { Ok(Tended::default()) };
+            let tended = tended.unwrap_or_else(|error| {
                 let message = format!("reviews are not looked after: {error:#}");
                 Tended { findings: vec![Finding::warning("forge-later", message)], ..Tended::default() }
             });

@@ -234,6 +234,7 @@ impl Site {
             .iter()
             .map(|(pkgbase, &head)| (format!("refs/heads/{}", pkgbase.review_branch()), head))
             .collect();
+        wanted.extend(refs.groups.iter().map(|(group, &head)| (format!("refs/heads/{}", group.branch()), head)));
         wanted.extend(refs.main.map(|id| (format!("refs/heads/{}", refs.branch), id)));
         wanted.extend(refs.state.map(|id| ("refs/heads/state".to_owned(), id)));
         wanted.extend(refs.scheduled.map(|id| ("refs/tags/scheduled".to_owned(), id)));

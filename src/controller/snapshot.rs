@@ -203,13 +203,12 @@ fn read_review(git: &Repository, key: &ReviewKey) -> Result<ReviewBranch> {
     let ReviewKey { pkgbase, head, present } = key;
     let folder = git.entry_at(git.tree_of(*head)?, pkgbase.as_str())?.filter(|entry| entry.is_tree);
     let folder = folder.map(|folder| folder.id);
-    let arrived = match (folder, *present) {
-        (Some(proposed), Some(present)) => {
-            proposed == present || from_source(git, proposed)? == from_source(git, present)?
-        }
-        _ => false,
+    let identical = folder.is_some() && folder == *present;
+    let arrived = match folder.zip(*present) {
+        Some((proposed, present)) => identical || from_source(git, proposed)? == from_source(git, present)?,
+        None => false,
     };
-    Ok(ReviewBranch { head: *head, folder, arrived })
+    Ok(ReviewBranch { head: *head, folder, arrived, identical })
 }
 
 /// What a folder holds without the monorepo's own entries. No file is read: git names content by hash.
@@ -402,7 +401,7 @@ mod tests {
         let snapshot = story.read();
         assert_eq!(snapshot.packages.keys().collect::<Vec<_>>(), [&name("a"), &name("c")]);
         assert_eq!(snapshot.states.keys().collect::<Vec<_>>(), [&name("c")]);
-        assert!(snapshot.reviews[&name("a")].arrived);
+        assert!(snapshot.reviews[&name("a")].arrived && snapshot.reviews[&name("a")].identical);
         story.refs = Refs::default();
         story.read();
         assert!(story.reader.packages.lock().expect("free").is_empty());
@@ -420,7 +419,7 @@ mod tests {
         let snapshot = story.read();
         assert_eq!(snapshot.waiting_reviews().collect::<Vec<_>>(), [&name("d")]);
         let reviews = snapshot.reviews;
-        assert!(reviews[&name("a")].arrived);
+        assert!(reviews[&name("a")].arrived && !reviews[&name("a")].identical);
         assert_eq!(reviews[&name("b")].folder, None);
         assert!(!reviews[&name("d")].arrived && reviews[&name("d")].folder.is_some());
         let without = story.reader.read_packages(&story.git, "r", story.refs.clone()).expect("read");

@@ -13,7 +13,7 @@ use super::tend::{Hosted, rest};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::review::proposal::trial;
 use crate::domain::review::status::{GATE, TOGETHER, TRIAL, Told, context, of_build, together};
-use crate::domain::review::{Stage, Status, Vote};
+use crate::domain::review::{Stage, Status, Thread, Vote};
 use crate::forge::ForgeError;
 use crate::store::StoreError;
 use crate::store::outbox::Entry;
@@ -154,7 +154,7 @@ impl Runner {
             None if commented => format!("{}.\n\nThis is about the commit `{}`.", judgement.summary, head.short()),
             None => return Ok(()),
         };
-        hosted.forge.say(number, COMMENT.to_owned(), text).await?;
+        hosted.forge.say(Thread::Review(number), COMMENT.to_owned(), text).await?;
         Ok(self.store.commented(&self.site.name, number).await?)
     }
 
@@ -166,11 +166,6 @@ impl Runner {
         let parts: Vec<trial::Part> = trials.into_iter().map(|trial| trial.part).collect();
         let (vote, summary) = trial::vote(&parts);
         Ok(hosted.forge.tell(line(head, TRIAL.to_owned(), vote, summary)).await?)
-    }
-
-    fn page(&self, path: &str) -> Option<String> {
-        let pages = self.hosted.as_ref()?.pages.as_ref()?;
-        Some(format!("{}/{path}", pages.trim_end_matches('/')))
     }
 }
 

@@ -8,6 +8,7 @@ use super::classify;
 use super::finding::Finding;
 use super::name::{Oid, PkgBase};
 use super::policy::{PackageSettings, RepositorySettings};
+use super::review::group::GroupName;
 use super::srcinfo::Srcinfo;
 use super::state::PackageState;
 use super::version::Version;
@@ -111,6 +112,8 @@ pub struct Refs {
     pub scheduled: Option<Oid>,
     /// Branches `update-<pkgbase>`.
     pub reviews: BTreeMap<PkgBase, Oid>,
+    /// Branches `updates-<group>`.
+    pub groups: BTreeMap<GroupName, Oid>,
 }
 
 /// A branch `update-<pkgbase>` and what it would change.
@@ -122,6 +125,8 @@ pub struct ReviewBranch {
     pub folder: Option<Oid>,
     /// Whether the branch with the packages has these files now, the monorepo's own aside.
     pub arrived: bool,
+    /// Whether it has the very same files, the monorepo's own among them: the branch makes no difference at all.
+    pub identical: bool,
 }
 
 /// Everything known about one commit of the monorepo.

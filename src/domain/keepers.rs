@@ -100,6 +100,13 @@ impl Keepers {
         self.maintainer.is_some() && self.names().all(|name| trusted.contains(name))
     }
 
+    /// Whether the trust in these people counts: they are those who could push `before`, in the same places. Whatever
+    /// changed about that suspends it, until an update has been merged since.
+    #[must_use]
+    pub fn trusted_since(&self, before: Option<&Self>, trusted: &BTreeSet<String>) -> bool {
+        self.all_trusted(trusted) && before.is_none_or(|before| before == self)
+    }
+
     /// What changed since `before`; nothing if nothing did.
     #[must_use]
     pub fn handovers_since(&self, before: &Self) -> Vec<Handover> {
@@ -151,6 +158,23 @@ mod tests {
         let adopted = newcomers("-", "eve").expect("adopted");
         assert_eq!((adopted.before.as_str(), adopted.adopted), ("nobody", true));
         assert!(newcomers("ann", "ann,eve").is_some(), "a new co-maintainer can push");
+    }
+
+    #[test]
+    fn whatever_changes_about_who_may_push_suspends_trust() {
+        let trusted = ["ann", "bob", "eve"].map(str::to_owned).into();
+        let trusts = |before: &str, now: &str| keepers(now).trusted_since(Some(&keepers(before)), &trusted);
+        assert!(trusts("ann,bob", "ann,bob") && keepers("ann").trusted_since(None, &trusted));
+        for (before, now, what) in [
+            ("ann", "eve", "it is given away"),
+            ("ann,bob", "bob,ann", "a co-maintainer maintains it now"),
+            ("ann", "ann,eve", "somebody may push beside"),
+            ("ann,bob", "ann", "somebody may not any more"),
+            ("-", "ann", "it is adopted"),
+            ("ann", "-", "it is orphaned"),
+        ] {
+            assert!(!trusts(before, now), "{what}");
+        }
     }
 
     #[test]

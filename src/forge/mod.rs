@@ -14,7 +14,7 @@ mod payload;
 pub mod webhook;
 mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -23,8 +23,10 @@ use jiff::Timestamp;
 use crate::domain::name::Oid;
 use crate::domain::review::{Comment, Offer, OwnIssue, Permission, Seen, Status, Thread, Wanted};
 
-/// How the names of the branches of reviews begin.
-pub const BRANCHES: &str = "update-";
+/// Whether a branch is one of reviews: `update-<pkgbase>`, or `updates-<group>`.
+fn is_of_review(branch: &str) -> bool {
+    branch.starts_with("update-") || branch.starts_with("updates-")
+}
 
 /// Why a forge did not do something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,8 +98,8 @@ pub trait Forge: Send + Sync + std::fmt::Debug {
     /// The name of the account that we act as.
     fn me(&self) -> Answer<'_, String>;
 
-    /// All open reviews whose branch begins with `update-` and is in the project itself, and those that were merged
-    /// or closed since then. Complete, or an error: half a list would close reviews. What forges only say of a single one
+    /// All open reviews whose branch begins with `update-` or `updates-` and is in the project itself, and those that were
+    /// merged or closed since then. Complete, or an error: half a list would close reviews. What forges only say of a single one
     /// ([`Seen::mergeable`], [`Seen::approved_by`]) is not there.
     fn reviews(&self, since: Timestamp) -> Answer<'_, Vec<Seen>>;
 
@@ -107,7 +109,8 @@ pub trait Forge: Send + Sync + std::fmt::Debug {
     /// Opens a review, whose branch is there already. If one of that branch is open, that is it.
     fn open(&self, wanted: Wanted) -> Answer<'_, Seen>;
 
-    /// Gives an open review this title and text, and these labels and people beside those that it has.
+    /// Gives an open review this title and text, and these labels and people beside those that it has; takes off
+    /// [`Wanted::labels_off`].
     fn update(&self, number: u64, wanted: Wanted) -> Answer<'_, Seen>;
 
     /// Closes a review, if it is open, and says why below it.
@@ -157,6 +160,21 @@ async fn made_or_found<T>(
     match made {
         Err(error @ (ForgeError::Conflict { .. } | ForgeError::Unreachable { .. })) => find.await?.ok_or(error),
         other => other,
+    }
+}
+
+/// Each review once, as it was shown last. Lists of what is open and of what ended are read one after the other: what ends
+/// between the two is in both if that of the open ones is read first, and in none else.
+fn each_once(reviews: Vec<Seen>) -> Vec<Seen> {
+    let newest: BTreeMap<u64, Seen> = reviews.into_iter().map(|seen| (seen.number, seen)).collect();
+    newest.into_values().collect()
+}
+
+/// What was taken away; where it was not there, that is as good.
+fn gone<T>(taken: Result<T, ForgeError>) -> Result<(), ForgeError> {
+    match taken {
+        Ok(_) | Err(ForgeError::Missing { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -12,6 +12,7 @@ use super::url::{self, Address};
 use super::{GitError, Repository};
 use crate::domain::desired::Refs;
 use crate::domain::name::{Oid, PkgBase};
+use crate::domain::review::group::GroupName;
 use crate::sys::fs::FsError;
 use crate::sys::process::{Output, Program};
 use crate::sys::secret::SecretString;
@@ -87,18 +88,22 @@ impl Remote {
     /// [`GitError::Unreachable`] and others. A repository without commits is not an error.
     pub async fn refs(&self, branch: &str) -> Result<Refs, GitError> {
         let main = format!("refs/heads/{branch}");
-        let patterns = [main.as_str(), "refs/heads/state", "refs/tags/scheduled", "refs/heads/update-*"];
+        let patterns =
+            [main.as_str(), "refs/heads/state", "refs/tags/scheduled", "refs/heads/update-*", "refs/heads/updates-*"];
         let found = self.ls(&patterns.map(str::to_owned)).await?;
         let review = |(name, id): (&String, &Oid)| {
             let branch = name.strip_prefix("refs/heads/")?;
             Some((PkgBase::from_review_branch(branch)?, *id))
         };
+        let group =
+            |(name, id): (&String, &Oid)| Some((GroupName::from_branch(name.strip_prefix("refs/heads/")?)?, *id));
         Ok(Refs {
             branch: branch.to_owned(),
             main: found.get(&main).copied(),
             state: found.get("refs/heads/state").copied(),
             scheduled: found.get("refs/tags/scheduled").copied(),
             reviews: found.iter().filter_map(review).collect(),
+            groups: found.iter().filter_map(group).collect(),
         })
     }
 

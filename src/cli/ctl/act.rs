@@ -220,25 +220,47 @@ impl Session<'_> {
     }
 
     pub(super) async fn approve(&mut self, approval: Approval) -> Result<Exit, CliError> {
-        let head = self.head(&approval.decision).await?;
         let by = approval.by.or_else(|| self.user.clone());
-        let path = address(&["reviews", &approval.decision.package, "approve"]);
-        self.start(&path, &json!({ "head": head, "by": by })).await.map(|(_, ending)| ending)
+        self.decide(&approval.decision, "approve", &json!({ "by": by })).await
     }
 
     pub(super) async fn reject(&mut self, rejection: Rejection) -> Result<Exit, CliError> {
         let Rejection { decision, reason, by } = rejection;
-        let head = self.head(&decision).await?;
-        let path = address(&["reviews", &decision.package, "reject"]);
         let by = by.or_else(|| self.user.clone());
-        self.start(&path, &json!({ "head": head, "by": by, "reason": reason })).await.map(|(_, ending)| ending)
+        self.decide(&decision, "reject", &json!({ "by": by, "reason": reason })).await
     }
 
-    async fn head(&self, decision: &Decision) -> Result<String, CliError> {
-        Ok(match decision.head {
-            Some(head) => head.to_string(),
-            None => text(&self.client.get(&address(&["reviews", &decision.package])).await?, "head"),
-        })
+    /// Decides about one review, or about all of a group, and ends as the worst of them.
+    async fn decide(&mut self, decision: &Decision, command: &str, body: &Value) -> Result<Exit, CliError> {
+        let mut worst = Exit::Done;
+        for (package, head) in self.decided(decision).await? {
+            let mut body = body.clone();
+            body["head"] = head.into();
+            let (_, ending) = self.start(&address(&["reviews", &package, command]), &body).await?;
+            worst = if ending == Exit::Done { worst } else { ending };
+        }
+        Ok(worst)
+    }
+
+    /// The packages that are decided about, each with the commit.
+    async fn decided(&self, decision: &Decision) -> Result<Vec<(String, String)>, CliError> {
+        let package = decision.package.clone().unwrap_or_default();
+        if let Some(head) = decision.head {
+            return Ok(vec![(package, head.to_string())]);
+        }
+        let Some(group) = &decision.group else {
+            let head = text(&self.client.get(&address(&["reviews", &package])).await?, "head");
+            return Ok(vec![(package, head)]);
+        };
+        let reviews = self.client.get("/api/v1/reviews").await?;
+        let of_it = reviews.as_array().into_iter().flatten().filter(|review| review["group"] == group.as_str());
+        let found: Vec<_> = of_it.map(|review| (text(review, "pkgbase"), text(review, "head"))).collect();
+        if found.is_empty() {
+            let detail = format!("nothing of the group `{}` waits for a person", group.escape_debug());
+            let hint = "`pkgwarden ctl review list` shows what waits".to_owned();
+            return Err(CtlError::Refused { status: 404, detail, hint }.into());
+        }
+        Ok(found)
     }
 }
 

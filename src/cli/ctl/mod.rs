@@ -202,10 +202,14 @@ pub struct Rejection {
 #[derive(Debug, clap::Args)]
 pub struct Decision {
     /// The package
-    pub package: String,
+    #[arg(required_unless_present = "group")]
+    pub package: Option<String>,
     /// The commit that was read; without it the one that is there now
     #[arg(long, value_name = "COMMIT")]
     pub head: Option<Oid>,
+    /// In place of a package: all that waits of this group
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["package", "head"])]
+    pub group: Option<String>,
 }
 
 /// What is approved, and by whom.

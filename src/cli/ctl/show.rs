@@ -237,7 +237,10 @@ pub fn reviews(reviews: &[Value]) -> String {
             Cell::new(text(review, "pkgbase")),
             Cell::new(text(verdict, "severity")).fg(weight_colour(verdict)),
             Cell::new(versions(verdict, "old_version", "new_version")),
-            Cell::new(why_it_waits(review)),
+            Cell::new(match review["group"].as_str() {
+                Some(group) => format!("group {}: {}", one_line(group), why_it_waits(review)),
+                None => why_it_waits(review),
+            }),
         ]);
     }
     lines(&table)
@@ -270,7 +273,8 @@ pub fn review(review: &Value) -> String {
     let title = format!("{} {}", text(review, "pkgbase"), versions(verdict, "old_version", "new_version"));
     let (branch, head, trees) = (text(review, "branch"), text(review, "head"), &review["trees"]);
     let compared = format!("compared tree {} with {}", text(trees, "from"), text(trees, "to"));
-    let mut out = format!("{}\n{branch} at {head}\n{compared}\n\n", paint(bold, &title));
+    let group = review["group"].as_str().map(|group| format!("in the group {}\n", one_line(group))).unwrap_or_default();
+    let mut out = format!("{}\n{branch} at {head}\n{group}{compared}\n\n", paint(bold, &title));
     for line in review["message"].as_str().unwrap_or_default().lines() {
         let _ = writeln!(out, "{}", format!("    {}", one_line(line)).trim_end());
     }

@@ -8,6 +8,7 @@ use crate::cli::testing::{Ran, pkgwarden};
 use crate::controller::face::Face as _;
 use crate::controller::view::ScriptView;
 use crate::domain::build::BuildState;
+use crate::domain::name::PkgBase;
 use crate::http::world::{World, ago, garden, oid};
 use crate::http::{UnixSocket, serve};
 
@@ -128,6 +129,32 @@ async fn a_review_is_read_and_decided() {
     assert!(world.read(|state| state.asked.clone()).last().unwrap().contains("Person(\"alice\")"));
     // The run it answers with has an error among its problems.
     assert_eq!(approved.exit, Exit::NeedsPerson);
+    assert!(around.says("review list").await.contains("No update waits"));
+}
+
+#[tokio::test]
+async fn a_group_is_decided_about_at_once() {
+    let world = garden();
+    world.change(|state| {
+        let mut other = state.reviews[0].clone();
+        other.pkgbase = PkgBase::new("moondial").unwrap();
+        state.reviews.push(other);
+        state.reviews.iter_mut().for_each(|review| review.group = Some("dials".to_owned()));
+    });
+    let around = Remote::over_socket(&world).await;
+    let listed = around.says("review list").await;
+    assert_eq!(listed.matches("group dials: ").count(), 2, "{listed}");
+    assert!(around.says("review show moondial").await.contains("\nin the group dials\n"));
+    assert!(
+        around
+            .complains("review approve --group hands --as alice")
+            .await
+            .contains("nothing of the group `hands` waits")
+    );
+    let approved = around.ctl("review approve --group dials --as alice").await;
+    assert_eq!(approved.exit, Exit::NeedsPerson, "as the worst of its runs");
+    let asked = world.read(|state| state.asked.clone());
+    assert!(["sundial", "moondial"].iter().all(|name| asked.iter().any(|it| it.contains(name))), "{asked:?}");
     assert!(around.says("review list").await.contains("No update waits"));
 }
 

@@ -5,6 +5,28 @@ use serde::{Deserialize, Serialize};
 
 use super::Layer;
 use crate::config::value::{Hours, Period, Zone};
+use crate::domain::review::group::{Group, GroupName, NamePattern};
+
+/// Packages whose updates are decided about together.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct WrittenGroup {
+    /// Its name: up to 64 of `a-z`, `0-9` and `-`.
+    #[schemars(example = &"plasma")]
+    pub name: String,
+    /// Names of packages; `*` stands for any text.
+    #[schemars(example = ["plasma-*"])]
+    pub packages: Vec<String>,
+}
+
+impl WrittenGroup {
+    /// The group; or the key that is wrong, and why.
+    pub fn read(&self) -> Result<Group, (&'static str, String)> {
+        let name = GroupName::new(&self.name).map_err(|why| ("name", why))?;
+        let packages = self.packages.iter().map(|text| NamePattern::new(text)).collect::<Result<_, _>>();
+        Ok(Group { name, packages: packages.map_err(|why| ("packages", why))? })
+    }
+}
 
 section! {
     /// Reviews on a forge.
@@ -42,5 +64,37 @@ section! {
         /// if no reason weighs more than `review`. Without it: updates wait for ever.
         #[schemars(example = &"48h")]
         automerge_after: Period,
+        /// Packages whose updates are decided about together: one branch, one review. Of several groups that have a
+        /// package, the first counts.
+        #[schemars(example = [serde_json::json!({"name": "plasma", "packages": ["plasma-*", "kwin"]})])]
+        groups: Vec<WrittenGroup>,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::config::settings::load;
+    use crate::domain::name::PkgBase;
+    use crate::domain::review::group::{GroupName, group_of};
+
+    #[test]
+    fn a_group_has_a_name_and_packages_and_what_is_wrong_is_shown_at_its_place() {
+        let group = |name: &str, packages: &str| {
+            let text = format!("[[policy.reviews.groups]]\nname = \"{name}\"\npackages = {packages}\n");
+            load(Some(("pkgwarden.toml", &text)), &BTreeMap::new()).map_err(|error| error.to_string())
+        };
+        let settings = group("plasma", "[\"plasma-*\"]").expect("right");
+        let groups = settings.repositories[0].policy.reviews.groups.clone();
+        let pkgbase = PkgBase::new("plasma-desktop").expect("legal");
+        assert_eq!(group_of(&groups, &pkgbase).map(GroupName::branch).as_deref(), Some("updates-plasma"));
+        for (name, packages, place, what) in [
+            ("Plasma 6", "[\"x\"]", ":2:8:", "`Plasma 6` is no name of a group"),
+            ("plasma", "[\"a b\"]", ":3:12:", "`a b` fits to no package"),
+        ] {
+            let error = group(name, packages).expect_err("wrong");
+            assert!(error.contains(place) && error.contains(what), "{error}");
+        }
     }
 }

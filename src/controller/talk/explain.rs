@@ -69,12 +69,6 @@ impl Runner {
         Ok(lines)
     }
 
-    /// A page of ours, where people can reach them.
-    pub(super) fn page(&self, path: &str) -> Option<String> {
-        let pages = self.hosted.as_ref()?.pages.as_ref()?;
-        Some(format!("{}/{path}", pages.trim_end_matches('/')))
-    }
-
     /// Why packages are held.
     pub(super) async fn held(&self) -> Result<BTreeMap<PkgBase, String>> {
         Ok(self.held_in(&self.site.look().await?))

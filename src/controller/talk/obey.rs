@@ -177,7 +177,7 @@ impl Runner {
         if let Some(run) = self.store.performed_run(&self.site.name, pipeline.name(), &task.cause).await? {
             return Ok(run.document.unwrap_or_default());
         }
-        let (report, decisions) = Box::pin(self.recorded(pipeline, &task.cause)).await?;
+        let (report, decisions) = Box::pin(self.recorded(pipeline, &task.cause, true)).await?;
         task.decisions.extend(decisions);
         Ok(serde_json::to_value(report)?)
     }

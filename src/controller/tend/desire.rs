@@ -1,150 +1,194 @@
 //! The reviews that there should be, from one look at the monorepo.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::Result;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use crate::controller::review::{CONFLICT, judged};
+use super::together::{self, Together};
+use super::waiting::{Waiting, Waits};
+use crate::controller::handwork;
+use crate::controller::review::CONFLICT;
 use crate::controller::site::{Look, Site};
-use crate::controller::{handwork, observe};
-use crate::domain::classify::{Verdict, Weight};
 use crate::domain::desired::Snapshot;
 use crate::domain::graph::Graph;
 use crate::domain::lint;
-use crate::domain::name::PkgBase;
-use crate::domain::policy::{Person, SourceKind};
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::policy::SourceKind;
 use crate::domain::quarantine;
 use crate::domain::review::Wanted;
-use crate::domain::review::body::{self, Facts};
-use crate::domain::review::hands::{self, Handwork};
-use crate::domain::review::marker::{Marker, digest};
+use crate::domain::review::body::{self, Facts, GroupFacts};
+use crate::domain::review::marker::{About, Marker, digest};
 use crate::domain::review::policy::ReviewPolicy;
 use crate::domain::review::reconcile::Desired;
-use crate::domain::state::PackageState;
-use crate::git::Repository;
+use crate::domain::review::wave::{self, Wave};
 
 /// Where people look at packages of the AUR.
 const AUR: &str = "https://aur.archlinux.org";
 
-/// The reviews that there should be, sorted by package.
-pub(super) async fn desired(site: &Site, look: &Look, pages: Option<&str>, now: Timestamp) -> Result<Vec<Desired>> {
+/// What there should be.
+#[derive(Debug, Default)]
+pub(super) struct Wants {
+    /// The reviews. Those of groups stand on branches that may have to be written first.
+    pub reviews: Vec<Desired>,
+    /// What becomes of the branches of groups.
+    pub branches: Vec<together::Move>,
+}
+
+/// The reviews that there should be, one for each update.
+pub(super) async fn alone(site: &Site, look: &Look, now: Timestamp) -> Result<Vec<Desired>> {
+    let writing = move |writer: &Writer<'_>| Ok(writer.waiting()?.iter().map(|it| writer.single(it)).collect());
+    with_writer(site, look, None, now, writing).await
+}
+
+/// The reviews that there should be, where updates of one group have one together.
+pub(super) async fn wants(site: &Site, look: &Look, pages: Option<&str>, now: Timestamp) -> Result<Wants> {
+    with_writer(site, look, pages, now, everything).await
+}
+
+async fn with_writer<T: Send + 'static>(
+    site: &Site,
+    look: &Look,
+    pages: Option<&str>,
+    now: Timestamp,
+    writing: impl FnOnce(&Writer<'_>) -> Result<T> + Send + 'static,
+) -> Result<T> {
     let (snapshot, policy, arch) = (look.snapshot.clone(), site.policy.reviews.clone(), site.arch.clone());
     let pages = pages.map(|pages| pages.trim_end_matches('/').to_owned());
     site.with_git(move |git| {
         let official = lint::known_elsewhere(snapshot.version_state.as_deref());
         let waiting: Vec<PkgBase> = snapshot.waiting_reviews().cloned().collect();
-        let writer = Writer {
-            git,
-            snapshot: &snapshot,
+        writing(&Writer {
+            waits: Waits {
+                git,
+                snapshot: &snapshot,
+                handwork: handwork::on(git, &snapshot, waiting.iter().cloned())?,
+                held: quarantine::held(&snapshot, snapshot.states.iter(), &arch, &official),
+                now,
+            },
             policy: &policy,
             pages: pages.as_deref(),
             graph: Graph::build_for(&arch, snapshot.packages.values().map(AsRef::as_ref), &official),
-            handwork: handwork::on(git, &snapshot, waiting.iter().cloned())?,
-            held: quarantine::held(&snapshot, snapshot.states.iter(), &arch, &official),
-            now,
-        };
-        let mut all = Vec::new();
-        for pkgbase in &waiting {
-            all.extend(writer.one(pkgbase)?);
-        }
-        Ok(all)
+        })
     })
     .await
 }
 
+/// The reviews, alone and of groups.
+fn everything(writer: &Writer<'_>) -> Result<Wants> {
+    let (groups, alone) = together::grouped(writer.waiting()?, &writer.policy.groups);
+    let mut wants = Wants { reviews: alone.iter().map(|it| writer.single(it)).collect(), branches: Vec::new() };
+    for together in together::branches(writer.waits.git, writer.snapshot(), groups)? {
+        wants.reviews.extend(together.head().map(|head| writer.group(&together, head)));
+        wants.branches.extend(together.movement());
+    }
+    Ok(wants)
+}
+
 /// What texts are made from.
-struct Writer<'a> {
-    git: &'a Repository,
-    snapshot: &'a Snapshot,
+pub(super) struct Writer<'a> {
+    waits: Waits<'a>,
     policy: &'a ReviewPolicy,
     pages: Option<&'a str>,
     graph: Graph,
-    handwork: BTreeMap<PkgBase, Handwork>,
-    held: BTreeMap<PkgBase, PkgBase>,
-    now: Timestamp,
 }
 
 impl Writer<'_> {
-    /// The review of a package; `None` if its branch proposes nothing that could be read.
-    fn one(&self, pkgbase: &PkgBase) -> Result<Option<Desired>> {
-        let Self { git, snapshot, policy, now, .. } = *self;
-        let Some(proposal) = observe::proposal(git, snapshot, pkgbase)? else { return Ok(None) };
-        let head = snapshot.reviews[pkgbase].head;
-        let content = proposal.proposed.from_source();
-        if proposal.present.from_source() == content {
-            return Ok(None);
+    fn snapshot(&self) -> &Snapshot {
+        self.waits.snapshot
+    }
+
+    /// What waits, sorted by package, without branches that propose nothing that could be read.
+    fn waiting(&self) -> Result<Vec<Waiting>> {
+        let all = self.snapshot().waiting_reviews();
+        all.filter_map(|pkgbase| self.waits.of(pkgbase, self.policy.automerge_after).transpose()).collect()
+    }
+
+    /// The review of one update.
+    fn single(&self, waiting: &Waiting) -> Desired {
+        let (wave, places) = (self.wave([&waiting.member.pkgbase]), self.places(&waiting.member.pkgbase));
+        let text = body::body(&self.facts(waiting, &wave, &places));
+        let about = About::Package(waiting.member.pkgbase.clone());
+        let title = body::title(&waiting.member.pkgbase, &waiting.verdict);
+        let marker = |text| Marker { about, content: waiting.member.content.clone(), text, conflict: waiting.conflict };
+        let (wanted, marker) = self.wanted(title, &text, marker);
+        let (members, head) = (vec![waiting.member.clone()], waiting.member.head);
+        Desired { members, head, weight: waiting.verdict.severity, wanted, marker }
+    }
+
+    /// The review of all updates of a group.
+    fn group(&self, together: &Together, head: Oid) -> Desired {
+        let Together { name, waiting, standing, .. } = together;
+        let wave = self.wave(waiting.iter().map(|it| &it.member.pkgbase));
+        let places: Vec<_> = waiting.iter().map(|it| self.places(&it.member.pkgbase)).collect();
+        let facts: Vec<Facts<'_>> =
+            waiting.iter().zip(&places).map(|(it, places)| self.facts(it, &wave, places)).collect();
+        let base = self.snapshot().refs.branch.as_str();
+        let facts = GroupFacts { name, base, members: &facts, people: &standing.people, wave: &wave };
+        let contents = waiting.iter().flat_map(|it| [it.member.pkgbase.as_str(), it.member.content.as_str()]);
+        // What people left there is not what waits: when they delete it, nobody has rejected what is written anew.
+        let content = if together.is_what_waits() { digest(contents) } else { digest([head.to_string().as_str()]) };
+        let about = About::Group(name.clone());
+        let marker = |text| Marker { about, content, text, conflict: false };
+        let (wanted, marker) = self.wanted(body::group_title(&facts), &body::group(&facts), marker);
+        let mut members: Vec<_> = waiting.iter().map(|it| it.member.clone()).collect();
+        if !together.is_what_waits() {
+            for member in &mut members {
+                (member.decidable, member.patient) = (false, false);
+            }
         }
-        let commit = git.commit_facts(head)?;
-        let verdict = judged(snapshot, pkgbase, &proposal, now);
-        let none = PackageState::default();
-        let state = snapshot.states.get(pkgbase).unwrap_or(&none);
-        let approved: BTreeSet<String> = state.approvals(head).iter().map(Person::to_string).collect();
-        let conflict = proposal.base.from_source() != proposal.present.from_source();
-        let content = content.digest();
-        let weighed = state.proposed_weight() == Some(Weight::Review.as_str());
-        let decidable = !conflict && !self.held.contains_key(pkgbase);
-        let patient =
-            decidable && weighed && verdict.severity <= Weight::Review && state.proposed() == Some(content.as_str());
-        let goes_in_at = policy.automerge_after.filter(|_| patient).and_then(|it| added(commit.time, it));
-        let people = self.people(pkgbase, state);
-        let (keepers, before) = (state.proposed_keepers(), state.keepers());
-        let text = body::body(&Facts {
-            pkgbase,
+        let weight = waiting.iter().map(|it| it.verdict.severity).max().expect("a group has members");
+        Desired { members, head, weight, wanted, marker }
+    }
+
+    fn facts<'a>(&'a self, waiting: &'a Waiting, wave: &'a Wave, places: &'a [(&'static str, String)]) -> Facts<'a> {
+        let snapshot = self.snapshot();
+        Facts {
+            pkgbase: &waiting.member.pkgbase,
             base: &snapshot.refs.branch,
-            head,
-            verdict: &verdict,
-            message: &commit.message,
-            keepers: keepers.as_ref(),
-            keepers_before: before.as_ref(),
+            head: waiting.member.head,
+            verdict: &waiting.verdict,
+            message: &waiting.message,
+            keepers: waiting.keepers.as_ref(),
+            keepers_before: waiting.keepers_before.as_ref(),
             trusted: &snapshot.settings.trusted_maintainers,
-            needed: snapshot.gate.approvals(&verdict, pkgbase.as_str(), now),
-            approved: &approved,
-            conflict: conflict.then_some(CONFLICT),
-            people: &people,
-            newer: state.newer(),
-            needed_by: &self.graph.dependants(pkgbase),
-            places: &self.places(pkgbase),
-            goes_in_at,
-        });
-        let (wanted, marker) = self.wanted(pkgbase, &verdict, text, content, conflict);
-        let weight = verdict.severity;
-        let proposed_at = commit.time;
-        let pkgbase = pkgbase.clone();
-        Ok(Some(Desired { pkgbase, head, proposed_at, weight, wanted, marker, approved, patient, decidable }))
+            needed: waiting.needed,
+            approved: &waiting.member.approved,
+            conflict: waiting.conflict.then_some(CONFLICT),
+            people: &waiting.people,
+            newer: waiting.newer.as_deref(),
+            wave,
+            places,
+            goes_in_at: waiting.goes_in_at,
+        }
     }
 
-    fn people(&self, pkgbase: &PkgBase, state: &PackageState) -> BTreeSet<String> {
-        let work = self.handwork.get(pkgbase);
-        work.map(|work| hands::people(work, &self.snapshot.settings.identity, state.proposed())).unwrap_or_default()
+    fn wave<'a>(&self, merged: impl IntoIterator<Item = &'a PkgBase>) -> Wave {
+        let (packages, blacklist) = (&self.snapshot().packages, &self.snapshot().settings.rebuild_blacklist);
+        wave::after_merging(packages, blacklist, &self.graph, &merged.into_iter().cloned().collect())
     }
 
-    fn wanted(
-        &self,
-        pkgbase: &PkgBase,
-        verdict: &Verdict,
-        text: String,
-        content: String,
-        conflict: bool,
-    ) -> (Wanted, Marker) {
-        let Self { snapshot, policy, .. } = *self;
+    /// What a forge is told. `marker` is given the digest of it.
+    fn wanted(&self, title: String, text: &str, marker: impl FnOnce(String) -> Marker) -> (Wanted, Marker) {
+        let (policy, snapshot) = (self.policy, self.snapshot());
+        let mut marker = marker(String::new());
         let mut wanted = Wanted {
-            branch: pkgbase.review_branch(),
+            branch: marker.about.branch(),
             base: snapshot.refs.branch.clone(),
-            title: body::title(pkgbase, verdict),
+            title,
             body: String::new(),
             labels: policy.labels.clone(),
+            labels_off: BTreeSet::new(),
             assignees: policy.assignees.union(&snapshot.settings.review_assignees).cloned().collect(),
             reviewers: policy.reviewers.clone(),
         };
-        if conflict {
-            wanted.labels.extend(policy.conflict_label.clone());
-        }
+        let label = policy.conflict_label.iter().filter(|label| !policy.labels.contains(*label)).cloned();
+        let labels = if marker.conflict { &mut wanted.labels } else { &mut wanted.labels_off };
+        labels.extend(label);
         let lists = [&wanted.labels, &wanted.assignees, &wanted.reviewers];
         let lists = lists.map(|list| list.iter().map(String::as_str).collect::<Vec<_>>().join("\n"));
-        let texts = [wanted.title.as_str(), text.as_str()];
-        let hash = digest(texts.into_iter().chain(lists.iter().map(String::as_str)));
-        let marker = Marker { pkgbase: pkgbase.clone(), content, text: hash, conflict };
+        let texts = [wanted.title.as_str(), text];
+        marker.text = digest(texts.into_iter().chain(lists.iter().map(String::as_str)));
         wanted.body = format!("{}\n\n{marker}\n", text.trim_end());
         (wanted, marker)
     }
@@ -153,7 +197,7 @@ impl Writer<'_> {
     fn places(&self, pkgbase: &PkgBase) -> Vec<(&'static str, String)> {
         let page =
             self.pages.map(|pages| ("side by side, with what can be done", format!("{pages}/reviews/{pkgbase}")));
-        let source = self.snapshot.packages.get(pkgbase).map(|package| &package.settings.source);
+        let source = self.snapshot().packages.get(pkgbase).map(|package| &package.settings.source);
         let source = match source {
             Some(SourceKind::Aur) => vec![
                 ("the package in the AUR", format!("{AUR}/pkgbase/{pkgbase}")),
@@ -165,8 +209,4 @@ impl Writer<'_> {
         };
         page.into_iter().chain(source).collect()
     }
-}
-
-fn added(time: Timestamp, length: SignedDuration) -> Option<Timestamp> {
-    time.checked_add(length).ok()
 }

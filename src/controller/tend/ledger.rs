@@ -31,6 +31,8 @@ pub struct Ledger {
     pub looked_at: u64,
     /// What failed, by branch.
     pub branches: BTreeMap<String, Rest>,
+    /// The number of the newest review of ours that was seen on a branch.
+    pub numbers: BTreeMap<String, u64>,
 }
 
 /// Something that failed.
@@ -93,6 +95,32 @@ impl Ledger {
         self.looked_at = turn.last().copied().unwrap_or(0);
         chosen.extend(turn);
         chosen
+    }
+
+    /// Reviews that are known and not among these, of those branches.
+    pub fn absent(&self, reviews: &[Seen], branches: &BTreeSet<String>) -> Vec<(String, u64)> {
+        let shown: BTreeSet<u64> = reviews.iter().map(|seen| seen.number).collect();
+        let is_absent = |(branch, number): &(&String, &u64)| branches.contains(*branch) && !shown.contains(number);
+        let absent = self.numbers.iter().filter(is_absent);
+        absent.map(|(branch, number)| (branch.clone(), *number)).collect()
+    }
+
+    /// Remembers the newest review of ours on each branch.
+    pub fn know(&mut self, reviews: &[Seen], me: &str) {
+        for seen in reviews.iter().filter(|seen| seen.author == me) {
+            let number = self.numbers.entry(seen.branch.clone()).or_insert(seen.number);
+            *number = seen.number.max(*number);
+        }
+    }
+
+    /// Keeps what is known of these branches only.
+    pub fn keep(&mut self, branches: &BTreeSet<String>) {
+        self.numbers.retain(|branch, _| branches.contains(branch));
+    }
+
+    /// There is no review of this branch any more.
+    pub fn forget(&mut self, branch: &str) {
+        self.numbers.remove(branch);
     }
 
     /// Something about one review could not be done.

@@ -7,14 +7,18 @@ mod closing;
 mod desire;
 mod ledger;
 mod perform;
+mod together;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Result;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 
+use self::desire::Wants;
 use self::ledger::Ledger;
+use self::together::Move;
 use super::run::Runner;
 use super::site::Look;
 use crate::domain::finding::Finding;
@@ -23,7 +27,7 @@ use crate::domain::plan::Pipeline;
 use crate::domain::policy::Person;
 use crate::domain::review::Seen;
 use crate::domain::review::policy::ReviewPolicy;
-use crate::domain::review::reconcile::{Desired, Limits, Observed, goes_in_at, reconcile};
+use crate::domain::review::reconcile::{Desired, Limits, Member, Observed, goes_in_at, reconcile};
 use crate::domain::state::PackageState;
 use crate::forge::{Forge, ForgeError};
 use crate::telemetry::progress;
@@ -52,6 +56,15 @@ pub(super) struct Tended {
     pub decisions: Vec<Pipeline>,
 }
 
+/// What there should be, and what is known of it.
+struct Desires<'a> {
+    look: &'a Look,
+    reviews: &'a [Desired],
+    proposed: &'a BTreeMap<PkgBase, String>,
+    /// Branches of groups that could not be brought up to date.
+    unmoved: &'a BTreeSet<String>,
+}
+
 /// What a forge showed.
 struct Shown {
     me: String,
@@ -59,6 +72,12 @@ struct Shown {
 }
 
 impl Runner {
+    /// A page of ours, where people can reach them.
+    pub(super) fn page(&self, path: &str) -> Option<String> {
+        let pages = self.hosted.as_ref()?.pages.as_ref()?;
+        Some(format!("{}/{path}", pages.trim_end_matches('/')))
+    }
+
     /// Brings the reviews on the forge up to date, if there is one.
     pub(super) async fn tend(&self) -> Result<Tended> {
         match &self.hosted {
@@ -75,10 +94,10 @@ impl Runner {
         }
         let look = self.site.look().await?;
         let now = self.clock.now();
-        let desired = desire::desired(&self.site, &look, None, now).await?;
         let limits = limits(policy, now);
-        let is_due = |it: &&Desired| goes_in_at(it, limits).is_some_and(|at| at <= now);
-        let due = desired.into_iter().filter(|it| is_due(&it));
+        let is_due = |it: &Member| goes_in_at(it, limits).is_some_and(|at| at <= now);
+        let waiting = desire::alone(&self.site, &look, now).await?.into_iter().flat_map(|it| it.members);
+        let due = waiting.filter(is_due);
         let decisions = due.map(|it| Pipeline::Approve(it.pkgbase, it.head, Person::automatic())).collect();
         Ok(Tended { decisions, ..Tended::default() })
     }
@@ -98,16 +117,42 @@ impl Runner {
         }
         let _progress = progress::task(format!("looking after the reviews on {}", hosted.forge.shown()));
         let look = self.site.look().await?;
-        let desired = desire::desired(&self.site, &look, hosted.pages.as_deref(), now).await?;
-        let tended = match self.observe_forge(hosted, &mut ledger, &desired, now).await {
-            Ok(shown) => self.bring_up_to_date(hosted, &look, &desired, &shown, &mut ledger).await?,
+        let Wants { mut reviews, branches } = desire::wants(&self.site, &look, hosted.pages.as_deref(), now).await?;
+        let (going, moving): (Vec<Move>, Vec<Move>) = branches.into_iter().partition(|it| it.update.new.is_none());
+        let mut findings = Vec::new();
+        let unmoved = self.push_each(&moving, &mut findings).await;
+        reviews.retain(|it| !unmoved.contains(&it.wanted.branch));
+        let proposed = proposed(&look);
+        let tended = match self.observe_forge(hosted, &mut ledger, &reviews, &proposed, now).await {
+            Ok(shown) => {
+                let is_open = |branch: &String| shown.reviews.iter().any(|it| it.is_open_on(branch));
+                // What is open is closed first, and told why.
+                let going: Vec<Move> = going.into_iter().filter(|it| !is_open(&it.branch)).collect();
+                self.push_each(&going, &mut findings).await;
+                let wanted = Desires { look: &look, reviews: &reviews, proposed: &proposed, unmoved: &unmoved };
+                self.bring_up_to_date(hosted, &wanted, &shown, &mut ledger).await?
+            }
             Err(error) => {
                 ledger.forge_failed(&error, now);
                 Tended { findings: vec![perform::told(None, &error)], ..Tended::default() }
             }
         };
         ledger.write(&self.store, &self.site.name, now).await?;
-        Ok(tended)
+        findings.extend(tended.findings);
+        Ok(Tended { findings, ..tended })
+    }
+
+    /// Moves the branches of groups, each by itself. Answers which could not be moved: somebody else was first, or the
+    /// remote does not take it. The next look shows how they stand.
+    async fn push_each(&self, moves: &[Move], findings: &mut Vec<Finding>) -> BTreeSet<String> {
+        let mut unmoved = BTreeSet::new();
+        for Move { branch, update } in moves {
+            if let Err(error) = self.site.remote.push(std::slice::from_ref(update), &[]).await {
+                findings.push(later(&format!("the branch `{branch}` is not up to date: {error}")));
+                unmoved.insert(branch.clone());
+            }
+        }
+        unmoved
     }
 
     async fn observe_forge(
@@ -115,12 +160,18 @@ impl Runner {
         hosted: &Hosted,
         ledger: &mut Ledger,
         desired: &[Desired],
+        proposed: &BTreeMap<PkgBase, String>,
         now: Timestamp,
     ) -> Result<Shown, ForgeError> {
-        let oldest = desired.iter().map(|it| it.proposed_at).min().unwrap_or(now);
-        let since = ledger.asked_at.unwrap_or(oldest).min(now) - OVERLAP;
+        let oldest = desired.iter().flat_map(|it| &it.members).map(|it| it.proposed_at).min().unwrap_or(now);
+        let since = since(ledger.asked_at.unwrap_or(oldest).min(now));
         let me = hosted.forge.me().await?;
         let mut reviews = hosted.forge.reviews(since).await?;
+        let waiting = desired.iter().map(|it| it.wanted.branch.clone());
+        let branches: BTreeSet<String> = waiting.chain(proposed.keys().map(PkgBase::review_branch)).collect();
+        reviews.extend(look_for_absent(hosted, ledger, &reviews, &branches).await?);
+        ledger.know(&reviews, &me);
+        ledger.keep(&branches);
         if self.site.policy.reviews.approvals {
             for number in ledger.choose(&reviews, desired, since) {
                 match hosted.forge.review(number).await {
@@ -139,26 +190,24 @@ impl Runner {
     async fn bring_up_to_date(
         &self,
         hosted: &Hosted,
-        look: &Look,
-        desired: &[Desired],
+        wanted: &Desires<'_>,
         shown: &Shown,
         ledger: &mut Ledger,
     ) -> Result<Tended> {
+        let Desires { look, reviews: desired, proposed, unmoved } = *wanted;
         let now = self.clock.now();
         ledger.forge = None;
-        let mut pass = perform::Pass::new(hosted, ledger, now);
+        let mut pass = perform::Pass::new(hosted, &shown.me, ledger, now);
         let closing = self.bid_farewell(&mut pass, shown).await?;
         let snapshot = &look.snapshot;
         let branches: BTreeSet<String> = snapshot.refs.reviews.keys().map(PkgBase::review_branch).collect();
-        let content =
-            |(pkgbase, state): (&PkgBase, &PackageState)| Some((pkgbase.clone(), state.proposed()?.to_owned()));
-        let proposed: BTreeMap<PkgBase, String> = snapshot.states.iter().filter_map(content).collect();
-        let resting = pass.resting();
+        let mut resting = pass.resting();
+        resting.extend(unmoved.iter().cloned());
         let observed = Observed {
             me: &shown.me,
             reviews: &shown.reviews,
             branches: &branches,
-            proposed: &proposed,
+            proposed,
             closing: &closing,
             resting: &resting,
         };
@@ -177,6 +226,40 @@ impl Runner {
         }
         Ok(tended)
     }
+}
+
+/// From when on what ended is asked for. The same for an hour, so that the same question has the same answer, which need not
+/// be sent again.
+fn since(last: Timestamp) -> Timestamp {
+    let since = last - OVERLAP;
+    since.round(TimestampRound::new().smallest(Unit::Hour).mode(RoundMode::Floor)).unwrap_or(since)
+}
+
+/// What was proposed last and not decided about, by package.
+fn proposed(look: &Look) -> BTreeMap<PkgBase, String> {
+    let content = |(pkgbase, state): (&PkgBase, &PackageState)| Some((pkgbase.clone(), state.proposed()?.to_owned()));
+    look.snapshot.states.iter().filter_map(content).collect()
+}
+
+/// The reviews that lists do not show although they should: one that is closed while a list is read moves the others
+/// on its pages, and what ended is left out where the clocks of the forge and of this machine differ. A review that was
+/// closed and not seen would be opened again.
+async fn look_for_absent(
+    hosted: &Hosted,
+    ledger: &mut Ledger,
+    reviews: &[Seen],
+    branches: &BTreeSet<String>,
+) -> Result<Vec<Seen>, ForgeError> {
+    let mut found = Vec::new();
+    for (branch, number) in ledger.absent(reviews, branches) {
+        match hosted.forge.review(number).await {
+            Ok(seen) => found.push(seen),
+            // Somebody deleted it, which decides nothing about its content.
+            Err(ForgeError::Missing { .. }) => ledger.forget(&branch),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 fn limits(policy: &ReviewPolicy, now: Timestamp) -> Limits {

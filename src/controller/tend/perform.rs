@@ -18,6 +18,8 @@ use crate::forge::ForgeError;
 pub struct Pass<'a> {
     /// Where.
     pub hosted: &'a Hosted,
+    /// The account that we act as.
+    me: &'a str,
     ledger: &'a mut Ledger,
     now: Timestamp,
     findings: Vec<Finding>,
@@ -26,8 +28,8 @@ pub struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    pub fn new(hosted: &'a Hosted, ledger: &'a mut Ledger, now: Timestamp) -> Self {
-        Self { hosted, ledger, now, findings: Vec::new(), permissions: BTreeMap::new(), stopped: false }
+    pub fn new(hosted: &'a Hosted, me: &'a str, ledger: &'a mut Ledger, now: Timestamp) -> Self {
+        Self { hosted, me, ledger, now, findings: Vec::new(), permissions: BTreeMap::new(), stopped: false }
     }
 
     /// Whether the forge has to be left alone: it is away, or asked for it.
@@ -113,8 +115,12 @@ impl<'a> Pass<'a> {
 
     async fn tell(&mut self, step: Step) {
         let forge = &self.hosted.forge;
+        let me = self.me;
         let (branch, done) = match step {
-            Step::Open(wanted) => (wanted.branch.clone(), forge.open(wanted).await.map(drop)),
+            Step::Open(wanted) => {
+                let opened = forge.open(wanted.clone()).await;
+                (wanted.branch, opened.map(|seen| self.ledger.know(&[seen], me)))
+            }
             Step::Update(number, wanted) => (wanted.branch.clone(), forge.update(number, wanted).await.map(drop)),
             Step::Close { number, branch, why } => (branch, forge.close(number, format!("Closed: {why}.")).await),
             Step::Say { number, branch, key, text } => {

@@ -74,15 +74,49 @@ fn body(
         return Some(reason("version-literal", Weight::Version, place, None, None, message));
     }
     let first = first.unwrap_or(before.len().min(after.len()) - 1);
-    let place = (PKGBUILD, Some(line_of_difference((old, before), (new, after), first)));
-    let (was, is) = (old.pkgbuild.text_at(before[first].at), new.pkgbuild.text_at(after[first].at));
-    let (was, is) = (Some(was.as_bytes()), Some(is.as_bytes()));
+    let line = line_of_difference((old, before), (new, after), first);
+    let place = (PKGBUILD, Some(line));
+    let (was, is) = lines_of_difference((old, before), (new, after), first);
+    let (was, is) = (was.map(str::as_bytes), is.map(str::as_bytes));
     Some(if claimed {
         reason("version-literal", Weight::Version, place, was, is, "a version that is written out moved too")
     } else {
         let weight = if code == "code-changed" { Weight::Trust } else { Weight::Review };
         reason(code, weight, place, was, is, &message)
     })
+}
+
+/// What stood on the first line that differs, and what stands there. A line that is only on one side has none on the
+/// other.
+fn lines_of_difference<'a>(
+    (old, before): (&Recipe<'a>, &[Event<'_>]),
+    (new, after): (&Recipe<'a>, &[Event<'_>]),
+    first: usize,
+) -> (Option<&'a str>, Option<&'a str>) {
+    let shown = |(recipe, events): (&Recipe<'a>, &[Event<'_>]), (other, others): (&Recipe<'a>, &[Event<'_>])| {
+        let line = line_of_difference((other, others), (recipe, events), first);
+        let at = events[first].at;
+        let at = if recipe.pkgbuild.line(at) == line { at } else { recipe.pkgbuild.start_of(line) };
+        recipe.pkgbuild.text_at(at)
+    };
+    let was = (!has_lines_more((new, after), before, first)).then(|| shown((old, before), (new, after)));
+    let is = (!has_lines_more((old, before), after, first)).then(|| shown((new, after), (old, before)));
+    (was, is)
+}
+
+/// Whether events differ from others only in that lines of their own stand between them, from about `first` on.
+fn has_lines_more((recipe, events): (&Recipe<'_>, &[Event<'_>]), others: &[Event<'_>], first: usize) -> bool {
+    let Some(more) = events.len().checked_sub(others.len()).filter(|more| *more > 0) else { return false };
+    if !events[first + more..].iter().zip(&others[first..]).all(|(one, other)| one.same(other)) {
+        return false;
+    }
+    let line = |index: usize| recipe.pkgbuild.line(events[index].at);
+    // What stands between two commands belongs to the second.
+    let begins = |index: usize| line(index + usize::from(events[index].kind == Kind::Separator));
+    // Where `b` stands between `a` and `c`, it may as well be said that `b` and what is between it and `c` does.
+    let slides = |index: &usize| events[*index].same(&events[*index + more]);
+    let places = std::iter::once(first).chain((0..first).rev().take_while(slides));
+    places.into_iter().any(|index| index > 0 && begins(index) > line(index - 1))
 }
 
 /// The line of the first difference. What is missing at the end of a line is missed there, and not where the

@@ -142,6 +142,13 @@ impl<'a> Pkgbuild<'a> {
         u32::try_from(self.ends.partition_point(|&end| end < at) + 1).unwrap_or(u32::MAX)
     }
 
+    /// The place where a line begins; lines count from 1.
+    #[must_use]
+    pub fn start_of(&self, line: u32) -> usize {
+        let before = (line as usize).checked_sub(2);
+        before.map_or(0, |before| self.ends.get(before).map_or(self.text.len(), |end| end + 1))
+    }
+
     /// The text of the line of a place.
     #[must_use]
     pub fn text_at(&self, at: usize) -> &'a str {

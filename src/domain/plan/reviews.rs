@@ -154,7 +154,9 @@ impl<'a> Draft<'a> {
             return Some("the branch does not hold the package");
         }
         if review.arrived {
-            return Some("its content has reached the branch");
+            let nothing_differs = "its content has reached the branch";
+            let only_ours = "its content has reached the branch, and only `.CI` differs";
+            return Some(if review.identical { nothing_differs } else { only_ours });
         }
         let committed = self.edits.iter().any(|edit| matches!(edit, Edit::Folder(changed, _) if changed == pkgbase));
         if committed {

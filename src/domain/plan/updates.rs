@@ -163,7 +163,9 @@ impl Draft<'_> {
         let Inputs { snapshot, observations, now, .. } = *self.inputs;
         let keepers = self.keepers_of(pkgbase, state);
         let context = Context {
-            trusted: keepers.is_some_and(|keepers| keepers.all_trusted(&snapshot.settings.trusted_maintainers)),
+            trusted: keepers.is_some_and(|keepers| {
+                keepers.trusted_since(state.keepers().as_ref(), &snapshot.settings.trusted_maintainers)
+            }),
             newcomers: self.newcomers(pkgbase, state),
         };
         let none = LineRules::default();

@@ -8,7 +8,7 @@ use crate::domain::classify::text::shown;
 /// Anybody's text in one line, as code; what cannot be seen is escaped, and what is long is cut.
 #[must_use]
 pub fn code(text: &str) -> String {
-    let text = shown(text.as_bytes());
+    let text = visible(text);
     if text.trim().is_empty() {
         return format!("`\"{text}\"`");
     }
@@ -31,7 +31,7 @@ pub fn block(text: &str, most_bytes: usize) -> String {
     let mut lines = Vec::new();
     let mut length = 0;
     for line in text.lines() {
-        let line = shown(line.as_bytes());
+        let line = visible(line);
         length += line.len() + 1;
         if length > most_bytes {
             lines.push("…".to_owned());
@@ -50,6 +50,12 @@ pub fn link(address: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#&=%+,@".contains(&byte);
     let is_web = address.starts_with("https://") || address.starts_with("http://");
     if is_web && address.len() <= 300 && address.bytes().all(plain) { format!("<{address}>") } else { code(address) }
+}
+
+/// Without what cannot be seen, and without the beginning of a comment: code hides nothing, but a reader who looks for our
+/// own hidden marks must not find others.
+fn visible(text: &str) -> String {
+    shown(text.as_bytes()).replace("<!--", "<! --")
 }
 
 fn is_harmless(text: &str) -> bool {
@@ -127,7 +133,7 @@ mod tests {
         #[test]
         fn code_holds_any_text(text in any::<String>()) {
             let read = read_back(&code(&text));
-            let shown = shown(text.as_bytes());
+            let shown = visible(&text);
             let expected = if shown.trim().is_empty() { format!("\"{shown}\"") } else { shown };
             prop_assert_eq!(read, Some(expected));
         }

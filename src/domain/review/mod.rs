@@ -4,6 +4,7 @@ pub mod answer;
 pub mod body;
 pub mod command;
 pub mod dashboard;
+pub mod group;
 pub mod hands;
 pub mod markdown;
 pub mod marker;
@@ -11,6 +12,7 @@ pub mod policy;
 pub mod proposal;
 pub mod reconcile;
 pub mod status;
+pub mod wave;
 
 use std::collections::BTreeSet;
 
@@ -68,6 +70,14 @@ pub struct Seen {
     pub updated_at: Timestamp,
 }
 
+impl Seen {
+    /// Whether it waits, and proposes this branch.
+    #[must_use]
+    pub fn is_open_on(&self, branch: &str) -> bool {
+        self.stage == Stage::Open && self.branch == branch
+    }
+}
+
 /// A review as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -81,6 +91,8 @@ pub struct Wanted {
     pub body: String,
     /// Its labels. Others that people put there stay.
     pub labels: BTreeSet<String>,
+    /// Labels that say what is not so, or not any more: they are taken off.
+    pub labels_off: BTreeSet<String>,
     /// Who is asked to care for it. Others stay.
     pub assignees: BTreeSet<String>,
     /// Who is asked to look at it. Others stay.

@@ -7,6 +7,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::group::Group;
+
 /// What the operator decides about reviews on a forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReviewPolicy {
@@ -31,6 +33,8 @@ pub struct ReviewPolicy {
     /// How long an update waits before it goes in without anybody having objected; only what weighs no more than
     /// *review*, and never if nothing is said.
     pub automerge_after: Option<SignedDuration>,
+    /// Packages whose updates are decided about together; the first that has a package counts.
+    pub groups: Vec<Group>,
 }
 
 impl Default for ReviewPolicy {
@@ -46,6 +50,7 @@ impl Default for ReviewPolicy {
             quiet: None,
             approvals: true,
             automerge_after: None,
+            groups: Vec::new(),
         }
     }
 }

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::marker::Marker;
+use super::group::GroupName;
+use super::marker::{About, Marker};
 use super::{Seen, Stage, Wanted};
 use crate::domain::classify::Weight;
 use crate::domain::name::{Oid, PkgBase};
@@ -19,22 +20,35 @@ const CONFLICTS: &str = "It cannot be merged as it is: the files of the package 
 const CONFLICTS_NO_MORE: &str = "It can be merged again.";
 /// What is said below a review whose branch is gone.
 const BRANCH_GONE: &str = "its branch is gone";
+/// What is said below the review of a group that nobody needs any more.
+const NOTHING_TOGETHER: &str = "nothing of it waits together any more";
 
 /// A review as it should be, and what decides about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
-    /// The package.
-    pub pkgbase: PkgBase,
+    /// The updates that are decided about with it: one, or those of a group.
+    pub members: Vec<Member>,
     /// The tip of its branch.
     pub head: Oid,
-    /// When that was committed.
-    pub proposed_at: Timestamp,
     /// The heaviest of its reasons.
     pub weight: Weight,
     /// Title, text and people; the text ends with its marker.
     pub wanted: Wanted,
     /// What is hidden in the text.
     pub marker: Marker,
+}
+
+/// One update that a review is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The package.
+    pub pkgbase: PkgBase,
+    /// The tip of its own branch.
+    pub head: Oid,
+    /// Digest of the files that are proposed, without the monorepo's own.
+    pub content: String,
+    /// When it was proposed.
+    pub proposed_at: Timestamp,
     /// Who has approved this head already, by their names.
     pub approved: BTreeSet<String>,
     /// Whether it may go in by itself when its time is up.
@@ -150,7 +164,7 @@ pub fn reconcile(desired: &[Desired], observed: Observed<'_>, limits: Limits, no
     work.reject_the_vanished();
     let mut sorted: Vec<&Desired> = desired.iter().collect();
     // What is dangerous comes first where not all can.
-    sorted.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| a.pkgbase.cmp(&b.pkgbase)));
+    sorted.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| a.wanted.branch.cmp(&b.wanted.branch)));
     let (open, missing): (Vec<_>, Vec<_>) = sorted.into_iter().partition(|it| work.open_of(it).is_some());
     for it in open {
         work.keep_up(it);
@@ -163,9 +177,9 @@ pub fn reconcile(desired: &[Desired], observed: Observed<'_>, limits: Limits, no
 
 /// When something that waits goes in by itself, if it does.
 #[must_use]
-pub fn goes_in_at(desired: &Desired, limits: Limits) -> Option<Timestamp> {
-    let after = limits.automerge_after.filter(|_| desired.patient)?;
-    desired.proposed_at.checked_add(after).ok()
+pub fn goes_in_at(member: &Member, limits: Limits) -> Option<Timestamp> {
+    let after = limits.automerge_after.filter(|_| member.patient)?;
+    member.proposed_at.checked_add(after).ok()
 }
 
 struct Work<'a> {
@@ -192,14 +206,29 @@ impl<'a> Work<'a> {
 
     /// Closes what we opened and has no branch any more. A review that somebody opened is theirs.
     fn close_the_forgotten(&mut self, desired: &[Desired]) {
-        let Observed { me, reviews, branches, closing, resting, .. } = self.observed;
+        let Observed { me, reviews, closing, resting, .. } = self.observed;
         for seen in reviews.iter().filter(|seen| seen.stage == Stage::Open) {
-            let known = branches.contains(&seen.branch) || closing.contains(&seen.branch);
             let wanted = desired.iter().any(|it| it.wanted.branch == seen.branch);
             let ours = seen.author == me && Marker::find(&seen.body).is_some();
-            if ours && !known && !wanted && !resting.contains(&seen.branch) {
-                self.step(Step::Close { number: seen.number, branch: seen.branch.clone(), why: BRANCH_GONE.into() });
+            let busy = closing.contains(&seen.branch) || resting.contains(&seen.branch);
+            let why = self.why_forgotten(seen, desired);
+            if let Some(why) = why.filter(|_| ours && !wanted && !busy) {
+                let branch = seen.branch.clone();
+                self.step(Step::Close { number: seen.number, branch, why });
             }
+        }
+    }
+
+    /// Why an open review that is not wanted is of no use.
+    fn why_forgotten(&self, seen: &Seen, desired: &[Desired]) -> Option<String> {
+        if GroupName::from_branch(&seen.branch).is_some() {
+            return Some(NOTHING_TOGETHER.to_owned());
+        }
+        let has_it = |it: &&Desired| it.members.iter().any(|member| member.pkgbase.review_branch() == seen.branch);
+        match desired.iter().find(has_it) {
+            Some(group) => Some(format!("it is decided about together with others, on {}", group.wanted.branch)),
+            None if self.observed.branches.contains(&seen.branch) => None,
+            None => Some(BRANCH_GONE.to_owned()),
         }
     }
 
@@ -209,11 +238,12 @@ impl<'a> Work<'a> {
         let Observed { me, reviews, branches, proposed, closing, .. } = self.observed;
         for seen in reviews.iter().filter(|seen| seen.author == me) {
             let (Stage::Closed { by }, Some(marker)) = (&seen.stage, Marker::find(&seen.body)) else { continue };
-            let waits = proposed.get(&marker.pkgbase) == Some(&marker.content);
+            let About::Package(pkgbase) = marker.about else { continue };
+            let waits = proposed.get(&pkgbase) == Some(&marker.content);
             let ours = by.as_deref() == Some(me) || closing.contains(&seen.branch);
-            let is_of_it = marker.pkgbase.review_branch() == seen.branch;
+            let is_of_it = pkgbase.review_branch() == seen.branch;
             if waits && !ours && is_of_it && !branches.contains(&seen.branch) {
-                let (pkgbase, content) = (marker.pkgbase, marker.content);
+                let content = marker.content;
                 self.step(Step::Reject { pkgbase, head: seen.head, content, by: by.clone() });
             }
         }
@@ -246,16 +276,16 @@ impl<'a> Work<'a> {
 
     /// Somebody decided about it, or its time is up.
     fn decide(&mut self, desired: &Desired, seen: &Seen) {
-        let Desired { pkgbase, head, .. } = desired;
         let me = self.observed.me;
-        let news = seen.approved_by.iter().filter(|&by| by != me && !desired.approved.contains(by));
-        if self.limits.approvals && desired.decidable {
-            for by in news {
+        for member in &desired.members {
+            let Member { pkgbase, head, approved, decidable, .. } = member;
+            let news = seen.approved_by.iter().filter(|&by| by != me && !approved.contains(by));
+            for by in news.filter(|_| self.limits.approvals && *decidable) {
                 self.done.steps.push(Step::Approve { pkgbase: pkgbase.clone(), head: *head, by: by.clone() });
             }
-        }
-        if goes_in_at(desired, self.limits).is_some_and(|at| at <= self.now) {
-            self.step(Step::Automerge { pkgbase: pkgbase.clone(), head: *head });
+            if goes_in_at(member, self.limits).is_some_and(|at| at <= self.now) {
+                self.step(Step::Automerge { pkgbase: pkgbase.clone(), head: *head });
+            }
         }
     }
 
@@ -272,8 +302,10 @@ impl<'a> Work<'a> {
             // The next run over the commits finds its content.
             Some(Stage::Merged) => return,
             Some(Stage::Closed { by }) if by.as_deref() != Some(me) && !closing.contains(branch) => {
-                let (pkgbase, content) = (desired.pkgbase.clone(), desired.marker.content.clone());
-                return self.step(Step::Reject { pkgbase, head: desired.head, content, by: by.clone() });
+                for Member { pkgbase, head, content, .. } in desired.members.clone() {
+                    self.step(Step::Reject { pkgbase, head, content, by: by.clone() });
+                }
+                return;
             }
             Some(Stage::Open | Stage::Closed { .. }) | None => {}
         }

@@ -7,9 +7,9 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::answers::Account;
-use crate::forge::ForgeError;
 use crate::forge::wire::Wire;
 use crate::forge::wire::ask::JSON;
+use crate::forge::{ForgeError, gone};
 
 /// As many of a list as are told at once, unless an administrator says otherwise.
 const SIZE: &str = "limit=50";
@@ -62,6 +62,11 @@ impl Api {
     ) -> Result<Bytes, ForgeError> {
         let body = Some((JSON, body.to_string().into_bytes()));
         Ok(self.wire.ask(what, method, &self.path(rest), body).await?.into_body())
+    }
+
+    /// Has something taken away, which may be gone already.
+    pub(super) async fn take_away(&self, what: &str, rest: &str) -> Result<(), ForgeError> {
+        gone(self.wire.ask(what, Method::DELETE, &self.path(rest), None).await)
     }
 
     /// Has something done that is answered with a document.

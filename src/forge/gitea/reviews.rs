@@ -10,19 +10,21 @@ use super::Gitea;
 use super::answers::{Event, Label, Opinion, Pull, approvals, closer};
 use crate::domain::name::Oid;
 use crate::domain::review::{Offer, Seen, Stage, Thread, Wanted};
-use crate::forge::{BRANCHES, ForgeError, lacking, made_or_found, mark};
+use crate::forge::{ForgeError, each_once, is_of_review, lacking, made_or_found, mark};
 
 /// What labels that we make look like.
 const COLOUR: &str = "#ededed";
 
 impl Gitea {
     pub(super) async fn all_reviews(&self, since: Timestamp) -> Result<Vec<Seen>, ForgeError> {
+        let opened = self.opened().await?;
         let closed = "/pulls?state=closed&sort=recentupdate";
         let closed = self.api.all("pull requests", closed, |pull: &Pull| pull.updated_at >= since).await?;
         let closed = closed.into_iter().filter(|pull| pull.updated_at >= since);
+        let both = opened.into_iter().chain(closed).filter(|pull| self.is_review(pull));
         let mut seen = Vec::new();
-        for pull in self.opened().await?.into_iter().chain(closed).filter(|pull| self.is_review(pull)) {
-            seen.push(self.with_closer(pull.seen()).await?);
+        for review in each_once(both.map(Pull::seen).collect()) {
+            seen.push(self.with_closer(review).await?);
         }
         Ok(seen)
     }
@@ -57,7 +59,7 @@ impl Gitea {
     }
 
     fn is_review(&self, pull: &Pull) -> bool {
-        pull.is_from(&self.api.project) && pull.branch().starts_with(BRANCHES)
+        pull.is_from(&self.api.project) && is_of_review(pull.branch())
     }
 
     async fn pull(&self, number: u64) -> Result<Pull, ForgeError> {
@@ -89,6 +91,7 @@ impl Gitea {
             seen = self.api.make::<Pull>("pull request", Method::PATCH, &path, &body).await?.seen();
         }
         self.label(&mut seen, &wanted.labels).await?;
+        self.unlabel(&mut seen, &wanted.labels_off).await?;
         self.assign(&mut seen, &wanted.assignees).await?;
         self.request(&mut seen, &wanted.reviewers).await?;
         Ok(seen)
@@ -114,6 +117,20 @@ impl Gitea {
         let path = format!("/issues/{}/labels", seen.number);
         let labels: Vec<Label> = self.api.make("pull request", Method::POST, &path, &json!({ "labels": ids })).await?;
         seen.labels = labels.into_iter().map(|label| label.name).collect();
+        Ok(())
+    }
+
+    async fn unlabel(&self, seen: &mut Seen, off: &BTreeSet<String>) -> Result<(), ForgeError> {
+        let off: Vec<_> = off.intersection(&seen.labels).cloned().collect();
+        if off.is_empty() {
+            return Ok(());
+        }
+        let known: Vec<Label> = self.api.all("labels", "/labels", |_| true).await?;
+        for label in known.into_iter().filter(|label| off.contains(&label.name)) {
+            let path = format!("/issues/{}/labels/{}", seen.number, label.id);
+            self.api.take_away("label", &path).await?;
+            seen.labels.remove(&label.name);
+        }
         Ok(())
     }
 

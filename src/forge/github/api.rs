@@ -15,9 +15,9 @@ use tokio::sync::OnceCell;
 use tower::service_fn;
 
 use super::answers::{Account, App, Installation};
-use crate::forge::ForgeError;
 use crate::forge::wire::ask::MOST_PAGES;
 use crate::forge::wire::{Place, Wire, answer};
+use crate::forge::{ForgeError, gone};
 use crate::sys::secret::{ExposeSecret as _, SecretString};
 
 /// The version of answers that is understood here.
@@ -125,6 +125,11 @@ impl Api {
         body: &Value,
     ) -> Result<Bytes, ForgeError> {
         Ok(self.ask(what, method, path, Some(body)).await?.into_body())
+    }
+
+    /// Has something taken away, which may be gone already.
+    pub(super) async fn take_away(&self, what: &str, path: &str) -> Result<(), ForgeError> {
+        gone(self.ask(what, Method::DELETE, path, None).await)
     }
 
     /// Has something done that is answered with a document.

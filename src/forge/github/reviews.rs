@@ -10,7 +10,7 @@ use super::GitHub;
 use super::answers::{Issue, Label, Opinion, Project, Pull, State, approvals};
 use crate::domain::name::Oid;
 use crate::domain::review::{Offer, Seen, Stage, Thread, Wanted};
-use crate::forge::{BRANCHES, ForgeError, encoded, lacking, made_or_found, mark};
+use crate::forge::{ForgeError, each_once, encoded, is_of_review, lacking, made_or_found, mark};
 
 impl GitHub {
     pub(super) async fn all_reviews(&self, since: Timestamp) -> Result<Vec<Seen>, ForgeError> {
@@ -19,9 +19,10 @@ impl GitHub {
         let closed = self.api.path("/pulls?state=closed&sort=updated&direction=desc");
         let closed = self.api.all("pull requests", &closed, |pull: &Pull| pull.updated_at >= since).await?;
         let closed = closed.into_iter().filter(|pull| pull.updated_at >= since);
+        let both = open.into_iter().chain(closed).filter(|pull| self.is_review(pull));
         let mut seen = Vec::new();
-        for pull in open.into_iter().chain(closed).filter(|pull| self.is_review(pull)) {
-            seen.push(self.with_closer(pull.seen()).await?);
+        for review in each_once(both.map(Pull::seen).collect()) {
+            seen.push(self.with_closer(review).await?);
         }
         Ok(seen)
     }
@@ -53,7 +54,7 @@ impl GitHub {
     }
 
     fn is_review(&self, pull: &Pull) -> bool {
-        pull.is_from(&self.api.project) && pull.head.branch.starts_with(BRANCHES)
+        pull.is_from(&self.api.project) && is_of_review(&pull.head.branch)
     }
 
     async fn pull(&self, number: u64) -> Result<Pull, ForgeError> {
@@ -91,6 +92,7 @@ impl GitHub {
             seen.reviewers.extend(reviewers);
         }
         self.label(&mut seen, &wanted.labels).await?;
+        self.unlabel(&mut seen, &wanted.labels_off).await?;
         self.assign(&mut seen, &wanted.assignees).await?;
         self.request(&mut seen, &wanted.reviewers).await?;
         Ok(seen)
@@ -103,6 +105,15 @@ impl GitHub {
             let body = json!({ "labels": missing });
             let labels: Vec<Label> = self.api.make("pull request", Method::POST, &path, &body).await?;
             seen.labels = labels.into_iter().map(|label| label.name).collect();
+        }
+        Ok(())
+    }
+
+    async fn unlabel(&self, seen: &mut Seen, off: &BTreeSet<String>) -> Result<(), ForgeError> {
+        for label in off.intersection(&seen.labels.clone()) {
+            let path = self.api.path(&format!("/issues/{}/labels/{}", seen.number, encoded(label)));
+            self.api.take_away("label", &path).await?;
+            seen.labels.remove(label);
         }
         Ok(())
     }

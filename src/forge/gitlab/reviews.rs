@@ -1,7 +1,5 @@
 //! Merge requests: those of ours, and those of people.
 
-use std::collections::BTreeSet;
-
 use gitlab::api::common::SortOrder;
 use gitlab::api::projects::merge_requests::approvals::MergeRequestApprovals;
 use gitlab::api::projects::merge_requests::{
@@ -15,24 +13,18 @@ use super::GitLab;
 use super::answers::{Account, Approvals, MergeRequest, State, Version};
 use crate::domain::name::Oid;
 use crate::domain::review::{Offer, Seen, Stage, Thread, Wanted};
-use crate::forge::{BRANCHES, ForgeError, encoded, lacking, made_or_found, mark};
+use crate::forge::{ForgeError, each_once, encoded, is_of_review, lacking, made_or_found, mark};
 
 /// Why building an endpoint cannot fail.
 const WHOLE: &str = "everything that it needs was given";
 
 impl GitLab {
     pub(super) async fn all_reviews(&self, since: Timestamp) -> Result<Vec<Seen>, ForgeError> {
+        let opened = self.opened(None).await?;
         let query = format!("/merge_requests?state=all&updated_after={}", encoded(&since.to_string()));
         let recent: Vec<MergeRequest> = self.api.list("merge requests", &query).await?;
-        let ended = recent.into_iter().filter(|it| !matches!(it.state, State::Opened | State::Locked));
-        let reviews = self.opened(None).await?.into_iter().chain(ended);
-        let mut seen: Vec<_> = reviews.filter(is_review).map(MergeRequest::seen).collect();
-        // One that ended between the two questions is in both.
-        seen.reverse();
-        let mut known = BTreeSet::new();
-        seen.retain(|seen| known.insert(seen.number));
-        seen.reverse();
-        Ok(seen)
+        let reviews = opened.into_iter().chain(recent).filter(is_review);
+        Ok(each_once(reviews.map(MergeRequest::seen).collect()))
     }
 
     async fn opened(&self, branch: Option<&str>) -> Result<Vec<MergeRequest>, ForgeError> {
@@ -111,6 +103,10 @@ impl GitLab {
             edit.add_label(label.as_str());
             differs = true;
         }
+        for label in wanted.labels_off.intersection(&seen.labels) {
+            edit.remove_label(label.as_str());
+            differs = true;
+        }
         // Both lists are replaced as wholes: whoever is there stays.
         let missing = self.accounts(lacking(&wanted.assignees, &seen.assignees)).await?;
         if !missing.is_empty() {
@@ -179,5 +175,5 @@ impl GitLab {
 }
 
 fn is_review(request: &MergeRequest) -> bool {
-    request.is_own() && request.branch().starts_with(BRANCHES)
+    request.is_own() && is_of_review(request.branch())
 }

@@ -100,6 +100,7 @@ pub fn review(name: &str, old: &str, new: &str) -> ReviewView {
     ReviewView {
         pkgbase: base(name),
         branch: format!("update-{name}"),
+        group: None,
         head: oid(0xee),
         trees: Trees { from: oid(0x11), to: oid(0x22) },
         message: format!("chore(update): {name}\n\nNeeds a person because:\n- the source comes from another host\n"),

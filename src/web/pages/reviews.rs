@@ -42,6 +42,10 @@ pub fn task_of_review(review: &ReviewView) -> Task {
         [only] => (*only).to_owned(),
         [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
     };
+    let note = match &review.group {
+        Some(group) => format!("group {group}: {note}"),
+        None => note,
+    };
     Task {
         badge: weight_badge(review.verdict.severity),
         href: review_href(review.pkgbase.as_str()),

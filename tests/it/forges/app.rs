@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use pkgwarden::domain::review::{Status, Vote};
 use pkgwarden::forge::github::{GitHub, Identity};
 use pkgwarden::forge::{Forge as _, ForgeError};
+use pkgwarden::sys::clock::{Clock as _, SystemClock};
 use pkgwarden::sys::process::Program;
 
 use super::stage::{Stage, wanted};
@@ -78,6 +79,25 @@ async fn a_token_that_ran_out_is_asked_for_again() {
     app.offers().await.unwrap();
     let told = stage.fake.told().await;
     assert_eq!(told.iter().filter(|line| line.ends_with("/access_tokens 201")).count(), 2, "{told:?}");
+}
+
+/// A token is good for an hour. One that is about to end is not used any more.
+#[tokio::test]
+async fn a_token_is_renewed_before_it_ends() {
+    let stage = Stage::of(Kind::GitHub).await;
+    // What ends is told by the clock of this machine, whatever the stage says.
+    for (minutes, tokens) in [(60, 1), (0, 2)] {
+        let until = SystemClock.now() + jiff::SignedDuration::from_mins(minutes) + jiff::SignedDuration::from_secs(20);
+        stage.fake.world().await.tokens_until = Some(until);
+        let app = app(&stage).await;
+        stage.fake.told().await;
+        for _ in 0..2 {
+            app.offers().await.unwrap();
+        }
+        let told = stage.fake.told().await;
+        let asked = told.iter().filter(|line| line.ends_with("/access_tokens 201")).count();
+        assert_eq!(asked, tokens, "{minutes} minutes: {told:?}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use pkgwarden::domain::review::{Status, Thread, Vote};
+use pkgwarden::domain::review::{Status, Thread, Vote, Wanted};
 use pkgwarden::forge::Forge;
 use pkgwarden::forge::github::{GitHub, Identity};
 
@@ -73,7 +73,7 @@ async fn everything(stage: &Stage, forge: &dyn Forge) {
     }
     forge.own_issue("board".to_owned()).await.unwrap();
     forge.review(first).await.unwrap();
-    let mut renamed = wanted("update-foo");
+    let mut renamed = Wanted { labels_off: ["major".to_owned()].into(), ..wanted("update-foo") };
     "Renamed".clone_into(&mut renamed.title);
     forge.update(first, renamed).await.unwrap();
     assert!(forge.merge(first, stage.push("elsewhere", "x\n").await).await.is_err());

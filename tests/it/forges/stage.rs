@@ -1,5 +1,6 @@
 //! A forge with a project, its client, and people.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -29,11 +30,16 @@ pub struct Stage {
 impl Stage {
     /// A project with one commit on its branch `main`.
     pub async fn of(kind: Kind) -> Self {
+        Self::below("", kind).await
+    }
+
+    /// The same below a path of its host.
+    pub async fn below(path: &'static str, kind: Kind) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let repo = Repo::init(&dir.path().join("packages.git")).await;
         let clock = Arc::new(ManualClock::new("2026-05-01T12:00:00Z".parse().expect("a time")));
         repo.commit("refs/heads/main", "Begin", &[Change::put("foo/PKGBUILD", "pkgver=1\n")], clock.now()).await;
-        let fake = Fake::start(kind, repo.clone(), clock.clone()).await;
+        let fake = Fake::start_below(path, kind, repo.clone(), clock.clone()).await;
         let forge = client(kind, &fake, clock.clone());
         Self { fake, forge, repo, clock, _dir: dir }
     }
@@ -82,6 +88,7 @@ pub fn wanted(branch: &str) -> Wanted {
         title: format!("Update {branch}"),
         body: "What changes.\n\n| a | b |\n|---|---|\n".to_owned(),
         labels: ["update".to_owned()].into(),
+        labels_off: BTreeSet::new(),
         assignees: ["mira".to_owned()].into(),
         reviewers: ["pia".to_owned()].into(),
     }

@@ -1,7 +1,7 @@
 //! One story for every forge: a review from its opening to its end, and what is said on the way.
 
 use jiff::Timestamp;
-use pkgwarden::domain::review::{Permission, Seen, Stage as Come, Status, Thread, Vote};
+use pkgwarden::domain::review::{Permission, Seen, Stage as Come, Status, Thread, Vote, Wanted};
 use pkgwarden::forge::ForgeError;
 
 use super::stage::{KINDS, Stage, wanted};
@@ -57,6 +57,26 @@ async fn an_update_changes_what_differs_and_leaves_what_people_added() {
         newer.reviewers.remove("nobody-here");
         stage.fake.told().await;
         stage.forge.update(number, newer).await.unwrap();
+        let told = stage.fake.told().await;
+        assert!(told.iter().all(|line| line.starts_with("GET ")), "nothing differs any more: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_label_that_is_wrong_by_now_is_taken_off_and_those_of_people_stay() {
+    for kind in KINDS {
+        let stage = Stage::of(kind).await;
+        stage.push("update-foo", "pkgver=2\n").await;
+        let number = stage.forge.open(wanted("update-foo")).await.unwrap().number;
+        let labelled = Wanted { labels: ["in conflict", "update"].map(str::to_owned).into(), ..wanted("update-foo") };
+        stage.forge.update(number, labelled).await.unwrap();
+        stage.fake.world().await.touched(number).unwrap().labels.insert("theirs".to_owned());
+        let mended =
+            Wanted { labels_off: ["in conflict", "never there"].map(str::to_owned).into(), ..wanted("update-foo") };
+        stage.forge.update(number, mended.clone()).await.unwrap();
+        assert_eq!(only(&stage).await.labels, ["theirs", "update"].map(str::to_owned).into(), "{kind:?}");
+        stage.fake.told().await;
+        stage.forge.update(number, mended).await.unwrap();
         let told = stage.fake.told().await;
         assert!(told.iter().all(|line| line.starts_with("GET ")), "nothing differs any more: {told:?}");
     }
@@ -283,6 +303,20 @@ async fn one_issue_of_ours_is_kept() {
 }
 
 #[tokio::test]
+async fn a_forge_may_be_below_a_path_of_its_host() {
+    for kind in KINDS {
+        let stage = Stage::below("/forge", kind).await;
+        assert!(stage.fake.api_url().contains("/forge/api/"), "{}", stage.fake.api_url());
+        stage.push("update-foo", "pkgver=2\n").await;
+        let number = stage.forge.open(wanted("update-foo")).await.unwrap().number;
+        stage.forge.say(Thread::Review(number), "key".to_owned(), "Hello.".to_owned()).await.unwrap();
+        assert_eq!(only(&stage).await.number, number, "{kind:?}");
+        stage.forge.close(number, "Done.".to_owned()).await.unwrap();
+        assert!(matches!(only(&stage).await.stage, Come::Closed { .. }), "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn many_reviews_are_all_listed() {
     for kind in KINDS {
         let stage = Stage::of(kind).await;
@@ -291,17 +325,18 @@ async fn many_reviews_are_all_listed() {
         {
             let mut world = stage.fake.world().await;
             let model = world.reviews[&first].clone();
-            for number in first + 1..first + 230 {
+            for number in first + 1..first + 260 {
                 let branch = format!("update-{number}");
-                let stage = if number % 2 == 0 { Fate::Open } else { Fate::Closed };
+                let stage = if number < first + 250 { Fate::Open } else { Fate::Closed };
                 let review = super::super::support::forges::world::Review { number, branch, stage, ..model.clone() };
                 world.reviews.insert(number, review);
             }
-            let lines = (first + 1..first + 230).map(|it| format!("create refs/heads/update-{it} {commit}\n"));
+            let lines = (first + 1..first + 260).map(|it| format!("create refs/heads/update-{it} {commit}\n"));
             world.repo.pipe(&["update-ref", "--stdin"], lines.collect()).await;
         }
         let reviews = stage.forge.reviews(Timestamp::UNIX_EPOCH).await.unwrap();
         let numbers: std::collections::BTreeSet<_> = reviews.iter().map(|seen| seen.number).collect();
-        assert_eq!((reviews.len(), numbers.len()), (230, 230), "{kind:?}");
+        assert_eq!(reviews.iter().filter(|seen| seen.stage == Come::Open).count(), 250, "{kind:?}");
+        assert_eq!((reviews.len(), numbers.len()), (260, 260), "{kind:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use pkgwarden::domain::review::Thread;
+use pkgwarden::domain::review::{Stage as Come, Thread};
 use pkgwarden::forge::ForgeError;
 
 use super::stage::{KINDS, Stage, wanted};
@@ -149,6 +149,20 @@ async fn what_did_not_change_is_not_told_again() {
         assert!(told.iter().all(|line| line.ends_with(" 304")), "{kind:?}: {told:?}");
         stage.push("update-foo", "pkgver=3\n").await;
         assert_ne!(stage.forge.reviews(Timestamp::UNIX_EPOCH).await.unwrap(), first, "{kind:?}: it is noticed");
+    }
+}
+
+/// Lists are read one after the other. What ends in between was not missed, or it would be opened again.
+#[tokio::test]
+async fn what_is_closed_between_two_lists_is_shown_as_closed() {
+    for kind in KINDS {
+        let stage = Stage::of(kind).await;
+        stage.push("update-foo", "pkgver=2\n").await;
+        let number = stage.forge.open(wanted("update-foo")).await.unwrap().number;
+        stage.fake.spoils("GET", reviews(kind), Trouble::Meanwhile(number, "mira"), 1).await;
+        let seen = stage.forge.reviews(Timestamp::UNIX_EPOCH).await.unwrap();
+        let stages: Vec<_> = seen.into_iter().map(|seen| seen.stage).collect();
+        assert_eq!(stages, [Come::Closed { by: Some("mira".to_owned()) }], "{kind:?}");
     }
 }
 

@@ -207,6 +207,7 @@ async fn a_comment_of_before_it_listened_is_not_heard() {
         base: "main".to_owned(),
         title: String::new(),
         body: String::new(),
+        labels_off: [].into(),
         labels: [].into(),
         assignees: [].into(),
         reviewers: [].into(),
@@ -366,7 +367,7 @@ async fn a_comment_that_is_delivered_twice_and_found_as_well_is_obeyed_at_once_a
         let running = serve::start(&scene.settings(), scene.monorepo.path(), scene.clock.clone()).await.unwrap();
         let webhook = Webhook::to(&format!("http://{}", running.address));
         let Host::Fake(fake) = &host else { unreachable!("it is a fake") };
-        let number = Host::newest(fake).await.unwrap().number;
+        let number = Host::newest(fake, "update-foo").await.unwrap().number;
         let comment = host.says(&scene, "mira", "/pkgwarden approve").await;
         let (headers, body) = told_of(kind, number, comment);
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();

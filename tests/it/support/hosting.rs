@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use pkgwarden::controller::tend::Hosted;
 use pkgwarden::domain::name::Oid;
 use pkgwarden::domain::plan::{Pipeline, Refusal};
@@ -14,8 +14,8 @@ use pkgwarden::forge::{Answer, Forge, ForgeError};
 use pkgwarden::sys::clock::{Clock as _, ManualClock};
 use pkgwarden::sys::process::Program;
 
-use super::forges::Fake;
 use super::forges::world::{self, Kind, Review};
+use super::forges::{Fake, PROJECT};
 use super::scene::{MAIN, Scene, base, person};
 use super::talking::Talks;
 
@@ -45,8 +45,13 @@ pub struct MemoryForge {
 struct World {
     reviews: Vec<Seen>,
     talks: Talks,
+    opened: u64,
     down: bool,
     takes_no_changes: bool,
+    /// How far its clock is behind ours.
+    behind: SignedDuration,
+    /// Reviews that the next list leaves out, as one does that moves while its pages are read.
+    unlisted: BTreeSet<u64>,
     /// What was changed, one thing a line.
     told: Vec<String>,
 }
@@ -63,8 +68,8 @@ impl MemoryForge {
 
     /// Somebody does something to the newest review of a branch.
     pub fn edit(&self, branch: &str, edit: impl FnOnce(&mut Seen)) {
-        let now = self.clock.now();
         let mut world = self.world();
+        let now = self.clock.now() - world.behind;
         let seen = world.reviews.iter_mut().rev().find(|seen| seen.branch == branch).expect("a review");
         edit(seen);
         seen.updated_at = now;
@@ -135,6 +140,23 @@ impl MemoryForge {
         if self.world().down { Err(ForgeError::Unreachable { forge: "memory".into(), message }) } else { Ok(()) }
     }
 
+    /// Its clock is so far behind ours.
+    pub fn is_behind(&self, behind: SignedDuration) {
+        self.world().behind = behind;
+    }
+
+    /// The next list leaves out the newest review of a branch.
+    pub fn leaves_out(&self, branch: &str) {
+        let mut world = self.world();
+        let number = world.reviews.iter().rev().find(|seen| seen.branch == branch).expect("a review").number;
+        world.unlisted.insert(number);
+    }
+
+    /// An administrator deletes all reviews of a branch.
+    pub fn deletes(&self, branch: &str) {
+        self.world().reviews.retain(|seen| seen.branch != branch);
+    }
+
     /// From now on, it shows everything and answers no request that changes anything, or answers them again.
     pub fn takes_changes(&self, takes: bool) {
         self.world().takes_no_changes = !takes;
@@ -149,8 +171,8 @@ impl MemoryForge {
     }
 
     fn at(&self, number: u64, edit: impl FnOnce(&mut Seen)) -> Result<Seen, ForgeError> {
-        let now = self.clock.now();
         let mut world = self.world();
+        let now = self.clock.now() - world.behind;
         let seen = world.reviews.iter_mut().find(|seen| seen.number == number);
         let seen = seen.ok_or_else(|| ForgeError::Missing { forge: "memory".into(), what: format!("#{number}") })?;
         edit(seen);
@@ -172,8 +194,10 @@ impl Forge for MemoryForge {
         Box::pin(async move {
             self.check()?;
             self.refresh().await;
-            let world = self.world();
+            let mut world = self.world();
+            let unlisted = std::mem::take(&mut world.unlisted);
             let shown = world.reviews.iter().filter(|seen| seen.stage == Stage::Open || seen.updated_at >= since);
+            let shown = shown.filter(|seen| !unlisted.contains(&seen.number));
             // Lists of forges do not say who approved what.
             Ok(shown.map(|seen| Seen { approved_by: BTreeSet::new(), ..seen.clone() }).collect())
         })
@@ -195,9 +219,10 @@ impl Forge for MemoryForge {
             let head = self.head(&wanted.branch).await;
             let what = format!("branch {}", wanted.branch);
             let head = head.ok_or_else(|| ForgeError::Missing { forge: "memory".into(), what })?;
-            let now = self.clock.now();
             let mut world = self.world();
-            let number = world.reviews.len() as u64 + 1;
+            let now = self.clock.now() - world.behind;
+            world.opened += 1;
+            let number = world.opened;
             world.told.push(format!("open #{number} {}", wanted.branch));
             let seen = Seen {
                 number,
@@ -229,6 +254,7 @@ impl Forge for MemoryForge {
                 seen.title = wanted.title;
                 seen.body = wanted.body;
                 seen.labels.extend(wanted.labels);
+                seen.labels.retain(|label| !wanted.labels_off.contains(label));
                 seen.assignees.extend(wanted.assignees);
             })
         })
@@ -315,9 +341,11 @@ impl Host {
         Self::Fake(Arc::new(fake))
     }
 
-    /// The newest review of `foo` on a forge.
-    pub async fn newest(fake: &Fake) -> Option<Review> {
-        fake.world().await.reviews.values().rev().find(|review| review.branch == "update-foo").cloned()
+    /// The newest review of a branch of the project on a forge.
+    pub async fn newest(fake: &Fake, branch: &str) -> Option<Review> {
+        let world = fake.world().await;
+        let of_it = world.reviews.values().rev().find(|it| it.branch == branch && it.project == PROJECT);
+        of_it.cloned()
     }
 
     /// Reviews that are open, one a line: the branch, and the version that it proposes.
@@ -354,22 +382,41 @@ impl Host {
 
     /// What the text of the review of `foo` says, where it has one.
     pub async fn body(&self) -> Option<String> {
+        self.body_on("update-foo").await
+    }
+
+    /// What the text of the review of a branch says, where it has one.
+    pub async fn body_on(&self, branch: &str) -> Option<String> {
         match self {
             Self::Local => None,
-            Self::Memory(forge) => forge.review("update-foo").await.map(|seen| seen.body),
-            Self::Fake(fake) => Self::newest(fake).await.map(|review| review.body),
+            Self::Memory(forge) => forge.review(branch).await.map(|seen| seen.body),
+            Self::Fake(fake) => Self::newest(fake, branch).await.map(|review| review.body),
+        }
+    }
+
+    /// The labels of the review of a branch, where it has some.
+    pub async fn labels_on(&self, branch: &str) -> Option<BTreeSet<String>> {
+        match self {
+            Self::Local => None,
+            Self::Memory(forge) => forge.review(branch).await.map(|seen| seen.labels),
+            Self::Fake(fake) => Self::newest(fake, branch).await.map(|review| review.labels),
         }
     }
 
     /// What stands below the review of `foo`, where something can.
     pub async fn comments(&self) -> Option<Vec<String>> {
+        self.comments_on("update-foo").await
+    }
+
+    /// What stands below the review of a branch, where something can.
+    pub async fn comments_on(&self, branch: &str) -> Option<Vec<String>> {
         // What is hidden in them is for machines.
         let shown = |text: &str| text.split("<!--").next().unwrap_or_default().trim().to_owned();
         match self {
             Self::Local => None,
-            Self::Memory(forge) => Some(forge.comments("update-foo")),
+            Self::Memory(forge) => Some(forge.comments(branch)),
             Self::Fake(fake) => {
-                let number = Self::newest(fake).await?.number;
+                let number = Self::newest(fake, branch).await?.number;
                 let world = fake.world().await;
                 Some(world.notes.iter().filter(|note| note.number == number).map(|note| shown(&note.text)).collect())
             }
@@ -378,22 +425,33 @@ impl Host {
 
     /// Somebody merges the review of `foo`.
     pub async fn merges(&self, scene: &Scene) {
+        self.merges_on(scene, "update-foo").await;
+    }
+
+    /// Somebody merges the review of a branch.
+    pub async fn merges_on(&self, scene: &Scene, branch: &str) {
         if let Self::Fake(fake) = self {
-            let number = Self::newest(fake).await.expect("a review").number;
+            let number = Self::newest(fake, branch).await.expect("a review").number;
             drop(fake.world().await.merges(number, None).await.expect("it can be merged"));
             return;
         }
-        let head = scene.monorepo.id("refs/heads/update-foo").await.expect("a branch");
+        let head = scene.monorepo.id(&format!("refs/heads/{branch}")).await.expect("a branch");
         let tree = scene.monorepo.git(&["rev-parse", &format!("{head}^{{tree}}")]).await;
-        let commit = scene.monorepo.commit_tree(&tree, MAIN, "Merge update-foo", scene.now().as_second()).await;
+        let commit = scene.monorepo.commit_tree(&tree, MAIN, &format!("Merge {branch}"), scene.now().as_second()).await;
         scene.monorepo.git(&["update-ref", MAIN, &commit]).await;
         if let Self::Memory(forge) = self {
-            forge.edit("update-foo", |seen| seen.stage = Stage::Merged);
+            forge.edit(branch, |seen| seen.stage = Stage::Merged);
         }
     }
 
     /// Somebody closes the review of `foo` and does not want its content; perhaps deletes the branch as well.
     pub async fn closes(&self, scene: &Scene, deletes: bool) {
+        self.closes_on(scene, "update-foo", deletes).await;
+    }
+
+    /// Somebody closes the review of a branch on a forge, or rejects `foo`.
+    pub async fn closes_on(&self, scene: &Scene, branch: &str, deletes: bool) {
+        let name = format!("refs/heads/{branch}");
         match self {
             Self::Local => {
                 let head = scene.monorepo.id("refs/heads/update-foo").await.expect("a branch");
@@ -401,16 +459,16 @@ impl Host {
                 scene.run(Pipeline::Reject(base("foo"), head, Refusal::default())).await;
             }
             Self::Memory(forge) => {
-                forge.edit("update-foo", |seen| seen.stage = Stage::Closed { by: Some("mira".to_owned()) });
+                forge.edit(branch, |seen| seen.stage = Stage::Closed { by: Some("mira".to_owned()) });
                 if deletes {
-                    scene.monorepo.git(&["update-ref", "-d", "refs/heads/update-foo"]).await;
+                    scene.monorepo.git(&["update-ref", "-d", &name]).await;
                 }
             }
             Self::Fake(fake) => {
-                let number = Self::newest(fake).await.expect("a review").number;
+                let number = Self::newest(fake, branch).await.expect("a review").number;
                 fake.world().await.closes(number, "mira").expect("it is open");
                 if deletes {
-                    scene.monorepo.git(&["update-ref", "-d", "refs/heads/update-foo"]).await;
+                    scene.monorepo.git(&["update-ref", "-d", &name]).await;
                 }
             }
         }
@@ -418,6 +476,11 @@ impl Host {
 
     /// Somebody approves the review of `foo`, as it is.
     pub async fn approves(&self, scene: &Scene, who: &str) {
+        self.approves_on(scene, "update-foo", who).await;
+    }
+
+    /// Somebody approves the review of a branch on a forge, or `foo`.
+    pub async fn approves_on(&self, scene: &Scene, branch: &str, who: &str) {
         match self {
             Self::Local => {
                 let head = scene.monorepo.id("refs/heads/update-foo").await.expect("a branch");
@@ -425,10 +488,10 @@ impl Host {
             }
             Self::Memory(forge) => {
                 forge.refresh().await;
-                forge.edit("update-foo", |seen| seen.approved_by.extend([who.to_owned()]));
+                forge.edit(branch, |seen| seen.approved_by.extend([who.to_owned()]));
             }
             Self::Fake(fake) => {
-                let number = Self::newest(fake).await.expect("a review").number;
+                let number = Self::newest(fake, branch).await.expect("a review").number;
                 fake.world().await.approves(who, number, true);
             }
         }

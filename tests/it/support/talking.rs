@@ -81,7 +81,7 @@ impl Host {
             Self::Memory(forge) => forge.is_written_to("update-foo", who, text),
             Self::Fake(fake) => {
                 assert_eq!(scene.now(), fake.world().await.now);
-                let number = Self::newest(fake).await.expect("a review").number;
+                let number = Self::newest(fake, "update-foo").await.expect("a review").number;
                 fake.world().await.says(who, number, text)
             }
         }

@@ -43,3 +43,36 @@ fn a_reason_names_the_line_and_both_texts() {
     }
     "#);
 }
+
+/// Old and new text of the reason that a changed body gives.
+fn lines(old: &str, new: &str) -> (u32, Option<String>, Option<String>) {
+    let package = |body: &str| {
+        let text = format!("pkgname=tool\npkgver=1\npkgrel=1\narch=(any)\nbuild() {{\n{body}\n}}\n");
+        Folder::default().with(PKGBUILD, text)
+    };
+    let verdict = classify(&package(old), &package(new));
+    let reason = verdict.reasons.into_iter().find(|reason| reason.code == "function-changed").expect("it differs");
+    (reason.line.expect("a line"), reason.old, reason.new)
+}
+
+#[test]
+fn a_changed_function_shows_the_first_line_that_differs_before_and_after() {
+    for (old, new, line, before, after) in [
+        ("  make", "  make CC=`id`", 6, Some("make"), Some("make CC=`id`")),
+        ("  make CC=`id`", "  make", 6, Some("make CC=`id`"), Some("make")),
+        ("  make\n  true", "  make -j2\n  true", 6, Some("make"), Some("make -j2")),
+        ("  make -j2", "  make -j3", 6, Some("make -j2"), Some("make -j3")),
+        ("  a\n  b", "  a\n  c\n  b", 7, None, Some("c")),
+        ("  a", "  a\n  b", 7, None, Some("b")),
+        ("  b", "  a\n  b", 6, None, Some("a")),
+        ("  a\n  b\n  c", "  a\n  c", 7, Some("b"), None),
+        ("  a\n  b", "  a", 6, Some("b"), None),
+        ("  a\n  b\n  c", "  a\n  x\n  c", 7, Some("b"), Some("x")),
+        ("  a 'x\n  y'", "  a 'x\n  z'", 7, Some("y'"), Some("z'")),
+        ("  a && b", "  a || b", 6, Some("a && b"), Some("a || b")),
+        ("  if a; then\n    b\n  fi", "  if a; then\n    b c\n  fi", 7, Some("b"), Some("b c")),
+    ] {
+        let expected = (line, before.map(str::to_owned), after.map(str::to_owned));
+        assert_eq!(lines(old, new), expected, "{old} -> {new}");
+    }
+}

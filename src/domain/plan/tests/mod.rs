@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::domain::desired::{Package, Refs, ReviewBranch, Tip};
+use crate::domain::keepers::Keepers;
 use crate::domain::library::database::LibraryDatabase;
 use crate::domain::library::soname::{Bits, Soname};
 use crate::domain::library::{Consulted, Libraries, Linkage, Published, versions};

@@ -18,7 +18,7 @@ fn a_changed_build_function_waits_for_a_person() {
 fn an_identical_review_is_not_pushed_again_and_newer_content_updates_it() {
     let proposed = with_other_build(&files("a", "1.1-1", &[]));
     let mut story = Story::new().package("a", "1.0-1", &[]).source_has("a", proposed.clone());
-    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false };
+    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false, identical: false };
     story.snapshot.reviews.insert(name("a"), review);
     story.observations.waiting.insert(name("a"), proposed.digest());
     let plan = story.plan(&Pipeline::OnSchedule);
@@ -46,8 +46,8 @@ fn rejected_content_is_not_proposed_again_until_it_changes() {
 #[test]
 fn obsolete_review_branches_are_pruned_however_old() {
     let mut story = Story::new().package("a", "1.0-1", &[]);
-    let merged = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: true };
-    let orphan = ReviewBranch { head: oid('f'), folder: Some(oid('d')), arrived: false };
+    let merged = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: true, identical: true };
+    let orphan = ReviewBranch { head: oid('f'), folder: Some(oid('d')), arrived: false, identical: false };
     story.snapshot.reviews.insert(name("a"), merged);
     story.snapshot.reviews.insert(name("left"), orphan);
     let plan = story.plan(&Pipeline::OnSchedule);
@@ -59,7 +59,7 @@ fn obsolete_review_branches_are_pruned_however_old() {
 #[test]
 fn commits_prune_the_reviews_of_the_packages_they_change() {
     let mut story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).changed("a");
-    let merged = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: true };
+    let merged = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: true, identical: true };
     for pkgbase in ["a", "b", "left"] {
         story.snapshot.reviews.insert(name(pkgbase), merged.clone());
     }
@@ -79,7 +79,7 @@ fn commits_prune_the_reviews_of_the_packages_they_change() {
 #[test]
 fn a_review_ends_when_its_update_becomes_minor() {
     let mut story = Story::new().package("a", "1.0-1", &[]).source_has("a", files("a", "1.1-1", &[]));
-    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false };
+    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false, identical: false };
     story.snapshot.reviews.insert(name("a"), review);
     let plan = story.plan(&Pipeline::OnSchedule);
     assert_eq!(decision(&plan, "a").action, Action::Commit);
@@ -91,7 +91,7 @@ fn a_deleted_review_branch_loses_no_update() {
     let mut story = Story::new().package("a", "1.0-1", &[]);
     story.snapshot.states.get_mut("a").expect("there").set_proposed(Some("digest"));
     assert_eq!(requests(&story.snapshot)[0].cursor, None);
-    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false };
+    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false, identical: false };
     story.snapshot.reviews.insert(name("a"), review);
     assert!(requests(&story.snapshot)[0].cursor.is_some());
 }
@@ -101,7 +101,7 @@ fn an_approval_merges_what_was_seen_and_refuses_what_moved() {
     let present = files("a", "1.0-1", &[]).with(".CI/config", "CI_PKGBUILD_SOURCE=aur\n");
     let proposed = with_other_build(&files("a", "1.1-1", &[])).with(".CI/config", "CI_PKGBUILD_SOURCE=aur\n");
     let mut story = Story::new().package("a", "1.0-1", &[]);
-    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false };
+    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false, identical: false };
     story.snapshot.reviews.insert(name("a"), review);
     let proposal = Proposal { base: present.clone(), present: present.clone(), proposed: proposed.clone() };
     story.observations.proposals.insert(name("a"), proposal);
@@ -123,7 +123,7 @@ fn an_approval_merges_what_was_seen_and_refuses_what_moved() {
 fn a_rejection_is_remembered_and_closes_the_review() {
     let folder = files("a", "1.0-1", &[]);
     let mut story = Story::new().package("a", "1.0-1", &[]);
-    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false };
+    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false, identical: false };
     story.snapshot.reviews.insert(name("a"), review);
     let proposal = Proposal { base: folder.clone(), present: folder.clone(), proposed: with_other_build(&folder) };
     story.observations.proposals.insert(name("a"), proposal);

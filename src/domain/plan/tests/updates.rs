@@ -21,7 +21,7 @@ fn what_could_not_be_asked_is_unknown_and_moves_nothing() {
         Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).source_has("b", files("b", "1.1-1", &[]));
     let unknown = Observation::Unknown { error: "the mirror does not answer".into(), retry_at: None };
     story.observations.files.insert(name("a"), unknown);
-    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false };
+    let review = ReviewBranch { head: oid('e'), folder: Some(oid('d')), arrived: false, identical: false };
     story.snapshot.reviews.insert(name("a"), review);
     let plan = story.plan(&Pipeline::OnSchedule);
     assert_eq!(decision(&plan, "a").observation, Heard::Unknown);
@@ -71,4 +71,22 @@ fn the_first_look_at_a_source_adopts_what_only_a_formatter_changed() {
     let mut story = story.source_has("a", with_other_build(&files("a", "1.0-1", &[])));
     story.snapshot.states.remove("a");
     assert_eq!(decision(&story.plan(&Pipeline::OnSchedule), "a").action, Action::Review);
+}
+
+#[test]
+fn trust_in_maintainers_ends_with_whatever_changes_about_who_may_push() {
+    let risky = with_other_build(&files("foo", "1.1-1", &[]));
+    let told = |before: &str, now: &str| {
+        let mut story = Story::new().package("foo", "1.0-1", &[]).source_has("foo", risky.clone());
+        story.snapshot.settings.human_review = Some(true);
+        story.snapshot.settings.trusted_maintainers = ["ann", "bob", "eve"].map(str::to_owned).into();
+        let state = story.snapshot.states.get_mut(&name("foo")).expect("there");
+        state.set_keepers(Some(&Keepers::parse(before)));
+        story.observations.keepers.insert(name("foo"), Keepers::parse(now));
+        decision(&story.plan(&Pipeline::OnSchedule), "foo").action
+    };
+    assert_eq!(told("ann,bob", "ann,bob"), Action::Commit);
+    for now in ["eve,bob", "bob,ann", "ann", "ann,bob,eve", "bob", "-,ann,bob", "mallory,ann,bob"] {
+        assert_eq!(told("ann,bob", now), Action::Review, "{now}");
+    }
 }

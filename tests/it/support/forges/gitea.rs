@@ -43,6 +43,7 @@ async fn in_project(world: &mut World, asked: &Asked, rest: &[&str]) -> Reply {
         }
         ("PATCH", ["issues", "comments", it]) => edit_note(world, asked, number(it)),
         ("POST", ["issues", it, "labels"]) => put_labels(world, asked, number(it)),
+        ("DELETE", ["issues", it, "labels", id]) => take_label(world, number(it), number(id)),
         ("GET", ["labels"]) => Reply::list(world.labels.iter().map(|(name, id)| label(world, name, *id)).collect()),
         ("POST", ["labels"]) => {
             let id = world.id();
@@ -77,7 +78,7 @@ fn missing() -> Reply {
 fn user(world: &World, login: &str) -> Value {
     let id = world.people.get(login).map_or(999, |person| person.id);
     json!({"id": id, "login": login, "login_name": "", "full_name": "", "email": format!("{login}@example.org"),
-           "avatar_url": world.url, "language": "", "is_admin": false, "created": world.now, "restricted": false,
+           "avatar_url": world.url, "language": "", "is_admin": false, "created": world.begun, "restricted": false,
            "active": false, "prohibit_login": false, "location": "", "website": "", "description": "",
            "visibility": "public", "html_url": format!("{}/{login}", world.url)})
 }
@@ -100,7 +101,7 @@ fn end(world: &World, project: &str, branch: &str, commit: &str) -> Value {
     json!({"label": branch, "ref": branch, "sha": commit, "repo_id": 1,
            "repo": {"id": 1, "owner": user(world, owner), "name": name, "full_name": project, "description": "",
                     "empty": false, "private": false, "fork": project != world.project, "default_branch": "main",
-                    "created_at": world.now, "updated_at": world.now,
+                    "created_at": world.begun, "updated_at": world.begun,
                     "html_url": format!("{}/{project}", world.url)}})
 }
 
@@ -235,6 +236,14 @@ fn put_labels(world: &mut World, asked: &Asked, number: u64) -> Reply {
     let Ok(review) = world.touched(number) else { return missing() };
     review.labels.extend(names);
     Reply::of(200, labels(world, &world.reviews[&number]).into())
+}
+
+fn take_label(world: &mut World, number: u64, id: u64) -> Reply {
+    let name = world.labels.iter().find(|(_, known)| **known == id).map(|(name, _)| name.clone());
+    let Some(name) = name else { return missing() };
+    let Ok(review) = world.touched(number) else { return missing() };
+    review.labels.remove(&name);
+    Reply::of(204, Value::Null)
 }
 
 fn permission(world: &World, who: &str) -> Reply {

@@ -52,7 +52,7 @@ fn app(world: &World, asked: &Asked) -> Reply {
                    "suspended_at": null}),
         ),
         ["app", "installations", "77", "access_tokens"] if asked.method == Method::POST => {
-            let until = world.now + jiff::SignedDuration::from_hours(24 * 3650);
+            let until = world.tokens_until.unwrap_or(world.now + jiff::SignedDuration::from_hours(24 * 3650));
             Reply::of(201, json!({"token": "token-of-keeper-app[bot]", "expires_at": until, "permissions": {}}))
         }
         _ => not_found(),
@@ -89,6 +89,7 @@ async fn project(world: &mut World, asked: &Asked, rest: &[&str]) -> Reply {
         }
         ("PATCH", ["issues", "comments", it]) => edit_note(world, asked, number(it)),
         ("POST", ["issues", it, "labels"]) => label(world, asked, number(it)),
+        ("DELETE", ["issues", it, "labels", name]) => unlabel(world, number(it), name),
         ("POST", ["issues", it, "assignees"]) => assign(world, asked, number(it)),
         ("GET", ["collaborators", who, "permission"]) => permission(world, who),
         ("GET", ["commits", commit, "check-runs"]) => checks::of_commit(world, asked, commit),
@@ -162,7 +163,7 @@ fn account(world: &World, login: &str, is_own: bool) -> Value {
         user(world, login),
         json!({"bio": null, "blog": null, "company": null, "email": null, "followers": 0, "following": 0,
                "hireable": null, "location": null, "name": null, "public_gists": 0, "public_repos": 1,
-               "created_at": world.now, "updated_at": world.now}),
+               "created_at": world.begun, "updated_at": world.begun}),
     );
     let own = json!({"collaborators": 0, "disk_usage": 0, "owned_private_repos": 0, "private_gists": 0,
                      "total_private_repos": 0, "two_factor_authentication": true});
@@ -223,9 +224,9 @@ fn named_repository(world: &World, full_name: &str, is_full: bool) -> Value {
         "fork": full_name != world.project, "url": place, "default_branch": "main", "forks": 0, "forks_count": 0,
         "has_downloads": true, "has_issues": true, "has_projects": false, "has_wiki": false, "has_pages": false,
         "has_discussions": false, "homepage": null, "language": null, "archived": false, "disabled": false,
-        "mirror_url": null, "open_issues": 0, "open_issues_count": 0, "license": null, "pushed_at": world.now,
-        "size": 1, "stargazers_count": 0, "watchers": 0, "watchers_count": 0, "created_at": world.now,
-        "updated_at": world.now});
+        "mirror_url": null, "open_issues": 0, "open_issues_count": 0, "license": null, "pushed_at": world.begun,
+        "size": 1, "stargazers_count": 0, "watchers": 0, "watchers_count": 0, "created_at": world.begun,
+        "updated_at": world.begun});
     let full = json!({"network_count": 0, "subscribers_count": 0, "allow_merge_commit": true,
                       "allow_rebase_merge": true, "allow_squash_merge": true});
     let repository = with(addresses(&place, &fields), more);
@@ -450,6 +451,15 @@ fn label(world: &mut World, asked: &Asked, number: u64) -> Reply {
     let names = asked.texts("labels");
     let Ok(review) = world.touched(number) else { return not_found() };
     review.labels.extend(names);
+    let all = review.labels.clone();
+    Reply::of(200, labels(world, all).into())
+}
+
+fn unlabel(world: &mut World, number: u64, name: &str) -> Reply {
+    let Ok(review) = world.touched(number) else { return not_found() };
+    if !review.labels.remove(name) {
+        return error(404, "Label does not exist");
+    }
     let all = review.labels.clone();
     Reply::of(200, labels(world, all).into())
 }

@@ -172,6 +172,8 @@ fn edit(world: &mut World, asked: &Asked, number: u64) -> Reply {
         body.clone_into(&mut review.body);
     }
     review.labels.extend(asked.text("add_labels").into_iter().flat_map(|it| it.split(',')).map(str::to_owned));
+    let off: Vec<_> = asked.text("remove_labels").into_iter().flat_map(|it| it.split(',')).collect();
+    review.labels.retain(|label| !off.contains(&label.as_str()));
     review.assignees = assignees.unwrap_or_else(|| review.assignees.clone());
     review.reviewers = reviewers.unwrap_or_else(|| review.reviewers.clone());
     if asked.text("state_event") == Some("close") {
@@ -204,7 +206,7 @@ fn approvals(world: &World, number: u64) -> Reply {
 fn versions(world: &World, number: u64) -> Reply {
     let Some(review) = world.reviews.get(&number) else { return missing() };
     Reply::list(vec![json!({"id": 1, "head_commit_sha": review.head, "base_commit_sha": review.head,
-                            "start_commit_sha": review.head, "created_at": review.opened_at,
+                            "start_commit_sha": review.head, "created_at": review.pushed_at,
                             "merge_request_id": 1000 + number, "state": "collected", "real_size": "1"})])
 }
 

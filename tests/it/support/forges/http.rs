@@ -191,6 +191,8 @@ pub enum Trouble {
     Lost,
     /// The forge answers, and says that this was the last answer for so many seconds.
     Last(u64),
+    /// The forge answers, and right after that somebody closes this review.
+    Meanwhile(u64, &'static str),
 }
 
 impl Trouble {
@@ -235,7 +237,7 @@ impl Trouble {
                 parts.headers.insert("date", "Thu, 01 Jan 1970 00:00:00 GMT".parse().expect("a date"));
                 Response::from_parts(parts, body.into())
             }
-            Self::Slow(_) | Self::Answer { .. } => Response::from_parts(parts, body.into()),
+            Self::Slow(_) | Self::Answer { .. } | Self::Meanwhile(..) => Response::from_parts(parts, body.into()),
         }
     }
 }

@@ -48,6 +48,8 @@ struct Knob {
 
 struct Shared {
     kind: Kind,
+    /// The path of its host that it is below: empty, or `/forge`.
+    below: &'static str,
     clock: Arc<dyn Clock>,
     world: Mutex<World>,
     knobs: Mutex<Vec<Knob>>,
@@ -72,12 +74,18 @@ impl Drop for Fake {
 impl Fake {
     /// A forge whose project is this repository.
     pub async fn start(kind: Kind, repo: Repo, clock: Arc<dyn Clock>) -> Self {
+        Self::start_below("", kind, repo, clock).await
+    }
+
+    /// The same below a path of its host, such as `/forge`.
+    pub async fn start_below(below: &'static str, kind: Kind, repo: Repo, clock: Arc<dyn Clock>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("bound");
         repo.git(&["config", "http.receivepack", "true"]).await;
-        let world = World::new(kind, PROJECT, repo, format!("http://{address}"), clock.now());
+        let world = World::new(kind, PROJECT, repo, format!("http://{address}{below}"), clock.now());
         let shared = Shared {
             kind,
+            below,
             clock,
             world: Mutex::new(world),
             knobs: Mutex::default(),
@@ -92,12 +100,12 @@ impl Fake {
 
     /// Where the project is cloned from and pushed to.
     pub fn git_url(&self) -> String {
-        format!("http://{}/{PROJECT}.git", self.address)
+        format!("http://{}{}/{PROJECT}.git", self.address, self.shared.below)
     }
 
     /// Where its API is.
     pub fn api_url(&self) -> String {
-        format!("http://{}{}", self.address, api(self.shared.kind))
+        format!("http://{}{}{}", self.address, self.shared.below, api(self.shared.kind))
     }
 
     /// What is so, for people who change it; pushes are seen first.
@@ -162,12 +170,12 @@ fn api(kind: Kind) -> &'static str {
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     let path = request.uri().path().to_owned();
-    if let Some(rest) = path.strip_prefix(&format!("/{PROJECT}.git/")) {
+    if let Some(rest) = path.strip_prefix(&format!("{}/{PROJECT}.git/", shared.below)) {
         let repo = shared.world.lock().await.repo.clone();
         let (root, name) = (repo.path().parent().expect("a folder"), repo.path().file_name().expect("a name"));
         return backend(root, &name.to_string_lossy(), rest, None, request).await.expect("git answers");
     }
-    let asked = Asked::read(request, api(shared.kind)).await;
+    let asked = Asked::read(request, &format!("{}{}", shared.below, api(shared.kind))).await;
     let trouble = trouble(&shared, &asked).await;
     if let Some(response) = trouble.as_ref().and_then(Trouble::instead) {
         tell(&shared, &asked, response.status().as_u16()).await;
@@ -185,6 +193,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Kind::Gitea => gitea::answer(&mut world, &asked).await,
     };
     let reply = reply.page(&asked, &format!("{}{}", world.url, api(shared.kind)));
+    if let Some(Trouble::Meanwhile(number, who)) = &trouble {
+        world.closes(*number, who).expect("it is there");
+    }
     drop(world);
     let response = reply.response(&asked);
     tell(&shared, &asked, response.status().as_u16()).await;

@@ -55,6 +55,8 @@ pub struct Review {
     pub reviewers: BTreeSet<String>,
     pub opinions: Vec<Opinion>,
     pub mergeable: bool,
+    /// When its head was pushed.
+    pub pushed_at: Timestamp,
     pub opened_at: Timestamp,
     pub updated_at: Timestamp,
     pub ended_at: Option<Timestamp>,
@@ -138,6 +140,10 @@ pub struct World {
     last: u64,
     /// Whether one commit is in another, and whether it can be merged into it.
     compared: BTreeMap<(String, String), (bool, bool)>,
+    /// When the project and its accounts were made.
+    pub begun: Timestamp,
+    /// Until when the tokens of apps are good; `None` for very long.
+    pub tokens_until: Option<Timestamp>,
 }
 
 impl World {
@@ -155,6 +161,7 @@ impl World {
             repo,
             url,
             now,
+            begun: now,
             people: (1..).zip(people).map(person).collect(),
             reviews: BTreeMap::new(),
             issues: BTreeMap::new(),
@@ -163,6 +170,7 @@ impl World {
             labels: BTreeMap::new(),
             last: 100,
             compared: BTreeMap::new(),
+            tokens_until: None,
         }
     }
 
@@ -217,7 +225,7 @@ impl World {
         let review = self.reviews.get_mut(&number).expect("it is there");
         review.mergeable = mergeable;
         if review.head != tip {
-            (review.head, review.updated_at) = (tip.clone(), now);
+            (review.head, review.updated_at, review.pushed_at) = (tip.clone(), now, now);
             self.show(number, &tip).await;
         }
     }
@@ -306,6 +314,7 @@ impl World {
             opinions: Vec::new(),
             mergeable: true,
             opened_at: self.now,
+            pushed_at: self.now,
             updated_at: self.now,
             ended_at: None,
             merged_as: None,
