@@ -418,7 +418,8 @@ mod tests {
 
         async fn words(&self, number: u64, head: u8) -> String {
             let trials = self.trials_of("repo", number, commit(head)).await.unwrap();
-            trials.iter().map(|it| format!("{} {}\n", it.part.pkgbase, it.part.state.as_str())).collect()
+            let line = |it: &Trial| format!("{} {}\n", it.part.pkgbase, it.part.state.as_str());
+            trials.iter().map(line).collect()
         }
     }
 

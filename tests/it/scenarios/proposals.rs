@@ -6,6 +6,7 @@ use pkgwarden::app::{Serving, serve};
 use pkgwarden::controller::face::Face as _;
 use pkgwarden::domain::plan::Pipeline;
 use pkgwarden::domain::review::proposal::trial::TrialState;
+use pkgwarden::store::trials::Trial;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::forges::http::Trouble;
@@ -187,7 +188,8 @@ async fn until(serving: &Serving, is_so: impl AsyncFn() -> bool) {
 /// The test builds of a commit, one a line.
 async fn trials(scene: &Scene, number: u64, head: &str) -> String {
     let trials = scene.store().trials_of("packages", number, head.parse().unwrap()).await.unwrap();
-    trials.iter().map(|it| format!("{} {}\n", it.part.pkgbase, it.part.state.as_str())).collect()
+    let line = |it: &Trial| format!("{} {}\n", it.part.pkgbase, it.part.state.as_str());
+    trials.iter().map(line).collect()
 }
 
 async fn all_over(scene: &Scene, number: u64, head: &str) -> bool {
