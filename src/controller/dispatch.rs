@@ -168,7 +168,13 @@ impl Dispatcher {
     }
 
     async fn take_up(self: &Arc<Self>) -> Result<()> {
-        for attempt in self.parts.store.open_attempts().await? {
+        let open = self.parts.store.open_attempts().await?;
+        // An earlier process may have ended after it recorded an end and before it cleared up.
+        let kept = self.parts.executor.keep_only(open.iter().map(|attempt| attempt.id.clone()).collect());
+        if let Err(error) = kept.await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "what earlier builds left is not cleared up");
+        }
+        for attempt in open {
             let Attempt { id, build, handle, .. } = attempt;
             let handle = handle.and_then(|handle| serde_json::from_value(handle).ok());
             let handle = handle.unwrap_or(Handle { executor: self.parts.executor.name().to_owned(), attempt: id });
@@ -285,6 +291,8 @@ impl Dispatcher {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use futures_util::FutureExt as _;
     use futures_util::future::BoxFuture;
 
@@ -326,6 +334,10 @@ mod tests {
 
         fn discard<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
             tokio::time::sleep(Duration::from_secs(1)).map(Ok).boxed()
+        }
+
+        fn keep_only(&self, _: BTreeSet<String>) -> BoxFuture<'_, Result<(), ExecutorError>> {
+            async { Ok(()) }.boxed()
         }
     }
 

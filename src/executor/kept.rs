@@ -1,11 +1,13 @@
 //! What is kept of an attempt until it is discarded: a directory, and in it how the attempt ended.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{AttemptReport, Ending, ExecutorError, Handle};
+use crate::builder::workspace::remove_all;
 use crate::domain::build::BuildState;
 use crate::logstore::LogWriter;
-use crate::sys::fs::write_atomic;
+use crate::sys::fs::{FsError, write_atomic};
 
 /// The report of the attempt that has this directory, if it is over.
 #[must_use]
@@ -34,6 +36,22 @@ pub fn close(report: &AttemptReport, dir: &Path, mut log: LogWriter) -> Result<(
     let reason = if report.message.is_empty() { String::new() } else { format!(": {}", report.message) };
     log.note(&format!("{word}{reason}"))?;
     log.finish()?;
+    Ok(())
+}
+
+/// Removes the directories of all attempts but these; `before` hears of each first.
+///
+/// # Errors
+/// If one cannot be removed.
+pub fn keep_only(dir: &Path, attempts: &BTreeSet<String>, before: impl Fn(&Path)) -> Result<(), ExecutorError> {
+    let failed = |error| FsError::new("clean", dir, error);
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_str().is_none_or(|name| !attempts.contains(name)) {
+            before(&entry.path());
+            remove_all(&entry.path()).map_err(failed)?;
+        }
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ pub mod kept;
 pub mod local;
 pub mod tracked;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -213,4 +214,7 @@ pub trait Executor: Send + Sync {
     /// Forgets an attempt, with what it made: for every attempt, once its end is recorded and its artefacts
     /// are taken. One that has not ended is cancelled.
     fn discard<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>>;
+
+    /// Forgets what an earlier process left of attempts whose end is on record: all but these.
+    fn keep_only(&self, attempts: BTreeSet<String>) -> BoxFuture<'_, Result<(), ExecutorError>>;
 }

@@ -10,11 +10,13 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use nix::sys::signal::Signal;
 
 use super::kept::{self, attempt_of, blocking};
 use super::tracked::Tracked;
@@ -190,5 +192,11 @@ impl Executor for CommandExecutor {
 
     fn discard<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
         async move { self.forget(attempt_of(handle, NAME)?).await }.boxed()
+    }
+
+    fn keep_only(&self, attempts: BTreeSet<String>) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        let dir = self.inner.config.work_dir.clone();
+        let end = |dir: &Path| Task { dir: dir.to_owned() }.signal(Signal::SIGKILL);
+        blocking(move || kept::keep_only(&dir, &attempts, end)).boxed()
     }
 }

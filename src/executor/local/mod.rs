@@ -8,7 +8,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -263,5 +263,10 @@ impl Executor for LocalExecutor {
 
     fn discard<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
         async move { self.forget(attempt_of(handle, NAME)?).await }.boxed()
+    }
+
+    fn keep_only(&self, attempts: BTreeSet<String>) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        let dir = self.inner.config.work_dir.clone();
+        blocking(move || kept::keep_only(&dir, &attempts, |_| ())).boxed()
     }
 }

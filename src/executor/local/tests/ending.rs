@@ -160,8 +160,10 @@ async fn a_restarted_controller_knows_what_was_finished_and_what_was_not() {
     assert!(logs.position("half").unwrap().final_len.is_some());
     assert_eq!(again.finished(&handle("failed")).await.unwrap(), failed);
     assert!(!world.dir.path().join("work/half").exists());
+    again.keep_only(["done".to_owned()].into()).await.unwrap();
+    assert_eq!(again.finished(&handle("done")).await.unwrap(), report);
+    assert!(!world.dir.path().join("work/failed").exists(), "its end is on record");
     again.discard(&handle("done")).await.unwrap();
-    again.discard(&handle("failed")).await.unwrap();
     assert_eq!(world.leftovers(), Vec::<String>::new());
     assert!(again.discard(&handle("../repo")).await.is_err());
     let foreign = Handle { executor: "copr".into(), attempt: "done".into() };
