@@ -168,10 +168,11 @@ impl Dispatcher {
     }
 
     async fn take_up(self: &Arc<Self>) -> Result<()> {
-        let open = self.parts.store.open_attempts().await?;
+        let (open, trials) = (self.parts.store.open_attempts().await?, self.parts.store.running_trials().await?);
         // An earlier process may have ended after it recorded an end and before it cleared up.
-        let kept = self.parts.executor.keep_only(open.iter().map(|attempt| attempt.id.clone()).collect());
-        if let Err(error) = kept.await {
+        let attempts = open.iter().map(|attempt| attempt.id.clone());
+        let attempts = attempts.chain(trials.iter().filter_map(|trial| trial.attempt.clone())).collect();
+        if let Err(error) = self.parts.executor.keep_only(attempts).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "what earlier builds left is not cleared up");
         }
         for attempt in open {
@@ -181,7 +182,8 @@ impl Dispatcher {
             let detail = self.parts.store.build(build).await?.context("an attempt has no build")?;
             self.follow(detail.build, handle);
         }
-        self.take_up_trials().await
+        self.take_up_trials(trials);
+        Ok(())
     }
 
     /// How many builds more may run at once.

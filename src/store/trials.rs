@@ -419,7 +419,7 @@ mod tests {
         async fn words(&self, number: u64, head: u8) -> String {
             let trials = self.trials_of("repo", number, commit(head)).await.unwrap();
             let line = |it: &Trial| format!("{} {}\n", it.part.pkgbase, it.part.state.as_str());
-            trials.iter().map(line).collect::<Vec<_>>().concat()
+            trials.iter().map(line).collect()
         }
     }
 

@@ -33,12 +33,11 @@ const REPOSITORY: &str = "repository";
 
 impl Dispatcher {
     /// Takes up the test builds that an earlier process began.
-    pub(in crate::controller) async fn take_up_trials(self: &Arc<Self>) -> Result<()> {
-        for trial in self.parts.store.running_trials().await? {
+    pub(in crate::controller) fn take_up_trials(self: &Arc<Self>, running: Vec<Trial>) {
+        for trial in running {
             let attempt = trial.attempt.clone().unwrap_or_default();
             self.follow_trial(trial, attempt);
         }
-        Ok(())
     }
 
     /// Stops test builds that nobody wants any more, and begins others while there are free slots.

@@ -6,6 +6,7 @@ use pkgwarden::app::{Serving, serve};
 use pkgwarden::controller::face::Face as _;
 use pkgwarden::domain::plan::Pipeline;
 use pkgwarden::domain::review::proposal::trial::TrialState;
+use pkgwarden::store::trials::Trial;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::forges::http::Trouble;
@@ -162,7 +163,7 @@ async fn what_cannot_be_built_fails(kind: Kind) {
 }
 
 /// The long-running program, which builds what is proposed by people who may push.
-async fn building(scene: &mut Scene) -> Serving {
+fn building(scene: &mut Scene) -> Serving {
     scene.env.insert("PKGWARDEN__POLICY__PROPOSALS__TEST_BUILD".to_owned(), "trusted".to_owned());
     scene.controller()
 }
@@ -187,7 +188,8 @@ async fn until(serving: &Serving, is_so: impl AsyncFn() -> bool) {
 /// The test builds of a commit, one a line.
 async fn trials(scene: &Scene, number: u64, head: &str) -> String {
     let trials = scene.store().trials_of("packages", number, head.parse().unwrap()).await.unwrap();
-    trials.iter().map(|it| format!("{} {}\n", it.part.pkgbase, it.part.state.as_str())).collect()
+    let line = |it: &Trial| format!("{} {}\n", it.part.pkgbase, it.part.state.as_str());
+    trials.iter().map(line).collect()
 }
 
 async fn all_over(scene: &Scene, number: u64, head: &str) -> bool {
@@ -197,7 +199,7 @@ async fn all_over(scene: &Scene, number: u64, head: &str) -> bool {
 
 async fn what_is_built_for_a_test_is_told_and_nothing_of_it_is_published(kind: Kind) {
     let (mut scene, offers) = beginning(kind).await;
-    let serving = building(&mut scene).await;
+    let serving = building(&mut scene);
     let mut changes = newer();
     // It builds only with the other one of the same proposal.
     changes.extend(Pkg::new("bar").version("1.1").needs(&["foo>=1.1"]).changes());
@@ -225,7 +227,7 @@ async fn what_is_built_for_a_test_is_told_and_nothing_of_it_is_published(kind: K
 
 async fn a_test_build_that_the_machine_spoils_says_nothing(kind: Kind) {
     let (mut scene, offers) = beginning(kind).await;
-    let serving = building(&mut scene).await;
+    let serving = building(&mut scene);
     let (number, head) = offers.proposes(&scene, "pia", &newer()).await;
     serving.controller.start(Pipeline::OnCommit, "test").await.unwrap();
     // The directory in which builds work is gone, and nothing can be put there.
@@ -247,7 +249,7 @@ async fn a_test_build_that_the_machine_spoils_says_nothing(kind: Kind) {
 
 async fn a_newer_commit_stops_the_test_build_of_the_older(kind: Kind) {
     let (mut scene, offers) = beginning(kind).await;
-    let serving = building(&mut scene).await;
+    let serving = building(&mut scene);
     let endless = Pkg::new("foo").version("1.1").built_by("while :; do :; done").changes();
     let (number, old) = offers.proposes(&scene, "pia", &endless).await;
     serving.controller.start(Pipeline::OnCommit, "test").await.unwrap();

@@ -288,7 +288,7 @@ impl World {
 
     /// Somebody pushes to what they propose from a copy of the project.
     pub async fn repushes(&mut self, number: u64, commit: &str) {
-        self.touched(number).expect("it is there").head = commit.to_owned();
+        commit.clone_into(&mut self.touched(number).expect("it is there").head);
         self.show(number, commit).await;
     }
 
