@@ -261,7 +261,7 @@ async fn time_alone_approves_what_needs_only_reading(mut scene: Scene, host: Hos
 async fn branches_that_nobody_needs_are_found_in_a_real_monorepo() {
     let Some(path) = pkgwarden::sys::env::var("PKGWARDEN_REVIEWS_REPOSITORY") else { return };
     let scene = Scene::of(&[Pkg::new("foo")]).await;
-    let place = Place { dir: (&path).into(), remote: Some(path) };
+    let place = Place { dir: (&path).into(), remote: Some(path), branch: None };
     let site = Box::new(app::planned_site(&scene.settings(), &place).unwrap());
     let look = site.look().await.unwrap();
     // Nobody is asked: what has arrived or has no package is closed whatever sources say.

@@ -20,7 +20,7 @@ mod on_schedule;
 mod policy;
 mod publishing;
 mod quarantine;
-mod race;
+pub mod race;
 mod rebuilds;
 mod releases;
 mod reviews;
