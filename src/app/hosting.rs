@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use url::Url;
 
 use crate::config::forge::{api, project};
+use crate::config::job::{Job, Service};
 use crate::config::settings::{self, ForgeKind};
+use crate::domain::name::Oid;
 use crate::forge::Forge;
 use crate::forge::gitea::Gitea;
 use crate::forge::github::{GitHub, Identity};
 use crate::forge::gitlab::GitLab;
 use crate::sys::clock::Clock;
+use crate::sys::env;
 use crate::sys::secret::{self, SecretString};
 
 /// What speaks to the forge of a monorepo with this address; `None` if its reviews are branches only, because there is no
@@ -21,7 +24,7 @@ use crate::sys::secret::{self, SecretString};
 /// If its token or key cannot be read, or nobody says which project it is.
 pub fn forge(settings: &settings::Forge, address: &str, clock: Arc<dyn Clock>) -> Result<Option<Arc<dyn Forge>>> {
     let Some(base) = api(settings) else { return Ok(None) };
-    if settings.token_file.is_none() && settings.app.is_none() {
+    if settings.token_file.is_none() && settings.token_variable.is_none() && settings.app.is_none() {
         return Ok(None);
     }
     let base: Url = base.parse().with_context(|| format!("the address of the forge, {base}, is none"))?;
@@ -31,13 +34,24 @@ pub fn forge(settings: &settings::Forge, address: &str, clock: Arc<dyn Clock>) -
     Ok(match settings.kind {
         ForgeKind::Local => None,
         ForgeKind::Github => Some(Arc::new(GitHub::new(base, &project, identity(settings)?, clock))),
-        ForgeKind::Gitlab => Some(Arc::new(GitLab::new(base, &project, &token(settings)?, clock).context(SENT)?)),
+        ForgeKind::Gitlab => {
+            let pipeline = pipeline(&base, &project);
+            Some(Arc::new(GitLab::new(base, &project, &token(settings)?, clock).context(SENT)?.within(pipeline)))
+        }
         ForgeKind::Gitea => Some(Arc::new(Gitea::new(base, &project, &token(settings)?, clock).context(SENT)?)),
     })
 }
 
+/// The pipeline of GitLab that we run in, if it is one of this project, and its commit.
+fn pipeline(api: &Url, project: &str) -> Option<(u64, Oid)> {
+    let job = Job::detect(&env::vars()).filter(|job| job.service == Service::GitLab)?;
+    let plain = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
+    let is_ours = job.api_url.as_ref().is_some_and(|url| plain(url.url()) == plain(api));
+    (is_ours && job.project.as_deref() == Some(project)).then(|| job.run.zip(job.commit))?
+}
+
 /// What is wrong with a token that no header can hold.
-const SENT: &str = "the token in forge.token_file holds something that cannot be sent";
+const SENT: &str = "the token of the forge holds something that cannot be sent";
 
 fn identity(settings: &settings::Forge) -> Result<Identity> {
     match &settings.app {
@@ -47,6 +61,13 @@ fn identity(settings: &settings::Forge) -> Result<Identity> {
 }
 
 fn token(settings: &settings::Forge) -> Result<SecretString> {
-    let file = settings.token_file.as_ref().context("forge.token_file is not set")?;
-    Ok(secret::from_file(file)?)
+    match (&settings.token_file, &settings.token_variable) {
+        (Some(file), _) => Ok(secret::from_file(file)?),
+        (None, Some(name)) => {
+            let token = env::var(name).filter(|token| !token.trim().is_empty());
+            let token = token.with_context(|| format!("the environment variable {name} holds no token"))?;
+            Ok(token.trim().to_owned().into())
+        }
+        (None, None) => bail!("forge.token_file is not set"),
+    }
 }

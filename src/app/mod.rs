@@ -74,6 +74,8 @@ pub struct Place {
     /// The remote to read and to push to, by name or address; `origin` if there is one, else the clone
     /// itself.
     pub remote: Option<String>,
+    /// The branch with the packages, where neither the configuration nor the clone says one, as in the job of a CI service.
+    pub branch: Option<String>,
 }
 
 /// The site of one run that is only planned: everything lies in a temporary directory, and if the remote
@@ -129,7 +131,7 @@ fn one_shot_site(settings: &Settings, place: &Place, data_dir: Option<&Path>) ->
     let remote = Remote::new(workspace.clone(), remote_address(&clone, place)?).settings_of(&clone);
     let cache_dir =
         data_dir.map_or_else(|| scratch.path().join("cache"), |dir| dir.join("cache").join(&repository.name));
-    let branch = repository.branch.clone().or_else(|| clone.head_branch());
+    let branch = repository.branch.clone().or_else(|| clone.head_branch()).or_else(|| place.branch.clone());
     let home = Home { workspace, cache_dir, scratch: Some(scratch) };
     Ok(site(settings, repository, home, remote, branch))
 }
@@ -362,7 +364,7 @@ fn address_of(repository: &settings::Repository, dir: &Path) -> Result<(String, 
         return Ok((url.clone(), None));
     }
     let clone = Repository::discover(dir).context("the configuration names no repository, and this is none either")?;
-    Ok((remote_address(&clone, &Place { dir: dir.to_owned(), remote: None })?, Some(clone)))
+    Ok((remote_address(&clone, &Place { dir: dir.to_owned(), remote: None, branch: None })?, Some(clone)))
 }
 
 fn publisher(repository: &settings::Repository, clock: Arc<dyn Clock>) -> Publisher {

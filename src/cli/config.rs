@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::context::{ConfigFile, Context};
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::Format;
+use super::output::{Format, escaped, lines, table};
+use crate::config::job::Job;
 use crate::config::{self, ConfigError, settings};
 
 /// Check, describe and show the configuration
@@ -37,7 +38,11 @@ enum Action {
         of: Document,
     },
     /// Print what is in force: defaults, file and environment together; passwords are hidden
-    Show,
+    Show {
+        /// Say of each setting where it came from: a line of the file, the environment, the CI job, or the default
+        #[arg(long)]
+        origins: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -61,7 +66,8 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
             }
             Ok(Exit::Done)
         }
-        Action::Show => show(context),
+        Action::Show { origins: true } => show_origins(context),
+        Action::Show { origins: false } => show(context),
     }
 }
 
@@ -127,7 +133,33 @@ fn show(context: &mut Context) -> Result<Exit, CliError> {
         Format::Text => {
             let text = toml::to_string_pretty(&in_force).context("cannot show the configuration as TOML")?;
             let origin = file.as_ref().map_or("no file was found", |file| file.path.as_str());
-            context.output.text(format_args!("# In force: defaults, {origin}, environment.\n{text}"))?;
+            let job = Job::detect(&context.env).map(|job| format!("{}, ", job.service.name())).unwrap_or_default();
+            context.output.text(format_args!("# In force: defaults, {job}{origin}, environment.\n{text}"))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// One setting, for programs.
+#[derive(Serialize)]
+struct Setting {
+    key: String,
+    value: serde_json::Value,
+    origin: String,
+}
+
+fn show_origins(context: &mut Context) -> Result<Exit, CliError> {
+    let file = context.config_file()?;
+    let settings = settings::origins(file.as_ref().map(ConfigFile::as_parts), &context.env)?;
+    let settings = settings.into_iter().map(|(key, value, origin)| Setting { key, value, origin });
+    match context.output.format {
+        Format::Json => context.output.json(&settings.collect::<Vec<_>>())?,
+        Format::Text => {
+            let mut table = table(&["setting", "value", "from"]);
+            for Setting { key, value, origin } in settings {
+                table.add_row([key, escaped(&value.to_string()), escaped(&origin)]);
+            }
+            context.output.text(lines(&table))?;
         }
     }
     Ok(Exit::Done)
@@ -313,6 +345,34 @@ mod tests {
         "#);
         let (_dir, shown) = file(&ran.stdout);
         assert_eq!(pkgwarden(&["config", "check", &shown], &[]).exit, Exit::Done);
+    }
+
+    #[test]
+    fn where_each_setting_came_from_is_told() {
+        let (_dir, path) = file("[server]\npoll = \"5m\"\n[forge]\nproject = \"them/other\"\n");
+        let env = [
+            ("PKGWARDEN__SERVER__LOG", "info"),
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_API_URL", "https://api.github.com"),
+            ("GITHUB_REPOSITORY", "them/packages"),
+            ("GITHUB_TOKEN", "s3cret"),
+        ];
+        let ran = pkgwarden(&["--config", &path, "config", "show", "--origins"], &env);
+        assert!(!ran.stdout.contains("s3cret"));
+        let ours = |line: &&str| line.starts_with("server") || line.starts_with("forge");
+        let plain = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let told: Vec<_> = ran.stdout.lines().filter(ours).map(plain).collect();
+        insta::assert_snapshot!(told.join("\n").replace(&path, "FILE"), @r#"
+        forge.api_url "https://api.github.com/" GitHub Actions: GITHUB_API_URL
+        forge.kind "github" GitHub Actions: GITHUB_ACTIONS
+        forge.project "them/other" FILE:4
+        forge.token_variable "GITHUB_TOKEN" GitHub Actions: GITHUB_TOKEN
+        server.data_dir "/var/lib/pkgwarden" default
+        server.hosts [] default
+        server.listen "127.0.0.1:8080" default
+        server.log "info" PKGWARDEN__SERVER__LOG
+        server.poll "5m" FILE:2
+        "#);
     }
 
     #[test]

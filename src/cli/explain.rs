@@ -149,7 +149,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
         return Err(CliError::from(anyhow::anyhow!("there is no package `{}`", args.package)).hint(hint));
     };
     // What was asked is known where the settings say; without them, or without any run, nothing is known of it.
-    let place = Place { dir: context.global.directory.clone(), remote: None };
+    let place = Place { dir: context.global.directory.clone(), remote: None, branch: None };
     let settings = context.settings().ok();
     let state = snapshot.states.get(&package.pkgbase).cloned().unwrap_or_default();
     let sources = app::heard_of(settings.as_ref(), &place, package, &state);

@@ -11,6 +11,7 @@ use super::context::{self, Context};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, number_of};
+use super::workflow;
 use crate::config::repository;
 use crate::controller::inspect::Inspection;
 use crate::domain::desired::Snapshot;
@@ -30,6 +31,7 @@ Examples:
   pkgwarden init                           pkgwarden.toml in this clone
   pkgwarden init /srv/packages --from chaotic
   pkgwarden init --from chaotic --dry-run  what carries over, also where there is a pkgwarden.toml
+  pkgwarden init --ci github               .github/workflows/pkgwarden.yml, or a newer one in its place
 
 Never overwrites a file. With `--from chaotic`, .ci/config is read and it is told what of it
 carries over.")]
@@ -39,6 +41,9 @@ pub struct Args {
     /// What has kept the repository so far
     #[arg(long, value_enum, value_name = "WHAT")]
     from: Option<From>,
+    /// Install the file that has a CI service run pkgwarden, or bring it up to date, and nothing else
+    #[arg(long, value_enum, value_name = "SERVICE", conflicts_with = "from")]
+    ci: Option<workflow::Wanted>,
     /// Tell what would be written and what carries over, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -83,13 +88,11 @@ enum Becomes {
     Kept,
     /// It is read and means something else, or only sometimes counts.
     Different,
-    /// It is about the scripts themselves.
-    NotNeeded,
 }
 
 /// What becomes of each key.
 const NOTES: [(&str, Becomes, &str); repository::KEYS.len()] = {
-    use Becomes::{Different, Kept, NotNeeded};
+    use Becomes::{Different, Kept};
     [
         ("BUILD_REPO", Different, "only counts in files for a Chaotic Manager (`run --emit-chaotic`)"),
         ("CI_AUR_PROXY", Kept, "requests to the AUR go through it"),
@@ -120,8 +123,8 @@ const NOTES: [(&str, Becomes, &str); repository::KEYS.len()] = {
         ("REDIS_SSH_PORT", Different, "only counts in files for a Chaotic Manager"),
         ("REDIS_SSH_USER", Different, "only counts in files for a Chaotic Manager"),
         ("REPO_NAME", Kept, "written into pkgwarden.toml as publish.name"),
-        ("TEMPLATE_ENABLE_UPDATES", NotNeeded, "the scripts updated themselves with it"),
-        ("TEMPLATE_REPO", NotNeeded, "the scripts updated themselves with it"),
+        ("TEMPLATE_ENABLE_UPDATES", Different, "keeps files current that `init --ci` installed, and nothing else"),
+        ("TEMPLATE_REPO", Different, "where newer ones come from; without it, from this program"),
     ]
 };
 
@@ -145,8 +148,11 @@ const DIFFERENCES: [&str; 9] = [
 ];
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
-    let dir = args.dir.as_deref().unwrap_or(&context.global.directory);
-    let inspection = context::open(dir)?;
+    let dir = args.dir.as_deref().unwrap_or(&context.global.directory).to_owned();
+    if let Some(wanted) = args.ci {
+        return workflow::install(wanted, &dir, args.dry_run, context);
+    }
+    let inspection = context::open(&dir)?;
     let snapshot = inspection.snapshot("HEAD")?;
     let written = match args.from {
         Some(From::Chaotic) => Some(chaotic_config(&inspection)?),
@@ -228,11 +234,9 @@ fn text(report: &Report, from_chaotic: bool) -> String {
         report.reviews,
         if report.reviews == 1 { "" } else { "es" }
     );
-    for (becomes, title) in [
-        (Becomes::Kept, "carries over from .ci/config, which stays where it is"),
-        (Becomes::Different, "is different"),
-        (Becomes::NotNeeded, "is not needed any more"),
-    ] {
+    for (becomes, title) in
+        [(Becomes::Kept, "carries over from .ci/config, which stays where it is"), (Becomes::Different, "is different")]
+    {
         let notes: Vec<&Note> = report.settings.iter().filter(|note| note.becomes == becomes).collect();
         if !notes.is_empty() {
             let _ = writeln!(text, "\n{title}:");
@@ -357,8 +361,9 @@ mod tests {
 
     #[test]
     fn what_comes_from_the_scripts_is_told() {
-        let world =
-            world(Some("REPO_NAME=my-repo\nCI_HUMAN_REVIEW=true\nCI_MANAGE_AUR=true\nTEMPLATE_REPO=x\nTYPO=1\n"));
+        let world = world(Some(
+            "REPO_NAME=my-repo\nCI_HUMAN_REVIEW=true\nCI_MANAGE_AUR=true\nTEMPLATE_REPO=https://a.example/t\nTYPO=1\n",
+        ));
         let dir = world.path().to_str().expect("text");
         let ran = pkgwarden(&["init", dir, "--from", "chaotic"], &[]);
         insta::assert_snapshot!(ran.stdout.replace(dir, "DIR"), @r#"
@@ -371,9 +376,7 @@ mod tests {
 
         is different:
           CI_MANAGE_AUR             what counts is the one in each package's .CI/config; see sources.aur.push_key_file
-
-        is not needed any more:
-          TEMPLATE_REPO             the scripts updated themselves with it
+          TEMPLATE_REPO             where newer ones come from; without it, from this program
 
         what to know:
           - Stop the scripts' own jobs before the first run: both push the same branches and move the same tag.

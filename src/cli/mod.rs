@@ -21,6 +21,7 @@ mod explain;
 mod extract;
 mod graph;
 mod init;
+mod job;
 mod man;
 mod output;
 mod packages;
@@ -28,6 +29,7 @@ mod pipeline;
 mod plan;
 mod run;
 mod serve;
+mod workflow;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

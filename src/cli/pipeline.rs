@@ -11,6 +11,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::output::{Format, escaped, number_of};
 use crate::app::Place;
+use crate::config::job::Job;
 use crate::config::package::addition;
 use crate::controller::run::Outcome;
 use crate::domain::addition::Provenance;
@@ -141,7 +142,8 @@ impl PipelineArgs {
 
     /// The clone and its remote.
     pub fn place(&self, context: &Context) -> Place {
-        Place { dir: context.global.directory.clone(), remote: self.remote.clone() }
+        let branch = Job::detect(&context.env).and_then(|job| job.branch);
+        Place { dir: context.global.directory.clone(), remote: self.remote.clone(), branch }
     }
 }
 

@@ -11,7 +11,8 @@ type Fault = (&'static str, String, &'static str);
 pub(super) fn faults(forge: &WrittenForge, address: Option<&str>) -> Vec<Fault> {
     let Some(kind) = forge.kind.filter(|kind| *kind != ForgeKind::Local) else { return Vec::new() };
     // Its webhooks are heard, and nothing is asked of it.
-    let acts = forge.token_file.is_some() || forge.app_id.is_some() || forge.app_key_file.is_some();
+    let has_token = forge.token_file.is_some() || forge.token_variable.is_some();
+    let acts = has_token || forge.app_id.is_some() || forge.app_key_file.is_some();
     if !acts && forge.webhook_secret_file.is_some() {
         return Vec::new();
     }
@@ -62,7 +63,7 @@ fn identity_faults(forge: &WrittenForge, kind: ForgeKind) -> Vec<Fault> {
             faults.push(("app_id", message, "leave it out, and name a file with a token: forge.token_file"));
         }
     }
-    if forge.token_file.is_none() {
+    if forge.token_file.is_none() && forge.token_variable.is_none() {
         let message = "this kind of forge needs `forge.token_file`".to_owned();
         faults.push(("kind", message, "name the file with an access token"));
     }
@@ -77,6 +78,7 @@ pub(super) fn resolve(forge: WrittenForge, address: Option<&str>) -> Forge {
         api_url: forge.api_url,
         project: forge.project,
         token_file: forge.token_file,
+        token_variable: forge.token_variable,
         app,
         webhook_secret_file: forge.webhook_secret_file,
     };
@@ -159,7 +161,15 @@ mod tests {
 
     fn forge(kind: ForgeKind, api_url: Option<&str>) -> Forge {
         let api_url = api_url.map(|url| serde_json::from_value(url.into()).expect("an address"));
-        Forge { kind, api_url, project: None, token_file: None, app: None, webhook_secret_file: None }
+        Forge {
+            kind,
+            api_url,
+            project: None,
+            token_file: None,
+            token_variable: None,
+            app: None,
+            webhook_secret_file: None,
+        }
     }
 
     #[test]

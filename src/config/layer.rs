@@ -15,8 +15,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Origin, Problem, without_passwords};
+use super::job::Job;
 use super::schema::{self, schema};
-use super::written::{Layer, Written};
+use super::written::{Layer, Written, WrittenForge};
 use crate::domain::finding::nearest;
 
 /// What every variable of ours begins with. The rest names sections and key, with `__` between them.
@@ -30,6 +31,8 @@ pub(super) struct Layers<'a> {
     pub written: Written,
     document: Option<Document<'a>>,
     env: &'a BTreeMap<String, String>,
+    /// The job of a CI service, and what of the settings of the forge follows from it.
+    job: Option<(Job, WrittenForge)>,
 }
 
 /// A parsed file.
@@ -41,7 +44,7 @@ struct Document<'a> {
 /// Reads every layer, and tells everything that is wrong in any of them. What is wrong is left out.
 pub(super) fn read<'a>(file: Option<(&str, &'a str)>, env: &'a BTreeMap<String, String>) -> (Layers<'a>, Vec<Problem>) {
     let mut problems = Vec::new();
-    let mut written = defaults(env);
+    let mut written = Written::default();
     let mut document = None;
     if let Some((path, text)) = file {
         let (read, layer) = read_document(path, text, &mut problems);
@@ -54,7 +57,13 @@ pub(super) fn read<'a>(file: Option<(&str, &'a str)>, env: &'a BTreeMap<String, 
             Err(problem) => problems.push(problem),
         }
     }
-    (Layers { written, document, env }, problems)
+    // It is about one repository: that of the job.
+    let job = Job::detect(env).filter(|_| written.repository.as_ref().is_none_or(Vec::is_empty));
+    let job = job.map(|job| (job.settings(&written.forge), job)).map(|(forge, job)| (job, forge));
+    let from_job =
+        Written { forge: job.as_ref().map(|(_, forge)| forge.clone()).unwrap_or_default(), ..Written::default() };
+    written = written.over(from_job).over(defaults(env));
+    (Layers { written, document, env, job }, problems)
 }
 
 impl Layers<'_> {
@@ -79,6 +88,61 @@ impl Layers<'_> {
             .or_else(|| deepest(document.table.get_ref(), keys))
             .unwrap_or(0..0);
         Origin::File { source: document.source.clone(), span }
+    }
+}
+
+impl Layers<'_> {
+    /// Every setting in force, and where it came from.
+    pub fn origins(&self) -> Vec<(String, Schema, String)> {
+        let table = serde_json::to_value(&self.written).expect("settings are a table");
+        let mut settings = Vec::new();
+        leaves(&table, &mut Vec::new(), &mut settings);
+        let told = |(path, value): (Vec<String>, Schema)| {
+            let keys: Vec<&str> = path.iter().map(String::as_str).collect();
+            (path.join("."), value, self.origin(&keys))
+        };
+        settings.into_iter().map(told).collect()
+    }
+
+    fn origin(&self, keys: &[&str]) -> String {
+        let variable = format!("{PREFIX}{}", keys.join("__").to_ascii_uppercase());
+        if self.env.contains_key(&variable) {
+            return variable;
+        }
+        if let Some(document) = &self.document
+            && let Some(span) = exact(document.table.get_ref(), keys)
+        {
+            let line = 1 + document.source.inner()[..span.start].matches('\n').count();
+            return format!("{}:{line}", document.source.name());
+        }
+        let from_job = self.job.as_ref().filter(|(_, forge)| keys[0] == "forge" && forge.kind.is_some());
+        match from_job.and_then(|(job, _)| Some((job.service, job.variable(keys[1])?))) {
+            Some((service, variable)) => format!("{}: {variable}", service.name()),
+            None => "default".to_owned(),
+        }
+    }
+}
+
+/// What stands in tables, with the keys that lead there.
+fn leaves(table: &Schema, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, Schema)>) {
+    for (key, value) in table.as_object().into_iter().flatten() {
+        path.push(key.clone());
+        if value.is_object() {
+            leaves(value, path, found);
+        } else {
+            found.push((path.clone(), value.clone()));
+        }
+        path.pop();
+    }
+}
+
+/// The span of what exactly these keys lead to.
+fn exact(table: &DeTable<'_>, keys: &[&str]) -> Option<Range<usize>> {
+    let (first, rest) = keys.split_first()?;
+    match (table.get(*first)?.get_ref(), rest) {
+        (_, []) => table.get(*first).map(Spanned::span),
+        (DeValue::Table(inner), rest) => exact(inner, rest),
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod forge;
+pub mod job;
 mod keyfile;
 mod layer;
 pub mod package;

@@ -13,8 +13,8 @@ pub const PATH: &str = ".ci/config";
 /// Where the trusted AUR accounts stand in the monorepo.
 pub const MAINTAINERS_PATH: &str = ".ci/aur-maintainers";
 
-/// The keys of `.ci/config`. Those about Redis and the template belong to Chaotic's own scripts: they are
-/// known, kept, and not read here.
+/// The keys of `.ci/config`. Those about Redis belong to Chaotic's own scripts: they are known, kept, and only
+/// read for the files that are written for them.
 pub const KEYS: [&str; 23] = [
     "BUILD_REPO",
     "CI_AUR_PROXY",
@@ -77,6 +77,8 @@ pub fn parse(ci_config: &str, aur_maintainers: Option<&str>) -> (RepositorySetti
         library_databases: library_databases(&mut file),
         rebuild_blacklist: file.list("CI_REBUILD_BLACKLIST", |c| c == ':').into_iter().collect(),
         manager_variables: manager_variables(&mut file),
+        template_updates: file.flag("TEMPLATE_ENABLE_UPDATES").unwrap_or(defaults.template_updates),
+        template_repository: file.parsed("TEMPLATE_REPO", parse_repository),
         trusted_maintainers,
     };
     let mut findings = file.into_findings();
@@ -176,6 +178,13 @@ fn parse_proxy(text: &str) -> Result<String, Unreadable> {
     Err((format!("`{text}` is not the URL of a proxy"), "write http://host:port or socks5h://host:port"))
 }
 
+fn parse_repository(text: &str) -> Result<String, Unreadable> {
+    if has_scheme(text, &["https", "http", "ssh", "git", "file"]) {
+        return Ok(text.to_owned());
+    }
+    Err((format!("`{text}` is not the URL of a git repository"), "write https://host/path or ssh://git@host/path"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +218,7 @@ mod tests {
             ]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),
+            template_updates: true,
             trusted_maintainers: ["alice".to_owned(), "bob".to_owned()].into(),
             ..RepositorySettings::default()
         };

@@ -186,6 +186,8 @@ pub struct Forge {
     pub project: Option<String>,
     /// File with the access token.
     pub token_file: Option<PathBuf>,
+    /// Environment variable with the access token, in place of a file.
+    pub token_variable: Option<String>,
     /// The GitHub App to act as, in place of somebody with a token.
     pub app: Option<App>,
     /// File with the secrets of its webhook, one a line.
@@ -356,6 +358,19 @@ pub fn in_force(
     env: &BTreeMap<String, String>,
 ) -> Result<impl Serialize + use<>, ConfigError> {
     checked(file, env)
+}
+
+/// Every setting in force, in the shape of `forge.kind = "github"`, with where it came from: a line of the file, an
+/// environment variable, the job of a CI service, or the default.
+///
+/// # Errors
+/// As [`load`].
+pub fn origins(
+    file: Option<(&str, &str)>,
+    env: &BTreeMap<String, String>,
+) -> Result<Vec<(String, serde_json::Value, String)>, ConfigError> {
+    checked(file, env)?;
+    Ok(layer::read(file, env).0.origins())
 }
 
 fn checked(file: Option<(&str, &str)>, env: &BTreeMap<String, String>) -> Result<Written, ConfigError> {

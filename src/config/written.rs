@@ -238,6 +238,9 @@ section! {
         /// File with the access token.
         #[schemars(example = "/etc/pkgwarden/forge-token")]
         token_file: PathBuf,
+        /// Environment variable with the access token, in place of a file; for jobs of a CI service.
+        #[schemars(example = &"FORGE_TOKEN")]
+        token_variable: String,
         /// The number of the GitHub App to act as, in place of somebody with a token.
         #[schemars(example = 123_456)]
         app_id: u64,

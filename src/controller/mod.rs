@@ -39,6 +39,7 @@ pub mod tend;
 mod turn;
 pub mod versions;
 pub mod view;
+pub mod workflow;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -250,16 +250,22 @@ impl Runner {
 
     async fn attempt(&self, pipeline: &Pipeline, run_id: &str) -> Result<Report> {
         let mut answers: Option<Arc<Answers>> = None;
+        let mut findings = Vec::new();
         for _ in 0..REPLANS {
             let now = self.clock.now();
-            let look = self.site.look().await?;
+            let mut look = self.site.look().await?;
+            if answers.is_none() && *pipeline == Pipeline::OnSchedule && look.snapshot.settings.template_updates {
+                findings = self.refresh_workflows(&look).await;
+                look = self.site.look().await?;
+            }
             let heard = match &answers {
                 Some(answers) => answers.clone(),
                 None => Arc::new(self.ask(&look, pipeline, now).await?),
             };
             answers = Some(heard.clone());
             let plan = self.site.decide(&look, pipeline, &heard, now).await?;
-            if let Some(report) = self.apply(look, plan, run_id).await? {
+            if let Some(mut report) = self.apply(look, plan, run_id).await? {
+                report.document.problems.extend(findings.iter().map(Problem::from));
                 return Ok(report);
             }
             tracing::info!(repository = self.site.name, "somebody pushed during the run; planning anew");

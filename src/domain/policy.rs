@@ -289,6 +289,10 @@ pub struct RepositorySettings {
     pub rebuild_blacklist: BTreeSet<String>,
     /// `REDIS_…`: how Chaotic's CI job reaches its manager, for the files that are written for it.
     pub manager_variables: BTreeMap<String, String>,
+    /// `TEMPLATE_ENABLE_UPDATES`: keep the files current that have a CI service run us.
+    pub template_updates: bool,
+    /// `TEMPLATE_REPO`: where these come from, in place of this program.
+    pub template_repository: Option<String>,
     /// `.ci/aur-maintainers`: AUR accounts whose updates are trusted.
     pub trusted_maintainers: BTreeSet<String>,
 }
@@ -312,6 +316,8 @@ impl Default for RepositorySettings {
             library_databases: Vec::new(),
             rebuild_blacklist: BTreeSet::new(),
             manager_variables: MANAGER_DEFAULTS.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            template_updates: false,
+            template_repository: None,
             trusted_maintainers: BTreeSet::new(),
         }
     }

@@ -6,6 +6,7 @@
 //! Reviews that are kept only as branches need nobody to be told: for `forge.kind = "local"` there is no [`Forge`], and
 //! whoever asks for one gets `None`.
 
+mod delegate;
 pub mod gitea;
 pub mod github;
 pub mod gitlab;

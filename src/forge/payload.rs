@@ -1,10 +1,10 @@
 //! What the payloads of several forges have in common, and how any of them is read.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::webhook::Refusal;
-use crate::domain::event::{Check, CheckState, CommentAction, Event, Issue, Push};
+use crate::domain::event::{Check, CheckState, Comment, CommentAction, Event, Issue, Push};
 use crate::domain::name::{InvalidOid, Oid};
 
 /// Reads the fields of an event that are needed.
@@ -55,7 +55,7 @@ impl From<PushPayload> for Event {
 /// What was done with a comment, in the words of GitHub and of those who took them over.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum CommentWord {
+enum CommentWord {
     Created,
     Edited,
     Deleted,
@@ -108,5 +108,44 @@ impl From<StatusPayload> for Event {
             _ => CheckState::Failure,
         };
         Self::Check(Check { head: status.sha, name: status.context, state, again: false })
+    }
+}
+
+/// A comment below an issue or a pull request, as GitHub and Gitea write it.
+#[derive(Deserialize)]
+pub(super) struct IssueCommentPayload {
+    action: CommentWord,
+    issue: CommentedIssue,
+    comment: Written,
+    sender: Login,
+    /// Gitea says it so.
+    #[serde(default)]
+    is_pull: bool,
+}
+
+#[derive(Deserialize)]
+struct CommentedIssue {
+    number: u64,
+    /// GitHub, and Gitea too, say it so.
+    pull_request: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    id: u64,
+    #[serde(default)]
+    body: String,
+}
+
+impl From<IssueCommentPayload> for Event {
+    fn from(payload: IssueCommentPayload) -> Self {
+        Self::Comment(Comment {
+            number: payload.issue.number,
+            on_review: payload.is_pull || payload.issue.pull_request.is_some(),
+            id: payload.comment.id,
+            action: payload.action.into(),
+            author: payload.sender.login,
+            text: Comment::bounded(payload.comment.body),
+        })
     }
 }

@@ -103,7 +103,11 @@ pub struct Problem {
     pub pkgbase: Option<PkgBase>,
     /// The commit that brought it.
     pub commit: Option<Oid>,
-    /// One sentence.
+    /// The file it is about, inside the monorepo.
+    pub file: Option<String>,
+    /// The line in that file, from 1.
+    pub line: Option<u32>,
+    /// One sentence, which begins with the file and the line.
     pub message: String,
     /// What to do.
     pub hint: String,
@@ -121,6 +125,8 @@ impl From<&Finding> for Problem {
             severity: finding.severity,
             pkgbase: finding.pkgbase.clone(),
             commit: finding.commit,
+            file: finding.file.clone(),
+            line: finding.line,
             message: format!("{place}{}", finding.message),
             hint: finding.hint.clone(),
         }

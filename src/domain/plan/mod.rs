@@ -24,7 +24,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use document::{Base, Document, Problem, ReviewChange};
+pub use document::{Base, Document, Problem, RefChange, ReviewChange};
 pub use pipeline::{Pipeline, Refusal};
 pub use requests::{Request, VersionCheck, needs_published, requests, version_checks};
 pub use reviews::considers_review;

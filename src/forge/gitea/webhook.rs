@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::domain::event::{Comment, Event, Review, ReviewAction};
-use crate::forge::payload::{CommentWord, IssuePayload, Login, PushPayload, StatusPayload, read, short};
+use crate::domain::event::{Event, Review, ReviewAction};
+use crate::forge::payload::{IssueCommentPayload, IssuePayload, Login, PushPayload, StatusPayload, read, short};
 use crate::forge::webhook::{Headers, Refusal, any_signs, hex, keys};
 use crate::sys::secret::SecretString;
 
@@ -105,42 +105,6 @@ impl PullRequestPayload {
             base: request.base.r#ref,
             head: self.commit_id.parse().or_else(|_| request.head.sha.parse()).ok(),
             by: self.sender.login,
-        })
-    }
-}
-
-#[derive(Deserialize)]
-struct IssueCommentPayload {
-    action: CommentWord,
-    issue: Issue,
-    comment: Written,
-    sender: Login,
-    #[serde(default)]
-    is_pull: bool,
-}
-
-#[derive(Deserialize)]
-struct Issue {
-    number: u64,
-    pull_request: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct Written {
-    id: u64,
-    #[serde(default)]
-    body: String,
-}
-
-impl From<IssueCommentPayload> for Event {
-    fn from(payload: IssueCommentPayload) -> Self {
-        Self::Comment(Comment {
-            number: payload.issue.number,
-            on_review: payload.is_pull || payload.issue.pull_request.is_some(),
-            id: payload.comment.id,
-            action: payload.action.into(),
-            author: payload.sender.login,
-            text: Comment::bounded(payload.comment.body),
         })
     }
 }

@@ -13,16 +13,13 @@ pub mod webhook;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use url::Url;
 
-use self::answers::Issue;
 use self::api::Api;
 pub use self::api::Identity;
+use super::delegate::answers_as_forge;
 use super::wire::{PATIENCE, Place, Wire};
-use super::{Answer, Forge, host};
-use crate::domain::name::Oid;
-use crate::domain::review::{Comment, Offer, OwnIssue, Permission, Seen, Status, Thread, Wanted};
+use super::{ForgeError, host};
 use crate::sys::clock::Clock;
 
 /// What a token has to be allowed.
@@ -45,69 +42,10 @@ impl GitHub {
         let wire = Wire::new(Place { forge, api, scopes: SCOPES }, None, PATIENCE, clock);
         Self { api: Api::new(wire, identity, project.to_owned()), shown }
     }
-}
 
-impl Forge for GitHub {
-    fn shown(&self) -> &str {
-        &self.shown
-    }
-
-    fn me(&self) -> Answer<'_, String> {
-        Box::pin(async { self.api.me().await.map(str::to_owned) })
-    }
-
-    fn reviews(&self, since: Timestamp) -> Answer<'_, Vec<Seen>> {
-        Box::pin(self.all_reviews(since))
-    }
-
-    fn review(&self, number: u64) -> Answer<'_, Seen> {
-        Box::pin(self.one_review(number))
-    }
-
-    fn open(&self, wanted: Wanted) -> Answer<'_, Seen> {
-        Box::pin(self.open_review(wanted))
-    }
-
-    fn update(&self, number: u64, wanted: Wanted) -> Answer<'_, Seen> {
-        Box::pin(self.update_review(number, wanted))
-    }
-
-    fn close(&self, number: u64, why: String) -> Answer<'_, ()> {
-        Box::pin(self.close_review(number, why))
-    }
-
-    fn merge(&self, number: u64, head: Oid) -> Answer<'_, ()> {
-        Box::pin(self.merge_review(number, head))
-    }
-
-    fn comments(&self, thread: Thread, since: Timestamp) -> Answer<'_, Vec<Comment>> {
-        Box::pin(self.comments_since(thread, since))
-    }
-
-    fn say(&self, thread: Thread, key: String, text: String) -> Answer<'_, ()> {
-        Box::pin(async move { self.say_once(thread, &key, &text).await })
-    }
-
-    fn permission(&self, person: String) -> Answer<'_, Permission> {
-        Box::pin(async move { self.permission_of(&person).await })
-    }
-
-    fn offers(&self) -> Answer<'_, Vec<Offer>> {
-        Box::pin(self.all_offers())
-    }
-
-    fn tell(&self, status: Status) -> Answer<'_, ()> {
-        match self.api.app() {
-            Some(app) => Box::pin(self.put_check(app, status)),
-            None => Box::pin(self.put_status(status)),
-        }
-    }
-
-    fn issue(&self, key: String, title: String, body: String) -> Answer<'_, u64> {
-        Box::pin(async move { self.put_issue(&key, &title, &body).await })
-    }
-
-    fn own_issue(&self, key: String) -> Answer<'_, Option<OwnIssue>> {
-        Box::pin(async move { Ok(self.kept_issue(&key).await?.map(Issue::own)) })
+    async fn my_name(&self) -> Result<String, ForgeError> {
+        self.api.me().await.map(str::to_owned)
     }
 }
+
+answers_as_forge!(GitHub);

@@ -60,7 +60,15 @@ impl GitHub {
         }
     }
 
+    /// Check runs are only for apps.
     pub(super) async fn put_status(&self, status: Status) -> Result<(), ForgeError> {
+        match self.api.app() {
+            Some(app) => self.put_check(app, status).await,
+            None => self.put_commit_status(status).await,
+        }
+    }
+
+    async fn put_commit_status(&self, status: Status) -> Result<(), ForgeError> {
         let state = match status.vote {
             Vote::Pending => "pending",
             Vote::Success => "success",

@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::domain::event::{Check, CheckState, Comment, Event, Review, ReviewAction};
+use crate::domain::event::{Check, CheckState, Event, Review, ReviewAction};
 use crate::domain::name::Oid;
-use crate::forge::payload::{CommentWord, IssuePayload, Login, PushPayload, StatusPayload, read, short};
+use crate::forge::payload::{IssueCommentPayload, IssuePayload, Login, PushPayload, StatusPayload, read, short};
 use crate::forge::webhook::{Headers, Refusal, any_signs, hex, keys};
 use crate::sys::secret::SecretString;
 
@@ -123,40 +123,6 @@ impl From<PullRequestReviewPayload> for Event {
             _ => ReviewAction::Changed,
         };
         payload.pull_request.review(action, payload.review.commit_id, payload.sender)
-    }
-}
-
-#[derive(Deserialize)]
-struct IssueCommentPayload {
-    action: CommentWord,
-    issue: Issue,
-    comment: Written,
-    sender: Login,
-}
-
-#[derive(Deserialize)]
-struct Issue {
-    number: u64,
-    pull_request: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct Written {
-    id: u64,
-    #[serde(default)]
-    body: String,
-}
-
-impl From<IssueCommentPayload> for Event {
-    fn from(payload: IssueCommentPayload) -> Self {
-        Self::Comment(Comment {
-            number: payload.issue.number,
-            on_review: payload.issue.pull_request.is_some(),
-            id: payload.comment.id,
-            action: payload.action.into(),
-            author: payload.sender.login,
-            text: Comment::bounded(payload.comment.body),
-        })
     }
 }
 

@@ -11,15 +11,13 @@ pub mod webhook;
 use std::sync::Arc;
 
 use http::header::InvalidHeaderValue;
-use jiff::Timestamp;
 use url::Url;
 
-use self::answers::Issue;
 use self::api::Api;
+use super::delegate::answers_as_forge;
 use super::wire::{PATIENCE, Place, Wire, bearer};
-use super::{Answer, Forge, host};
+use super::{ForgeError, host};
 use crate::domain::name::Oid;
-use crate::domain::review::{Comment, Offer, OwnIssue, Permission, Seen, Status, Thread, Wanted};
 use crate::sys::clock::Clock;
 use crate::sys::secret::{ExposeSecret as _, SecretString};
 
@@ -32,6 +30,8 @@ const SCOPES: &str =
 pub struct GitLab {
     api: Api,
     shown: String,
+    /// The pipeline that we run in, and the commit that it is for.
+    pipeline: Option<(u64, Oid)>,
 }
 
 impl GitLab {
@@ -48,68 +48,19 @@ impl GitLab {
         let shown = format!("{}/{project}", host(&api));
         let place = Place { forge: format!("GitLab at {}", host(&api)), api, scopes: SCOPES };
         let wire = Wire::new(place, Some(bearer(token.expose_secret())?), PATIENCE, clock);
-        Ok(Self { api: Api::new(wire, project.to_owned()), shown })
+        Ok(Self { api: Api::new(wire, project.to_owned()), shown, pipeline: None })
+    }
+
+    /// In a pipeline that was started for this commit: what is told of it stands in that pipeline, where nobody names
+    /// another.
+    #[must_use]
+    pub fn within(self, pipeline: Option<(u64, Oid)>) -> Self {
+        Self { pipeline, ..self }
+    }
+
+    async fn my_name(&self) -> Result<String, ForgeError> {
+        Ok(self.api.me().await?.username.clone())
     }
 }
 
-impl Forge for GitLab {
-    fn shown(&self) -> &str {
-        &self.shown
-    }
-
-    fn me(&self) -> Answer<'_, String> {
-        Box::pin(async { Ok(self.api.me().await?.username.clone()) })
-    }
-
-    fn reviews(&self, since: Timestamp) -> Answer<'_, Vec<Seen>> {
-        Box::pin(self.all_reviews(since))
-    }
-
-    fn review(&self, number: u64) -> Answer<'_, Seen> {
-        Box::pin(self.one_review(number))
-    }
-
-    fn open(&self, wanted: Wanted) -> Answer<'_, Seen> {
-        Box::pin(self.open_review(wanted))
-    }
-
-    fn update(&self, number: u64, wanted: Wanted) -> Answer<'_, Seen> {
-        Box::pin(self.update_review(number, wanted))
-    }
-
-    fn close(&self, number: u64, why: String) -> Answer<'_, ()> {
-        Box::pin(self.close_review(number, why))
-    }
-
-    fn merge(&self, number: u64, head: Oid) -> Answer<'_, ()> {
-        Box::pin(self.merge_review(number, head))
-    }
-
-    fn comments(&self, thread: Thread, since: Timestamp) -> Answer<'_, Vec<Comment>> {
-        Box::pin(self.comments_since(thread, since))
-    }
-
-    fn say(&self, thread: Thread, key: String, text: String) -> Answer<'_, ()> {
-        Box::pin(async move { self.say_once(thread, &key, &text).await })
-    }
-
-    fn permission(&self, person: String) -> Answer<'_, Permission> {
-        Box::pin(async move { self.permission_of(&person).await })
-    }
-
-    fn offers(&self) -> Answer<'_, Vec<Offer>> {
-        Box::pin(self.all_offers())
-    }
-
-    fn tell(&self, status: Status) -> Answer<'_, ()> {
-        Box::pin(self.put_status(status))
-    }
-
-    fn issue(&self, key: String, title: String, body: String) -> Answer<'_, u64> {
-        Box::pin(async move { self.put_issue(&key, &title, &body).await })
-    }
-
-    fn own_issue(&self, key: String) -> Answer<'_, Option<OwnIssue>> {
-        Box::pin(async move { Ok(self.kept_issue(&key).await?.map(Issue::own)) })
-    }
-}
+answers_as_forge!(GitLab);

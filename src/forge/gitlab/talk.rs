@@ -119,6 +119,8 @@ impl GitLab {
             Vote::Success => (CommitStatusState::Success, "success"),
             Vote::Failure => (CommitStatusState::Failed, "failed"),
         };
+        let ours = self.pipeline.filter(|(_, commit)| *commit == status.commit).map(|(pipeline, _)| pipeline);
+        let status = Status { pipeline: status.pipeline.or(ours), ..status };
         let summary = shortened(&status.summary, LONGEST_SUMMARY);
         let is_same = |line: &Line| {
             line.status == word && line.description.as_ref() == Some(&summary) && line.target_url == status.url

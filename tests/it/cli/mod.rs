@@ -2,6 +2,7 @@
 
 mod classify;
 mod demo;
+mod job;
 mod plan;
 mod read_only;
 mod run;

@@ -64,7 +64,8 @@ async fn everything(stage: &Stage, forge: &dyn Forge) {
     forge.offers().await.unwrap();
     for vote in [Vote::Pending, Vote::Failure] {
         let (context, summary, url) = ("x".to_owned(), "so".to_owned(), Some("https://ci.example/1".to_owned()));
-        forge.tell(Status { commit, context, vote, summary, url, pipeline: None }).await.unwrap();
+        let pipeline = (vote == Vote::Failure).then_some(17);
+        forge.tell(Status { commit, context, vote, summary, url, pipeline }).await.unwrap();
     }
     for body in ["one", "two"] {
         let number = forge.issue("board".to_owned(), "Packages".to_owned(), body.to_owned()).await.unwrap();

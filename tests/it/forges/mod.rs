@@ -3,6 +3,8 @@
 mod app;
 mod described;
 mod doctor;
+mod emulate;
 mod stage;
 mod story;
 mod trouble;
+mod types;

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use pkgwarden::domain::review::{Permission, Seen, Stage as Come, Status, Thread, Vote, Wanted};
-use pkgwarden::forge::ForgeError;
+use pkgwarden::forge::gitlab::GitLab;
+use pkgwarden::forge::{Forge as _, ForgeError};
 
 use super::stage::{KINDS, Stage, wanted};
-use crate::support::forges::KEEPER;
 use crate::support::forges::world::{Kind, Stage as Fate};
+use crate::support::forges::{KEEPER, PROJECT};
 
 async fn only(stage: &Stage) -> Seen {
     let mut reviews = stage.forge.reviews(Timestamp::UNIX_EPOCH).await.unwrap();
@@ -279,6 +280,21 @@ async fn a_status_is_put_beside_a_commit_once() {
         let nowhere = Status { commit: "1".repeat(40).parse().unwrap(), ..status(Vote::Success, "") };
         assert!(stage.forge.tell(nowhere).await.is_err(), "{kind:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_told_of_the_commit_of_a_pipeline_stands_in_that_pipeline() {
+    let stage = Stage::of(Kind::GitLab).await;
+    let (ours, other) = (stage.push("update-foo", "pkgver=2\n").await, stage.push("update-bar", "pkgver=3\n").await);
+    let (api, token) = (stage.fake.api_url().parse().unwrap(), format!("token-of-{KEEPER}").into());
+    let gitlab = GitLab::new(api, PROJECT, &token, stage.clock.clone()).unwrap().within(Some((4711, ours)));
+    for (commit, pipeline) in [(ours, None), (other, None), (ours, Some(8))] {
+        let (context, summary) = (format!("x{pipeline:?}"), "so".to_owned());
+        let status = Status { commit, context, vote: Vote::Success, summary, url: None, pipeline };
+        gitlab.tell(status).await.unwrap();
+    }
+    let pipelines: Vec<_> = stage.fake.world().await.lines.iter().map(|line| line.pipeline).collect();
+    assert_eq!(pipelines, [Some(4711), None, Some(8)]);
 }
 
 #[tokio::test]

@@ -108,6 +108,24 @@ async fn a_question_that_changes_something_anew_each_time_is_asked_once() {
 }
 
 #[tokio::test]
+async fn what_does_not_fit_now_is_a_conflict_and_goes_well_later() {
+    for kind in KINDS {
+        for status in [409, 422] {
+            let stage = Stage::of(kind).await;
+            stage.push("update-foo", "pkgver=2\n").await;
+            let number = stage.forge.open(wanted("update-foo")).await.unwrap().number;
+            stage.fake.spoils("POST", comments(kind), Trouble::status(status), 1).await;
+            let say = || stage.forge.say(Thread::Review(number), "answer".to_owned(), "Done.".to_owned());
+            let error = say().await.unwrap_err();
+            assert!(matches!(error, ForgeError::Conflict { .. }), "{kind:?} {status}: {error:?}");
+            assert_eq!(stage.fake.world().await.notes.len(), 0, "{kind:?} {status}");
+            say().await.unwrap();
+            assert_eq!(stage.fake.world().await.notes.len(), 1, "{kind:?} {status}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn who_wants_to_be_left_alone_is_left_alone_with_everything() {
     for kind in KINDS {
         let stage = Stage::of(kind).await;

@@ -25,7 +25,7 @@ async fn cloned(scene: &Scene, options: &[&str]) -> Place {
     let (from, to) = (format!("file://{}", scene.monorepo.path().display()), scene.path("clone"));
     let to = to.display().to_string();
     git_in(&scene.path(""), &[&["clone", "-q"], options, &[&from, &to]].concat()).await;
-    Place { dir: to.into(), remote: None }
+    Place { dir: to.into(), remote: None, branch: None }
 }
 
 /// Plans and runs from the clone; the remote has to end as if the run had been started anywhere else.
@@ -123,7 +123,7 @@ async fn a_shallow_clone_hides_no_directive_of_a_branch_that_was_merged() {
 #[tokio::test]
 async fn a_bare_repository_without_a_remote_is_its_own_remote() {
     let scene = scene().await;
-    let place = Place { dir: scene.monorepo.path().to_owned(), remote: None };
+    let place = Place { dir: scene.monorepo.path().to_owned(), remote: None, branch: None };
     works_in(scene, place).await;
 }
 

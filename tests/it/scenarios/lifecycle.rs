@@ -325,7 +325,7 @@ async fn a_conflict_is_told_with_a_label_that_goes_with_it(mut scene: Scene, hos
 async fn branches_that_nobody_needs_are_found_in_a_real_monorepo() {
     let Some(path) = pkgwarden::sys::env::var("PKGWARDEN_REVIEWS_REPOSITORY") else { return };
     let scene = Scene::of(&[Pkg::new("foo")]).await;
-    let place = Place { dir: (&path).into(), remote: Some(path) };
+    let place = Place { dir: (&path).into(), remote: Some(path), branch: None };
     let site = Box::new(app::planned_site(&scene.settings(), &place).unwrap());
     let look = site.look().await.unwrap();
     // Nobody is asked: what has arrived or has no package is closed whatever sources say.

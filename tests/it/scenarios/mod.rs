@@ -23,7 +23,7 @@ mod policy;
 mod proposals;
 mod publishing;
 mod quarantine;
-mod race;
+pub mod race;
 mod rebuilds;
 mod releases;
 mod reviews;

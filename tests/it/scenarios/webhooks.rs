@@ -69,12 +69,30 @@ async fn a_push_that_is_delivered_is_seen_to_at_once_and_only_once() {
 
 #[tokio::test]
 async fn a_delivery_that_is_lost_is_made_up_for_by_looking_now_and_then() {
-    let (scene, running, _) = hooked("github", "1s").await;
+    let (scene, running, webhook) = hooked("github", "1s").await;
     let store = running.controller.store().clone();
-    scene.push("feat(foo): two", &Pkg::new("foo").release("2").changes()).await;
+    let tip = scene.push("feat(foo): two", &Pkg::new("foo").release("2").changes()).await;
+    webhook.loses(1);
+    assert_eq!(webhook.deliver("a", "push", &push(NOTHING, &tip)).await.0, 0);
     handed_out(&scene).await;
     running.drain().await.unwrap();
     assert_eq!(causes(&store).await, ["poll"]);
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn the_delivery_after_a_lost_one_brings_both() {
+    let (scene, running, webhook) = hooked("github", "1h").await;
+    let store = running.controller.store().clone();
+    webhook.loses(1);
+    for (id, release) in [("a", "2"), ("b", "3")] {
+        let tip = scene.push("feat(foo): more", &Pkg::new("foo").release(release).changes()).await;
+        let _ = webhook.deliver(id, "push", &push(NOTHING, &tip)).await;
+    }
+    handed_out(&scene).await;
+    seen_to(&store).await;
+    running.drain().await.unwrap();
+    assert_eq!(causes(&store).await, ["webhook"]);
     scene.ends().await;
 }
 

@@ -175,7 +175,7 @@ impl Scene {
     }
 
     pub fn place(&self) -> Place {
-        Place { dir: self.monorepo.path().to_owned(), remote: None }
+        Place { dir: self.monorepo.path().to_owned(), remote: None, branch: None }
     }
 
     /// One run that succeeds.

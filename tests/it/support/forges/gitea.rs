@@ -265,15 +265,9 @@ fn issue(world: &World, issue: &Issue) -> Value {
 }
 
 fn edit_issue(world: &mut World, asked: &Asked, number: u64) -> Reply {
-    let now = world.now;
-    let Some(found) = world.issues.get_mut(&number) else { return missing() };
-    if let Some(title) = asked.text("title") {
-        title.clone_into(&mut found.title);
+    if !super::edits_issue(world, asked, number, "body") {
+        return missing();
     }
-    if let Some(body) = asked.text("body") {
-        body.clone_into(&mut found.body);
-    }
-    found.updated_at = now;
     Reply::of(201, issue(world, &world.issues[&number]))
 }
 
@@ -299,19 +293,7 @@ async fn status(world: &mut World, asked: &Asked, commit: &str) -> Reply {
     if world.repo.id(commit).await.is_none() {
         return missing();
     }
-    let text = |key| asked.text(key).unwrap_or_default().to_owned();
-    let new = Line {
-        id: world.id(),
-        commit: commit.to_owned(),
-        state: text("state"),
-        context: text("context"),
-        summary: text("description"),
-        url: asked.text("target_url").map(str::to_owned),
-        pipeline: None,
-        author: asked.me().to_owned(),
-        at: world.now,
-    };
+    let new = super::puts_status(world, asked, commit, "context");
     let body = line(world, &new);
-    world.lines.push(new);
     Reply::of(201, body)
 }

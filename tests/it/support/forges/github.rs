@@ -414,15 +414,9 @@ fn any_issue(world: &World, number: u64) -> Reply {
 }
 
 fn edit_issue(world: &mut World, asked: &Asked, number: u64) -> Reply {
-    let now = world.now;
-    let Some(found) = world.issues.get_mut(&number) else { return not_found() };
-    if let Some(title) = asked.text("title") {
-        title.clone_into(&mut found.title);
+    if !super::edits_issue(world, asked, number, "body") {
+        return not_found();
     }
-    if let Some(body) = asked.text("body") {
-        body.clone_into(&mut found.body);
-    }
-    found.updated_at = now;
     any_issue(world, number)
 }
 
@@ -487,20 +481,8 @@ async fn status(world: &mut World, asked: &Asked, commit: &str) -> Reply {
     if world.repo.id(commit).await.is_none() {
         return error(422, &format!("No commit found for SHA: {commit}"));
     }
-    let text = |key| asked.text(key).unwrap_or_default().to_owned();
-    let line = Line {
-        id: world.id(),
-        commit: commit.to_owned(),
-        state: text("state"),
-        context: text("context"),
-        summary: text("description"),
-        url: asked.text("target_url").map(str::to_owned),
-        pipeline: None,
-        author: asked.me().to_owned(),
-        at: world.now,
-    };
+    let line = super::puts_status(world, asked, commit, "context");
     let body = with(simple_status(world, &line), json!({"creator": user(world, &line.author)}));
-    world.lines.push(line);
     Reply::of(201, body)
 }
 

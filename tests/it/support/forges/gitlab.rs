@@ -262,15 +262,9 @@ fn issue(world: &World, issue: &Issue) -> Value {
 }
 
 fn edit_issue(world: &mut World, asked: &Asked, number: u64) -> Reply {
-    let now = world.now;
-    let Some(found) = world.issues.get_mut(&number) else { return missing() };
-    if let Some(title) = asked.text("title") {
-        title.clone_into(&mut found.title);
+    if !super::edits_issue(world, asked, number, "description") {
+        return missing();
     }
-    if let Some(body) = asked.text("description") {
-        body.clone_into(&mut found.body);
-    }
-    found.updated_at = now;
     Reply::of(200, issue(world, &world.issues[&number]))
 }
 
@@ -289,19 +283,7 @@ async fn status(world: &mut World, asked: &Asked, commit: &str) -> Reply {
     if world.repo.id(commit).await.is_none() {
         return error(404, "404 Commit Not Found");
     }
-    let text = |key| asked.text(key).unwrap_or_default().to_owned();
-    let new = Line {
-        id: world.id(),
-        commit: commit.to_owned(),
-        state: text("state"),
-        context: text("name"),
-        summary: text("description"),
-        url: asked.text("target_url").map(str::to_owned),
-        pipeline: asked.text("pipeline_id").and_then(|id| id.parse().ok()),
-        author: asked.me().to_owned(),
-        at: world.now,
-    };
+    let new = super::puts_status(world, asked, commit, "name");
     let body = line(world, &new);
-    world.lines.push(new);
     Reply::of(201, body)
 }

@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
 
 use self::http::{Asked, Reply, Trouble};
-use self::world::{Kind, World};
+use self::world::{Kind, Line, World};
 use super::Repo;
 
 /// The project that every forge here has.
@@ -204,6 +204,38 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Some(trouble) => trouble.spoil(response).await,
         None => response,
     }
+}
+
+/// Somebody puts a status beside a commit; `context` is what the forge calls the field that says what it is about.
+fn puts_status(world: &mut World, asked: &Asked, commit: &str, context: &str) -> Line {
+    let text = |key| asked.text(key).unwrap_or_default().to_owned();
+    let line = Line {
+        id: world.id(),
+        commit: commit.to_owned(),
+        state: text("state"),
+        context: text(context),
+        summary: text("description"),
+        url: asked.text("target_url").map(str::to_owned),
+        pipeline: asked.text("pipeline_id").and_then(|id| id.parse().ok()),
+        author: asked.me().to_owned(),
+        at: world.now,
+    };
+    world.lines.push(line.clone());
+    line
+}
+
+/// Somebody edits an issue, if it is there; `body` is what the forge calls its text.
+fn edits_issue(world: &mut World, asked: &Asked, number: u64, body: &str) -> bool {
+    let now = world.now;
+    let Some(found) = world.issues.get_mut(&number) else { return false };
+    if let Some(title) = asked.text("title") {
+        title.clone_into(&mut found.title);
+    }
+    if let Some(body) = asked.text(body) {
+        body.clone_into(&mut found.body);
+    }
+    found.updated_at = now;
+    true
 }
 
 async fn tell(shared: &Shared, asked: &Asked, status: u16) {
