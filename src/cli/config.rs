@@ -335,6 +335,7 @@ mod tests {
         [policy.dashboard]
         enabled = false
         title = "How the packages stand"
+
         [policy.proposals]
         classify = true
         test_build = "never"

@@ -219,7 +219,7 @@ fn explain(
         },
         libraries_unknown: None,
         sources,
-        keepers: state.told_keepers().map(|keepers| keepers.to_text()),
+        keepers: state.told_keepers().map(|keepers| keepers.people()),
         review: snapshot.refs.reviews.get(&package.pkgbase).map(|_| package.pkgbase.review_branch()),
         on_commit: on_commit(inspection, snapshot, package, &observations)?,
         problems,

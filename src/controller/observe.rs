@@ -109,6 +109,9 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
         ..Observations::default()
     };
     for (pkgbase, answer) in &answers.files {
+        if let (SourceAnswer::Files { packager, .. }, Some(keepers)) = (answer, observations.keepers.get_mut(pkgbase)) {
+            keepers.packager.clone_from(packager);
+        }
         if let Some(package) = snapshot.packages.get(pkgbase) {
             let present = || git.folder(package.tree, &Limits::default());
             let overtaken = answers.made_from.get(pkgbase).is_some_and(|tree| *tree != package.tree);
@@ -150,7 +153,7 @@ fn waiting(git: &Repository, snapshot: &Snapshot, files: &BTreeMap<PkgBase, Obse
 fn observation(answer: &SourceAnswer, present: impl FnOnce() -> Result<Folder, FolderError>) -> Observation {
     match answer {
         SourceAnswer::Unmoved { cursor } => Observation::Current { cursor: cursor.clone() },
-        SourceAnswer::Files { cursor, folder, behind } => match (present(), behind) {
+        SourceAnswer::Files { cursor, folder, behind, .. } => match (present(), behind) {
             (Err(error), _) => Observation::Unknown {
                 error: format!("an update cannot be compared with its folder: {error}"),
                 retry_at: None,

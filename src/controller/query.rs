@@ -314,7 +314,7 @@ impl Controller {
             }),
             sources: sources::views(package, &state, &[Book::read(&cache_dir)]),
             script: script.map(|(ran, printed)| ScriptView::new(ran, &printed)),
-            keepers: state.told_keepers().map(|keepers| keepers.to_text()),
+            keepers: state.told_keepers().map(|keepers| keepers.people()),
             decision: self.last_decision(kept, pkgbase).await?,
             builds,
             findings: package.findings.clone(),

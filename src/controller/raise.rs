@@ -121,7 +121,7 @@ impl Raiser {
 
     async fn one(&self, order: &Order) -> SourceAnswer {
         match self.folder(order).await {
-            Ok(folder) => SourceAnswer::Files { cursor: order.cursor.clone(), folder, behind: None },
+            Ok(folder) => SourceAnswer::Files { cursor: order.cursor.clone(), folder, behind: None, packager: None },
             Err(why) => unknown(&format!("version {} is out, but {why}", order.release.version)),
         }
     }

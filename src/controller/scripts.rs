@@ -92,7 +92,7 @@ pub fn orders(
 /// Has git look at what scripts left, as it looks at what comes from other sources.
 pub fn checked(git: &Repository, left: BTreeMap<PkgBase, SourceAnswer>) -> BTreeMap<PkgBase, SourceAnswer> {
     let check = |answer: SourceAnswer| {
-        let SourceAnswer::Files { cursor, folder, behind } = answer else { return answer };
+        let SourceAnswer::Files { cursor, folder, behind, packager } = answer else { return answer };
         let taken = git.write_folder(&folder).map_err(|error| error.to_string()).and_then(|tree| {
             let folder = git.folder(tree, &Limits::default()).map_err(|error| error.to_string())?;
             Ok((tree, folder))
@@ -100,9 +100,9 @@ pub fn checked(git: &Repository, left: BTreeMap<PkgBase, SourceAnswer>) -> BTree
         match taken {
             // Where there is no other source, what is remembered is what was made.
             Ok((tree, folder)) if cursor == nothing_seen() => {
-                SourceAnswer::Files { cursor: Cursor { commit: tree, ..cursor }, folder, behind }
+                SourceAnswer::Files { cursor: Cursor { commit: tree, ..cursor }, folder, behind, packager }
             }
-            Ok((_, folder)) => SourceAnswer::Files { cursor, folder, behind },
+            Ok((_, folder)) => SourceAnswer::Files { cursor, folder, behind, packager },
             Err(error) => unknown(format!("its .CI/update.sh left what is not taken: {error}")),
         }
     };
@@ -193,14 +193,15 @@ impl Order {
     fn files(&self, folder: Folder) -> SourceAnswer {
         let folder = folder.from_source();
         match &self.source {
-            Some(SourceAnswer::Files { cursor, behind, .. }) => {
-                SourceAnswer::Files { cursor: cursor.clone(), folder, behind: behind.clone() }
+            Some(SourceAnswer::Files { cursor, behind, packager, .. }) => {
+                let (behind, packager) = (behind.clone(), packager.clone());
+                SourceAnswer::Files { cursor: cursor.clone(), folder, behind, packager }
             }
             Some(SourceAnswer::Unmoved { cursor }) => {
                 let cursor = cursor.clone().or_else(|| self.cursor.clone()).unwrap_or_else(nothing_seen);
-                SourceAnswer::Files { cursor, folder, behind: None }
+                SourceAnswer::Files { cursor, folder, behind: None, packager: None }
             }
-            _ => SourceAnswer::Files { cursor: nothing_seen(), folder, behind: None },
+            _ => SourceAnswer::Files { cursor: nothing_seen(), folder, behind: None, packager: None },
         }
     }
 }

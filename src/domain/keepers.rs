@@ -15,6 +15,9 @@ pub struct Keepers {
     pub maintainer: Option<String>,
     /// Who may push as well.
     pub co_maintainers: BTreeSet<String>,
+    /// Who says to have made the newest files, `name <address>`; `None` where those were not looked at. Anybody who may
+    /// push can write anything here, so that it only tells something when it changes.
+    pub packager: Option<String>,
 }
 
 /// People who may push to a package, and could not when it was merged last.
@@ -52,6 +55,13 @@ pub enum Handover {
     Joined(BTreeSet<String>),
     /// People may not push beside the maintainer any more.
     Left(BTreeSet<String>),
+    /// Somebody else says to have made the newest files.
+    Packaged {
+        /// Who did before.
+        from: String,
+        /// Who does.
+        to: String,
+    },
 }
 
 /// What people read. Names come from strangers.
@@ -65,28 +75,56 @@ impl fmt::Display for Handover {
             Self::Given { from, to } => write!(f, "{} maintains it now, and {} did before", safe(to), safe(from)),
             Self::Joined(names) => write!(f, "new co-maintainers: {}", all(names)),
             Self::Left(names) => write!(f, "no longer co-maintainers: {}", all(names)),
+            Self::Packaged { from, to } => write!(f, "{} made these files, and {} those before", safe(to), safe(from)),
         }
     }
 }
 
 /// Stands for nobody, where a name would stand.
 const NOBODY: &str = "-";
+/// Stands before the packager.
+const PACKAGER: char = ';';
 
 impl Keepers {
     /// Reads what [`Keepers::to_text`] wrote: the maintainer or `-`, then the others, separated by commas.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let mut names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let (names, packager) = text.split_once(PACKAGER).map_or((text, None), |(names, it)| (names, Some(it)));
+        let mut names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
         let maintainer = names.next().filter(|&name| name != NOBODY).map(str::to_owned);
-        Self { maintainer, co_maintainers: names.map(str::to_owned).collect() }
+        let packager = packager.map(str::to_owned);
+        Self { maintainer, co_maintainers: names.map(str::to_owned).collect(), packager }
     }
 
-    /// The form in which it is remembered.
+    /// The form in which it is remembered: the people, and the packager in harmless signs.
     #[must_use]
     pub fn to_text(&self) -> String {
+        match &self.packager {
+            Some(packager) => format!("{}{PACKAGER}{}", self.people(), plain(packager)),
+            None => self.people(),
+        }
+    }
+
+    /// Who may push: the maintainer or `-`, then the others, separated by commas.
+    #[must_use]
+    pub fn people(&self) -> String {
         let first = self.maintainer.as_deref().unwrap_or(NOBODY);
         let names: Vec<&str> = std::iter::once(first).chain(self.co_maintainers.iter().map(String::as_str)).collect();
         names.join(",")
+    }
+
+    /// Without who made the files.
+    #[must_use]
+    pub fn without_packager(self) -> Self {
+        Self { packager: None, ..self }
+    }
+
+    fn same_people(&self, other: &Self) -> bool {
+        (&self.maintainer, &self.co_maintainers) == (&other.maintainer, &other.co_maintainers)
+    }
+
+    fn same_packager(&self, other: &Self) -> bool {
+        self.packager.as_ref().zip(other.packager.as_ref()).is_none_or(|(now, before)| plain(now) == plain(before))
     }
 
     /// Everybody who may push.
@@ -100,11 +138,12 @@ impl Keepers {
         self.maintainer.is_some() && self.names().all(|name| trusted.contains(name))
     }
 
-    /// Whether the trust in these people counts: they are those who could push `before`, in the same places. Whatever
-    /// changed about that suspends it, until an update has been merged since.
+    /// Whether the trust in these people counts: they are those who could push `before`, in the same places, and the same
+    /// one made the files. Whatever changed about that suspends it, until an update has been merged since.
     #[must_use]
     pub fn trusted_since(&self, before: Option<&Self>, trusted: &BTreeSet<String>) -> bool {
-        self.all_trusted(trusted) && before.is_none_or(|before| before == self)
+        let is_same = |before: &Self| before.same_people(self) && before.same_packager(self);
+        self.all_trusted(trusted) && before.is_none_or(is_same)
     }
 
     /// What changed since `before`; nothing if nothing did.
@@ -122,7 +161,13 @@ impl Keepers {
         let (joined, left) = (only(self, before), only(before, self));
         let joined = (!joined.is_empty()).then_some(Handover::Joined(joined));
         let left = (!left.is_empty()).then_some(Handover::Left(left));
-        of_maintainer.into_iter().chain(joined).chain(left).collect()
+        let packaged = match (&before.packager, &self.packager) {
+            (Some(from), Some(to)) if !self.same_packager(before) => {
+                Some(Handover::Packaged { from: plain(from), to: plain(to) })
+            }
+            _ => None,
+        };
+        of_maintainer.into_iter().chain(joined).chain(left).chain(packaged).collect()
     }
 
     /// Who may push now and could not `before`. People who left are no reason for doubt.
@@ -135,6 +180,12 @@ impl Keepers {
         let adopted = before.maintainer.is_none() && self.maintainer.is_some();
         (!names.is_empty()).then_some(Newcomers { names, before: before_text, adopted })
     }
+}
+
+/// The packager in signs that stand in one line of any file: letters, digits and what addresses are written with.
+fn plain(packager: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || " <>@._+-".contains(c) { c } else { '?' };
+    packager.chars().take(100).map(plain).collect()
 }
 
 #[cfg(test)]
@@ -165,6 +216,9 @@ mod tests {
         let trusted = ["ann", "bob", "eve"].map(str::to_owned).into();
         let trusts = |before: &str, now: &str| keepers(now).trusted_since(Some(&keepers(before)), &trusted);
         assert!(trusts("ann,bob", "ann,bob") && keepers("ann").trusted_since(None, &trusted));
+        assert!(
+            trusts("ann;Ann <a@x>", "ann;Ann <a@x>") && trusts("ann", "ann;Ann <a@x>") && trusts("ann;A <a@x>", "ann")
+        );
         for (before, now, what) in [
             ("ann", "eve", "it is given away"),
             ("ann,bob", "bob,ann", "a co-maintainer maintains it now"),
@@ -172,6 +226,7 @@ mod tests {
             ("ann,bob", "ann", "somebody may not any more"),
             ("-", "ann", "it is adopted"),
             ("ann", "-", "it is orphaned"),
+            ("ann,bob;Ann <a@x>", "ann,bob;Bob <b@x>", "another one made the files"),
         ] {
             assert!(!trusts(before, now), "{what}");
         }
@@ -188,6 +243,7 @@ mod tests {
         insta::assert_snapshot!(told("-", "eve"), @"eve has adopted it, which nobody maintained");
         insta::assert_snapshot!(told("ann", "eve"), @"eve maintains it now, and ann did before");
         insta::assert_snapshot!(told("ann,bob,cy", "ann,cy,dan"), @"new co-maintainers: dan; no longer co-maintainers: bob");
+        insta::assert_snapshot!(told("ann;Ann <a@x>", "ann;Eve <e@x>"), @"Eve <e@x> made these files, and Ann <a@x> those before");
         assert!(!told("ann", "e\u{1b}[31mve").contains('\u{1b}'));
     }
 
@@ -199,13 +255,21 @@ mod tests {
         assert!(!keepers("-").all_trusted(&trusted), "nobody answers for an orphan");
     }
 
+    #[test]
+    fn no_packager_adds_a_line_or_a_name() {
+        let evil = Keepers { packager: Some("e,v;\n\u{202e}X=1 <e@x>".to_owned()), ..keepers("ann") };
+        assert_eq!(evil.to_text(), "ann;e?v???X?1 <e@x>");
+        assert_eq!(Keepers::parse(&evil.to_text()).names().count(), 1);
+    }
+
     proptest! {
         #[test]
         fn what_is_remembered_is_read_back(
             maintainer in prop::option::of("[a-z][a-z0-9_.]{0,8}"),
             co_maintainers in prop::collection::btree_set("[a-z][a-z0-9_.]{0,8}", 0..4),
+            packager in prop::option::of("[A-Z][a-z]{0,8} <[a-z]{1,8}@[a-z]{1,8}>"),
         ) {
-            let keepers = Keepers { maintainer, co_maintainers };
+            let keepers = Keepers { maintainer, co_maintainers, packager };
             prop_assert_eq!(Keepers::parse(&keepers.to_text()), keepers);
         }
     }

@@ -207,13 +207,13 @@ impl PackageState {
     /// Who could push when people were told of it last, or when something of the package was merged last.
     #[must_use]
     pub fn told_keepers(&self) -> Option<Keepers> {
-        self.file.get(TOLD_KEEPERS).map(Keepers::parse).or_else(|| self.keepers())
+        self.file.get(TOLD_KEEPERS).map(Keepers::parse).or_else(|| self.keepers()).map(Keepers::without_packager)
     }
 
     /// Records that people were told who can push.
     pub fn set_told_keepers(&mut self, keepers: &Keepers) {
-        let is_news = self.keepers().as_ref() != Some(keepers);
-        self.put(TOLD_KEEPERS, is_news.then(|| keepers.to_text()).as_deref());
+        let is_news = self.keepers().map(|known| known.people()) != Some(keepers.people());
+        self.put(TOLD_KEEPERS, is_news.then(|| keepers.people()).as_deref());
     }
 
     /// Who could push when what waits in a review was seen.

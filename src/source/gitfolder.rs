@@ -203,7 +203,7 @@ fn answer(found: Result<Found, String>, cursor: Option<&Cursor>) -> SourceAnswer
         Ok(found) if cursor.is_some_and(|cursor| cursor.commit == found.seen) => SourceAnswer::Unmoved { cursor: None },
         Ok(Found { seen, folder }) => {
             let cursor = Cursor { commit: seen, stamp: None, version: None };
-            SourceAnswer::Files { cursor, folder, behind: None }
+            SourceAnswer::Files { cursor, folder, behind: None, packager: None }
         }
         Err(error) => SourceAnswer::unknown(error),
     }

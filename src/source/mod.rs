@@ -133,6 +133,8 @@ pub enum SourceAnswer {
         /// Why newer files are known to exist that cannot be had yet. If the files equal those of the
         /// monorepo, the package is *unknown* then, and not *current*.
         behind: Option<String>,
+        /// Who says to have made them, `name <address>`, at sources where it matters whether that is still the same.
+        packager: Option<String>,
     },
     /// It has a newer version, and no files: those of the monorepo have to be raised to it.
     Newer {

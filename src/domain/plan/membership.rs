@@ -99,7 +99,7 @@ impl Draft<'_> {
         };
         let mut state = PackageState::default();
         state.set_cursor(cursor);
-        state.set_keepers(self.inputs.observations.keepers.get(pkgbase));
+        state.set_keepers(self.keepers_to_remember(pkgbase).as_ref());
         self.put_state(pkgbase, state);
         self.close_leftover(pkgbase);
         self.entries.push((Topic::Add, Entry { pkgbase: pkgbase.clone(), reason: why.clone() }));

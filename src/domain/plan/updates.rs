@@ -104,8 +104,8 @@ impl Draft<'_> {
             state.set_first_seen(None);
             state.set_proposed(None);
             state.set_newer(None);
-            if let Some(keepers) = self.inputs.observations.keepers.get(pkgbase) {
-                state.set_keepers(Some(keepers));
+            if let Some(keepers) = self.keepers_to_remember(pkgbase) {
+                state.set_keepers(Some(&keepers));
             }
             self.put_state(pkgbase, state);
             self.commit_update(pkgbase, verdict, committed);
@@ -120,7 +120,7 @@ impl Draft<'_> {
             state.set_newer(None);
             state.set_proposed(Some(&content));
             state.set_proposed_weight(Some(verdict.severity));
-            state.set_proposed_keepers(self.inputs.observations.keepers.get(pkgbase));
+            state.set_proposed_keepers(self.keepers_to_remember(pkgbase).as_ref());
             self.put_state(pkgbase, state);
             self.propose(pkgbase, verdict, committed, &content);
         }
@@ -186,6 +186,13 @@ impl Draft<'_> {
         heard.or_else(|| state.proposed_keepers())
     }
 
+    /// What is heard of who may push, as it is remembered: who made the files only where it decides about trust.
+    pub(super) fn keepers_to_remember(&self, pkgbase: &PkgBase) -> Option<Keepers> {
+        let keepers = self.inputs.observations.keepers.get(pkgbase)?.clone();
+        let counts = keepers.all_trusted(&self.inputs.snapshot.settings.trusted_maintainers);
+        Some(if counts { keepers } else { keepers.without_packager() })
+    }
+
     fn newcomers(&self, pkgbase: &PkgBase, state: &PackageState) -> Option<Newcomers> {
         let keepers = self.keepers_of(pkgbase, state);
         keepers.zip(state.keepers()).and_then(|(now, before)| now.newcomers_since(&before))
@@ -224,7 +231,7 @@ impl Draft<'_> {
     /// Whom a package was first seen with. From then on, only a merge makes newcomers known.
     fn remember_keepers(&self, pkgbase: &PkgBase, state: &mut PackageState) {
         if state.keepers().is_none() {
-            state.set_keepers(self.inputs.observations.keepers.get(pkgbase));
+            state.set_keepers(self.keepers_to_remember(pkgbase).as_ref());
         }
     }
 

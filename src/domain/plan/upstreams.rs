@@ -14,7 +14,7 @@ impl Draft<'_> {
     pub(super) fn tell_handovers(&mut self) {
         for (pkgbase, now) in &self.inputs.observations.keepers {
             let mut state = self.state(pkgbase);
-            let Some(before) = state.told_keepers().filter(|before| before != now) else { continue };
+            let Some(before) = state.told_keepers().filter(|before| before.people() != now.people()) else { continue };
             for handover in now.handovers_since(&before) {
                 let finding = Finding::warning("keepers-changed", handover.to_string()).with_package(pkgbase);
                 let newcomers = state.keepers().is_some_and(|merged| now.newcomers_since(&merged).is_some());

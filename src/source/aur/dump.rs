@@ -51,7 +51,7 @@ impl PackageFacts {
     #[must_use]
     pub fn keepers(&self) -> Keepers {
         let co_maintainers = self.co_maintainers.iter().cloned().collect();
-        Keepers { maintainer: self.maintainer.clone(), co_maintainers }
+        Keepers { maintainer: self.maintainer.clone(), co_maintainers, packager: None }
     }
 
     /// What people should know who read an update of it; `None` if its times make no sense.

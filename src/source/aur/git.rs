@@ -28,6 +28,8 @@ pub struct Content {
     pub seen: Seen,
     /// Its files.
     pub folder: Folder,
+    /// Who says to have made it, `name <address>`.
+    pub author: String,
 }
 
 /// Packages that were brought here, and those that could not be, with the reason.
@@ -213,7 +215,7 @@ fn read_one(repository: &Repository, pkgbase: &PkgBase) -> Result<Content, Strin
         .map_err(|error| format!("the files of commit {} are not taken: {}", commit.short(), error_text(&error)))?;
     let srcinfo = folder.get(".SRCINFO").and_then(|text| Srcinfo::parse(text).ok());
     let seen = Seen { commit, time: facts.time.as_second(), version: srcinfo.map(|srcinfo| srcinfo.version) };
-    Ok(Content { seen, folder })
+    Ok(Content { seen, folder, author: facts.author })
 }
 
 #[cfg(test)]

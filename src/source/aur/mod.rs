@@ -20,7 +20,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::dump::{Facts, PackageFacts};
-use self::git::{Contents, Direct, Mirror, can_be_branch};
+use self::git::{Content, Contents, Direct, Mirror, can_be_branch};
 use self::metadata::Metadata;
 use self::rpc::Rpc;
 use self::rule::{Announced, Origin, Verdict};
@@ -30,7 +30,6 @@ use super::failure::Failure;
 use super::lsremote::RefReader;
 use super::{Answers, AurConfig, Patience, SourceAnswer, SourceRequest, SourcesConfig, error_text};
 use crate::domain::finding::Finding;
-use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Meant;
 use crate::domain::state::Cursor;
@@ -216,7 +215,7 @@ impl<'a> Asked<'a> {
             Ok(content) => {
                 let announced = self.announced.as_ref();
                 let verdict = rule::from_commit(&content.seen, announced, self.cursor, origin, now);
-                answer(verdict, Some(content.folder))
+                answer(verdict, Some(content))
             }
             Err(failure) => failure.into(),
         }
@@ -245,12 +244,12 @@ fn sort_out<'a>(
     asked
 }
 
-fn answer(verdict: Verdict, folder: Option<Folder>) -> SourceAnswer {
+fn answer(verdict: Verdict, content: Option<Content>) -> SourceAnswer {
     match verdict {
         Verdict::Unmoved(cursor) => SourceAnswer::Unmoved { cursor },
         Verdict::Moved { cursor, behind } => {
-            let folder = folder.expect("only a commit that was read is said to have moved");
-            SourceAnswer::Files { cursor, folder, behind: behind.then(|| BEHIND.to_owned()) }
+            let Content { folder, author, .. } = content.expect("only a commit that was read is said to have moved");
+            SourceAnswer::Files { cursor, folder, behind: behind.then(|| BEHIND.to_owned()), packager: Some(author) }
         }
         Verdict::Behind => SourceAnswer::unknown(BEHIND),
     }

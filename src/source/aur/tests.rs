@@ -46,6 +46,9 @@ async fn an_unchanged_index_costs_one_conditional_request() {
     let first = pass(&aur, &mut cursors, PUSHED + 2 * DAY).await;
     assert!(first.files.values().all(|answer| pkgver(answer) == Some("1")), "{first:?}");
     assert_eq!(first.aur["p3"].maintainer.as_deref(), Some("ann"));
+    let made_by =
+        |answer: &SourceAnswer| matches!(answer, SourceAnswer::Files { packager: Some(it), .. } if it.contains('@'));
+    assert!(first.files.values().all(made_by), "{first:?}");
     world.requests();
 
     let second = pass(&aur, &mut cursors, PUSHED + 2 * DAY).await;

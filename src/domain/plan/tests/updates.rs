@@ -89,4 +89,6 @@ fn trust_in_maintainers_ends_with_whatever_changes_about_who_may_push() {
     for now in ["eve,bob", "bob,ann", "ann", "ann,bob,eve", "bob", "-,ann,bob", "mallory,ann,bob"] {
         assert_eq!(told("ann,bob", now), Action::Review, "{now}");
     }
+    assert_eq!(told("ann;Ann <a@x>", "ann;Ann <a@x>"), Action::Commit);
+    assert_eq!(told("ann;Ann <a@x>", "ann;Eve <e@x>"), Action::Review, "somebody else made the files");
 }

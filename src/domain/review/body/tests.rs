@@ -216,7 +216,8 @@ fn the_text_of_a_group_fits_into_a_forge_as_well() {
     let verdict = Verdict::from_reasons(few.into_iter().cycle().take(3_000).collect(), None, None);
     let many =
         |name: &str| (0..300).map(|number| format!("{name}-{number}{}", "é".repeat(300))).collect::<BTreeSet<_>>();
-    let keepers = |name: &str| Keepers { maintainer: Some("é".repeat(300)), co_maintainers: many(name) };
+    let keepers =
+        |name: &str| Keepers { maintainer: Some("é".repeat(300)), co_maintainers: many(name), packager: None };
     let (now, before) = (keepers("eve"), keepers("ann"));
     let (people, nobody) = (many("mira"), BTreeSet::new());
     let names: Vec<PkgBase> = (0..MOST_TOGETHER).map(|number| name(&format!("tool-{number}"))).collect();

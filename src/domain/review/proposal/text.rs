@@ -148,7 +148,7 @@ mod tests {
         - `old`: **major**, it leaves the repository
         - `tool`: **major**, `1.0-1 -> 1.1-1`
           - **review**, `PKGBUILD:6`: `` `build()` does something else than before ``
-            - before: `}`
+            - before: `make`
             - after: `` make CC=`id` ``
 
         Beside packages, it touches `.ci`, `` @mira` ``. Nobody but you looks at that.
