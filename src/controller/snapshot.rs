@@ -19,7 +19,7 @@ use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::RepositorySettings;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::state::PackageState;
-use crate::git::{Entry, Repository};
+use crate::git::{Entry, GitError, Repository};
 use crate::source::nvchecker;
 
 /// A `.SRCINFO`, `.CI/config` or state file larger than this is not one.
@@ -241,17 +241,31 @@ fn read_settings(
 struct Configs(Mutex<HashMap<Oid, Arc<str>>>);
 
 impl Configs {
-    fn read(&self, git: &Repository, own: &[Entry]) -> Result<Arc<str>> {
+    /// The text, which is empty if there is none; `None` if it is too large.
+    fn read(&self, git: &Repository, own: &[Entry]) -> Result<Option<Arc<str>>> {
         let Some(entry) = own.iter().find(|entry| !entry.is_tree && entry.name == "config") else {
-            return Ok(Arc::default());
+            return Ok(Some(Arc::default()));
         };
         if let Some(known) = self.0.lock().expect("no reader panics").get(&entry.id) {
-            return Ok(known.clone());
+            return Ok(Some(known.clone()));
         }
-        let text: Arc<str> = String::from_utf8_lossy(&git.blob(entry.id, SMALL_FILE)?).into();
+        let Some(bytes) = small_file(git, entry.id)? else { return Ok(None) };
+        let text: Arc<str> = String::from_utf8_lossy(&bytes).into();
         self.0.lock().expect("no reader panics").insert(entry.id, text.clone());
-        Ok(text)
+        Ok(Some(text))
     }
+}
+
+/// A file of a package; `None` if it is larger than such files are, which is that package's trouble and nobody else's.
+fn small_file(git: &Repository, id: Oid) -> Result<Option<Vec<u8>>> {
+    match git.blob(id, SMALL_FILE) {
+        Err(GitError::TooLarge { .. }) => Ok(None),
+        read => Ok(Some(read?)),
+    }
+}
+
+fn too_large() -> String {
+    format!("it is larger than {} MiB, so it is not read", SMALL_FILE >> 20)
 }
 
 /// The package of a folder, wherever it is proposed.
@@ -267,8 +281,14 @@ fn read_package(git: &Repository, configs: &Configs, pkgbase: &PkgBase, tree: Oi
         None => Vec::new(),
     };
     let mut findings = Vec::new();
+    let config_path = format!("{pkgbase}/.CI/config");
     let config = configs.read(git, &own)?;
-    let (settings, mut found) = config::package::parse(&config, &format!("{pkgbase}/.CI/config"));
+    if config.is_none() {
+        let hint = "restore it, or remove what does not belong there";
+        findings.push(Finding::error("config-unreadable", too_large()).at(config_path.clone(), None).hint(hint));
+    }
+    let config = config.unwrap_or_default();
+    let (settings, mut found) = config::package::parse(&config, &config_path);
     findings.append(&mut found);
     let srcinfo = read_srcinfo(git, pkgbase, &files, &mut findings)?;
     let has_pkgbuild = files.iter().any(|entry| !entry.is_tree && entry.name == "PKGBUILD");
@@ -323,13 +343,14 @@ fn read_srcinfo(
         );
         return Ok(None);
     };
-    match Srcinfo::parse(&git.blob(entry.id, SMALL_FILE)?) {
-        Ok(srcinfo) => Ok(Some(srcinfo)),
-        Err(error) => {
-            findings.push(Finding::error("srcinfo-unreadable", error.message).at(path, error.line).hint(remedy));
-            Ok(None)
-        }
-    }
+    let read = match small_file(git, entry.id)? {
+        Some(bytes) => Srcinfo::parse(&bytes).map_err(|error| (error.message, error.line)),
+        None => Err((too_large(), None)),
+    };
+    read.map(Some).or_else(|(message, line)| {
+        findings.push(Finding::error("srcinfo-unreadable", message).at(path, line).hint(remedy));
+        Ok(None)
+    })
 }
 
 fn read_text(git: &Repository, files: &[Entry], name: &str) -> Result<Option<String>> {

@@ -31,6 +31,12 @@ impl LogWriter {
         &self.attempt
     }
 
+    /// How long the log is, in bytes.
+    #[must_use]
+    pub const fn length(&self) -> u64 {
+        self.len
+    }
+
     /// Adds what a build printed. At the limit as much as fits is kept, a line that says so follows, and
     /// the build has to be stopped.
     ///

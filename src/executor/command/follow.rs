@@ -1,7 +1,8 @@
 //! Follows one attempt from wherever it is to its end, which it reports.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,10 +53,13 @@ enum Stop {
 }
 
 /// What a program printed, as far as it is known.
+#[derive(Default)]
 struct Tail {
     frames: Frames,
     read: u64,
-    /// Bytes of the log that an earlier process has written down already.
+    /// What was said and is not written down yet.
+    said: VecDeque<Said>,
+    /// So many of the next bytes of the log stand in it already.
     known: u64,
     begun: bool,
     ended: Option<(Ending, String)>,
@@ -75,27 +79,25 @@ impl Followed {
 
     async fn see_through(&mut self) -> AttemptReport {
         let known = self.log_length().saturating_sub(self.record.log_begins);
-        let mut tail = Tail { frames: Frames::default(), read: 0, known, begun: false, ended: None };
+        let mut tail = Tail { known, ..Tail::default() };
         let mut stopping: Option<(Stop, Timestamp)> = None;
         let silent_until = self.inner.clock.now() + SILENT;
         loop {
             // In this order: what was printed before the end is read after it.
             let (status, lives) = (self.task.status(), self.task.lives());
-            let read = tail.read_on(&self.task, &mut self.log);
             let is_over = status.is_some() || !lives;
+            let read = tail.read_on(&self.task, &mut self.log, is_over);
             if is_over || tail.has_begun(self.inner.clock.now() > silent_until) {
                 self.tell_beginning();
             }
             match read {
-                Err(Trouble::Log(LogError::LimitReached { .. })) if stopping.is_none() => {
-                    stopping = Some((Stop::LogLimit, self.inner.clock.now()));
-                    self.task.signal(Signal::SIGTERM);
+                Err(Trouble::Log(LogError::LimitReached { .. })) => {
+                    stopping = stopping.or_else(|| Some(self.stop_for(Stop::LogLimit)));
                 }
-                Err(Trouble::Log(LogError::LimitReached { .. })) | Ok(()) => {}
-                Err(trouble) => tracing::warn!("what a build prints is read later: {trouble}"),
+                Err(trouble) => tracing::warn!("what a build prints is written down later: {trouble}"),
+                Ok(()) => {}
             }
-            if is_over {
-                tail.finish(&mut self.log);
+            if is_over && tail.said.is_empty() {
                 return self.conclude(status, stopping.map(|(stop, _)| stop), tail.ended).await;
             }
             stopping = stopping.or_else(|| self.begin_to_stop());
@@ -123,20 +125,23 @@ impl Followed {
 
     /// Whether it has to end now, in which case it is asked to.
     fn begin_to_stop(&self) -> Option<(Stop, Timestamp)> {
-        let now = self.inner.clock.now();
-        let over = |began: Timestamp| now >= began + SignedDuration::from_millis(self.record.may_take);
-        let stop = if self.reins.cancel.is_cancelled() || self.task.is_to_stop() {
-            Stop::Cancelled
-        } else if self.task.began(None).is_some_and(over) {
-            Stop::TimedOut
+        let over =
+            |began: Timestamp| self.inner.clock.now() >= began + SignedDuration::from_millis(self.record.may_take);
+        if self.reins.cancel.is_cancelled() || self.task.is_to_stop() {
+            Some(self.stop_for(Stop::Cancelled))
         } else {
-            return None;
-        };
-        if let Err(error) = self.task.ask_to_stop() {
+            self.task.began(None).is_some_and(over).then(|| self.stop_for(Stop::TimedOut))
+        }
+    }
+
+    fn stop_for(&self, stop: Stop) -> (Stop, Timestamp) {
+        if stop == Stop::Cancelled
+            && let Err(error) = self.task.ask_to_stop()
+        {
             tracing::warn!(error = &error as &dyn std::error::Error, "that a build has to stop is not kept");
         }
         self.task.signal(Signal::SIGTERM);
-        Some((stop, now))
+        (stop, self.inner.clock.now())
     }
 
     async fn conclude(
@@ -176,7 +181,10 @@ impl Followed {
 
     async fn collect(&self) -> Result<Collected, FsError> {
         let (task, expected, cancel) = (self.task.clone(), self.record.expected.clone(), self.reins.cancel.clone());
-        let collect = move || artefact::collect(&task.made(), &task.taken(), &expected, || !cancel.is_cancelled());
+        let collect = move || {
+            task.give_back()?;
+            artefact::collect(&task.made(), &task.taken(), &expected, || !cancel.is_cancelled())
+        };
         let made = self.task.made();
         blocking(collect).await.map_err(|error| FsError::new("collect packages from", &made, error))
     }
@@ -201,46 +209,51 @@ impl Tail {
         }
     }
 
-    /// Reads what was printed since, and writes down what of it is log.
-    fn read_on(&mut self, task: &Task, log: &mut LogWriter) -> Result<(), Trouble> {
-        let mut output = File::open(task.output())?;
+    /// Reads what was printed since, and writes down what of it is log. If that fails, nothing more is read before it
+    /// is done.
+    fn read_on(&mut self, task: &Task, log: &mut LogWriter, is_all: bool) -> Result<(), Trouble> {
+        self.write_down(log)?;
+        let mut output = match File::open(task.output()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            output => output?,
+        };
         output.seek(SeekFrom::Start(self.read))?;
         let mut piece = vec![0; PIECE];
         loop {
             let length = output.read(&mut piece)?;
             if length == 0 {
-                return Ok(());
+                self.said.extend(if is_all { self.frames.rest() } else { None });
+                return Ok(self.write_down(log)?);
             }
             self.read += length as u64;
-            for said in self.frames.read(&piece[..length]) {
-                self.take(said, log)?;
-            }
+            self.said.extend(self.frames.read(&piece[..length]));
+            self.write_down(log)?;
         }
     }
 
-    /// Nothing more comes.
-    fn finish(&mut self, log: &mut LogWriter) {
-        if let Some(Err(error)) = self.frames.rest().map(|rest| self.take(rest, log)) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the end of a log is not kept");
+    fn write_down(&mut self, log: &mut LogWriter) -> Result<(), LogError> {
+        let mut limit = Ok(());
+        while let Some(said) = self.said.front() {
+            match said {
+                Said::Log(bytes) => {
+                    let known = usize::try_from(self.known).unwrap_or(usize::MAX).min(bytes.len());
+                    let before = log.length();
+                    match log.write(&bytes[known..]) {
+                        Ok(()) => self.known -= known as u64,
+                        // What comes after the end of a log is not kept.
+                        Err(error @ LogError::LimitReached { .. }) => limit = Err(error),
+                        Err(error) => {
+                            self.known += log.length() - before;
+                            return Err(error);
+                        }
+                    }
+                }
+                Said::Begun => self.begun = true,
+                Said::Ended(ending, message) => self.ended = Some((*ending, message.clone())),
+            }
+            self.said.pop_front();
         }
-    }
-
-    fn take(&mut self, said: Said, log: &mut LogWriter) -> Result<(), LogError> {
-        match said {
-            Said::Log(bytes) => {
-                let known = usize::try_from(self.known).unwrap_or(usize::MAX).min(bytes.len());
-                self.known -= known as u64;
-                log.write(&bytes[known..])
-            }
-            Said::Begun => {
-                self.begun = true;
-                Ok(())
-            }
-            Said::Ended(ending, message) => {
-                self.ended = Some((ending, message));
-                Ok(())
-            }
-        }
+        limit
     }
 }
 

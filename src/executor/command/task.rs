@@ -79,6 +79,16 @@ impl Task {
         serde_json::from_slice(&fs::read(self.dir.join("record.json")).ok()?).ok()
     }
 
+    /// Puts back what a process took that ended before it could say so.
+    pub fn give_back(&self) -> io::Result<()> {
+        fs::create_dir_all(self.taken())?;
+        for entry in fs::read_dir(self.taken())? {
+            let entry = entry?;
+            fs::rename(entry.path(), self.made().join(entry.file_name()))?;
+        }
+        Ok(())
+    }
+
     /// Starts the program.
     pub fn start(&self, program: &Program, words: &[String]) -> Result<(), ExecutorError> {
         let failed = |path: PathBuf| move |error| FsError::new("open", &path, error);

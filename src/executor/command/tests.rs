@@ -206,6 +206,26 @@ fn a_controller_that_starts_anew_finds_the_build_again_with_all_that_was_printed
     assert_eq!(log.split_once('\n').unwrap().1, "1\n2\n3\n4\n5\n6\n==> succeeded\n");
 }
 
+#[test]
+fn what_was_taken_by_a_controller_that_ended_before_it_could_say_so_is_taken_again() {
+    let process = || tokio::runtime::Runtime::new().unwrap();
+    let first = process();
+    let world = first.block_on(async {
+        let world = World::new(MAKES);
+        world.build("a1").await;
+        world
+    });
+    first.shutdown_timeout(std::time::Duration::from_mins(1));
+    let dir = world.dir.path().join("commands/a1");
+    // Its report and the end of its log were never written.
+    fs::remove_file(dir.join("report.json")).unwrap();
+    fs::remove_dir_all(world.dir.path().join("logs")).unwrap();
+    let world = world.restart();
+    let report = process().block_on(world.executor.finished(&handle("a1"))).unwrap();
+    assert_eq!(report.ending, Ending::Done(Outcome::Succeeded), "{report:?}");
+    assert!(report.artefacts[0].path.exists());
+}
+
 #[tokio::test]
 async fn a_cancelled_build_stops_with_all_that_it_started_and_may_tidy_up_first() {
     let world = World::new("trap 'echo tidied; exit 1' TERM; echo up; sleep 1000 & wait $!");
@@ -228,11 +248,10 @@ async fn a_build_that_takes_too_long_is_stopped_by_force_if_it_does_not_listen()
     world.clock.advance(SignedDuration::from_secs(91));
     let waiting = world.executor.finished(&handle);
     tokio::pin!(waiting);
-    let stop = world.dir.path().join("commands/a1/stop");
     let report = loop {
         tokio::select! {
             report = &mut waiting => break report.unwrap(),
-            () = tokio::task::yield_now() => if stop.exists() { world.clock.advance(SignedDuration::from_secs(31)) },
+            () = tokio::task::yield_now() => world.clock.advance(SignedDuration::from_millis(1)),
         }
     };
     assert_eq!(report.ending, Ending::Done(Outcome::TimedOut));

@@ -56,6 +56,27 @@ async fn an_unreadable_config_line_is_named_with_its_line_and_the_package_is_bui
 }
 
 #[tokio::test]
+async fn a_file_that_is_far_too_large_is_the_trouble_of_its_own_package() {
+    let scene = Scene::of(&[]).await;
+    let padding = "#".repeat(5 << 20);
+    let mut changes = Pkg::new("foo").config("CI_PACKAGE_BUMP=1.0-1\n").changes();
+    changes.extend(Pkg::new("bar").changes());
+    changes.extend(Pkg::new("fine").changes());
+    changes.push(Change::put("foo/.CI/config", padding.clone()));
+    changes.push(Change::put("bar/.SRCINFO", padding));
+    scene.push("feat: large", &changes).await;
+    insta::assert_snapshot!(scene.told(Pipeline::OnCommit).await, @"
+    build bar (changed)
+    build fine (changed)
+    build foo (changed)
+    update refs/tags/scheduled
+    error [srcinfo-unreadable] bar: bar/.SRCINFO: it is larger than 4 MiB, so it is not read -> regenerate it with `makepkg --printsrcinfo > .SRCINFO`
+    error [config-unreadable] foo: foo/.CI/config: it is larger than 4 MiB, so it is not read -> restore it, or remove what does not belong there
+    ");
+    scene.ends().await;
+}
+
+#[tokio::test]
 async fn a_folder_without_pkgbuild_is_named_and_the_rest_is_built() {
     let scene = Scene::of(&[]).await;
     let mut changes = Pkg::new("good").changes();
