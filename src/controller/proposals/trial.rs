@@ -108,6 +108,7 @@ impl Dispatcher {
             class: None,
             pkgbase: trial.part.pkgbase.clone(),
             commit,
+            proposal: Some(trial.number),
             expected_version: None,
             bump: settings.bump,
             package_repositories: [own].into_iter().chain(self.repositories_for(&trial.repository)).collect(),

@@ -71,7 +71,9 @@ impl Executor for Patient {
     }
 
     fn keep_only(&self, attempts: BTreeSet<String>) -> BoxFuture<'_, Result<(), ExecutorError>> {
-        attempts.into_iter().for_each(|attempt| self.hears(format!("keep {attempt}")));
+        for attempt in attempts {
+            self.hears(format!("keep {attempt}"));
+        }
         async { Ok(()) }.boxed()
     }
 }
