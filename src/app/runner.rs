@@ -6,14 +6,13 @@ use anyhow::Result;
 
 use super::hosting;
 use crate::config::Settings;
-use crate::config::settings::{self, ExecutorKind, ForgeKind};
+use crate::config::settings::{self, ExecutorKind};
 use crate::controller::run::Runner;
 use crate::controller::site::Site;
 use crate::controller::tend::Hosted;
 use crate::publish::Publisher;
 use crate::store::Store;
 use crate::sys::clock::Clock;
-use crate::sys::env;
 
 /// What performs runs on a repository.
 ///
@@ -26,19 +25,14 @@ pub(super) fn runner(
     store: Store,
     (publisher, clock): (Arc<Publisher>, Arc<dyn Clock>),
 ) -> Result<Runner> {
-    let forge = hosting::forge(&repository.forge, &site.remote.shown(), clock.clone())?;
+    let address = site.remote.shown();
+    let forge = hosting::forge(&repository.forge, &address, clock.clone())?;
     let pages = settings.server.public_url.as_ref().map(ToString::to_string);
     let hosted = forge.map(|forge| Hosted { forge, pages });
     Ok(Runner::new(site, store, clock)
         .looks_at(publisher)
         .hosted_on(hosted)
-        .in_pipeline(pipeline(repository))
+        .in_pipeline(hosting::pipeline(&repository.forge, &address))
         .enqueues(repository.executor.kind != ExecutorKind::None)
         .takes_turns_by(super::turns_file(settings, &repository.name)))
-}
-
-/// The pipeline of GitLab that this process is a job of, where the monorepo is hosted there.
-fn pipeline(repository: &settings::Repository) -> Option<u64> {
-    let is_there = repository.forge.kind == ForgeKind::Gitlab && env::var("GITLAB_CI").is_some();
-    is_there.then(|| env::var("CI_PIPELINE_ID")?.parse().ok()).flatten()
 }

@@ -50,13 +50,21 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Records the end of an attempt, as soon as there is room for it. If the program ends before, the next
-    /// start finds the attempt open and asks the executor again.
+    /// Records the end of an attempt, as soon as there is room for it.
     pub(super) async fn record(&self, attempt: &str, end: AttemptEnd) -> Result<Finished, StoreError> {
+        let finish = || self.parts.store.finish_attempt(attempt, end.clone(), self.parts.clock.now());
+        self.until_recorded(attempt, finish).await
+    }
+
+    /// Writes the end of an attempt, as soon as there is room for it. If the program ends before, the next start
+    /// finds the attempt open and asks the executor again.
+    pub(super) async fn until_recorded<T, F>(&self, attempt: &str, write: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         let mut told = false;
         loop {
-            let now = self.parts.clock.now();
-            match self.parts.store.finish_attempt(attempt, end.clone(), now).await {
+            match write().await {
                 Err(error) if error.is_disk_full() && !self.ending.load(Ordering::Relaxed) => {
                     if !told {
                         tracing::error!(attempt, error = error.to_string(), "the end of a build waits to be recorded");

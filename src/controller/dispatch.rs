@@ -67,6 +67,8 @@ pub struct Dispatcher {
     underway: Mutex<HashMap<BuildId, Handle>>,
     /// Test builds of proposals, by their ids.
     pub(super) trials: Mutex<HashMap<i64, Handle>>,
+    /// What test builds made is removed by one at a time.
+    pub(super) clearing: tokio::sync::Mutex<()>,
     /// Told when a build gives its slot back, which is after its end is on record.
     pub(super) freed: Notify,
     pub(super) followers: TaskTracker,
@@ -85,6 +87,7 @@ impl Dispatcher {
             parts,
             underway: Mutex::default(),
             trials: Mutex::default(),
+            clearing: tokio::sync::Mutex::default(),
             freed: Notify::new(),
             followers: TaskTracker::new(),
             held_up: AtomicBool::new(false),
@@ -183,6 +186,7 @@ impl Dispatcher {
             self.follow(detail.build, handle);
         }
         self.take_up_trials(trials);
+        self.clear_trials().await;
         Ok(())
     }
 
@@ -201,6 +205,7 @@ impl Dispatcher {
                 self.parts.executor.cancel(&handle).await?;
             }
         }
+        self.stop_trials().await?;
         self.remove_departed().await?;
         if !self.can_build() {
             return Ok(());
@@ -209,7 +214,9 @@ impl Dispatcher {
         for build in self.parts.store.ready_builds(self.parts.clock.now(), free).await? {
             self.hand_out(build).await?;
         }
-        self.hand_out_trials().await
+        let begun = self.hand_out_trials().await;
+        self.clear_trials().await;
+        begun
     }
 
     /// Whether builds can begin. One that is handed out only to end at once would use up its attempts.

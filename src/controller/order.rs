@@ -57,6 +57,7 @@ impl Dispatcher {
             extra_timeout: settings.extra_timeout,
             cache_sources: settings.cache_sources,
             source_date_epoch: time.as_second(),
+            proposal: None,
             skip_exit_code: common.skip_exit_code,
             files,
         })

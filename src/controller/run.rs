@@ -80,8 +80,8 @@ pub struct Runner {
     publisher: Option<Arc<Publisher>>,
     /// Where the monorepo is hosted, if reviews are opened there.
     pub(super) hosted: Option<Hosted>,
-    /// The pipeline of GitLab in which runs are performed, if they are.
-    pipeline: Option<u64>,
+    /// The pipeline of GitLab in which runs are performed, if they are, and the commit that it is for.
+    pipeline: Option<(u64, Oid)>,
     /// One run at a time.
     pub(super) turns: Turns,
     /// The forge is told one thing at a time.
@@ -130,9 +130,9 @@ impl Runner {
         Self { hosted, ..self }
     }
 
-    /// Says in which pipeline of GitLab runs are performed: statuses of their builds belong to it.
+    /// Says in which pipeline of GitLab runs are performed, and for which commit: statuses on that commit belong to it.
     #[must_use]
-    pub fn in_pipeline(self, pipeline: Option<u64>) -> Self {
+    pub fn in_pipeline(self, pipeline: Option<(u64, Oid)>) -> Self {
         Self { pipeline, ..self }
     }
 
@@ -363,7 +363,7 @@ impl Runner {
         let told = self.hosted.as_ref().and_then(|_| Told::of(self.site.policy.statuses, plan.builds.len()));
         Wave {
             told,
-            pipeline: self.pipeline,
+            pipeline: super::statuses::pipeline_of(self.pipeline, commit),
             repository: self.site.name.clone(),
             // An empty repository has nothing to build, so no build ever carries this id.
             commit: commit.unwrap_or(Oid::from_bytes([0; 20])),

@@ -185,3 +185,21 @@ fn line(commit: Oid, context: String, vote: Vote, summary: String) -> Status {
 fn pause(rest: SignedDuration) -> Duration {
     Duration::try_from(rest).unwrap_or_default().min(LONGEST)
 }
+
+/// The number of a pipeline, if it is for the commit of a wave: GitLab takes no status on any other commit into it.
+pub(super) fn pipeline_of(pipeline: Option<(u64, Oid)>, commit: Option<Oid>) -> Option<u64> {
+    pipeline.filter(|(_, its)| commit == Some(*its)).map(|(number, _)| number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wave_is_of_a_pipeline_only_at_its_commit() {
+        let [its, other] = [1, 2].map(|byte| Oid::from_bytes([byte; 20]));
+        assert_eq!(pipeline_of(Some((4711, its)), Some(its)), Some(4711));
+        assert_eq!(pipeline_of(Some((4711, its)), Some(other)), None);
+        assert_eq!((pipeline_of(Some((4711, its)), None), pipeline_of(None, Some(its))), (None, None));
+    }
+}

@@ -19,6 +19,10 @@ pub struct Job {
     pub url: Option<String>,
     /// The commit of the monorepo to build.
     pub commit: String,
+    /// The pull or merge request of which this is a test build: to be kept apart from other builds; absent for a build
+    /// of the branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<u64>,
     /// The package: its folder at that commit.
     pub pkgbase: String,
     /// The version that has to come out, with its `pkgrel` raised by `bump`; absent where only the build can tell.

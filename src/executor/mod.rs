@@ -42,6 +42,8 @@ pub struct BuildOrder {
     pub pkgbase: PkgBase,
     /// The commit of the monorepo its files are from.
     pub commit: Oid,
+    /// The proposal that it is a test build of; `None` for a build.
+    pub proposal: Option<u64>,
     /// The package folder at that commit, `.CI` included.
     pub files: Folder,
     /// The version it should come out with; `None` if that is known only after the build.
@@ -96,6 +98,7 @@ impl BuildOrder {
             repository: self.repository.clone(),
             url: self.url.clone(),
             commit: self.commit.to_string(),
+            proposal: self.proposal,
             pkgbase: self.pkgbase.to_string(),
             version: self.expected_version.as_ref().map(ToString::to_string),
             bump: self.bump.as_ref().map(|bump| bump.count),

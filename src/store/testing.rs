@@ -59,6 +59,15 @@ impl Store {
         self.settle_intent(intent, overlap, at(0)).await.unwrap().enqueued
     }
 
+    /// Whether what is written from now on finds room.
+    pub async fn has_room(&self, has: bool) {
+        let pages = if has { u32::MAX - 1 } else { 1 };
+        let limit = move |tx: &rusqlite::Transaction<'_>| {
+            Ok(tx.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?)
+        };
+        self.write(limit).await.unwrap();
+    }
+
     /// The newest build of a package.
     pub async fn newest(&self, name: &str) -> BuildId {
         let builds = self.last_builds("repo", &base(name), 1).await.unwrap();

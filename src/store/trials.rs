@@ -185,6 +185,11 @@ impl Store {
         self.read(|connection| select(connection, "state = 'running' ORDER BY id", [])).await
     }
 
+    /// Test builds that wait or run.
+    pub async fn live_trials(&self) -> Result<Vec<Trial>, StoreError> {
+        self.read(|connection| select(connection, "state IN ('waiting', 'running')", [])).await
+    }
+
     /// Takes the test build that is next, if one may begin now, and gives the id of its attempt. Those that need what
     /// could not be built end.
     pub async fn begin_trial(&self, now: Timestamp) -> Result<Option<(Trial, String)>, StoreError> {

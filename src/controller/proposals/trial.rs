@@ -5,7 +5,8 @@
 //! write there; they keep no sources for others.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,6 +20,7 @@ use crate::controller::order::{facts, settings_in};
 use crate::domain::build::Outcome;
 use crate::domain::name::PkgName;
 use crate::domain::policy::RepositorySettings;
+use crate::executor::kept::blocking;
 use crate::executor::{AttemptReport, BuildOrder, Ending, Handle};
 use crate::git::Repository;
 use crate::publish::{Expected, Publisher};
@@ -40,14 +42,19 @@ impl Dispatcher {
         }
     }
 
-    /// Stops test builds that nobody wants any more, and begins others while there are free slots.
-    pub(in crate::controller) async fn hand_out_trials(self: &Arc<Self>) -> Result<()> {
+    /// Stops test builds that nobody wants any more.
+    pub(in crate::controller) async fn stop_trials(&self) -> Result<()> {
         for id in self.parts.store.trials_to_stop().await? {
             let handle = self.trials.lock().expect("nobody panics with it").get(&id).cloned();
             if let Some(handle) = handle {
                 self.parts.executor.cancel(&handle).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Begins test builds while there are free slots.
+    pub(in crate::controller) async fn hand_out_trials(self: &Arc<Self>) -> Result<()> {
         while self.free_slots() > 0 {
             let Some((trial, attempt)) = self.parts.store.begin_trial(self.parts.clock.now()).await? else { break };
             match self.submit_trial(&trial, &attempt).await {
@@ -55,11 +62,21 @@ impl Dispatcher {
                 Err(error) => {
                     let message = format!("it could not be handed to the executor: {error:#}");
                     tracing::error!(proposal = trial.number, package = trial.part.pkgbase.as_str(), "{message}");
-                    self.end_trial(&trial, AttemptEnding::Infrastructure, &message).await?;
+                    self.give_up(trial, attempt, message);
                 }
             }
         }
         Ok(())
+    }
+
+    fn give_up(self: &Arc<Self>, trial: Trial, attempt: String, message: String) {
+        let this = self.clone();
+        self.followers.spawn(async move {
+            if let Err(error) = this.end_trial(&trial, &attempt, AttemptEnding::Infrastructure, &message).await {
+                let error = format!("{error:#}");
+                tracing::error!(attempt, error, "the end of a test build could not be recorded");
+            }
+        });
     }
 
     async fn submit_trial(&self, trial: &Trial, attempt: &str) -> Result<()> {
@@ -91,6 +108,7 @@ impl Dispatcher {
             class: None,
             pkgbase: trial.part.pkgbase.clone(),
             commit,
+            proposal: Some(trial.number),
             expected_version: None,
             bump: settings.bump,
             package_repositories: [own].into_iter().chain(self.repositories_for(&trial.repository)).collect(),
@@ -130,7 +148,7 @@ impl Dispatcher {
             Ok(report) => self.conclude_trial(trial, report).await,
             Err(error) => (AttemptEnding::Infrastructure, error.to_string()),
         };
-        self.end_trial(trial, ending, &message).await?;
+        self.end_trial(trial, &handle.attempt, ending, &message).await?;
         tracing::info!(package, proposal, ending = ending.as_str(), "a test build ended");
         self.parts.executor.discard(handle).await?;
         Ok(())
@@ -173,14 +191,36 @@ impl Dispatcher {
         Ok(facts(&files).map(|facts| facts.members.into_iter().map(|member| member.name).collect()).unwrap_or_default())
     }
 
-    async fn end_trial(&self, trial: &Trial, ending: AttemptEnding, message: &str) -> Result<()> {
-        let now = self.parts.clock.now();
-        if self.parts.store.finish_trial(trial.id, ending, message, now).await? {
-            let overlay = self.overlay(trial);
-            let remove = move || remove_all(&overlay).map_err(|error| FsError::new("remove", &overlay, error));
-            tokio::task::spawn_blocking(remove).await.context("removing what test builds made was interrupted")??;
+    async fn end_trial(&self, trial: &Trial, attempt: &str, ending: AttemptEnding, message: &str) -> Result<()> {
+        let finish = || self.parts.store.finish_trial(trial.id, ending, message, self.parts.clock.now());
+        if self.until_recorded(attempt, finish).await? {
+            self.clear_trials().await;
         }
         Ok(())
+    }
+
+    /// Removes what test builds made for each other of commits of which none waits or runs.
+    pub(in crate::controller) async fn clear_trials(&self) {
+        let _turn = self.clearing.lock().await;
+        if let Err(error) = self.keep_live().await {
+            tracing::warn!(error = format!("{error:#}"), "what test builds made for each other is not cleared up");
+        }
+    }
+
+    async fn keep_live(&self) -> Result<()> {
+        let dir = self.parts.trials_dir.clone();
+        // Before it is asked which are live: what begins meanwhile is not among them.
+        let found = blocking(move || overlays(&dir).map_err(|error| FsError::new("list", &dir, error))).await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let live: BTreeSet<PathBuf> =
+            self.parts.store.live_trials().await?.iter().map(|trial| self.overlay(trial)).collect();
+        let remove = move || {
+            let mut over = found.iter().filter(|overlay| !live.contains(*overlay));
+            over.try_for_each(|overlay| remove_all(overlay).map_err(|error| FsError::new("remove", overlay, error)))
+        };
+        Ok(blocking(remove).await?)
     }
 
     /// Where what test builds of a commit make is kept until all of them are over.
@@ -189,3 +229,20 @@ impl Dispatcher {
         self.parts.trials_dir.join(&trial.repository).join(name)
     }
 }
+
+/// The folders that there are, in those of their repositories.
+fn overlays(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let within = |dir: &Path| match std::fs::read_dir(dir) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    };
+    let mut found = Vec::new();
+    for repository in within(dir)? {
+        found.extend(within(&repository)?);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

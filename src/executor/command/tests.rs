@@ -58,6 +58,7 @@ impl World {
             extra_timeout: 1.5,
             cache_sources: false,
             source_date_epoch: 1_700_000_000,
+            proposal: None,
             skip_exit_code: 123,
         }
     }
@@ -137,6 +138,16 @@ async fn a_program_is_told_everything_and_what_it_leaves_is_taken() {
     "#);
     world.executor.discard(&handle("a1")).await.unwrap();
     assert_eq!(world.leftovers(), 0);
+}
+
+#[tokio::test]
+async fn a_program_is_told_that_a_build_is_a_test_of_a_proposal() {
+    let world = World::new("cat");
+    let order = BuildOrder { proposal: Some(7), ..World::order("trial-1-1") };
+    let handle = world.executor.submit(order).await.unwrap();
+    world.executor.finished(&handle).await.unwrap();
+    let log = world.log("trial-1-1");
+    assert!(log.contains("\"proposal\": 7,\n"), "{log}");
 }
 
 #[tokio::test]

@@ -66,6 +66,7 @@ impl World {
             extra_timeout: 1.0,
             cache_sources: false,
             source_date_epoch: 1_700_000_000,
+            proposal: None,
             skip_exit_code: 123,
         }
     }
