@@ -181,7 +181,8 @@ impl Site {
     pub async fn fetch_ref(&self, name: &str) -> Result<Option<Oid>> {
         let _turn = self.fetching.lock().await;
         let local = tracking(name);
-        match self.remote.fetch(&[format!("{name}:{local}")], None).await {
+        let remote = self.remote.clone().timeout(std::time::Duration::from_mins(2));
+        match remote.fetch(&[format!("{name}:{local}")], None).await {
             Err(GitError::MissingRefs { .. }) => return Ok(None),
             other => other?,
         }
@@ -436,6 +437,6 @@ impl Site {
 }
 
 /// Where a ref of the remote is kept in the workspace.
-fn tracking(name: &str) -> String {
+pub(super) fn tracking(name: &str) -> String {
     name.replacen("refs/", "refs/pkgwarden/remote/", 1)
 }

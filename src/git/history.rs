@@ -100,6 +100,19 @@ impl Repository {
         }
     }
 
+    /// All the commits at which the histories of two commits parted: where they crossed, no one of them is before
+    /// another.
+    ///
+    /// # Errors
+    /// [`GitError`] if the histories cannot be read.
+    pub fn merge_bases(&self, one: Oid, other: Oid) -> Result<Vec<Oid>, GitError> {
+        match self.inner.merge_bases(to_git(one), to_git(other)) {
+            Ok(bases) => Ok(bases.iter().map(|id| from_git(*id)).collect()),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(Vec::new()),
+            Err(error) => Err(GitError::library(format!("find where {one} and {other} parted"))(error)),
+        }
+    }
+
     /// Whether `older` is `newer` or leads to it.
     ///
     /// # Errors
@@ -171,6 +184,26 @@ mod tests {
         assert_eq!(beside.keys().copied().collect::<BTreeSet<_>>(), [one, other, second].into());
         let who = "T <t@example.org>".to_owned();
         assert_eq!(beside[&second], Hands { parents: vec![one], author: who.clone(), committer: who });
+    }
+
+    #[test]
+    fn histories_that_crossed_parted_at_several_commits() {
+        let world = World::new();
+        let repository = world.bare("repo");
+        let first = commit(&repository, &[], &[("a", "1")]);
+        let [one, other] = ["2", "3"].map(|text| commit(&repository, &[first], &[("a", text)]));
+        let merged = commit(&repository, &[one, other], &[("a", "4")]);
+        let crossed = commit(&repository, &[one, other], &[("a", "2")]);
+        let bases =
+            |one, other| -> BTreeSet<Oid> { repository.merge_bases(one, other).expect("walk").into_iter().collect() };
+        assert_eq!(bases(merged, crossed), [one, other].into());
+        assert_eq!(
+            bases(merged, crossed),
+            listed(&world, &["merge-base", "--all", &merged.to_string(), &crossed.to_string()]).into_iter().collect()
+        );
+        assert_eq!((bases(one, other), bases(merged, one)), ([first].into(), [one].into()));
+        let stranger = commit(&repository, &[], &[("b", "1")]);
+        assert_eq!(bases(merged, stranger), BTreeSet::new());
     }
 
     #[test]

@@ -120,6 +120,22 @@ impl Repository {
         Ok(Some(from_git(commit.id())))
     }
 
+    /// Deletes the refs that match, but for those that are kept.
+    ///
+    /// # Errors
+    /// [`GitError::Library`] if they cannot be read or deleted.
+    pub fn forget_refs(&self, glob: &str, kept: &BTreeSet<String>) -> Result<(), GitError> {
+        let forget = || -> Result<(), git2::Error> {
+            let mut refs = self.inner.references_glob(glob)?;
+            let names: Vec<String> = refs.names().filter_map(|name| name.ok().map(str::to_owned)).collect();
+            for name in names.iter().filter(|name| !kept.contains(*name)) {
+                self.inner.find_reference(name)?.delete()?;
+            }
+            Ok(())
+        };
+        forget().map_err(GitError::library(format!("forget {glob}")))
+    }
+
     /// The root tree of a commit.
     ///
     /// # Errors
@@ -404,5 +420,20 @@ mod tests {
         assert_eq!(work.remote_url("far").as_deref(), Some("https://example.org/x.git"));
         assert_eq!(work.remote_url("ssh").as_deref(), Some("git@example.org:x.git"));
         assert_eq!(work.remote_url("none"), None);
+    }
+
+    #[test]
+    fn refs_that_match_are_forgotten_but_for_those_that_are_kept() {
+        use crate::git::testing::{World, commit, git};
+        let world = World::new();
+        let repository = world.bare("repo");
+        let id = commit(&repository, &[], &[("a", "1")]).to_string();
+        let names = ["refs/x/pull/1/head", "refs/x/pull/2/head", "refs/x/heads/pull"];
+        for name in names {
+            git(&world.path("repo"), &["update-ref", name, &id], b"");
+        }
+        repository.forget_refs("refs/x/pull/*", &[names[1].to_owned()].into()).expect("forgotten");
+        let there = names.map(|name| repository.resolve(name).expect("read").is_some());
+        assert_eq!(there, [false, true, true]);
     }
 }

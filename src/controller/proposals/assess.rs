@@ -19,6 +19,9 @@ use crate::domain::review::proposal::{Assessment, Touch, Touched};
 use crate::git::{Entry, FolderError, Limits, Repository};
 use crate::store::trials::NewTrial;
 
+/// A proposal of more packages is judged as none.
+const MOST: usize = 500;
+
 /// What a proposal is, and what would have to be built of it.
 #[derive(Debug)]
 pub(super) struct Assessed {
@@ -39,17 +42,24 @@ pub(super) fn assess(
     now: Timestamp,
 ) -> Result<Option<Assessed>> {
     let tip = snapshot.main.context("the branch has no commit")?;
-    let Some(base) = git.merge_base(tip.commit, head)? else {
-        if !git.cut_at().is_empty() {
-            return Ok(None);
+    let base = match *git.merge_bases(tip.commit, head)? {
+        [base] => base,
+        [] if !git.cut_at().is_empty() => return Ok(None),
+        [] => {
+            let why = "it has no commit in common with the branch that it goes into";
+            return Ok(refused("unrelated", why, "begin it at a commit of that branch"));
         }
-        let finding = Finding::error("unrelated", "it has no commit in common with the branch that it goes into");
-        let findings = vec![finding.hint("begin it at a commit of that branch")];
-        let assessment = Assessment { findings, ..Assessment::default() };
-        return Ok(Some(Assessed { assessment, trials: Vec::new() }));
+        // Against one of them, it would not show what it takes back of the others.
+        [_, _, ..] => {
+            let why = "it has several merge bases: merge the branch that it goes into first";
+            return Ok(refused("merge-bases", why, "merge that branch into it, or rebase it onto that branch"));
+        }
     };
-    let looking = Looking { git, snapshot, base: git.tree_of(base)?, head: git.tree_of(head)?, now };
-    let (changes, outside, findings) = looking.changes()?;
+    let looking = Looking { git, snapshot, base: root(git, base)?, head: root(git, head)?, now };
+    let (changes, outside, findings) = looking.changes();
+    if changes.changed.len() + changes.added.len() + changes.removed.len() > MOST {
+        return Ok(refused("too-many", "it touches too many packages to judge", "propose at most 500 at once"));
+    }
     let mut packages = Vec::new();
     let mut parsed = BTreeMap::new();
     for (touch, names) in
@@ -62,7 +72,7 @@ pub(super) fn assess(
         }
     }
     packages.sort_by(|a, b| a.pkgbase.cmp(&b.pkgbase));
-    let assessment = Assessment { packages, outside, findings };
+    let assessment = Assessment { packages, outside, findings, refused: None };
     let trials = trials(snapshot, &assessment, &parsed, arch);
     Ok(Some(Assessed { assessment, trials }))
 }
@@ -70,27 +80,27 @@ pub(super) fn assess(
 struct Looking<'a> {
     git: &'a Repository,
     snapshot: &'a Snapshot,
-    base: Oid,
-    head: Oid,
+    base: Vec<Entry>,
+    head: Vec<Entry>,
     now: Timestamp,
 }
 
 impl Looking<'_> {
     /// What differs at the root: packages, and what is none.
-    fn changes(&self) -> Result<(Changes, Vec<String>, Vec<Finding>)> {
-        let (old, new) = (self.git.entries(self.base)?, self.git.entries(self.head)?);
-        let (changes, findings) = Changes::between(folders(&old), folders(&new));
+    fn changes(&self) -> (Changes, Vec<String>, Vec<Finding>) {
+        let (old, new) = (&self.base, &self.head);
+        let (changes, findings) = Changes::between(folders(old), folders(new));
         // Names that were there before are none of this proposal's.
-        let (_, known) = Changes::between([], folders(&old));
+        let (_, known) = Changes::between([], folders(old));
         let findings = findings.into_iter().filter(|finding| !known.contains(finding)).collect();
-        let (before, after) = (others(&old), others(&new));
+        let (before, after) = (others(old), others(new));
         let names: BTreeSet<&str> = before.keys().chain(after.keys()).copied().collect();
         let outside = names.into_iter().filter(|name| before.get(name) != after.get(name)).map(str::to_owned).collect();
-        Ok((changes, outside, findings))
+        (changes, outside, findings)
     }
 
     fn one(&self, pkgbase: &PkgBase, touch: Touch) -> Result<(Touched, Option<Package>)> {
-        let (old, new) = (self.side(self.base, pkgbase)?, self.side(self.head, pkgbase)?);
+        let (old, new) = (self.side(&self.base, pkgbase)?, self.side(&self.head, pkgbase)?);
         let Some(new) = new else {
             let verdict = Verdict::from_reasons(Vec::new(), None, None);
             return Ok((touched(pkgbase, touch, verdict), None));
@@ -117,8 +127,8 @@ impl Looking<'_> {
     }
 
     /// One side of a package, with what is wrong there; `None` if it is not there.
-    fn side(&self, tree: Oid, pkgbase: &PkgBase) -> Result<Option<Side>> {
-        let entry = self.git.entry_at(tree, pkgbase.as_str())?.filter(|entry| entry.is_tree);
+    fn side(&self, root: &[Entry], pkgbase: &PkgBase) -> Result<Option<Side>> {
+        let entry = root.iter().find(|entry| entry.is_tree && entry.name == pkgbase.as_str());
         let Some(entry) = entry else { return Ok(None) };
         let files = match self.git.folder(entry.id, &Limits::default()) {
             Ok(files) => files,
@@ -133,6 +143,15 @@ impl Looking<'_> {
         findings.extend(inspect::package_lints(&package, &files));
         Ok(Some(Side { files: Some(files), package: Some(package), findings }))
     }
+}
+
+fn refused(code: &'static str, why: &'static str, hint: &'static str) -> Option<Assessed> {
+    Some(Assessed { assessment: Assessment::refused(code, why, hint), trials: Vec::new() })
+}
+
+/// What stands at the root of a commit.
+fn root(git: &Repository, commit: Oid) -> Result<Vec<Entry>> {
+    Ok(git.entries(git.tree_of(commit)?)?)
 }
 
 /// The folders at a root.

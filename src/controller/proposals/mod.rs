@@ -4,25 +4,30 @@
 //! ([`super::statuses`]). What could not be asked or read leads to no vote; the next pass tries it again.
 
 mod assess;
+mod rests;
 pub(super) mod trial;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
+use self::rests::Rests;
 use super::run::Runner;
-use super::site::Look;
+use super::site::{Look, tracking};
 use crate::domain::finding::Finding;
 use crate::domain::name::Oid;
 use crate::domain::review::policy::TestBuild;
 use crate::domain::review::proposal::{is_built, text};
 use crate::domain::review::{Offer, Permission};
 use crate::forge::{Forge, ForgeError};
+use crate::git::Repository;
 use crate::store::trials::Judgement;
 use crate::telemetry::progress;
 
 /// So many proposals are judged in one pass; the others follow in the next.
 const MOST: usize = 30;
+/// Where forges keep what is proposed.
+const PROPOSED: [&str; 2] = ["refs/pull/*", "refs/merge-requests/*"];
 
 impl Runner {
     /// Judges what is proposed on the forge and was not judged yet, one run at a time.
@@ -45,13 +50,20 @@ impl Runner {
             Ok(offers) => offers,
             Err(error) => return Ok(vec![later("proposals are not looked at", &error)]),
         };
+        self.forget_fetched(&offers).await?;
         let offers: Vec<Offer> = offers.into_iter().filter(|offer| offer.base == self.site.branch).collect();
         let (repository, now) = (&self.site.name, self.clock.now());
         let open: BTreeMap<u64, Oid> = offers.iter().map(|offer| (offer.number, offer.head)).collect();
+        let mut rests = Rests::read(&self.store, repository).await?;
+        rests.keep(&open);
         self.store.keep_proposals(repository, open, now).await?;
         let judged = self.store.judged(repository).await?;
-        let is_new = |offer: &Offer| judged.get(&offer.number) != Some(&offer.head);
-        let new: Vec<Offer> = offers.into_iter().filter(is_new).take(MOST).collect();
+        let is_new =
+            |&Offer { number, head, .. }: &Offer| judged.get(&number) != Some(&head) && !rests.rests(number, head, now);
+        let mut new: Vec<Offer> = offers.into_iter().filter(is_new).collect();
+        // What failed before does not stand in the way of others.
+        new.sort_by_key(|offer| rests.failures(offer.number, offer.head));
+        new.truncate(MOST);
         if new.is_empty() {
             return Ok(Vec::new());
         }
@@ -59,26 +71,40 @@ impl Runner {
         let look = self.site.look().await?;
         let mut findings = Vec::new();
         for offer in &new {
-            if let Err(error) = self.consider(&*hosted.forge, &look, offer).await {
-                let message = format!("the proposal {} is not judged yet: {error:#}", offer.number);
-                findings.push(Finding::warning("proposal-later", message).hint("later runs try it again"));
+            match self.consider(&*hosted.forge, &look, offer).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => {
+                    let message = format!("the proposal {} is not judged yet: {error:#}", offer.number);
+                    findings.push(Finding::warning("proposal-later", message).hint("later runs try it again"));
+                }
             }
+            rests.failed(offer.number, offer.head, self.clock.now());
+            rests.write(&self.store, repository, now).await?;
         }
         Ok(findings)
     }
 
+    /// Forgets what was fetched of proposals that are not open any more.
+    async fn forget_fetched(&self, offers: &[Offer]) -> Result<()> {
+        let open: BTreeSet<String> = offers.iter().map(|offer| tracking(&offer.fetch)).collect();
+        let forget =
+            move |git: &Repository| PROPOSED.iter().try_for_each(|name| Ok(git.forget_refs(&tracking(name), &open)?));
+        self.site.with_git(forget).await
+    }
+
     /// Judges one proposal at exactly the commit that the forge named. One that has moved meanwhile is left to the next
-    /// pass.
-    async fn consider(&self, forge: &dyn Forge, look: &Look, offer: &Offer) -> Result<()> {
+    /// pass. Answers whether it is judged.
+    async fn consider(&self, forge: &dyn Forge, look: &Look, offer: &Offer) -> Result<bool> {
         if self.site.fetch_ref(&offer.fetch).await? != Some(offer.head) {
             tracing::debug!(proposal = offer.number, "it was pushed to meanwhile");
-            return Ok(());
+            return Ok(false);
         }
         let (snapshot, head, arch, now) = (look.snapshot.clone(), offer.head, self.site.arch.clone(), self.clock.now());
         let found = self.site.with_git(move |git| assess::assess(git, &snapshot, head, &arch, now)).await?;
         let Some(assess::Assessed { assessment, trials }) = found else {
             tracing::info!(proposal = offer.number, "the clone is too shallow to tell what it changes");
-            return Ok(());
+            return Ok(false);
         };
         let opinion = assessment.opinion();
         let policy = self.site.policy.proposals;
@@ -98,7 +124,7 @@ impl Runner {
         };
         tracing::info!(proposal = offer.number, head = %offer.head, judged = judgement.summary, "a proposal was judged");
         self.store.judge(judgement, if builds { trials } else { Vec::new() }, now).await?;
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -114,7 +114,8 @@ impl Dispatcher {
             package_repositories: [own].into_iter().chain(self.repositories_for(&trial.repository)).collect(),
             published: Vec::new(),
             timeout: self.limits.borrow().timeout,
-            extra_timeout: settings.extra_timeout,
+            // What is proposed has no say in how long it may hold a place that builds need.
+            extra_timeout: 1.0,
             // What a stranger's build leaves must not be found by anybody's.
             cache_sources: false,
             source_date_epoch: time.as_second(),

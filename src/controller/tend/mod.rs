@@ -25,9 +25,9 @@ use crate::domain::finding::Finding;
 use crate::domain::name::PkgBase;
 use crate::domain::plan::Pipeline;
 use crate::domain::policy::Person;
-use crate::domain::review::Seen;
 use crate::domain::review::policy::ReviewPolicy;
 use crate::domain::review::reconcile::{Desired, Limits, Member, Observed, goes_in_at, reconcile};
+use crate::domain::review::{Permission, Seen, Stage};
 use crate::domain::state::PackageState;
 use crate::forge::{Forge, ForgeError};
 use crate::telemetry::progress;
@@ -69,6 +69,8 @@ struct Desires<'a> {
 struct Shown {
     me: String,
     reviews: Vec<Seen>,
+    /// Whoever closed one of them and may not push.
+    unheard: BTreeSet<String>,
 }
 
 impl Runner {
@@ -184,7 +186,8 @@ impl Runner {
                 }
             }
         }
-        Ok(Shown { me, reviews })
+        let unheard = unheard(hosted, &me, &reviews, &branches).await?;
+        Ok(Shown { me, reviews, unheard })
     }
 
     async fn bring_up_to_date(
@@ -210,6 +213,7 @@ impl Runner {
             proposed,
             closing: &closing,
             resting: &resting,
+            unheard: &shown.unheard,
         };
         let reconciled = reconcile(desired, observed, limits(&self.site.policy.reviews, now), now);
         let mut tended = pass.perform(reconciled).await;
@@ -260,6 +264,32 @@ async fn look_for_absent(
         }
     }
     Ok(found)
+}
+
+/// Who closed a review of something that still waits, and may not push here.
+async fn unheard(
+    hosted: &Hosted,
+    me: &str,
+    reviews: &[Seen],
+    branches: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, ForgeError> {
+    let waits = |seen: &&Seen| seen.author == me && branches.contains(&seen.branch);
+    let closed = reviews.iter().filter(waits).filter(|seen| !reviews.iter().any(|it| it.is_open_on(&seen.branch)));
+    let by = closed.filter_map(|seen| match &seen.stage {
+        Stage::Closed { by: Some(by) } if by != me => Some(by.clone()),
+        _ => None,
+    });
+    let mut unheard = BTreeSet::new();
+    for by in by.collect::<BTreeSet<String>>() {
+        let permission = match hosted.forge.permission(by.clone()).await {
+            Err(ForgeError::Missing { .. }) => Permission::Read,
+            other => other?,
+        };
+        if permission < Permission::Write {
+            unheard.insert(by);
+        }
+    }
+    Ok(unheard)
 }
 
 fn limits(policy: &ReviewPolicy, now: Timestamp) -> Limits {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::group::GroupName;
+use super::markdown::code;
 use super::marker::{About, Marker};
 use super::{Seen, Stage, Wanted};
 use crate::domain::classify::Weight;
@@ -18,6 +19,8 @@ pub const CONFLICT: &str = "conflict";
 const CONFLICTS: &str = "It cannot be merged as it is: the files of the package have changed on the branch since this was \
                          proposed. The next update of its source takes its place; or merge the branch by hand.";
 const CONFLICTS_NO_MORE: &str = "It can be merged again.";
+/// The comment that a review was opened again.
+pub const UNHEARD: &str = "unheard";
 /// What is said below a review whose branch is gone.
 const BRANCH_GONE: &str = "its branch is gone";
 /// What is said below the review of a group that nobody needs any more.
@@ -72,6 +75,8 @@ pub struct Observed<'a> {
     pub closing: &'a BTreeSet<String>,
     /// Branches with which something failed too short a time ago.
     pub resting: &'a BTreeSet<String>,
+    /// People who may not push: closing a review is no decision of theirs.
+    pub unheard: &'a BTreeSet<String>,
 }
 
 /// How much may be done.
@@ -235,7 +240,7 @@ impl<'a> Work<'a> {
     /// Somebody closed a review and deleted its branch: that is a rejection as well. Where we close one, nothing is
     /// recorded as proposed any more.
     fn reject_the_vanished(&mut self) {
-        let Observed { me, reviews, branches, proposed, closing, .. } = self.observed;
+        let Observed { me, reviews, branches, proposed, closing, unheard, .. } = self.observed;
         for seen in reviews.iter().filter(|seen| seen.author == me) {
             let (Stage::Closed { by }, Some(marker)) = (&seen.stage, Marker::find(&seen.body)) else { continue };
             let About::Package(pkgbase) = marker.about else { continue };
@@ -244,7 +249,9 @@ impl<'a> Work<'a> {
             let is_of_it = pkgbase.review_branch() == seen.branch;
             if waits && !ours && is_of_it && !branches.contains(&seen.branch) {
                 let content = marker.content;
-                self.step(Step::Reject { pkgbase, head: seen.head, content, by: by.clone() });
+                // Only who may push can have deleted the branch, whoever closed the review.
+                let by = by.clone().filter(|by| !unheard.contains(by));
+                self.step(Step::Reject { pkgbase, head: seen.head, content, by });
             }
         }
     }
@@ -291,16 +298,21 @@ impl<'a> Work<'a> {
 
     /// Something that waits and has no open review.
     fn begin(&mut self, desired: &Desired) {
-        let Observed { me, reviews, closing, resting, .. } = self.observed;
+        let Observed { me, reviews, closing, resting, unheard, .. } = self.observed;
         let branch = &desired.wanted.branch;
         let of_it = reviews.iter().filter(|seen| seen.branch == *branch && seen.author == me);
         let same = |seen: &&Seen| {
             let content = Marker::find(&seen.body).map(|marker| marker.content);
             seen.head == desired.head || content.as_deref() == Some(desired.marker.content.as_str())
         };
-        match of_it.max_by_key(|seen| (seen.updated_at, seen.number)).filter(same).map(|seen| &seen.stage) {
+        let newest = of_it.max_by_key(|seen| (seen.updated_at, seen.number)).filter(same);
+        let mut unheard_on = None;
+        match newest.map(|seen| &seen.stage) {
             // The next run over the commits finds its content.
             Some(Stage::Merged) => return,
+            Some(Stage::Closed { by: Some(by) }) if unheard.contains(by) => {
+                unheard_on = newest.map(|seen| (seen.number, by));
+            }
             Some(Stage::Closed { by }) if by.as_deref() != Some(me) && !closing.contains(branch) => {
                 for Member { pkgbase, head, content, .. } in desired.members.clone() {
                     self.step(Step::Reject { pkgbase, head, content, by: by.clone() });
@@ -316,6 +328,10 @@ impl<'a> Work<'a> {
             return self.later(desired, why);
         }
         self.changed += 1;
+        if let Some((number, by)) = unheard_on {
+            let text = format!("{} may not reject it, because only who may push may: it is opened again.", code(by));
+            self.step(Step::Say { number, branch: branch.clone(), key: UNHEARD, text });
+        }
         self.step(Step::Open(desired.wanted.clone()));
     }
 

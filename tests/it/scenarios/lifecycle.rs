@@ -66,6 +66,7 @@ on_every_forge! {
     what_people_commit_on_the_branch_is_kept_and_newer_content_waits
     what_a_person_closes_stays_closed_until_the_content_changes
     a_review_closed_and_its_branch_deleted_stays_closed
+    a_review_closed_by_somebody_who_may_not_push_is_opened_again
     a_race_that_is_lost_opens_the_review_all_the_same
     a_forge_that_is_down_for_an_hour_loses_nothing
     an_approval_merges_and_builds
@@ -187,6 +188,27 @@ async fn a_review_closed_and_its_branch_deleted_stays_closed(scene: Scene, host:
     }
     released(&scene, "1.2").await;
     assert_eq!(host.open(&scene).await, "update-foo 1.2\n");
+    scene.ends().await;
+}
+
+async fn a_review_closed_by_somebody_who_may_not_push_is_opened_again(scene: Scene, host: Host) {
+    released(&scene, "1.1").await;
+    let head = scene.monorepo.id(REVIEW).await;
+    if !matches!(host, Host::Local) {
+        host.is_closed_by("otto", &scene, "update-foo", false).await;
+        assert_eq!(host.open(&scene).await, "");
+    }
+    scene.later();
+    scene.run(Pipeline::OnSchedule).await;
+    assert_eq!((host.open(&scene).await.as_str(), scene.monorepo.id(REVIEW).await), ("update-foo 1.1\n", head));
+    if let Host::Memory(forge) = &host {
+        let told = forge.told();
+        assert!(told.contains("say #1 unheard: `otto` may not reject it"), "{told}");
+    }
+    host.closes(&scene, false).await;
+    scene.later();
+    scene.run(Pipeline::OnSchedule).await;
+    assert_eq!((host.open(&scene).await, scene.monorepo.id(REVIEW).await), (String::new(), None));
     scene.ends().await;
 }
 

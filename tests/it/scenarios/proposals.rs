@@ -25,6 +25,7 @@ on_every_fake! {
     pushed_again_while_it_is_judged_the_old_commit_never_gets_a_vote
     a_forge_that_is_down_hears_the_vote_later
     what_cannot_be_built_fails
+    what_takes_back_merged_work_behind_crossed_histories_fails
     what_is_built_for_a_test_is_told_and_nothing_of_it_is_published
     a_test_build_that_the_machine_spoils_says_nothing
     a_newer_commit_stops_the_test_build_of_the_older
@@ -159,6 +160,33 @@ async fn what_cannot_be_built_fails(kind: Kind) {
     }
     assert_eq!(offers.beside(&third_head).await, "pkgwarden/gate success: 1 package: 1 major (needs a look)\n");
     assert!(offers.below(third).await[0].contains("it leaves the repository"));
+    scene.ends().await;
+}
+
+/// Its first parents are those of the merge, and its files are those before the merge: against one of two bases, it
+/// changes nothing.
+async fn what_takes_back_merged_work_behind_crossed_histories_fails(kind: Kind) {
+    let (scene, offers) = beginning(kind).await;
+    let side = "refs/heads/side";
+    let git = &scene.monorepo;
+    let theirs = git.commit_on(side, git.id(MAIN).await.as_deref(), "fix(foo): mend", &newer(), scene.now()).await;
+    let ours = git.commit(MAIN, "fix(bar): mend", &Pkg::new("bar").version("1.1").changes(), scene.now()).await;
+    let both = git.commit_on(side, Some(&ours), "both", &newer(), scene.now()).await;
+    let merge = async |with: &str| {
+        let tree = git.git(&["rev-parse", &format!("{with}^{{tree}}")]).await;
+        git.merge_commit(tree.trim(), [&ours, &theirs], "Merge", scene.now()).await
+    };
+    let (merged, crossed) = (merge(&both).await, merge(&ours).await);
+    git.git(&["update-ref", "-d", side]).await;
+    git.git(&["update-ref", MAIN, &merged]).await;
+    assert_ne!(merged, crossed);
+    let number = offers.fake.world().await.offers("otto", "mine", "Nothing", &crossed).await;
+    looks(&scene).await;
+    assert_eq!(
+        offers.beside(&crossed).await,
+        "pkgwarden/gate failure: it has several merge bases: merge the branch that it goes into first\n"
+    );
+    assert!(offers.below(number).await[0].contains("rebase it"), "{:?}", offers.below(number).await);
     scene.ends().await;
 }
 

@@ -451,6 +451,11 @@ impl Host {
 
     /// Somebody closes the review of a branch on a forge, or rejects `foo`.
     pub async fn closes_on(&self, scene: &Scene, branch: &str, deletes: bool) {
+        self.is_closed_by("mira", scene, branch, deletes).await;
+    }
+
+    /// Somebody of this name closes the review of a branch on a forge, or rejects `foo`.
+    pub async fn is_closed_by(&self, who: &str, scene: &Scene, branch: &str, deletes: bool) {
         let name = format!("refs/heads/{branch}");
         match self {
             Self::Local => {
@@ -459,14 +464,14 @@ impl Host {
                 scene.run(Pipeline::Reject(base("foo"), head, Refusal::default())).await;
             }
             Self::Memory(forge) => {
-                forge.edit(branch, |seen| seen.stage = Stage::Closed { by: Some("mira".to_owned()) });
+                forge.edit(branch, |seen| seen.stage = Stage::Closed { by: Some(who.to_owned()) });
                 if deletes {
                     scene.monorepo.git(&["update-ref", "-d", &name]).await;
                 }
             }
             Self::Fake(fake) => {
                 let number = Self::newest(fake, branch).await.expect("a review").number;
-                fake.world().await.closes(number, "mira").expect("it is open");
+                fake.world().await.closes(number, who).expect("it is open");
                 if deletes {
                     scene.monorepo.git(&["update-ref", "-d", &name]).await;
                 }

@@ -87,6 +87,8 @@ pub struct Assessment {
     pub outside: Vec<String>,
     /// What is wrong with it as a whole.
     pub findings: Vec<Finding>,
+    /// Why it was looked at no further.
+    pub refused: Option<&'static str>,
 }
 
 /// What is said of a proposal.
@@ -101,6 +103,13 @@ pub struct Opinion {
 }
 
 impl Assessment {
+    /// Of a proposal that is looked at no further.
+    #[must_use]
+    pub fn refused(code: &'static str, why: &'static str, hint: &'static str) -> Self {
+        let findings = vec![Finding::error(code, why).hint(hint)];
+        Self { findings, refused: Some(why), ..Self::default() }
+    }
+
     /// What follows from it.
     #[must_use]
     pub fn opinion(&self) -> Opinion {
@@ -118,7 +127,7 @@ impl Assessment {
         part(major, "major (needs a look)");
         part(bad, "that cannot go in");
         let summary = match self.packages.len() {
-            0 => "It touches no package".to_owned(),
+            0 => self.refused.unwrap_or("It touches no package").to_owned(),
             1 => format!("1 package: {}", parts.join(", ")),
             count => format!("{count} packages: {}", parts.join(", ")),
         };
@@ -197,6 +206,12 @@ pub(super) mod tests {
         }
         let warned = Touched { findings: vec![Finding::warning("srcinfo-stale", "it is old")], ..newer() };
         assert_eq!(opinion(vec![warned]).0, Vote::Success);
+    }
+
+    #[test]
+    fn what_is_looked_at_no_further_fails_and_says_why() {
+        let opinion = Assessment::refused("crossed", "it is crooked", "straighten it").opinion();
+        assert_eq!((opinion.vote, opinion.summary.as_str(), opinion.has_more), (Vote::Failure, "it is crooked", true));
     }
 
     #[test]

@@ -134,6 +134,7 @@ mod tests {
         let wrong = Touched { findings: vec![finding.hint("add the file")], ..changed("lib", TEXT) };
         let leaves = Touched { touch: Touch::Removed, ..changed("old", TEXT) };
         let assessment = Assessment {
+            refused: None,
             packages: vec![minor, leaves, wrong, major],
             outside: vec![".ci".to_owned(), "@mira`".to_owned()],
             findings: Vec::new(),

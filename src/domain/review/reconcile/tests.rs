@@ -86,6 +86,7 @@ struct Story {
     proposed: BTreeMap<PkgBase, String>,
     closing: BTreeSet<String>,
     resting: BTreeSet<String>,
+    unheard: BTreeSet<String>,
     limits: Limits,
 }
 
@@ -97,6 +98,7 @@ fn story(desired: &[Desired], reviews: &[Seen]) -> Story {
         proposed: BTreeMap::new(),
         closing: BTreeSet::new(),
         resting: BTreeSet::new(),
+        unheard: BTreeSet::new(),
         limits: Limits { per_run: 9, per_hour: 9, at_once: None, quiet: false, approvals: true, automerge_after: None },
     }
 }
@@ -110,6 +112,7 @@ impl Story {
             proposed: &self.proposed,
             closing: &self.closing,
             resting: &self.resting,
+            unheard: &self.unheard,
         };
         reconcile(&self.desired, observed, self.limits, now)
     }
