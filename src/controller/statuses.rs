@@ -14,7 +14,7 @@ use crate::domain::name::{Oid, PkgBase};
 use crate::domain::review::proposal::trial;
 use crate::domain::review::status::{GATE, TOGETHER, TRIAL, Told, context, of_build, together};
 use crate::domain::review::{Stage, Status, Thread, Vote};
-use crate::forge::ForgeError;
+use crate::forge::{ForgeError, Patience};
 use crate::store::StoreError;
 use crate::store::outbox::Entry;
 use crate::store::statuses::{KIND, Subject, ToldBuild};
@@ -54,7 +54,7 @@ impl Runner {
             return Ok(LONGEST);
         }
         let _turn = self.telling.take().await?;
-        let mut next = None;
+        let (mut next, mut patience) = (None, Patience::default());
         // Whoever had the turn before may have told some.
         for entry in self.store.outbox_open(&self.site.name, KIND).await? {
             let now = self.clock.now();
@@ -62,7 +62,7 @@ impl Runner {
                 next = Some(next.map_or(due, |next: Timestamp| next.min(due)));
                 continue;
             }
-            if let Some(rest) = self.tell_one(hosted, &entry).await? {
+            if let Some(rest) = self.tell_one(hosted, &entry, &mut patience).await? {
                 return Ok(pause(rest));
             }
         }
@@ -71,7 +71,12 @@ impl Runner {
     }
 
     /// Tells one. How long the forge has to be left alone, if it has to be.
-    async fn tell_one(&self, hosted: &Hosted, entry: &Entry) -> Result<Option<SignedDuration>> {
+    async fn tell_one(
+        &self,
+        hosted: &Hosted,
+        entry: &Entry,
+        patience: &mut Patience,
+    ) -> Result<Option<SignedDuration>> {
         let Ok(subject) = serde_json::from_value::<Subject>(entry.entry.payload.clone()) else {
             tracing::error!(entry = entry.id, "an entry of the outbox cannot be read");
             self.store.outbox_drop(entry.id).await?;
@@ -79,25 +84,40 @@ impl Runner {
         };
         match self.tell_about(hosted, &subject).await {
             Ok(()) => {
+                patience.answered();
                 fail::fail_point!("statuses.told", |_| crate::sys::signal::die());
                 self.store.outbox_drop(entry.id).await?;
                 Ok(None)
             }
             Err(Untold::Store(error)) => Err(error.into()),
-            Err(Untold::Forge(error)) => self.not_told(entry, &subject, &error).await,
+            Err(Untold::Forge(error)) => {
+                let is_away = patience.ends_with(&error);
+                self.not_told(entry, &subject, &error, is_away).await
+            }
         }
     }
 
     /// What becomes of an entry that could not be told. How long the forge has to be left alone, if it has to be.
-    async fn not_told(&self, entry: &Entry, subject: &Subject, error: &ForgeError) -> Result<Option<SignedDuration>> {
+    async fn not_told(
+        &self,
+        entry: &Entry,
+        subject: &Subject,
+        error: &ForgeError,
+        is_away: bool,
+    ) -> Result<Option<SignedDuration>> {
         let (now, said) = (self.clock.now(), error.to_string());
         match error {
-            ForgeError::Limited { .. } | ForgeError::Unreachable { .. } => {
+            ForgeError::Limited { .. } | ForgeError::Unreachable { .. } if is_away => {
                 tracing::warn!(repository = self.site.name, error = said, "statuses are told later");
                 let pause = rest(entry.attempts + 1, error);
                 let until = now.checked_add(pause).unwrap_or(Timestamp::MAX);
                 self.store.outbox_rest(&self.site.name, KIND, entry.id, &said, until).await?;
                 return Ok(Some(pause));
+            }
+            // It may be this one alone that cannot be told.
+            ForgeError::Limited { .. } | ForgeError::Unreachable { .. } => {
+                tracing::warn!(?subject, error = said, "a status is told later");
+                self.store.outbox_failed(entry.id, &said, now).await?;
             }
             ForgeError::Conflict { .. } if entry.attempts < MOST_CONFLICTS => {
                 self.store.outbox_failed(entry.id, &said, now).await?;

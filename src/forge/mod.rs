@@ -88,6 +88,38 @@ impl ForgeError {
     }
 }
 
+/// So many questions in a row have to fail until the forge is taken for away: one alone may have failed because of what it
+/// was about, and whoever writes that must not silence everything else.
+const IN_A_ROW: u32 = 2;
+
+/// Tells errors of the forge from those of one thing that was asked for, among things that are asked for one by one.
+#[derive(Debug, Default)]
+pub struct Patience {
+    unreached: u32,
+}
+
+impl Patience {
+    /// It answered.
+    pub const fn answered(&mut self) {
+        self.unreached = 0;
+    }
+
+    /// Whether nothing more is to be asked after this error.
+    pub const fn ends_with(&mut self, error: &ForgeError) -> bool {
+        match error {
+            ForgeError::Limited { .. } => true,
+            ForgeError::Unreachable { .. } => {
+                self.unreached += 1;
+                self.unreached >= IN_A_ROW
+            }
+            ForgeError::Refused { .. } | ForgeError::Missing { .. } | ForgeError::Conflict { .. } => {
+                self.unreached = 0;
+                false
+            }
+        }
+    }
+}
+
 /// What a forge answers, some time.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, ForgeError>>;
 

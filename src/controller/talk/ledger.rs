@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::controller::tend::Rest;
 use crate::domain::desired::Snapshot;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::review::answer::{self, Answer};
 use crate::domain::review::dashboard::{Done, Edition};
 use crate::domain::review::{Seen, Stage, Thread};
+use crate::forge::ForgeError;
 use crate::store::{Store, StoreError};
 
 /// Forges count in seconds, and show what happened only some time later: what changed within so long before it was read
@@ -60,6 +62,12 @@ pub struct Talk {
     pub answers: Vec<Answer>,
     /// Whether the forge shows all of that.
     pub said: bool,
+    /// Until when it is not read again, because that failed.
+    #[serde(default)]
+    pub unread: Option<Rest>,
+    /// Until when it is not said again, because that failed.
+    #[serde(default)]
+    pub unsaid: Option<Rest>,
 }
 
 /// What is remembered of the dashboard.
@@ -101,24 +109,37 @@ impl Ledger {
         self.heads = snapshot.refs.reviews.iter().map(head).collect();
     }
 
-    /// The commit that somebody has seen who wrote at that time.
-    pub fn head_at(&self, pkgbase: &PkgBase, written_at: Timestamp) -> Option<Oid> {
+    /// The commit that somebody has seen who looked at that time.
+    pub fn head_at(&self, pkgbase: &PkgBase, looked_at: Timestamp) -> Option<Oid> {
         let head = self.heads.get(pkgbase)?;
-        (head.seen_at <= written_at).then_some(head.commit)
+        (head.seen_at <= looked_at).then_some(head.commit)
     }
 
     /// From when on comments are to be read; `None` if nothing can be new.
     pub fn news_since(&self, thread: Thread, changed_at: Timestamp) -> Option<Timestamp> {
         let begun = self.begun_at.unwrap_or(Timestamp::MAX);
         let Some(talk) = self.talks.iter().find(|talk| talk.thread == thread) else { return Some(begun) };
-        let is_read = talk.changed_at == changed_at && talk.read_at.duration_since(changed_at) > OVERLAP;
+        let is_read =
+            talk.unread.is_none() && talk.changed_at == changed_at && talk.read_at.duration_since(changed_at) > OVERLAP;
         (!is_read).then(|| talk.changed_at.checked_sub(BEFORE).map_or(begun, |since| begun.max(since)))
     }
 
     /// Notes that all has been read that had been written then.
     pub fn has_read(&mut self, thread: Thread, changed_at: Timestamp, now: Timestamp) {
         let talk = self.talk(thread, changed_at, now);
-        (talk.changed_at, talk.read_at) = (changed_at, now);
+        (talk.changed_at, talk.read_at, talk.unread) = (changed_at, now, None);
+    }
+
+    /// Notes that it could not be read: others are, and this one after a while.
+    pub fn not_read(&mut self, thread: Thread, error: &ForgeError, now: Timestamp) {
+        let talk = self.talk(thread, Timestamp::MIN, now);
+        talk.unread = Some(Rest::after(talk.unread.as_ref(), error, now));
+    }
+
+    /// Whether it is not read now.
+    pub fn rests(&self, thread: Thread, now: Timestamp) -> bool {
+        let mut unread = self.talks.iter().filter(|talk| talk.thread == thread).filter_map(|talk| talk.unread.as_ref());
+        unread.any(|rest| rest.until > now)
     }
 
     /// Adds answers that have to be said.
@@ -142,7 +163,8 @@ impl Ledger {
 
     fn talk(&mut self, thread: Thread, changed_at: Timestamp, now: Timestamp) -> &mut Talk {
         let at = self.talks.iter().position(|talk| talk.thread == thread).unwrap_or_else(|| {
-            let new = Talk { thread, changed_at, read_at: now, answers: Vec::new(), said: true };
+            let new =
+                Talk { thread, changed_at, read_at: now, answers: Vec::new(), said: true, unread: None, unsaid: None };
             self.talks.push(new);
             self.talks.len() - 1
         });

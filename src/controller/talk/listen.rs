@@ -16,7 +16,7 @@ use crate::domain::event::{Event, EventKind};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::review::command::{Asked, Verb, commands};
 use crate::domain::review::{Comment, Seen, Thread};
-use crate::forge::ForgeError;
+use crate::forge::{ForgeError, Patience};
 use crate::store::outbox::NewEntry;
 
 /// Comments below so many reviews, proposals and issues are read at once; the others come later.
@@ -25,6 +25,10 @@ const MOST: usize = 100;
 const MOST_DELIVERIES: u32 = 1_000;
 /// Comments that were changed so soon after they were written were changed by nobody: forges write them in steps.
 const AT_ONCE: SignedDuration = SignedDuration::from_secs(2);
+
+/// An approval counts for what had been seen there for so long when it was written: a page that a person reads shows what
+/// was there when it was opened, and whoever pushes while they read must not have that approved with it.
+pub(super) const LOOKED_AT: SignedDuration = SignedDuration::from_mins(15);
 
 /// Something below which people may have written.
 struct Place {
@@ -36,15 +40,17 @@ struct Place {
 impl Runner {
     /// Reads what people wrote since the last look, below open reviews, proposals and the dashboard.
     ///
+    /// Answers what the forge said of threads that could not be read, which are tried again later.
+    ///
     /// # Errors
-    /// What the forge said, if not everything could be read; what could was put on record.
+    /// What the forge said, if it is away; what could be read was put on record.
     pub(in crate::controller) async fn listen(
         &self,
         hosted: &Hosted,
         look: &Look,
         me: &str,
         reviews: &[Seen],
-    ) -> Result<Result<(), ForgeError>> {
+    ) -> Result<Result<Vec<ForgeError>, ForgeError>> {
         let (mut ledger, now) = (self.talk_ledger().await?, self.clock.now());
         ledger.note_heads(&look.snapshot, reviews, now);
         // Who changed issues matters to the dashboard only.
@@ -108,27 +114,38 @@ impl Runner {
         places: &[Place],
         woken: &BTreeSet<Thread>,
         me: &str,
-    ) -> Result<Result<(), ForgeError>> {
-        let mut asked = 0;
+    ) -> Result<Result<Vec<ForgeError>, ForgeError>> {
+        let (mut asked, mut patience, mut unread) = (0, Patience::default(), Vec::new());
         for place in places {
             let begun = ledger.begun_at.filter(|_| woken.contains(&place.thread));
             let Some(since) = ledger.news_since(place.thread, place.changed_at).or(begun) else { continue };
+            let now = self.clock.now();
+            if ledger.rests(place.thread, now) {
+                continue;
+            }
             if asked == MOST {
                 break;
             }
             asked += 1;
-            let now = self.clock.now();
             let comments = match hosted.forge.comments(place.thread, since).await {
                 Ok(comments) => comments,
                 Err(ForgeError::Missing { .. }) => Vec::new(),
-                Err(error) => return Ok(Err(error)),
+                Err(error) => {
+                    ledger.not_read(place.thread, &error, now);
+                    if patience.ends_with(&error) {
+                        return Ok(Err(error));
+                    }
+                    unread.push(error);
+                    continue;
+                }
             };
+            patience.answered();
             let heard = comments.into_iter().filter(|it| it.written_at >= since && !it.author.eq_ignore_ascii_case(me));
             let entries = heard.filter_map(|comment| self.order(ledger, place, comment)).collect();
             self.store.outbox_put(entries, now).await?;
             ledger.has_read(place.thread, place.changed_at, now);
         }
-        Ok(Ok(()))
+        Ok(Ok(unread))
     }
 
     fn order(&self, ledger: &Ledger, place: &Place, comment: Comment) -> Option<NewEntry> {
@@ -154,14 +171,18 @@ impl Order {
     }
 }
 
-/// What the writer of a comment has seen of the reviews that are decided about.
+/// What the writer of a comment has seen of the reviews that are decided about. Who approves something is held to that for
+/// all of the comment.
 fn seen(ledger: &Ledger, place: &Place, asked: &[Asked], at: Timestamp) -> BTreeMap<PkgBase, Oid> {
     let decides = |asked: &&Asked| {
         asked.command.as_ref().is_ok_and(|command| matches!(command.verb, Verb::Approve | Verb::Reject))
     };
+    let approves = |asked: &Asked| asked.command.as_ref().is_ok_and(|command| command.verb == Verb::Approve);
+    let before = if asked.iter().any(approves) { LOOKED_AT } else { SignedDuration::ZERO };
+    let read_at = at.checked_sub(before).unwrap_or(Timestamp::MIN);
     let named = asked.iter().filter(decides).filter_map(|asked| asked.command.as_ref().ok());
     let packages = named.flat_map(|command| command.packages.iter()).chain(&place.about);
-    packages.filter_map(|pkgbase| Some((pkgbase.clone(), ledger.head_at(pkgbase, at)?))).collect()
+    packages.filter_map(|pkgbase| Some((pkgbase.clone(), ledger.head_at(pkgbase, read_at)?))).collect()
 }
 
 fn thread_of(event: &Event) -> Option<Thread> {

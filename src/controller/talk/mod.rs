@@ -17,14 +17,15 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use self::ledger::Ledger;
+use self::ledger::{Ledger, Talk};
 use super::run::Runner;
-use super::tend::Hosted;
+use super::tend::{Hosted, Rest};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Pipeline;
 use crate::domain::review::command::Asked;
 use crate::domain::review::dashboard::Edition;
 use crate::domain::review::{Thread, answer};
+use crate::forge::{ForgeError, Patience};
 
 /// The kind of the entries of the outbox.
 const KIND: &str = "command";
@@ -100,16 +101,26 @@ impl Runner {
     /// Says what has not been said yet.
     async fn say_answers(&self, hosted: &Hosted) -> Result<()> {
         let mut ledger = self.talk_ledger().await?;
-        let unsaid: BTreeSet<Thread> = ledger.talks.iter().filter(|talk| !talk.said).map(|talk| talk.thread).collect();
+        let (now, mut patience) = (self.clock.now(), Patience::default());
+        let is_due = |talk: &&Talk| !talk.said && talk.unsaid.as_ref().is_none_or(|rest| rest.until <= now);
+        let unsaid: BTreeSet<Thread> = ledger.talks.iter().filter(is_due).map(|talk| talk.thread).collect();
         for thread in unsaid {
             let talk = ledger.talks.iter_mut().find(|talk| talk.thread == thread).expect("it was there");
             let said = hosted.forge.say(thread, ANSWERS.to_owned(), answer::comment(&talk.answers)).await;
             fail::fail_point!("talk.said", |_| crate::sys::signal::die());
             match said {
-                Ok(()) | Err(crate::forge::ForgeError::Missing { .. }) => talk.said = true,
+                Ok(()) | Err(ForgeError::Missing { .. }) => {
+                    patience.answered();
+                    (talk.said, talk.unsaid) = (true, None);
+                }
                 Err(error) => {
+                    talk.unsaid = Some(Rest::after(talk.unsaid.as_ref(), &error, now));
                     self.remember(&ledger).await?;
-                    return Err(error.into());
+                    if patience.ends_with(&error) {
+                        return Err(error.into());
+                    }
+                    tracing::warn!(repository = self.site.name, %thread, %error, "an answer is said later");
+                    continue;
                 }
             }
             self.remember(&ledger).await?;

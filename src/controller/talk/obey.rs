@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use anyhow::Result;
 use serde_json::Value;
 
+use super::listen::LOOKED_AT;
 use super::{KIND, Order, Way};
 use crate::controller::run::Runner;
 use crate::controller::tend::Hosted;
@@ -13,7 +14,7 @@ use crate::domain::plan::{Pipeline, Refusal};
 use crate::domain::policy::Person;
 use crate::domain::review::Permission;
 use crate::domain::review::answer::{Answer, told};
-use crate::domain::review::command::{Asked, Command, Verb, help};
+use crate::domain::review::command::{Asked, Command, PREFIX, Verb, help};
 use crate::domain::review::dashboard::Done;
 use crate::domain::review::markdown::{code, sentence};
 use crate::domain::target::Target;
@@ -198,7 +199,13 @@ impl Runner {
         for pkgbase in packages {
             let head = match decided_head(heads.get(pkgbase), seen.get(pkgbase), command.head.as_deref()) {
                 Ok(head) => head,
-                Err(why) => {
+                Err(Undecided::Because(why)) => {
+                    texts.push((pkgbase, why));
+                    continue;
+                }
+                Err(Undecided::Unseen(now)) => {
+                    let is_about = task.order.about.as_ref() == Some(pkgbase);
+                    let why = unseen(command.verb, Some(pkgbase).filter(|_| !is_about), now);
                     texts.push((pkgbase, why));
                     continue;
                 }
@@ -280,21 +287,38 @@ impl Way {
     }
 }
 
+/// Why nothing is decided.
+#[derive(Debug, PartialEq, Eq)]
+enum Undecided {
+    Because(String),
+    /// The writer cannot have looked at what is there now.
+    Unseen(Oid),
+}
+
 /// The commit that is decided about; or why none is.
-fn decided_head(now: Option<&Oid>, seen: Option<&Oid>, named: Option<&str>) -> Result<Oid, String> {
-    let Some(now) = now else { return Err("no update of it waits".to_owned()) };
+fn decided_head(now: Option<&Oid>, seen: Option<&Oid>, named: Option<&str>) -> Result<Oid, Undecided> {
+    let Some(now) = now else { return Err(Undecided::Because("no update of it waits".to_owned())) };
     match (named, seen) {
         (Some(named), _) if now.to_string().starts_with(named) => Ok(*now),
-        (Some(named), _) => Err(format!("its review is at {now}, and not at {named}: look at it again")),
-        (None, Some(seen)) if seen == now => Ok(*now),
-        (None, _) => {
-            let short = now.short();
-            Err(format!(
-                "its review has changed since the comment was written, or shortly before: look at it again, or name what \
-                 you have seen, `--head {short}` for what is there now"
-            ))
+        (Some(named), _) => {
+            Err(Undecided::Because(format!("its review is at {now}, and not at {named}: look at it again")))
         }
+        (None, Some(seen)) if seen == now => Ok(*now),
+        (None, _) => Err(Undecided::Unseen(*now)),
     }
+}
+
+/// What to do about something that the writer cannot have looked at. The package is named where it has to be.
+fn unseen(verb: Verb, pkgbase: Option<&PkgBase>, now: Oid) -> String {
+    if verb != Verb::Approve {
+        return "its review has changed since the comment was written, or shortly before: look at it again".to_owned();
+    }
+    let named = pkgbase.map(|pkgbase| format!(" {pkgbase}")).unwrap_or_default();
+    let minutes = LOOKED_AT.as_mins();
+    format!(
+        "its review has changed since the comment was written, or less than {minutes} minutes before: look at it again; \
+         for what is there now, write `{PREFIX} approve{named} --head {now}`"
+    )
 }
 
 fn joined(texts: Vec<(&PkgBase, String)>) -> String {
@@ -325,15 +349,21 @@ mod tests {
         let [old, new] = [1, 2].map(|byte| Oid::from_bytes([byte; 20]));
         assert_eq!(decided_head(Some(&new), Some(&new), None), Ok(new));
         assert_eq!(decided_head(Some(&new), None, Some("0202020")), Ok(new));
+        for (now, seen) in [(Some(&new), Some(&old)), (Some(&new), None)] {
+            assert_eq!(decided_head(now, seen, None), Err(Undecided::Unseen(new)));
+        }
         for (now, seen, named, why) in [
             (None, Some(&old), None, "no update of it waits"),
-            (Some(&new), Some(&old), None, "has changed since the comment was written"),
-            (Some(&new), None, None, "has changed since the comment was written"),
             (Some(&new), Some(&new), Some("0101010"), "and not at 0101010"),
         ] {
             let told = decided_head(now, seen, named).unwrap_err();
-            assert!(told.contains(why), "{told}");
+            assert!(matches!(&told, Undecided::Because(told) if told.contains(why)), "{told:?}");
         }
+        let foo = PkgBase::new("foo").unwrap();
+        let told = [None, Some(&foo)].map(|named| unseen(Verb::Approve, named, new));
+        assert!(told[0].ends_with(&format!("write `/pkgwarden approve --head {new}`")), "{told:?}");
+        assert!(told[1].ends_with(&format!("write `/pkgwarden approve foo --head {new}`")), "{told:?}");
+        assert!(!unseen(Verb::Reject, None, new).contains("--head"));
     }
 
     #[test]

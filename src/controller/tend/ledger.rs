@@ -47,7 +47,8 @@ pub struct Rest {
 }
 
 impl Rest {
-    fn after(before: Option<&Self>, error: &ForgeError, now: Timestamp) -> Self {
+    /// After one more failure.
+    pub fn after(before: Option<&Self>, error: &ForgeError, now: Timestamp) -> Self {
         let failures = before.map_or(1, |rest| rest.failures.saturating_add(1));
         let until = now.checked_add(rest(failures, error)).unwrap_or(Timestamp::MAX);
         Self { failures, until, error: error.to_string() }

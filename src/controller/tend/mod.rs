@@ -33,7 +33,7 @@ use crate::forge::{Forge, ForgeError};
 use crate::telemetry::progress;
 
 pub(super) use closing::entries;
-pub(super) use ledger::rest;
+pub(super) use ledger::{Rest, rest};
 
 /// What ended shortly before the last look is looked at again: clocks differ, and answers may lag behind.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(1);
@@ -217,11 +217,14 @@ impl Runner {
         };
         let reconciled = reconcile(desired, observed, limits(&self.site.policy.reviews, now), now);
         let mut tended = pass.perform(reconciled).await;
-        if let Err(error) = self.listen(hosted, look, &shown.me, &shown.reviews).await? {
-            if let ForgeError::Limited { .. } | ForgeError::Unreachable { .. } = error {
-                ledger.forge_failed(&error, now);
+        match self.listen(hosted, look, &shown.me, &shown.reviews).await? {
+            Ok(unread) => tended.findings.extend(unread.iter().map(|error| perform::told(None, error))),
+            Err(error) => {
+                if let ForgeError::Limited { .. } | ForgeError::Unreachable { .. } = error {
+                    ledger.forge_failed(&error, now);
+                }
+                tended.findings.push(perform::told(None, &error));
             }
-            tended.findings.push(perform::told(None, &error));
         }
         tended.findings.extend(resting.iter().filter_map(|branch| ledger.resting(branch, now)));
         // As long as a rejection has not been recorded, whoever made it is asked for again.

@@ -6,6 +6,7 @@ use pkgwarden::controller::face::Face as _;
 use pkgwarden::domain::plan::Pipeline;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::forges::http::Trouble;
 use crate::support::forges::world::Kind;
 use crate::support::offers::{Offers, on_every_fake};
 use crate::support::scene::MAIN;
@@ -17,6 +18,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 on_every_fake! {
     a_build_is_told_from_the_queue_to_its_end
     many_builds_are_one_line
+    one_that_cannot_be_told_holds_up_no_other
     a_forge_that_is_down_hears_only_how_it_stands_by_then
 }
 
@@ -61,6 +63,21 @@ async fn many_builds_are_one_line(kind: Kind) {
     scene.run(Pipeline::OnCommit).await;
     assert_eq!(offers.beside(&commit).await, "pkgwarden/builds pending: 25 packages: 25 to come\n");
     assert_eq!(offers.times(&commit).await, 1);
+    scene.ends().await;
+}
+
+async fn one_that_cannot_be_told_holds_up_no_other(kind: Kind) {
+    let mut scene = Scene::of(&[Pkg::new("foo"), Pkg::new("bar")]).await;
+    let offers = Offers::on(&mut scene, kind).await;
+    let mut changes = Pkg::new("foo").release("2").changes();
+    changes.extend(Pkg::new("bar").release("2").changes());
+    let commit = scene.push("feat: two", &changes).await;
+    offers.fake.spoils("POST", &commit, Trouble::status(500), 1).await;
+    scene.run(Pipeline::OnCommit).await;
+    assert_eq!(offers.beside(&commit).await.lines().count(), 1);
+    scene.later();
+    scene.run(Pipeline::OnCommit).await;
+    assert_eq!((offers.beside(&commit).await.lines().count(), offers.times(&commit).await), (2, 2));
     scene.ends().await;
 }
 

@@ -1,5 +1,6 @@
 //! What people ask for in comments, and tick on the dashboard: told once and true on every forge.
 
+use jiff::SignedDuration;
 use pkgwarden::app::serve;
 use pkgwarden::domain::build::Outcome;
 use pkgwarden::domain::event::{Event, EventKind, Issue};
@@ -34,6 +35,8 @@ async fn beginning(kind: Option<Kind>) -> (Scene, Host) {
     };
     released(&scene, "1.1").await;
     assert_eq!(host.open(&scene).await, "update-foo 1.1\n");
+    // So long that a comment without a commit can mean nothing else.
+    scene.clock.advance(SignedDuration::from_mins(15));
     (scene, host)
 }
 
@@ -149,9 +152,20 @@ async fn what_was_pushed_after_a_comment_is_not_approved_by_it() {
         assert_eq!(host.open(&scene).await, "update-foo 1.2\n");
         let answers = host.answers_given().await;
         assert!(answers[0].contains("its review has changed since the comment was written"), "{answers:?}");
-        scene.later();
-        let head = scene.monorepo.id(REVIEW).await.unwrap();
-        host.says(&scene, "mira", &format!("/pkgwarden approve --head {}", &head[..10])).await;
+        // Nor what was pushed while somebody read.
+        scene.clock.advance(SignedDuration::from_mins(14));
+        host.says(&scene, "mira", "/pkgwarden approve").await;
+        scene.run(Pipeline::OnCommit).await;
+        assert_eq!(host.open(&scene).await, "update-foo 1.2\n");
+        let ready = format!("/pkgwarden approve --head {}", scene.monorepo.id(REVIEW).await.unwrap());
+        let answers = host.answers_given().await;
+        assert!(
+            answers[0].contains(&format!(
+                "or less than 15 minutes before: look at it again; for what is there now, write `{ready}`"
+            )),
+            "{answers:?}"
+        );
+        host.says(&scene, "mira", &ready).await;
         scene.run(Pipeline::OnCommit).await;
         assert_eq!(host.open(&scene).await, "");
         scene.ends().await;
@@ -191,6 +205,51 @@ async fn what_was_asked_while_the_forge_was_away_is_done_later_and_once() {
         scene.ends().await;
     })
     .await;
+}
+
+/// Two reviews; what is written below that of `foo` cannot be read or said.
+#[tokio::test]
+async fn a_thread_that_cannot_be_read_holds_up_no_other() {
+    let mut scene = Scene::with_aur().await;
+    scene.keeps(&[Pkg::from_aur("bar"), Pkg::from_aur("foo")]).await;
+    let host = Host::memory(&mut scene);
+    let Host::Memory(forge) = &host else { unreachable!("it is in memory") };
+    for name in ["bar", "foo"] {
+        scene.aur_release(&Pkg::from_aur(name).version("1.1").built_by("make install")).await;
+    }
+    scene.run(Pipeline::OnSchedule).await;
+    let reviews = ["bar", "foo"].map(|name| format!("update-{name}"));
+    let foo = forge.review(&reviews[1]).await.map(|seen| seen.number);
+    scene.later();
+    let told = |name: &str| forge.comments(&format!("update-{name}")).join("\n");
+    let ask = |what: &str| {
+        for review in &reviews {
+            forge.edit(review, |seen| seen.updated_at = scene.now());
+            forge.is_written_to(review, "mira", what);
+        }
+    };
+    forge.is_endless(foo);
+    ask("/pkgwarden help");
+    scene.run(Pipeline::OnCommit).await;
+    assert!(told("bar").contains("`/pkgwarden help` by `mira`: "), "{}", told("bar"));
+    assert!(!told("foo").contains("by `mira`"), "{}", told("foo"));
+    forge.is_endless(None);
+    scene.later();
+    scene.run(Pipeline::OnCommit).await;
+    assert!(told("foo").contains("`/pkgwarden help` by `mira`: "), "{}", told("foo"));
+
+    forge.takes_changes(false);
+    ask("/pkgwarden explain");
+    scene.run(Pipeline::OnCommit).await;
+    forge.takes_changes(true);
+    for (endless, waits) in [(foo, true), (None, false)] {
+        forge.is_endless(endless);
+        scene.later();
+        scene.run(Pipeline::OnCommit).await;
+        let waiting = ["bar", "foo"].map(|name| !told(name).contains("`/pkgwarden explain` by `mira`: "));
+        assert_eq!(waiting, [false, waits]);
+    }
+    scene.ends().await;
 }
 
 #[tokio::test]

@@ -48,6 +48,8 @@ struct World {
     opened: u64,
     down: bool,
     takes_no_changes: bool,
+    /// Threads of which every answer is too long.
+    endless: BTreeSet<u64>,
     /// How far its clock is behind ours.
     behind: SignedDuration,
     /// Reviews that the next list leaves out, as one does that moves while its pages are read.
@@ -160,6 +162,19 @@ impl MemoryForge {
     /// From now on, it shows everything and answers no request that changes anything, or answers them again.
     pub fn takes_changes(&self, takes: bool) {
         self.world().takes_no_changes = !takes;
+    }
+
+    /// Every answer about this thread is too long from now on, or none is.
+    pub fn is_endless(&self, number: Option<u64>) {
+        self.world().endless = number.into_iter().collect();
+    }
+
+    fn check_thread(&self, number: u64) -> Result<(), ForgeError> {
+        let message = "its answer is too long".to_owned();
+        if self.world().endless.contains(&number) {
+            return Err(ForgeError::Unreachable { forge: "memory".into(), message });
+        }
+        self.check()
     }
 
     fn check_change(&self) -> Result<(), ForgeError> {
@@ -278,13 +293,14 @@ impl Forge for MemoryForge {
 
     fn comments(&self, thread: Thread, since: Timestamp) -> Answer<'_, Vec<Comment>> {
         Box::pin(async move {
-            self.check()?;
+            self.check_thread(thread.number())?;
             Ok(self.world().talks.below(thread).filter(|it| it.written_at >= since).cloned().collect())
         })
     }
 
     fn say(&self, thread: Thread, key: String, text: String) -> Answer<'_, ()> {
         Box::pin(async move {
+            self.check_thread(thread.number())?;
             self.check_change()?;
             let mut world = self.world();
             world.told.push(format!("say #{} {key}: {text}", thread.number()));
