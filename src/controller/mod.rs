@@ -92,6 +92,8 @@ struct ReviewKey {
     people: crate::domain::classify::Context,
     /// Who has approved it.
     approvals: BTreeSet<Person>,
+    /// What our commits are known by: our identity, and the content that was recorded as proposed.
+    ours: (crate::domain::policy::Identity, Option<String>),
 }
 
 /// What the last look found.

@@ -1,16 +1,20 @@
 //! What a review proposes, as the faces show it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::Result;
 use jiff::Timestamp;
 
 use super::site::Look;
 use super::view::{ApprovalsView, FileDiff, ReviewView};
-use super::{Kept, ReviewKey, bind, observe};
+use super::{Kept, ReviewKey, bind, handwork, observe};
 use crate::domain::classify::{self, Context, Subject, Verdict};
 use crate::domain::desired::Snapshot;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Proposal;
-use crate::domain::review::group::group_of;
+use crate::domain::policy::Identity;
+use crate::domain::review::group::{Candidate, Group, together};
+use crate::domain::review::hands;
 use crate::domain::state::PackageState;
 use crate::git::Repository;
 
@@ -30,8 +34,12 @@ pub async fn reviews_of<'a>(
     packages: impl IntoIterator<Item = &'a PkgBase>,
     now: Timestamp,
 ) -> Result<Vec<ReviewView>> {
-    let keys: Vec<_> =
-        packages.into_iter().filter_map(|it| Some((it.clone(), key(&look.snapshot, it, now)?))).collect();
+    let groups = &kept.site().policy.reviews.groups;
+    let asked: BTreeSet<&PkgBase> = packages.into_iter().collect();
+    // With what one is decided about depends on all the others.
+    let others = look.snapshot.waiting_reviews().filter(|_| !groups.is_empty());
+    let all: BTreeSet<&PkgBase> = others.chain(asked.iter().copied()).collect();
+    let keys: Vec<_> = all.into_iter().filter_map(|it| Some((it.clone(), key(&look.snapshot, it, now)?))).collect();
     let is_known = |(pkgbase, key): &(PkgBase, ReviewKey)| {
         let known = kept.reviews.lock().expect("nobody panics with it");
         known.get(pkgbase).is_some_and(|(same, _)| same == key)
@@ -40,17 +48,46 @@ pub async fn reviews_of<'a>(
     if !unknown.is_empty() {
         let snapshot = look.snapshot.clone();
         let read = kept.site().with_git(move |git| {
-            let views = git.map(&unknown, |git, (pkgbase, key)| read(git, &snapshot, pkgbase, key, now))?;
+            let work = handwork::on(git, &snapshot, unknown.iter().map(|(pkgbase, _)| pkgbase.clone()))?;
+            let by_people = |pkgbase: &PkgBase, (ours, proposed): &(Identity, Option<String>)| {
+                work.get(pkgbase).is_some_and(|work| !hands::people(work, ours, proposed.as_deref()).is_empty())
+            };
+            let view = |git: &Repository, (pkgbase, key): &(PkgBase, ReviewKey)| -> Result<_> {
+                let view = read(git, &snapshot, pkgbase, key, now)?;
+                Ok(view.map(|view| ReviewView { by_people: by_people(pkgbase, &key.ours), ..view }))
+            };
+            let views = git.map(&unknown, view)?;
             Ok(unknown.into_iter().zip(views).collect::<Vec<_>>())
         });
         let read = read.await?.into_iter().map(|((pkgbase, key), view)| (pkgbase, (key, view)));
         kept.reviews.lock().expect("nobody panics with it").extend(read);
     }
     let known = kept.reviews.lock().expect("nobody panics with it");
-    let groups = &kept.site().policy.reviews.groups;
-    let grouped =
-        |view: ReviewView| ReviewView { group: group_of(groups, &view.pkgbase).map(ToString::to_string), ..view };
-    Ok(keys.iter().filter_map(|(pkgbase, _)| known.get(pkgbase)?.1.clone()).map(grouped).collect())
+    let views = keys.iter().filter_map(|(pkgbase, _)| known.get(pkgbase)?.1.clone()).collect();
+    let mut views = grouped(&look.snapshot, groups, views);
+    views.retain(|view| asked.contains(&view.pkgbase));
+    Ok(views)
+}
+
+/// Says of each with what it is decided about.
+fn grouped(snapshot: &Snapshot, groups: &[Group], mut views: Vec<ReviewView>) -> Vec<ReviewView> {
+    let waiting: BTreeSet<&PkgBase> = snapshot.waiting_reviews().collect();
+    let has_newer = |pkgbase: &PkgBase| snapshot.states.get(pkgbase).is_some_and(|state| state.newer().is_some());
+    let candidate = |view: &ReviewView| {
+        let is_free = view.conflict.is_none() && !view.by_people && !has_newer(&view.pkgbase);
+        (view.pkgbase.clone(), view.verdict.severity, is_free)
+    };
+    let facts: Vec<_> = views.iter().filter(|view| waiting.contains(&view.pkgbase)).map(candidate).collect();
+    let candidates: Vec<_> = facts
+        .iter()
+        .map(|(pkgbase, weight, is_free)| Candidate { pkgbase, weight: *weight, is_free: *is_free })
+        .collect();
+    let found = facts.iter().map(|(pkgbase, ..)| pkgbase).zip(together(groups, &candidates));
+    let found: BTreeMap<_, _> = found.filter_map(|(pkgbase, group)| Some((pkgbase, group?.to_string()))).collect();
+    for view in &mut views {
+        view.group = found.get(&view.pkgbase).cloned();
+    }
+    views
 }
 
 /// What a view of a review follows from; `None` if there is no review.
@@ -62,6 +99,10 @@ fn key(snapshot: &Snapshot, pkgbase: &PkgBase, now: Timestamp) -> Option<ReviewK
         gate: snapshot.gate.in_force(now),
         people: context(snapshot, pkgbase),
         approvals: snapshot.states.get(pkgbase).map(|state| state.approvals(head)).unwrap_or_default(),
+        ours: (
+            snapshot.settings.identity.clone(),
+            snapshot.states.get(pkgbase).and_then(PackageState::proposed).map(str::to_owned),
+        ),
     })
 }
 
@@ -99,6 +140,7 @@ fn review_view(
         pkgbase: pkgbase.clone(),
         branch: pkgbase.review_branch(),
         group: None,
+        by_people: false,
         head,
         trees: bind::trees(tree, &after)?,
         message,

@@ -243,8 +243,11 @@ pub struct ReviewView {
     pub pkgbase: PkgBase,
     /// Its branch.
     pub branch: String,
-    /// The group with which it is decided about, if the operator put it into one.
+    /// The group with which it is decided about, if it is with one.
     pub group: Option<String>,
+    /// Whether people committed on its branch.
+    #[serde(skip)]
+    pub by_people: bool,
     /// The tip of the branch: name it when approving, so that exactly what was seen is merged.
     pub head: Oid,
     /// The git trees of its folder that were compared: exactly the second is merged.

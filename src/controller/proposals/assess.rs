@@ -47,18 +47,18 @@ pub(super) fn assess(
         [] if !git.cut_at().is_empty() => return Ok(None),
         [] => {
             let why = "it has no commit in common with the branch that it goes into";
-            return Ok(refused("unrelated", why, "begin it at a commit of that branch"));
+            return Ok(Some(refused("unrelated", why, "begin it at a commit of that branch")));
         }
         // Against one of them, it would not show what it takes back of the others.
         [_, _, ..] => {
             let why = "it has several merge bases: merge the branch that it goes into first";
-            return Ok(refused("merge-bases", why, "merge that branch into it, or rebase it onto that branch"));
+            return Ok(Some(refused("merge-bases", why, "merge that branch into it, or rebase it onto that branch")));
         }
     };
     let looking = Looking { git, snapshot, base: root(git, base)?, head: root(git, head)?, now };
     let (changes, outside, findings) = looking.changes();
     if changes.changed.len() + changes.added.len() + changes.removed.len() > MOST {
-        return Ok(refused("too-many", "it touches too many packages to judge", "propose at most 500 at once"));
+        return Ok(Some(refused("too-many", "it touches too many packages to judge", "propose at most 500 at once")));
     }
     let mut packages = Vec::new();
     let mut parsed = BTreeMap::new();
@@ -145,8 +145,8 @@ impl Looking<'_> {
     }
 }
 
-fn refused(code: &'static str, why: &'static str, hint: &'static str) -> Option<Assessed> {
-    Some(Assessed { assessment: Assessment::refused(code, why, hint), trials: Vec::new() })
+fn refused(code: &'static str, why: &'static str, hint: &'static str) -> Assessed {
+    Assessed { assessment: Assessment::refused(code, why, hint), trials: Vec::new() }
 }
 
 /// What stands at the root of a commit.

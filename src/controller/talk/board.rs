@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::ledger::Ledger;
-use super::{BOARD, KIND, Order, Way};
+use super::{BOARD, KIND, Order};
 use crate::controller::run::Runner;
 use crate::controller::site::Look;
 use crate::controller::tend::Hosted;
@@ -77,7 +77,7 @@ impl Runner {
         let entry = |command: Command| {
             let key = format!("{KIND}/{}/tick/{}/{}/{command}", self.site.name, issue.number, edition.0);
             let asked = vec![Asked { written: command.to_string(), command: Ok(command) }];
-            Order { thread, about: None, way: Way::Tick { edition, by: by.clone() }, asked }.entry(&self.site.name, key)
+            Order::ticked(thread, edition, by.clone(), asked).entry(&self.site.name, key)
         };
         let entries: Vec<_> = ticks(old, &issue.body).into_iter().map(entry).collect();
         let keys: Vec<String> = entries.iter().map(|entry| entry.key.clone()).collect();

@@ -32,6 +32,8 @@ pub struct Ledger {
     pub begun_at: Option<Timestamp>,
     /// The reviews as they were seen last.
     pub heads: BTreeMap<PkgBase, Head>,
+    /// The updates that groups have a review for, with the branch of the group.
+    pub together: BTreeMap<PkgBase, String>,
     /// What is talked below.
     pub talks: Vec<Talk>,
     /// The dashboard.

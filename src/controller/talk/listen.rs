@@ -15,6 +15,7 @@ use crate::controller::tend::Hosted;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::review::command::{Asked, Verb, commands};
+use crate::domain::review::dashboard::Edition;
 use crate::domain::review::{Comment, Seen, Thread};
 use crate::forge::{ForgeError, Patience};
 use crate::store::outbox::NewEntry;
@@ -35,6 +36,7 @@ struct Place {
     thread: Thread,
     changed_at: Timestamp,
     about: Option<PkgBase>,
+    members: Vec<PkgBase>,
 }
 
 impl Runner {
@@ -50,13 +52,15 @@ impl Runner {
         look: &Look,
         me: &str,
         reviews: &[Seen],
+        together: &BTreeMap<PkgBase, String>,
     ) -> Result<Result<Vec<ForgeError>, ForgeError>> {
         let (mut ledger, now) = (self.talk_ledger().await?, self.clock.now());
         ledger.note_heads(&look.snapshot, reviews, now);
+        ledger.together.clone_from(together);
         // Who changed issues matters to the dashboard only.
         let kinds = if self.site.policy.dashboard.is_some() { &[EventKind::Comment] } else { &EventKind::ASKING[..] };
         let told = self.store.open_deliveries(&self.site.name, kinds, MOST_DELIVERIES).await?;
-        let places = match self.places(hosted, reviews).await {
+        let places = match self.places(hosted, reviews, together).await {
             Ok(places) => places,
             Err(error) => {
                 self.remember(&ledger).await?;
@@ -80,11 +84,21 @@ impl Runner {
         Ok(read)
     }
 
-    async fn places(&self, hosted: &Hosted, reviews: &[Seen]) -> Result<Vec<Place>, ForgeError> {
+    async fn places(
+        &self,
+        hosted: &Hosted,
+        reviews: &[Seen],
+        together: &BTreeMap<PkgBase, String>,
+    ) -> Result<Vec<Place>, ForgeError> {
+        let members = |seen: &Seen| {
+            let of_it = together.iter().filter(|(_, branch)| **branch == seen.branch);
+            of_it.map(|(pkgbase, _)| pkgbase.clone()).collect()
+        };
         let review = |seen: &Seen| Place {
             thread: Thread::Review(seen.number),
             changed_at: seen.updated_at,
             about: PkgBase::from_review_branch(&seen.branch),
+            members: members(seen),
         };
         let mut places: Vec<_> = reviews.iter().map(review).collect();
         let offers = hosted.forge.offers().await?;
@@ -92,11 +106,13 @@ impl Runner {
             thread: Thread::Review(offer.number),
             changed_at: offer.updated_at,
             about: None,
+            members: Vec::new(),
         }));
         if self.site.policy.dashboard.is_some() {
             match hosted.forge.own_issue(BOARD.to_owned()).await {
                 Ok(Some(it)) => {
-                    places.push(Place { thread: Thread::Issue(it.number), changed_at: it.updated_at, about: None });
+                    let (thread, changed_at) = (Thread::Issue(it.number), it.updated_at);
+                    places.push(Place { thread, changed_at, about: None, members: Vec::new() });
                 }
                 // Where there can be no issues, reviews are listened to all the same.
                 Ok(None) | Err(ForgeError::Missing { .. } | ForgeError::Refused { .. }) => {}
@@ -158,12 +174,23 @@ impl Runner {
         let seen = seen(ledger, place, &asked, at);
         let key = format!("{KIND}/{}/{}/{id}", self.site.name, place.thread);
         let way = Way::Comment { id, by, at, edited, seen };
-        let order = Order { thread: place.thread, about: place.about.clone(), way, asked };
+        let decided: BTreeSet<&PkgBase> = decided(place, &asked).collect();
+        let together = ledger.together.iter().filter(|(pkgbase, _)| decided.contains(pkgbase));
+        let together = together.map(|(pkgbase, branch)| (pkgbase.clone(), branch.clone())).collect();
+        let Place { thread, about, members, .. } = place;
+        let (about, members) = (about.clone(), members.clone());
+        let order = Order { thread: *thread, about, members, together, way, asked };
         Some(order.entry(&self.site.name, key))
     }
 }
 
 impl Order {
+    /// What a tick on the dashboard asks for.
+    pub(super) fn ticked(thread: Thread, edition: Edition, by: BTreeSet<String>, asked: Vec<Asked>) -> Self {
+        let way = Way::Tick { edition, by };
+        Self { thread, about: None, members: Vec::new(), together: BTreeMap::new(), way, asked }
+    }
+
     /// As an entry of the outbox.
     pub(super) fn entry(&self, repository: &str, key: String) -> NewEntry {
         let payload = serde_json::to_value(self).expect("names and texts are JSON");
@@ -174,15 +201,20 @@ impl Order {
 /// What the writer of a comment has seen of the reviews that are decided about. Who approves something is held to that for
 /// all of the comment.
 fn seen(ledger: &Ledger, place: &Place, asked: &[Asked], at: Timestamp) -> BTreeMap<PkgBase, Oid> {
-    let decides = |asked: &&Asked| {
-        asked.command.as_ref().is_ok_and(|command| matches!(command.verb, Verb::Approve | Verb::Reject))
-    };
     let approves = |asked: &Asked| asked.command.as_ref().is_ok_and(|command| command.verb == Verb::Approve);
     let before = if asked.iter().any(approves) { LOOKED_AT } else { SignedDuration::ZERO };
     let read_at = at.checked_sub(before).unwrap_or(Timestamp::MIN);
-    let named = asked.iter().filter(decides).filter_map(|asked| asked.command.as_ref().ok());
-    let packages = named.flat_map(|command| command.packages.iter()).chain(&place.about);
+    let packages = decided(place, asked);
     packages.filter_map(|pkgbase| Some((pkgbase.clone(), ledger.head_at(pkgbase, read_at)?))).collect()
+}
+
+/// The packages that are decided about.
+fn decided<'a>(place: &'a Place, asked: &'a [Asked]) -> impl Iterator<Item = &'a PkgBase> {
+    let decides = |asked: &&Asked| {
+        asked.command.as_ref().is_ok_and(|command| matches!(command.verb, Verb::Approve | Verb::Reject))
+    };
+    let named = asked.iter().filter(decides).filter_map(|asked| asked.command.as_ref().ok());
+    named.flat_map(|command| command.packages.iter()).chain(&place.about).chain(&place.members)
 }
 
 fn thread_of(event: &Event) -> Option<Thread> {

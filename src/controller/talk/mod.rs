@@ -41,6 +41,12 @@ struct Order {
     thread: Thread,
     /// The package that this is about.
     about: Option<PkgBase>,
+    /// Below the review of a group: the updates that it is about.
+    #[serde(default)]
+    members: Vec<PkgBase>,
+    /// Of what is decided about, what has its review with a group: the branch of that.
+    #[serde(default)]
+    together: BTreeMap<PkgBase, String>,
     /// How it was asked.
     way: Way,
     /// The commands.

@@ -146,9 +146,7 @@ impl Runner {
     }
 
     async fn act(&self, mut task: Task<'_>, command: &Command) -> Result<String> {
-        let about = task.order.about.clone();
-        let packages: Vec<PkgBase> =
-            if command.packages.is_empty() { about.into_iter().collect() } else { command.packages.clone() };
+        let packages = meant(task.order, command);
         if packages.is_empty() && command.verb.takes_packages() {
             return Ok(format!("name the packages: `{} PKG…`", command.verb.as_str()));
         }
@@ -197,6 +195,10 @@ impl Runner {
         let cause = task.cause.clone();
         let mut texts = Vec::new();
         for pkgbase in packages {
+            if let Some(why) = approves_together(task.order, command.verb, pkgbase) {
+                texts.push((pkgbase, why));
+                continue;
+            }
             let head = match decided_head(heads.get(pkgbase), seen.get(pkgbase), command.head.as_deref()) {
                 Ok(head) => head,
                 Err(Undecided::Because(why)) => {
@@ -295,6 +297,28 @@ enum Undecided {
     Unseen(Oid),
 }
 
+/// The packages that a command means. What is decided about below the review of a group is all that it shows; what is
+/// done with packages otherwise is not meant for all of them.
+fn meant(order: &Order, command: &Command) -> Vec<PkgBase> {
+    match (&order.about, command.verb) {
+        _ if !command.packages.is_empty() => command.packages.clone(),
+        (Some(about), _) => vec![about.clone()],
+        (None, Verb::Approve | Verb::Reject | Verb::Explain) => order.members.clone(),
+        (None, _) => Vec::new(),
+    }
+}
+
+/// Why a comment does not approve an update that has its review with a group. What the branch of the group holds may be
+/// something else than what would be merged: commits of people, or what waited before.
+fn approves_together(order: &Order, verb: Verb, pkgbase: &PkgBase) -> Option<String> {
+    let branch = order.together.get(pkgbase).filter(|_| verb == Verb::Approve)?;
+    let branch = code(branch);
+    Some(format!(
+        "not approved: its review is the one of the group, on {branch}, and comments do not approve that: approve the review \
+         itself on the forge, or one update with `pkgwarden ctl review approve`"
+    ))
+}
+
 /// The commit that is decided about; or why none is.
 fn decided_head(now: Option<&Oid>, seen: Option<&Oid>, named: Option<&str>) -> Result<Oid, Undecided> {
     let Some(now) = now else { return Err(Undecided::Because("no update of it waits".to_owned())) };
@@ -343,6 +367,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::domain::review::Thread;
 
     #[test]
     fn only_what_was_seen_or_named_is_decided_about() {
@@ -364,6 +389,24 @@ mod tests {
         assert!(told[0].ends_with(&format!("write `/pkgwarden approve --head {new}`")), "{told:?}");
         assert!(told[1].ends_with(&format!("write `/pkgwarden approve foo --head {new}`")), "{told:?}");
         assert!(!unseen(Verb::Reject, None, new).contains("--head"));
+    }
+
+    #[test]
+    fn below_the_review_of_a_group_all_of_it_is_rejected_and_nothing_approved() {
+        let [bar, foo] = ["bar", "foo"].map(|name| PkgBase::new(name).expect("legal"));
+        let mut order =
+            Order::ticked(Thread::Review(1), crate::domain::review::dashboard::Edition(3), BTreeSet::new(), Vec::new());
+        order.members = vec![bar.clone(), foo.clone()];
+        order.together = order.members.iter().map(|it| (it.clone(), "updates-pair".to_owned())).collect();
+        let meant = |text: &str| meant(&order, &Command::parse(text).expect("a command"));
+        assert_eq!(meant("reject too risky"), [bar.clone(), foo.clone()]);
+        assert_eq!(meant("approve foo"), std::slice::from_ref(&foo));
+        assert_eq!(meant("hold"), [], "that is not meant for all");
+        assert_eq!(approves_together(&order, Verb::Reject, &foo), None);
+        let told = approves_together(&order, Verb::Approve, &foo).expect("it is refused");
+        assert!(told.contains("`updates-pair`") && told.contains("approve the review itself"), "{told}");
+        let baz = PkgBase::new("baz").expect("legal");
+        assert_eq!(approves_together(&order, Verb::Approve, &baz), None);
     }
 
     #[test]

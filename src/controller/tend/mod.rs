@@ -25,6 +25,7 @@ use crate::domain::finding::Finding;
 use crate::domain::name::PkgBase;
 use crate::domain::plan::Pipeline;
 use crate::domain::policy::Person;
+use crate::domain::review::marker::About;
 use crate::domain::review::policy::ReviewPolicy;
 use crate::domain::review::reconcile::{Desired, Limits, Member, Observed, goes_in_at, reconcile};
 use crate::domain::review::{Permission, Seen, Stage};
@@ -63,6 +64,8 @@ struct Desires<'a> {
     proposed: &'a BTreeMap<PkgBase, String>,
     /// Branches of groups that could not be brought up to date.
     unmoved: &'a BTreeSet<String>,
+    /// The updates that groups have a review for, with the branch of the group, whether it could be moved or not.
+    together: &'a BTreeMap<PkgBase, String>,
 }
 
 /// What a forge showed.
@@ -122,6 +125,7 @@ impl Runner {
         let Wants { mut reviews, branches } = desire::wants(&self.site, &look, hosted.pages.as_deref(), now).await?;
         let (going, moving): (Vec<Move>, Vec<Move>) = branches.into_iter().partition(|it| it.update.new.is_none());
         let mut findings = Vec::new();
+        let together = in_groups(&reviews);
         let unmoved = self.push_each(&moving, &mut findings).await;
         reviews.retain(|it| !unmoved.contains(&it.wanted.branch));
         let proposed = proposed(&look);
@@ -131,7 +135,8 @@ impl Runner {
                 // What is open is closed first, and told why.
                 let going: Vec<Move> = going.into_iter().filter(|it| !is_open(&it.branch)).collect();
                 self.push_each(&going, &mut findings).await;
-                let wanted = Desires { look: &look, reviews: &reviews, proposed: &proposed, unmoved: &unmoved };
+                let (look, reviews, proposed, unmoved) = (&look, &reviews[..], &proposed, &unmoved);
+                let wanted = Desires { look, reviews, proposed, unmoved, together: &together };
                 self.bring_up_to_date(hosted, &wanted, &shown, &mut ledger).await?
             }
             Err(error) => {
@@ -197,7 +202,7 @@ impl Runner {
         shown: &Shown,
         ledger: &mut Ledger,
     ) -> Result<Tended> {
-        let Desires { look, reviews: desired, proposed, unmoved } = *wanted;
+        let Desires { look, reviews: desired, proposed, unmoved, together } = *wanted;
         let now = self.clock.now();
         ledger.forge = None;
         let mut pass = perform::Pass::new(hosted, &shown.me, ledger, now);
@@ -217,7 +222,7 @@ impl Runner {
         };
         let reconciled = reconcile(desired, observed, limits(&self.site.policy.reviews, now), now);
         let mut tended = pass.perform(reconciled).await;
-        match self.listen(hosted, look, &shown.me, &shown.reviews).await? {
+        match self.listen(hosted, look, &shown.me, &shown.reviews, together).await? {
             Ok(unread) => tended.findings.extend(unread.iter().map(|error| perform::told(None, error))),
             Err(error) => {
                 if let ForgeError::Limited { .. } | ForgeError::Unreachable { .. } = error {
@@ -233,6 +238,15 @@ impl Runner {
         }
         Ok(tended)
     }
+}
+
+/// The updates that have their review with a group, with its branch.
+fn in_groups(reviews: &[Desired]) -> BTreeMap<PkgBase, String> {
+    let of_groups = reviews.iter().filter(|it| matches!(it.marker.about, About::Group(_)));
+    let members = |it: &Desired| {
+        it.members.iter().map(|member| (member.pkgbase.clone(), it.wanted.branch.clone())).collect::<Vec<_>>()
+    };
+    of_groups.flat_map(members).collect()
 }
 
 /// From when on what ended is asked for. The same for an hour, so that the same question has the same answer, which need not

@@ -10,10 +10,9 @@ use anyhow::{Context as _, Result};
 use super::waiting::Waiting;
 use crate::controller::apply::folder_at;
 use crate::controller::handwork;
-use crate::domain::classify::Weight;
 use crate::domain::desired::Snapshot;
 use crate::domain::name::Oid;
-use crate::domain::review::group::{Fate, Group, GroupName, MOST_TOGETHER, Standing, fate, group_of};
+use crate::domain::review::group::{self, Candidate, Fate, Group, GroupName, Standing, fate};
 use crate::git::{NewCommit, RefUpdate, Repository, TREE_MODE, TreeEdit};
 
 /// A group with its branch.
@@ -64,18 +63,18 @@ impl Together {
     }
 }
 
-/// What waits, by group, and what has a review of its own. What looks like an attack must not be one of many, and what
-/// is in conflict or has commits by people cannot be written anew elsewhere.
+/// What waits, by group, and what has a review of its own.
 pub fn grouped(waiting: Vec<Waiting>, groups: &[Group]) -> (BTreeMap<GroupName, Vec<Waiting>>, Vec<Waiting>) {
+    fn candidate(one: &Waiting) -> Candidate<'_> {
+        let is_free = !one.conflict && one.people.is_empty() && one.newer.is_none();
+        Candidate { pkgbase: &one.member.pkgbase, weight: one.verdict.severity, is_free }
+    }
+    let found = group::together(groups, &waiting.iter().map(candidate).collect::<Vec<_>>());
     let (mut together, mut alone) = (BTreeMap::<GroupName, Vec<Waiting>>::new(), Vec::new());
-    for one in waiting {
-        let ordinary = one.verdict.severity < Weight::Hostile && !one.conflict && one.people.is_empty();
-        let group = group_of(groups, &one.member.pkgbase).filter(|_| ordinary && one.newer.is_none());
+    for (one, group) in waiting.into_iter().zip(found) {
         match group {
-            Some(name) if together.get(name).is_none_or(|it| it.len() < MOST_TOGETHER) => {
-                together.entry(name.clone()).or_default().push(one);
-            }
-            _ => alone.push(one),
+            Some(name) => together.entry(name.clone()).or_default().push(one),
+            None => alone.push(one),
         }
     }
     (together, alone)

@@ -1,8 +1,9 @@
 //! Packages whose updates are decided about together: one branch and one review for all of a group that wait.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::domain::classify::Weight;
 use crate::domain::name::{Oid, PkgBase};
 
 /// How the branches of groups begin. No package has such a branch: theirs begin with `update-`.
@@ -108,6 +109,33 @@ pub fn group_of<'a>(groups: &'a [Group], pkgbase: &PkgBase) -> Option<&'a GroupN
     groups.iter().find(has).map(|group| &group.name)
 }
 
+/// An update that waits, as far as that decides with what it is decided about.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The package.
+    pub pkgbase: &'a PkgBase,
+    /// The heaviest of its reasons.
+    pub weight: Weight,
+    /// Whether its branch can be written anew elsewhere: there is no conflict, nobody committed there, and nothing newer
+    /// waits because of that.
+    pub is_free: bool,
+}
+
+/// With which group each update is decided about, if with one. What looks like an attack must not be one of many, what
+/// cannot be written anew elsewhere stays where it is, and a group has an end.
+#[must_use]
+pub fn together<'a>(groups: &'a [Group], candidates: &[Candidate<'_>]) -> Vec<Option<&'a GroupName>> {
+    let mut sizes = BTreeMap::<&GroupName, usize>::new();
+    let mut group = |it: &Candidate<'_>| {
+        let is_ordinary = it.weight < Weight::Hostile && it.is_free;
+        let name = group_of(groups, it.pkgbase).filter(|_| is_ordinary)?;
+        let size = sizes.entry(name).or_default();
+        *size += 1;
+        (*size <= MOST_TOGETHER).then_some(name)
+    };
+    candidates.iter().map(&mut group).collect()
+}
+
 /// A branch of a group, as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -169,6 +197,19 @@ mod tests {
         assert_eq!(of("kwin-git"), Some("git"));
         assert_eq!(of("kwin-effects"), None);
         assert_eq!(of("plasma"), None);
+    }
+
+    #[test]
+    fn what_looks_dangerous_or_is_worked_on_or_is_too_much_is_not_decided_about_together() {
+        let groups = [group("all", &["*"])];
+        let names: Vec<PkgBase> = (10..30).map(|number| base(&format!("p{number}"))).collect();
+        let candidate = |pkgbase| Candidate { pkgbase, weight: Weight::Review, is_free: true };
+        let mut candidates: Vec<_> = names.iter().map(candidate).collect();
+        candidates[0].weight = Weight::Hostile;
+        candidates[1].is_free = false;
+        let found = together(&groups, &candidates);
+        let alone: Vec<usize> = (0..found.len()).filter(|at| found[*at].is_none()).collect();
+        assert_eq!(alone, [0, 1, 17, 18, 19], "the first two, and what comes after {MOST_TOGETHER}");
     }
 
     #[test]

@@ -100,6 +100,7 @@ pub fn review(name: &str, old: &str, new: &str) -> ReviewView {
     ReviewView {
         pkgbase: base(name),
         branch: format!("update-{name}"),
+        by_people: false,
         group: None,
         head: oid(0xee),
         trees: Trees { from: oid(0x11), to: oid(0x22) },
