@@ -88,9 +88,9 @@ impl Dispatcher {
             }
             Ending::Done(outcome) => AttemptEnding::Done(outcome),
         };
-        let (AttemptEnding::Done(Outcome::Succeeded), Some(publisher)) =
-            (ending, self.parts.publishers.get(&build.repository))
-        else {
+        let ours = !self.parts.executor.publishes();
+        let publisher = self.parts.publishers.get(&build.repository).filter(|_| ours);
+        let (AttemptEnding::Done(Outcome::Succeeded), Some(publisher)) = (ending, publisher) else {
             return Some(end(ending, exit_code, message));
         };
         if self.parts.store.to_stop().await.is_ok_and(|builds| builds.contains(&build.id)) {

@@ -199,6 +199,11 @@ pub trait Executor: Send + Sync {
         false
     }
 
+    /// Whether it publishes what it builds by itself, so that nothing is to be published here.
+    fn publishes(&self) -> bool {
+        false
+    }
+
     /// Whether a build could begin now; the error says why not.
     fn ready(&self) -> Result<(), ExecutorError>;
 
