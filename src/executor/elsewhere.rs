@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use super::exchange::Exchange;
 use super::kept::{self, attempt_of, blocking};
 use super::tracked::{Progress, Reins, Tracked};
 use super::{AttemptReport, BuildOrder, Executor, ExecutorError, Handle};
@@ -69,6 +70,8 @@ struct Inner<C> {
     work_dir: PathBuf,
     logs: LogStore,
     tracked: Tracked,
+    /// What builders bring over HTTP, where they may.
+    exchange: Option<Exchange>,
 }
 
 impl<C: Carrier> Elsewhere<C> {
@@ -76,9 +79,14 @@ impl<C: Carrier> Elsewhere<C> {
     ///
     /// # Errors
     /// If that cannot be made.
-    pub fn open(carrier: C, work_dir: PathBuf, logs: LogStore) -> Result<Self, ExecutorError> {
+    pub fn open(
+        carrier: C,
+        work_dir: PathBuf,
+        logs: LogStore,
+        exchange: Option<Exchange>,
+    ) -> Result<Self, ExecutorError> {
         std::fs::create_dir_all(&work_dir).map_err(|error| FsError::new("create", &work_dir, error))?;
-        Ok(Self { inner: Arc::new(Inner { carrier, work_dir, logs, tracked: Tracked::default() }) })
+        Ok(Self { inner: Arc::new(Inner { carrier, work_dir, logs, tracked: Tracked::default(), exchange }) })
     }
 
     fn dir(&self, attempt: &str) -> Result<PathBuf, ExecutorError> {
@@ -124,6 +132,9 @@ impl<C: Carrier> Elsewhere<C> {
     async fn forget(&self, attempt: &str) -> Result<(), ExecutorError> {
         self.take_up(attempt)?;
         self.inner.tracked.forget(attempt).await;
+        if let Some(exchange) = &self.inner.exchange {
+            exchange.close(attempt).await?;
+        }
         let dir = self.dir(attempt)?;
         blocking(move || remove_all(&dir).map_err(|error| FsError::new("remove", &dir, error))).await?;
         Ok(())
@@ -184,6 +195,9 @@ impl<C: Carrier> Executor for Elsewhere<C> {
             let attempt = attempt_of(handle, self.name())?;
             self.take_up(attempt)?;
             self.inner.tracked.cancel(attempt);
+            if let Some(exchange) = &self.inner.exchange {
+                exchange.cancel(attempt)?;
+            }
             Ok(())
         }
         .boxed()
@@ -195,6 +209,12 @@ impl<C: Carrier> Executor for Elsewhere<C> {
 
     fn keep_only(&self, attempts: BTreeSet<String>) -> BoxFuture<'_, Result<(), ExecutorError>> {
         let inner = Arc::clone(&self.inner);
-        blocking(move || kept::keep_only(&inner.work_dir, &attempts, |dir| inner.carrier.abandon(dir))).boxed()
+        async move {
+            if let Some(exchange) = &inner.exchange {
+                exchange.keep_only(&attempts).await?;
+            }
+            blocking(move || kept::keep_only(&inner.work_dir, &attempts, |dir| inner.carrier.abandon(dir))).await
+        }
+        .boxed()
     }
 }

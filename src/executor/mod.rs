@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod elsewhere;
+pub mod exchange;
 pub mod kept;
 pub mod local;
 pub mod tracked;
@@ -113,6 +114,8 @@ impl BuildOrder {
             skip_exit_code: self.skip_exit_code,
             package_dir: None,
             artefact_dir: None,
+            places: None,
+            token: None,
         }
     }
 }
@@ -188,6 +191,9 @@ pub enum ExecutorError {
     /// A program could not be started.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// What builders elsewhere bring cannot be kept.
+    #[error(transparent)]
+    Exchange(#[from] exchange::ExchangeError),
     /// The handle is another executor's.
     #[error("attempt {attempt} belongs to the executor `{executor}`")]
     NotOurs {

@@ -18,9 +18,12 @@ use futures_util::future::BoxFuture;
 use nix::sys::signal::Signal;
 
 use super::elsewhere::{Attempt, Carrier, Elsewhere};
+use super::exchange::Exchange;
 use super::{AttemptReport, BuildOrder, ExecutorError};
 use crate::builder::artefact::Expectation;
 use crate::builder::workspace::write_folder;
+use crate::domain::job::{Job, Places};
+use crate::domain::upload::Limits;
 use crate::logstore::LogStore;
 use crate::sys::clock::Clock;
 use crate::sys::fs::{FsError, write_atomic};
@@ -53,20 +56,37 @@ pub struct Command {
     words: Vec<String>,
     env: Vec<String>,
     clock: Arc<dyn Clock>,
+    /// What the program may have others bring.
+    exchange: Option<Exchange>,
 }
 
 impl CommandExecutor {
-    /// Opens the executor.
+    /// Opens the executor; with an exchange, packages may be brought over HTTP, too.
     ///
     /// # Errors
     /// If its directory cannot be made.
-    pub fn start(config: CommandConfig, logs: LogStore, clock: Arc<dyn Clock>) -> Result<Self, ExecutorError> {
+    pub fn start(
+        config: CommandConfig,
+        logs: LogStore,
+        exchange: Option<Exchange>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ExecutorError> {
         let CommandConfig { words, env, work_dir } = config;
-        Self::open(Command { words, env, clock }, work_dir, logs)
+        let program = Command { words, env, clock, exchange: exchange.clone() };
+        Self::open(program, work_dir, logs, exchange)
     }
 }
 
 impl Command {
+    /// What the program is told: everything that it needs on this machine, and what others need to bring packages.
+    fn job(&self, order: &BuildOrder) -> Result<Job, ExecutorError> {
+        let Some(exchange) = &self.exchange else { return Ok(order.job()) };
+        let grant = exchange.admit(order, Limits::default())?;
+        // The log is what the program prints.
+        let places = exchange.places(&order.attempt).map(|places| Places { log: None, ..places });
+        Ok(places.map_or_else(|| order.job(), |places| order.job().for_builders(places, grant.token)))
+    }
+
     fn program(&self) -> Program {
         self.env.iter().fold(Program::new("/bin/sh"), |program, name| program.inherit(name))
     }
@@ -90,7 +110,7 @@ impl Carrier for Command {
         std::fs::create_dir(task.made()).map_err(|error| FsError::new("create", &task.made(), error))?;
         let bad = |reason: String| ExecutorError::BadOrder { attempt: order.attempt.clone(), reason };
         write_folder(&order.files, &task.package(), |_| Ok(())).map_err(|error| bad(error.to_string()))?;
-        let job = order.job().with_dirs(&task.package(), &task.made());
+        let job = self.job(order)?.with_dirs(&task.package(), &task.made());
         write_atomic(&task.document(), &serde_json::to_vec_pretty(&job).expect("texts and numbers are JSON"))?;
         let mut log = logs.writer(&order.attempt)?;
         log.note(&format!("by {}", self.words.join(" ")))?;
@@ -110,7 +130,7 @@ impl Carrier for Command {
         let task = Task::at(&attempt.dir);
         async move {
             match task.record() {
-                Some(record) => Followed { clock: &*self.clock, task, record, attempt }.see_through().await,
+                Some(record) => Followed { program: self, task, record, attempt }.see_through().await,
                 None => AttemptReport::lost("what was known of the build is gone from the disk"),
             }
         }

@@ -37,7 +37,7 @@ impl World {
     fn open(dir: &std::path::Path, logs: &LogStore, clock: &Arc<ManualClock>) -> CommandExecutor {
         let words = ["/bin/sh".to_owned(), dir.join("program").display().to_string()];
         let config = CommandConfig { words: words.into(), env: Vec::new(), work_dir: dir.join("commands") };
-        CommandExecutor::start(config, logs.clone(), clock.clone()).unwrap()
+        CommandExecutor::start(config, logs.clone(), None, clock.clone()).unwrap()
     }
 
     fn order(attempt: &str) -> BuildOrder {
