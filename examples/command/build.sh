@@ -1,6 +1,7 @@
 #!/bin/bash
-# Builds one package inside a fresh Arch Linux container, from the document in $PKGWARDEN_BUILD, and leaves packages and
-# makepkg's status in ./out. For the pipeline and the workflow beside this file.
+# Builds one package inside a fresh Arch Linux container or machine, from the document in $PKGWARDEN_BUILD, and leaves
+# packages and makepkg's status in $OUT (./out). The package folder is in the tar archive $PACKAGE_TAR, or else fetched
+# from git.
 set -euo pipefail
 
 value() { jq -r ".$1 // empty" <<<"$PKGWARDEN_BUILD"; }
@@ -19,13 +20,18 @@ pacman -Sy
 
 useradd --create-home build
 echo 'build ALL=(ALL) NOPASSWD: /usr/bin/pacman' >/etc/sudoers.d/build
-out=$PWD/out
-mkdir -p "$out"
-git init -q /tmp/monorepo
-git -C /tmp/monorepo fetch -q --depth 1 "$(value url)" "$(value commit)"
-git -C /tmp/monorepo checkout -q FETCH_HEAD
+out=${OUT:-$PWD/out}
+package=/tmp/monorepo/$(value pkgbase)
+mkdir -p "$out" "$package"
+if [[ -n ${PACKAGE_TAR:-} ]]; then
+    tar -xf "$PACKAGE_TAR" -C "$package"
+else
+    git init -q /tmp/monorepo
+    git -C /tmp/monorepo fetch -q --depth 1 "$(value url)" "$(value commit)"
+    git -C /tmp/monorepo checkout -q FETCH_HEAD
+fi
 chown -R build "$out" /tmp/monorepo
-cd "/tmp/monorepo/$(value pkgbase)"
+cd "$package"
 
 as_build() { runuser -u build -- "$@"; }
 

@@ -1,6 +1,7 @@
 //! The composition root: the only place where adapters are made and put together.
 
 pub mod examine;
+mod executors;
 pub mod extract;
 mod handback;
 mod hooks;
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::builder::refresh::{self, Refresher};
@@ -38,10 +39,8 @@ use crate::controller::view::SourceView;
 use crate::controller::{Controller, Inner, Kept};
 use crate::domain::desired::Package;
 use crate::domain::state::PackageState;
-use crate::executor::Executor;
-use crate::executor::command::{CommandConfig, CommandExecutor};
 use crate::executor::exchange::{Exchange, Key};
-use crate::executor::local::{self, LocalConfig, LocalExecutor};
+use crate::executor::local::{self, LocalConfig};
 use crate::git::{Remote, Repository};
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
@@ -388,7 +387,7 @@ fn dispatcher(
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Arc<Dispatcher>>> {
     let Some(repository) = building(settings) else { return Ok(None) };
-    let executor = executor(settings, &repository.executor, (logs, exchange), clock)?;
+    let executor = executors::open(settings, &repository.executor, (logs, exchange), clock)?;
     Ok(Some(Dispatcher::new(Parts {
         store: store.clone(),
         sites: kept.iter().map(|(name, kept)| (name.clone(), kept.site().clone())).collect(),
@@ -428,34 +427,6 @@ fn exchange(settings: &Settings, kept: &BTreeMap<String, Kept>, logs: &LogStore)
     let dir = |(name, kept): (&String, &Kept)| Some((kept.publisher.as_ref()?.dir().to_owned(), name.clone()));
     let published = kept.iter().filter_map(dir).collect();
     Ok(Some(Exchange::open(data_dir.join("attempts"), logs.clone(), key, published)?))
-}
-
-fn executor(
-    settings: &Settings,
-    executor: &settings::Executor,
-    (logs, exchange): (&LogStore, Option<&Exchange>),
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<dyn Executor>> {
-    match executor.kind {
-        ExecutorKind::Local => {
-            // The dispatcher counts, so that the number of slots can change.
-            let slots = Semaphore::MAX_PERMITS;
-            let pgp = executor.local.pgp;
-            let mut config = LocalConfig { slots, pgp, ..LocalConfig::under(&settings.server.data_dir) };
-            if let Some(user) = &executor.local.user {
-                config.user.clone_from(user);
-            }
-            Ok(Arc::new(LocalExecutor::open(config, logs.clone())?))
-        }
-        ExecutorKind::Command => {
-            let settings::CommandExecutor { program, arguments, env } = executor.command.clone();
-            let program = program.context("executor.command.program is not set")?.display().to_string();
-            let words = std::iter::once(program).chain(arguments).collect();
-            let config = CommandConfig { words, env, work_dir: settings.server.data_dir.join("commands") };
-            Ok(Arc::new(CommandExecutor::start(config, logs.clone(), exchange.cloned(), clock.clone())?))
-        }
-        other => bail!("executor.kind = {other:?} is not part of this version; use \"local\", \"command\" or \"none\""),
-    }
 }
 
 #[cfg(test)]

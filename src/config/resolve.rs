@@ -8,8 +8,8 @@ use super::error::Problem;
 use super::forge;
 use super::layer::Layers;
 use super::settings::{
-    Aur, AurTransport, Bullmq, CommandExecutor, Copr, Executor, ExecutorKind, LocalExecutor, Nvchecker, ProjectHost,
-    Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
+    Aur, AurTransport, Buildomat, Bullmq, CommandExecutor, Copr, Executor, ExecutorKind, LocalExecutor, Nvchecker,
+    ProjectHost, Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
 use super::value::{Address, GitAddress, Name, Period};
 use super::written::{
@@ -97,13 +97,21 @@ fn impossible(written: &Written) -> Vec<([&'static str; 2], String, &'static str
     const PROGRAM: &str = "name it as program in [executor.command]";
     const SIGN: &str = "write false, and sign by other means";
     let mut found = Vec::new();
-    let done = |kind: &ExecutorKind| matches!(kind, ExecutorKind::Local | ExecutorKind::Command | ExecutorKind::None);
+    let done = |kind: &ExecutorKind| {
+        matches!(kind, ExecutorKind::Local | ExecutorKind::Command | ExecutorKind::Buildomat | ExecutorKind::None)
+    };
     if let Some(kind) = written.executor.kind.filter(|kind| !done(kind)) {
         let message = format!("executor.kind = {} is not supported by this version", word(&kind));
         found.push((["executor", "kind"], message, EXECUTOR));
     }
     if written.executor.kind == Some(ExecutorKind::Command) && written.executor.command.program.is_none() {
         found.push((["executor", "kind"], "executor.kind = \"command\" needs a program".to_owned(), PROGRAM));
+    }
+    let buildomat = &written.executor.buildomat;
+    let is_known = buildomat.url.is_some() && buildomat.token_file.is_some();
+    if written.executor.kind == Some(ExecutorKind::Buildomat) && !is_known {
+        let message = "executor.kind = \"buildomat\" needs a server and a token".to_owned();
+        found.push((["executor", "kind"], message, "give url and token_file in [executor.buildomat]"));
     }
     if written.publish.sign == Some(true) {
         found.push((["publish", "sign"], "publish.sign = true is not supported by this version".to_owned(), SIGN));
@@ -258,6 +266,12 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
             program: executor.command.program,
             arguments: given(executor.command.arguments),
             env: given(executor.command.env),
+        },
+        buildomat: Buildomat {
+            url: executor.buildomat.url,
+            token_file: executor.buildomat.token_file,
+            target: given(executor.buildomat.target).to_string(),
+            script_file: executor.buildomat.script_file,
         },
     }
 }

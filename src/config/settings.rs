@@ -234,6 +234,8 @@ pub struct Executor {
     pub copr: Copr,
     /// Settings of `Command`.
     pub command: CommandExecutor,
+    /// Settings of `Buildomat`.
+    pub buildomat: Buildomat,
 }
 
 /// What kind of executor runs the builds.
@@ -265,6 +267,19 @@ pub struct CommandExecutor {
     pub arguments: Vec<String>,
     /// Variables of our environment that it gets beside the usual ones.
     pub env: Vec<String>,
+}
+
+/// Builds by a buildomat server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Buildomat {
+    /// The server; always there with that kind.
+    pub url: Option<Address>,
+    /// File with the token; always there with that kind.
+    pub token_file: Option<PathBuf>,
+    /// The kind of machine.
+    pub target: String,
+    /// What is run there, in place of our own script.
+    pub script_file: Option<PathBuf>,
 }
 
 /// Builds on this machine.

@@ -274,6 +274,8 @@ section! {
         copr: WrittenCopr,
         /// Builds by a program of your own.
         command: WrittenCommand,
+        /// Builds by a buildomat server.
+        buildomat: WrittenBuildomat,
     }
 }
 
@@ -319,6 +321,25 @@ section! {
         /// File with the API login, as COPR hands it out.
         #[schemars(example = "/etc/pkgwarden/copr")]
         login_file: PathBuf,
+    }
+}
+
+section! {
+    /// Builds by a buildomat server.
+    WrittenBuildomat {
+        /// The server.
+        #[schemars(example = "https://buildomat.example/")]
+        url: Address,
+        /// File with the token of a user there.
+        #[schemars(example = "/etc/pkgwarden/buildomat-token")]
+        token_file: PathBuf,
+        /// The kind of machine to build on: one with Arch Linux, unless `script_file` knows another way.
+        #[schemars(example = &"archlinux")]
+        target: Name,
+        /// What is run there in place of our own script. It finds the build in the variable `PKGWARDEN_BUILD` and the
+        /// package folder in `/input/package.tar`, and leaves packages in `/out`.
+        #[schemars(example = "/etc/pkgwarden/build.sh")]
+        script_file: PathBuf,
     }
 }
 

@@ -3,6 +3,8 @@
 //! An executor is only given builds that are ready: order, retries and what a result means for other
 //! builds are decided elsewhere.
 
+pub mod api;
+pub mod buildomat;
 pub mod command;
 pub mod elsewhere;
 pub mod exchange;

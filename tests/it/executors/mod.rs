@@ -5,6 +5,7 @@
 //!
 //! Not here: what only one executor does; its tests stand beside it.
 
+mod buildomat;
 mod command;
 mod conformance;
 mod examples;

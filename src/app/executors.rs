@@ -1,0 +1,68 @@
+//! What carries out the builds, by the settings.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::sync::Semaphore;
+
+use crate::config::Settings;
+use crate::config::settings::{self, ExecutorKind};
+use crate::executor::Executor;
+use crate::executor::api::Api;
+use crate::executor::buildomat::{self, Buildomat, BuildomatExecutor, Client, Making};
+use crate::executor::command::{CommandConfig, CommandExecutor};
+use crate::executor::exchange::Exchange;
+use crate::executor::local::{LocalConfig, LocalExecutor};
+use crate::logstore::LogStore;
+use crate::sys::clock::Clock;
+use crate::sys::fs::FsError;
+use crate::sys::secret;
+
+/// The executor that is set.
+pub(super) fn open(
+    settings: &Settings,
+    executor: &settings::Executor,
+    (logs, exchange): (&LogStore, Option<&Exchange>),
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn Executor>> {
+    match executor.kind {
+        ExecutorKind::Local => {
+            // The dispatcher counts, so that the number of slots can change.
+            let slots = Semaphore::MAX_PERMITS;
+            let pgp = executor.local.pgp;
+            let mut config = LocalConfig { slots, pgp, ..LocalConfig::under(&settings.server.data_dir) };
+            if let Some(user) = &executor.local.user {
+                config.user.clone_from(user);
+            }
+            Ok(Arc::new(LocalExecutor::open(config, logs.clone())?))
+        }
+        ExecutorKind::Command => {
+            let settings::CommandExecutor { program, arguments, env } = executor.command.clone();
+            let program = program.context("executor.command.program is not set")?.display().to_string();
+            let words = std::iter::once(program).chain(arguments).collect();
+            let config = CommandConfig { words, env, work_dir: settings.server.data_dir.join("commands") };
+            Ok(Arc::new(CommandExecutor::start(config, logs.clone(), exchange.cloned(), clock.clone())?))
+        }
+        ExecutorKind::Buildomat => Ok(Arc::new(buildomat(settings, &executor.buildomat, logs, clock)?)),
+        other => bail!("executor.kind = {other:?} is not part of this version; use \"local\", \"command\" or \"none\""),
+    }
+}
+
+fn buildomat(
+    settings: &Settings,
+    written: &settings::Buildomat,
+    logs: &LogStore,
+    clock: &Arc<dyn Clock>,
+) -> Result<BuildomatExecutor> {
+    let url = written.url.as_ref().context("executor.buildomat.url is not set")?;
+    let token_file = written.token_file.as_ref().context("executor.buildomat.token_file is not set")?;
+    let url = url.as_str().parse().context("executor.buildomat.url is no address")?;
+    let client = Client::new(Api::new(url, secret::from_file(token_file)?)?);
+    let script = match &written.script_file {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| FsError::new("read", path, error))?,
+        None => buildomat::SCRIPT.to_owned(),
+    };
+    let making = Making { target: written.target.clone(), script };
+    let server = Buildomat { client, making, clock: clock.clone() };
+    Ok(BuildomatExecutor::open(server, settings.server.data_dir.join("buildomat"), logs.clone(), None)?)
+}

@@ -1,0 +1,296 @@
+//! A buildomat server on loopback: stateful, over HTTP, with the faults of a network and of its own event stream.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{Method, Response};
+use futures_util::stream;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::executors::conformance::{HALF, Story, WHOLE};
+use crate::support::forges::Exchange;
+use crate::support::forges::http::{Asked, Reply};
+
+/// The package that builds make.
+const MADE: (&str, &[u8]) = ("/out/small-1-1-any.pkg.tar.zst", b"x");
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Good,
+    Bad,
+    Lost,
+    Cancelled,
+}
+
+#[derive(Debug)]
+struct Job {
+    asked: Value,
+    attempt: String,
+    chunks: Vec<Vec<u8>>,
+    /// How often the input was asked for: it takes a moment.
+    inputs: usize,
+    events: Vec<(&'static str, String)>,
+    end: Option<End>,
+    news: watch::Sender<usize>,
+}
+
+impl Job {
+    fn state(&self) -> &'static str {
+        match self.end {
+            Some(End::Good) => "completed",
+            Some(_) => "failed",
+            None if self.inputs < 2 => "waiting",
+            None => "running",
+        }
+    }
+
+    fn says(&mut self, stream: &'static str, payload: &str) {
+        self.events.push((stream, payload.to_owned()));
+        self.news.send_modify(|news| *news += 1);
+    }
+
+    fn ends(&mut self, end: End) {
+        if self.end.is_some() {
+            return;
+        }
+        match end {
+            End::Good => {
+                self.says("stdout", WHOLE);
+                self.says("task", "process exited: duration 12 ms, exit code 0");
+            }
+            End::Bad => self.says("task", "process exited: duration 12 ms, exit code 4"),
+            End::Lost => self.says("worker", "worker lost"),
+            End::Cancelled => self.says("control", "job cancelled"),
+        }
+        self.end = Some(end);
+        self.news.send_modify(|news| *news += 1);
+    }
+
+    fn told(&self, id: usize) -> Value {
+        let task = &self.asked["tasks"][0];
+        let state = match self.end {
+            Some(End::Good) => "completed",
+            Some(End::Bad) => "failed",
+            _ => "pending",
+        };
+        json!({
+            "id": id.to_string(), "name": self.asked["name"], "owner": "us", "state": self.state(),
+            "cancelled": self.end == Some(End::Cancelled), "target": self.asked["target"], "target_real": "arch",
+            "tags": self.asked["tags"], "output_rules": self.asked["output_rules"], "times": {},
+            "tasks": [{"name": task["name"], "script": task["script"], "env_clear": false, "env": task["env"], "state": state}],
+        })
+    }
+
+    fn event(&self, seq: usize) -> Value {
+        let (stream, payload) = &self.events[seq - 1];
+        json!({"seq": seq, "stream": stream, "payload": payload, "time": "2026-11-22T00:00:00Z"})
+    }
+}
+
+#[derive(Default)]
+struct World {
+    stories: Mutex<BTreeMap<String, Story>>,
+    jobs: Mutex<Vec<Job>>,
+    exchanges: Mutex<Vec<Exchange>>,
+    asked: Mutex<usize>,
+}
+
+/// A server that carries out builds.
+pub struct Fake {
+    pub url: String,
+    world: Arc<World>,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Fake {
+    pub async fn start() -> Self {
+        let world = Arc::new(World::default());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = axum::Router::new().fallback(answer).with_state(world.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { url, world, server }
+    }
+
+    pub fn tells(&self, attempt: &str, story: Story) {
+        self.world.stories.lock().unwrap().insert(attempt.to_owned(), story);
+    }
+
+    pub fn ends(&self, attempt: &str, end: End) {
+        let mut jobs = self.world.jobs.lock().unwrap();
+        jobs.iter_mut().rfind(|job| job.attempt == attempt).expect("it began").ends(end);
+    }
+
+    pub fn begun(&self, attempt: &str) -> usize {
+        self.world.jobs.lock().unwrap().iter().filter(|job| job.attempt == attempt).count()
+    }
+
+    /// The jobs that are not over.
+    pub fn running(&self) -> Vec<String> {
+        let jobs = self.world.jobs.lock().unwrap();
+        jobs.iter().filter(|job| job.end.is_none()).map(|job| format!("a job of {}", job.attempt)).collect()
+    }
+
+    /// What was said, but for files and streams.
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.world.exchanges.lock().unwrap().clone()
+    }
+}
+
+async fn answer(State(world): State<Arc<World>>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let bytes = axum::body::to_bytes(body, 64 << 20).await.unwrap();
+    let is_question = parts.method == Method::GET;
+    let again = Request::from_parts(parts, Body::from(bytes.clone()));
+    let asked = Asked::read(again, "").await;
+    let count = {
+        let mut count = world.asked.lock().unwrap();
+        *count += 1;
+        *count
+    };
+    if asked.who.as_deref() != Some("keeper") {
+        return with(401, json!({"request_id": "1", "message": "not authorised"}).to_string().into());
+    }
+    if is_question && count.is_multiple_of(7) {
+        return with(502, "<html>Bad Gateway</html>".into());
+    }
+    act(&world, &asked, bytes)
+}
+
+fn with(status: u16, body: Bytes) -> Response<Body> {
+    Response::builder().status(status).header("content-type", "application/json").body(Body::from(body)).unwrap()
+}
+
+fn told(world: &World, asked: &Asked, status: u16, body: Value) -> Response<Body> {
+    let bytes = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+    world.exchanges.lock().unwrap().push(Exchange { asked: asked.clone(), reply: Reply::of(status, body) });
+    with(status, bytes)
+}
+
+fn act(world: &Arc<World>, asked: &Asked, bytes: Bytes) -> Response<Body> {
+    let number = |text: &str| text.parse::<usize>().unwrap();
+    let mut jobs = world.jobs.lock().unwrap();
+    match (asked.method.as_str(), &asked.parts()[..]) {
+        ("POST", ["0", "jobs"]) => {
+            let attempt = asked.body["tags"]["pkgwarden.attempt"].as_str().unwrap().to_owned();
+            assert_eq!(asked.body["inputs"], json!(["package.tar"]));
+            let is_first = jobs.iter().all(|job| job.attempt != attempt);
+            let (asked_for, news) = (asked.body.clone(), watch::Sender::new(0));
+            let (chunks, events) = (Vec::new(), Vec::new());
+            jobs.push(Job { asked: asked_for, attempt, chunks, inputs: 0, events, end: None, news });
+            // The first answer of each attempt is lost on the way.
+            if is_first {
+                return with(502, "<html>Bad Gateway</html>".into());
+            }
+            told(world, asked, 201, json!({"id": jobs.len().to_string()}))
+        }
+        ("GET", ["1", "jobs"]) => {
+            let wanted = asked.query("tag").unwrap().strip_prefix("pkgwarden.attempt=").unwrap();
+            let found = jobs.iter().enumerate().filter(|(_, job)| job.attempt == wanted).map(|(place, job)| {
+                json!({"id": (place + 1).to_string(), "name": "x", "owner": "us", "state": job.state(),
+                       "cancelled": false, "target": "archlinux", "target_id": "1"})
+            });
+            told(world, asked, 200, json!({"items": found.collect::<Vec<_>>()}))
+        }
+        ("GET", ["0", "job", id]) => told(world, asked, 200, jobs[number(id) - 1].told(number(id))),
+        ("POST", ["0", "jobs", id, "chunk"]) => {
+            let job = &mut jobs[number(id) - 1];
+            job.chunks.push(bytes.to_vec());
+            with(201, json!({"id": format!("chunk-{}", job.chunks.len())}).to_string().into())
+        }
+        ("POST", ["1", "jobs", id, "input"]) => {
+            let job = &mut jobs[number(id) - 1];
+            begin(world, job, &asked.body);
+            told(world, asked, 200, json!({"complete": job.inputs > 1, "error": null}))
+        }
+        ("GET", ["0", "jobs", id, "events"]) => {
+            let job = &jobs[number(id) - 1];
+            let from = number(asked.query("minseq").unwrap()).max(1);
+            // A page has two.
+            let page = (from..=job.events.len()).take(2).map(|seq| job.event(seq));
+            told(world, asked, 200, Value::Array(page.collect()))
+        }
+        ("GET", ["0", "jobs", id, "watch"]) => watched(
+            world.clone(),
+            number(id),
+            number(asked.query("minseq").unwrap()),
+            jobs[number(id) - 1].news.subscribe(),
+        ),
+        ("POST", ["0", "jobs", id, "cancel"]) => {
+            jobs[number(id) - 1].ends(End::Cancelled);
+            told(world, asked, 204, Value::Null)
+        }
+        ("GET", ["0", "jobs", id, "outputs"]) => {
+            assert_eq!(jobs[number(id) - 1].end, Some(End::Good));
+            let left = [
+                json!({"id": "1", "path": MADE.0, "size": MADE.1.len()}),
+                json!({"id": "2", "path": "/out/../../etc/passwd", "size": 1}),
+            ];
+            told(world, asked, 200, json!(left))
+        }
+        ("GET", ["0", "jobs", _, "outputs", "1"]) => with(200, Bytes::from_static(MADE.1)),
+        other => panic!("nobody asks for {other:?}"),
+    }
+}
+
+/// The input of a job is complete the second time that it is asked for; then the job begins.
+fn begin(world: &World, job: &mut Job, input: &Value) {
+    let archive = job.chunks.concat();
+    assert_eq!(input["size"], archive.len());
+    job.inputs += 1;
+    if job.inputs != 2 {
+        return;
+    }
+    let mut files = tar::Archive::new(&archive[..]);
+    let paths = files.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
+    assert!(paths.into_iter().any(|path| path == "PKGBUILD"));
+    job.says("worker", "job assigned to a worker");
+    job.says("stdout", HALF);
+    match world.stories.lock().unwrap()[&job.attempt] {
+        Story::Succeeds => job.ends(End::Good),
+        Story::Fails => job.ends(End::Bad),
+        Story::Waits => {}
+    }
+}
+
+/// The stream of events: begins one too early, as after a reconnection, and breaks off after every second.
+fn watched(world: Arc<World>, id: usize, from: usize, news: watch::Receiver<usize>) -> Response<Body> {
+    let start = (from.max(2) - 1, 0, news);
+    let events = stream::unfold(start, move |(seq, sent, mut news)| {
+        let world = world.clone();
+        async move {
+            loop {
+                if sent == 2 {
+                    return None;
+                }
+                let (event, is_over) = {
+                    let jobs = world.jobs.lock().unwrap();
+                    let job = &jobs[id - 1];
+                    news.mark_unchanged();
+                    ((seq <= job.events.len()).then(|| job.event(seq)), job.end.is_some())
+                };
+                if let Some(event) = event {
+                    let text = format!(": nothing happens\n\nevent: job\nid: seq-{seq}\ndata: {event}\n\n");
+                    return Some((Ok::<_, std::io::Error>(Bytes::from(text)), (seq + 1, sent + 1, news)));
+                }
+                if is_over {
+                    let text = format!("event: state\nid: seq-{}\ndata: completed\n\n", seq - 1);
+                    return Some((Ok(Bytes::from(text)), (seq, 2, news)));
+                }
+                news.changed().await.ok()?;
+            }
+        }
+    });
+    Response::builder().header("content-type", "text/event-stream").body(Body::from_stream(events)).unwrap()
+}
