@@ -22,6 +22,7 @@ use crate::domain::folder::Folder;
 use crate::domain::job::{Job, PacmanRepository};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::{BuildClass, Bump};
+use crate::domain::schedule::BuilderInfo;
 use crate::domain::version::Version;
 use crate::logstore::LogError;
 use crate::sys::fs::FsError;
@@ -202,6 +203,12 @@ pub trait Executor: Send + Sync {
     /// Whether it publishes what it builds by itself, so that nothing is to be published here.
     fn publishes(&self) -> bool {
         false
+    }
+
+    /// The builders that are there, each with its class; `None` if whoever builds takes anything, so that only the
+    /// number of builds at once counts.
+    fn builders(&self) -> Option<Vec<BuilderInfo>> {
+        None
     }
 
     /// Whether a build could begin now; the error says why not.

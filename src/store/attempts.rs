@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::builds::Stop;
+use super::schedule::note_duration;
 use super::settle::{Change, Consequences, happen, settle, successor_of};
 use super::sql::{Millis, some_time, time};
 use super::{Store, StoreError};
@@ -224,6 +225,9 @@ fn end_build(tx: &Connection, open: &Open, end: &AttemptEnd, now: Timestamp) -> 
     };
     let mut consequences = Consequences::default();
     let state = happen(tx, open.build, event, now, &mut consequences)?;
+    if state == BuildState::Succeeded {
+        note_duration(tx, open.build)?;
+    }
     let retry_at = delay.map(|delay| now + delay);
     tx.execute(
         "UPDATE builds SET not_before = ?, exit_code = ?, message = ? WHERE id = ?",

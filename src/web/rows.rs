@@ -66,6 +66,8 @@ impl BuildRow {
             (None, BuildState::Blocked) if !waits.is_empty() => format!("blocked by {}", waits.join(", ")),
             (message, _) => message.clone().unwrap_or_default(),
         };
+        let note = [build.nobody.clone().unwrap_or_default(), note];
+        let note = note.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
         let took = build.started.map(|started| {
             let until = build.ended.or(build.state.is_underway().then_some(now));
             until.map(|until| time::took(started, until)).unwrap_or_default()

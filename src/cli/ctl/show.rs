@@ -344,6 +344,11 @@ fn versions(value: &Value, from: &str, to: &str) -> String {
 }
 
 fn remark(build: &Value) -> String {
+    let parts = [text(build, "nobody"), how_it_stands(build)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+fn how_it_stands(build: &Value) -> String {
     match (build["state"].as_str(), names(build, "waits_for")) {
         (Some("waiting"), waits) if !waits.is_empty() => format!("waits for {waits}"),
         (Some("blocked"), waits) if !waits.is_empty() => format!("blocked by {waits}"),
