@@ -64,6 +64,8 @@ pub struct BuildOrder {
     pub extra_timeout: f64,
     /// `BUILDER_CACHE_SOURCES`: its sources are kept for the next build.
     pub cache_sources: bool,
+    /// `BUILDER_ALLOW_PROHIBITED`: its packages may name groups, and packages that they replace.
+    pub allow_prohibited: bool,
     /// The time that is written into the package, in seconds since 1970.
     pub source_date_epoch: i64,
     /// `CI_CODE_SKIP`.
@@ -109,6 +111,7 @@ impl BuildOrder {
             published: self.published.clone(),
             timeout_s: self.may_take().as_secs(),
             cache_sources: self.cache_sources,
+            allow_prohibited: self.allow_prohibited,
             source_date_epoch: self.source_date_epoch,
             skip_exit_code: self.skip_exit_code,
             package_dir: None,

@@ -289,13 +289,13 @@ mod tests {
     }
 
     impl Store {
-        async fn start(&self, name: &str) -> String {
+        pub(in crate::store) async fn start(&self, name: &str) -> String {
             let attempt = self.begin_attempt(self.newest(name).await, "local", at(1)).await.unwrap();
             self.attempt_started(&attempt, at(2)).await.unwrap();
             attempt
         }
 
-        async fn end(&self, attempt: &str, outcome: Outcome) -> Finished {
+        pub(in crate::store) async fn end(&self, attempt: &str, outcome: Outcome) -> Finished {
             self.finish_attempt(attempt, end(AttemptEnding::Done(outcome)), at(3)).await.unwrap()
         }
 

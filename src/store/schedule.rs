@@ -167,3 +167,140 @@ pub(super) fn raise(tx: &Connection, mut builds: Vec<BuildId>) -> Result<(), Sto
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, base, wave};
+    use super::*;
+    use crate::domain::build::{Outcome, Wave};
+    use crate::domain::policy::Overlap;
+
+    fn in_lane(lane: Lane, wave: Wave) -> Wave {
+        let builds = wave.builds.into_iter().map(|build| BuildRequest { lane, ..build }).collect();
+        Wave { builds, ..wave }
+    }
+
+    impl Store {
+        async fn lane(&self, name: &str) -> Lane {
+            self.build(self.newest(name).await).await.unwrap().unwrap().build.lane
+        }
+
+        /// The packages of every flow, by path.
+        async fn by_path(&self) -> Vec<Vec<String>> {
+            let mut flows = Vec::new();
+            for heads in self.heads(at(9), 9).await.unwrap() {
+                let mut names = Vec::new();
+                for build in heads.longest {
+                    names.push(self.build(build).await.unwrap().unwrap().build.pkgbase.to_string());
+                }
+                flows.push(names);
+            }
+            flows
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_deploy_waits_for_is_as_urgent_as_the_deploy() {
+        let store = Store::in_memory().unwrap();
+        store.give(in_lane(Lane::Mass, wave(1, &["base", "lib:base", "other"])), Overlap::Coalesce).await;
+        store.give(in_lane(Lane::Deploy, wave(2, &["app?lib"])), Overlap::Coalesce).await;
+        for (name, lane) in
+            [("base", Lane::Deploy), ("lib", Lane::Deploy), ("other", Lane::Mass), ("app", Lane::Deploy)]
+        {
+            assert_eq!(store.lane(name).await, lane, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn asking_again_does_not_make_it_less_urgent() {
+        let store = Store::in_memory().unwrap();
+        store.give(in_lane(Lane::Deploy, wave(1, &["app:lib", "lib"])), Overlap::Coalesce).await;
+        store.give(in_lane(Lane::Mass, wave(2, &["lib", "dependency"])), Overlap::Coalesce).await;
+        assert_eq!(store.lane("lib").await, Lane::Deploy);
+        store.give(in_lane(Lane::Mass, wave(3, &["lib:dependency", "dependency"])), Overlap::Coalesce).await;
+        assert_eq!(store.lane("dependency").await, Lane::Deploy, "it is needed by what a deploy needs");
+    }
+
+    #[tokio::test]
+    async fn a_build_of_the_same_package_that_stands_before_an_urgent_one_is_urgent() {
+        let store = Store::in_memory().unwrap();
+        store.give(in_lane(Lane::Mass, wave(1, &["lib"])), Overlap::Queue).await;
+        let attempt = store.start("lib").await;
+        store.give(in_lane(Lane::Mass, wave(2, &["lib"])), Overlap::Queue).await;
+        let second = store.newest("lib").await;
+        store.give(in_lane(Lane::Deploy, wave(3, &["lib"])), Overlap::Queue).await;
+        store.end(&attempt, Outcome::Succeeded).await;
+        assert_eq!(store.build(second).await.unwrap().unwrap().build.lane, Lane::Deploy);
+    }
+
+    #[tokio::test]
+    async fn the_longest_path_is_known_from_what_builds_took() {
+        let store = Store::in_memory().unwrap();
+        store.give(wave(1, &["slow"]), Overlap::Coalesce).await;
+        let attempt = store.begin_attempt(store.newest("slow").await, "local", at(0)).await.unwrap();
+        store.attempt_started(&attempt, at(0)).await.unwrap();
+        let end = super::super::attempts::AttemptEnd {
+            ending: super::super::attempts::AttemptEnding::Done(Outcome::Succeeded),
+            exit_code: Some(0),
+            message: String::new(),
+            log_length: 0,
+        };
+        store.finish_attempt(&attempt, end, at(100)).await.unwrap();
+        let named = |name: &str, after: &[&str]| BuildRequest {
+            pkgbase: base(name),
+            after: after.iter().map(|name| base(name)).collect(),
+            ..wave(2, &["x"]).builds.remove(0)
+        };
+        // What nothing is known of takes as long as is usual: 100 s.
+        let builds = vec![named("alone", &[]), named("lib", &[]), named("slow", &["lib"]), named("top", &["slow"])];
+        store.give(Wave { builds, ..wave(2, &[]) }, Overlap::Coalesce).await;
+        assert_eq!(store.by_path().await, [["lib", "alone"]]);
+        let path = "SELECT path FROM builds WHERE pkgbase = 'lib'";
+        let path: i64 = store.read(move |tx| Ok(tx.query_row(path, [], |row| row.get(0))?)).await.unwrap();
+        assert_eq!(path, 300_000);
+    }
+
+    #[tokio::test]
+    async fn every_repository_lane_and_class_has_its_own_head() {
+        let store = Store::in_memory().unwrap();
+        let mut normal = wave(1, &["a", "b", "c", "z"]);
+        normal.builds[1].class = Some(BuildClass("5".into()));
+        normal.builds[2].lane = Lane::Mass;
+        store.give(normal, Overlap::Coalesce).await;
+        store.give(Wave { repository: "other".into(), ..wave(2, &["d"]) }, Overlap::Coalesce).await;
+        assert_eq!(store.by_path().await, [vec!["d"], vec!["a", "z"], vec!["b"], vec!["c"]]);
+        assert_eq!(store.heads(at(9), 1).await.unwrap()[1].longest.len(), 1);
+    }
+
+    /// Handing out reads some rows of an index for each flow, however many builds there are.
+    #[tokio::test]
+    async fn no_query_of_handing_out_reads_the_whole_queue() {
+        let store = Store::in_memory().unwrap();
+        let flow = "SELECT id FROM builds WHERE state = 'ready' AND not_before IS NULL
+                    AND repository = 'r' AND lane = 2 AND wish = ''";
+        let queries = [
+            format!("{flow} ORDER BY path DESC, id LIMIT 1"),
+            format!("{flow} ORDER BY id LIMIT 1"),
+            "SELECT repository, lane, wish FROM builds INDEXED BY ready_by_age
+             WHERE state = 'ready' AND not_before IS NULL AND (repository, lane, wish) > ('r', 2, '')
+             ORDER BY repository, lane, wish LIMIT 1"
+                .to_owned(),
+            "SELECT min(not_before) FROM builds WHERE state = 'ready' AND not_before > 1".to_owned(),
+            "SELECT EXISTS (SELECT 1 FROM builds WHERE state = 'ready' AND not_before <= 1)".to_owned(),
+        ];
+        let indices = ["ready_by_path", "ready_by_age", "ready_by_age", "ready_later", "ready_later"];
+        for (query, index) in queries.into_iter().zip(indices) {
+            let explain = format!("EXPLAIN QUERY PLAN {query}");
+            let plan: Vec<String> = store
+                .read(move |tx| {
+                    let mut statement = tx.prepare(&explain)?;
+                    let rows = statement.query_map([], |row| row.get("detail"))?;
+                    Ok(rows.collect::<Result<_, _>>()?)
+                })
+                .await
+                .unwrap();
+            let plan = plan.join("; ");
+            assert!(plan.contains(index) && plan.contains("SEARCH") && !plan.contains("B-TREE"), "{index}: {plan}");
+        }
+    }
+}

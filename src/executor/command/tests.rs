@@ -57,6 +57,7 @@ impl World {
             timeout: std::time::Duration::from_mins(1),
             extra_timeout: 1.5,
             cache_sources: false,
+            allow_prohibited: false,
             source_date_epoch: 1_700_000_000,
             proposal: None,
             skip_exit_code: 123,

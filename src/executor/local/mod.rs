@@ -1,6 +1,7 @@
 //! Builds on this machine: makepkg in bubblewrap, as a user that is not root.
 
 mod attempt;
+mod hooks;
 mod launcher;
 pub mod probe;
 mod step;
