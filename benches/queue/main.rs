@@ -8,7 +8,6 @@
 #![expect(clippy::print_stdout, reason = "what was measured is for people")]
 
 mod flow;
-#[expect(dead_code, reason = "it makes other sizes, too")]
 #[path = "../promises/generator.rs"]
 mod generator;
 #[expect(dead_code, reason = "it reads other repositories, too")]

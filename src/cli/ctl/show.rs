@@ -392,6 +392,13 @@ mod tests {
     }
 
     #[test]
+    fn a_build_says_what_it_waits_for_and_that_nobody_can_take_it() {
+        let build = json!({"state": "waiting", "waits_for": ["a"], "nobody": "no builder of class 9 is there"});
+        assert_eq!(remark(&build), "no builder of class 9 is there; waits for a");
+        assert_eq!(remark(&json!({"state": "ready", "waits_for": [], "nobody": null, "message": null})), "");
+    }
+
+    #[test]
     fn an_update_waits_for_its_heaviest_difference_or_for_what_is_none() {
         let reasons = json!([
             {"severity": "cosmetic", "file": ".SRCINFO", "line": null, "message": "it agrees"},

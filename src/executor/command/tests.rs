@@ -125,6 +125,7 @@ async fn a_program_is_told_everything_and_what_it_leaves_is_taken() {
       "published": [],
       "timeout_s": 90,
       "cache_sources": false,
+      "allow_prohibited": false,
       "source_date_epoch": 1700000000,
       "skip_exit_code": 123,
       "package_dir": "DIR/commands/a1/package",

@@ -179,7 +179,7 @@ fn fleets() -> impl Strategy<Value = Fleet> {
 }
 
 fn running_of(queue: &Queue, builds: &[BuildId]) -> Vec<Running> {
-    let chosen = queue.0.iter().filter(|build| builds.contains(&build.id));
+    let chosen = builds.iter().filter_map(|id| queue.0.iter().find(|build| build.id == *id));
     chosen.map(|build| Running { repository: build.repository.clone(), class: build.class.clone() }).collect()
 }
 

@@ -2,6 +2,7 @@
 
 mod building;
 mod ending;
+mod interfering;
 mod isolation;
 mod signatures;
 
