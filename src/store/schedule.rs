@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::settle::LIVE;
 use super::sql::{Millis, time};
@@ -37,14 +37,15 @@ impl Store {
     /// Lets builds stand among the others again that had to wait for their next attempt until now.
     async fn let_go(&self, now: Timestamp) -> Result<(), StoreError> {
         let due = move |connection: &Connection| {
-            let sql = "SELECT EXISTS (SELECT 1 FROM builds WHERE state = 'ready' AND not_before <= ?)";
+            let sql = &format!("SELECT EXISTS (SELECT 1 {LATER} AND not_before <= ?)");
             Ok::<bool, StoreError>(connection.prepare_cached(sql)?.query_row([Millis(now)], |row| row.get(0))?)
         };
         if !self.read(due).await? {
             return Ok(());
         }
         self.write(move |tx| {
-            let sql = "UPDATE builds SET not_before = NULL WHERE state = 'ready' AND not_before <= ?";
+            let sql = "UPDATE builds INDEXED BY ready_later SET not_before = NULL
+                       WHERE state = 'ready' AND not_before IS NOT NULL AND not_before <= ?";
             tx.prepare_cached(sql)?.execute([Millis(now)])?;
             Ok(())
         })
@@ -54,39 +55,52 @@ impl Store {
     /// The time at which the next ready build that has to wait for another attempt may begin.
     pub async fn next_retry(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.read(move |connection| {
-            let sql = "SELECT min(not_before) AS next FROM builds WHERE state = 'ready' AND not_before > ?";
-            Ok(connection.prepare_cached(sql)?.query_row([Millis(now)], |row| time(row, "next"))?)
+            let sql = format!("SELECT min(not_before) AS next {LATER} AND not_before > ?");
+            Ok(connection.prepare_cached(&sql)?.query_row([Millis(now)], |row| time(row, "next"))?)
         })
         .await
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Flow {
     repository: String,
     lane: u8,
     wish: String,
 }
 
-/// Every flow with a ready build, each found by one step in the index.
+/// Ready builds that have to wait for their next attempt.
+const LATER: &str = "FROM builds INDEXED BY ready_later WHERE state = 'ready' AND not_before IS NOT NULL";
+
+/// Ready builds that need not wait for another attempt; by an index that has them by flow.
+const READY: &str = "FROM builds INDEXED BY ready_by_age WHERE state = 'ready' AND not_before IS NULL";
+
+/// Every flow with a ready build, each found by one step in the index: the next class of the lane, or else of the
+/// repository's next lane, or else of the next repository. Compared together, all builds of a flow would be read.
 fn flows(connection: &Connection) -> Result<Vec<Flow>, StoreError> {
-    let mut next = connection.prepare_cached(
-        "SELECT repository, lane, wish FROM builds INDEXED BY ready_by_age
-         WHERE state = 'ready' AND not_before IS NULL AND (repository, lane, wish) > (?, ?, ?)
-         ORDER BY repository, lane, wish LIMIT 1",
-    )?;
+    let mut class = connection.prepare_cached(&format!(
+        "SELECT repository, lane, wish {READY} AND repository = ? AND lane = ? AND wish > ? ORDER BY wish LIMIT 1"
+    ))?;
+    let mut lane = connection.prepare_cached(&format!(
+        "SELECT repository, lane, wish {READY} AND repository = ? AND lane > ? ORDER BY lane, wish LIMIT 1"
+    ))?;
+    let mut repository = connection.prepare_cached(&format!(
+        "SELECT repository, lane, wish {READY} AND repository > ? ORDER BY repository, lane, wish LIMIT 1"
+    ))?;
+    let read = |row: &Row<'_>| Ok(Flow { repository: row.get(0)?, lane: row.get(1)?, wish: row.get(2)? });
     let mut flows: Vec<Flow> = Vec::new();
-    loop {
-        let start = Flow::default();
-        let Flow { repository, lane, wish } = flows.last().unwrap_or(&start);
-        let found = next.query_row(params![repository, lane, wish], |row| {
-            Ok(Flow { repository: row.get(0)?, lane: row.get(1)?, wish: row.get(2)? })
-        });
-        match found.optional()? {
-            Some(flow) => flows.push(flow),
-            None => return Ok(flows),
+    let mut next = repository.query_row([""], read).optional()?;
+    while let Some(flow) = next {
+        next = class.query_row(params![flow.repository, flow.lane, flow.wish], read).optional()?;
+        if next.is_none() {
+            next = lane.query_row(params![flow.repository, flow.lane], read).optional()?;
         }
+        if next.is_none() {
+            next = repository.query_row([&flow.repository], read).optional()?;
+        }
+        flows.push(flow);
     }
+    Ok(flows)
 }
 
 fn first(
@@ -279,17 +293,24 @@ mod tests {
         let flow = "SELECT id FROM builds WHERE state = 'ready' AND not_before IS NULL
                     AND repository = 'r' AND lane = 2 AND wish = ''";
         let queries = [
-            format!("{flow} ORDER BY path DESC, id LIMIT 1"),
-            format!("{flow} ORDER BY id LIMIT 1"),
-            "SELECT repository, lane, wish FROM builds INDEXED BY ready_by_age
-             WHERE state = 'ready' AND not_before IS NULL AND (repository, lane, wish) > ('r', 2, '')
-             ORDER BY repository, lane, wish LIMIT 1"
-                .to_owned(),
-            "SELECT min(not_before) FROM builds WHERE state = 'ready' AND not_before > 1".to_owned(),
-            "SELECT EXISTS (SELECT 1 FROM builds WHERE state = 'ready' AND not_before <= 1)".to_owned(),
+            (format!("{flow} ORDER BY path DESC, id LIMIT 1"), "ready_by_path (repository=? AND lane=? AND wish=?)"),
+            (format!("{flow} ORDER BY id LIMIT 1"), "ready_by_age (repository=? AND lane=? AND wish=?)"),
+            (
+                format!("SELECT wish {READY} AND repository = 'r' AND lane = 2 AND wish > '' ORDER BY wish LIMIT 1"),
+                "ready_by_age (repository=? AND lane=? AND wish>?)",
+            ),
+            (
+                format!("SELECT wish {READY} AND repository = 'r' AND lane > 2 ORDER BY lane, wish LIMIT 1"),
+                "ready_by_age (repository=? AND lane>?)",
+            ),
+            (
+                format!("SELECT wish {READY} AND repository > 'r' ORDER BY repository, lane, wish LIMIT 1"),
+                "ready_by_age (repository>?)",
+            ),
+            (format!("SELECT min(not_before) {LATER} AND not_before > 1"), "ready_later (not_before>?)"),
+            (format!("SELECT 1 {LATER} AND not_before <= 1"), "ready_later (not_before>? AND not_before<?)"),
         ];
-        let indices = ["ready_by_path", "ready_by_age", "ready_by_age", "ready_later", "ready_later"];
-        for (query, index) in queries.into_iter().zip(indices) {
+        for (query, expected) in queries {
             let explain = format!("EXPLAIN QUERY PLAN {query}");
             let plan: Vec<String> = store
                 .read(move |tx| {
@@ -300,7 +321,7 @@ mod tests {
                 .await
                 .unwrap();
             let plan = plan.join("; ");
-            assert!(plan.contains(index) && plan.contains("SEARCH") && !plan.contains("B-TREE"), "{index}: {plan}");
+            assert!(plan.contains(expected) && plan.contains("SEARCH") && !plan.contains("B-TREE"), "{query}: {plan}");
         }
     }
 }
