@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Settings;
 use crate::config::settings::{self, ExecutorKind};
+use crate::domain::schedule::BuilderInfo;
 use crate::executor::Executor;
 use crate::executor::api::Api;
 use crate::executor::buildomat::{self, Buildomat, BuildomatExecutor, Client, Making};
@@ -30,7 +31,12 @@ pub(super) fn open(
             // The dispatcher counts, so that the number of slots can change.
             let slots = Semaphore::MAX_PERMITS;
             let pgp = executor.local.pgp;
-            let mut config = LocalConfig { slots, pgp, ..LocalConfig::under(&settings.server.data_dir) };
+            let mut config = LocalConfig {
+                slots,
+                pgp,
+                builder: local_builder(&executor.local),
+                ..LocalConfig::under(&settings.server.data_dir)
+            };
             if let Some(user) = &executor.local.user {
                 config.user.clone_from(user);
             }
@@ -46,6 +52,14 @@ pub(super) fn open(
         ExecutorKind::Buildomat => Ok(Arc::new(buildomat(settings, &executor.buildomat, logs, clock)?)),
         other => bail!("executor.kind = {other:?} is not part of this version; use \"local\", \"command\" or \"none\""),
     }
+}
+
+/// What this machine is among builders: it takes everything, unless it is said what it takes.
+fn local_builder(local: &settings::LocalExecutor) -> Option<BuilderInfo> {
+    let name = local.name.clone().unwrap_or_else(|| "local".to_owned());
+    // How many builds run at once is the dispatcher's.
+    let builder = BuilderInfo { name, class: local.class, slots: usize::MAX };
+    (local.class.is_some() || local.name.is_some()).then_some(builder)
 }
 
 fn buildomat(

@@ -319,7 +319,9 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     let (poll, inbox) = (watch::Sender::new(settings.server.poll), hooks::inbox(settings, &store, &clock)?);
     let exchange = exchange(settings, &kept, &logs)?;
     let dispatcher = dispatcher(settings, &kept, &store, (&logs, exchange.as_ref()), &clock)?;
-    let controller = Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false), poll, inbox });
+    let executor = dispatcher.as_ref().map(|dispatcher| dispatcher.executor());
+    let controller =
+        Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false), poll, inbox, executor });
     Ok(Serving { controller, dispatcher, exchange, lock })
 }
 
@@ -409,7 +411,10 @@ fn building(settings: &Settings) -> Option<&settings::Repository> {
 fn limits(repository: &settings::Repository) -> Limits {
     let executor = &repository.executor;
     let package_repositories = executor.local.repositories.iter().map(package_repository).collect();
-    Limits { slots: executor.slots, timeout: executor.timeout, package_repositories }
+    let schedule = executor.limits.clone();
+    // A fleet counts its own places.
+    let slots = if executor.kind == ExecutorKind::Bullmq { usize::MAX } else { executor.slots };
+    Limits { slots, timeout: executor.timeout, package_repositories, schedule }
 }
 
 fn package_repository(written: &settings::PacmanRepository) -> PackageRepository {
