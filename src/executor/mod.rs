@@ -4,6 +4,7 @@
 //! builds are decided elsewhere.
 
 pub mod command;
+pub mod copr;
 pub mod kept;
 pub mod local;
 pub mod tracked;
