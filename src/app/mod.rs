@@ -1,5 +1,6 @@
 //! The composition root: the only place where adapters are made and put together.
 
+pub mod copr;
 pub mod examine;
 pub mod extract;
 mod handback;
@@ -437,7 +438,10 @@ fn executor(
             let config = CommandConfig { words, env, work_dir: settings.server.data_dir.join("commands") };
             Ok(Arc::new(CommandExecutor::open(config, logs.clone(), clock.clone())?))
         }
-        other => bail!("executor.kind = {other:?} is not part of this version; use \"local\", \"command\" or \"none\""),
+        ExecutorKind::Copr => copr::executor(&executor.copr, settings.server.data_dir.join("copr"), logs, clock),
+        other => bail!(
+            "executor.kind = {other:?} is not part of this version; use \"local\", \"command\", \"copr\" or \"none\""
+        ),
     }
 }
 

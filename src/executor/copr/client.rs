@@ -15,7 +15,8 @@ use url::Url;
 
 use super::CoprError;
 use super::login::{Login, is_safe};
-use super::wire::{Build, Chroot, Options, Page, Project, Source, SourceConfig};
+use super::wire::{Build, Chroot, Options, Page, Source, SourceConfig};
+use crate::domain::copr::Project;
 use crate::sys::http;
 use crate::sys::secret::ExposeSecret as _;
 

@@ -15,7 +15,7 @@ use super::logs::Logs;
 use super::tailer::{Place, SharedSink, SinkError, Standing, Tailed, Tailer, locked};
 use super::wire::{Build, Chroot};
 use crate::domain::copr::pace::Pace;
-use crate::domain::copr::{State, label};
+use crate::domain::copr::{Show, State, label};
 use crate::sys::clock::Clock;
 
 /// What the stage that makes the source package is called, as COPR calls its directory.
@@ -53,17 +53,6 @@ impl Default for Pacing {
             lost_after: Duration::from_hours(24),
         }
     }
-}
-
-/// When logs are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Show {
-    /// As they are written.
-    Live,
-    /// After the build, one after the other.
-    After,
-    /// Not at all.
-    Never,
 }
 
 /// How following a build ended.

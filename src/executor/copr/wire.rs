@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::domain::copr::State;
+use crate::domain::copr::{Project, State};
 
 /// A build.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,33 +51,6 @@ pub struct SourceConfig {
     /// What was asked for.
     #[serde(default)]
     pub source_dict: Map<String, Value>,
-}
-
-/// A project: its owner, who is a person or `@group`, and its name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Project {
-    /// The owner.
-    pub owner: String,
-    /// The name.
-    pub name: String,
-}
-
-impl Project {
-    /// Reads `owner/name`; `None` if it is nothing like that.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (owner, name) = text.split_once('/')?;
-        let legal = |c: char| c.is_ascii_alphanumeric() || "._-+".contains(c);
-        let is_name = |text: &str| !text.is_empty() && text.chars().all(legal);
-        let is_right = is_name(owner.strip_prefix('@').unwrap_or(owner)) && is_name(name);
-        is_right.then(|| Self { owner: owner.to_owned(), name: name.to_owned() })
-    }
-}
-
-impl std::fmt::Display for Project {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}/{}", self.owner, self.name)
-    }
 }
 
 /// What a build is made from.
@@ -213,16 +186,6 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_project_has_an_owner_and_a_name() {
-        let project = |text: &str| Project::parse(text).map(|project| project.to_string());
-        assert_eq!(project("me/tools").as_deref(), Some("me/tools"));
-        assert_eq!(project("@team/tools-2.x").as_deref(), Some("@team/tools-2.x"));
-        for wrong in ["tools", "/tools", "me/", "me/a/b", "me/a b", "me/../x", "@/x", "me/a?x=1"] {
-            assert_eq!(project(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn what_is_not_asked_for_is_left_to_copr() {

@@ -7,6 +7,7 @@
 
 mod command;
 mod conformance;
+mod copr;
 mod examples;
 mod local;
 mod service;
