@@ -19,7 +19,7 @@ use crate::executor::copr::client::Client;
 use crate::executor::copr::login::Login;
 use crate::executor::copr::logs::Logs;
 use crate::executor::copr::method::Method;
-use crate::executor::copr::tailer::{Place, Sink, SinkError, Stream};
+use crate::executor::copr::tailer::{Place, SharedSink, Sink, SinkError, Stream};
 use crate::executor::copr::watch::{Control, Pacing, Watched, Watcher};
 use crate::executor::copr::wire::{Options, Source};
 use crate::executor::copr::{CoprConfig, CoprExecutor};
@@ -47,7 +47,7 @@ pub(super) fn executor(
     let usual = Pacing::default();
     let pacing = Pacing { logs: Pace { patience: copr.log_patience, ..usual.logs }, ..usual };
     let config = CoprConfig { project, method: method(copr), options, pacing, work_dir };
-    Ok(Arc::new(CoprExecutor::open(config, client(copr)?, logs.clone(), clock.clone())?))
+    Ok(Arc::new(CoprExecutor::start(config, client(copr)?, logs.clone(), clock.clone())?))
 }
 
 fn method(copr: &settings::Copr) -> Method {
@@ -255,7 +255,7 @@ impl Copr {
             let voice = Voice { build: *build, listener: listener.clone(), told: BTreeMap::new() };
             let control = Control { stop: stop.clone(), ..Control::default() };
             async move {
-                let sink: Arc<Mutex<dyn Sink>> = Arc::new(Mutex::new(voice));
+                let sink: SharedSink<'_> = Arc::new(Mutex::new(voice));
                 let watched = watcher.watch(*build, &sink, &control).await;
                 watched.with_context(|| format!("build {build} cannot be followed"))
             }

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::attempt::{Asked, Attempt, Got, Record, Wish, taken};
+use super::record::{Asked, Got, Record, Task, Wish, taken};
 use super::tailer::{SharedSink, locked};
 use super::watch::{Control, Watched};
-use super::{CoprError, Inner};
+use super::{Copr, CoprError};
 use crate::domain::build::Outcome;
 use crate::domain::copr::State;
-use crate::executor::kept;
-use crate::executor::tracked::{Progress, Reins};
+use crate::executor::tracked::Reins;
 use crate::executor::{AttemptReport, Ending};
 use crate::logstore::LogWriter;
 use crate::sys::fs::FsError;
@@ -23,11 +22,11 @@ const LOOKS: u32 = 3;
 const LONGEST_PAUSE: u32 = 30;
 
 /// An attempt that is followed.
-pub struct Followed {
-    pub inner: Arc<Inner>,
-    pub attempt: Attempt,
+pub struct Followed<'a> {
+    pub copr: &'a Copr,
+    pub task: Task,
     pub wish: Wish,
-    pub reins: Reins,
+    pub reins: &'a Reins,
 }
 
 /// Why there is no build to follow.
@@ -41,51 +40,38 @@ enum NoBuild {
     Fs(#[from] FsError),
 }
 
-impl Followed {
+impl Followed<'_> {
     /// Follows it to its end.
-    pub async fn run(self, log: LogWriter) {
-        let progress = self.reins.progress.clone();
-        let begun = move || {
-            progress.send_if_modified(|progress| {
-                let queued = matches!(progress, Progress::Queued);
-                if queued {
-                    *progress = Progress::Running;
-                }
-                queued
-            });
-        };
-        let record = Arc::new(Mutex::new(Record::open(self.attempt.clone(), log, begun)));
-        let sink: SharedSink = record.clone();
-        let report = self.see_through(&sink).await;
-        let log = record.lock().expect("nobody panics while writing logs").close();
-        let closed = log.map(|log| kept::close(&report, &self.attempt.dir, log));
-        if let Some(Err(error)) = closed {
-            let dir = self.attempt.dir.display();
-            tracing::warn!(%dir, error = &error as &dyn std::error::Error, "cannot record how a build ended");
+    pub async fn see_through(&self, log: &mut LogWriter) -> AttemptReport {
+        let record = Arc::new(Mutex::new(Record::open(&self.task, log, self.reins)));
+        let sink: SharedSink<'_> = record.clone();
+        let report = self.observe(&sink).await;
+        if let Err(error) = record.lock().expect("nobody panics while writing logs").settle() {
+            tracing::warn!("the end of a log is not written: {error}");
         }
-        self.reins.progress.send_replace(Progress::Ended(Arc::new(report)));
+        report
     }
 
-    async fn see_through(&self, sink: &SharedSink) -> AttemptReport {
-        let report = |ending, message| AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message };
+    async fn observe(&self, sink: &SharedSink<'_>) -> AttemptReport {
+        let report = |ending, message| AttemptReport { ending, ..AttemptReport::lost(message) };
         let id = match self.build(sink).await {
             Ok(id) => id,
             Err(none @ NoBuild::Cancelled) => return report(Ending::Done(Outcome::Cancelled), none.to_string()),
-            Err(error) => return report(Ending::Infrastructure, error.to_string()),
+            Err(error) => return AttemptReport::lost(error.to_string()),
         };
         let control = Control::default();
         let watched = tokio::select! {
-            watched = self.inner.watcher.watch(id, sink, &control) => watched,
+            watched = self.copr.watcher.watch(id, sink, &control) => watched,
             () = self.cancel_when_asked(id, sink, &control) => Ok(Watched::Stopped),
         };
-        let page = self.inner.watcher.client.page(id);
+        let page = self.copr.watcher.client.page(id);
         match watched {
             Ok(Watched::Ended(state)) => report(Ending::Done(outcome(state)), self.message(state, &page)),
-            Ok(Watched::Stopped) => report(Ending::Infrastructure, format!("nobody follows {page} any more")),
+            Ok(Watched::Stopped) => AttemptReport::lost(format!("nobody follows {page} any more")),
             Err(error) if error.is_gone() => {
-                report(Ending::Infrastructure, format!("COPR does not know build {id} any more; somebody deleted it"))
+                AttemptReport::lost(format!("COPR does not know build {id} any more; somebody deleted it"))
             }
-            Err(error) => report(Ending::Infrastructure, error.in_full()),
+            Err(error) => AttemptReport::lost(error.in_full()),
         }
     }
 
@@ -100,22 +86,22 @@ impl Followed {
     }
 
     fn is_to_stop(&self) -> bool {
-        self.reins.cancel.is_cancelled() || self.attempt.is_to_stop()
+        self.reins.cancel.is_cancelled() || self.task.is_to_stop()
     }
 
     /// The number of the build: that which is known, that which is found, or that of a new one.
-    async fn build(&self, sink: &SharedSink) -> Result<u64, NoBuild> {
-        if let Some(got) = self.attempt.got() {
+    async fn build(&self, sink: &SharedSink<'_>) -> Result<u64, NoBuild> {
+        if let Some(got) = self.task.got() {
             return Ok(got.id);
         }
-        let _one_at_a_time = self.inner.asking.lock().await;
-        if let Some(asked) = self.attempt.asked()
+        let _one_at_a_time = self.copr.asking.lock().await;
+        if let Some(asked) = self.task.asked()
             && let Some(id) = self.look_for_ours(asked, sink).await?
         {
             return self.have(id, sink);
         }
-        let project = &self.inner.config.project;
-        let client = &self.inner.watcher.client;
+        let project = &self.copr.config.project;
+        let client = &self.copr.watcher.client;
         let after = tokio::select! {
             after = self.insist(sink, || client.last_build(project)) => after?,
             () = self.reins.cancel.cancelled() => return Err(NoBuild::Cancelled),
@@ -124,7 +110,7 @@ impl Followed {
             return Err(NoBuild::Cancelled);
         }
         // First, so that a build whose answer is lost is looked for.
-        self.attempt.set_asked(Asked { after })?;
+        self.task.set_asked(Asked { after })?;
         match client.submit(project, &self.wish.source, &self.wish.options).await {
             Ok(ids) => self.have(ids[0], sink),
             Err(error) if error.may_have_worked() => {
@@ -138,17 +124,17 @@ impl Followed {
         }
     }
 
-    fn have(&self, id: u64, sink: &SharedSink) -> Result<u64, NoBuild> {
-        self.attempt.set_got(Got { id })?;
-        note(sink, &format!("build {id}: {}", self.inner.watcher.client.page(id)));
+    fn have(&self, id: u64, sink: &SharedSink<'_>) -> Result<u64, NoBuild> {
+        self.task.set_got(Got { id })?;
+        note(sink, &format!("build {id}: {}", self.copr.watcher.client.page(id)));
         Ok(id)
     }
 
     /// Looks for a build that COPR was asked for, some times before it counts as not there.
-    async fn look_for_ours(&self, asked: Asked, sink: &SharedSink) -> Result<Option<u64>, NoBuild> {
+    async fn look_for_ours(&self, asked: Asked, sink: &SharedSink<'_>) -> Result<Option<u64>, NoBuild> {
         for look in 0..LOOKS {
             if look > 0 {
-                tokio::time::sleep(self.inner.config.pacing.status).await;
+                tokio::time::sleep(self.copr.config.pacing.status).await;
             }
             let found = self.insist(sink, || self.ours(asked)).await?;
             if found.is_some() {
@@ -159,7 +145,7 @@ impl Followed {
     }
 
     async fn ours(&self, asked: Asked) -> Result<Option<u64>, CoprError> {
-        let (client, config) = (&self.inner.watcher.client, &self.inner.config);
+        let (client, config) = (&self.copr.watcher.client, &self.copr.config);
         let taken = taken(&config.work_dir);
         let dirname = self.wish.options.dirname.as_ref().unwrap_or(&config.project.name);
         let mut builds = client.builds_since(&config.project, asked.after).await?;
@@ -180,11 +166,11 @@ impl Followed {
     }
 
     /// Asks until there is an answer, or for too long.
-    async fn insist<T, F>(&self, sink: &SharedSink, ask: impl Fn() -> F) -> Result<T, CoprError>
+    async fn insist<T, F>(&self, sink: &SharedSink<'_>, ask: impl Fn() -> F) -> Result<T, CoprError>
     where
         F: Future<Output = Result<T, CoprError>>,
     {
-        let (watcher, mut failures) = (&self.inner.watcher, 0);
+        let (watcher, mut failures) = (&self.copr.watcher, 0);
         let since = watcher.clock.now();
         loop {
             match ask().await {
@@ -202,14 +188,14 @@ impl Followed {
     }
 
     /// Cancels the build once somebody wants that; its end is told by COPR, so that this has none.
-    async fn cancel_when_asked(&self, id: u64, sink: &SharedSink, control: &Control) {
-        if !self.attempt.is_to_stop() {
+    async fn cancel_when_asked(&self, id: u64, sink: &SharedSink<'_>, control: &Control) {
+        if !self.task.is_to_stop() {
             self.reins.cancel.cancelled().await;
-            if let Err(error) = self.attempt.ask_to_stop() {
+            if let Err(error) = self.task.ask_to_stop() {
                 tracing::warn!(error = &error as &dyn std::error::Error, "that a build has to stop is not kept");
             }
         }
-        if let Err(error) = self.insist(sink, || self.inner.watcher.client.cancel(id)).await {
+        if let Err(error) = self.insist(sink, || self.copr.watcher.client.cancel(id)).await {
             note(sink, &format!("it cannot be cancelled: {}", error.in_full()));
         }
         control.look.notify_one();
@@ -221,7 +207,7 @@ fn is_over(now: Timestamp, since: Timestamp, limit: Duration) -> bool {
     now.duration_since(since) >= SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX)
 }
 
-fn note(sink: &SharedSink, text: &str) {
+fn note(sink: &SharedSink<'_>, text: &str) {
     if let Err(error) = locked(sink).note(text) {
         tracing::debug!("not written: {error}");
     }

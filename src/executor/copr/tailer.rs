@@ -84,10 +84,10 @@ pub trait Sink: Send {
 }
 
 /// A sink for several logs.
-pub type SharedSink = Arc<Mutex<dyn Sink>>;
+pub type SharedSink<'s> = Arc<Mutex<dyn Sink + 's>>;
 
 /// The sink, for a moment.
-pub fn locked(sink: &SharedSink) -> MutexGuard<'_, dyn Sink + 'static> {
+pub fn locked<'a, 's>(sink: &'a SharedSink<'s>) -> MutexGuard<'a, dyn Sink + 's> {
     sink.lock().expect("nobody panics while writing logs")
 }
 
@@ -103,11 +103,11 @@ pub struct Standing {
 }
 
 /// Follows one log.
-pub struct Tailer {
+pub struct Tailer<'s> {
     pub(super) place: Place,
     pub(super) logs: Logs,
     pub(super) standing: watch::Receiver<Standing>,
-    pub(super) sink: SharedSink,
+    pub(super) sink: SharedSink<'s>,
     pub(super) pace: Pace,
     pub(super) clock: Arc<dyn Clock>,
     /// Everything is to end soon: one more question, and no more.
@@ -125,7 +125,7 @@ pub struct Tailed {
     pub has_any: bool,
 }
 
-impl Tailer {
+impl Tailer<'_> {
     /// Follows it to its end.
     pub async fn run(mut self) -> Tailed {
         let left = locked(&self.sink).left(&self.place);
@@ -223,7 +223,7 @@ impl Tailer {
     fn conclude(
         &self,
         stream: &mut Stream,
-        mut feeder: Feeder<'_>,
+        mut feeder: Feeder<'_, '_>,
         came: Came,
         form: Form,
     ) -> Result<Event, SinkError> {
@@ -298,9 +298,9 @@ enum Trouble {
 }
 
 /// Takes a body as it is unpacked and passes on what of it is new, in pieces of bounded size.
-struct Feeder<'a> {
+struct Feeder<'a, 's> {
     place: &'a Place,
-    sink: &'a SharedSink,
+    sink: &'a SharedSink<'s>,
     /// As it is known to the sink.
     passed_on: Stream,
     stream: Stream,
@@ -309,7 +309,7 @@ struct Feeder<'a> {
     trouble: Option<Trouble>,
 }
 
-impl Feeder<'_> {
+impl Feeder<'_, '_> {
     fn pass_on(&mut self) -> Result<(), SinkError> {
         if !self.whole.is_empty() {
             locked(self.sink).lines(self.place, &self.whole, &self.stream)?;
@@ -329,7 +329,7 @@ impl Feeder<'_> {
     }
 }
 
-impl Write for Feeder<'_> {
+impl Write for Feeder<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         for piece in bytes.chunks(PIECE) {
             if self.stream.tail.offset() > LONGEST {
@@ -349,13 +349,13 @@ impl Write for Feeder<'_> {
 }
 
 /// Where a body goes in: it is known at its first byte whether it is packed.
-enum Mouth<'a> {
-    Closed(Feeder<'a>, bool),
-    Plain(Feeder<'a>),
-    Packed(Box<MultiGzDecoder<Valve<'a>>>),
+enum Mouth<'a, 's> {
+    Closed(Feeder<'a, 's>, bool),
+    Plain(Feeder<'a, 's>),
+    Packed(Box<MultiGzDecoder<Valve<'a, 's>>>),
 }
 
-impl<'a> Mouth<'a> {
+impl<'a, 's> Mouth<'a, 's> {
     fn open(self, first: u8) -> Self {
         match self {
             Self::Closed(feeder, true) if first == 0x1f => {
@@ -374,7 +374,7 @@ impl<'a> Mouth<'a> {
     }
 
     /// The body came to its end. A decoder that fails gives its inner part away all the same.
-    fn close(self) -> (Feeder<'a>, bool) {
+    fn close(self) -> (Feeder<'a, 's>, bool) {
         match self {
             Self::Closed(feeder, _) | Self::Plain(feeder) => (feeder, true),
             Self::Packed(mut decoder) => {
@@ -386,9 +386,9 @@ impl<'a> Mouth<'a> {
 }
 
 /// A feeder that can be taken away: what a decoder still has when it is thrown away goes nowhere.
-struct Valve<'a>(Option<Feeder<'a>>);
+struct Valve<'a, 's>(Option<Feeder<'a, 's>>);
 
-impl Write for Valve<'_> {
+impl Write for Valve<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.as_mut().map_or(Ok(bytes.len()), |feeder| feeder.write(bytes))
     }
@@ -399,7 +399,7 @@ impl Write for Valve<'_> {
 }
 
 /// Pours a body into a feeder.
-async fn pour<'a>(mut answer: Answer, mut mouth: Mouth<'a>) -> (Feeder<'a>, Came) {
+async fn pour<'a, 's>(mut answer: Answer, mut mouth: Mouth<'a, 's>) -> (Feeder<'a, 's>, Came) {
     loop {
         match answer.piece().await {
             Ok(Some(piece)) => {

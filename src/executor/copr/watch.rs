@@ -1,12 +1,14 @@
 //! Follows one build to its end: how it stands, and the logs of all its parts at once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::CoprError;
@@ -102,26 +104,34 @@ impl Watcher {
     ///
     /// # Errors
     /// If COPR does not know it, or gave no answer for too long.
-    pub async fn watch(&self, id: u64, sink: &SharedSink, control: &Control) -> Result<Watched, CoprError> {
-        let mut following =
-            Following { watcher: self, sink, control, standings: BTreeMap::new(), tailers: JoinSet::new() };
-        let ended = self.until_over(id, &mut following).await;
+    pub async fn watch<'s>(&self, id: u64, sink: &SharedSink<'s>, control: &Control) -> Result<Watched, CoprError> {
+        let (begin, begun) = mpsc::unbounded_channel();
+        let mut following = Following { watcher: self, sink, control, standings: BTreeMap::new(), begin: Some(begin) };
+        let tailed = Mutex::new(Vec::new());
+        let mut tailing = pin!(tail_all(begun, &tailed));
+        // As long as more may begin, they are not over.
+        let ended = tokio::select! {
+            ended = self.until_over(id, &mut following) => ended,
+            () = &mut tailing => unreachable!("somebody may begin another one"),
+        };
         following.end_all();
-        let tailed = following.drain(self.pacing.drain).await;
-        let look = ended?;
-        let Some(look) = look else { return Ok(Watched::Stopped) };
+        let is_drained = tokio::select! {
+            () = &mut tailing => true,
+            () = out_of_patience(self.pacing.drain, control) => false,
+        };
+        if !is_drained {
+            following.note("not all logs could be read to their end in time");
+        }
+        let Some(look) = ended? else { return Ok(Watched::Stopped) };
         if self.show != Show::Never {
+            let tailed = std::mem::take(&mut *tailed.lock().expect("nobody panics with it"));
             self.post_mortem(&look, &tailed, sink, control).await;
         }
-        Ok(if control.stop.is_cancelled() && !look.build.state.is_terminal() {
-            Watched::Stopped
-        } else {
-            Watched::Ended(look.build.state)
-        })
+        Ok(Watched::Ended(look.build.state))
     }
 
     /// Looks at it until it is over, which is then returned, or until somebody wants to end.
-    async fn until_over(&self, id: u64, following: &mut Following<'_>) -> Result<Option<Look>, CoprError> {
+    async fn until_over(&self, id: u64, following: &mut Following<'_, '_>) -> Result<Option<Look>, CoprError> {
         let (mut failures, mut failing_since, mut source) = (0, None, None);
         loop {
             let mut pause = self.pacing.status;
@@ -179,7 +189,7 @@ impl Watcher {
 
     /// Shows what was not shown as it was written: logs of which nothing came, and where no chroot ever ran, what COPR
     /// itself says of it.
-    async fn post_mortem(&self, look: &Look, tailed: &[Tailed], sink: &SharedSink, control: &Control) {
+    async fn post_mortem(&self, look: &Look, tailed: &[Tailed], sink: &SharedSink<'_>, control: &Control) {
         let seen = |name: &str| tailed.iter().any(|it| it.place.chroot == name && it.place.file == LIVE && it.has_any);
         let none_ran = !look.chroots.iter().any(|chroot| chroot.state.has_begun());
         for part in look.source.iter().chain(&look.chroots) {
@@ -205,7 +215,7 @@ impl Watcher {
         part: &Chroot,
         directory: &str,
         file: &'static str,
-        sink: &SharedSink,
+        sink: &SharedSink<'_>,
         control: &Control,
     ) -> bool {
         let standing = Standing { directory: Some(directory.to_owned()), is_running: false, is_over: true };
@@ -215,13 +225,13 @@ impl Watcher {
         reading.is_ok_and(|tailed| tailed.has_any)
     }
 
-    fn tailer(
+    fn tailer<'s>(
         &self,
         place: Place,
         standing: watch::Receiver<Standing>,
-        sink: &SharedSink,
+        sink: &SharedSink<'s>,
         control: &Control,
-    ) -> Tailer {
+    ) -> Tailer<'s> {
         Tailer {
             place,
             logs: self.logs.clone(),
@@ -234,6 +244,30 @@ impl Watcher {
     }
 }
 
+/// Follows logs as they begin, until none is left and no other can begin.
+async fn tail_all(mut begun: mpsc::UnboundedReceiver<Tailer<'_>>, tailed: &Mutex<Vec<Tailed>>) {
+    let mut tailers = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(tailer) = begun.recv() => tailers.push(tailer.run()),
+            Some(one) = tailers.next() => tailed.lock().expect("nobody panics with it").push(one),
+            else => return,
+        }
+    }
+}
+
+/// Logs may take so long after the end of the build, and less after somebody wants to end.
+async fn out_of_patience(patience: Duration, control: &Control) {
+    let stopped = async {
+        control.stop.cancelled().await;
+        tokio::time::sleep(LAST_READ).await;
+    };
+    tokio::select! {
+        () = tokio::time::sleep(patience) => {}
+        () = stopped => {}
+    }
+}
+
 /// A little earlier than asked for, and differently for each build, so that many are not asked for at once.
 fn jittered(pause: Duration, id: u64) -> Duration {
     let part = u32::try_from(id.wrapping_mul(0x9e37_79b9) % 16).unwrap_or_default();
@@ -241,15 +275,16 @@ fn jittered(pause: Duration, id: u64) -> Duration {
 }
 
 /// The logs that are followed of one build.
-struct Following<'a> {
+struct Following<'a, 's> {
     watcher: &'a Watcher,
-    sink: &'a SharedSink,
+    sink: &'a SharedSink<'s>,
     control: &'a Control,
     standings: BTreeMap<String, watch::Sender<Standing>>,
-    tailers: JoinSet<Tailed>,
+    /// Has another one followed.
+    begin: Option<mpsc::UnboundedSender<Tailer<'s>>>,
 }
 
-impl Following<'_> {
+impl Following<'_, '_> {
     /// Tells how everything stands, and follows logs that have a place now.
     fn see(&mut self, look: &Look) {
         let is_over = look.build.state.is_terminal();
@@ -280,40 +315,19 @@ impl Following<'_> {
         } else if standing.directory.is_some() {
             let (sender, standing) = watch::channel(standing);
             let place = self.watcher.place(name, LIVE);
-            self.tailers.spawn(self.watcher.tailer(place, standing, self.sink, self.control).run());
+            let tailer = self.watcher.tailer(place, standing, self.sink, self.control);
+            // Who could not begin any more would be told as over at once.
+            let _ = self.begin.as_ref().map(|begin| begin.send(tailer));
             self.standings.insert(name.to_owned(), sender);
         }
     }
 
-    /// Nobody tells any more how they stand: what is not over by now is taken for it.
-    fn end_all(&self) {
+    /// Nobody tells any more how they stand, and no other begins: what is not over by now is taken for it.
+    fn end_all(&mut self) {
+        self.begin = None;
         for standing in self.standings.values() {
             standing.send_modify(|standing| standing.is_over = true);
         }
-    }
-
-    /// Waits for the logs, but not for ever.
-    async fn drain(mut self, patience: Duration) -> Vec<Tailed> {
-        let mut tailed = Vec::new();
-        let all = async {
-            while let Some(one) = self.tailers.join_next().await {
-                tailed.extend(one.ok());
-            }
-        };
-        let stopped = async {
-            self.control.stop.cancelled().await;
-            tokio::time::sleep(LAST_READ).await;
-        };
-        let is_drained = tokio::select! {
-            () = all => true,
-            () = tokio::time::sleep(patience) => false,
-            () = stopped => false,
-        };
-        if !is_drained {
-            self.tailers.abort_all();
-            self.note("not all logs could be read to their end in time");
-        }
-        tailed
     }
 
     fn tell(&self, chroot: Option<&str>, state: State) {

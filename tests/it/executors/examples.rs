@@ -65,7 +65,7 @@ impl Rig for ExampleRig {
         async move {
             let logs = LogStore::new(logs).unwrap();
             let config = CommandConfig { words, env: Vec::new(), work_dir };
-            let executor = CommandExecutor::open(config, logs.clone(), Arc::new(SystemClock)).unwrap();
+            let executor = CommandExecutor::start(config, logs.clone(), None, Arc::new(SystemClock)).unwrap();
             (Arc::new(executor) as Arc<dyn Executor>, logs)
         }
         .boxed()

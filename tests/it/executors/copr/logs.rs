@@ -80,7 +80,7 @@ async fn watched(copr: &Copr) -> (State, Seen) {
 }
 
 async fn watched_by(watcher: &Watcher, id: u64, seen: Arc<Mutex<Seen>>) -> (Watched, Seen) {
-    let sink: SharedSink = seen.clone();
+    let sink: SharedSink<'_> = seen.clone();
     let ended = watcher.watch(id, &sink, &Control::default()).await.unwrap();
     let seen = std::mem::take(&mut *seen.lock().unwrap());
     (ended, seen)

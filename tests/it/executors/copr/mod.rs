@@ -76,7 +76,7 @@ fn open_with(login: Login, dir: &Path, method: Method) -> (CoprExecutor, LogStor
         pacing: pacing(),
         work_dir: dir.join("copr-attempts"),
     };
-    let executor = CoprExecutor::open(config, client, logs.clone(), Arc::new(SystemClock)).unwrap();
+    let executor = CoprExecutor::start(config, client, logs.clone(), Arc::new(SystemClock)).unwrap();
     (executor, logs)
 }
 

@@ -10,6 +10,7 @@ use super::tailer::{Place, Sink, SinkError, Stream};
 use super::wire::{Options, Source};
 use crate::domain::copr::lines::prefixed;
 use crate::domain::copr::{State, label};
+use crate::executor::tracked::Reins;
 use crate::logstore::{LogError, LogWriter};
 use crate::sys::fs::{FsError, write_atomic};
 
@@ -38,12 +39,16 @@ pub struct Got {
 
 /// The directory of one attempt.
 #[derive(Debug, Clone)]
-pub struct Attempt {
-    /// Where it is.
-    pub dir: PathBuf,
+pub struct Task {
+    dir: PathBuf,
 }
 
-impl Attempt {
+impl Task {
+    /// That at this place.
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
     /// What is wanted; `None` if the attempt never came so far.
     pub fn wish(&self) -> Option<Wish> {
         self.read("wish.json")
@@ -105,7 +110,7 @@ impl Attempt {
 /// The builds that attempts below a directory have: none of them is another one's.
 pub fn taken(work_dir: &Path) -> Vec<u64> {
     let entries = fs::read_dir(work_dir).into_iter().flatten().flatten();
-    entries.filter_map(|entry| Attempt { dir: entry.path() }.got()).map(|got| got.id).collect()
+    entries.filter_map(|entry| Task::at(&entry.path()).got()).map(|got| got.id).collect()
 }
 
 /// How far the logs of a build were read, and what was about to be written of them.
@@ -128,35 +133,24 @@ struct Pending {
 }
 
 /// Writes the logs of all parts of a build into the log of its attempt, every line once, whoever stops when.
-pub struct Record {
-    attempt: Attempt,
+pub struct Record<'a> {
+    task: &'a Task,
     progress: Progress,
-    /// Nothing, once it is closed.
-    log: Option<LogWriter>,
-    begun: Box<dyn Fn() + Send>,
+    log: &'a mut LogWriter,
+    reins: &'a Reins,
 }
 
-impl Record {
-    /// Goes on where it was left; `begun` is called when the build is seen to have begun, perhaps often.
-    pub fn open(attempt: Attempt, log: LogWriter, begun: impl Fn() + Send + 'static) -> Self {
-        let progress = attempt.progress();
-        Self { attempt, progress, log: Some(log), begun: Box::new(begun) }
-    }
-
-    /// The log, once all is read; what is pending is not left out. Nothing is taken after that.
-    pub fn close(&mut self) -> Option<LogWriter> {
-        if let Err(error) = self.settle() {
-            tracing::warn!("the end of a log is not written: {error}");
-        }
-        self.log.take()
+impl<'a> Record<'a> {
+    /// Goes on where it was left.
+    pub fn open(task: &'a Task, log: &'a mut LogWriter, reins: &'a Reins) -> Self {
+        Self { task, progress: task.progress(), log, reins }
     }
 
     /// Writes what was about to be written.
-    fn settle(&mut self) -> Result<(), SinkError> {
-        let log = self.log.as_mut().ok_or(SinkError::Full)?;
+    pub fn settle(&mut self) -> Result<(), SinkError> {
         let Some(Pending { at, text }) = &self.progress.pending else { return Ok(()) };
-        let written = usize::try_from(log.length().saturating_sub(*at)).unwrap_or(usize::MAX);
-        match log.write(text.get(written..).unwrap_or_default()) {
+        let written = usize::try_from(self.log.length().saturating_sub(*at)).unwrap_or(usize::MAX);
+        match self.log.write(text.get(written..).unwrap_or_default()) {
             Ok(()) => {
                 self.progress.pending = None;
                 Ok(())
@@ -172,11 +166,10 @@ impl Record {
     /// Writes text and what it changes: both, or neither.
     fn write(&mut self, text: Vec<u8>, change: impl FnOnce(&mut Progress)) -> Result<(), SinkError> {
         self.settle()?;
-        let at = self.log.as_ref().ok_or(SinkError::Full)?.length();
         let mut next = self.progress.clone();
-        next.pending = Some(Pending { at, text });
+        next.pending = Some(Pending { at: self.log.length(), text });
         change(&mut next);
-        self.attempt.set_progress(&next).map_err(|error| SinkError::Later(error.to_string()))?;
+        self.task.set_progress(&next).map_err(|error| SinkError::Later(error.to_string()))?;
         self.progress = next;
         match self.settle() {
             // It is written down, and so will be written before anything else.
@@ -190,7 +183,7 @@ fn key(place: &Place) -> String {
     format!("{} {}", place.chroot, place.file)
 }
 
-impl Sink for Record {
+impl Sink for Record<'_> {
     fn left(&self, place: &Place) -> Option<Stream> {
         self.progress.streams.get(&key(place)).cloned()
     }
@@ -204,7 +197,7 @@ impl Sink for Record {
 
     fn state(&mut self, chroot: Option<&str>, state: State) -> Result<(), SinkError> {
         if state.has_begun() || state.is_terminal() {
-            (self.begun)();
+            self.reins.tell_beginning();
         }
         let what = chroot.unwrap_or_default();
         if self.progress.told.get(what) == Some(&state) {
@@ -226,6 +219,7 @@ impl Sink for Record {
 mod tests {
     use super::*;
     use crate::executor::copr::watch::LIVE;
+    use crate::executor::tracked::Tracked;
     use crate::logstore::LogStore;
 
     fn place(chroot: &str) -> Place {
@@ -236,27 +230,32 @@ mod tests {
         String::from_utf8(logs.read("a1", 0, usize::MAX).expect("read")).expect("text")
     }
 
+    /// A process that writes.
+    fn process<T>(dir: &Path, logs: &LogStore, work: impl FnOnce(&mut Record<'_>) -> T) -> T {
+        let (task, reins) = (Task::at(dir), Tracked::default().begin("a1").expect("the first time"));
+        let mut log = logs.writer("a1").expect("a writer");
+        let mut record = Record::open(&task, &mut log, &reins);
+        work(&mut record)
+    }
+
     #[test]
     fn what_a_process_did_not_finish_is_finished_by_the_next_once() {
         let dir = tempfile::tempdir().expect("a directory");
         for torn in 0..=b"[f42] two\n".len() {
             let work = dir.path().join(torn.to_string());
-            let attempt = Attempt { dir: work.clone() };
             fs::create_dir_all(&work).expect("made");
             let logs = LogStore::new(work.join("logs")).expect("opened");
-            let mut record = Record::open(attempt.clone(), logs.writer("a1").expect("a writer"), || ());
-            record.lines(&place("f42"), b"one\n", &Stream::default()).expect("written");
-            let at = record.log.as_ref().expect("open").length();
-            // The process ends in the middle of writing.
-            let mut next = record.progress.clone();
-            next.pending = Some(Pending { at, text: b"[f42] two\n".to_vec() });
-            attempt.set_progress(&next).expect("written");
-            record.log.as_mut().expect("open").write(&b"[f42] two\n"[..torn]).expect("written");
-            drop(record);
-
-            let mut record = Record::open(attempt, logs.writer("a1").expect("a writer"), || ());
-            record.lines(&place("f43"), b"three\n", &Stream::default()).expect("written");
-            drop(record.close());
+            process(&work, &logs, |record| {
+                record.lines(&place("f42"), b"one\n", &Stream::default()).expect("written");
+                // The process ends in the middle of writing.
+                let mut next = record.progress.clone();
+                next.pending = Some(Pending { at: record.log.length(), text: b"[f42] two\n".to_vec() });
+                record.task.set_progress(&next).expect("written");
+                record.log.write(&b"[f42] two\n"[..torn]).expect("written");
+            });
+            process(&work, &logs, |record| {
+                record.lines(&place("f43"), b"three\n", &Stream::default()).expect("written");
+            });
             assert_eq!(text(&logs), "[f42] one\n[f42] two\n[f43] three\n", "{torn}");
         }
     }
@@ -266,11 +265,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let logs = LogStore::new(dir.path().join("logs")).expect("opened");
         for _ in 0..2 {
-            let attempt = Attempt { dir: dir.path().to_owned() };
-            let mut record = Record::open(attempt, logs.writer("a1").expect("a writer"), || ());
-            record.state(None, State::Running).expect("written");
-            record.state(Some("f42"), State::Running).expect("written");
-            drop(record.close());
+            process(dir.path(), &logs, |record| {
+                record.state(None, State::Running).expect("written");
+                record.state(Some("f42"), State::Running).expect("written");
+            });
         }
         assert_eq!(text(&logs), "==> the build is running\n==> f42 is running\n");
     }
@@ -279,12 +277,12 @@ mod tests {
     fn a_log_that_is_full_takes_nothing_more_and_says_so() {
         let dir = tempfile::tempdir().expect("a directory");
         let logs = LogStore::with_limit(dir.path().join("logs"), 20).expect("opened");
-        let attempt = Attempt { dir: dir.path().to_owned() };
-        let mut record = Record::open(attempt, logs.writer("a1").expect("a writer"), || ());
-        record.lines(&place("f42"), b"12345\n", &Stream::default()).expect("fits");
-        let full = record.lines(&place("f42"), b"1234567890\n", &Stream::default());
-        assert!(matches!(full, Err(SinkError::Full)), "{full:?}");
-        assert!(matches!(record.note("more"), Err(SinkError::Full)));
+        process(dir.path(), &logs, |record| {
+            record.lines(&place("f42"), b"12345\n", &Stream::default()).expect("fits");
+            let full = record.lines(&place("f42"), b"1234567890\n", &Stream::default());
+            assert!(matches!(full, Err(SinkError::Full)), "{full:?}");
+            assert!(matches!(record.note("more"), Err(SinkError::Full)));
+        });
         assert!(text(&logs).contains("reached its limit of 20 bytes"));
     }
 }
