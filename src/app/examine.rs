@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{DEFAULT_BRANCH, Place, address_of, chosen, hosting};
+use super::{DEFAULT_BRANCH, Place, address_of, chosen, copr, hosting};
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::doctor::{self, Check};
@@ -31,6 +31,9 @@ pub async fn everything(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
     for repository in &settings.repositories {
         checks.extend(examine_remote(repository, dir, &workspace).await);
         checks.extend(examine_forge(repository, dir).await);
+        if repository.executor.kind == ExecutorKind::Copr {
+            checks.push(copr::examine(&repository.executor.copr).await);
+        }
         checks.extend(examine_aur(&repository.sources.aur, &workspace).await);
     }
     // Several repositories mostly share a data directory, an executor and an AUR.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::Semaphore;
 
+use super::copr;
 use crate::config::Settings;
 use crate::config::settings::{self, ExecutorKind};
 use crate::domain::schedule::BuilderInfo;
@@ -50,7 +51,10 @@ pub(super) fn open(
             Ok(Arc::new(CommandExecutor::start(config, logs.clone(), exchange.cloned(), clock.clone())?))
         }
         ExecutorKind::Buildomat => Ok(Arc::new(buildomat(settings, &executor.buildomat, logs, clock)?)),
-        other => bail!("executor.kind = {other:?} is not part of this version; use \"local\", \"command\" or \"none\""),
+        ExecutorKind::Copr => copr::executor(&executor.copr, settings.server.data_dir.join("copr"), logs, clock),
+        other => bail!(
+            "executor.kind = {other:?} is not part of this version; use \"local\", \"command\", \"copr\", \"buildomat\" or \"none\""
+        ),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The composition root: the only place where adapters are made and put together.
 
+pub mod copr;
 pub mod examine;
 mod executors;
 pub mod extract;

@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
 use super::{
-    audit, changes, check, classify, completions, config, ctl, demo, doctor, explain, extract, graph, init, man,
+    audit, changes, check, classify, completions, config, copr, ctl, demo, doctor, explain, extract, graph, init, man,
     packages, plan, run, serve,
 };
 
@@ -138,6 +138,7 @@ commands! {
     Run => run,
     Serve => serve,
     Ctl => ctl,
+    Copr => copr,
     Demo => demo,
     Config => config,
     Init => init,

@@ -311,6 +311,12 @@ mod tests {
         prefix = "bull"
 
         [executor.copr]
+        method = "scm"
+        chroots = []
+        background = false
+        source_package = "rpkg"
+        script_packages = []
+        log_patience = "10m"
 
         [executor.command]
         arguments = []

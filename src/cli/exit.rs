@@ -13,6 +13,8 @@ pub enum Exit {
     Usage,
     /// Done, but something needs a person.
     NeedsPerson,
+    /// A build failed or was cancelled; only of `copr`, whose statuses are those of copr-cli.
+    BuildFailed,
     /// Interrupted by a signal.
     Interrupted,
 }
@@ -26,6 +28,7 @@ impl Exit {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::NeedsPerson => 3,
+            Self::BuildFailed => 4,
             Self::Interrupted => 130,
         }
     }

@@ -11,6 +11,7 @@ mod classify;
 mod completions;
 mod config;
 mod context;
+mod copr;
 mod ctl;
 mod demo;
 mod diff;

@@ -3,6 +3,7 @@
 //!
 //! Nothing here opens a file or reads the environment: both come in as arguments.
 
+pub mod copr;
 pub mod error;
 pub mod forge;
 pub mod job;

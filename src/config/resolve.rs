@@ -6,10 +6,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use super::error::Problem;
-use super::forge;
 use super::layer::Layers;
 use super::settings::{
-    Aur, AurTransport, Buildomat, Bullmq, CommandExecutor, Copr, Executor, ExecutorKind, LocalExecutor, Nvchecker,
+    Aur, AurTransport, Buildomat, Bullmq, CommandExecutor, Executor, ExecutorKind, LocalExecutor, Nvchecker,
     ProjectHost, Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
 use super::value::{Address, GitAddress, Name, Period};
@@ -17,6 +16,7 @@ use super::written::{
     Layer, ScheduledPipeline, Written, WrittenDashboard, WrittenExecutor, WrittenLimits, WrittenPolicy, WrittenPublish,
     WrittenRepository, WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
 };
+use super::{copr, forge};
 use crate::domain::policy::Policy;
 use crate::domain::review::policy::{ProposalPolicy, ReviewPolicy, StatusPolicy};
 use crate::domain::schedule::Limits;
@@ -66,6 +66,9 @@ fn check_sections(
     for (key, message, hint) in forge::faults(&written.forge, url) {
         problems.push(layers.problem(repository, &["forge", key], message, hint));
     }
+    for (place, message, hint) in copr::faults(&written.executor) {
+        problems.push(layers.problem(repository, &place, message, hint));
+    }
     if written.sources.aur.git_url.as_ref().is_some_and(|url| !url.as_str().contains("{pkgbase}")) {
         let message = "the address holds no `{pkgbase}`, so that every package would have the same".into();
         let hint = "write {pkgbase} where the name of the package goes";
@@ -94,13 +97,14 @@ fn check_sections(
 
 /// What can be written, and cannot be done so: the place, what is not done, and what to write instead.
 fn impossible(written: &Written) -> Vec<([&'static str; 2], String, &'static str)> {
-    const EXECUTOR: &str = "write \"local\" to build on this machine, \"command\" to build by a program of yours, or \"none\" to \
-                            leave builds to somebody else";
+    const EXECUTOR: &str = "write \"local\" to build on this machine, \"command\" to build by a program of yours, \"copr\" to build \
+                            there, or \"none\" to leave builds to somebody else";
     const PROGRAM: &str = "name it as program in [executor.command]";
     const SIGN: &str = "write false, and sign by other means";
     let mut found = Vec::new();
     let done = |kind: &ExecutorKind| {
-        matches!(kind, ExecutorKind::Local | ExecutorKind::Command | ExecutorKind::Buildomat | ExecutorKind::None)
+        use ExecutorKind::{Buildomat, Command, Copr, Local, None};
+        matches!(kind, Local | Command | Copr | Buildomat | None)
     };
     if let Some(kind) = written.executor.kind.filter(|kind| !done(kind)) {
         let message = format!("executor.kind = {} is not supported by this version", word(&kind));
@@ -266,7 +270,7 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
             queue: given(executor.bullmq.queue).to_string(),
             prefix: given(executor.bullmq.prefix).to_string(),
         },
-        copr: Copr { url: executor.copr.url, project: executor.copr.project, login_file: executor.copr.login_file },
+        copr: copr::resolve(executor.copr),
         command: CommandExecutor {
             program: executor.command.program,
             arguments: given(executor.command.arguments),

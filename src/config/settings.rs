@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::copr::Copr;
 use super::error::ConfigError;
 use super::value::{Address, CronLine, Listen, Zone};
 use super::written::Written;
@@ -309,17 +310,6 @@ pub struct Bullmq {
     pub queue: String,
     /// Prefix of its keys.
     pub prefix: String,
-}
-
-/// Builds on COPR; all three are there with that kind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Copr {
-    /// The server.
-    pub url: Option<Address>,
-    /// The project, with its owner.
-    pub project: Option<String>,
-    /// File with the API login.
-    pub login_file: Option<PathBuf>,
 }
 
 /// Where packages go.

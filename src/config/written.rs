@@ -45,11 +45,13 @@ macro_rules! section {
     };
 }
 
+mod copr;
 mod dashboard;
 mod limits;
 mod policy;
 mod reviews;
 
+pub(super) use copr::WrittenCopr;
 pub(super) use dashboard::WrittenDashboard;
 pub(super) use limits::WrittenLimits;
 pub(super) use policy::WrittenPolicy;
@@ -317,21 +319,6 @@ section! {
         /// Prefix of its keys in Redis.
         #[schemars(example = &"bull")]
         prefix: Name,
-    }
-}
-
-section! {
-    /// Builds on COPR.
-    WrittenCopr {
-        /// The COPR server.
-        #[schemars(example = "https://copr.fedorainfracloud.org/")]
-        url: Address,
-        /// The project, with its owner.
-        #[schemars(example = "owner/packages")]
-        project: String,
-        /// File with the API login, as COPR hands it out.
-        #[schemars(example = "/etc/pkgwarden/copr")]
-        login_file: PathBuf,
     }
 }
 

@@ -49,7 +49,7 @@ pub enum Status {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What it belongs to: `tool`, `sandbox`, `directory`, `configuration`, `remote`, `forge`, `aur`,
+    /// What it belongs to: `tool`, `sandbox`, `directory`, `configuration`, `remote`, `forge`, `copr`, `aur`,
     /// `time`.
     pub area: &'static str,
     /// What was looked at.

@@ -10,6 +10,7 @@ pub mod campaign;
 pub mod changes;
 pub mod chaotic;
 pub mod classify;
+pub mod copr;
 pub mod desired;
 pub mod directive;
 pub mod event;

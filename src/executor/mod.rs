@@ -6,6 +6,7 @@
 pub mod api;
 pub mod buildomat;
 pub mod command;
+pub mod copr;
 pub mod elsewhere;
 pub mod exchange;
 pub mod kept;

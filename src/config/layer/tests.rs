@@ -75,7 +75,7 @@ fn every_problem_is_reported_at_once_and_in_order() {
 
 #[test]
 fn mistakes_of_every_kind_are_told_at_once() {
-    let text = "[server]\npol = \"1m\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n[executor]\nkind = \"copr\"\n";
+    let text = "[server]\npol = \"1m\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n[executor]\nkind = \"chaotic\"\n";
     let told = lines(text, &[("PKGWARDEN__PUBLISH__KEEP", "many")]);
     let places: Vec<_> = told.lines().filter_map(|line| line.split(": ").next()).collect();
     assert_eq!(places, ["pkgwarden.toml:2:1", "pkgwarden.toml:4:11", "pkgwarden.toml:6:8", "PKGWARDEN__PUBLISH__KEEP"]);
@@ -92,7 +92,7 @@ fn text_that_is_not_toml_is_reported_with_its_place() {
 #[test]
 fn what_this_version_does_not_do_is_refused_at_its_place() {
     let refused = |text: &str| lines(text, &[]).contains("is not supported by this version");
-    for kind in ["bullmq", "chaotic", "copr"] {
+    for kind in ["bullmq", "chaotic"] {
         assert!(refused(&format!("[executor]\nkind = \"{kind}\"\n")), "{kind}");
     }
     insta::assert_snapshot!(lines("[publish]\nsign = true\n", &[]), @"pkgwarden.toml:2:8: publish.sign = true is not supported by this version; write false, and sign by other means");
@@ -103,10 +103,10 @@ fn what_this_version_does_not_do_is_refused_at_its_place() {
 
 #[test]
 fn what_depends_on_two_keys_is_underlined_at_the_one_that_is_there() {
-    let text = "[executor]\nkind = \"copr\"\nslots = 2\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
+    let text = "[executor]\nkind = \"chaotic\"\nslots = 2\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
          [[schedule]]\ncron = \"@daily\"\nrun = \"trigger\"\n";
     insta::assert_snapshot!(lines(text, &[]), @r#"
-    pkgwarden.toml:2:8: executor.kind = "copr" is not supported by this version; write "local" to build on this machine, "command" to build by a program of yours, or "none" to leave builds to somebody else
+    pkgwarden.toml:2:8: executor.kind = "chaotic" is not supported by this version; write "local" to build on this machine, "command" to build by a program of yours, "copr" to build there, or "none" to leave builds to somebody else
     pkgwarden.toml:5:11: the address holds no `{pkgbase}`, so that every package would have the same; write {pkgbase} where the name of the package goes
     pkgwarden.toml:8:7: a schedule with run = "trigger" needs the `name` of the trigger
     "#);

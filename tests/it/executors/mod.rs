@@ -8,6 +8,7 @@
 mod buildomat;
 mod command;
 mod conformance;
+mod copr;
 mod examples;
 mod local;
 mod service;

@@ -1,6 +1,7 @@
 //! The tester: a monorepo, the people who push to it, an AUR, a clock, and the program.
 
 pub mod aur;
+pub mod copr;
 pub mod counted;
 pub mod forge;
 pub mod forges;
