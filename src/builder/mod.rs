@@ -4,6 +4,7 @@
 //! Deciding what to build, when and where is not done here.
 
 pub mod artefact;
+pub mod bundle;
 mod harvest;
 pub mod interfere;
 pub mod makepkg;

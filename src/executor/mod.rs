@@ -4,6 +4,7 @@
 //! builds are decided elsewhere.
 
 pub mod command;
+pub mod exchange;
 pub mod kept;
 pub mod local;
 pub mod tracked;
@@ -112,6 +113,8 @@ impl BuildOrder {
             skip_exit_code: self.skip_exit_code,
             package_dir: None,
             artefact_dir: None,
+            places: None,
+            token: None,
         }
     }
 }
