@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
-use super::value::{Address, CronLine, Listen, Zone};
+use super::value::{Address, CronLine, Listen, RedisAddress, Zone};
 use super::written::Written;
 pub use super::written::{PacmanRepository, ServiceMirror};
 use super::{layer, resolve};
@@ -282,7 +282,11 @@ pub struct LocalExecutor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bullmq {
     /// The Redis server.
-    pub url: Address,
+    pub url: RedisAddress,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+    /// File with the certificates of whom to trust.
+    pub ca_file: Option<PathBuf>,
     /// Name of the queue.
     pub queue: String,
     /// Prefix of its keys.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::build::Outcome;
+use super::upload::ArtefactClaim;
 
 /// Longer texts are cut before anything is made of them.
 const LONGEST: usize = 64 << 10;
@@ -19,7 +20,7 @@ pub struct Returned {
     pub status: Success,
     /// What it made and has uploaded; empty unless it succeeded.
     #[serde(default)]
-    pub artefacts: Vec<Made>,
+    pub artefacts: Vec<ArtefactClaim>,
     /// How long it took, in seconds.
     #[serde(default)]
     pub duration_s: f64,
@@ -35,17 +36,6 @@ pub enum Success {
     AlreadyBuilt,
     /// There was nothing to do.
     Skipped,
-}
-
-/// A file that a builder has made.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub struct Made {
-    /// Its name.
-    pub name: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// SHA-256 of its content, in hexadecimal.
-    pub sha256: String,
 }
 
 /// What a builder throws, as JSON in the message.

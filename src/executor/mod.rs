@@ -3,6 +3,7 @@
 //! An executor is only given builds that are ready: order, retries and what a result means for other
 //! builds are decided elsewhere.
 
+pub mod bullmq;
 pub mod command;
 pub mod exchange;
 pub mod kept;
@@ -176,6 +177,12 @@ pub enum ExecutorError {
     /// The log could not be opened.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// What builds are handed over through is away.
+    #[error("{0}")]
+    Away(String),
+    /// What builders bring could not be arranged.
+    #[error(transparent)]
+    Exchange(#[from] exchange::ExchangeError),
     /// The file system said no.
     #[error(transparent)]
     Fs(#[from] FsError),

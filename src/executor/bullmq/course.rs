@@ -48,7 +48,7 @@ pub enum Step {
 #[derive(Debug, Clone, Default)]
 pub struct Course {
     /// It has been in the queue.
-    pub added: bool,
+    added: bool,
     /// Since when it is missing.
     missing: Option<Duration>,
     /// Since when it is to stop.
@@ -56,6 +56,12 @@ pub struct Course {
 }
 
 impl Course {
+    /// A job that has been in the queue, or one that never was.
+    #[must_use]
+    pub fn of(added: bool) -> Self {
+        Self { added, ..Self::default() }
+    }
+
     /// What is to be done now.
     pub fn step(&mut self, seen: Seen, cancelled: bool, now: Duration) -> Step {
         let missing = if matches!(seen, Seen::Missing { .. }) { Some(*self.missing.get_or_insert(now)) } else { None };
@@ -105,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_a_builder_says_it_has_is_never_given_to_another() {
-        let mut course = Course { added: true, ..Course::default() };
+        let mut course = Course::of(true);
         for second in 0..3600 {
             assert_eq!(course.step(Seen::Missing { held: true }, false, at(second)), Step::Wait);
         }

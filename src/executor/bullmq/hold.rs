@@ -50,7 +50,7 @@ pub enum Held {
 }
 
 /// A job that somebody builds.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Hold {
     link: Link,
     keys: Vec<String>,
