@@ -68,8 +68,9 @@ pub struct Job {
 pub struct Places {
     /// The files of the package at the commit, as a tar archive.
     pub files: String,
-    /// Takes what the build prints.
-    pub log: String,
+    /// Takes what the build prints; absent where somebody else reads that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// Takes built packages, each below this address.
     pub artefacts: String,
     /// Tells whether to go on.
@@ -81,7 +82,7 @@ impl Places {
     #[must_use]
     pub fn of(attempt: &str) -> Self {
         let below = |name: &str| format!("{attempt}/{name}");
-        Self { files: below("files"), log: below("log"), artefacts: below("artefacts"), wish: below("wish") }
+        Self { files: below("files"), log: Some(below("log")), artefacts: below("artefacts"), wish: below("wish") }
     }
 }
 

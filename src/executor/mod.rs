@@ -189,6 +189,9 @@ pub enum ExecutorError {
     /// A program could not be started.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// What builders elsewhere bring cannot be kept.
+    #[error(transparent)]
+    Exchange(#[from] exchange::ExchangeError),
     /// The handle is another executor's.
     #[error("attempt {attempt} belongs to the executor `{executor}`")]
     NotOurs {

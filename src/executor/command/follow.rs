@@ -11,10 +11,12 @@ use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
-use super::frames::{Frames, Said};
+use super::frames::{Ended, Frames, Said};
 use super::task::{Record, Task};
-use crate::builder::artefact::{self, Collected};
+use crate::builder::artefact::{self, Artefact, Collected};
 use crate::domain::build::Outcome;
+use crate::domain::upload::{ArtefactClaim, Refusal};
+use crate::executor::exchange::ExchangeError;
 use crate::executor::kept::{self, blocking};
 use crate::executor::tracked::{Progress, Reins};
 use crate::executor::{AttemptReport, Ending};
@@ -62,7 +64,7 @@ struct Tail {
     /// So many of the next bytes of the log stand in it already.
     known: u64,
     begun: bool,
-    ended: Option<(Ending, String)>,
+    ended: Option<Ended>,
 }
 
 impl Followed {
@@ -144,19 +146,15 @@ impl Followed {
         (stop, self.inner.clock.now())
     }
 
-    async fn conclude(
-        &mut self,
-        status: Option<i32>,
-        stop: Option<Stop>,
-        said: Option<(Ending, String)>,
-    ) -> AttemptReport {
+    async fn conclude(&mut self, status: Option<i32>, stop: Option<Stop>, said: Option<Ended>) -> AttemptReport {
+        let told = said.as_ref().map(|said| said.artefacts.clone()).unwrap_or_default();
         let (ending, message) = match (stop, said, status) {
             (Some(Stop::Cancelled), ..) => (Ending::Done(Outcome::Cancelled), "the build was cancelled".to_owned()),
             (Some(Stop::TimedOut), ..) => (Ending::Done(Outcome::TimedOut), "the build took too long".to_owned()),
             (Some(Stop::LogLimit), ..) => {
                 (Ending::Done(Outcome::Failed), "the build printed more than a log may hold".to_owned())
             }
-            (None, Some(said), _) => said,
+            (None, Some(said), _) => (said.ending, said.message),
             (None, None, Some(status)) => meaning(status, self.record.skip_exit_code),
             (None, None, None) => {
                 let message = "the program is gone, and did not say how it ended".to_owned();
@@ -166,6 +164,15 @@ impl Followed {
         let report = |ending, message| AttemptReport { ending, artefacts: Vec::new(), exit_code: status, message };
         if ending != Ending::Done(Outcome::Succeeded) {
             return report(ending, message);
+        }
+        if !told.is_empty() {
+            return match self.brought(&told) {
+                Ok(artefacts) => AttemptReport { artefacts, ..report(ending, message) },
+                Err(ExchangeError::Refused(refusal @ Refusal::Foreign(_))) => {
+                    report(Ending::Done(Outcome::Failed), refusal.to_string())
+                }
+                Err(error) => report(Ending::Infrastructure, error.to_string()),
+            };
         }
         match self.collect().await {
             Ok(collected) if collected.artefacts.is_empty() => {
@@ -177,6 +184,13 @@ impl Followed {
             Ok(collected) => AttemptReport { artefacts: collected.artefacts, ..report(ending, message) },
             Err(error) => report(Ending::Infrastructure, error.to_string()),
         }
+    }
+
+    /// What was brought over HTTP.
+    fn brought(&self, told: &[ArtefactClaim]) -> Result<Vec<Artefact>, ExchangeError> {
+        let exchange = self.inner.exchange.as_ref();
+        let nobody = || Refusal::Untrue("nothing can be brought over HTTP here".to_owned());
+        exchange.ok_or_else(nobody)?.artefacts(self.log.attempt(), told)
     }
 
     async fn collect(&self) -> Result<Collected, FsError> {
@@ -249,7 +263,7 @@ impl Tail {
                     }
                 }
                 Said::Begun => self.begun = true,
-                Said::Ended(ending, message) => self.ended = Some((*ending, message.clone())),
+                Said::Ended(ended) => self.ended = Some(ended.clone()),
             }
             self.said.pop_front();
         }

@@ -18,11 +18,14 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use nix::sys::signal::Signal;
 
+use super::exchange::Exchange;
 use super::kept::{self, attempt_of, blocking};
 use super::tracked::Tracked;
 use super::{AttemptReport, BuildOrder, Ending, Executor, ExecutorError, Handle};
 use crate::builder::artefact::Expectation;
 use crate::builder::workspace::{remove_all, write_folder};
+use crate::domain::job::{Job, Places};
+use crate::domain::upload::Limits;
 use crate::logstore::LogStore;
 use crate::sys::clock::Clock;
 use crate::sys::fs::{FsError, ensure_free, write_atomic};
@@ -58,6 +61,8 @@ struct Inner {
     logs: LogStore,
     clock: Arc<dyn Clock>,
     tracked: Tracked,
+    /// What the program may have others bring.
+    exchange: Option<Exchange>,
 }
 
 impl CommandExecutor {
@@ -68,7 +73,17 @@ impl CommandExecutor {
     pub fn open(config: CommandConfig, logs: LogStore, clock: Arc<dyn Clock>) -> Result<Self, ExecutorError> {
         let dir = &config.work_dir;
         std::fs::create_dir_all(dir).map_err(|error| FsError::new("create", dir, error))?;
-        Ok(Self { inner: Arc::new(Inner { config, logs, clock, tracked: Tracked::default() }) })
+        Ok(Self { inner: Arc::new(Inner { config, logs, clock, tracked: Tracked::default(), exchange: None }) })
+    }
+
+    /// Lets packages be brought over HTTP, too.
+    ///
+    /// # Panics
+    /// If it is in use already.
+    #[must_use]
+    pub fn with_exchange(self, exchange: Option<Exchange>) -> Self {
+        let inner = Arc::into_inner(self.inner).expect("nobody uses it yet");
+        Self { inner: Arc::new(Inner { exchange, ..inner }) }
     }
 
     fn task(&self, attempt: &str) -> Result<Task, ExecutorError> {
@@ -90,7 +105,7 @@ impl CommandExecutor {
         fresh.map_err(|error| FsError::new("create", &task.dir, error))?;
         let bad = |reason: String| ExecutorError::BadOrder { attempt: order.attempt.clone(), reason };
         write_folder(&order.files, &task.package(), |_| Ok(())).map_err(|error| bad(error.to_string()))?;
-        let job = order.job().with_dirs(&task.package(), &task.made());
+        let job = self.job(order)?.with_dirs(&task.package(), &task.made());
         write_atomic(&task.document(), &serde_json::to_vec_pretty(&job).expect("texts and numbers are JSON"))?;
         let words = &self.inner.config.words;
         let mut log = self.inner.logs.writer(&order.attempt)?;
@@ -105,6 +120,15 @@ impl CommandExecutor {
         // First, so that what was started is never forgotten; what has this and was not started is lost.
         task.write_record(&record)?;
         task.start(&self.program(), words)
+    }
+
+    /// What the program is told: everything that it needs on this machine, and what others need to bring packages.
+    fn job(&self, order: &BuildOrder) -> Result<Job, ExecutorError> {
+        let Some(exchange) = &self.inner.exchange else { return Ok(order.job()) };
+        let grant = exchange.admit(order, Limits::default())?;
+        // The log is what the program prints.
+        let places = exchange.places(&order.attempt).map(|places| Places { log: None, ..places });
+        Ok(places.map_or_else(|| order.job(), |places| order.job().for_builders(places, grant.token)))
     }
 
     fn program(&self) -> Program {
@@ -139,6 +163,9 @@ impl CommandExecutor {
     async fn forget(&self, attempt: &str) -> Result<(), ExecutorError> {
         self.take_up(attempt)?;
         self.inner.tracked.forget(attempt).await;
+        if let Some(exchange) = &self.inner.exchange {
+            exchange.close(attempt).await?;
+        }
         let dir = self.task(attempt)?.dir;
         blocking(move || remove_all(&dir).map_err(|error| FsError::new("remove", &dir, error))).await?;
         Ok(())
@@ -185,6 +212,9 @@ impl Executor for CommandExecutor {
             let attempt = attempt_of(handle, NAME)?;
             self.take_up(attempt)?;
             self.inner.tracked.cancel(attempt);
+            if let Some(exchange) = &self.inner.exchange {
+                exchange.cancel(attempt)?;
+            }
             Ok(())
         }
         .boxed()
@@ -197,6 +227,12 @@ impl Executor for CommandExecutor {
     fn keep_only(&self, attempts: BTreeSet<String>) -> BoxFuture<'_, Result<(), ExecutorError>> {
         let dir = self.inner.config.work_dir.clone();
         let end = |dir: &Path| Task { dir: dir.to_owned() }.signal(Signal::SIGKILL);
-        blocking(move || kept::keep_only(&dir, &attempts, end)).boxed()
+        async move {
+            if let Some(exchange) = &self.inner.exchange {
+                exchange.keep_only(&attempts).await?;
+            }
+            blocking(move || kept::keep_only(&dir, &attempts, end)).await
+        }
+        .boxed()
     }
 }

@@ -151,6 +151,7 @@ impl Exchange {
     /// it makes. `None` until it is known where builders reach us. Directories that are not served are left out.
     #[must_use]
     pub fn job(&self, order: &BuildOrder, grant: &Grant) -> Option<Job> {
+        let places = self.places(&order.attempt)?;
         let address = self.0.address.get()?;
         let mut order = order.clone();
         order.package_repositories.retain_mut(|repository| match &repository.server {
@@ -164,8 +165,13 @@ impl Exchange {
                 None => false,
             },
         });
-        let places = Places::of(&format!("{address}/api/v1/attempts/{}", order.attempt));
         Some(order.job().for_builders(places, grant.token.clone()))
+    }
+
+    /// Where builders of an attempt get and bring what belongs to it; `None` until it is known where they reach us.
+    #[must_use]
+    pub fn places(&self, attempt: &str) -> Option<Places> {
+        self.0.address.get().map(|address| Places::of(&format!("{address}/api/v1/attempts/{attempt}")))
     }
 
     /// Whether a token is that of an attempt.
