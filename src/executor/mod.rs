@@ -104,6 +104,7 @@ impl BuildOrder {
             pkgbase: self.pkgbase.to_string(),
             version: self.expected_version.as_ref().map(ToString::to_string),
             bump: self.bump.as_ref().map(|bump| bump.count),
+            bump_of: self.bump.as_ref().map(|bump| bump.version.to_string()),
             arch: self.arch.clone(),
             class: self.class.as_ref().map(ToString::to_string),
             pacman_repositories: repositories.collect(),
@@ -180,9 +181,6 @@ pub enum ExecutorError {
     /// What builds are handed over through is away.
     #[error("{0}")]
     Away(String),
-    /// What builders bring could not be arranged.
-    #[error(transparent)]
-    Exchange(#[from] exchange::ExchangeError),
     /// The file system said no.
     #[error(transparent)]
     Fs(#[from] FsError),

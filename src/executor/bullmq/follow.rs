@@ -15,7 +15,7 @@ use crate::domain::build::Outcome;
 use crate::domain::upload::ArtefactClaim;
 use crate::executor::exchange::ExchangeError;
 use crate::executor::tracked::{Progress, Reins};
-use crate::executor::{AttemptReport, Ending, kept};
+use crate::executor::{AttemptReport, Ending, ExecutorError, kept};
 use crate::logstore::{LogError, LogWriter};
 
 /// How often it is looked even if nothing was heard.
@@ -166,8 +166,15 @@ impl Followed {
         AttemptReport { artefacts, ..ended(Ending::Done(Outcome::from(read.status)), String::new()) }
     }
 
-    async fn close(&self, report: &AttemptReport) -> Result<(), crate::executor::ExecutorError> {
-        kept::close(report, &self.task.dir, self.log().await?)
+    async fn close(&self, report: &AttemptReport) -> Result<(), ExecutorError> {
+        let log = self.log().await?;
+        // The builder's own log ends so, too.
+        let line = format!("==> {}\n", kept::verdict(report));
+        let tail = log.length().saturating_sub(line.len() as u64);
+        if self.inner.logs.read(&self.attempt, tail, line.len())? == line.as_bytes() {
+            return kept::close_silently(report, &self.task.dir, log);
+        }
+        kept::close(report, &self.task.dir, log)
     }
 
     /// The log, as soon as nobody else writes into it.

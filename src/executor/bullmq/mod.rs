@@ -3,7 +3,7 @@
 //! Redis holds nothing that cannot be lost: what is to be built, and with whom an attempt is, is known here and put back
 //! when Redis forgets it. Artefacts come through the [`Exchange`] only.
 
-//pub mod builder;
+pub mod builder;
 mod course;
 mod follow;
 pub mod hold;
