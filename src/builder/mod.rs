@@ -10,6 +10,7 @@ pub mod interfere;
 pub mod makepkg;
 pub mod pacman;
 pub mod refresh;
+pub mod remote;
 pub mod script;
 pub mod user;
 pub mod verdict;

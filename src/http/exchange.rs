@@ -221,7 +221,7 @@ impl From<BuildersError> for Fault {
             Refusal::Elsewhere { at } => fault.header(UPLOAD_OFFSET, at).header(UPLOAD_COMPLETE, "?0"),
             Refusal::NotYours => fault.hint("each attempt has a token of its own, which is in its build document"),
             Refusal::Over => fault.hint("stop building it: whatever it makes, nobody takes it"),
-            Refusal::Crowd => fault.header("retry-after", 1),
+            Refusal::Crowd | Refusal::Overtaken => fault.header("retry-after", 1),
             _ => fault,
         }
     }

@@ -4,7 +4,7 @@
 //! record.json          what it may bring; with this, it is an attempt
 //! files.tar            the files of the package
 //! cancelled            if it is to stop
-//! promised/NAME        the checksum that a file is to have
+//! promised/NAME        checksum and size that a file is to have
 //! parts/NAME           what came of it so far
 //! done/NAME            all of it, with that checksum
 //! ```
@@ -218,17 +218,45 @@ impl Attempt {
     }
 }
 
+/// What a file is to become.
+pub struct Promise {
+    /// Its checksum.
+    pub checksum: Checksum,
+    /// Its size, if that was said.
+    pub total: Option<u64>,
+}
+
+impl Promise {
+    fn read(text: &str) -> Option<Self> {
+        let mut words = text.split_whitespace();
+        let checksum = Checksum::from_hex(words.next()?)?;
+        Some(Self { checksum, total: words.next().and_then(|total| total.parse().ok()) })
+    }
+}
+
+impl std::fmt::Display for Promise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.checksum)?;
+        self.total.map_or(Ok(()), |total| write!(f, " {total}"))
+    }
+}
+
 /// The files that were brought, or begun.
 fn found(dir: &Path) -> io::Result<BTreeMap<String, Upload>> {
     let mut uploads = BTreeMap::new();
     for entry in fs::read_dir(dir.join("promised"))? {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else { continue };
-        let Some(checksum) = Checksum::from_hex(fs::read_to_string(entry.path())?.trim()) else { continue };
+        let Some(Promise { checksum, total }) = Promise::read(&fs::read_to_string(entry.path())?) else { continue };
         let length = |place: &str| fs::metadata(dir.join(place).join(&name)).map(|meta| meta.len()).ok();
         let held = match (length("done"), length("parts")) {
             (Some(received), _) => Some(Held { checksum, received, complete: true }),
-            (None, Some(received)) => Some(Held { checksum, received, complete: false }),
+            (None, Some(received)) => {
+                // All of it came and was not checked: who brings its last byte again has it checked.
+                let received = total.map_or(received, |total| received.min(total.saturating_sub(1)));
+                File::options().write(true).open(dir.join("parts").join(&name))?.set_len(received)?;
+                Some(Held { checksum, received, complete: false })
+            }
             (None, None) => None,
         };
         uploads.insert(name, Upload { held, ..Upload::default() });

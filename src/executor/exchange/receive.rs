@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Attempt, sync_dir};
+use super::attempt::{Attempt, Promise, sync_dir};
 use super::{Exchange, ExchangeError, Patience};
 use crate::builder::artefact::digest;
 use crate::domain::upload::{Checksum, Held, Put, Refusal, Step, decide};
@@ -85,11 +85,12 @@ impl<'a> Writing<'a> {
         let held = attempt.held(name).filter(|_| step == Step::Append).unwrap_or(new);
         let failed = |error| FsError::new("write", &part, error);
         if step == Step::Begin {
+            let promised = Promise { checksum, total: put.total }.to_string();
             let (part, promise) = (part.clone(), promise.clone());
             blocking(move || {
                 // In this order: what is there never counts as a part of something else.
                 StdFile::create(&part).map_err(|error| FsError::new("write", &part, error))?;
-                write_atomic(&promise, checksum.to_string().as_bytes())
+                write_atomic(&promise, promised.as_bytes())
             })
             .await?;
         }
