@@ -2,6 +2,7 @@
 
 pub mod examine;
 pub mod extract;
+pub mod fleet;
 mod handback;
 mod hooks;
 pub mod hosting;
@@ -39,6 +40,7 @@ use crate::controller::{Controller, Inner, Kept};
 use crate::domain::desired::Package;
 use crate::domain::state::PackageState;
 use crate::executor::Executor;
+use crate::executor::bullmq::BullmqExecutor;
 use crate::executor::command::{CommandConfig, CommandExecutor};
 use crate::executor::exchange::{Exchange, Key};
 use crate::executor::local::{self, LocalConfig, LocalExecutor};
@@ -455,7 +457,14 @@ fn executor(
             let opened = CommandExecutor::open(config, logs.clone(), clock.clone())?;
             Ok(Arc::new(opened.with_exchange(exchange.cloned())))
         }
-        other => bail!("executor.kind = {other:?} is not part of this version; use \"local\", \"command\" or \"none\""),
+        ExecutorKind::Bullmq => {
+            let exchange = exchange.context("builders elsewhere have an exchange")?.clone();
+            let config = fleet::executor(&executor.bullmq, settings.server.data_dir.join("queued"))?;
+            Ok(Arc::new(BullmqExecutor::open(config, logs.clone(), exchange)?))
+        }
+        other => bail!(
+            "executor.kind = {other:?} is not part of this version; use \"local\", \"bullmq\", \"command\" or \"none\""
+        ),
     }
 }
 

@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
 use super::{
-    audit, changes, check, classify, completions, config, ctl, demo, doctor, explain, extract, graph, init, man,
+    audit, builder, changes, check, classify, completions, config, ctl, demo, doctor, explain, extract, graph, init, man,
     packages, plan, run, serve,
 };
 
@@ -137,6 +137,7 @@ commands! {
     Plan => plan,
     Run => run,
     Serve => serve,
+    Builder => builder,
     Ctl => ctl,
     Demo => demo,
     Config => config,

@@ -27,8 +27,10 @@ pub fn report_path(dir: &Path) -> PathBuf {
 /// # Errors
 /// If either cannot be written.
 pub fn close(report: &AttemptReport, dir: &Path, mut log: LogWriter) -> Result<(), ExecutorError> {
+    keep(report, dir)?;
     log.note(&verdict(report))?;
-    close_silently(report, dir, log)
+    log.finish()?;
+    Ok(())
 }
 
 /// As [`close`], for a log that says how it ended already.
@@ -36,10 +38,14 @@ pub fn close(report: &AttemptReport, dir: &Path, mut log: LogWriter) -> Result<(
 /// # Errors
 /// If either cannot be written.
 pub fn close_silently(report: &AttemptReport, dir: &Path, log: LogWriter) -> Result<(), ExecutorError> {
-    let json = serde_json::to_vec(report).expect("a report has only text and numbers");
-    write_atomic(&report_path(dir), &json)?;
+    keep(report, dir)?;
     log.finish()?;
     Ok(())
+}
+
+fn keep(report: &AttemptReport, dir: &Path) -> Result<(), FsError> {
+    let json = serde_json::to_vec(report).expect("a report has only text and numbers");
+    write_atomic(&report_path(dir), &json)
 }
 
 /// How it ended, as the last line of the log says it.

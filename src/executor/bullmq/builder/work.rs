@@ -95,17 +95,13 @@ struct See<'a> {
 impl See<'_> {
     /// Waits for the end of the build, for as long as the job is ours.
     async fn through(&self, underway: &Underway) -> Result<Value, Error> {
-        let mut said = underway.said.clone();
         loop {
             tokio::select! {
-                ended = said.wait_for(Option::is_some) => {
-                    let said = ended.ok().and_then(|said| said.clone());
-                    let said = said.unwrap_or_else(|| Err(broke_off("the build stopped without a word".to_owned())));
-                    return self.tell(said).await;
-                }
+                said = ended(underway) => return self.tell(said).await,
                 () = self.inner.give_back.cancelled() => {
                     underway.stop.cancel();
-                    let _ = said.wait_for(Option::is_some).await;
+                    // Whatever it says: another builder is to say it.
+                    let _ = ended(underway).await;
                     self.inner.underway().remove(self.job.id());
                     return give_back(self.inner, self.job).await;
                 }
@@ -164,6 +160,13 @@ impl See<'_> {
     async fn is_wanted(&self) -> bool {
         tokio::time::timeout(ASKING, self.client.until_unwanted()).await.is_err()
     }
+}
+
+/// What is said of a build at its end.
+async fn ended(underway: &Underway) -> Result<Value, String> {
+    let mut said = underway.said.clone();
+    let said = said.wait_for(Option::is_some).await.ok().and_then(|said| said.clone());
+    said.unwrap_or_else(|| Err(broke_off("the build stopped without a word".to_owned())))
 }
 
 fn broke_off(message: String) -> String {
