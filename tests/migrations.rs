@@ -31,6 +31,8 @@ const DATA: &[&str] = &[
         VALUES ('repo', 7, '0101010101010101010101010101010101010101', 'refs/pull/7/head', 'success', 'good', 1);
      INSERT INTO trials (repository, number, head, arch, pkgbase, after, state, requested_at)
         VALUES ('repo', 7, '0101010101010101010101010101010101010101', 'x86_64', 'a', '', 'waiting', 1);",
+    "UPDATE builds SET lane = 0, path = 60000 WHERE id = 2;
+     INSERT INTO durations (repository, arch, pkgbase, millis) VALUES ('repo', 'x86_64', 'a', 1000);",
 ];
 
 #[tokio::test]

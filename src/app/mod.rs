@@ -38,6 +38,7 @@ use crate::controller::sources::views;
 use crate::controller::view::SourceView;
 use crate::controller::{Controller, Inner, Kept};
 use crate::domain::desired::Package;
+use crate::domain::schedule::BuilderInfo;
 use crate::domain::state::PackageState;
 use crate::executor::Executor;
 use crate::executor::bullmq::BullmqExecutor;
@@ -322,7 +323,9 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     let (poll, inbox) = (watch::Sender::new(settings.server.poll), hooks::inbox(settings, &store, &clock)?);
     let exchange = exchange(settings, &kept, &logs)?;
     let dispatcher = dispatcher(settings, &kept, &store, (&logs, exchange.as_ref()), &clock)?;
-    let controller = Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false), poll, inbox });
+    let executor = dispatcher.as_ref().map(|dispatcher| dispatcher.executor());
+    let controller =
+        Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false), poll, inbox, executor });
     Ok(Serving { controller, dispatcher, exchange, lock })
 }
 
@@ -412,7 +415,10 @@ fn building(settings: &Settings) -> Option<&settings::Repository> {
 fn limits(repository: &settings::Repository) -> Limits {
     let executor = &repository.executor;
     let package_repositories = executor.local.repositories.iter().map(package_repository).collect();
-    Limits { slots: executor.slots, timeout: executor.timeout, package_repositories }
+    let schedule = executor.limits.clone();
+    // A fleet counts its own places.
+    let slots = if executor.kind == ExecutorKind::Bullmq { usize::MAX } else { executor.slots };
+    Limits { slots, timeout: executor.timeout, package_repositories, schedule }
 }
 
 fn package_repository(written: &settings::PacmanRepository) -> PackageRepository {
@@ -443,7 +449,12 @@ fn executor(
             // The dispatcher counts, so that the number of slots can change.
             let slots = Semaphore::MAX_PERMITS;
             let pgp = executor.local.pgp;
-            let mut config = LocalConfig { slots, pgp, ..LocalConfig::under(&settings.server.data_dir) };
+            let mut config = LocalConfig {
+                slots,
+                pgp,
+                builder: local_builder(&executor.local),
+                ..LocalConfig::under(&settings.server.data_dir)
+            };
             if let Some(user) = &executor.local.user {
                 config.user.clone_from(user);
             }
@@ -465,6 +476,14 @@ fn executor(
             "executor.kind = {other:?} is not part of this version; use \"local\", \"bullmq\", \"command\" or \"none\""
         ),
     }
+}
+
+/// What this machine is among builders: it takes everything, unless it is said what it takes.
+fn local_builder(local: &settings::LocalExecutor) -> Option<BuilderInfo> {
+    let name = local.name.clone().unwrap_or_else(|| "local".to_owned());
+    // How many builds run at once is the dispatcher's.
+    let builder = BuilderInfo { name, class: local.class, slots: usize::MAX };
+    (local.class.is_some() || local.name.is_some()).then_some(builder)
 }
 
 #[cfg(test)]

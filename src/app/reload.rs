@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 /// Sections and keys that may change while it runs. All others are fixed at the start.
-const LIVE: [&str; 8] = [
+const LIVE: [&str; 9] = [
     "server.poll",
     "server.log",
     "schedule",
@@ -13,6 +13,7 @@ const LIVE: [&str; 8] = [
     "forge.webhook_secret_file",
     "executor.slots",
     "executor.timeout",
+    "executor.limits",
     "executor.local.repository",
 ];
 

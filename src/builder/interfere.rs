@@ -1,19 +1,24 @@
 //! The changes a monorepo makes to a package before it is built, from the files in its `.CI` folder.
 //!
-//! In this order: `interfere.patch` (applied by `patch -p1` inside the sandbox), `PKGBUILD.prepend`,
-//! `PKGBUILD.append`, `CI_PACKAGE_BUMP`. The text of the PKGBUILD is put together here.
+//! In this order: what is done to every PKGBUILD, `prepare` (sourced by bash inside the sandbox), `interfere.patch`
+//! (applied by `patch -p1` there), `PKGBUILD.prepend`, `PKGBUILD.append`, `CI_PACKAGE_BUMP`. The text of the PKGBUILD
+//! is put together here.
 
 use crate::domain::folder::Folder;
 use crate::domain::policy::Bump;
 
 /// The patch, in the package folder.
 pub const PATCH: &str = ".CI/interfere.patch";
+/// The script that is run before, in the package folder.
+pub const PREPARE: &str = ".CI/prepare";
 const PREPEND: &str = ".CI/PKGBUILD.prepend";
 const APPEND: &str = ".CI/PKGBUILD.append";
 
 /// What is changed before the build.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Interference {
+    /// Whether there is a script to run first.
+    pub prepare: bool,
     /// Whether there is a patch to apply first.
     pub patch: bool,
     /// What goes before the PKGBUILD.
@@ -29,7 +34,8 @@ impl Interference {
     #[must_use]
     pub fn of(folder: &Folder, bump: Option<Bump>) -> Self {
         let bytes = |path| folder.get(path).unwrap_or_default().to_vec();
-        Self { patch: folder.get(PATCH).is_some(), prepend: bytes(PREPEND), append: bytes(APPEND), bump }
+        let has = |path| folder.get(path).is_some();
+        Self { prepare: has(PREPARE), patch: has(PATCH), prepend: bytes(PREPEND), append: bytes(APPEND), bump }
     }
 
     /// The PKGBUILD to build with.
@@ -48,6 +54,20 @@ impl Interference {
         }
         text
     }
+}
+
+/// A PKGBUILD without what makes packages that only run on machines like the one they were built on.
+#[must_use]
+pub fn for_any_machine(pkgbuild: &[u8]) -> Vec<u8> {
+    const NATIVE: &[u8] = b"-march=native";
+    let mut text = Vec::with_capacity(pkgbuild.len());
+    let mut rest = pkgbuild;
+    while let Some(at) = rest.windows(NATIVE.len()).position(|window| window == NATIVE) {
+        text.extend(&rest[..at]);
+        rest = &rest[at + NATIVE.len()..];
+    }
+    text.extend(rest);
+    text
 }
 
 /// A package format of the package's own would not be one that is published.
@@ -111,6 +131,13 @@ mod tests {
         let interference = Interference::of(&Folder::default(), None);
         assert_eq!(interference.pkgbuild(b"pkgname=a\n"), b"pkgname=a\n");
         assert!(!interference.patch);
+    }
+
+    #[test]
+    fn nothing_is_built_for_one_machine_only() {
+        let text = for_any_machine(b"CFLAGS+=' -march=native -O3'\nRUSTFLAGS=x\n# -march=native");
+        assert_eq!(text, b"CFLAGS+='  -O3'\nRUSTFLAGS=x\n# ");
+        assert_eq!(for_any_machine(b"pkgname=a"), b"pkgname=a");
     }
 
     #[test]

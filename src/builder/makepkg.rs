@@ -16,9 +16,25 @@ const CONFIG: &str = "/etc/pkgwarden";
 /// Where the keys of one build are, and nobody else's.
 const KEYRING: &str = "/gnupg";
 
+/// Makes makepkg leave out what would have pacman replace packages of others, or put a package into their groups.
+const WITHOUT_PROHIBITED: &str = r#"if declare -F write_kv_pair >/dev/null && ! declare -F write_any_pair >/dev/null; then
+    eval "write_any_pair() $(declare -f write_kv_pair | tail -n +2)"
+    write_kv_pair() {
+        case $1 in
+            replaces | group)
+                [[ -z ${2-} ]] || echo "==> left out of the package: $1 = ${*:2} (BUILDER_ALLOW_PROHIBITED is not set)" >&2
+                ;;
+            *) write_any_pair "$@" ;;
+        esac
+    }
+fi
+"#;
+
 /// One step of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// Run the monorepo's script.
+    Prepare,
     /// Apply the monorepo's patch.
     Patch,
     /// Fetch the package databases.
@@ -31,6 +47,10 @@ pub enum Phase {
     Fetch,
     /// Build and package.
     Build,
+    /// Run the script for a build that succeeded.
+    OnSuccess,
+    /// Run the script for a build that failed.
+    OnFailure,
 }
 
 impl Phase {
@@ -38,12 +58,26 @@ impl Phase {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Prepare => "prepare",
             Self::Patch => "patch",
             Self::Sync => "sync",
             Self::Inspect => "inspect",
             Self::Keys => "keys",
             Self::Fetch => "fetch",
             Self::Build => "build",
+            Self::OnSuccess => "on-success",
+            Self::OnFailure => "on-failure",
+        }
+    }
+
+    /// The script in the package folder that it runs, if that is what it does.
+    #[must_use]
+    pub const fn script(self) -> Option<&'static str> {
+        match self {
+            Self::Prepare => Some(interfere::PREPARE),
+            Self::OnSuccess => Some(".CI/on-success.sh"),
+            Self::OnFailure => Some(".CI/on-failure.sh"),
+            Self::Patch | Self::Sync | Self::Inspect | Self::Keys | Self::Fetch | Self::Build => None,
         }
     }
 
@@ -52,6 +86,9 @@ impl Phase {
     #[must_use]
     pub fn command(self, keys: &[String]) -> Vec<String> {
         let words: &[&str] = match self {
+            Self::Prepare => &["/bin/bash", "-c", "set -euo pipefail; . ./.CI/prepare"],
+            Self::OnSuccess => &["/bin/bash", "-c", "set -uo pipefail; . ./.CI/on-success.sh"],
+            Self::OnFailure => &["/bin/bash", "-c", "set -uo pipefail; . ./.CI/on-failure.sh"],
             Self::Patch => &["patch", "-p1", "--batch", "--no-backup-if-mismatch", "-i", interfere::PATCH],
             Self::Sync => &["fakeroot", "pacman", "-Sy", "--noconfirm", "--noprogressbar", "--color", "never"],
             Self::Inspect => &["/bin/sh", "-c", "exec makepkg --printsrcinfo --nocolor >/pkgdest/printed"],
@@ -82,6 +119,8 @@ pub struct Job {
     pub source_date_epoch: i64,
     /// The exit status by which the package says that there is nothing to build.
     pub skip_exit_code: i32,
+    /// `BUILDER_ALLOW_PROHIBITED`: its packages may name groups, and packages that they replace.
+    pub allow_prohibited: bool,
     /// Compiler processes at once (`MAKEFLAGS=-jN`); what the machine's makepkg.conf says if not given.
     pub jobs: Option<usize>,
     /// Variables that name the proxies, for steps with the network.
@@ -114,6 +153,9 @@ impl Job {
         if let Some(jobs) = self.jobs {
             writeln!(text, "MAKEFLAGS='-j{jobs}'").expect("writing to a string");
         }
+        if !self.allow_prohibited {
+            text.push_str(WITHOUT_PROHIBITED);
+        }
         text
     }
 
@@ -121,9 +163,11 @@ impl Job {
     #[must_use]
     pub fn sandbox(&self, phase: Phase, workspace: &Workspace, keys: &[String]) -> SandboxSpec {
         let network = match phase {
-            Phase::Patch | Phase::Inspect | Phase::Keys | Phase::Build => Network::None,
+            Phase::Patch | Phase::Inspect | Phase::Keys | Phase::Build | Phase::OnSuccess | Phase::OnFailure => {
+                Network::None
+            }
             Phase::Sync => pacman::network_for(&self.repositories),
-            Phase::Fetch => Network::Shared,
+            Phase::Prepare | Phase::Fetch => Network::Shared,
         };
         let mut env = self.env();
         env.insert("GNUPGHOME".to_owned(), KEYRING.to_owned());
@@ -142,7 +186,9 @@ impl Job {
 
     fn mounts(&self, phase: Phase, workspace: &Workspace) -> Vec<Mount> {
         let mount = |from: &str, to, access| Mount { from: workspace.path(from), to, access };
-        let root = if phase == Phase::Build { Access::Read } else { Access::Write };
+        let over = matches!(phase, Phase::OnSuccess | Phase::OnFailure);
+        let root = if phase == Phase::Build || over { Access::Read } else { Access::Write };
+        let made = if over { Access::Read } else { Access::Write };
         let sources = self.source_cache.clone().unwrap_or_else(|| workspace.path("srcdest"));
         vec![
             mount("etc/makepkg.conf", "/etc/pkgwarden/makepkg.conf", Access::Read),
@@ -151,7 +197,7 @@ impl Job {
             mount("etc/group", "/etc/group", Access::Read),
             mount("start", "/startdir", Access::Write),
             mount("build", "/build", Access::Write),
-            mount("pkgdest", "/pkgdest", Access::Write),
+            mount("pkgdest", "/pkgdest", made),
             mount("gnupg", KEYRING, Access::Write),
             // What is in memory is the machine's, and small.
             mount("home", "/home/build", Access::Write),
@@ -204,6 +250,7 @@ mod tests {
             packager: "A B <a@b.example>".into(),
             source_date_epoch: 1_700_000_000,
             skip_exit_code: 123,
+            allow_prohibited: false,
             jobs: Some(2),
             proxies: [("https_proxy".to_owned(), "http://proxy:3128".to_owned())].into(),
             source_cache: None,
@@ -217,11 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_fetching_step_has_the_network_and_the_proxies() {
+    fn only_steps_that_fetch_have_the_network_and_the_proxies() {
         let (_dir, workspace) = workspace();
-        for phase in [Phase::Patch, Phase::Sync, Phase::Inspect, Phase::Keys, Phase::Fetch, Phase::Build] {
+        let offline = [Phase::Patch, Phase::Sync, Phase::Inspect, Phase::Keys, Phase::Build];
+        let offline = offline.into_iter().chain([Phase::OnSuccess, Phase::OnFailure]);
+        for phase in offline.chain([Phase::Prepare, Phase::Fetch]) {
             let spec = job().sandbox(phase, &workspace, &[]);
-            let fetching = phase == Phase::Fetch;
+            let fetching = matches!(phase, Phase::Prepare | Phase::Fetch);
             assert_eq!(spec.network == Network::Shared, fetching, "{phase:?}");
             assert_eq!(spec.env.contains_key("https_proxy"), fetching, "{phase:?}");
         }

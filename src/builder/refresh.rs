@@ -262,6 +262,7 @@ pub fn job(arch: &str, proxies: BTreeMap<String, String>) -> Job {
         packager: "Unknown Packager".to_owned(),
         source_date_epoch: 0,
         skip_exit_code: 0,
+        allow_prohibited: true,
         jobs: None,
         proxies,
         source_cache: None,

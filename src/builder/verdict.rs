@@ -67,8 +67,11 @@ pub fn judge(phase: Phase, exit: Exit, printed: &str, skip_exit_code: i32) -> Ve
             failed(with_error("the keys that the package folder brings are none", last_line(printed, "gpg: ")))
         }
         Phase::Patch => failed(format!("{} does not apply", super::interfere::PATCH)),
-        Phase::Inspect | Phase::Fetch | Phase::Build if code == skip_exit_code => {
+        Phase::Prepare | Phase::Inspect | Phase::Fetch | Phase::Build if code == skip_exit_code => {
             Verdict::Ended(Outcome::Skipped, format!("the package said that there is nothing to build (exit {code})"))
+        }
+        Phase::Prepare | Phase::OnSuccess | Phase::OnFailure => {
+            failed(format!("{} ended with status {code}", phase.script().unwrap_or_default()))
         }
         Phase::Inspect | Phase::Fetch | Phase::Build => judge_makepkg(phase, code, printed),
     }

@@ -299,6 +299,8 @@ mod tests {
         slots = 1
         timeout = "1h"
 
+        [executor.limits]
+
         [executor.local]
         pgp = "when-keys-are-there"
         repository = []

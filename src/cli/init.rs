@@ -98,7 +98,11 @@ const NOTES: [(&str, Becomes, &str); repository::KEYS.len()] = {
         ("CI_AUR_PROXY", Kept, "requests to the AUR go through it"),
         ("CI_CLONE_DELAY", Kept, "the pause between fetches from the AUR's own git"),
         ("CI_CODE_SKIP", Kept, "the exit status with which a build says that there is nothing to build"),
-        ("CI_DEFAULT_CLASS", Different, "recorded with each build; this machine builds every class"),
+        (
+            "CI_DEFAULT_CLASS",
+            Kept,
+            "the class of builders; this machine takes every class unless executor.local.class is set",
+        ),
         ("CI_HUMAN_REVIEW", Kept, "without it, risky updates wait for a person; policy.human_review overrides it"),
         ("CI_HUMAN_REVIEW_ASSIGNEE", Kept, "asked to care for reviews on a forge; branches have no assignee"),
         (

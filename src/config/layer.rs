@@ -405,7 +405,7 @@ fn read_variable(variable: &str, value: &str) -> Result<Written, Problem> {
 
 /// The value of a variable as TOML: text needs no quotes, everything else is written as in the file.
 fn literal(value: &str, place: &Schema) -> Option<String> {
-    let is_text = !matches!(place["type"].as_str(), Some("boolean" | "integer" | "number" | "array"));
+    let is_text = !matches!(place["type"].as_str(), Some("boolean" | "integer" | "number" | "array" | "object"));
     if is_text {
         return Some(toml::Value::String(value.to_owned()).to_string());
     }

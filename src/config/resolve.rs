@@ -1,7 +1,8 @@
 //! From `pkgwarden.toml` as it is written to what is needed: checks what depends on more than one key,
 //! then fills in what follows from other settings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use super::error::Problem;
@@ -13,11 +14,12 @@ use super::settings::{
 };
 use super::value::{Address, GitAddress, Name, Period};
 use super::written::{
-    Layer, ScheduledPipeline, Written, WrittenDashboard, WrittenExecutor, WrittenPolicy, WrittenPublish,
+    Layer, ScheduledPipeline, Written, WrittenDashboard, WrittenExecutor, WrittenLimits, WrittenPolicy, WrittenPublish,
     WrittenRepository, WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
 };
 use crate::domain::policy::Policy;
 use crate::domain::review::policy::{ProposalPolicy, ReviewPolicy, StatusPolicy};
+use crate::domain::schedule::Limits;
 
 /// The name of the repository if the configuration lists none.
 const ONLY_REPOSITORY: &str = "packages";
@@ -245,8 +247,11 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
         kind: given(executor.kind),
         slots: given(executor.slots),
         timeout: given(executor.timeout).duration(),
+        limits: resolve_limits(executor.limits),
         local: LocalExecutor {
             user: executor.local.user,
+            class: executor.local.class,
+            name: executor.local.name.as_ref().map(Name::to_string),
             pgp: given(executor.local.pgp),
             repositories: given(executor.local.repository),
         },
@@ -263,6 +268,18 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
             arguments: given(executor.command.arguments),
             env: given(executor.command.env),
         },
+    }
+}
+
+fn resolve_limits(limits: WrittenLimits) -> Limits {
+    let by_name = |numbers: Option<BTreeMap<Name, NonZeroUsize>>| {
+        numbers.into_iter().flatten().map(|(name, number)| (name.to_string(), number.get())).collect::<BTreeMap<_, _>>()
+    };
+    Limits {
+        per_repository: limits.per_repository.map(NonZeroUsize::get),
+        repositories: by_name(limits.repositories),
+        classes: by_name(limits.classes),
+        weights: by_name(limits.weights).into_iter().map(|(name, weight)| (name, weight as u64)).collect(),
     }
 }
 

@@ -14,6 +14,7 @@ use super::written::Written;
 pub use super::written::{PacmanRepository, ServiceMirror};
 use super::{layer, resolve};
 use crate::domain::policy::Policy;
+use crate::domain::schedule::Limits;
 use crate::domain::signature::Verification;
 
 /// The whole configuration.
@@ -226,6 +227,8 @@ pub struct Executor {
     pub slots: usize,
     /// How long one build may take, before `BUILDER_EXTRA_TIMEOUT`.
     pub timeout: Duration,
+    /// How much of what may run at once.
+    pub limits: Limits,
     /// Settings of `Local`.
     pub local: LocalExecutor,
     /// Settings of `Bullmq`.
@@ -272,6 +275,10 @@ pub struct CommandExecutor {
 pub struct LocalExecutor {
     /// Who runs makepkg if the controller runs as root.
     pub user: Option<String>,
+    /// Its class; without a name either, it takes everything.
+    pub class: Option<u64>,
+    /// Its name among the builders.
+    pub name: Option<String>,
     /// When PGP signatures of sources are verified.
     pub pgp: Verification,
     /// Pacman repositories that builds may install from; the first wins.

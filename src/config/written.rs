@@ -46,10 +46,12 @@ macro_rules! section {
 }
 
 mod dashboard;
+mod limits;
 mod policy;
 mod reviews;
 
 pub(super) use dashboard::WrittenDashboard;
+pub(super) use limits::WrittenLimits;
 pub(super) use policy::WrittenPolicy;
 pub(super) use reviews::WrittenReviews;
 
@@ -266,6 +268,8 @@ section! {
         #[schemars(example = &"1h")]
         timeout: Period,
         ;
+        /// How much of what may be built at once, and whose turn it is.
+        limits: WrittenLimits,
         /// Builds on this machine.
         local: WrittenLocal,
         /// Builds on any number of machines, through Redis.
@@ -283,6 +287,13 @@ section! {
         /// Who runs makepkg if the controller itself runs as root.
         #[schemars(example = &"nobody")]
         user: String,
+        /// The class of this machine: it takes builds of this class and of lower ones. Without it and a name: it
+        /// takes all.
+        #[schemars(example = 5)]
+        class: u64,
+        /// What this machine is called: it takes builds whose class is this name. Without it: `local`.
+        #[schemars(example = &"strong")]
+        name: Name,
         /// When PGP signatures of sources are verified: where the package folder brings every key that the PKGBUILD
         /// names in `validpgpkeys`, as `keys/pgp/FINGERPRINT.asc`; always, so that builds without the keys fail; or never.
         pgp: Verification,

@@ -14,8 +14,10 @@ use tokio_util::task::TaskTracker;
 
 use super::conclude::end;
 use super::site::Site;
+use super::slots::Underway;
 use crate::builder::pacman::PackageRepository;
 use crate::domain::queue::BuildId;
+use crate::domain::schedule::{self, Running, Turns};
 use crate::executor::{Executor, Handle};
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
@@ -24,7 +26,7 @@ use crate::store::attempts::{Attempt, AttemptEnding};
 use crate::store::builds::Build;
 use crate::sys::clock::Clock;
 
-/// How often it is looked whether a disk that was full has room again.
+/// How often it is looked whether a disk that was full has room again, or a builder has come.
 pub(super) const ROOM_PAUSE: Duration = Duration::from_secs(2);
 
 /// What the dispatcher works with.
@@ -58,13 +60,17 @@ pub struct Limits {
     pub timeout: Duration,
     /// Repositories that builds may install from, beside the published one.
     pub package_repositories: Vec<PackageRepository>,
+    /// How much of what may run at once.
+    pub schedule: schedule::Limits,
 }
 
 /// Hands out builds until it is told to stop.
 pub struct Dispatcher {
     pub(super) parts: Parts,
     pub(super) limits: watch::Sender<Limits>,
-    underway: Mutex<HashMap<BuildId, Handle>>,
+    pub(super) underway: Mutex<HashMap<BuildId, Underway>>,
+    /// Who had how many turns.
+    pub(super) turns: Mutex<Turns>,
     /// Test builds of proposals, by their ids.
     pub(super) trials: Mutex<HashMap<i64, Handle>>,
     /// What test builds made is removed by one at a time.
@@ -86,6 +92,7 @@ impl Dispatcher {
             limits: watch::Sender::new(parts.limits.clone()),
             parts,
             underway: Mutex::default(),
+            turns: Mutex::default(),
             trials: Mutex::default(),
             clearing: tokio::sync::Mutex::default(),
             freed: Notify::new(),
@@ -142,7 +149,8 @@ impl Dispatcher {
             return;
         }
         self.ending.store(true, Ordering::Relaxed);
-        let mut handles: Vec<Handle> = self.underway.lock().expect("nobody panics with it").values().cloned().collect();
+        let mut handles: Vec<Handle> =
+            self.underway.lock().expect("nobody panics with it").values().map(|build| build.handle.clone()).collect();
         handles.extend(self.trials.lock().expect("nobody panics with it").values().cloned());
         if !patience.is_zero() {
             tracing::warn!(
@@ -158,6 +166,12 @@ impl Dispatcher {
         self.followers.wait().await;
     }
 
+    /// What runs the builds.
+    #[must_use]
+    pub fn executor(&self) -> Arc<dyn Executor> {
+        self.parts.executor.clone()
+    }
+
     /// How long until a build that waits for another attempt may begin. Never very long, so that a clock
     /// that is set does not matter.
     async fn until_next_retry(&self) -> Duration {
@@ -166,7 +180,9 @@ impl Dispatcher {
         let trial = self.parts.store.next_trial(now).await.ok().flatten();
         let next = next.into_iter().chain(trial).min();
         let wait = next.and_then(|next| Duration::try_from(next.duration_since(now)).ok());
-        let longest = if self.is_held_up() { ROOM_PAUSE } else { Duration::from_secs(30) };
+        // Builders come and go without telling.
+        let soon = self.is_held_up() || self.parts.executor.builders().is_some();
+        let longest = if soon { ROOM_PAUSE } else { Duration::from_secs(30) };
         wait.unwrap_or(longest).clamp(Duration::from_millis(50), longest)
     }
 
@@ -190,18 +206,11 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// How many builds more may run at once.
-    pub(super) fn free_slots(&self) -> usize {
-        let builds = self.underway.lock().expect("nobody panics with it").len();
-        let trials = self.trials.lock().expect("nobody panics with it").len();
-        self.limits.borrow().slots.saturating_sub(builds + trials)
-    }
-
     /// Stops what is to be stopped and fills free slots.
     async fn step(self: &Arc<Self>) -> Result<()> {
         for build in self.parts.store.to_stop().await? {
-            let handle = self.underway.lock().expect("nobody panics with it").get(&build).cloned();
-            if let Some(handle) = handle {
+            let underway = self.underway.lock().expect("nobody panics with it").get(&build).cloned();
+            if let Some(Underway { handle, .. }) = underway {
                 self.parts.executor.cancel(&handle).await?;
             }
         }
@@ -210,9 +219,9 @@ impl Dispatcher {
         if !self.can_build() {
             return Ok(());
         }
-        let free = u32::try_from(self.free_slots()).unwrap_or(u32::MAX);
-        for build in self.parts.store.ready_builds(self.parts.clock.now(), free).await? {
-            self.hand_out(build).await?;
+        for build in self.next_builds().await? {
+            let build = self.parts.store.build(build).await?.context("a ready build is not on record")?;
+            self.hand_out(build.build).await?;
         }
         let begun = self.hand_out_trials().await;
         self.clear_trials().await;
@@ -282,7 +291,9 @@ impl Dispatcher {
     }
 
     fn follow(self: &Arc<Self>, build: Build, handle: Handle) {
-        self.underway.lock().expect("nobody panics with it").insert(build.id, handle.clone());
+        let running = Running { repository: build.repository.clone(), class: build.class.clone() };
+        let underway = Underway { handle: handle.clone(), running };
+        self.underway.lock().expect("nobody panics with it").insert(build.id, underway);
         let this = self.clone();
         self.followers.spawn(async move {
             if let Err(error) = this.see_through(&build, &handle).await {
@@ -351,7 +362,12 @@ mod tests {
     }
 
     fn dispatcher(dir: &std::path::Path, store: &Store) -> Arc<Dispatcher> {
-        let limits = Limits { slots: 1, timeout: Duration::from_secs(1), package_repositories: Vec::new() };
+        let limits = Limits {
+            slots: 1,
+            timeout: Duration::from_secs(1),
+            package_repositories: Vec::new(),
+            schedule: schedule::Limits::default(),
+        };
         Dispatcher::new(Parts {
             store: store.clone(),
             sites: BTreeMap::new(),

@@ -30,6 +30,7 @@ mod rules;
 pub mod run;
 pub mod scripts;
 pub mod site;
+mod slots;
 pub mod snapshot;
 pub mod sources;
 pub mod statuses;
@@ -56,6 +57,8 @@ use crate::config::settings::Schedule;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Pipeline;
 use crate::domain::policy::Person;
+use crate::domain::schedule::BuilderInfo;
+use crate::executor::Executor;
 use crate::logstore::LogStore;
 use crate::publish::Publisher;
 use crate::store::Store;
@@ -168,6 +171,8 @@ pub struct Inner {
     pub poll: watch::Sender<Duration>,
     /// What forges tell by themselves.
     pub inbox: Inbox,
+    /// What runs builds, if they are handed out from here.
+    pub executor: Option<Arc<dyn Executor>>,
 }
 
 impl Controller {
@@ -210,6 +215,11 @@ impl Controller {
 
     fn kept(&self) -> impl Iterator<Item = &Kept> {
         self.0.kept.values()
+    }
+
+    /// The builders that are there; `None` if whoever builds takes anything.
+    fn builders(&self) -> Option<Vec<BuilderInfo>> {
+        self.0.executor.as_ref().and_then(|executor| executor.builders())
     }
 
     fn is_paused(&self) -> bool {

@@ -56,6 +56,7 @@ impl Dispatcher {
             timeout: self.limits.borrow().timeout,
             extra_timeout: settings.extra_timeout,
             cache_sources: settings.cache_sources,
+            allow_prohibited: settings.allow_prohibited,
             source_date_epoch: time.as_second(),
             proposal: None,
             skip_exit_code: common.skip_exit_code,

@@ -100,7 +100,11 @@ impl Face for Controller {
             let Some(detail) = self.0.store.build(id).await? else { return Ok(None) };
             let attempts: Vec<AttemptView> = detail.attempts.iter().map(AttemptView::from).collect();
             let why = self.why(&detail.build).await?;
-            Ok(Some(BuildPage { build: BuildView::new(&detail.build, &detail.waits), why, attempts }))
+            Ok(Some(BuildPage {
+                build: BuildView::new(&detail.build, &detail.waits, self.builders().as_deref()),
+                why,
+                attempts,
+            }))
         }
         .boxed()
     }
@@ -108,6 +112,7 @@ impl Face for Controller {
     fn queue(&self) -> Answer<'_, QueueView> {
         async move {
             let queued = self.0.store.queue(None).await?;
+            let builders = self.builders();
             let mut view = QueueView { underway: vec![], ready: vec![], waiting: vec![], blocked: vec![] };
             for queued in queued {
                 let list = match queued.build.state {
@@ -116,7 +121,7 @@ impl Face for Controller {
                     BuildState::Blocked => &mut view.blocked,
                     _ => &mut view.waiting,
                 };
-                list.push(BuildView::new(&queued.build, &queued.waits));
+                list.push(BuildView::new(&queued.build, &queued.waits, builders.as_deref()));
             }
             Ok(view)
         }
@@ -276,7 +281,8 @@ impl Controller {
         let published = published_versions(kept)?;
         let packages = look.snapshot.packages.values().filter(|package| wanted(&package.pkgbase));
         let held = quarantine::held_in(kept, &look);
-        let last = |pkgbase: &PkgBase| newest.get(pkgbase).map(|build| BuildView::new(build, &[]));
+        let builders = self.builders();
+        let last = |pkgbase: &PkgBase| newest.get(pkgbase).map(|build| BuildView::new(build, &[], builders.as_deref()));
         let view =
             |package| PackageView::new(package, &look, last(&package.pkgbase), &published, held.get(&package.pkgbase));
         Ok(packages.map(|package| view(package)).collect())
@@ -344,11 +350,11 @@ impl Controller {
     }
 
     async fn build_views(&self, builds: Vec<Build>) -> Result<Vec<BuildView>, ControllerError> {
-        let mut views = Vec::with_capacity(builds.len());
+        let (mut views, builders) = (Vec::with_capacity(builds.len()), self.builders());
         for build in builds {
             let detail = self.0.store.build(build.id).await?;
             let waits = detail.map(|detail| detail.waits).unwrap_or_default();
-            views.push(BuildView::new(&build, &waits));
+            views.push(BuildView::new(&build, &waits, builders.as_deref()));
         }
         Ok(views)
     }

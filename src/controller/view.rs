@@ -17,6 +17,7 @@ use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Trees;
 use crate::domain::policy::Person;
+use crate::domain::schedule::{BuilderInfo, Lane, nobody_builds};
 use crate::domain::version::Version;
 use crate::store::attempts::{Attempt, AttemptEnding};
 use crate::store::builds::Build;
@@ -168,6 +169,10 @@ pub struct BuildView {
     pub reason: BuildReason,
     /// The class asked for.
     pub class: Option<String>,
+    /// How urgent it is.
+    pub lane: Lane,
+    /// Why nobody who is there can build it, if so.
+    pub nobody: Option<String>,
     /// What it waits for or is blocked by.
     pub waits_for: Vec<PkgBase>,
     /// When it was asked for.
@@ -374,7 +379,8 @@ impl PackageView {
 
 impl BuildView {
     /// A build, and what it waits for.
-    pub(super) fn new(build: &Build, waits: &[Wait]) -> Self {
+    pub(super) fn new(build: &Build, waits: &[Wait], builders: Option<&[BuilderInfo]>) -> Self {
+        let pending = !build.state.is_final() && !build.state.is_underway();
         Self {
             id: build.id.to_string(),
             repository: build.repository.clone(),
@@ -384,6 +390,8 @@ impl BuildView {
             state: build.state,
             reason: build.reason,
             class: build.class.as_ref().map(|class| class.0.clone()),
+            lane: build.lane,
+            nobody: nobody_builds(builders, build.class.as_ref()).filter(|_| pending),
             waits_for: waiting_for(waits),
             created: build.requested_at,
             started: build.started_at,

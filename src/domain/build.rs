@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::{Oid, PkgBase};
 use super::review::status::Told;
+use super::schedule::Lane;
 
 /// Why a package is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -300,6 +301,9 @@ pub struct BuildRequest {
     pub class: Option<super::policy::BuildClass>,
     /// Why.
     pub reason: BuildReason,
+    /// How urgent it is.
+    #[serde(default)]
+    pub lane: Lane,
     /// The packages of the same wave that have to be built before, also through packages that are not
     /// in it.
     pub after: Vec<PkgBase>,

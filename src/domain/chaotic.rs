@@ -102,6 +102,7 @@ mod tests {
             arch: "x86_64".into(),
             class: class.map(|class| BuildClass(class.into())),
             reason: BuildReason::Changed,
+            lane: crate::domain::schedule::Lane::Normal,
             after: Vec::new(),
             needs: Vec::new(),
         }

@@ -48,6 +48,9 @@ pub struct Job {
     pub timeout_s: u64,
     /// Whether downloaded sources are worth keeping for its next build.
     pub cache_sources: bool,
+    /// Whether its packages may name groups, and packages that they replace; else both are left out.
+    #[serde(default)]
+    pub allow_prohibited: bool,
     /// The time to write into packages, in seconds since 1970.
     pub source_date_epoch: i64,
     /// The exit status of a PKGBUILD's function that says that there is nothing to do.

@@ -37,6 +37,7 @@ pub mod release;
 pub mod report;
 pub mod review;
 pub mod revision;
+pub mod schedule;
 pub mod signature;
 pub mod srcinfo;
 pub mod standing;

@@ -25,6 +25,7 @@ use crate::domain::folder::Folder;
 use crate::domain::job::{Job, PacmanRepository};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::{BuildClass, Bump};
+use crate::domain::schedule::BuilderInfo;
 use crate::domain::version::Version;
 use crate::logstore::LogError;
 use crate::sys::fs::FsError;
@@ -66,6 +67,8 @@ pub struct BuildOrder {
     pub extra_timeout: f64,
     /// `BUILDER_CACHE_SOURCES`: its sources are kept for the next build.
     pub cache_sources: bool,
+    /// `BUILDER_ALLOW_PROHIBITED`: its packages may name groups, and packages that they replace.
+    pub allow_prohibited: bool,
     /// The time that is written into the package, in seconds since 1970.
     pub source_date_epoch: i64,
     /// `CI_CODE_SKIP`.
@@ -112,6 +115,7 @@ impl BuildOrder {
             published: self.published.clone(),
             timeout_s: self.may_take().as_secs(),
             cache_sources: self.cache_sources,
+            allow_prohibited: self.allow_prohibited,
             source_date_epoch: self.source_date_epoch,
             skip_exit_code: self.skip_exit_code,
             package_dir: None,
@@ -222,6 +226,12 @@ pub trait Executor: Send + Sync {
     /// Whether it publishes what it builds by itself, so that nothing is to be published here.
     fn publishes(&self) -> bool {
         false
+    }
+
+    /// The builders that are there, each with its class; `None` if whoever builds takes anything, so that only the
+    /// number of builds at once counts.
+    fn builders(&self) -> Option<Vec<BuilderInfo>> {
+        None
     }
 
     /// Whether a build could begin now; the error says why not.

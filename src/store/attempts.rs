@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::builds::Stop;
+use super::schedule::note_duration;
 use super::settle::{Change, Consequences, happen, settle, successor_of};
 use super::sql::{Millis, some_time, time};
 use super::{Store, StoreError};
@@ -224,6 +225,9 @@ fn end_build(tx: &Connection, open: &Open, end: &AttemptEnd, now: Timestamp) -> 
     };
     let mut consequences = Consequences::default();
     let state = happen(tx, open.build, event, now, &mut consequences)?;
+    if state == BuildState::Succeeded {
+        note_duration(tx, open.build)?;
+    }
     let retry_at = delay.map(|delay| now + delay);
     tx.execute(
         "UPDATE builds SET not_before = ?, exit_code = ?, message = ? WHERE id = ?",
@@ -285,13 +289,13 @@ mod tests {
     }
 
     impl Store {
-        async fn start(&self, name: &str) -> String {
+        pub(in crate::store) async fn start(&self, name: &str) -> String {
             let attempt = self.begin_attempt(self.newest(name).await, "local", at(1)).await.unwrap();
             self.attempt_started(&attempt, at(2)).await.unwrap();
             attempt
         }
 
-        async fn end(&self, attempt: &str, outcome: Outcome) -> Finished {
+        pub(in crate::store) async fn end(&self, attempt: &str, outcome: Outcome) -> Finished {
             self.finish_attempt(attempt, end(AttemptEnding::Done(outcome)), at(3)).await.unwrap()
         }
 

@@ -5,13 +5,15 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::removals::live;
+use super::schedule::raise;
 use super::settle::{Change, Consequences, happen, open_circles, settle};
-use super::sql::{Millis, some_time, time};
+use super::sql::{some_time, time};
 use super::{Store, StoreError};
 use crate::domain::build::{BuildEvent, BuildReason, BuildState, Outcome};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::BuildClass;
 use crate::domain::queue::BuildId;
+use crate::domain::schedule::Lane;
 
 /// Why a build that is underway has to stop: the state it then ends in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +66,8 @@ pub struct Build {
     pub class: Option<BuildClass>,
     /// Why it is built.
     pub reason: BuildReason,
+    /// How urgent it is, or the most urgent of what waits for it.
+    pub lane: Lane,
     /// Where it stands.
     pub state: BuildState,
     /// The build of the same package that has to end first.
@@ -107,6 +111,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Build> {
         commit: row.get("commit_id")?,
         class: row.get::<_, Option<String>>("class")?.map(BuildClass),
         reason: row.get("reason")?,
+        lane: Lane::of_rank(row.get("lane")?),
         state: row.get("state")?,
         behind: row.get("behind")?,
         replaced_by: row.get("replaced_by")?,
@@ -133,27 +138,6 @@ pub enum Cancelled {
 }
 
 impl Store {
-    /// Builds that may be handed to an executor now, oldest first.
-    pub async fn ready_builds(&self, now: Timestamp, limit: u32) -> Result<Vec<Build>, StoreError> {
-        self.read(move |connection| {
-            let sql =
-                format!("{SELECT} WHERE state = 'ready' AND coalesce(not_before, 0) <= ? ORDER BY builds.id LIMIT ?");
-            let mut statement = connection.prepare_cached(&sql)?;
-            let rows = statement.query_map(params![Millis(now), limit], read)?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-        .await
-    }
-
-    /// The time at which the next ready build that has to wait for another attempt may begin.
-    pub async fn next_retry(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        self.read(move |connection| {
-            let sql = "SELECT min(not_before) AS next FROM builds WHERE state = 'ready' AND not_before > ?";
-            Ok(connection.prepare_cached(sql)?.query_row([Millis(now)], |row| time(row, "next"))?)
-        })
-        .await
-    }
-
     /// Builds underway that have been asked to stop.
     pub async fn to_stop(&self) -> Result<Vec<BuildId>, StoreError> {
         self.read(|connection| {
@@ -217,6 +201,7 @@ impl Store {
             )?;
             catch_up(tx, build)?;
             open_circles(tx, build, &mut consequences)?;
+            raise(tx, vec![build])?;
             consequences.concerned.insert(build);
             settle(tx, now, consequences)
         })

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::builds::{Stop, ask_to_stop};
 use super::intents::Enqueued;
+use super::schedule::{lane_of, paths_of, raise};
 use super::settle::{Change, Consequences, happen, move_waits, open_circles, settle};
 use super::sql::Millis;
 use super::{StoreError, events, statuses};
@@ -30,6 +31,8 @@ struct Entry<'a> {
     lines: HashMap<Key, Vec<Present>>,
     /// Builds that ended badly and that somebody still waits for.
     failed: HashMap<Key, Vec<BuildId>>,
+    /// Builds of earlier waves that wait for one of this now.
+    waiting: Vec<BuildId>,
     consequences: Consequences,
 }
 
@@ -43,31 +46,35 @@ pub(super) fn enqueue(
 ) -> Result<(Vec<Enqueued>, Vec<Change>), StoreError> {
     let lines = lines(tx, &wave.repository)?;
     let failed = failed_dependencies(tx, &wave.repository)?;
-    let mut entry = Entry { tx, wave, number, overlap, now, lines, failed, consequences: Consequences::default() };
+    let (waiting, consequences) = (Vec::new(), Consequences::default());
+    let mut entry = Entry { tx, wave, number, overlap, now, lines, failed, waiting, consequences };
     let before = entry.lines.clone();
-    let enqueued = wave.builds.iter().map(|request| entry.admit(request)).collect::<Result<Vec<_>, _>>()?;
+    let paths = paths_of(tx, &wave.repository, &wave.builds)?;
+    let admit = |(request, path)| entry.admit(request, path);
+    let enqueued = wave.builds.iter().zip(paths).map(admit).collect::<Result<Vec<_>, _>>()?;
     entry.connect(&enqueued, &before)?;
     if let Some(first) = enqueued.first() {
         open_circles(tx, first.build, &mut entry.consequences)?;
     }
+    raise(tx, std::mem::take(&mut entry.waiting).into_iter().chain(enqueued.iter().map(|one| one.build)).collect())?;
     let changes = settle(tx, now, entry.consequences)?;
     Ok((enqueued, changes))
 }
 
 impl Entry<'_> {
-    fn admit(&mut self, request: &BuildRequest) -> Result<Enqueued, StoreError> {
+    fn admit(&mut self, request: &BuildRequest, path: u64) -> Result<Enqueued, StoreError> {
         let key = (request.arch.clone(), request.pkgbase.clone());
         let line = self.lines.remove(&key).unwrap_or_default();
         let Admission { supersede, behind, disposition } = queue::admit(&line, self.overlap);
         let build = if let Disposition::Discarded { running } = disposition {
             self.lines.insert(key, line);
-            self.record_discarded(request, running)?
+            self.record_discarded(request, running, path)?
         } else {
             for &old in &supersede {
                 happen(self.tx, old, BuildEvent::Supersede, self.now, &mut self.consequences)?;
             }
             let queued = matches!(disposition, Disposition::Queued { .. });
-            let build = self.insert(request, BuildState::Waiting, behind, queued)?;
+            let build = self.insert(request, BuildState::Waiting, behind, queued, path)?;
             self.consequences.concerned.insert(build);
             self.take_over(&key, build, &supersede)?;
             if let Disposition::Cancels { running } = disposition {
@@ -87,10 +94,11 @@ impl Entry<'_> {
         state: BuildState,
         behind: Option<BuildId>,
         queued: bool,
+        path: u64,
     ) -> Result<BuildId, StoreError> {
         let sql =
             "INSERT INTO builds (wave, repository, arch, pkgbase, commit_id, class, reason, state, queued, behind,
-                   requested_at, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                   requested_at, changed_at, lane, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         self.tx.prepare_cached(sql)?.execute(params![
             self.number,
             self.wave.repository,
@@ -104,6 +112,8 @@ impl Entry<'_> {
             behind,
             Millis(self.now),
             Millis(self.now),
+            request.lane.rank(),
+            path.cast_signed(),
         ])?;
         let build = BuildId(self.tx.last_insert_rowid());
         let payload = json!({"pkgbase": request.pkgbase, "from": null, "to": state});
@@ -113,9 +123,9 @@ impl Entry<'_> {
     }
 
     /// A request that is dropped is still in the record, with the reason.
-    fn record_discarded(&self, request: &BuildRequest, running: BuildId) -> Result<BuildId, StoreError> {
+    fn record_discarded(&self, request: &BuildRequest, running: BuildId, path: u64) -> Result<BuildId, StoreError> {
         let state = BuildState::Waiting.after(BuildEvent::Supersede)?;
-        let build = self.insert(request, state, None, false)?;
+        let build = self.insert(request, state, None, false, path)?;
         let message = format!("not built: build {running} of this package was running, and the policy is to discard");
         self.tx
             .prepare_cached("UPDATE builds SET replaced_by = ?, message = ?, finished_at = ? WHERE id = ?")?
@@ -126,11 +136,16 @@ impl Entry<'_> {
     /// Whoever waits for a replaced or failed build of the package waits for the new one now.
     fn take_over(&mut self, key: &Key, new: BuildId, superseded: &[BuildId]) -> Result<(), StoreError> {
         let mut replace = self.tx.prepare_cached("UPDATE builds SET replaced_by = ? WHERE id = ?")?;
+        let mut inherit = self.tx.prepare_cached("UPDATE builds SET lane = min(lane, ?) WHERE id = ?")?;
         for &old in superseded {
             replace.execute(params![new, old])?;
+            // Who asked for it urgently does not wait longer because it was asked for again.
+            inherit.execute(params![lane_of(self.tx, old)?.rank(), new])?;
         }
         for &old in superseded.iter().chain(self.failed.remove(key).iter().flatten()) {
-            self.consequences.concerned.extend(move_waits(self.tx, old, new)?);
+            let moved = move_waits(self.tx, old, new)?;
+            self.waiting.extend(&moved);
+            self.consequences.concerned.extend(moved);
         }
         Ok(())
     }

@@ -30,6 +30,7 @@ pub mod outbox;
 pub mod queries;
 pub mod removals;
 pub mod runs;
+pub mod schedule;
 pub mod schema;
 mod settle;
 mod sql;

@@ -10,6 +10,7 @@ use super::*;
 use crate::domain::build::{BuildReason, BuildRequest, BuildState, Outcome, Wave};
 use crate::domain::policy::Overlap;
 use crate::domain::queue::{BuildId, Disposition};
+use crate::domain::schedule::Lane;
 
 const PACKAGES: usize = 6;
 
@@ -171,6 +172,7 @@ fn wave(number: u8, members: u8, order: [u8; PACKAGES], after: u64, needs: u64) 
         arch: "x86_64".into(),
         class: None,
         reason: BuildReason::Changed,
+        lane: Lane::Normal,
         after: sorted[..place].iter().filter(|&&other| has(after, index, other)).map(|&other| name(other)).collect(),
         needs: (0..PACKAGES).filter(|&other| other != index && has(needs, index, other)).map(name).collect(),
     };

@@ -25,6 +25,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0002_linkage.sql"),
     migration!("0003_deliveries.sql"),
     migration!("0004_statuses.sql"),
+    migration!("0005_schedule.sql"),
 ];
 
 /// The newest schema this program knows.

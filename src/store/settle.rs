@@ -9,11 +9,15 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde_json::json;
 
+use super::schedule::raise;
 use super::sql::Millis;
 use super::{StoreError, events, statuses};
 use crate::domain::build::{BuildEvent, BuildState};
 use crate::domain::name::PkgBase;
 use crate::domain::queue::{self, Bond, BuildId, Edge, Pending, WaitKind};
+
+/// The states of builds that have not ended, as they are written in queries.
+pub(super) const LIVE: &str = "'waiting', 'blocked', 'ready', 'dispatched', 'running'";
 
 /// A build whose state has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -89,6 +93,7 @@ fn conclude(
     if state.blocks_dependants() || state == BuildState::Superseded {
         let moved = move_waits(tx, build, successor)?;
         if !moved.is_empty() {
+            raise(tx, moved.clone())?;
             consequences.concerned.extend(moved);
             open_circles(tx, build, consequences)?;
         }

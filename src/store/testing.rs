@@ -2,12 +2,14 @@
 
 use jiff::Timestamp;
 
-use super::Store;
+use super::builds::Build;
 use super::intents::{Enqueued, NewIntent};
+use super::{Store, StoreError};
 use crate::domain::build::{BuildReason, BuildRequest, Wave};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::Overlap;
 use crate::domain::queue::BuildId;
+use crate::domain::schedule::Lane;
 
 /// A number of seconds after the first of January 2026.
 pub fn at(second: i64) -> Timestamp {
@@ -34,6 +36,7 @@ pub fn wave(number: u8, builds: &[&str]) -> Wave {
             arch: "x86_64".into(),
             class: None,
             reason: BuildReason::Changed,
+            lane: Lane::Normal,
             needs: after.iter().chain(&needs).cloned().collect(),
             after,
         }
@@ -57,6 +60,16 @@ impl Store {
         let intent = NewIntent { run_id: run, repository: wave.repository.clone(), refs: vec![], wave, outbox: vec![] };
         let intent = self.record_intent(intent, at(0)).await.unwrap();
         self.settle_intent(intent, overlap, at(0)).await.unwrap().enqueued
+    }
+
+    /// Builds that may be handed to an executor now, oldest first.
+    pub async fn ready_builds(&self, now: Timestamp, limit: usize) -> Result<Vec<Build>, StoreError> {
+        let heads = self.heads(now, limit).await?;
+        let mut builds = Vec::new();
+        for id in heads.into_iter().flat_map(|heads| heads.oldest).collect::<std::collections::BTreeSet<_>>() {
+            builds.extend(self.build(id).await?.map(|detail| detail.build));
+        }
+        Ok(builds)
     }
 
     /// Whether what is written from now on finds room.

@@ -48,6 +48,8 @@ pub struct BuildRow {
     pub reason: &'static str,
     /// The class asked for; may be empty.
     pub class: String,
+    /// How urgent it is.
+    pub lane: &'static str,
     /// How long it took, or has taken; may be empty.
     pub took: String,
     /// When it ended, began or was asked for, whichever is latest.
@@ -66,6 +68,8 @@ impl BuildRow {
             (None, BuildState::Blocked) if !waits.is_empty() => format!("blocked by {}", waits.join(", ")),
             (message, _) => message.clone().unwrap_or_default(),
         };
+        let note = [build.nobody.clone().unwrap_or_default(), note];
+        let note = note.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
         let took = build.started.map(|started| {
             let until = build.ended.or(build.state.is_underway().then_some(now));
             until.map(|until| time::took(started, until)).unwrap_or_default()
@@ -78,6 +82,7 @@ impl BuildRow {
             badge: build_badge(build.state),
             reason: reason_text(build.reason),
             class: build.class.clone().unwrap_or_default(),
+            lane: build.lane.as_str(),
             took: took.unwrap_or_default(),
             when: Moment::new(build.ended.or(build.started).unwrap_or(build.created), now),
             note,

@@ -344,6 +344,11 @@ fn versions(value: &Value, from: &str, to: &str) -> String {
 }
 
 fn remark(build: &Value) -> String {
+    let parts = [text(build, "nobody"), how_it_stands(build)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+fn how_it_stands(build: &Value) -> String {
     match (build["state"].as_str(), names(build, "waits_for")) {
         (Some("waiting"), waits) if !waits.is_empty() => format!("waits for {waits}"),
         (Some("blocked"), waits) if !waits.is_empty() => format!("blocked by {waits}"),
@@ -384,6 +389,13 @@ mod tests {
         assert_eq!(said, "error: alib: it is not in quarantine\nwarning: no tag; set it\n");
         let reason = json!({"file": "fix.patch", "line": null, "message": "the file is new"});
         assert_eq!(placed(&reason), "fix.patch: the file is new");
+    }
+
+    #[test]
+    fn a_build_says_what_it_waits_for_and_that_nobody_can_take_it() {
+        let build = json!({"state": "waiting", "waits_for": ["a"], "nobody": "no builder of class 9 is there"});
+        assert_eq!(remark(&build), "no builder of class 9 is there; waits for a");
+        assert_eq!(remark(&json!({"state": "ready", "waits_for": [], "nobody": null, "message": null})), "");
     }
 
     #[test]

@@ -118,6 +118,7 @@ impl Dispatcher {
             extra_timeout: 1.0,
             // What a stranger's build leaves must not be found by anybody's.
             cache_sources: false,
+            allow_prohibited: false,
             source_date_epoch: time.as_second(),
             // What a proposal says of that has no say.
             skip_exit_code: RepositorySettings::default().skip_exit_code,

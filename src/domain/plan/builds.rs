@@ -7,16 +7,19 @@ use crate::domain::build::{BuildReason, BuildRequest};
 use crate::domain::desired::Package;
 use crate::domain::graph::{Before, Graph};
 use crate::domain::policy::BuildClass;
+use crate::domain::schedule::Lane;
 
 /// One wanted build, before it is ordered.
 pub(super) struct Wanted {
     pub(super) reason: BuildReason,
     pub(super) class: Option<BuildClass>,
+    pub(super) lane: Lane,
 }
 
 impl Wanted {
     /// A second wish for the same package: a person's wins over what would have happened anyway.
-    pub(super) fn also(&mut self, reason: BuildReason, class: Option<&BuildClass>) {
+    pub(super) fn also(&mut self, reason: BuildReason, class: Option<&BuildClass>, lane: Lane) {
+        self.lane = self.lane.min(lane);
         if matches!(reason, BuildReason::Deploy | BuildReason::Directive) {
             self.reason = reason;
             self.class = class.cloned();
@@ -39,12 +42,13 @@ impl Draft<'_> {
         let members: BTreeSet<_> = wanted.keys().cloned().collect();
         let mut before = graph.wave(&members);
         let request = |pkgbase: crate::domain::name::PkgBase| {
-            let Wanted { reason, class } = &wanted[&pkgbase];
+            let Wanted { reason, class, lane } = &wanted[&pkgbase];
             let Before { members, others } = before.remove(&pkgbase).unwrap_or_default();
             BuildRequest {
                 arch: self.inputs.arch.to_owned(),
                 class: class.clone(),
                 reason: *reason,
+                lane: *lane,
                 after: members,
                 needs: others,
                 pkgbase,

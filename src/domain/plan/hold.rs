@@ -5,6 +5,7 @@ use crate::domain::build::BuildReason;
 use crate::domain::finding::Finding;
 use crate::domain::name::PkgBase;
 use crate::domain::quarantine::{Quarantine, held, sentence};
+use crate::domain::schedule::Lane;
 
 impl Draft<'_> {
     /// Takes packages out of service: they, and all that is built with them, are neither updated nor built.
@@ -62,7 +63,7 @@ impl Draft<'_> {
             if state.build_is_held() {
                 state.set_build_held(false);
                 self.put_state(&pkgbase, state);
-                let wanted = self.want(&pkgbase, BuildReason::Rebuild, None);
+                let wanted = self.want_in(Lane::Security, &pkgbase, BuildReason::Rebuild, None);
                 if !self.packages.contains_key(&pkgbase) {
                     self.decide_wanted(&pkgbase, wanted, "it was held, and a build was due");
                 }

@@ -149,7 +149,7 @@ impl Draft<'_> {
     pub(super) fn drop_packages(&mut self, names: &[String], reason: Option<&str>) {
         let target = |name: &String| Target { selection: Selection::Named(name.clone()), class: None };
         let targets: Vec<Target> = names.iter().map(target).collect();
-        let leaving: BTreeSet<PkgBase> = self.named(&targets).into_iter().map(|(pkgbase, _)| pkgbase).collect();
+        let leaving: BTreeSet<PkgBase> = self.named(&targets).into_iter().map(|(pkgbase, ..)| pkgbase).collect();
         self.tell_who_needs(&leaving);
         let why = reason.map_or_else(|| "dropped".to_owned(), |reason| format!("dropped: {reason}"));
         for pkgbase in leaving {

@@ -9,11 +9,12 @@ use crate::domain::directive::{self, DirectiveKind};
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::name::PkgBase;
 use crate::domain::policy::{BuildClass, UnknownDirective};
+use crate::domain::schedule::Lane;
 use crate::domain::target::{Selection, Target};
 
 /// What the directives of a range ask for, package by package; the last one wins.
 enum Wish {
-    Deploy(Option<BuildClass>),
+    Deploy(Option<BuildClass>, Lane),
     Skip,
 }
 
@@ -32,8 +33,8 @@ impl Draft<'_> {
         }
         self.want_changed_folders(&wishes);
         for (pkgbase, wish) in wishes {
-            if let Wish::Deploy(class) = wish {
-                self.want(&pkgbase, BuildReason::Directive, class);
+            if let Wish::Deploy(class, lane) = wish {
+                self.want_in(lane, &pkgbase, BuildReason::Directive, class);
             }
         }
         self.bump(&bumps, BuildReason::Directive);
@@ -72,7 +73,8 @@ impl Draft<'_> {
                 match request.kind {
                     DirectiveKind::Bump => bumps.extend(request.targets),
                     DirectiveKind::Deploy => {
-                        wish(&mut wishes, &known, &request.targets, |class| Wish::Deploy(class.clone()));
+                        let deploy = |target: &Target| Wish::Deploy(target.class.clone(), lane_of(target));
+                        wish(&mut wishes, &known, &request.targets, deploy);
                     }
                     DirectiveKind::Skip => wish(&mut wishes, &known, &request.targets, |_| Wish::Skip),
                 }
@@ -126,6 +128,17 @@ impl Draft<'_> {
 
     /// Plans the build of a package; false if it cannot be built, which is then a problem.
     pub(super) fn want(&mut self, pkgbase: &PkgBase, reason: BuildReason, class: Option<BuildClass>) -> bool {
+        self.want_in(Lane::of(reason), pkgbase, reason, class)
+    }
+
+    /// [`Draft::want`] for those that are in another lane than others of their reason.
+    pub(super) fn want_in(
+        &mut self,
+        lane: Lane,
+        pkgbase: &PkgBase,
+        reason: BuildReason,
+        class: Option<BuildClass>,
+    ) -> bool {
         let known = self.inputs.snapshot.packages.get(pkgbase).or_else(|| self.added.get(pkgbase));
         let Some(package) = known.cloned() else { return false };
         if self.hold_back(pkgbase, reason) {
@@ -143,15 +156,15 @@ impl Draft<'_> {
         let class = class.or_else(|| self.inputs.snapshot.class_of(&package));
         self.builds
             .entry(pkgbase.clone())
-            .and_modify(|wanted| wanted.also(reason, class.as_ref()))
-            .or_insert(Wanted { reason, class });
+            .and_modify(|wanted| wanted.also(reason, class.as_ref(), lane))
+            .or_insert(Wanted { reason, class, lane });
         true
     }
 
     /// Builds what somebody named.
     pub(super) fn deploy(&mut self, targets: &[Target]) {
-        for (pkgbase, class) in self.named(targets) {
-            let wanted = self.want(&pkgbase, BuildReason::Deploy, class);
+        for (pkgbase, class, lane) in self.named(targets) {
+            let wanted = self.want_in(lane, &pkgbase, BuildReason::Deploy, class);
             self.decide_wanted(&pkgbase, wanted, "somebody asked for it");
         }
     }
@@ -187,14 +200,15 @@ impl Draft<'_> {
     }
 
     /// The packages that targets name; what names nothing is a problem.
-    pub(super) fn named(&mut self, targets: &[Target]) -> Vec<(PkgBase, Option<BuildClass>)> {
+    pub(super) fn named(&mut self, targets: &[Target]) -> Vec<(PkgBase, Option<BuildClass>, Lane)> {
         let known = &self.inputs.snapshot.packages;
         let mut packages = Vec::new();
         for target in targets {
+            let with = |pkgbase: &PkgBase| (pkgbase.clone(), target.class.clone(), lane_of(target));
             match &target.selection {
-                Selection::All => packages.extend(known.keys().map(|pkgbase| (pkgbase.clone(), target.class.clone()))),
+                Selection::All => packages.extend(known.keys().map(with)),
                 Selection::Named(name) => match known.get_key_value(name.as_str()) {
-                    Some((pkgbase, _)) => packages.push((pkgbase.clone(), target.class.clone())),
+                    Some((pkgbase, _)) => packages.push(with(pkgbase)),
                     None => self.problems.push(unknown_package(name, known.keys())),
                 },
             }
@@ -203,18 +217,26 @@ impl Draft<'_> {
     }
 }
 
+/// Who asks for everything waits for nothing in particular.
+const fn lane_of(target: &Target) -> Lane {
+    match target.selection {
+        Selection::All => Lane::Mass,
+        Selection::Named(_) => Lane::Deploy,
+    }
+}
+
 /// Notes a wish for every package the targets reach.
 fn wish(
     wishes: &mut BTreeMap<PkgBase, Wish>,
     known: &BTreeSet<PkgBase>,
     targets: &[Target],
-    make: impl Fn(&Option<BuildClass>) -> Wish,
+    make: impl Fn(&Target) -> Wish,
 ) {
     for target in targets {
         match &target.selection {
-            Selection::All => wishes.extend(known.iter().map(|pkgbase| (pkgbase.clone(), make(&target.class)))),
+            Selection::All => wishes.extend(known.iter().map(|pkgbase| (pkgbase.clone(), make(target)))),
             Selection::Named(name) => {
-                wishes.extend(known.get(name.as_str()).map(|pkgbase| (pkgbase.clone(), make(&target.class))));
+                wishes.extend(known.get(name.as_str()).map(|pkgbase| (pkgbase.clone(), make(target))));
             }
         }
     }

@@ -254,7 +254,7 @@ impl Draft<'_> {
 
     /// Raises the bump of packages and builds them.
     pub(super) fn bump(&mut self, targets: &[Target], reason: BuildReason) {
-        for (pkgbase, class) in self.named(targets) {
+        for (pkgbase, class, _) in self.named(targets) {
             let package = &self.inputs.snapshot.packages[&pkgbase];
             let Some(version) = package.version() else {
                 let message = "it cannot be bumped: its .SRCINFO gives no version";

@@ -29,6 +29,7 @@ use super::tracked::Tracked;
 use super::{AttemptReport, BuildOrder, Ending, Executor, ExecutorError, Handle};
 use crate::builder::workspace::remove_all;
 use crate::domain::lane::Lanes;
+use crate::domain::schedule::BuilderInfo;
 use crate::domain::upload::Limits;
 use crate::logstore::LogStore;
 use crate::sys::fs::{FsError, ensure_free};
@@ -43,6 +44,8 @@ use watch::{Bells, Sweeper};
 pub const NAME: &str = "bullmq";
 /// What a job of ours is called in its queue.
 pub const JOB: &str = "build";
+/// How many builds workers are given at once that do not say how many they take.
+const FOREIGN_SLOTS: usize = 256;
 /// No build begins with less room than this for what is brought: 64 MiB.
 const MIN_FREE: u64 = 64 << 20;
 
@@ -75,8 +78,17 @@ struct Inner {
     tracked: Tracked,
     bells: Arc<Bells>,
     sweeper: Arc<Sweeper>,
-    /// Who is there; `None` before the first look.
-    roster: Mutex<Option<Vec<Announcement>>>,
+    /// Who is there.
+    roster: Mutex<Roster>,
+}
+
+/// Who builds, as it was seen last.
+#[derive(Default)]
+struct Roster {
+    /// Builders that say of themselves what they are.
+    announced: Vec<Announcement>,
+    /// There are workers that do not, which others have written: they take what is of no class.
+    foreign: bool,
 }
 
 impl BullmqExecutor {
@@ -206,15 +218,21 @@ impl Inner {
     /// Whether a builder says that it has an attempt.
     fn is_held(&self, attempt: &str) -> bool {
         let roster = self.roster.lock().expect("nobody panics with it");
-        roster.iter().flatten().any(|builder| builder.builds.iter().any(|held| held == attempt))
+        roster.announced.iter().any(|builder| builder.builds.iter().any(|held| held == attempt))
     }
 }
 
 /// Asks again and again who is there. While Redis is away, whoever was there is taken to be there.
 async fn call_roll(inner: Arc<Inner>) {
     loop {
-        if let Ok(present) = roster::present(&inner.link).await {
-            *inner.roster.lock().expect("nobody panics with it") = Some(present);
+        if let Ok(announced) = roster::present(&inner.link).await {
+            let workers = match inner.link.queue(&inner.config.queue).await {
+                Ok(queue) => queue.get_workers_count().await.ok(),
+                Err(_) => None,
+            };
+            // Some servers do not tell; then it is taken that there are.
+            let foreign = workers.is_none_or(|workers| workers > announced.len());
+            *inner.roster.lock().expect("nobody panics with it") = Roster { announced, foreign };
         }
         tokio::time::sleep(roster::BEAT / 2).await;
     }
@@ -227,6 +245,18 @@ impl Executor for BullmqExecutor {
 
     fn outlives_us(&self) -> bool {
         true
+    }
+
+    fn builders(&self) -> Option<Vec<BuilderInfo>> {
+        let roster = self.inner.roster.lock().expect("nobody panics with it");
+        let ours = roster.announced.iter().map(|builder| BuilderInfo {
+            name: builder.name.clone(),
+            class: Some(u64::from(builder.class)),
+            slots: builder.slots,
+        });
+        let name = "workers of others".to_owned();
+        let others = roster.foreign.then_some(BuilderInfo { name, class: Some(0), slots: FOREIGN_SLOTS });
+        Some(ours.chain(others).collect())
     }
 
     fn ready(&self) -> Result<(), ExecutorError> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::builder::artefact::{self, Artefact, Collected, Expectation};
-use crate::builder::interfere::Interference;
+use crate::builder::interfere::{Interference, for_any_machine};
 use crate::builder::makepkg::{Job, Phase};
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::builder::verdict::{Exit, Verdict, judge};
@@ -16,6 +16,7 @@ use crate::executor::{AttemptReport, BuildOrder, Ending};
 use crate::logstore::LogWriter;
 use crate::sys::fs::{FsError, ensure_free};
 
+use super::hooks::is_failure;
 use super::step::{self, Limits, StepError};
 use super::{Inner, proxies};
 
@@ -33,7 +34,7 @@ pub struct Attempt {
 }
 
 /// Why an attempt went no further.
-enum Stop {
+pub(super) enum Stop {
     Verdict(Verdict, Option<i32>),
     Step(StepError),
     Fs(FsError),
@@ -60,12 +61,9 @@ impl Attempt {
     pub async fn run(mut self) -> (AttemptReport, LogWriter) {
         let dir = self.inner.attempt_dir(&self.order.attempt);
         let report = match self.build().await {
-            Ok(artefacts) => AttemptReport {
-                ending: Ending::Done(Outcome::Succeeded),
-                artefacts,
-                exit_code: Some(0),
-                message: String::new(),
-            },
+            Ok((artefacts, message)) => {
+                AttemptReport { ending: Ending::Done(Outcome::Succeeded), artefacts, exit_code: Some(0), message }
+            }
             Err(stop) => stop.report(),
         };
         let user = self.inner.user;
@@ -80,20 +78,38 @@ impl Attempt {
         (report, self.log)
     }
 
-    async fn build(&mut self) -> Result<Vec<Artefact>, Stop> {
-        let interference = Interference::of(&self.order.files, self.order.bump.clone());
+    /// What was made, and what there is to say about it.
+    async fn build(&mut self) -> Result<(Vec<Artefact>, String), Stop> {
         let (workspace, job) = self.prepare().await?;
+        if let Err(stop) = self.make(&workspace, &job).await {
+            if is_failure(&stop) {
+                self.hook(Phase::OnFailure, &workspace, &job).await;
+            }
+            return Err(stop);
+        }
+        let remark = self.hook(Phase::OnSuccess, &workspace, &job).await;
+        if self.limits.cancel.is_cancelled() {
+            return Err(Stop::Step(StepError::Cancelled));
+        }
+        Ok((self.collect(&workspace).await?, remark.unwrap_or_default()))
+    }
+
+    async fn make(&mut self, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
+        let interference = Interference::of(&self.order.files, self.order.bump.clone());
+        rewrite_pkgbuild(workspace, for_any_machine)?;
+        if interference.prepare {
+            self.step(Phase::Prepare, workspace, job).await?;
+        }
         if interference.patch {
-            self.step(Phase::Patch, &workspace, &job).await?;
+            self.step(Phase::Patch, workspace, job).await?;
         }
-        rewrite_pkgbuild(&workspace, &interference)?;
-        self.verify_signatures(&workspace, &job).await?;
+        rewrite_pkgbuild(workspace, |original| interference.pkgbuild(original))?;
+        self.verify_signatures(workspace, job).await?;
         if !job.repositories.is_empty() {
-            self.step(Phase::Sync, &workspace, &job).await?;
+            self.step(Phase::Sync, workspace, job).await?;
         }
-        self.step(Phase::Fetch, &workspace, &job).await?;
-        self.step(Phase::Build, &workspace, &job).await?;
-        self.collect(&workspace).await
+        self.step(Phase::Fetch, workspace, job).await?;
+        self.step(Phase::Build, workspace, job).await
     }
 
     /// Makes the directories of the attempt and everything in them that the steps need.
@@ -134,11 +150,11 @@ impl Attempt {
         }
     }
 
-    fn note(&mut self, line: &str) -> Result<(), Stop> {
+    pub(super) fn note(&mut self, line: &str) -> Result<(), Stop> {
         self.log.note(line).map_err(|error| Stop::Step(error.into()))
     }
 
-    async fn step(&mut self, phase: Phase, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
+    pub(super) async fn step(&mut self, phase: Phase, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
         self.note(&format!("{}: {}", phase.name(), phase.command(&self.keys).join(" ")))?;
         let program = step::sandboxed(&job.sandbox(phase, workspace, &self.keys), self.inner.user);
         let end = step::run(&self.inner.launcher, program, &mut self.log, &self.limits).await.map_err(Stop::Step)?;
@@ -172,7 +188,7 @@ impl Attempt {
 }
 
 impl Stop {
-    fn report(self) -> AttemptReport {
+    pub(super) fn report(self) -> AttemptReport {
         let (ending, exit_code, message) = match self {
             Self::Verdict(Verdict::Ended(outcome, message), code) => (Ending::Done(outcome), code, message),
             Self::Verdict(Verdict::Infrastructure(message), code) => (Ending::Infrastructure, code, message),
@@ -216,6 +232,7 @@ fn job(inner: &Inner, order: &BuildOrder) -> Result<Job, FsError> {
         packager: inner.config.packager.clone(),
         source_date_epoch: order.source_date_epoch,
         skip_exit_code: order.skip_exit_code,
+        allow_prohibited: order.allow_prohibited,
         jobs: inner.config.jobs,
         proxies: proxies(),
         source_cache: if order.cache_sources { Some(source_cache(inner, order)?) } else { None },
@@ -243,11 +260,11 @@ fn source_cache(inner: &Inner, order: &BuildOrder) -> Result<PathBuf, FsError> {
     Ok(path)
 }
 
-fn rewrite_pkgbuild(workspace: &Workspace, interference: &Interference) -> Result<(), Stop> {
+fn rewrite_pkgbuild(workspace: &Workspace, rewritten: impl FnOnce(&[u8]) -> Vec<u8>) -> Result<(), Stop> {
     let Some(original) = workspace.pkgbuild()? else {
         return Err(Stop::Package("the package folder has no PKGBUILD that is an ordinary file".to_owned()));
     };
-    let wanted = interference.pkgbuild(&original);
+    let wanted = rewritten(&original);
     if wanted != original {
         workspace.replace_pkgbuild(&wanted)?;
     }

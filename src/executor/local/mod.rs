@@ -1,6 +1,7 @@
 //! Builds on this machine: makepkg in bubblewrap, as a user that is not root.
 
 mod attempt;
+mod hooks;
 mod launcher;
 pub mod probe;
 mod step;
@@ -21,6 +22,7 @@ use crate::builder::pacman::Server;
 use crate::builder::user::BuildUser;
 use crate::builder::workspace::{make_enterable, remove_all};
 use crate::domain::build::Outcome;
+use crate::domain::schedule::BuilderInfo;
 use crate::domain::signature::Verification;
 use crate::logstore::{LogStore, LogWriter};
 use crate::sys::fs::{FsError, ensure_free};
@@ -58,6 +60,8 @@ pub struct LocalConfig {
     pub installed: Option<PathBuf>,
     /// When PGP signatures of sources are verified.
     pub pgp: Verification,
+    /// What this machine is among builders; it takes everything if that is not given.
+    pub builder: Option<BuilderInfo>,
 }
 
 /// The proxies that this process was given, for steps with the network.
@@ -79,6 +83,7 @@ impl LocalConfig {
             jobs: None,
             installed: Some("/var/lib/pacman/local".into()),
             pgp: Verification::default(),
+            builder: None,
         }
     }
 }
@@ -231,6 +236,10 @@ fn remove_unfinished(work_dir: &Path) -> std::io::Result<()> {
 impl Executor for LocalExecutor {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn builders(&self) -> Option<Vec<BuilderInfo>> {
+        self.inner.config.builder.clone().map(|builder| vec![builder])
     }
 
     fn ready(&self) -> Result<(), ExecutorError> {

@@ -59,6 +59,13 @@ pub enum StepError {
     Pipe(#[source] std::io::Error),
 }
 
+impl StepError {
+    /// Whether it is what the package did that ended the step.
+    pub const fn is_the_packages(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::LogLimit { .. })
+    }
+}
+
 /// What can end a step early.
 #[derive(Debug, Clone)]
 pub struct Limits {

@@ -100,6 +100,21 @@ async fn what_people_must_do_stands_first() {
     assert!(order.is_sorted(), "{order:?}");
 }
 
+#[tokio::test]
+async fn a_build_that_nobody_can_take_is_shown_as_such_wherever_it_stands() {
+    let world = World::empty();
+    let mut alone = build("b1", "hedge", BuildState::Ready);
+    alone.class = Some("9".into());
+    alone.nobody = Some("no builder of class 9 is there".into());
+    world.add_build(alone);
+    let served = world.serve(None).await;
+    for path in ["/queue", "/builds", "/builds/b1"] {
+        assert!(page(&format!("{}{path}", served.url)).await.contains("no builder of class 9 is there"), "{path}");
+    }
+    let queue = client().get(format!("{}/api/v1/queue", served.url)).send().await.unwrap().text().await.unwrap();
+    assert!(queue.contains(r#""nobody":"no builder of class 9 is there""#), "{queue}");
+}
+
 /// A world in which every text that somebody else wrote is hostile.
 fn hostile_world() -> Arc<World> {
     let world = World::empty();

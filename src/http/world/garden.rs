@@ -29,6 +29,8 @@ pub fn build(id: &str, pkgbase: &str, state: BuildState) -> BuildView {
         state,
         reason: BuildReason::Changed,
         class: None,
+        lane: crate::domain::schedule::Lane::Normal,
+        nobody: None,
         waits_for: Vec::new(),
         created: ago(160),
         started,

@@ -112,7 +112,12 @@ impl World {
             store: self.store.clone(),
             sites: BTreeMap::new(),
             executor: self.executor.clone(),
-            limits: Limits { slots: 1, timeout: Duration::from_secs(1), package_repositories: Vec::new() },
+            limits: Limits {
+                slots: 1,
+                timeout: Duration::from_secs(1),
+                package_repositories: Vec::new(),
+                schedule: crate::domain::schedule::Limits::default(),
+            },
             publishers: BTreeMap::new(),
             wakes: BTreeMap::new(),
             trials_dir: self.dir.path().join("trials"),

@@ -21,6 +21,36 @@ fn every_directive_of_every_commit_counts() {
 }
 
 #[test]
+fn what_somebody_names_is_more_urgent_than_everything_that_somebody_asks_for() {
+    use crate::domain::schedule::Lane;
+    let story = || Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).package("c", "1.0-1", &[]);
+    let lanes = |plan: &Plan| plan.builds.iter().map(|build| build.lane).collect::<Vec<_>>();
+    let plan = story().committed("x [deploy a]").changed("b").plan(&Pipeline::OnCommit);
+    assert_eq!(lanes(&plan), [Lane::Deploy, Lane::Normal]);
+    let plan = story().committed("x [deploy all]").changed("b").plan(&Pipeline::OnCommit);
+    assert_eq!(lanes(&plan), [Lane::Mass, Lane::Normal, Lane::Mass], "a change of its own is no mass rebuild");
+    let targets = |names: &[&str]| names.iter().map(|name| Target::parse(name).expect("a target")).collect();
+    let plan = story().plan(&Pipeline::Deploy(targets(&["all", "c"])));
+    assert_eq!(lanes(&plan), [Lane::Mass, Lane::Mass, Lane::Deploy]);
+}
+
+#[test]
+fn the_class_that_is_asked_for_wins_over_that_of_the_package_and_that_over_the_default() {
+    use crate::domain::policy::BuildClass;
+    let class = |text: &str| Some(BuildClass(text.to_owned()));
+    let mut story = Story::new().package("a", "1.0-1", &[]).package("b", "1.0-1", &[]).package("c", "1.0-1", &[]);
+    story.snapshot.settings.default_class = class("3");
+    let story = story.configured("a", |package| package.settings.class = class("5"));
+    let story = story.configured("b", |package| package.settings.class = class("5"));
+    let targets = ["a/heavy", "b", "c"].map(|name| Target::parse(name).expect("a target"));
+    let plan = story.plan(&Pipeline::Deploy(targets.to_vec()));
+    assert_eq!(
+        plan.builds.iter().map(|build| build.class.clone()).collect::<Vec<_>>(),
+        [class("heavy"), class("5"), class("3")]
+    );
+}
+
+#[test]
 fn an_unknown_directive_is_reported_and_stops_nothing() {
     let story = Story::new()
         .package("firefox", "1.0-1", &[])

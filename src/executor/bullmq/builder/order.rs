@@ -40,6 +40,7 @@ pub fn order(job: &Job, files: Folder) -> Result<BuildOrder, String> {
         timeout: Duration::from_secs(job.timeout_s),
         extra_timeout: 1.0,
         cache_sources: job.cache_sources,
+        allow_prohibited: job.allow_prohibited,
         source_date_epoch: job.source_date_epoch,
         skip_exit_code: job.skip_exit_code,
     })

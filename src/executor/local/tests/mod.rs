@@ -2,6 +2,7 @@
 
 mod building;
 mod ending;
+mod interfering;
 mod isolation;
 mod signatures;
 
@@ -65,6 +66,7 @@ impl World {
             timeout: Duration::from_hours(1),
             extra_timeout: 1.0,
             cache_sources: false,
+            allow_prohibited: false,
             source_date_epoch: 1_700_000_000,
             proposal: None,
             skip_exit_code: 123,
