@@ -5,13 +5,14 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::Semaphore;
 
-use super::copr;
+use super::{copr, fleet};
 use crate::config::Settings;
 use crate::config::settings::{self, ExecutorKind};
 use crate::domain::schedule::BuilderInfo;
 use crate::executor::Executor;
 use crate::executor::api::Api;
 use crate::executor::buildomat::{self, Buildomat, BuildomatExecutor, Client, Making};
+use crate::executor::bullmq::BullmqExecutor;
 use crate::executor::command::{CommandConfig, CommandExecutor};
 use crate::executor::exchange::Exchange;
 use crate::executor::local::{LocalConfig, LocalExecutor};
@@ -51,10 +52,15 @@ pub(super) fn open(
             Ok(Arc::new(CommandExecutor::start(config, logs.clone(), exchange.cloned(), clock.clone())?))
         }
         ExecutorKind::Buildomat => Ok(Arc::new(buildomat(settings, &executor.buildomat, logs, clock)?)),
+        ExecutorKind::Bullmq => {
+            let exchange = exchange.context("builders elsewhere have an exchange")?.clone();
+            let config = fleet::executor(&executor.bullmq, settings.server.data_dir.join("queued"))?;
+            Ok(Arc::new(BullmqExecutor::open(config, logs.clone(), exchange)?))
+        }
         ExecutorKind::Copr => copr::executor(&executor.copr, settings.server.data_dir.join("copr"), logs, clock),
-        other => bail!(
-            "executor.kind = {other:?} is not part of this version; use \"local\", \"command\", \"copr\", \"buildomat\" or \"none\""
-        ),
+        ExecutorKind::Chaotic | ExecutorKind::None => {
+            bail!("executor.kind = {:?} builds nothing in this version", executor.kind)
+        }
     }
 }
 

@@ -4,6 +4,7 @@ pub mod copr;
 pub mod examine;
 mod executors;
 pub mod extract;
+pub mod fleet;
 mod handback;
 mod hooks;
 pub mod hosting;

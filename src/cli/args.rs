@@ -9,7 +9,8 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
 use super::{
-    audit, changes, check, classify, completions, config, copr, ctl, demo, doctor, explain, extract, graph, init, man,
+    audit, builder, changes, check, classify, completions, config, copr, ctl, demo, doctor, explain, extract, graph, init,
+    man,
     packages, plan, run, serve,
 };
 
@@ -137,6 +138,7 @@ commands! {
     Plan => plan,
     Run => run,
     Serve => serve,
+    Builder => builder,
     Ctl => ctl,
     Copr => copr,
     Demo => demo,

@@ -5,6 +5,7 @@
 
 mod args;
 mod audit;
+mod builder;
 mod changes;
 mod check;
 mod classify;

@@ -97,14 +97,14 @@ fn check_sections(
 
 /// What can be written, and cannot be done so: the place, what is not done, and what to write instead.
 fn impossible(written: &Written) -> Vec<([&'static str; 2], String, &'static str)> {
-    const EXECUTOR: &str = "write \"local\" to build on this machine, \"command\" to build by a program of yours, \"copr\" to build \
-                            there, or \"none\" to leave builds to somebody else";
+    const EXECUTOR: &str = "write \"local\" to build on this machine, \"bullmq\" to build on several, \"command\" to build by a \
+                            program of yours, \"copr\" or \"buildomat\" to build there, or \"none\" to leave builds to somebody else";
     const PROGRAM: &str = "name it as program in [executor.command]";
     const SIGN: &str = "write false, and sign by other means";
     let mut found = Vec::new();
     let done = |kind: &ExecutorKind| {
-        use ExecutorKind::{Buildomat, Command, Copr, Local, None};
-        matches!(kind, Local | Command | Copr | Buildomat | None)
+        use ExecutorKind::{Buildomat, Bullmq, Command, Copr, Local, None};
+        matches!(kind, Local | Bullmq | Command | Copr | Buildomat | None)
     };
     if let Some(kind) = written.executor.kind.filter(|kind| !done(kind)) {
         let message = format!("executor.kind = {} is not supported by this version", word(&kind));
@@ -267,6 +267,8 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
         },
         bullmq: Bullmq {
             url: given(executor.bullmq.url),
+            password_file: executor.bullmq.password_file,
+            ca_file: executor.bullmq.ca_file,
             queue: given(executor.bullmq.queue).to_string(),
             prefix: given(executor.bullmq.prefix).to_string(),
         },

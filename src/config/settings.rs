@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::copr::Copr;
 use super::error::ConfigError;
-use super::value::{Address, CronLine, Listen, Zone};
+use super::value::{Address, CronLine, Listen, RedisAddress, Zone};
 use super::written::Written;
 pub use super::written::{PacmanRepository, ServiceMirror};
 use super::{layer, resolve};
@@ -305,7 +305,11 @@ pub struct LocalExecutor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bullmq {
     /// The Redis server.
-    pub url: Address,
+    pub url: RedisAddress,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+    /// File with the certificates of whom to trust.
+    pub ca_file: Option<PathBuf>,
     /// Name of the queue.
     pub queue: String,
     /// Prefix of its keys.

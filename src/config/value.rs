@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::domain::redis::RedisUrl;
 use crate::domain::review::policy::Quiet;
 
 /// Text that is not the value a setting needs: what is wrong, and what to write.
@@ -44,6 +45,7 @@ macro_rules! as_text {
 }
 
 as_text!(Address);
+as_text!(RedisAddress);
 as_text!(GitAddress);
 as_text!(Listen);
 as_text!(Period);
@@ -90,6 +92,41 @@ impl fmt::Display for Address {
 }
 
 impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Where a Redis server is. Shown without its password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct RedisAddress(String, #[serde(skip)] RedisUrl);
+
+impl RedisAddress {
+    /// The address in its parts.
+    #[must_use]
+    pub const fn url(&self) -> &RedisUrl {
+        &self.1
+    }
+}
+
+impl FromStr for RedisAddress {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        match text.parse() {
+            Ok(url) => Ok(Self(text.to_owned(), url)),
+            Err(error) => invalid(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&super::error::without_passwords(&self.0))
+    }
+}
+
+impl fmt::Debug for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

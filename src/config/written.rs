@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::settings::{AurTransport, ExecutorKind, ForgeKind, LogLevel};
-use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, Zone};
+use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, RedisAddress, Zone};
 use crate::domain::signature::Verification;
 
 /// Settings of which each may be given or not.
@@ -310,9 +310,15 @@ section! {
 section! {
     /// Builds on any number of machines, through Redis.
     WrittenBullmq {
-        /// The Redis server.
+        /// The Redis server: redis://, rediss:// for TLS, or redis-sentinel://HOST,HOST/MASTER.
         #[schemars(example = "redis://127.0.0.1:6379/0")]
-        url: Address,
+        url: RedisAddress,
+        /// File with the password, so that it need not stand in the address.
+        #[schemars(example = "/etc/pkgwarden/redis-password")]
+        password_file: PathBuf,
+        /// File with the certificates, in PEM, of whom to trust with rediss://; those of the web without it.
+        #[schemars(example = "/etc/pkgwarden/redis-ca.pem")]
+        ca_file: PathBuf,
         /// Name of the queue.
         #[schemars(example = &"builds")]
         queue: Name,

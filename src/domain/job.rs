@@ -31,6 +31,9 @@ pub struct Job {
     /// `CI_PACKAGE_BUMP`: the number after the dot of `pkgrel`, where the package is rebuilt at the same version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bump: Option<u32>,
+    /// The version that `bump` raises: it is left alone if the package has another by then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bump_of: Option<String>,
     /// The architecture to build for.
     pub arch: String,
     /// The class of builders that it asks for: a number is the least, a name is exactly that.

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file, a process or the network, and nothing is `async`.
 
 pub mod addition;
+pub mod answer;
 pub mod audit;
 pub mod build;
 pub mod bump;
@@ -21,6 +22,7 @@ pub mod handback;
 pub mod job;
 pub mod keepers;
 pub mod keyvalue;
+pub mod lane;
 pub mod library;
 pub mod lint;
 pub mod message;
@@ -31,6 +33,7 @@ pub mod plan;
 pub mod policy;
 pub mod quarantine;
 pub mod queue;
+pub mod redis;
 pub mod release;
 pub mod report;
 pub mod review;

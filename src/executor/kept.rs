@@ -27,16 +27,36 @@ pub fn report_path(dir: &Path) -> PathBuf {
 /// # Errors
 /// If either cannot be written.
 pub fn close(report: &AttemptReport, dir: &Path, mut log: LogWriter) -> Result<(), ExecutorError> {
+    keep(report, dir)?;
+    log.note(&verdict(report))?;
+    log.finish()?;
+    Ok(())
+}
+
+/// As [`close`], for a log that says how it ended already.
+///
+/// # Errors
+/// If either cannot be written.
+pub fn close_silently(report: &AttemptReport, dir: &Path, log: LogWriter) -> Result<(), ExecutorError> {
+    keep(report, dir)?;
+    log.finish()?;
+    Ok(())
+}
+
+fn keep(report: &AttemptReport, dir: &Path) -> Result<(), FsError> {
     let json = serde_json::to_vec(report).expect("a report has only text and numbers");
-    write_atomic(&report_path(dir), &json)?;
+    write_atomic(&report_path(dir), &json)
+}
+
+/// How it ended, as the last line of the log says it.
+#[must_use]
+pub fn verdict(report: &AttemptReport) -> String {
     let word = match report.ending {
         Ending::Done(outcome) => BuildState::from(outcome).as_str(),
         Ending::Infrastructure => "infrastructure failure",
     };
     let reason = if report.message.is_empty() { String::new() } else { format!(": {}", report.message) };
-    log.note(&format!("{word}{reason}"))?;
-    log.finish()?;
-    Ok(())
+    format!("{word}{reason}")
 }
 
 /// Removes the directories of all attempts but these; `before` hears of each first.

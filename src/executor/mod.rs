@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod buildomat;
+pub mod bullmq;
 pub mod command;
 pub mod copr;
 pub mod elsewhere;
@@ -110,6 +111,7 @@ impl BuildOrder {
             pkgbase: self.pkgbase.to_string(),
             version: self.expected_version.as_ref().map(ToString::to_string),
             bump: self.bump.as_ref().map(|bump| bump.count),
+            bump_of: self.bump.as_ref().map(|bump| bump.version.to_string()),
             arch: self.arch.clone(),
             class: self.class.as_ref().map(ToString::to_string),
             pacman_repositories: repositories.collect(),
@@ -192,6 +194,9 @@ pub enum ExecutorError {
     /// The log could not be opened.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// What builds are handed over through is away.
+    #[error("{0}")]
+    Away(String),
     /// The file system said no.
     #[error(transparent)]
     Fs(#[from] FsError),

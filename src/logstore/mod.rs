@@ -177,6 +177,24 @@ impl LogStore {
         Ok(end)
     }
 
+    /// Removes the log of an attempt, which nobody writes or reads any more.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn remove(&self, attempt: &str) -> Result<(), LogError> {
+        let paths = [self.end_path(attempt)?, self.path(attempt)?];
+        self.live().remove(attempt);
+        for path in paths {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(FsError::new("remove the log", &path, error).into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Tells everybody who follows the log that it has come to `len`.
     fn announce(&self, attempt: &str, len: u64) {
         if let Some(entry) = self.live().get(attempt) {

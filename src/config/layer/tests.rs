@@ -92,7 +92,7 @@ fn text_that_is_not_toml_is_reported_with_its_place() {
 #[test]
 fn what_this_version_does_not_do_is_refused_at_its_place() {
     let refused = |text: &str| lines(text, &[]).contains("is not supported by this version");
-    for kind in ["bullmq", "chaotic"] {
+    for kind in ["chaotic"] {
         assert!(refused(&format!("[executor]\nkind = \"{kind}\"\n")), "{kind}");
     }
     insta::assert_snapshot!(lines("[publish]\nsign = true\n", &[]), @"pkgwarden.toml:2:8: publish.sign = true is not supported by this version; write false, and sign by other means");

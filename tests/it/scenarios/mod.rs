@@ -9,6 +9,7 @@ mod clones;
 mod crash;
 mod crowd;
 mod defects;
+mod fleet;
 mod format;
 mod full_disk;
 mod handback;

@@ -3,6 +3,7 @@
 pub mod aur;
 pub mod copr;
 pub mod counted;
+pub mod fleet;
 pub mod forge;
 pub mod forges;
 pub mod full_disk;
@@ -12,6 +13,7 @@ pub mod listening;
 pub mod offers;
 pub mod package;
 pub mod pacman;
+pub mod redis;
 pub mod repo;
 pub mod scene;
 pub mod sealed;

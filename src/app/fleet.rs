@@ -1,0 +1,125 @@
+//! Builders on many machines, put together from the settings: the side of the controller, and that of a builder.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio_util::sync::CancellationToken;
+
+use super::building;
+use crate::builder::workspace::make_enterable;
+use crate::config::Settings;
+use crate::config::settings::Bullmq;
+use crate::domain::lane::{MAX_CLASS, is_name};
+use crate::executor::bullmq::BullmqConfig;
+use crate::executor::bullmq::builder::{Builder, BuilderConfig};
+use crate::executor::bullmq::server::RedisConfig;
+use crate::executor::local::{LocalConfig, LocalExecutor};
+use crate::executor::{Executor as _, local};
+use crate::logstore::LogStore;
+use crate::sys::fs::FsError;
+use crate::sys::secret;
+
+/// What a builder is asked to be.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// What it is called.
+    pub name: String,
+    /// Its class.
+    pub class: u32,
+    /// How many builds it takes at once.
+    pub slots: usize,
+    /// How long builds under way may go on after it was told to end.
+    pub patience: Duration,
+}
+
+/// Where the controller puts builds.
+pub(super) fn executor(settings: &Bullmq, work_dir: PathBuf) -> Result<BullmqConfig> {
+    Ok(BullmqConfig {
+        redis: redis(settings)?,
+        prefix: settings.prefix.clone(),
+        queue: settings.queue.clone(),
+        work_dir,
+    })
+}
+
+/// The server, with the password and certificates out of their files.
+///
+/// # Errors
+/// If one of them cannot be read.
+pub fn redis(settings: &Bullmq) -> Result<RedisConfig> {
+    let password = settings.password_file.as_deref().map(secret::from_file).transpose();
+    let read = |path: &PathBuf| {
+        std::fs::read(path).with_context(|| format!("cannot read executor.bullmq.ca_file {}", path.display()))
+    };
+    Ok(RedisConfig {
+        url: settings.url.url().clone(),
+        password: password.context("executor.bullmq.password_file")?,
+        ca: settings.ca_file.as_ref().map(read).transpose()?,
+    })
+}
+
+/// What this machine is called.
+///
+/// # Errors
+/// If the system does not say.
+pub fn machine() -> Result<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").context("this machine has no name; give --name")?;
+    Ok(name.trim().to_owned())
+}
+
+/// A builder on this machine, which is alone with its directory until it ends.
+pub struct Station {
+    builder: Builder,
+    _lock: std::fs::File,
+}
+
+/// Puts a builder together, within the runtime. What an earlier one with its name left is cleared away.
+///
+/// # Errors
+/// If it cannot build, or another one with its name is there on this machine.
+pub async fn station(settings: &Settings, wanted: Wanted) -> Result<Station> {
+    if !is_name(&wanted.name) {
+        bail!("a builder cannot be called `{}`; use letters, digits, `.`, `_` and `-`, and not digits alone", wanted.name);
+    }
+    if wanted.class > MAX_CLASS {
+        bail!("the highest class is {MAX_CLASS}");
+    }
+    let repository = building(settings).or_else(|| settings.repositories.first()).context("there are no settings")?;
+    let dir = settings.server.data_dir.join("builders").join(&wanted.name);
+    make_enterable(&dir).map_err(|source| FsError::new("create", &dir, source))?;
+    let lock = super::lock(&dir)?;
+    let logs_dir = dir.join("logs");
+    // Of builds that this builder has lost.
+    crate::builder::workspace::remove_all(&logs_dir).map_err(|source| FsError::new("clear", &logs_dir, source))?;
+    let logs = LogStore::new(logs_dir)?;
+    let mut config = LocalConfig { slots: wanted.slots, pgp: repository.executor.local.pgp, ..LocalConfig::under(&dir) };
+    if let Some(user) = &repository.executor.local.user {
+        config.user.clone_from(user);
+    }
+    let executor = LocalExecutor::open(config, logs.clone())?;
+    executor.keep_only(std::collections::BTreeSet::new()).await?;
+    local::probe::require_programs()?;
+    let bullmq = &repository.executor.bullmq;
+    let config = BuilderConfig {
+        redis: redis(bullmq)?,
+        prefix: bullmq.prefix.clone(),
+        queue: bullmq.queue.clone(),
+        name: wanted.name,
+        class: wanted.class,
+        slots: wanted.slots,
+        patience: wanted.patience,
+    };
+    Ok(Station { builder: Builder::new(config, Arc::new(executor), logs), _lock: lock })
+}
+
+impl Station {
+    /// Takes builds until `drain`; with `stop`, those under way are given back.
+    ///
+    /// # Errors
+    /// If the server refuses what a builder has to do.
+    pub async fn run(&self, drain: CancellationToken, stop: CancellationToken) -> Result<()> {
+        Ok(self.builder.run(drain, stop).await?)
+    }
+}

@@ -1,0 +1,237 @@
+//! `pkgwarden builder`: takes builds out of the queues that are for it, and carries each out with the executor of this
+//! machine.
+
+mod carry;
+mod order;
+mod work;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bullmq::{Worker, WorkerOptions};
+use futures_util::future::join_all;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::link::Link;
+use super::roster::{self, Announcement};
+use super::server::{RedisConfig, RedisError};
+use crate::domain::lane::{Lanes, Station};
+use crate::executor::Executor;
+use crate::logstore::LogStore;
+
+/// How long a job stays ours without our word.
+const LOCK: Duration = Duration::from_secs(15);
+/// How often we give it.
+const HOLD: Duration = Duration::from_secs(3);
+/// How often it is looked for jobs that their builders have left.
+const STALLED: Duration = Duration::from_secs(5);
+/// How often a job may be left by its builders before it counts as failed.
+const MAX_STALLED: u32 = 3;
+/// How long it is waited for a server that is away.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long what has ended may take to be told.
+const CLOSING: Duration = Duration::from_secs(20);
+
+/// What a builder is.
+#[derive(Debug, Clone)]
+pub struct BuilderConfig {
+    /// The server.
+    pub redis: RedisConfig,
+    /// What its keys begin with.
+    pub prefix: String,
+    /// The queue of builds that any builder may take.
+    pub queue: String,
+    /// What it is called.
+    pub name: String,
+    /// Its class.
+    pub class: u32,
+    /// How many builds it takes at once.
+    pub slots: usize,
+    /// How long builds under way may go on after it was told to end.
+    pub patience: Duration,
+}
+
+/// A builder.
+pub struct Builder {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: BuilderConfig,
+    link: Link,
+    executor: Arc<dyn Executor>,
+    logs: LogStore,
+    slots: Arc<Semaphore>,
+    underway: Mutex<HashMap<String, Arc<Underway>>>,
+    workers: OnceLock<Vec<Worker>>,
+    draining: AtomicBool,
+    /// Builds are to be stopped and given back.
+    give_back: CancellationToken,
+}
+
+/// A build that is carried out here, or was until just now.
+struct Underway {
+    attempt: String,
+    /// What is said of it at the end: the value to return, or the failure to throw.
+    said: watch::Receiver<Option<Result<serde_json::Value, String>>>,
+    /// Has it stopped.
+    stop: CancellationToken,
+}
+
+impl Builder {
+    /// A builder that has not begun. `logs` is where `executor` writes.
+    #[must_use]
+    pub fn new(config: BuilderConfig, executor: Arc<dyn Executor>, logs: LogStore) -> Self {
+        let link = Link::new(config.redis.clone(), config.prefix.clone());
+        let slots = Arc::new(Semaphore::new(config.slots.max(1)));
+        let inner = Inner {
+            config,
+            link,
+            executor,
+            logs,
+            slots,
+            underway: Mutex::default(),
+            workers: OnceLock::new(),
+            draining: AtomicBool::new(false),
+            give_back: CancellationToken::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Takes builds until `drain`, lets those under way end, not for ever, and ends. With `stop`, and after that time,
+    /// what still runs is stopped and given back.
+    ///
+    /// # Errors
+    /// If the server refuses what a builder has to do.
+    pub async fn run(&self, drain: CancellationToken, stop: CancellationToken) -> Result<(), RedisError> {
+        let inner = &self.inner;
+        let Some(workers) = self.begin(&drain).await else { return Ok(()) };
+        let heart = tokio::spawn(beat(Arc::clone(inner)));
+        let taken = inner.queues();
+        tracing::info!(name = inner.config.name, queues = ?taken, slots = inner.config.slots, "takes builds");
+        drain.cancelled().await;
+        inner.draining.store(true, Ordering::SeqCst);
+        workers.iter().for_each(Worker::pause);
+        tokio::select! {
+            () = inner.idle() => {}
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(inner.config.patience) => {}
+        }
+        inner.give_back.cancel();
+        let closing = CLOSING.as_millis().try_into().unwrap_or(u64::MAX);
+        for closed in join_all(workers.iter().map(|worker| worker.close(closing))).await {
+            closed.map_err(|error| inner.config.redis.unusable(&error))?;
+        }
+        heart.abort();
+        // If Redis is away, it forgets us by itself.
+        let _ = roster::withdraw(&inner.link, &inner.config.name).await;
+        Ok(())
+    }
+
+    /// Begins to take builds, as soon as the server is there; `None` if it is to end before.
+    async fn begin(&self, drain: &CancellationToken) -> Option<&[Worker]> {
+        let mut told = false;
+        while !drain.is_cancelled() {
+            match self.workers().await {
+                Ok(workers) => {
+                    let workers = self.inner.workers.get_or_init(|| workers);
+                    for worker in workers {
+                        worker.run().await.expect("a worker that was just made does not run yet");
+                    }
+                    return Some(workers);
+                }
+                Err(error) if !told => {
+                    told = true;
+                    tracing::warn!(error = error.to_string(), "takes builds as soon as Redis is there");
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = drain.cancelled() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+        None
+    }
+
+    async fn workers(&self) -> Result<Vec<Worker>, RedisError> {
+        let server = self.inner.link.server().await?;
+        let mut workers = Vec::new();
+        for queue in self.inner.queues() {
+            let options = WorkerOptions {
+                connection: server.options.clone(),
+                prefix: self.inner.config.prefix.clone(),
+                name: Some(self.inner.config.name.clone()),
+                concurrency: self.inner.config.slots.max(1),
+                lock_duration: millis(LOCK),
+                stalled_interval: millis(STALLED),
+                max_stalled_count: MAX_STALLED,
+                drain_delay: 2,
+                autorun: false,
+                skip_lock_renewal: true,
+                ..WorkerOptions::default()
+            };
+            let (inner, from) = (Arc::clone(&self.inner), queue.clone());
+            let process = move |job: bullmq::Job, _| work::process(Arc::clone(&inner), from.clone(), job);
+            let worker = Worker::with_options(&queue, process, options).await;
+            workers.push(worker.map_err(|error| self.inner.config.redis.unusable(&error))?);
+        }
+        Ok(workers)
+    }
+}
+
+impl Inner {
+    fn queues(&self) -> Vec<String> {
+        let lanes = Lanes { base: self.config.queue.clone() };
+        lanes.taken_by(&Station { name: &self.config.name, class: self.config.class })
+    }
+
+    /// Waits until nothing is built any more.
+    async fn idle(&self) {
+        let all = u32::try_from(self.config.slots.max(1)).unwrap_or(u32::MAX);
+        drop(self.slots.acquire_many(all).await);
+    }
+
+    /// Takes nothing as long as there is no room, and something again when there is.
+    fn mind_the_room(&self) {
+        let may = self.slots.available_permits() > 0 && !self.draining.load(Ordering::SeqCst);
+        for worker in self.workers.get().into_iter().flatten() {
+            match (may, worker.is_paused()) {
+                (true, true) => worker.resume(),
+                (false, false) => worker.pause(),
+                _ => {}
+            }
+        }
+    }
+
+    fn underway(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Underway>>> {
+        self.underway.lock().expect("nobody panics while holding the map of builds")
+    }
+}
+
+/// Says again and again that it is there, and what it builds.
+async fn beat(inner: Arc<Inner>) {
+    loop {
+        let building = |underway: &&Arc<Underway>| underway.said.borrow().is_none();
+        let builds = inner.underway().values().filter(building).map(|underway| underway.attempt.clone()).collect();
+        let config = &inner.config;
+        let said = Announcement {
+            name: config.name.clone(),
+            class: config.class,
+            slots: config.slots,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            builds,
+        };
+        if let Err(error) = roster::announce(&inner.link, &said).await {
+            tracing::debug!(error = error.to_string(), "Redis does not hear that this builder is there");
+        }
+        tokio::time::sleep(roster::BEAT).await;
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}

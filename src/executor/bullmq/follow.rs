@@ -1,0 +1,199 @@
+//! Sees one attempt through: into the queue, as often as Redis forgets it, and out with what became of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bullmq::JobState;
+use tokio::time::Instant;
+
+use super::course::{Course, Seen, Step};
+use super::server::RedisError;
+use super::task::{Record, Task};
+use super::{Inner, JOB};
+use crate::domain::answer::{self, Thrown};
+use crate::domain::build::Outcome;
+use crate::domain::upload::ArtefactClaim;
+use crate::executor::exchange::ExchangeError;
+use crate::executor::tracked::{Progress, Reins};
+use crate::executor::{AttemptReport, Ending, ExecutorError, kept};
+use crate::logstore::{LogError, LogWriter};
+
+/// How often it is looked even if nothing was heard.
+const TICK: Duration = Duration::from_secs(3);
+/// How long somebody may still be writing into the log.
+const LOG_BUSY: Duration = Duration::from_millis(50);
+
+/// An attempt that is followed to its end.
+pub struct Followed {
+    pub inner: Arc<Inner>,
+    pub attempt: String,
+    pub task: Task,
+    pub record: Record,
+    pub reins: Reins,
+    /// It has never been in a queue.
+    pub fresh: bool,
+}
+
+impl Followed {
+    /// Follows it.
+    pub async fn run(self) {
+        let report = self.see_through().await;
+        self.inner.bells.forget(&self.record.place.id);
+        if let Err(error) = self.close(&report).await {
+            tracing::warn!(
+                attempt = self.attempt,
+                error = &error as &dyn std::error::Error,
+                "cannot record how a build ended"
+            );
+        }
+        self.reins.progress.send_replace(Progress::Ended(Arc::new(report)));
+    }
+
+    async fn see_through(&self) -> AttemptReport {
+        let (bell, began) = (self.inner.bells.of(&self.record.place.id), Instant::now());
+        let mut course = Course::of(!self.fresh);
+        let (mut wished, mut away) = (false, false);
+        loop {
+            let cancelled = self.reins.cancel.is_cancelled();
+            if cancelled && !wished {
+                wished = self.wish_to_stop();
+            }
+            match self.look().await {
+                Ok(seen) => {
+                    away = false;
+                    if let Some(report) = self.act(course.step(seen, cancelled, began.elapsed())).await {
+                        return report;
+                    }
+                }
+                Err(error) if !away => {
+                    away = true;
+                    tracing::warn!(attempt = self.attempt, error = error.to_string(), "a build is not followed until Redis answers");
+                }
+                Err(_) => {}
+            }
+            let told = async {
+                if cancelled { std::future::pending().await } else { self.reins.cancel.cancelled().await }
+            };
+            tokio::select! {
+                () = bell.notified() => {}
+                () = told => {}
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
+
+    /// What Redis says of the job.
+    async fn look(&self) -> Result<Seen, RedisError> {
+        let place = &self.record.place;
+        let failed = |error| self.inner.link.config().unusable(&error);
+        let queue = self.inner.link.queue(&place.queue).await?;
+        let Some(job) = queue.get_job(&place.id).await.map_err(failed)? else {
+            return Ok(Seen::Missing { held: self.inner.is_held(&self.attempt) });
+        };
+        Ok(match queue.get_job_state(&place.id).await.map_err(failed)? {
+            JobState::Active => Seen::Active(job.processed_by().map(str::to_owned)),
+            // Read before its state, it may have ended between.
+            JobState::Completed => match queue.get_job(&place.id).await.map_err(failed)? {
+                Some(job) => Seen::Completed(job.returnvalue().to_owned()),
+                None => Seen::Missing { held: false },
+            },
+            JobState::Failed => match queue.get_job(&place.id).await.map_err(failed)? {
+                Some(job) => Seen::Failed(job.failed_reason().to_owned()),
+                None => Seen::Missing { held: false },
+            },
+            JobState::Waiting | JobState::Delayed | JobState::Prioritized | JobState::WaitingChildren => Seen::Queued,
+            JobState::Unknown => Seen::Missing { held: self.inner.is_held(&self.attempt) },
+        })
+    }
+
+    async fn act(&self, step: Step) -> Option<AttemptReport> {
+        match step {
+            Step::Wait => None,
+            Step::Add => {
+                if let Err(error) = self.add().await {
+                    tracing::warn!(attempt = self.attempt, error = error.to_string(), "a build is not in the queue yet");
+                }
+                None
+            }
+            Step::Begin => {
+                self.reins.progress.send_if_modified(|progress| {
+                    let queued = matches!(progress, Progress::Queued);
+                    *progress = Progress::Running;
+                    queued
+                });
+                None
+            }
+            Step::Withdraw => self.withdraw().await.then(cancelled),
+            Step::Cancelled => Some(cancelled()),
+            Step::Returned(json) => Some(self.returned(&json)),
+            Step::Thrown(text) => Some(thrown(answer::thrown(&text))),
+        }
+    }
+
+    async fn add(&self) -> Result<(), RedisError> {
+        let place = &self.record.place;
+        let queue = self.inner.link.queue(&place.queue).await?;
+        let added = queue.add(JOB, &self.record.job).job_id(place.id.clone()).await;
+        added.map(drop).map_err(|error| self.inner.link.config().unusable(&error))
+    }
+
+    async fn withdraw(&self) -> bool {
+        let Ok(queue) = self.inner.link.queue(&self.record.place.queue).await else { return false };
+        queue.remove(&self.record.place.id).await.unwrap_or(false)
+    }
+
+    fn wish_to_stop(&self) -> bool {
+        let told = self.inner.exchange.cancel(&self.attempt);
+        if let Err(error) = &told {
+            tracing::warn!(attempt = self.attempt, error = error as &dyn std::error::Error, "a builder is not told to stop");
+        }
+        told.is_ok()
+    }
+
+    /// What the builder returned, if it is what has arrived here.
+    fn returned(&self, json: &str) -> AttemptReport {
+        let ended = |ending, message| AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message };
+        let read = match answer::returned(json) {
+            Ok(read) => read,
+            Err(message) => return ended(Ending::Infrastructure, message),
+        };
+        let told: Vec<ArtefactClaim> = read.artefacts;
+        let artefacts = match self.inner.exchange.artefacts(&self.attempt, &told) {
+            Ok(artefacts) => artefacts,
+            Err(ExchangeError::Refused(refusal)) => return ended(Ending::Infrastructure, refusal.to_string()),
+            Err(error) => return ended(Ending::Infrastructure, error.to_string()),
+        };
+        AttemptReport { artefacts, ..ended(Ending::Done(Outcome::from(read.status)), String::new()) }
+    }
+
+    async fn close(&self, report: &AttemptReport) -> Result<(), ExecutorError> {
+        let log = self.log().await?;
+        // The builder's own log ends so, too.
+        let line = format!("==> {}\n", kept::verdict(report));
+        let tail = log.length().saturating_sub(line.len() as u64);
+        if self.inner.logs.read(&self.attempt, tail, line.len())? == line.as_bytes() {
+            return kept::close_silently(report, &self.task.dir, log);
+        }
+        kept::close(report, &self.task.dir, log)
+    }
+
+    /// The log, as soon as nobody else writes into it.
+    async fn log(&self) -> Result<LogWriter, LogError> {
+        loop {
+            match self.inner.logs.writer(&self.attempt) {
+                Err(LogError::Busy(_)) => tokio::time::sleep(LOG_BUSY).await,
+                other => return other,
+            }
+        }
+    }
+}
+
+fn cancelled() -> AttemptReport {
+    let (ending, message) = (Ending::Done(Outcome::Cancelled), "the build was cancelled".to_owned());
+    AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message }
+}
+
+fn thrown(thrown: Thrown) -> AttemptReport {
+    let ending = thrown.outcome().map_or(Ending::Infrastructure, Ending::Done);
+    AttemptReport { ending, artefacts: Vec::new(), exit_code: thrown.exit_code, message: thrown.message }
+}

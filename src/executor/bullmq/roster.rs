@@ -1,0 +1,77 @@
+//! Which builders there are: each says so itself, again and again, and is forgotten when it falls silent.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::link::Link;
+use super::server::RedisError;
+
+/// How often a builder says that it is there.
+pub const BEAT: Duration = Duration::from_secs(3);
+/// How long it is believed.
+const LASTS: Duration = Duration::from_secs(12);
+
+/// What a builder says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// What it is called.
+    pub name: String,
+    /// Its class: it takes builds that ask for this or less.
+    pub class: u32,
+    /// How many builds it takes at once.
+    pub slots: usize,
+    /// Of pkgwarden.
+    pub version: String,
+    /// The attempts that it builds now.
+    #[serde(default)]
+    pub builds: Vec<String>,
+}
+
+fn names(link: &Link) -> String {
+    format!("{}:pkgwarden:builders", link.prefix())
+}
+
+fn key(link: &Link, name: &str) -> String {
+    format!("{}:pkgwarden:builder:{name}", link.prefix())
+}
+
+/// Says that a builder is there.
+///
+/// # Errors
+/// If Redis does not take it.
+pub async fn announce(link: &Link, said: &Announcement) -> Result<(), RedisError> {
+    let json = serde_json::to_string(said).expect("texts and numbers are JSON");
+    link.ask::<()>(redis::cmd("SADD").arg(names(link)).arg(&said.name)).await?;
+    let mut set = redis::cmd("SET");
+    set.arg(key(link, &said.name)).arg(json).arg("PX").arg(LASTS.as_millis().to_string());
+    link.ask(&set).await
+}
+
+/// Says that a builder has gone.
+///
+/// # Errors
+/// If Redis does not take it.
+pub async fn withdraw(link: &Link, name: &str) -> Result<(), RedisError> {
+    link.ask::<()>(redis::cmd("SREM").arg(names(link)).arg(name)).await?;
+    link.ask(redis::cmd("DEL").arg(key(link, name))).await
+}
+
+/// The builders that are there, sorted by name. What is no announcement of ours is passed over.
+///
+/// # Errors
+/// If Redis does not answer.
+pub async fn present(link: &Link) -> Result<Vec<Announcement>, RedisError> {
+    let mut names: Vec<String> = link.ask(redis::cmd("SMEMBERS").arg(names(link))).await?;
+    names.sort();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Vec<String> = names.iter().map(|name| key(link, name)).collect();
+    let said: Vec<Option<String>> = link.ask(redis::cmd("MGET").arg(&keys)).await?;
+    let read = |(name, said): (&String, &Option<String>)| {
+        let said: Announcement = serde_json::from_str(said.as_deref()?).ok()?;
+        (said.name == *name).then_some(said)
+    };
+    Ok(names.iter().zip(&said).filter_map(read).collect())
+}

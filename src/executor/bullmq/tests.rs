@@ -1,0 +1,188 @@
+//! Jobs in a real Redis: how they are held, and who says that he is there.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bullmq::{Worker, WorkerOptions};
+
+use super::hold::{Held, Hold};
+use super::link::Link;
+use super::roster::{self, Announcement};
+use super::server::RedisConfig;
+use crate::sys::process::{Child, Program};
+
+struct Redis {
+    url: String,
+    _child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Redis {
+    async fn start(arguments: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let program = Program::new("redis-server").args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+        let program = program.args(["--save", "", "--dir", &dir.path().display().to_string()]).args(arguments);
+        let child = program.spawn().expect("redis-server is installed");
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            tokio::task::yield_now().await;
+        }
+        Self { url: format!("redis://127.0.0.1:{port}/0"), _child: child, dir }
+    }
+
+    fn port(&self) -> &str {
+        self.url.trim_start_matches("redis://127.0.0.1:").trim_end_matches("/0")
+    }
+}
+
+fn link(url: &str) -> Link {
+    let redis = RedisConfig { url: url.parse().unwrap(), password: None, ca: None };
+    Link::new(redis, "bull".to_owned())
+}
+
+async fn flush(link: &Link) {
+    link.ask::<String>(&redis::cmd("FLUSHALL")).await.unwrap();
+}
+
+/// A worker that only takes jobs by hand.
+async fn worker(link: &Link, lock: Duration) -> Worker {
+    let options = WorkerOptions {
+        connection: link.server().await.unwrap().options.clone(),
+        lock_duration: lock.as_millis().try_into().unwrap(),
+        autorun: false,
+        ..WorkerOptions::default()
+    };
+    Worker::with_options("builds", |_, _| async { Ok(serde_json::Value::Null) }, options).await.unwrap()
+}
+
+const ID: &str = "packages/x86_64/foo/a1";
+const LOCK: Duration = Duration::from_secs(30);
+
+async fn taken(link: &Link, token: &str, lock: Duration) -> Hold {
+    let job = worker(link, lock).await.get_next_job_nonblocking(token).await.unwrap().expect("a job");
+    assert_eq!(job.id(), ID);
+    Hold::of(link, "builds", &job, token, LOCK)
+}
+
+#[tokio::test]
+async fn a_job_that_redis_forgot_is_taken_back_with_its_data_and_ends_as_any_other() {
+    let redis = Redis::start(&[]).await;
+    let link = link(&redis.url);
+    let queue = link.queue("builds").await.unwrap();
+    queue.add("build", serde_json::json!({"pkgbase": "foo"})).job_id(ID).await.unwrap();
+    let hold = taken(&link, "one:1", LOCK).await;
+    assert_eq!(hold.keep(false).await.unwrap(), Held::Ours);
+    flush(&link).await;
+    assert_eq!(hold.keep(false).await.unwrap(), Held::Gone);
+    assert_eq!(hold.keep(true).await.unwrap(), Held::Ours);
+    let job = queue.get_job(ID).await.unwrap().expect("it is there again");
+    assert_eq!(job.data()["pkgbase"], "foo");
+    assert!(job.is_active().await.unwrap());
+    let counts = queue.get_job_counts().await.unwrap();
+    assert_eq!((counts.active, counts.waiting), (1, 0));
+}
+
+#[tokio::test]
+async fn a_job_that_was_put_back_meanwhile_is_taken_out_of_the_queue_again() {
+    let redis = Redis::start(&[]).await;
+    let link = link(&redis.url);
+    let queue = link.queue("builds").await.unwrap();
+    queue.add("build", serde_json::json!({})).job_id(ID).await.unwrap();
+    let hold = taken(&link, "one:1", LOCK).await;
+    flush(&link).await;
+    queue.add("build", serde_json::json!({})).job_id(ID).await.unwrap();
+    assert_eq!(hold.keep(false).await.unwrap(), Held::Ours);
+    let counts = queue.get_job_counts().await.unwrap();
+    assert_eq!((counts.active, counts.waiting), (1, 0));
+    assert!(worker(&link, LOCK).await.get_next_job_nonblocking("two:1").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn of_two_builders_only_the_one_with_the_lock_goes_on() {
+    let redis = Redis::start(&[]).await;
+    let link = link(&redis.url);
+    let queue = link.queue("builds").await.unwrap();
+    queue.add("build", serde_json::json!({})).job_id(ID).await.unwrap();
+    let first = taken(&link, "one:1", LOCK).await;
+    flush(&link).await;
+    queue.add("build", serde_json::json!({})).job_id(ID).await.unwrap();
+    let second = taken(&link, "two:1", LOCK).await;
+    assert_eq!(first.keep(true).await.unwrap(), Held::Theirs("two:1".to_owned()));
+    assert_eq!(second.keep(true).await.unwrap(), Held::Ours);
+}
+
+#[tokio::test]
+async fn a_builder_says_that_it_is_there_until_it_goes() {
+    let redis = Redis::start(&["--requirepass", "s3cret"]).await;
+    let link = link(&redis.url.replace("redis://", "redis://:s3cret@"));
+    let said = |name: &str| Announcement {
+        name: name.to_owned(),
+        class: 2,
+        slots: 4,
+        version: "1".to_owned(),
+        builds: vec!["a1".to_owned()],
+    };
+    for name in ["two", "one"] {
+        roster::announce(&link, &said(name)).await.unwrap();
+    }
+    assert_eq!(roster::present(&link).await.unwrap(), [said("one"), said("two")]);
+    roster::withdraw(&link, "one").await.unwrap();
+    assert_eq!(roster::present(&link).await.unwrap(), [said("two")]);
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_said_without_it_and_a_user_of_an_acl_may_come_in() {
+    let redis = Redis::start(&["--user", "warden on >p@ss ~* &* +@all", "--user", "default off"]).await;
+    let wrong = link(&redis.url.replace("redis://", "redis://warden:wr0ng@"));
+    let said = wrong.ask::<String>(&redis::cmd("PING")).await.unwrap_err().to_string();
+    assert!(said.contains(&format!("redis://127.0.0.1:{}/0 cannot be used", redis.port())), "{said}");
+    assert!(!said.contains("wr0ng"), "{said}");
+    let right = link(&redis.url.replace("redis://", "redis://warden:p%40ss@"));
+    right.ask::<String>(&redis::cmd("PING")).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_master_is_found_by_its_sentinel() {
+    let redis = Redis::start(&[]).await;
+    let conf = redis.dir.path().join("sentinel.conf");
+    let text = format!("port 0\nsentinel monitor warden 127.0.0.1 {} 1\n", redis.port());
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    std::fs::write(&conf, text.replace("port 0", &format!("port {port}"))).unwrap();
+    let _sentinel = Program::new("redis-server").arg(&conf).arg("--sentinel").spawn().unwrap();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        tokio::task::yield_now().await;
+    }
+    let link = link(&format!("redis-sentinel://127.0.0.1:1,127.0.0.1:{port}/warden"));
+    let queue = link.queue("builds").await.unwrap();
+    queue.add("build", serde_json::json!({})).job_id(ID).await.unwrap();
+    let direct = super::tests::link(&redis.url);
+    assert!(direct.queue("builds").await.unwrap().get_job(ID).await.unwrap().is_some());
+}
+
+async fn certificate(dir: &Path) {
+    let words = "req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out ca.pem -days 2 -subj /CN=localhost \
+                 -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+    let made = Program::new("openssl").args(words.split_whitespace()).current_dir(dir).run().await.unwrap();
+    assert!(made.status.success(), "{}", made.stderr_text());
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_a_server_that_our_own_file_vouches_for() {
+    let dir = tempfile::tempdir().unwrap();
+    certificate(dir.path()).await;
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let port_word = port.to_string();
+    let (cert, key) = (file("ca.pem"), file("key.pem"));
+    let arguments = ["--tls-port", &port_word, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &cert];
+    let _redis = Redis::start(&[&arguments[..], &["--tls-auth-clients", "no"]].concat()).await;
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        tokio::task::yield_now().await;
+    }
+    let url = format!("rediss://localhost:{port}/0").parse().unwrap();
+    let ca = Some(std::fs::read(dir.path().join("ca.pem")).unwrap());
+    let trusting = Link::new(RedisConfig { url, password: None, ca }, "bull".to_owned());
+    trusting.ask::<String>(&redis::cmd("PING")).await.unwrap();
+    let strange = super::tests::link(&format!("rediss://localhost:{port}/0"));
+    strange.ask::<String>(&redis::cmd("PING")).await.unwrap_err();
+}
