@@ -42,6 +42,7 @@ pub(super) fn open(
             if let Some(user) = &executor.local.user {
                 config.user.clone_from(user);
             }
+            config.caches = super::cache_config(settings);
             Ok(Arc::new(LocalExecutor::open(config, logs.clone())?))
         }
         ExecutorKind::Command => {

@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::builder::refresh::{self, Refresher};
 use crate::builder::workspace::make_enterable;
+use crate::caches::{CacheConfig, Caches};
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Limits, Parts};
@@ -322,8 +323,9 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     let exchange = exchange(settings, &kept, &logs)?;
     let dispatcher = dispatcher(settings, &kept, &store, (&logs, exchange.as_ref()), &clock)?;
     let executor = dispatcher.as_ref().map(|dispatcher| dispatcher.executor());
-    let controller =
-        Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false), poll, inbox, executor });
+    let caches = Caches::open(cache_config(settings), clock.clone())?;
+    let paused = AtomicBool::new(false);
+    let controller = Controller::new(Inner { kept, store, logs, caches, clock, paused, poll, inbox, executor });
     Ok(Serving { controller, dispatcher, exchange, lock })
 }
 
@@ -408,6 +410,13 @@ fn dispatcher(
 /// The repository whose settings say how builds are run: all are built by the same executor.
 fn building(settings: &Settings) -> Option<&settings::Repository> {
     settings.repositories.iter().find(|repository| repository.executor.kind != ExecutorKind::None)
+}
+
+/// Where builds on this machine keep what they leave for the next one.
+fn cache_config(settings: &Settings) -> CacheConfig {
+    let under = LocalConfig::under(&settings.server.data_dir).caches;
+    let quota = building(settings).map_or(under.quota, |repository| repository.executor.local.cache_bytes);
+    CacheConfig { quota, ..under }
 }
 
 fn limits(repository: &settings::Repository) -> Limits {

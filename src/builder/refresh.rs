@@ -265,7 +265,7 @@ pub fn job(arch: &str, proxies: BTreeMap<String, String>) -> Job {
         allow_prohibited: true,
         jobs: None,
         proxies,
-        source_cache: None,
+        variables: BTreeMap::new(),
     }
 }
 

@@ -17,6 +17,7 @@ use super::written::{
     WrittenRepository, WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
 };
 use super::{copr, forge};
+use crate::domain::cache::policy::CachePolicy;
 use crate::domain::policy::Policy;
 use crate::domain::review::policy::{ProposalPolicy, ReviewPolicy, StatusPolicy};
 use crate::domain::schedule::Limits;
@@ -264,6 +265,7 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
             name: executor.local.name.as_ref().map(Name::to_string),
             pgp: given(executor.local.pgp),
             repositories: given(executor.local.repository),
+            cache_bytes: given(executor.local.cache_gib) << 30,
         },
         bullmq: Bullmq {
             url: given(executor.bullmq.url),
@@ -321,6 +323,7 @@ fn resolve_policy(policy: &WrittenPolicy) -> Policy {
             test_build: given(policy.proposals.test_build),
         },
         statuses: StatusPolicy { builds: given(policy.statuses.builds), per_commit: given(policy.statuses.per_commit) },
+        caches: CachePolicy { release: given(policy.caches.release), proposals: given(policy.caches.proposals) },
     }
 }
 

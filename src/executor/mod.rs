@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use crate::builder::artefact::Artefact;
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::builder::user::UserError;
+use crate::caches::CacheError;
 use crate::domain::build::Outcome;
+use crate::domain::cache::Plan;
 use crate::domain::folder::Folder;
 use crate::domain::job::{Job, PacmanRepository};
 use crate::domain::name::{Oid, PkgBase};
@@ -72,6 +74,8 @@ pub struct BuildOrder {
     pub cache_sources: bool,
     /// `BUILDER_ALLOW_PROHIBITED`: its packages may name groups, and packages that they replace.
     pub allow_prohibited: bool,
+    /// What else it may keep for the next build of its package, and find of an earlier one.
+    pub caches: Plan,
     /// The time that is written into the package, in seconds since 1970.
     pub source_date_epoch: i64,
     /// `CI_CODE_SKIP`.
@@ -119,6 +123,7 @@ impl BuildOrder {
             timeout_s: self.may_take().as_secs(),
             cache_sources: self.cache_sources,
             allow_prohibited: self.allow_prohibited,
+            caches: self.caches.clone(),
             source_date_epoch: self.source_date_epoch,
             skip_exit_code: self.skip_exit_code,
             package_dir: None,
@@ -197,6 +202,9 @@ pub enum ExecutorError {
     /// What builds are handed over through is away.
     #[error("{0}")]
     Away(String),
+    /// The caches of builds cannot be opened.
+    #[error(transparent)]
+    Caches(#[from] CacheError),
     /// The file system said no.
     #[error(transparent)]
     Fs(#[from] FsError),

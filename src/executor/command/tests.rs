@@ -59,6 +59,7 @@ impl World {
             extra_timeout: 1.5,
             cache_sources: false,
             allow_prohibited: false,
+            caches: crate::domain::cache::Plan::default(),
             source_date_epoch: 1_700_000_000,
             proposal: None,
             skip_exit_code: 123,

@@ -139,6 +139,7 @@ pub fn order(attempt: &str, files: Folder, repositories: Vec<PackageRepository>)
         extra_timeout: 1.0,
         cache_sources: false,
         allow_prohibited: false,
+        caches: pkgwarden::domain::cache::Plan::default(),
         source_date_epoch: 1_700_000_000,
         proposal: None,
         skip_exit_code: 123,

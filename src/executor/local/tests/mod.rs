@@ -1,6 +1,7 @@
 //! Builds with the real makepkg, pacman and bubblewrap of this machine.
 
 mod building;
+mod caching;
 mod ending;
 mod interfering;
 mod isolation;
@@ -67,6 +68,7 @@ impl World {
             extra_timeout: 1.0,
             cache_sources: false,
             allow_prohibited: false,
+            caches: crate::domain::cache::Plan::default(),
             source_date_epoch: 1_700_000_000,
             proposal: None,
             skip_exit_code: 123,
