@@ -139,7 +139,8 @@ async fn a_class_finds_its_builder_a_cancelled_build_stops_and_one_that_is_told_
     let (code, said) = weak.ended().await;
     assert_eq!(code, Some(0), "{said}");
     fleet.begin("strong", &["--class", "3", "--slots", "2"]);
-    let is = |builds: &[Build], name: &str, state| builds.iter().any(|it| it.pkgbase.as_str() == name && it.state == state);
+    let is =
+        |builds: &[Build], name: &str, state| builds.iter().any(|it| it.pkgbase.as_str() == name && it.state == state);
     fleet.until("the small one", |builds| is(builds, "small", BuildState::Succeeded)).await;
     fleet.until("the long one again", |builds| is(builds, "long", BuildState::Running)).await;
     let cancelled = fleet.scene.pkgwarden(&["ctl", "cancel", "long"]).await;

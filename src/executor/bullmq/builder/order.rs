@@ -41,6 +41,7 @@ pub fn order(job: &Job, files: Folder) -> Result<BuildOrder, String> {
         extra_timeout: 1.0,
         cache_sources: job.cache_sources,
         allow_prohibited: job.allow_prohibited,
+        caches: job.caches.clone(),
         source_date_epoch: job.source_date_epoch,
         skip_exit_code: job.skip_exit_code,
     })
