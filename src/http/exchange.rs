@@ -12,8 +12,8 @@ use axum::{Json, body};
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::Server;
 use super::describe::{Answer, Described, Operation};
+use super::{Server, idempotency};
 use crate::controller::builders::{Brought, Builder, BuildersError};
 use crate::domain::upload::{Checksum, Put, Refusal, content_range};
 use crate::web::fault::Fault;
@@ -122,9 +122,14 @@ async fn receive(
     request: Request,
 ) -> Result<Response, Fault> {
     let (parts, body) = request.into_parts();
-    let builder = builder(&server, &attempt, &parts.headers)?;
+    builder(&server, &attempt, &parts.headers)?;
     let put = put(&parts.headers)?;
-    Ok(match builder.receive(&name, &put, body.into_data_stream()).await? {
+    // Who hangs up must not leave half a step behind: the body then ends, and what came is kept.
+    let brought = idempotency::detached(async move {
+        let builder = builder(&server, &attempt, &parts.headers)?;
+        Ok::<_, Fault>(builder.receive(&name, &put, body.into_data_stream()).await?)
+    });
+    Ok(match brought.await?? {
         Brought::Known => StatusCode::OK.into_response(),
         Brought::Complete => StatusCode::CREATED.into_response(),
         Brought::Part(at) => offset(StatusCode::ACCEPTED, at, false),

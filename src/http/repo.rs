@@ -131,3 +131,80 @@ impl Opened {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::http::world::World;
+
+    /// A repository as the publisher leaves it, beside something that is nobody's business.
+    fn repository() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = dir.path().join("repo");
+        std::fs::create_dir_all(repo.join(".generations/1")).unwrap();
+        std::fs::create_dir(repo.join("folder")).unwrap();
+        std::fs::write(dir.path().join("secret"), "secret").unwrap();
+        std::fs::write(repo.join(".generations/1/test.db.tar.zst"), "database").unwrap();
+        std::fs::write(repo.join("foo-1:1-1-any.pkg.tar.zst"), "0123456789").unwrap();
+        symlink(".generations/1", repo.join(".current")).unwrap();
+        symlink(".current/test.db.tar.zst", repo.join("test.db")).unwrap();
+        symlink("../secret", repo.join("way-out")).unwrap();
+        nix::unistd::mkfifo(&repo.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        dir
+    }
+
+    #[test]
+    fn nothing_beside_the_published_files_is_served() {
+        let dir = repository();
+        let repo = dir.path().join("repo");
+        for name in ["test.db", "foo-1:1-1-any.pkg.tar.zst"] {
+            assert!(find(&repo, name).is_some(), "{name}");
+        }
+        let hidden =
+            ["", ".", "..", "../secret", ".current/test.db.tar.zst", ".generations/1/test.db.tar.zst", "way-out"];
+        let odd = [
+            "folder",
+            "folder/",
+            "/etc/passwd",
+            "pipe",
+            "test.db/",
+            "folder/../test.db",
+            "test.db\0",
+            "a\\b",
+            "nothing",
+        ];
+        for name in hidden.into_iter().chain(odd) {
+            assert!(find(&repo, name).is_none(), "{name:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn pacman_gets_files_parts_of_them_and_nothing_that_it_has() {
+        let dir = repository();
+        let served = World::empty().serve_published("mine", &dir.path().join("repo")).await;
+        let client = crate::sys::http::client(std::time::Duration::from_secs(20));
+        let url = |file: &str| format!("{}/repo/mine/{file}", served.url);
+        let get = |file: &str| client.get(url(file));
+        let whole = get("test.db").send().await.unwrap();
+        let (tag, modified) = (whole.headers()[ETAG].clone(), whole.headers()[LAST_MODIFIED].clone());
+        assert_eq!(whole.text().await.unwrap(), "database");
+        for (name, value) in [(IF_NONE_MATCH, tag), (IF_MODIFIED_SINCE, modified)] {
+            assert_eq!(get("test.db").header(name, value).send().await.unwrap().status(), 304);
+        }
+        let part = get("foo-1:1-1-any.pkg.tar.zst").header(RANGE, "bytes=4-6").send().await.unwrap();
+        assert_eq!((part.status().as_u16(), part.headers()[CONTENT_RANGE].to_str().unwrap()), (206, "bytes 4-6/10"));
+        assert_eq!(part.text().await.unwrap(), "456");
+        let beyond = get("foo-1:1-1-any.pkg.tar.zst").header(RANGE, "bytes=10-").send().await.unwrap();
+        assert_eq!(beyond.status(), 416);
+        let head = client.head(url("test.db")).send().await.unwrap();
+        assert_eq!(head.headers()[CONTENT_LENGTH], "8");
+        for path in
+            ["mine/", "mine/%2e%2e%2fsecret", "mine/..%2fsecret", "mine/.current", "mine/way-out", "other/test.db"]
+        {
+            let answer = client.get(format!("{}/repo/{path}", served.url)).send().await.unwrap();
+            assert_eq!(answer.status(), 404, "{path}");
+        }
+    }
+}

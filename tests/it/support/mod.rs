@@ -2,6 +2,7 @@
 
 pub mod aur;
 pub mod counted;
+pub mod elsewhere;
 pub mod forge;
 pub mod forges;
 pub mod full_disk;
