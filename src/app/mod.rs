@@ -452,8 +452,7 @@ fn executor(
             let program = program.context("executor.command.program is not set")?.display().to_string();
             let words = std::iter::once(program).chain(arguments).collect();
             let config = CommandConfig { words, env, work_dir: settings.server.data_dir.join("commands") };
-            let opened = CommandExecutor::open(config, logs.clone(), clock.clone())?;
-            Ok(Arc::new(opened.with_exchange(exchange.cloned())))
+            Ok(Arc::new(CommandExecutor::start(config, logs.clone(), exchange.cloned(), clock.clone())?))
         }
         other => bail!("executor.kind = {other:?} is not part of this version; use \"local\", \"command\" or \"none\""),
     }

@@ -4,6 +4,7 @@
 //! builds are decided elsewhere.
 
 pub mod command;
+pub mod elsewhere;
 pub mod exchange;
 pub mod kept;
 pub mod local;
@@ -140,6 +141,14 @@ pub struct AttemptReport {
     pub exit_code: Option<i32>,
     /// The reason, in a sentence for people; empty for a success without anything to say.
     pub message: String,
+}
+
+impl AttemptReport {
+    /// An attempt that something ended which is not the package's fault.
+    #[must_use]
+    pub fn lost(message: impl Into<String>) -> Self {
+        Self { ending: Ending::Infrastructure, artefacts: Vec::new(), exit_code: None, message: message.into() }
+    }
 }
 
 /// A hold on an attempt that outlives this process.
