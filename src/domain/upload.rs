@@ -202,6 +202,9 @@ pub enum Refusal {
     /// The body has not the length that was said, or stopped.
     #[error("{0}")]
     Broken(String),
+    /// The body ended before its end.
+    #[error("the body broke off; what came is kept")]
+    Interrupted,
     /// The body did not come in time.
     #[error("the body came too slowly; what came is kept")]
     Slow,

@@ -15,10 +15,12 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::{DateTimeParser, DateTimePrinter};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
+use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use super::log::Asked;
@@ -43,7 +45,7 @@ pub async fn file(
     let found = tokio::task::spawn_blocking(move || find(&dir, &path)).await.expect("file work does not panic");
     let (file, meta) = found.ok_or_else(nothing)?;
     let opened = Opened { file: tokio::fs::File::from_std(file), meta };
-    opened.answer(&headers).await.map_err(|error| {
+    opened.answer(&headers, server.stop()).await.map_err(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "a published file cannot be read");
         Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read")
     })
@@ -83,7 +85,7 @@ impl Opened {
         Timestamp::from_second(self.meta.mtime()).unwrap_or_default()
     }
 
-    async fn answer(mut self, headers: &HeaderMap) -> io::Result<Response> {
+    async fn answer(mut self, headers: &HeaderMap, stop: &CancellationToken) -> io::Result<Response> {
         let (tag, length) = (self.tag(), self.meta.len());
         let modified = DATES.timestamp_to_rfc9110_string(&self.modified()).unwrap_or_default();
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
@@ -108,7 +110,8 @@ impl Opened {
             Asked::Part(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
         };
         self.file.seek(SeekFrom::Start(first)).await?;
-        let body = Body::from_stream(ReaderStream::new(self.file.take(count)));
+        let content = ReaderStream::new(self.file.take(count)).take_until(stop.clone().cancelled_owned());
+        let body = Body::from_stream(content);
         let mut response = (status, described, body).into_response();
         let added = response.headers_mut();
         added.insert(CONTENT_LENGTH, count.into());
