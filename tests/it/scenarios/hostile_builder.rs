@@ -138,7 +138,7 @@ async fn requests_that_no_builder_makes_are_refused_and_an_honest_one_is_served_
     elsewhere.end(&told(FOO, good)).await;
     serve.says("a build ended").await;
     assert!(
-        elsewhere.ended("foo").await.starts_with("failed (foo-1.0-2-any.pkg.tar.zst"),
+        elsewhere.ended("foo").await.starts_with("failed (`foo-1.0-2-any.pkg.tar.zst` is not the build's"),
         "{}",
         elsewhere.ended("foo").await
     );
@@ -200,7 +200,17 @@ async fn packages_that_are_not_what_was_ordered_reach_nobody() {
         writeln!(how, "{package}: {}", elsewhere.ended(package).await).unwrap();
         assert_eq!(elsewhere.published(), [""; 0], "{package}");
     }
-    insta::assert_snapshot!(how, @"");
+    insta::assert_snapshot!(how, @r"
+    arch: failed (`arch-1.0-2-any.pkg.tar.zst` is not the build's: arch: it is `aarch64`, not `x86_64`)
+    base: failed (`base-1.0-2-any.pkg.tar.zst` is not the build's: pkgbase: it is `glibc`, not `base`)
+    device: failed (`device-1.0-2-any.pkg.tar.zst` is not the build's: .PKGINFO: cannot be read: its .PKGINFO is no ordinary file)
+    escape: failed (`escape-1.0-2-any.pkg.tar.zst` is not the build's: .PKGINFO: is not the same to every reader of the archive)
+    foreign: failed (this build does not make `glibc-9-1-any.pkg.tar.zst`)
+    link: failed (`link-1.0-2-any.pkg.tar.zst` is not the build's: .PKGINFO: cannot be read: its .PKGINFO is no ordinary file)
+    other: failed (`other-1.0-2-any.pkg.tar.zst` is not the build's: pkgbase: it is `glibc`, not `other`)
+    version: failed (`version-1.0-2-any.pkg.tar.zst` is not the build's: pkgver: it is `9.0-1`, not `1.0-2`)
+    void: ready (`void-1.0-2-any.pkg.tar.zst` was told of, but not brought)
+    ");
     elsewhere.is_well().await;
     elsewhere.stops(serve).await;
 }
