@@ -2,6 +2,7 @@
 
 pub mod copr;
 pub mod examine;
+mod exchange;
 mod executors;
 pub mod extract;
 pub mod fleet;
@@ -42,7 +43,7 @@ use crate::controller::view::SourceView;
 use crate::controller::{Controller, Inner, Kept};
 use crate::domain::desired::Package;
 use crate::domain::state::PackageState;
-use crate::executor::exchange::{Exchange, Key};
+use crate::executor::exchange::Exchange;
 use crate::executor::local::{self, LocalConfig};
 use crate::git::{Remote, Repository};
 use crate::logstore::LogStore;
@@ -320,7 +321,7 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
         kept.insert(repository.name.clone(), Kept::new(runner, Some(publisher), repository.schedules.clone()));
     }
     let (poll, inbox) = (watch::Sender::new(settings.server.poll), hooks::inbox(settings, &store, &clock)?);
-    let exchange = exchange(settings, &kept, &logs)?;
+    let exchange = exchange::exchange(settings, &kept, &logs)?;
     let dispatcher = dispatcher(settings, &kept, &store, (&logs, exchange.as_ref()), &clock)?;
     let executor = dispatcher.as_ref().map(|dispatcher| dispatcher.executor());
     let caches = Caches::open(cache_config(settings), clock.clone())?;
@@ -430,19 +431,6 @@ fn limits(repository: &settings::Repository) -> Limits {
 
 fn package_repository(written: &settings::PacmanRepository) -> PackageRepository {
     PackageRepository { name: written.name.to_string(), server: Server::Url(written.server.clone()), sig_level: None }
-}
-
-/// What builders elsewhere bring, where an executor hands builds to others.
-fn exchange(settings: &Settings, kept: &BTreeMap<String, Kept>, logs: &LogStore) -> Result<Option<Exchange>> {
-    let kind = building(settings).map(|repository| repository.executor.kind);
-    if !matches!(kind, Some(ExecutorKind::Command | ExecutorKind::Bullmq)) {
-        return Ok(None);
-    }
-    let data_dir = &settings.server.data_dir;
-    let key = Key::keep(&data_dir.join("attempts.key"))?;
-    let dir = |(name, kept): (&String, &Kept)| Some((kept.publisher.as_ref()?.dir().to_owned(), name.clone()));
-    let published = kept.iter().filter_map(dir).collect();
-    Ok(Some(Exchange::open(data_dir.join("attempts"), logs.clone(), key, published)?))
 }
 
 #[cfg(test)]

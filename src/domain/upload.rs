@@ -202,6 +202,9 @@ pub enum Refusal {
     /// The body has not the length that was said, or stopped.
     #[error("{0}")]
     Broken(String),
+    /// The body ended before its end.
+    #[error("the body broke off; what came is kept")]
+    Interrupted,
     /// The body did not come in time.
     #[error("the body came too slowly; what came is kept")]
     Slow,
@@ -256,4 +259,80 @@ fn check_size(put: &Put, usage: Usage, limits: &Limits) -> Result<(), Refusal> {
         return Err(Refusal::TooLarge { what: "all files of an attempt", limit: limits.attempt });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ONE: Checksum = Checksum([1; 32]);
+    const TWO: Checksum = Checksum([2; 32]);
+
+    fn put(range: Option<Range<u64>>, total: u64, checksum: Checksum) -> Put {
+        Put { range, total: Some(total), checksum }
+    }
+
+    #[test]
+    fn a_file_goes_on_where_it_stopped_and_is_never_another_one() {
+        let limits = Limits { file: 100, attempt: 150, files: 2 };
+        let ask = |held: Option<Held>, put: Put| decide("foo", held.as_ref(), &put, Usage::default(), &limits);
+        let held = |received, complete| Some(Held { checksum: ONE, received, complete });
+        assert_eq!(ask(None, put(Some(0..5), 10, ONE)), Ok(Step::Begin));
+        assert_eq!(ask(held(5, false), put(Some(5..10), 10, ONE)), Ok(Step::Append));
+        assert_eq!(ask(held(5, false), put(None, 10, ONE)), Ok(Step::Begin), "all of it comes again");
+        assert_eq!(ask(held(5, false), put(Some(0..10), 10, TWO)), Ok(Step::Begin), "it is another one now");
+        assert_eq!(ask(held(5, false), put(Some(0..10), 10, ONE)), Err(Refusal::Elsewhere { at: 5 }));
+        assert_eq!(ask(held(5, false), put(Some(5..10), 10, TWO)), Err(Refusal::Elsewhere { at: 0 }));
+        assert_eq!(ask(held(10, true), put(Some(0..10), 10, ONE)), Ok(Step::Known));
+        let settled = Refusal::Settled { name: "foo".into(), checksum: ONE };
+        assert_eq!(ask(held(10, true), put(None, 10, TWO)), Err(settled));
+    }
+
+    #[test]
+    fn what_would_be_too_much_is_refused_before_it_comes() {
+        let limits = Limits { file: 100, attempt: 150, files: 2 };
+        let ask = |total, others, files| decide("foo", None, &put(None, total, ONE), Usage { others, files }, &limits);
+        assert_eq!(ask(100, 50, 1), Ok(Step::Begin));
+        assert_eq!(ask(101, 0, 0), Err(Refusal::TooLarge { what: "a file", limit: 100 }));
+        assert_eq!(ask(100, 51, 1), Err(Refusal::TooLarge { what: "all files of an attempt", limit: 150 }));
+        assert_eq!(ask(u64::MAX, u64::MAX, 1), Err(Refusal::TooLarge { what: "a file", limit: 100 }));
+        assert_eq!(ask(1, 0, 2), Err(Refusal::TooMany(2)));
+    }
+
+    #[test]
+    fn headers_are_read_or_refused() {
+        assert_eq!(content_range("bytes 0-9/20"), Some((0..10, 20)));
+        for wrong in
+            ["bytes 9-0/20", "bytes 0-20/20", "bytes 0-9/*", "bytes */20", "0-9/20", "bytes +1-2/9", "bytes -/", ""]
+        {
+            assert_eq!(content_range(wrong), None, "{wrong}");
+        }
+        let beyond = format!("bytes 0-{0}/{0}", u64::MAX);
+        assert_eq!(content_range(&beyond), None);
+        let header = format!("sha-512=:AAAA:, {}", ONE.to_header());
+        assert_eq!(Checksum::from_header(&header), Some(ONE));
+        for wrong in ["", "sha-256=::", "sha-256=AAAA", "md5=:AAAA:", "sha-256=:not base64:", "sha-256=:AAAA:"] {
+            assert_eq!(Checksum::from_header(wrong), None, "{wrong}");
+        }
+        assert_eq!(Checksum::from_hex(&TWO.to_string()), Some(TWO));
+        assert_eq!(Checksum::from_hex(&"+1".repeat(32)), None);
+    }
+
+    #[test]
+    fn names_of_others_are_shown_so_that_they_do_no_harm() {
+        let shown = Refusal::Foreign(format!("\x1b[2J\n{}", "x".repeat(999))).to_string();
+        assert!(!shown.chars().any(char::is_control) && shown.len() < 200, "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_panic(text in ".*", first: u64, last: u64, total: u64) {
+            let _ = (content_range(&text), Checksum::from_header(&text), Checksum::from_hex(&text));
+            if let Some((range, all)) = content_range(&format!("bytes {first}-{last}/{total}")) {
+                prop_assert!(range.start < range.end && range.end <= all);
+            }
+        }
+    }
 }

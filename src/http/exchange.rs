@@ -9,11 +9,14 @@ use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_T
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, body};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
+use tokio_util::sync::CancellationToken;
 
-use super::Server;
 use super::describe::{Answer, Described, Operation};
+use super::{Server, idempotency};
 use crate::controller::builders::{Brought, Builder, BuildersError};
 use crate::domain::upload::{Checksum, Put, Refusal, content_range};
 use crate::web::fault::Fault;
@@ -98,7 +101,8 @@ async fn files(
     let file = tokio::fs::File::open(path).await.map_err(gone)?;
     let length = file.metadata().await.map_err(gone)?.len();
     let headers = [(CONTENT_TYPE, "application/x-tar".to_owned()), (CONTENT_LENGTH, length.to_string())];
-    Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
+    let content = ReaderStream::new(file).take_until(server.stop().clone().cancelled_owned());
+    Ok((headers, Body::from_stream(content)).into_response())
 }
 
 async fn held(
@@ -122,13 +126,27 @@ async fn receive(
     request: Request,
 ) -> Result<Response, Fault> {
     let (parts, body) = request.into_parts();
-    let builder = builder(&server, &attempt, &parts.headers)?;
+    builder(&server, &attempt, &parts.headers)?;
     let put = put(&parts.headers)?;
-    Ok(match builder.receive(&name, &put, body.into_data_stream()).await? {
+    let body = until_stopped(body, server.stop());
+    // Who hangs up must not leave half a step behind: the body then ends, and what came is kept.
+    let brought = idempotency::detached(async move {
+        let builder = builder(&server, &attempt, &parts.headers)?;
+        Ok::<_, Fault>(builder.receive(&name, &put, body).await?)
+    });
+    Ok(match brought.await?? {
         Brought::Known => StatusCode::OK.into_response(),
         Brought::Complete => StatusCode::CREATED.into_response(),
         Brought::Part(at) => offset(StatusCode::ACCEPTED, at, false),
     })
+}
+
+/// A body that breaks off when the program ends, which does not wait for it.
+fn until_stopped(body: Body, stop: &CancellationToken) -> impl Stream<Item = Result<Bytes, ()>> + Send + use<> {
+    let stopped = stop.clone();
+    let broken = stream::once(async move { stopped.is_cancelled().then_some(Err(())) });
+    let body = body.into_data_stream().map_err(drop).take_until(stop.clone().cancelled_owned());
+    body.chain(broken.filter_map(std::future::ready))
 }
 
 /// What the headers say about the body.
@@ -237,7 +255,7 @@ const fn status(refusal: &Refusal) -> StatusCode {
         Refusal::Elsewhere { .. } | Refusal::Settled { .. } | Refusal::Overtaken => StatusCode::CONFLICT,
         Refusal::Lie { .. } | Refusal::Untrue(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::Broken(_) => StatusCode::BAD_REQUEST,
-        Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
+        Refusal::Slow | Refusal::Interrupted => StatusCode::REQUEST_TIMEOUT,
         Refusal::Crowd => StatusCode::TOO_MANY_REQUESTS,
     }
 }

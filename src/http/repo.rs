@@ -15,10 +15,12 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::{DateTimeParser, DateTimePrinter};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
+use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use super::log::Asked;
@@ -43,7 +45,7 @@ pub async fn file(
     let found = tokio::task::spawn_blocking(move || find(&dir, &path)).await.expect("file work does not panic");
     let (file, meta) = found.ok_or_else(nothing)?;
     let opened = Opened { file: tokio::fs::File::from_std(file), meta };
-    opened.answer(&headers).await.map_err(|error| {
+    opened.answer(&headers, server.stop()).await.map_err(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "a published file cannot be read");
         Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read")
     })
@@ -83,7 +85,7 @@ impl Opened {
         Timestamp::from_second(self.meta.mtime()).unwrap_or_default()
     }
 
-    async fn answer(mut self, headers: &HeaderMap) -> io::Result<Response> {
+    async fn answer(mut self, headers: &HeaderMap, stop: &CancellationToken) -> io::Result<Response> {
         let (tag, length) = (self.tag(), self.meta.len());
         let modified = DATES.timestamp_to_rfc9110_string(&self.modified()).unwrap_or_default();
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
@@ -108,7 +110,8 @@ impl Opened {
             Asked::Part(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
         };
         self.file.seek(SeekFrom::Start(first)).await?;
-        let body = Body::from_stream(ReaderStream::new(self.file.take(count)));
+        let content = ReaderStream::new(self.file.take(count)).take_until(stop.clone().cancelled_owned());
+        let body = Body::from_stream(content);
         let mut response = (status, described, body).into_response();
         let added = response.headers_mut();
         added.insert(CONTENT_LENGTH, count.into());
@@ -128,6 +131,83 @@ impl Opened {
             }
             (None, Some(since)) => PARSER.parse_timestamp(since).is_ok_and(|since| self.modified() <= since),
             (None, None) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::http::world::World;
+
+    /// A repository as the publisher leaves it, beside something that is nobody's business.
+    fn repository() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = dir.path().join("repo");
+        std::fs::create_dir_all(repo.join(".generations/1")).unwrap();
+        std::fs::create_dir(repo.join("folder")).unwrap();
+        std::fs::write(dir.path().join("secret"), "secret").unwrap();
+        std::fs::write(repo.join(".generations/1/test.db.tar.zst"), "database").unwrap();
+        std::fs::write(repo.join("foo-1:1-1-any.pkg.tar.zst"), "0123456789").unwrap();
+        symlink(".generations/1", repo.join(".current")).unwrap();
+        symlink(".current/test.db.tar.zst", repo.join("test.db")).unwrap();
+        symlink("../secret", repo.join("way-out")).unwrap();
+        nix::unistd::mkfifo(&repo.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        dir
+    }
+
+    #[test]
+    fn nothing_beside_the_published_files_is_served() {
+        let dir = repository();
+        let repo = dir.path().join("repo");
+        for name in ["test.db", "foo-1:1-1-any.pkg.tar.zst"] {
+            assert!(find(&repo, name).is_some(), "{name}");
+        }
+        let hidden =
+            ["", ".", "..", "../secret", ".current/test.db.tar.zst", ".generations/1/test.db.tar.zst", "way-out"];
+        let odd = [
+            "folder",
+            "folder/",
+            "/etc/passwd",
+            "pipe",
+            "test.db/",
+            "folder/../test.db",
+            "test.db\0",
+            "a\\b",
+            "nothing",
+        ];
+        for name in hidden.into_iter().chain(odd) {
+            assert!(find(&repo, name).is_none(), "{name:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn pacman_gets_files_parts_of_them_and_nothing_that_it_has() {
+        let dir = repository();
+        let served = World::empty().serve_published("mine", &dir.path().join("repo")).await;
+        let client = crate::sys::http::client(std::time::Duration::from_secs(20));
+        let url = |file: &str| format!("{}/repo/mine/{file}", served.url);
+        let get = |file: &str| client.get(url(file));
+        let whole = get("test.db").send().await.unwrap();
+        let (tag, modified) = (whole.headers()[ETAG].clone(), whole.headers()[LAST_MODIFIED].clone());
+        assert_eq!(whole.text().await.unwrap(), "database");
+        for (name, value) in [(IF_NONE_MATCH, tag), (IF_MODIFIED_SINCE, modified)] {
+            assert_eq!(get("test.db").header(name, value).send().await.unwrap().status(), 304);
+        }
+        let part = get("foo-1:1-1-any.pkg.tar.zst").header(RANGE, "bytes=4-6").send().await.unwrap();
+        assert_eq!((part.status().as_u16(), part.headers()[CONTENT_RANGE].to_str().unwrap()), (206, "bytes 4-6/10"));
+        assert_eq!(part.text().await.unwrap(), "456");
+        let beyond = get("foo-1:1-1-any.pkg.tar.zst").header(RANGE, "bytes=10-").send().await.unwrap();
+        assert_eq!(beyond.status(), 416);
+        let head = client.head(url("test.db")).send().await.unwrap();
+        assert_eq!(head.headers()[CONTENT_LENGTH], "8");
+        for path in
+            ["mine/", "mine/%2e%2e%2fsecret", "mine/..%2fsecret", "mine/.current", "mine/way-out", "other/test.db"]
+        {
+            let answer = client.get(format!("{}/repo/{path}", served.url)).send().await.unwrap();
+            assert_eq!(answer.status(), 404, "{path}");
         }
     }
 }

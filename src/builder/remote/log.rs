@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 
-use super::{Came, Client, RemoteError, Rest, number, refused};
+use super::{Came, Client, RemoteError, Rest, number, refused, retry_after};
 use crate::logstore::LogStore;
 
 /// As soon as so much was printed, it is sent,
@@ -72,6 +72,10 @@ impl Client {
                 StatusCode::NO_CONTENT => Ok(length),
                 // It has less than we think, as after a restore: it goes on from there.
                 StatusCode::CONFLICT if length.is_some() => Ok(length),
+                StatusCode::CONFLICT if retry_after(answer.headers()).is_some() => {
+                    rest.take(retry_after(answer.headers())).await;
+                    continue;
+                }
                 StatusCode::PAYLOAD_TOO_LARGE => Err(RemoteError::LogFull),
                 _ => Err(refused("the log", answer).await),
             };

@@ -21,7 +21,11 @@ impl Exchange {
         let known = there.checked_sub(offset).ok_or(Refusal::Elsewhere { at: there })?;
         let known = usize::try_from(known).unwrap_or(usize::MAX);
         let Some(new) = bytes.get(known..).filter(|new| !new.is_empty()) else { return Ok(there) };
-        let mut writer = self.0.logs.writer(attempt)?;
+        let mut writer = self.0.logs.writer(attempt).map_err(|error| match error {
+            LogError::Busy(_) => Refusal::Overtaken.into(),
+            LogError::Finished(_) => Refusal::Over.into(),
+            error => ExchangeError::from(error),
+        })?;
         match writer.write(new) {
             Ok(()) => Ok(writer.length().saturating_sub(begins)),
             Err(LogError::LimitReached { limit }) => Err(Refusal::TooLarge { what: "a log", limit }.into()),

@@ -120,7 +120,7 @@ impl<'a> Writing<'a> {
             };
             match piece {
                 Err(_) => return Err(Refusal::Slow.into()),
-                Ok(Some(Err(_))) => return Err(Refusal::Broken("the body broke off".to_owned()).into()),
+                Ok(Some(Err(_))) => return Err(Refusal::Interrupted.into()),
                 Ok(Some(Ok(bytes))) => self.add(&bytes).await?,
                 Ok(None) if self.put.range.is_some() && self.held.received < self.end() => {
                     return Err(Refusal::Broken("the body is shorter than its Content-Range".to_owned()).into());

@@ -1,1 +1,347 @@
-//! What builders bring, and what becomes of it.
+//! What builders bring, and what becomes of it, also over restarts.
+
+use std::convert::Infallible;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use super::*;
+use crate::builder::bundle::unbundle;
+use crate::builder::pacman::PackageRepository;
+use crate::domain::folder::Folder;
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::upload::{Checksum, Put};
+
+const NAME: &str = "foo-1-1-any.pkg.tar.zst";
+const SRCINFO: &str = "pkgbase = foo\n\tpkgver = 1\n\tpkgrel = 1\n\tarch = any\n\npkgname = foo\n";
+const OTHER: &str = "foo-2-1-any.pkg.tar.zst";
+
+/// A controller's exchange, with one attempt.
+struct World {
+    dir: tempfile::TempDir,
+    logs: LogStore,
+    exchange: Exchange,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with_limits(Limits { file: 100, attempt: 150, files: 3 })
+    }
+
+    fn with_limits(limits: Limits) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (logs, exchange) = Self::open(dir.path());
+        exchange.admit(&order("1-1-a"), limits).unwrap();
+        Self { dir, logs, exchange }
+    }
+
+    fn open(dir: &Path) -> (LogStore, Exchange) {
+        let logs = LogStore::with_limit(dir.join("logs"), 40).unwrap();
+        let key = Key::keep(&dir.join("key")).unwrap();
+        let published = BTreeMap::from([(PathBuf::from("/srv/repo"), "mine".to_owned())]);
+        let exchange = Exchange::open(dir.join("attempts"), logs.clone(), key, published).unwrap();
+        (logs, exchange)
+    }
+
+    /// The controller ends without a word, and another one begins.
+    fn restart(self) -> Self {
+        let dir = self.dir;
+        let (logs, exchange) = Self::open(dir.path());
+        Self { dir, logs, exchange }
+    }
+
+    async fn put(&self, name: &str, put: &Put, pieces: &[&[u8]]) -> Result<Received, Refusal> {
+        let body = pieces.iter().map(|piece| Ok::<_, Infallible>(Bytes::copy_from_slice(piece))).collect::<Vec<_>>();
+        refusal(self.exchange.receive("1-1-a", name, put, stream::iter(body)).await)
+    }
+
+    /// What is left in the directory of the attempt beside what every attempt has.
+    fn left(&self) -> Vec<String> {
+        let all = ["parts", "done", "promised"].map(|place| {
+            let entries = fs::read_dir(self.dir.path().join("attempts/1-1-a").join(place)).unwrap();
+            entries.map(move |entry| format!("{place}/{}", entry.unwrap().file_name().display())).collect::<Vec<_>>()
+        });
+        all.concat()
+    }
+}
+
+fn refusal<T>(result: Result<T, ExchangeError>) -> Result<T, Refusal> {
+    result.map_err(|error| match error {
+        ExchangeError::Refused(refusal) => refusal,
+        error => panic!("{error}"),
+    })
+}
+
+fn order(attempt: &str) -> BuildOrder {
+    let server = |server| PackageRepository { name: "x".into(), server, sig_level: None };
+    BuildOrder {
+        attempt: attempt.into(),
+        repository: "mine".into(),
+        url: None,
+        arch: "x86_64".into(),
+        pkgbase: PkgBase::new("foo").unwrap(),
+        commit: Oid::from_bytes([7; 20]),
+        proposal: None,
+        files: Folder::default().with("PKGBUILD", "pkgname=foo\n").with(".SRCINFO", SRCINFO),
+        expected_version: None,
+        class: None,
+        bump: None,
+        package_repositories: vec![
+            server(Server::Directory("/srv/repo".into())),
+            server(Server::Directory("/srv/trials/7".into())),
+            server(Server::Url("https://mirror.example/$repo".into())),
+        ],
+        published: Vec::new(),
+        timeout: Duration::from_mins(1),
+        extra_timeout: 1.0,
+        cache_sources: false,
+        source_date_epoch: 0,
+        skip_exit_code: 123,
+    }
+}
+
+fn checksum(bytes: &[u8]) -> Checksum {
+    let header = format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(bytes)));
+    Checksum::from_header(&header).unwrap()
+}
+
+fn whole(bytes: &[u8]) -> Put {
+    Put { range: None, total: None, checksum: checksum(bytes) }
+}
+
+fn part(first: u64, end: u64, all: &[u8]) -> Put {
+    Put { range: Some(first..end), total: Some(all.len() as u64), checksum: checksum(all) }
+}
+
+fn claim(name: &str, bytes: &[u8]) -> ArtefactClaim {
+    ArtefactClaim { name: name.into(), size: bytes.len() as u64, sha256: checksum(bytes).to_string() }
+}
+
+#[tokio::test]
+async fn a_file_arrives_in_parts_over_restarts_and_is_given_out_as_it_was() {
+    let all = b"0123456789";
+    let world = World::new();
+    assert_eq!(world.put(NAME, &part(0, 4, all), &[b"01", b"23"]).await, Ok(Received::Part(4)));
+    let world = world.restart();
+    let held = world.exchange.held("1-1-a", NAME).unwrap().unwrap();
+    assert_eq!((held.received, held.complete), (4, false));
+    assert_eq!(world.put(NAME, &part(6, 10, all), &[b"6789"]).await, Err(Refusal::Elsewhere { at: 4 }));
+    assert_eq!(world.put(NAME, &part(4, 10, all), &[b"456789"]).await, Ok(Received::Complete));
+    let world = world.restart();
+    assert_eq!(world.put(NAME, &whole(all), &[all]).await, Ok(Received::Known));
+    let made = world.exchange.artefacts("1-1-a", &[claim(NAME, all)]).unwrap();
+    assert_eq!((fs::read(&made[0].path).unwrap(), made[0].size), (all.to_vec(), 10));
+    assert_eq!(world.left(), [format!("done/{NAME}"), format!("promised/{NAME}")]);
+    world.exchange.close("1-1-a").await.unwrap();
+    assert_eq!(fs::read_dir(world.dir.path().join("attempts")).unwrap().count(), 0);
+    assert_eq!(world.put(NAME, &whole(all), &[all]).await, Err(Refusal::Over));
+}
+
+#[tokio::test]
+async fn all_of_a_file_that_was_not_checked_before_the_end_is_asked_for_its_last_byte() {
+    let all = b"0123456789";
+    let world = World::new();
+    world.put(NAME, &part(0, 9, all), &[&all[..9]]).await.unwrap();
+    fs::write(world.dir.path().join("attempts/1-1-a/parts").join(NAME), all).unwrap();
+    let world = world.restart();
+    assert_eq!(world.exchange.held("1-1-a", NAME).unwrap().unwrap().received, 9);
+    assert_eq!(world.put(NAME, &part(9, 10, all), &[b"9"]).await, Ok(Received::Complete));
+}
+
+#[tokio::test]
+async fn what_is_not_what_it_was_said_to_be_is_dropped() {
+    let world = World::new();
+    let found = checksum(b"evil");
+    let lie = Refusal::Lie { name: NAME.into(), found };
+    assert_eq!(world.put(NAME, &whole(b"good"), &[b"evil"]).await, Err(lie.clone()));
+    // A part that is called all of it.
+    let truncated = Put { total: Some(4), ..part(0, 4, b"evil twin") };
+    assert_eq!(world.put(NAME, &truncated, &[b"evil"]).await, Err(lie));
+    assert_eq!(world.left(), [""; 0]);
+    assert_eq!(world.exchange.held("1-1-a", NAME).unwrap(), None);
+    assert_eq!(world.put(NAME, &whole(b"good"), &[b"good"]).await, Ok(Received::Complete));
+    let settled = Refusal::Settled { name: NAME.into(), checksum: checksum(b"good") };
+    assert_eq!(world.put(NAME, &whole(b"evil"), &[b"evil"]).await, Err(settled));
+}
+
+#[tokio::test]
+async fn nothing_grows_beyond_its_limits_however_it_is_sent() {
+    let world = World::new();
+    let large = |what, limit| Err(Refusal::TooLarge { what, limit });
+    assert_eq!(world.put(NAME, &part(0, 101, &[0; 101]), &[]).await, large("a file", 100));
+    let endless = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(b"more ")));
+    let came = refusal(world.exchange.receive("1-1-a", NAME, &whole(b""), endless).await);
+    assert_eq!(came, large("a file", 100));
+    assert_eq!(world.exchange.held("1-1-a", NAME).unwrap().unwrap().received, 100, "what came is known");
+    assert_eq!(world.put(OTHER, &whole(&[1; 60]), &[&[1; 60]]).await, large("all files of an attempt", 150));
+    let longer = world.put(OTHER, &part(0, 2, b"abc"), &[b"abc"]).await;
+    assert!(matches!(longer, Err(Refusal::Broken(_))), "{longer:?}");
+    world.put("foo-3-1-any.pkg.tar.zst", &part(0, 1, b"abc"), &[b"a"]).await.unwrap();
+    let fourth = world.put("foo-4-1-any.pkg.tar.zst", &part(0, 1, b"abc"), &[b"a"]).await;
+    assert_eq!(fourth, Err(Refusal::TooMany(3)));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_on_ends_and_what_came_is_kept() {
+    let world = World::new();
+    let patience = Patience { idle: Duration::from_millis(20), request: Duration::from_mins(1) };
+    let exchange = world.exchange.clone().with_patience(patience);
+    let begun = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"012"))]).chain(stream::pending());
+    let came = refusal(exchange.receive("1-1-a", NAME, &part(0, 9, b"0123456789"), begun).await);
+    assert_eq!(came, Err(Refusal::Slow));
+    assert_eq!(exchange.held("1-1-a", NAME).unwrap().unwrap().received, 3);
+    // A byte now and then does not hold it up for ever either.
+    let patience = Patience { idle: Duration::from_mins(1), request: Duration::from_millis(20) };
+    let exchange = world.exchange.clone().with_patience(patience);
+    let drops = stream::unfold((), |()| async {
+        tokio::task::yield_now().await;
+        Some((Ok::<_, Infallible>(Bytes::new()), ()))
+    });
+    let came = refusal(exchange.receive("1-1-a", OTHER, &part(0, 9, b"0123456789"), drops).await);
+    assert_eq!(came, Err(Refusal::Slow));
+}
+
+#[tokio::test]
+async fn who_brings_a_file_again_takes_the_place_of_a_request_that_hangs() {
+    let world = World::new();
+    let all = b"0123456789";
+    let (sender, body) = tokio::sync::mpsc::unbounded_channel();
+    let body = stream::unfold(body, |mut body| async { body.recv().await.map(|piece| (piece, body)) });
+    let (exchange, put) = (world.exchange.clone(), part(0, 10, all));
+    let hanging = tokio::spawn(async move { refusal(exchange.receive("1-1-a", NAME, &put, body).await) });
+    sender.send(Ok::<_, Infallible>(Bytes::from_static(b"012"))).unwrap();
+    while world.exchange.held("1-1-a", NAME).unwrap().is_none_or(|held| held.received < 3) {
+        tokio::task::yield_now().await;
+    }
+    let at = world.put(NAME, &part(0, 10, all), &[all]).await;
+    assert_eq!(at, Err(Refusal::Elsewhere { at: 3 }));
+    assert_eq!(hanging.await.unwrap(), Err(Refusal::Overtaken));
+    assert_eq!(world.put(NAME, &part(3, 10, all), &[&all[3..]]).await, Ok(Received::Complete));
+}
+
+#[tokio::test]
+async fn the_end_of_an_attempt_ends_what_is_on_its_way() {
+    let world = World::new();
+    let (exchange, put) = (world.exchange.clone(), part(0, 10, b"0123456789"));
+    let endless = stream::pending::<Result<Bytes, Infallible>>();
+    let hanging = tokio::spawn(async move { refusal(exchange.receive("1-1-a", NAME, &put, endless).await) });
+    while world.exchange.held("1-1-a", NAME).unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let mut wish = world.exchange.wish("1-1-a").unwrap();
+    world.exchange.close("1-1-a").await.unwrap();
+    assert_eq!(hanging.await.unwrap(), Err(Refusal::Over));
+    assert!(wish.changed().await.is_err());
+    assert_eq!(fs::read_dir(world.dir.path().join("attempts")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn only_what_was_told_is_given_out_and_only_if_all_of_it_is_there() {
+    let world = World::new();
+    world.put(NAME, &whole(b"one"), &[b"one"]).await.unwrap();
+    world.put(OTHER, &part(0, 2, b"two"), &[b"tw"]).await.unwrap();
+    let given = |told: &[ArtefactClaim]| refusal(world.exchange.artefacts("1-1-a", told)).map(|given| given.len());
+    assert_eq!(given(&[claim(NAME, b"one")]), Ok(1));
+    assert_eq!(given(&[]), Ok(0));
+    let untrue: [&[ArtefactClaim]; 4] = [
+        &[claim(NAME, b"one"), claim(OTHER, b"two")],
+        &[claim(NAME, b"one"), claim(NAME, b"one")],
+        &[claim(NAME, b"six")],
+        &[ArtefactClaim { size: 4, ..claim(NAME, b"one") }],
+    ];
+    for told in untrue {
+        assert!(matches!(given(told), Err(Refusal::Untrue(_))), "{told:?}");
+    }
+    for name in ["glibc-9-1-any.pkg.tar.zst", "../../key", "/etc/passwd", "foo-1-1-any.pkg.tar.zst/../x", ""] {
+        assert_eq!(given(&[claim(name, b"one")]), Err(Refusal::Foreign(name.into())));
+        assert_eq!(world.put(name, &whole(b"one"), &[b"one"]).await, Err(Refusal::Foreign(name.into())));
+    }
+    let long = format!("foo-{}-1-any.pkg.tar.zst", "1".repeat(300));
+    assert_eq!(world.put(&long, &whole(b"one"), &[b"one"]).await, Err(Refusal::Foreign(long)));
+}
+
+#[tokio::test]
+async fn a_log_has_every_byte_once_whatever_is_sent_again_and_never_more_than_it_may() {
+    let world = World::new();
+    world.logs.writer("1-1-b").unwrap().note("by somebody").unwrap();
+    world.exchange.admit(&order("1-1-b"), Limits::default()).unwrap();
+    let add = async |offset, bytes: &[u8]| refusal(world.exchange.append_log("1-1-b", offset, bytes).await);
+    assert_eq!(add(0, b"one\n").await, Ok(4));
+    assert_eq!(add(2, b"e\ntwo\n").await, Ok(8));
+    assert_eq!(add(0, b"one").await, Ok(8));
+    assert_eq!(add(9, b"four\n").await, Err(Refusal::Elsewhere { at: 8 }));
+    let log = || String::from_utf8(world.logs.read("1-1-b", 0, 999).unwrap()).unwrap();
+    assert_eq!(log(), "==> by somebody\none\ntwo\n");
+    let full = Err(Refusal::TooLarge { what: "a log", limit: 40 });
+    assert_eq!(add(8, &[b'x'; 99]).await, full);
+    let length = log().len();
+    let there = length as u64 - 16;
+    assert_eq!(add(there, &[b'y'; 99]).await, full, "and so each time");
+    assert_eq!(log().len(), length);
+    world.logs.finish("1-1-b").unwrap();
+    assert_eq!(add(there, b"z").await, Err(Refusal::Over));
+}
+
+#[tokio::test]
+async fn a_wish_outlives_the_controller_and_an_order_is_admitted_once() {
+    let world = World::new();
+    world.exchange.cancel("1-1-a").unwrap();
+    world.exchange.cancel("9-9-unknown").unwrap();
+    let world = world.restart();
+    let token = world.exchange.admit(&order("1-1-a"), Limits::default()).unwrap().token;
+    assert_eq!(*world.exchange.wish("1-1-a").unwrap().borrow(), Wish::Cancelled, "it is not begun anew");
+    assert!(world.exchange.accepts("1-1-a", token.reveal()) && !world.exchange.accepts("1-1-b", token.reveal()));
+    world.exchange.admit(&order("1-1-b"), Limits::default()).unwrap();
+    fs::create_dir(world.dir.path().join("attempts/.odd")).unwrap();
+    world.exchange.keep_only(&BTreeSet::from(["1-1-b".to_owned()])).await.unwrap();
+    let left = fs::read_dir(world.dir.path().join("attempts")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.collect::<Vec<_>>(), ["1-1-b"]);
+    assert!(world.exchange.wish("../1-1-b").is_err());
+}
+
+#[test]
+fn a_builder_elsewhere_is_told_of_nothing_that_only_this_machine_has() {
+    let world = World::new();
+    let order = order("1-1-a");
+    let grant = world.exchange.admit(&order, Limits::default()).unwrap();
+    assert!(world.exchange.job(&order, &grant).is_none(), "nobody knows where it would bring anything");
+    world.exchange.reached_at("https://packages.example/");
+    let job = world.exchange.job(&order, &grant).unwrap();
+    let shown = serde_json::to_string(&job).unwrap();
+    assert!(shown.contains(grant.token.reveal()) && !format!("{job:?} {grant:?}").contains(grant.token.reveal()));
+    let servers: Vec<_> = job.pacman_repositories.iter().map(|repository| repository.server.as_str()).collect();
+    assert_eq!(servers, ["https://packages.example/repo/mine", "https://mirror.example/$repo"]);
+    assert_eq!(job.places.unwrap().wish, "https://packages.example/api/v1/attempts/1-1-a/wish");
+    let files = fs::File::open(world.exchange.files("1-1-a").unwrap()).unwrap();
+    assert_eq!(unbundle(files).unwrap(), order.files);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn however_a_file_is_cut_and_interrupted_it_arrives_as_it_is(
+        all in proptest::collection::vec(any::<u8>(), 1..90),
+        cuts in proptest::collection::vec((1_u64..40, any::<bool>()), 1..12),
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let mut world = World::new();
+        let (total, mut at, mut turn) = (all.len() as u64, 0, cuts.iter().cycle());
+        while at < total {
+            let (length, restarts) = *turn.next().unwrap();
+            let end = (at + length).min(total);
+            let bytes = &all[usize::try_from(at).unwrap()..usize::try_from(end).unwrap()];
+            let came = runtime.block_on(world.put(NAME, &part(at, end, &all), &[bytes])).unwrap();
+            prop_assert_eq!(came, if end == total { Received::Complete } else { Received::Part(end) });
+            at = end;
+            if restarts {
+                world = world.restart();
+            }
+        }
+        let made = world.exchange.artefacts("1-1-a", &[claim(NAME, &all)]).unwrap();
+        prop_assert_eq!(fs::read(&made[0].path).unwrap(), all);
+    }
+}

@@ -117,7 +117,16 @@ impl World {
 
     /// Serves the world on loopback until the guard goes.
     pub async fn serve(self: &Arc<Self>, token: Option<&str>) -> Served {
-        let server = self.server(token);
+        Self::served(self.server(token)).await
+    }
+
+    /// The same, with the packages in a directory.
+    pub async fn serve_published(self: &Arc<Self>, repository: &str, dir: &std::path::Path) -> Served {
+        let published = BTreeMap::from([(repository.to_owned(), dir.to_owned())]);
+        Self::served(Server::new(Options { published, ..self.options(None) }).unwrap()).await
+    }
+
+    async fn served(server: Server) -> Served {
         let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", tcp.local_addr().unwrap());
         let serving = server.clone();
@@ -126,19 +135,22 @@ impl World {
     }
 
     pub fn server(self: &Arc<Self>, token: Option<&str>) -> Server {
+        Server::new(self.options(token)).unwrap()
+    }
+
+    fn options(self: &Arc<Self>, token: Option<&str>) -> Options {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(now()));
-        let options = Options {
+        Options {
             face: self.clone(),
             inbox: None,
             builders: None,
-            published: std::collections::BTreeMap::new(),
+            published: BTreeMap::new(),
             clock,
             token: token.map(Into::into),
             public_url: None,
             hosts: Vec::new(),
             stop: CancellationToken::new(),
-        };
-        Server::new(options).unwrap()
+        }
     }
 
     fn answer<'a, T: Send + 'a>(&'a self, answer: impl FnOnce(&State) -> T) -> Answer<'a, T> {

@@ -4,6 +4,7 @@ pub mod aur;
 pub mod copr;
 pub mod counted;
 pub mod fleet;
+pub mod elsewhere;
 pub mod forge;
 pub mod forges;
 pub mod full_disk;
