@@ -81,7 +81,10 @@ pub struct Station {
 /// If it cannot build, or another one with its name is there on this machine.
 pub async fn station(settings: &Settings, wanted: Wanted) -> Result<Station> {
     if !is_name(&wanted.name) {
-        bail!("a builder cannot be called `{}`; use letters, digits, `.`, `_` and `-`, and not digits alone", wanted.name);
+        bail!(
+            "a builder cannot be called `{}`; use letters, digits, `.`, `_` and `-`, and not digits alone",
+            wanted.name
+        );
     }
     if wanted.class > MAX_CLASS {
         bail!("the highest class is {MAX_CLASS}");
@@ -94,7 +97,8 @@ pub async fn station(settings: &Settings, wanted: Wanted) -> Result<Station> {
     // Of builds that this builder has lost.
     crate::builder::workspace::remove_all(&logs_dir).map_err(|source| FsError::new("clear", &logs_dir, source))?;
     let logs = LogStore::new(logs_dir)?;
-    let mut config = LocalConfig { slots: wanted.slots, pgp: repository.executor.local.pgp, ..LocalConfig::under(&dir) };
+    let mut config =
+        LocalConfig { slots: wanted.slots, pgp: repository.executor.local.pgp, ..LocalConfig::under(&dir) };
     if let Some(user) = &repository.executor.local.user {
         config.user.clone_from(user);
     }

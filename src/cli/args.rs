@@ -9,8 +9,8 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::Format;
 use super::{
-    audit, builder, changes, check, classify, completions, config, ctl, demo, doctor, explain, extract, graph, init, man,
-    packages, plan, run, serve,
+    audit, builder, changes, check, classify, completions, config, ctl, demo, doctor, explain, extract, graph, init,
+    man, packages, plan, run, serve,
 };
 
 /// Keeps a monorepo of Arch Linux packages current, reviewed, built and published.

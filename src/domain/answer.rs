@@ -140,7 +140,9 @@ mod tests {
 
     #[test]
     fn what_the_contract_says_is_read() {
-        let read = returned(r#"{"status":"succeeded","artefacts":[{"name":"a","size":3,"sha256":"00"}],"duration_s":1.5,"x":1}"#);
+        let read = returned(
+            r#"{"status":"succeeded","artefacts":[{"name":"a","size":3,"sha256":"00"}],"duration_s":1.5,"x":1}"#,
+        );
         assert_eq!(read.expect("right").artefacts[0].size, 3);
         assert_eq!(returned(r#"{"status":"already_built"}"#).expect("right").status, Success::AlreadyBuilt);
         let thrown = thrown(r#"{"status":"failed","kind":"package","exit_code":4,"message":"no"}"#);
@@ -150,7 +152,11 @@ mod tests {
     #[test]
     fn a_success_that_proves_nothing_is_none() {
         for text in [
-            "null", "{}", "\"succeeded\"", r#"{"status":"succeeded"}"#, r#"{"status":"failed"}"#,
+            "null",
+            "{}",
+            "\"succeeded\"",
+            r#"{"status":"succeeded"}"#,
+            r#"{"status":"failed"}"#,
             r#"{"status":"succeeded","artefacts":[{"name":"a","size":-1,"sha256":""}]}"#,
         ] {
             returned(text).expect_err(text);

@@ -28,7 +28,9 @@ pub struct RedisUrl {
 
 /// A text that is not the URL of a Redis server. Does not hold the text: there may be a password in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this is not the address of a Redis server: {0}; write redis://HOST:6379/0, rediss:// for TLS, or redis-sentinel://HOST,HOST/MASTER")]
+#[error(
+    "this is not the address of a Redis server: {0}; write redis://HOST:6379/0, rediss:// for TLS, or redis-sentinel://HOST,HOST/MASTER"
+)]
 pub struct BadRedisUrl(&'static str);
 
 impl FromStr for RedisUrl {
@@ -176,8 +178,20 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_refused_without_repeating_it() {
         for text in [
-            "host", "http://host", "redis://", "redis://a,b", "redis://h:0", "redis://h:99999", "redis://h/x", "redis://h/300",
-            "redis://u:%zz@h", "redis://h?x=1", "redis-sentinel://h", "rediss-sentinel://h/m", "redis://[::1", "redis://a:b:c",
+            "host",
+            "http://host",
+            "redis://",
+            "redis://a,b",
+            "redis://h:0",
+            "redis://h:99999",
+            "redis://h/x",
+            "redis://h/300",
+            "redis://u:%zz@h",
+            "redis://h?x=1",
+            "redis-sentinel://h",
+            "rediss-sentinel://h/m",
+            "redis://[::1",
+            "redis://a:b:c",
         ] {
             let error = text.parse::<RedisUrl>().expect_err(text).to_string();
             assert!(error.contains("redis://HOST:6379/0"), "{error}");

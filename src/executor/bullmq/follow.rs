@@ -67,13 +67,16 @@ impl Followed {
                 }
                 Err(error) if !away => {
                     away = true;
-                    tracing::warn!(attempt = self.attempt, error = error.to_string(), "a build is not followed until Redis answers");
+                    tracing::warn!(
+                        attempt = self.attempt,
+                        error = error.to_string(),
+                        "a build is not followed until Redis answers"
+                    );
                 }
                 Err(_) => {}
             }
-            let told = async {
-                if cancelled { std::future::pending().await } else { self.reins.cancel.cancelled().await }
-            };
+            let told =
+                async { if cancelled { std::future::pending().await } else { self.reins.cancel.cancelled().await } };
             tokio::select! {
                 () = bell.notified() => {}
                 () = told => {}
@@ -111,7 +114,11 @@ impl Followed {
             Step::Wait => None,
             Step::Add => {
                 if let Err(error) = self.add().await {
-                    tracing::warn!(attempt = self.attempt, error = error.to_string(), "a build is not in the queue yet");
+                    tracing::warn!(
+                        attempt = self.attempt,
+                        error = error.to_string(),
+                        "a build is not in the queue yet"
+                    );
                 }
                 None
             }
@@ -145,7 +152,11 @@ impl Followed {
     fn wish_to_stop(&self) -> bool {
         let told = self.inner.exchange.cancel(&self.attempt);
         if let Err(error) = &told {
-            tracing::warn!(attempt = self.attempt, error = error as &dyn std::error::Error, "a builder is not told to stop");
+            tracing::warn!(
+                attempt = self.attempt,
+                error = error as &dyn std::error::Error,
+                "a builder is not told to stop"
+            );
         }
         told.is_ok()
     }

@@ -73,8 +73,11 @@ impl Link {
             return Ok(Arc::clone(queue));
         }
         let (server, connection) = self.reach().await?;
-        let options =
-            QueueOptions { connection: server.options.clone(), prefix: self.0.prefix.clone(), ..QueueOptions::default() };
+        let options = QueueOptions {
+            connection: server.options.clone(),
+            prefix: self.0.prefix.clone(),
+            ..QueueOptions::default()
+        };
         let queue = Queue::with_connection(name, connection, options).await;
         let queue = Arc::new(queue.map_err(|error| self.0.config.unusable(&error))?);
         self.queues().insert(name.to_owned(), Arc::clone(&queue));

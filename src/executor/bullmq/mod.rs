@@ -210,7 +210,10 @@ impl Inner {
     async fn clear_away(&self, task: Task) -> Result<(), ExecutorError> {
         match task.record() {
             Some(record) => self.sweeper.take_out(record.place, task).await,
-            None => blocking(move || remove_all(&task.dir).map_err(|error| FsError::new("remove", &task.dir, error))).await?,
+            None => {
+                blocking(move || remove_all(&task.dir).map_err(|error| FsError::new("remove", &task.dir, error)))
+                    .await?
+            }
         }
         Ok(())
     }

@@ -174,7 +174,8 @@ async fn tls_is_spoken_with_a_server_that_our_own_file_vouches_for() {
     let file = |name: &str| dir.path().join(name).display().to_string();
     let port_word = port.to_string();
     let (cert, key) = (file("ca.pem"), file("key.pem"));
-    let arguments = ["--tls-port", &port_word, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &cert];
+    let arguments =
+        ["--tls-port", &port_word, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &cert];
     let _redis = Redis::start(&[&arguments[..], &["--tls-auth-clients", "no"]].concat()).await;
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         tokio::task::yield_now().await;

@@ -33,9 +33,11 @@ impl Redis {
     pub async fn begin(&mut self) {
         let (port, dir) = (self.port.to_string(), self.dir.display().to_string());
         let program = Program::new("redis-server").args(["--port", &port, "--bind", "127.0.0.1", "--dir", &dir]);
-        let program = program.args(["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no"]);
+        let program =
+            program.args(["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no"]);
         let program = program.args(["--maxmemory-policy", "noeviction", "--logfile", "redis.log"]);
-        self.child = Some(program.args(&self.arguments).current_dir(&self.dir).spawn().expect("redis-server is installed"));
+        self.child =
+            Some(program.args(&self.arguments).current_dir(&self.dir).spawn().expect("redis-server is installed"));
         let up = async {
             while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() || self.is_loading().await {
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -36,7 +36,9 @@ pub async fn process(inner: Arc<Inner>, queue: String, job: Job) -> Result<Value
     let underway = match known {
         Some(underway) => underway,
         None => match Arc::clone(&inner.slots).try_acquire_owned() {
-            Ok(permit) if !inner.draining.load(Ordering::SeqCst) => begin(&inner, &job, document, client.clone(), permit),
+            Ok(permit) if !inner.draining.load(Ordering::SeqCst) => {
+                begin(&inner, &job, document, client.clone(), permit)
+            }
             _ => return give_back(&inner, &job).await,
         },
     };
@@ -56,7 +58,13 @@ async fn give_back(inner: &Inner, job: &Job) -> Result<Value, Error> {
     Err(Error::Delayed)
 }
 
-fn begin(inner: &Arc<Inner>, job: &Job, document: Document, client: Client, permit: OwnedSemaphorePermit) -> Arc<Underway> {
+fn begin(
+    inner: &Arc<Inner>,
+    job: &Job,
+    document: Document,
+    client: Client,
+    permit: OwnedSemaphorePermit,
+) -> Arc<Underway> {
     let (sender, said) = watch::channel(None);
     let stop = CancellationToken::new();
     let underway = Arc::new(Underway { attempt: document.attempt.clone(), said, stop: stop.clone() });
@@ -141,7 +149,10 @@ impl See<'_> {
             }
             Ok(Held::Theirs(token)) if self.is_ours(&token) => false,
             Ok(Held::Theirs(_) | Held::Over) => {
-                tracing::warn!(job = self.job.id(), "another builder has a job that was built here; the build is stopped");
+                tracing::warn!(
+                    job = self.job.id(),
+                    "another builder has a job that was built here; the build is stopped"
+                );
                 underway.stop.cancel();
                 self.inner.underway().remove(self.job.id());
                 false
