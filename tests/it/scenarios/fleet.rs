@@ -42,8 +42,8 @@ impl Dice {
 }
 
 fn is_over(build: &Build) -> bool {
-    use BuildState::{Blocked, Dispatched, Ready, Running, Waiting};
-    !matches!(build.state, Waiting | Blocked | Ready | Dispatched | Running)
+    use BuildState::{Dispatched, Ready, Running, Waiting};
+    !matches!(build.state, Waiting | Ready | Dispatched | Running)
 }
 
 /// Kills and flushes until it has done enough of it.
@@ -133,8 +133,9 @@ async fn a_class_finds_its_builder_a_cancelled_build_stops_and_one_that_is_told_
     let builds = fleet.builds().await;
     let waiting = builds.iter().find(|build| build.pkgbase.as_str() == "small").unwrap();
     assert_ne!(waiting.state, BuildState::Running, "nobody there is of its class");
-    let (_, weak) = fleet.builders.remove(0);
+    let (_, mut weak) = fleet.builders.remove(0);
     weak.signal(Signal::SIGTERM);
+    weak.says("draining").await;
     weak.signal(Signal::SIGTERM);
     let (code, said) = weak.ended().await;
     assert_eq!(code, Some(0), "{said}");

@@ -51,7 +51,7 @@ impl Fleet {
     /// Starts a builder.
     pub fn begin(&mut self, name: &str, arguments: &[&str]) {
         let config = self.scene.path("pkgwarden.toml").display().to_string();
-        let words = [&["--config", &config, "builder", "--name", name], arguments].concat();
+        let words = [&["--config", &config, "builder", "--name", name][..], arguments].concat();
         let builder = self.scene.start(&words, &[]);
         self.builders.push((name.to_owned(), builder));
     }
