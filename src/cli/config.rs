@@ -306,6 +306,7 @@ mod tests {
 
         [executor.local]
         pgp = "when-keys-are-there"
+        cache_gib = 20
         repository = []
 
         [executor.bullmq]
@@ -354,6 +355,10 @@ mod tests {
         [policy.statuses]
         builds = true
         per_commit = 20
+
+        [policy.caches]
+        release = "verified"
+        proposals = true
         "#);
         let (_dir, shown) = file(&ran.stdout);
         assert_eq!(pkgwarden(&["config", "check", &shown], &[]).exit, Exit::Done);
