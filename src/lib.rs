@@ -9,6 +9,7 @@ pub mod config;
 pub mod sys;
 pub mod telemetry;
 
+pub mod caches;
 pub mod forge;
 pub mod git;
 pub mod logstore;

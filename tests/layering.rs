@@ -10,7 +10,7 @@ use syn::visit::Visit;
 
 /// Every module, in order: each may name only modules that stand above it. Adapters do not name each
 /// other, except where it says so; faces ask the controller.
-const TABLE: [(&str, &[&str]); 20] = [
+const TABLE: [(&str, &[&str]); 21] = [
     ("domain", &[]),
     ("config", &["domain"]),
     ("sys", &["domain"]),
@@ -20,10 +20,11 @@ const TABLE: [(&str, &[&str]); 20] = [
     ("forge", &["domain", "sys", "telemetry"]),
     ("logstore", &["domain", "sys", "telemetry"]),
     ("publish", &["domain", "sys", "telemetry"]),
+    ("caches", &["domain", "sys", "telemetry"]),
     ("notify", &["domain", "sys", "telemetry"]),
     ("source", &["domain", "sys", "telemetry", "git"]),
     ("builder", &["domain", "sys", "telemetry", "logstore"]),
-    ("executor", &["domain", "sys", "telemetry", "logstore", "builder"]),
+    ("executor", &["domain", "sys", "telemetry", "logstore", "caches", "builder"]),
     (
         "controller",
         &[
@@ -35,6 +36,7 @@ const TABLE: [(&str, &[&str]); 20] = [
             "git",
             "forge",
             "logstore",
+            "caches",
             "publish",
             "notify",
             "source",
@@ -55,6 +57,7 @@ const TABLE: [(&str, &[&str]); 20] = [
             "git",
             "forge",
             "logstore",
+            "caches",
             "publish",
             "notify",
             "source",

@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::builder::refresh::{self, Refresher};
 use crate::builder::workspace::make_enterable;
+use crate::caches::{CacheConfig, Caches};
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::dispatch::{Dispatcher, Limits, Parts};
@@ -320,7 +321,9 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     let (poll, inbox) = (watch::Sender::new(settings.server.poll), hooks::inbox(settings, &store, &clock)?);
     let exchange = exchange(settings, &kept, &logs)?;
     let dispatcher = dispatcher(settings, &kept, &store, (&logs, exchange.as_ref()), &clock)?;
-    let controller = Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false), poll, inbox });
+    let caches = Caches::open(cache_config(settings), clock.clone())?;
+    let controller =
+        Controller::new(Inner { kept, store, logs, caches, clock, paused: AtomicBool::new(false), poll, inbox });
     Ok(Serving { controller, dispatcher, exchange, lock })
 }
 
@@ -407,6 +410,13 @@ fn building(settings: &Settings) -> Option<&settings::Repository> {
     settings.repositories.iter().find(|repository| repository.executor.kind != ExecutorKind::None)
 }
 
+/// Where builds on this machine keep what they leave for the next one.
+fn cache_config(settings: &Settings) -> CacheConfig {
+    let under = LocalConfig::under(&settings.server.data_dir).caches;
+    let quota = building(settings).map_or(under.quota, |repository| repository.executor.local.cache_bytes);
+    CacheConfig { quota, ..under }
+}
+
 fn limits(repository: &settings::Repository) -> Limits {
     let executor = &repository.executor;
     let package_repositories = executor.local.repositories.iter().map(package_repository).collect();
@@ -445,6 +455,7 @@ fn executor(
             if let Some(user) = &executor.local.user {
                 config.user.clone_from(user);
             }
+            config.caches = cache_config(settings);
             Ok(Arc::new(LocalExecutor::open(config, logs.clone())?))
         }
         ExecutorKind::Command => {

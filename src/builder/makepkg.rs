@@ -86,8 +86,8 @@ pub struct Job {
     pub jobs: Option<usize>,
     /// Variables that name the proxies, for steps with the network.
     pub proxies: BTreeMap<String, String>,
-    /// Where sources are kept for the next build, if not in the tree.
-    pub source_cache: Option<std::path::PathBuf>,
+    /// Further variables: those of its cache sets.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Job {
@@ -132,7 +132,7 @@ impl Job {
         }
         SandboxSpec {
             network,
-            mounts: self.mounts(phase, workspace),
+            mounts: Self::mounts(phase, workspace),
             repositories: self.directories(),
             env,
             directory: "/startdir",
@@ -140,10 +140,9 @@ impl Job {
         }
     }
 
-    fn mounts(&self, phase: Phase, workspace: &Workspace) -> Vec<Mount> {
+    fn mounts(phase: Phase, workspace: &Workspace) -> Vec<Mount> {
         let mount = |from: &str, to, access| Mount { from: workspace.path(from), to, access };
         let root = if phase == Phase::Build { Access::Read } else { Access::Write };
-        let sources = self.source_cache.clone().unwrap_or_else(|| workspace.path("srcdest"));
         vec![
             mount("etc/makepkg.conf", "/etc/pkgwarden/makepkg.conf", Access::Read),
             mount("etc/pacman.conf", "/etc/pacman.conf", Access::Read),
@@ -156,7 +155,7 @@ impl Job {
             // What is in memory is the machine's, and small.
             mount("home", "/home/build", Access::Write),
             mount("tmp", "/tmp", Access::Write),
-            Mount { from: sources, to: "/srcdest", access: Access::Write },
+            mount("srcdest", "/srcdest", Access::Write),
             mount("root", ROOT, root),
             mount("root/usr", DEPENDENCIES, Access::Read),
         ]
@@ -172,6 +171,7 @@ impl Job {
 
     pub(super) fn env(&self) -> BTreeMap<String, String> {
         let mut env = pacman::search_paths();
+        env.extend(self.variables.clone());
         let values = [
             ("HOME", "/home/build".to_owned()),
             ("USER", "build".to_owned()),
@@ -206,7 +206,7 @@ mod tests {
             skip_exit_code: 123,
             jobs: Some(2),
             proxies: [("https_proxy".to_owned(), "http://proxy:3128".to_owned())].into(),
-            source_cache: None,
+            variables: BTreeMap::new(),
         }
     }
 

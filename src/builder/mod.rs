@@ -5,6 +5,7 @@
 
 pub mod artefact;
 pub mod bundle;
+pub mod cache;
 mod harvest;
 pub mod interfere;
 pub mod makepkg;

@@ -264,7 +264,7 @@ pub fn job(arch: &str, proxies: BTreeMap<String, String>) -> Job {
         skip_exit_code: 0,
         jobs: None,
         proxies,
-        source_cache: None,
+        variables: BTreeMap::new(),
     }
 }
 

@@ -17,7 +17,7 @@ use super::user::BuildUser;
 const MAX_PKGBUILD: u64 = 16 << 20;
 
 /// Directories the build may write, all inside `tree/`.
-const WRITABLE: [&str; 12] = [
+const WRITABLE: [&str; 13] = [
     "start",
     "build",
     "pkgdest",
@@ -25,6 +25,7 @@ const WRITABLE: [&str; 12] = [
     "gnupg",
     "home",
     "tmp",
+    "requests",
     "root",
     "root/usr",
     "root/var/lib/pacman/sync",

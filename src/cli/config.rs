@@ -51,6 +51,8 @@ enum Document {
     Config,
     /// `.ci/policy.toml`
     Policy,
+    /// `.CI/cache.toml`
+    Cache,
     /// A build, as programs and workers are told of it
     Build,
 }
@@ -62,6 +64,7 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
             match of {
                 Document::Config => context.output.json(config::schema())?,
                 Document::Policy => context.output.json(&config::policy_schema())?,
+                Document::Cache => context.output.json(&config::cache_schema())?,
                 Document::Build => context.output.json(&config::build_schema())?,
             }
             Ok(Exit::Done)
@@ -301,6 +304,7 @@ mod tests {
 
         [executor.local]
         pgp = "when-keys-are-there"
+        cache_gib = 20
         repository = []
 
         [executor.bullmq]
@@ -343,6 +347,10 @@ mod tests {
         [policy.statuses]
         builds = true
         per_commit = 20
+
+        [policy.caches]
+        release = "verified"
+        proposals = true
         "#);
         let (_dir, shown) = file(&ran.stdout);
         assert_eq!(pkgwarden(&["config", "check", &shown], &[]).exit, Exit::Done);

@@ -1,8 +1,9 @@
 //! Configuration, from text to what the program needs: the monorepo's own files (`.ci/config`,
-//! `.ci/policy.toml`, `.CI/config`) and the operator's `pkgwarden.toml`.
+//! `.ci/policy.toml`, `.CI/config`, `.CI/cache.toml`) and the operator's `pkgwarden.toml`.
 //!
 //! Nothing here opens a file or reads the environment: both come in as arguments.
 
+pub mod cache;
 pub mod error;
 pub mod forge;
 pub mod job;
@@ -19,5 +20,5 @@ pub mod value;
 mod written;
 
 pub use error::{ConfigError, Problem};
-pub use schema::{build_schema, policy_schema, schema};
+pub use schema::{build_schema, cache_schema, policy_schema, schema};
 pub use settings::{Settings, load};

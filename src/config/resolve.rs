@@ -16,6 +16,7 @@ use super::written::{
     Layer, ScheduledPipeline, Written, WrittenDashboard, WrittenExecutor, WrittenPolicy, WrittenPublish,
     WrittenRepository, WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
 };
+use crate::domain::cache::policy::CachePolicy;
 use crate::domain::policy::Policy;
 use crate::domain::review::policy::{ProposalPolicy, ReviewPolicy, StatusPolicy};
 
@@ -247,6 +248,7 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
             user: executor.local.user,
             pgp: given(executor.local.pgp),
             repositories: given(executor.local.repository),
+            cache_bytes: given(executor.local.cache_gib) << 30,
         },
         bullmq: Bullmq {
             url: given(executor.bullmq.url),
@@ -284,6 +286,7 @@ fn resolve_policy(policy: &WrittenPolicy) -> Policy {
             test_build: given(policy.proposals.test_build),
         },
         statuses: StatusPolicy { builds: given(policy.statuses.builds), per_commit: given(policy.statuses.per_commit) },
+        caches: CachePolicy { release: given(policy.caches.release), proposals: given(policy.caches.proposals) },
     }
 }
 

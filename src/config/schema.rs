@@ -1,5 +1,5 @@
-//! The JSON Schema of `pkgwarden.toml`, for editors, and for finding out what a key may be; those of `.ci/policy.toml` and
-//! of builds.
+//! The JSON Schema of `pkgwarden.toml`, for editors, and for finding out what a key may be; those of `.ci/policy.toml`,
+//! of `.CI/cache.toml` and of builds.
 //!
 //! The first is made from the doc comments and types of [`super::written`], and from `defaults.toml`.
 
@@ -29,6 +29,14 @@ pub fn schema() -> &'static Value {
 pub fn policy_schema() -> Value {
     let mut schema = schema_of::<Policy>();
     schema["title"] = super::policy::PATH.into();
+    schema
+}
+
+/// The JSON Schema (draft 2020-12) of `.CI/cache.toml`.
+#[must_use]
+pub fn cache_schema() -> Value {
+    let mut schema = schema_of::<super::cache::Written>();
+    schema["title"] = crate::domain::cache::PATH.into();
     schema
 }
 
@@ -151,6 +159,7 @@ mod tests {
         undescribed(schema(), "", &mut found);
         undescribed(&policy_schema(), "policy", &mut found);
         undescribed(&build_schema(), "build", &mut found);
+        undescribed(&cache_schema(), "cache", &mut found);
         assert_eq!(found, [""; 0]);
     }
 

@@ -276,6 +276,8 @@ pub struct LocalExecutor {
     pub pgp: Verification,
     /// Pacman repositories that builds may install from; the first wins.
     pub repositories: Vec<PacmanRepository>,
+    /// The most bytes of all cache sets together.
+    pub cache_bytes: u64,
 }
 
 /// Builds by workers of a queue in Redis.

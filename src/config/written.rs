@@ -286,6 +286,10 @@ section! {
         /// When PGP signatures of sources are verified: where the package folder brings every key that the PKGBUILD
         /// names in `validpgpkeys`, as `keys/pgp/FINGERPRINT.asc`; always, so that builds without the keys fail; or never.
         pgp: Verification,
+        /// The most GiB that everything takes which builds keep for the next one (docs/caches.md). What has been unused
+        /// for longest goes first.
+        #[schemars(range(max = 65536), example = 20)]
+        cache_gib: u64,
         /// Pacman repositories that builds may install from, beside the published one; the first wins.
         #[schemars(example = [serde_json::json!({"name": "core", "server": "https://mirror.example/$repo/os/$arch"})])]
         repository: Vec<PacmanRepository>,

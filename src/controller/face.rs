@@ -6,6 +6,7 @@
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+use super::caches::{CacheObject, CacheView, CachesRemovedView, Invalidation};
 use super::view::{
     BuildPage, BuildView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView, RepositoryView,
     ReviewView, RunPage, RunView,
@@ -104,6 +105,15 @@ pub trait Face: Send + Sync + 'static {
     fn generations(&self) -> Answer<'_, Vec<GenerationView>>;
     /// Who is built before whom: the document that `graph --as json` prints.
     fn graph(&self) -> Answer<'_, serde_json::Value>;
+
+    /// What builds keep for the next one: archives of cache sets, the one used last first.
+    fn caches(&self) -> Answer<'_, Vec<CacheView>>;
+    /// The archive with this SHA-256, if it is there.
+    fn cache_object<'a>(&'a self, sha256: &'a str) -> Answer<'a, Option<CacheObject>>;
+    /// Sees to it that no build finds what was saved of a set until now.
+    fn invalidate_caches(&self, which: Invalidation) -> Answer<'_, CachesRemovedView>;
+    /// Removes archives that the limits leave no room for.
+    fn prune_caches(&self) -> Answer<'_, CachesRemovedView>;
 
     /// What a person has taken out of service.
     fn quarantine(&self) -> Answer<'_, Vec<QuarantineView>>;

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
+use super::Kept;
 use super::audit;
 use super::observe;
 use super::range;
 use super::rules;
+use super::site::Look;
 use super::snapshot::SnapshotReader;
 use crate::domain::audit::{Audit, Indicator, Searcher};
 use crate::domain::desired::{Package, Refs, Snapshot};
@@ -208,6 +210,12 @@ pub fn package_lints(package: &Package, files: &Folder) -> Vec<Finding> {
         );
     }
     findings
+}
+
+/// Who is built before whom, as the last look found it.
+pub(super) fn graph_of(kept: &Kept, look: &Look) -> Graph {
+    let packages = look.snapshot.packages.values().map(|package| &**package);
+    Graph::build_for(&kept.site().arch, packages, &recorded_names(&look.snapshot))
 }
 
 /// Names of packages in the repositories that are built against, as the `state` branch recorded them.

@@ -6,6 +6,7 @@ pub mod apply;
 pub mod audit;
 pub mod bind;
 pub mod builders;
+pub mod caches;
 mod conclude;
 pub mod dispatch;
 pub mod doctor;
@@ -52,6 +53,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use crate::caches::Caches;
 use crate::config::settings::Schedule;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Pipeline;
@@ -160,6 +162,8 @@ pub struct Inner {
     pub store: Store,
     /// The logs.
     pub logs: LogStore,
+    /// What builds keep for the next one.
+    pub caches: Caches,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Whether schedules and polling rest.

@@ -11,6 +11,7 @@ use super::snapshot::SMALL_FILE;
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::config;
 use crate::domain::bump::effective_version;
+use crate::domain::cache::policy::{RefClass, ReleaseCaches};
 use crate::domain::folder::Folder;
 use crate::domain::name::Oid;
 use crate::domain::policy::{PackageSettings, RepositorySettings};
@@ -55,7 +56,8 @@ impl Dispatcher {
                 .collect(),
             timeout: self.limits.borrow().timeout,
             extra_timeout: settings.extra_timeout,
-            cache_sources: settings.cache_sources,
+            cache_sources: settings.cache_sources && site.policy.caches.release != ReleaseCaches::None,
+            caches: site.policy.caches.plan(config::cache::declared(&files), RefClass::Release),
             source_date_epoch: time.as_second(),
             proposal: None,
             skip_exit_code: common.skip_exit_code,

@@ -7,17 +7,18 @@ use anyhow::Result;
 use futures_util::future::FutureExt as _;
 use tokio::sync::watch;
 
+use super::caches::{CacheObject, CacheView, CachesRemovedView, Invalidation};
 use super::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
 use super::review::{review_of, reviews_of};
 use super::site::Look;
+use super::summary::decision_about;
 use super::view::{
-    AttemptView, BuildPage, BuildView, CursorView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
+    BuildPage, BuildView, CursorView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
     RepositoryView, ReviewView, RunPage, RunView, ScriptView,
 };
 use super::{Controller, Kept, linkage, quarantine, sources};
 use crate::domain::audit::Audit;
 use crate::domain::build::BuildState;
-use crate::domain::graph::Graph;
 use crate::domain::name::PkgBase;
 use crate::domain::plan::Pipeline;
 use crate::domain::queue::BuildId;
@@ -98,11 +99,27 @@ impl Face for Controller {
         async move {
             let Ok(id) = build_id(id) else { return Ok(None) };
             let Some(detail) = self.0.store.build(id).await? else { return Ok(None) };
-            let attempts: Vec<AttemptView> = detail.attempts.iter().map(AttemptView::from).collect();
+            let attempts = self.attempt_views(&detail.attempts).await?;
             let why = self.why(&detail.build).await?;
             Ok(Some(BuildPage { build: BuildView::new(&detail.build, &detail.waits), why, attempts }))
         }
         .boxed()
+    }
+
+    fn caches(&self) -> Answer<'_, Vec<CacheView>> {
+        self.list_caches()
+    }
+
+    fn cache_object<'a>(&'a self, sha256: &'a str) -> Answer<'a, Option<CacheObject>> {
+        self.open_cache(sha256)
+    }
+
+    fn invalidate_caches(&self, which: Invalidation) -> Answer<'_, CachesRemovedView> {
+        self.drop_caches(which)
+    }
+
+    fn prune_caches(&self) -> Answer<'_, CachesRemovedView> {
+        self.make_room()
     }
 
     fn queue(&self) -> Answer<'_, QueueView> {
@@ -169,7 +186,7 @@ impl Face for Controller {
         async move {
             let first = self.kept().next().and_then(|kept| Some((kept, kept.looked().look?)));
             let (kept, look) = first.ok_or_else(not_looked)?;
-            let graph = graph_of(kept, &look);
+            let graph = super::inspect::graph_of(kept, &look);
             Ok(serde_json::to_value(graph.document(None)).map_err(anyhow::Error::from)?)
         }
         .boxed()
@@ -286,7 +303,7 @@ impl Controller {
         let package = &look.snapshot.packages[pkgbase];
         let builds = self.0.store.last_builds(&kept.site().name, pkgbase, BUILDS_ON_PAGE).await?;
         let builds = self.build_views(builds).await?;
-        let graph = graph_of(kept, look);
+        let graph = super::inspect::graph_of(kept, look);
         let state = look.snapshot.states.get(pkgbase).cloned().unwrap_or_default();
         let cache_dir = kept.site().upstream.read().expect("nobody panics with it").sources.cache_dir.clone();
         let cursor = state.cursor();
@@ -396,11 +413,6 @@ pub(super) fn build_id(text: &str) -> Result<BuildId, ControllerError> {
     text.parse().map(BuildId).map_err(|_| ControllerError::NotFound(format!("there is no build `{text}`")))
 }
 
-fn graph_of(kept: &Kept, look: &Look) -> Graph {
-    let packages = look.snapshot.packages.values().map(|package| &**package);
-    Graph::build_for(&kept.site().arch, packages, &super::inspect::recorded_names(&look.snapshot))
-}
-
 fn published_versions(kept: &Kept) -> Result<BTreeMap<String, String>, ControllerError> {
     let Some(publisher) = &kept.publisher else { return Ok(BTreeMap::new()) };
     let published = publisher.current().map_err(anyhow::Error::from)?;
@@ -435,10 +447,4 @@ pub(super) async fn last_decision(
         }
     }
     Ok(None)
-}
-
-/// What a run's document says of one package.
-fn decision_about<'a>(document: &'a serde_json::Value, pkgbase: &PkgBase) -> Option<&'a serde_json::Value> {
-    let decisions = document.get("packages")?.as_array()?;
-    decisions.iter().find(|decision| decision["pkgbase"] == pkgbase.as_str())
 }

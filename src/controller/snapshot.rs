@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use crate::config;
-use crate::domain::classify;
 use crate::domain::desired::{Interfere, Package, Refs, ReviewBranch, Snapshot, Tip};
 use crate::domain::finding::Finding;
 use crate::domain::folder;
@@ -19,6 +18,7 @@ use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::RepositorySettings;
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::state::PackageState;
+use crate::domain::{cache, classify};
 use crate::git::{Entry, GitError, Repository};
 use crate::source::nvchecker;
 
@@ -264,6 +264,18 @@ fn small_file(git: &Repository, id: Oid) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// What is wrong with the cache sets that a package declares; what is right about them is read when it is built.
+fn cache_findings(git: &Repository, pkgbase: &PkgBase, own: &[Entry]) -> Result<Vec<Finding>> {
+    let path = format!("{pkgbase}/{}", cache::PATH);
+    let Some(entry) = own.iter().find(|entry| !entry.is_tree && path.ends_with(&format!("/{}", entry.name))) else {
+        return Ok(Vec::new());
+    };
+    Ok(match small_file(git, entry.id)? {
+        Some(text) => config::cache::parse(&String::from_utf8_lossy(&text), &path).1,
+        None => vec![Finding::warning("cache", too_large()).at(path, None).hint("declare fewer sets")],
+    })
+}
+
 fn too_large() -> String {
     format!("it is larger than {} MiB, so it is not read", SMALL_FILE >> 20)
 }
@@ -290,6 +302,7 @@ fn read_package(git: &Repository, configs: &Configs, pkgbase: &PkgBase, tree: Oi
     let config = config.unwrap_or_default();
     let (settings, mut found) = config::package::parse(&config, &config_path);
     findings.append(&mut found);
+    findings.append(&mut cache_findings(git, pkgbase, &own)?);
     let srcinfo = read_srcinfo(git, pkgbase, &files, &mut findings)?;
     let has_pkgbuild = files.iter().any(|entry| !entry.is_tree && entry.name == "PKGBUILD");
     if !has_pkgbuild {

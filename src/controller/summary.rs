@@ -1,5 +1,6 @@
 //! What a list tells of a run, read from the document that is kept of it.
 
+use crate::domain::name::PkgBase;
 use crate::domain::words::number_of;
 
 /// One line about what a run did.
@@ -24,6 +25,12 @@ pub(super) fn summary(document: &serde_json::Value) -> String {
 pub(super) fn errors(document: &serde_json::Value) -> usize {
     let problems = document["problems"].as_array();
     problems.map_or(0, |problems| problems.iter().filter(|problem| problem["severity"] == "error").count())
+}
+
+/// What a run's document says of one package.
+pub(super) fn decision_about<'a>(document: &'a serde_json::Value, pkgbase: &PkgBase) -> Option<&'a serde_json::Value> {
+    let decisions = document.get("packages")?.as_array()?;
+    decisions.iter().find(|decision| decision["pkgbase"] == pkgbase.as_str())
 }
 
 #[cfg(test)]

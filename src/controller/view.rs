@@ -7,6 +7,7 @@ pub use super::sources::{ScriptView, SourceView};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::caches::CacheUseView;
 use super::site::Look;
 use super::summary::{errors, summary};
 use crate::domain::build::{BuildReason, BuildState};
@@ -221,6 +222,8 @@ pub struct AttemptView {
     pub message: Option<String>,
     /// Length of its log in bytes, once final.
     pub log_length: Option<u64>,
+    /// What it used and created of cache sets, in order.
+    pub caches: Vec<CacheUseView>,
 }
 
 /// The queue: everything that is not final.
@@ -412,6 +415,7 @@ impl From<&Attempt> for AttemptView {
             exit_code: attempt.exit_code,
             message: attempt.message.clone(),
             log_length: attempt.log_length,
+            caches: Vec::new(),
         }
     }
 }

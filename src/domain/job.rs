@@ -5,6 +5,8 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cache::Plan;
+
 /// A build to be carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
@@ -45,6 +47,10 @@ pub struct Job {
     pub timeout_s: u64,
     /// Whether downloaded sources are worth keeping for its next build.
     pub cache_sources: bool,
+    /// What else it may keep for the next build of its package, and find of an earlier one; absent if it begins with
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Plan::is_empty")]
+    pub caches: Plan,
     /// The time to write into packages, in seconds since 1970.
     pub source_date_epoch: i64,
     /// The exit status of a PKGBUILD's function that says that there is nothing to do.

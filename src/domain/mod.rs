@@ -6,6 +6,7 @@ pub mod addition;
 pub mod audit;
 pub mod build;
 pub mod bump;
+pub mod cache;
 pub mod campaign;
 pub mod changes;
 pub mod chaotic;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::cache::policy::CachePolicy;
 use super::classify::LineRules;
 use super::review::policy::{ProposalPolicy, ReviewPolicy, StatusPolicy};
 
@@ -368,6 +369,8 @@ pub struct Policy {
     pub proposals: ProposalPolicy,
     /// Statuses of builds on a forge.
     pub statuses: StatusPolicy,
+    /// What builds may keep for the next one.
+    pub caches: CachePolicy,
 }
 
 impl Policy {

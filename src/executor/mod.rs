@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::builder::artefact::Artefact;
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::builder::user::UserError;
+use crate::caches::CacheError;
 use crate::domain::build::Outcome;
+use crate::domain::cache::Plan;
 use crate::domain::folder::Folder;
 use crate::domain::job::{Job, PacmanRepository};
 use crate::domain::name::{Oid, PkgBase};
@@ -65,6 +67,8 @@ pub struct BuildOrder {
     pub extra_timeout: f64,
     /// `BUILDER_CACHE_SOURCES`: its sources are kept for the next build.
     pub cache_sources: bool,
+    /// What else it may keep for the next build of its package, and find of an earlier one.
+    pub caches: Plan,
     /// The time that is written into the package, in seconds since 1970.
     pub source_date_epoch: i64,
     /// `CI_CODE_SKIP`.
@@ -110,6 +114,7 @@ impl BuildOrder {
             published: self.published.clone(),
             timeout_s: self.may_take().as_secs(),
             cache_sources: self.cache_sources,
+            caches: self.caches.clone(),
             source_date_epoch: self.source_date_epoch,
             skip_exit_code: self.skip_exit_code,
             package_dir: None,
@@ -185,6 +190,9 @@ pub enum ExecutorError {
     /// The log could not be opened.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The caches of builds cannot be opened.
+    #[error(transparent)]
+    Caches(#[from] CacheError),
     /// The file system said no.
     #[error(transparent)]
     Fs(#[from] FsError),

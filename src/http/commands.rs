@@ -22,7 +22,7 @@ use crate::web::fault::Fault;
 const TRIGGER: &str = "api";
 
 /// A body that has to be JSON; what is wrong with it is said.
-pub struct Told<T>(T);
+pub struct Told<T>(pub T);
 
 impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequest<S> for Told<T> {
     type Rejection = Fault;

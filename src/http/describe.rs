@@ -37,6 +37,8 @@ pub struct Operation {
     signed: bool,
     /// Whether it wants the token of one build.
     builder: bool,
+    /// Whether it wants the token although it changes nothing.
+    confidential: bool,
 }
 
 impl Operation {
@@ -56,6 +58,7 @@ impl Operation {
             body: None,
             signed: false,
             builder: false,
+            confidential: false,
         }
     }
 
@@ -67,6 +70,11 @@ impl Operation {
     /// Something that others tell by themselves.
     pub fn delivery(path: &'static str, summary: &'static str, answer: &'static str) -> Self {
         Self { signed: true, ..Self::post(path, summary, Answer::One(answer)) }
+    }
+
+    /// Something to read that is not for everybody.
+    pub fn confidential(path: &'static str, summary: &'static str, answer: Answer) -> Self {
+        Self { confidential: true, ..Self::get(path, summary, answer) }
     }
 
     /// A parameter after the question mark.
@@ -106,7 +114,7 @@ impl Operation {
         if self.builder {
             operation["security"] = json!([{"build": []}]);
         }
-        if changes {
+        if changes || self.confidential {
             operation["security"] = json!([{"token": []}]);
         }
         operation

@@ -3,6 +3,7 @@
 //! What is answered comes from the controller; who may change something is decided in [`access`].
 
 pub mod access;
+mod caches;
 mod chaotic;
 mod commands;
 mod describe;
@@ -240,7 +241,7 @@ fn api() -> Described {
 
 fn questions() -> Described {
     let get = Operation::get;
-    Described::new()
+    caches::questions()
         .route(&get("/healthz", "Whether the process answers", Answer::Media("text/plain")), health::alive)
         .route(&get("/readyz", "Whether the controller answers", Answer::Media("text/plain")), health::ready)
         .route(&get("/metrics", "Gauges and counters for Prometheus", Answer::Media("text/plain")), health::metrics)
@@ -304,7 +305,7 @@ fn questions() -> Described {
 fn streams() -> Described {
     let get = Operation::get;
     let attempt = "another attempt than the latest";
-    Described::new()
+    caches::streams()
         .route(
             &get("/api/v1/builds/{id}/log", "The bytes of a log; understands `Range`", Answer::Media("text/plain"))
                 .query("follow", "`1`: go on until the log ends")
@@ -353,7 +354,7 @@ fn deliveries() -> Described {
 
 fn commands() -> Described {
     let post = Operation::post;
-    Described::new()
+    caches::commands()
         .route(
             &post("/api/v1/deploy", "Builds packages now", Answer::One("RunDetail")).body("Packages"),
             commands::deploy,

@@ -2,6 +2,7 @@
 //! unix socket, and prints for people or hands on the API's JSON.
 
 mod act;
+mod cache;
 mod client;
 mod show;
 mod watch;
@@ -17,6 +18,7 @@ use super::exit::Exit;
 use super::output::{Format, Output};
 use super::pipeline::{Because, Leavers, Newcomers, package};
 use crate::app::serve::SOCKET;
+use crate::domain::cache::SetName;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::Person;
 use crate::sys::secret::SecretString;
@@ -157,6 +159,12 @@ pub enum CtlCommand {
         #[arg(long)]
         exit_code: bool,
     },
+    /// What builds keep for the next one of their package
+    Cache {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
     /// Stop schedules and polling
     Pause,
     /// Take them up again
@@ -183,6 +191,35 @@ pub enum ReviewCommand {
     Approve(Approval),
     /// Close it and remember what was rejected
     Reject(Rejection),
+}
+
+/// What to do with cache sets.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// All archives, the one used last first
+    List {
+        /// Only those of this package
+        #[arg(long, value_name = "PKG", value_parser = package)]
+        package: Option<PkgBase>,
+    },
+    /// One archive: where it is from and what it holds
+    Show {
+        /// Its key, or the beginning of it
+        key: String,
+    },
+    /// See to it that no build finds what was saved of a set until now
+    Invalidate {
+        /// The set
+        name: SetName,
+        /// Only of this package
+        #[arg(long, value_name = "PKG", value_parser = package)]
+        package: Option<PkgBase>,
+        /// Only of this monorepo
+        #[arg(long, value_name = "NAME")]
+        repository: Option<String>,
+    },
+    /// Remove what the limits leave no room for
+    Prune,
 }
 
 /// What is rejected, by whom and why.
@@ -299,6 +336,14 @@ impl Session<'_> {
             CtlCommand::Quarantine { packages, reason } => self.quarantine(packages, reason).await,
             CtlCommand::Lift(Because { packages, reason }) => self.lift(packages, &reason).await,
             CtlCommand::Audit { wanted, exit_code } => self.audit(&wanted, exit_code).await,
+            CtlCommand::Cache { command } => match command {
+                CacheCommand::List { package } => self.caches(package).await,
+                CacheCommand::Show { key } => self.cache(&key).await,
+                CacheCommand::Invalidate { name, package, repository } => {
+                    self.invalidate_caches(&name, package, repository).await
+                }
+                CacheCommand::Prune => self.prune_caches().await,
+            },
             CtlCommand::Pause => self.pause_or_resume("pause").await,
             CtlCommand::Resume => self.pause_or_resume("resume").await,
             CtlCommand::Review { command } => match command {

@@ -8,6 +8,7 @@ use comfy_table::{Cell, CellAlignment, Color};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::cache::cache_uses;
 use crate::cli::diff;
 use crate::cli::output::{lines, number_of, paint, table};
 use crate::controller::view::FileDiff;
@@ -85,6 +86,7 @@ impl Look {
         for attempt in list(build, "attempts") {
             let outcome = attempt["outcome"].as_str().map_or_else(|| "running".to_owned(), one_line);
             let _ = writeln!(out, "attempt {}: {outcome} {}", text(attempt, "id"), text(attempt, "message"));
+            out += &cache_uses(list(attempt, "caches"));
         }
         out
     }

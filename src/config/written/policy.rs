@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Layer, WrittenDashboard, WrittenReviews};
+use crate::domain::cache::policy::ReleaseCaches;
 use crate::domain::policy::{Overlap, UnknownDirective};
 use crate::domain::review::policy::TestBuild;
 
@@ -28,6 +29,19 @@ section! {
         proposals: WrittenProposals,
         /// Statuses of builds beside commits on a forge.
         statuses: WrittenStatuses,
+        /// What builds may keep for the next one of their package (docs/caches.md).
+        caches: WrittenCaches,
+    }
+}
+
+section! {
+    /// What builds may keep for the next one of their package.
+    WrittenCaches {
+        /// What builds that are published keep and find: nothing, only sources, which makepkg checks, or every set.
+        release: ReleaseCaches,
+        /// Whether test builds of proposals keep anything for test builds of the same proposal, and find what published
+        /// builds have kept.
+        proposals: bool,
     }
 }
 

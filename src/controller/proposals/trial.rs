@@ -2,7 +2,7 @@
 //!
 //! They are isolated from builds: what they make goes into a repository of the proposal's commit, from which only other
 //! packages of the same proposal are built, and which goes with the last of them. They read what is published, and never
-//! write there; they keep no sources for others.
+//! write there; what they keep is found by test builds of the same proposal alone.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,10 +14,12 @@ use anyhow::{Context as _, Result};
 
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::builder::workspace::remove_all;
+use crate::config;
 use crate::controller::apply::folder_at;
 use crate::controller::dispatch::Dispatcher;
 use crate::controller::order::{facts, settings_in};
 use crate::domain::build::Outcome;
+use crate::domain::cache::policy::RefClass;
 use crate::domain::name::PkgName;
 use crate::domain::policy::RepositorySettings;
 use crate::executor::kept::blocking;
@@ -116,8 +118,9 @@ impl Dispatcher {
             timeout: self.limits.borrow().timeout,
             // What is proposed has no say in how long it may hold a place that builds need.
             extra_timeout: 1.0,
-            // What a stranger's build leaves must not be found by anybody's.
-            cache_sources: false,
+            // What a stranger's build leaves is found by test builds of the same proposal, and by nobody else's.
+            cache_sources: settings.cache_sources && site.policy.caches.proposals,
+            caches: site.policy.caches.plan(config::cache::declared(&files), RefClass::Proposal(trial.number)),
             source_date_epoch: time.as_second(),
             // What a proposal says of that has no say.
             skip_exit_code: RepositorySettings::default().skip_exit_code,

@@ -58,6 +58,7 @@ impl World {
             timeout: std::time::Duration::from_mins(1),
             extra_timeout: 1.5,
             cache_sources: false,
+            caches: crate::domain::cache::Plan::default(),
             source_date_epoch: 1_700_000_000,
             proposal: None,
             skip_exit_code: 123,

@@ -1,14 +1,14 @@
 //! One attempt from its order to its report.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::builder::artefact::{self, Artefact, Collected, Expectation};
+use crate::builder::cache;
 use crate::builder::interfere::Interference;
 use crate::builder::makepkg::{Job, Phase};
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::builder::verdict::{Exit, Verdict, judge};
-use crate::builder::workspace::{Workspace, WorkspaceError, make_enterable};
+use crate::builder::workspace::{Workspace, WorkspaceError};
 use crate::domain::build::Outcome;
 use crate::domain::signature::{Decision, Signatures, mentions_signatures};
 use crate::executor::kept::blocking;
@@ -16,6 +16,8 @@ use crate::executor::{AttemptReport, BuildOrder, Ending};
 use crate::logstore::LogWriter;
 use crate::sys::fs::{FsError, ensure_free};
 
+use super::caching::Caching;
+use super::desk::Desk;
 use super::step::{self, Limits, StepError};
 use super::{Inner, proxies};
 
@@ -30,10 +32,12 @@ pub struct Attempt {
     pub limits: Limits,
     /// The files of the package folder with the keys that signatures are verified by, once that is decided.
     pub keys: Vec<String>,
+    /// What it keeps for the next build, and finds of an earlier one.
+    pub caching: Caching,
 }
 
 /// Why an attempt went no further.
-enum Stop {
+pub enum Stop {
     Verdict(Verdict, Option<i32>),
     Step(StepError),
     Fs(FsError),
@@ -91,9 +95,13 @@ impl Attempt {
         if !job.repositories.is_empty() {
             self.step(Phase::Sync, &workspace, &job).await?;
         }
+        self.restore_sets(true, &workspace, &job).await?;
         self.step(Phase::Fetch, &workspace, &job).await?;
+        self.restore_sets(false, &workspace, &job).await?;
         self.step(Phase::Build, &workspace, &job).await?;
-        self.collect(&workspace).await
+        let artefacts = self.collect(&workspace).await?;
+        self.save_sets(&workspace, &job).await?;
+        Ok(artefacts)
     }
 
     /// Makes the directories of the attempt and everything in them that the steps need.
@@ -105,7 +113,8 @@ impl Attempt {
             workspace.write_package(&order.files)?;
             workspace.mark_published(&order.published)?;
             workspace.know_installed(inner.config.installed.as_deref())?;
-            let job = job(&inner, &order)?;
+            cache::prepare(&workspace)?;
+            let job = job(&inner, &order);
             for (name, text) in job.config_files() {
                 workspace.write_config(name, &text)?;
             }
@@ -134,14 +143,29 @@ impl Attempt {
         }
     }
 
-    fn note(&mut self, line: &str) -> Result<(), Stop> {
+    pub(super) fn note(&mut self, line: &str) -> Result<(), Stop> {
         self.log.note(line).map_err(|error| Stop::Step(error.into()))
     }
 
     async fn step(&mut self, phase: Phase, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
         self.note(&format!("{}: {}", phase.name(), phase.command(&self.keys).join(" ")))?;
-        let program = step::sandboxed(&job.sandbox(phase, workspace, &self.keys), self.inner.user);
-        let end = step::run(&self.inner.launcher, program, &mut self.log, &self.limits).await.map_err(Stop::Step)?;
+        let mut spec = job.sandbox(phase, workspace, &self.keys);
+        let mut desk = None;
+        if phase == Phase::Build {
+            let open = self.caching.plan.commands;
+            cache::offer(&mut spec, workspace, open, self.caching.plan.largest());
+            desk = if open { Some(Desk::open(workspace)?) } else { None };
+        }
+        let program = step::sandboxed(&spec, self.inner.user);
+        let running = step::run(&self.inner.launcher, program, &mut self.log, &self.limits);
+        let end = match desk {
+            Some(desk) => tokio::select! {
+                end = running => end,
+                never = desk.serve(&mut self.caching, &self.limits) => never,
+            },
+            None => running.await,
+        };
+        let end = end.map_err(Stop::Step)?;
         match judge(phase, end.exit, &end.printed, self.order.skip_exit_code) {
             Verdict::Next => Ok(()),
             verdict => Err(Stop::Verdict(verdict, code(end.exit))),
@@ -197,7 +221,7 @@ fn ending_of(error: &StepError) -> Ending {
 }
 
 /// An error and what caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
@@ -209,8 +233,8 @@ const fn code(exit: Exit) -> Option<i32> {
     }
 }
 
-fn job(inner: &Inner, order: &BuildOrder) -> Result<Job, FsError> {
-    Ok(Job {
+fn job(inner: &Inner, order: &BuildOrder) -> Job {
+    Job {
         arch: order.arch.clone(),
         repositories: order.package_repositories.iter().filter_map(usable).collect(),
         packager: inner.config.packager.clone(),
@@ -218,8 +242,8 @@ fn job(inner: &Inner, order: &BuildOrder) -> Result<Job, FsError> {
         skip_exit_code: order.skip_exit_code,
         jobs: inner.config.jobs,
         proxies: proxies(),
-        source_cache: if order.cache_sources { Some(source_cache(inner, order)?) } else { None },
-    })
+        variables: order.caches.env(),
+    }
 }
 
 /// A directory in which nothing was published yet is no repository. One that was is pinned to the
@@ -233,14 +257,6 @@ fn usable(repository: &PackageRepository) -> Option<PackageRepository> {
             has_database.then(|| PackageRepository { server: Server::Directory(real), ..repository.clone() })
         }
     }
-}
-
-fn source_cache(inner: &Inner, order: &BuildOrder) -> Result<PathBuf, FsError> {
-    let above = inner.config.source_cache.join(&order.repository);
-    let path = above.join(order.pkgbase.as_str());
-    let made = make_enterable(&above).and_then(|()| make_enterable(&path)).and_then(|()| inner.user.own(&path));
-    made.map_err(|error| FsError::new("create", &path, error))?;
-    Ok(path)
 }
 
 fn rewrite_pkgbuild(workspace: &Workspace, interference: &Interference) -> Result<(), Stop> {

@@ -1,6 +1,8 @@
 //! Builds on this machine: makepkg in bubblewrap, as a user that is not root.
 
 mod attempt;
+mod caching;
+mod desk;
 mod launcher;
 pub mod probe;
 mod step;
@@ -20,20 +22,26 @@ use tokio::time::Instant;
 use crate::builder::pacman::Server;
 use crate::builder::user::BuildUser;
 use crate::builder::workspace::{make_enterable, remove_all};
+use crate::caches::{CacheConfig, Caches};
 use crate::domain::build::Outcome;
 use crate::domain::signature::Verification;
 use crate::logstore::{LogStore, LogWriter};
+use crate::sys::clock::SystemClock;
 use crate::sys::fs::{FsError, ensure_free};
 
 use super::kept::{self, attempt_of, blocking, report_path};
 use super::tracked::{Progress, Reins, Tracked};
 use super::{AttemptReport, BuildOrder, Ending, Executor, ExecutorError, Handle};
 use attempt::{Attempt, MIN_FREE};
+use caching::Caching;
 use launcher::Launcher;
 use step::Limits;
 
 /// The name of this executor in handles.
 pub const NAME: &str = "local";
+
+/// The most bytes of all cache sets together where nothing is said: 20 GiB.
+pub const DEFAULT_QUOTA: u64 = 20 << 30;
 
 /// Variables that name the proxies of this machine.
 const PROXIES: [&str; 8] =
@@ -44,8 +52,8 @@ const PROXIES: [&str; 8] =
 pub struct LocalConfig {
     /// Where attempts have their directories.
     pub work_dir: PathBuf,
-    /// Where sources are kept for packages that ask for it.
-    pub source_cache: PathBuf,
+    /// Where cache sets are kept for packages that have some.
+    pub caches: CacheConfig,
     /// How many builds run at once.
     pub slots: usize,
     /// Who builds run as when the controller is root.
@@ -72,7 +80,7 @@ impl LocalConfig {
     pub fn under(data_dir: &Path) -> Self {
         Self {
             work_dir: data_dir.join("work"),
-            source_cache: data_dir.join("sources"),
+            caches: CacheConfig { dir: data_dir.join("caches"), quota: DEFAULT_QUOTA },
             slots: 1,
             user: "nobody".to_owned(),
             packager: "Unknown Packager".to_owned(),
@@ -97,6 +105,7 @@ struct Inner {
     slots: Semaphore,
     launcher: Launcher,
     tracked: Tracked,
+    caches: Caches,
 }
 
 impl Inner {
@@ -118,7 +127,8 @@ impl LocalExecutor {
             Launcher::start().map_err(|error| FsError::new("start a thread for", &config.work_dir, error))?;
         let slots = Semaphore::new(config.slots.max(1));
         let tracked = Tracked::default();
-        Ok(Self { inner: Arc::new(Inner { config, user, logs, slots, launcher, tracked }) })
+        let caches = Caches::open(config.caches.clone(), Arc::new(SystemClock))?;
+        Ok(Self { inner: Arc::new(Inner { config, user, logs, slots, launcher, tracked, caches }) })
     }
 
     fn check(&self, order: &BuildOrder) -> Result<(), ExecutorError> {
@@ -205,7 +215,9 @@ async fn carry_out(inner: Arc<Inner>, order: BuildOrder, log: LogWriter, reins: 
     let (report, log) = if permit.is_some() {
         progress.send_replace(Progress::Running);
         let limits = Limits { cancel, deadline: Instant::now() + order.may_take() };
-        Attempt { inner: Arc::clone(&inner), order: Arc::new(order), log, limits, keys: Vec::new() }.run().await
+        let order = Arc::new(order);
+        let caching = Caching::begin(inner.caches.clone(), Arc::clone(&order));
+        Attempt { inner: Arc::clone(&inner), order, log, limits, keys: Vec::new(), caching }.run().await
     } else {
         let message = "the build was cancelled before it began".to_owned();
         let ending = Ending::Done(Outcome::Cancelled);

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::json;
 
 use super::*;
-use crate::http::world::{World, garden, oid};
+use crate::http::world::{KEY, OBJECT, World, garden, oid};
 use crate::http::{ServeError, UnixSocket, serve};
 
 #[tokio::test]
@@ -84,6 +84,7 @@ async fn every_described_route_answers_as_it_is_described() {
         let address = path
             .replace("{id}", id)
             .replace("{pkgbase}", pkgbase)
+            .replace("{key}", if path.ends_with("/archive") { OBJECT } else { KEY })
             .replace("{timestamp}", &crate::http::world::ago(160).as_millisecond().to_string());
         for (method, operation) in methods.as_object().unwrap() {
             let url = format!("{}{address}", served.url);
@@ -98,6 +99,11 @@ async fn every_described_route_answers_as_it_is_described() {
                 assert_eq!(operation["security"][0]["build"], json!([]), "{path}");
             } else if path.starts_with("/repo/") {
                 assert_eq!(get(&url).await.status(), 404, "nothing is published in this world");
+            } else if path.ends_with("/archive") {
+                assert_eq!(get(&url).await.status(), 401, "{path}: it may hold anything");
+                assert_eq!(operation["security"][0]["token"], json!([]), "{path}");
+                let told = client().get(&url).bearer_auth("hunter22").send().await.unwrap();
+                check_answer(told, operation, &document, path).await;
             } else if method == "post" {
                 let refused = client().post(&url).send().await.unwrap();
                 assert_eq!(refused.status(), 401, "{method} {path}");
@@ -111,6 +117,30 @@ async fn every_described_route_answers_as_it_is_described() {
         }
     }
     assert!(asked > 30, "{asked}");
+}
+
+#[tokio::test]
+async fn caches_are_named_by_the_beginning_of_their_key_and_invalidated_with_the_token() {
+    let world = garden();
+    let served = world.serve(Some("hunter22")).await;
+    let at = |path: &str| format!("{}/api/v1/caches{path}", served.url);
+    assert_eq!(json(&at("/11111111")).await["name"], "ccache");
+    for missing in ["/1111", "/33333333", "/..%2F..", "/2222222222/archive"] {
+        let asked = client().get(at(missing)).bearer_auth("hunter22").send().await.unwrap();
+        assert_eq!(asked.status(), 404, "{missing}");
+    }
+    let invalidate = async |body: Value| {
+        let told = client().post(at("/invalidate")).bearer_auth("hunter22").json(&body).send().await.unwrap();
+        told.status().as_u16()
+    };
+    assert_eq!(invalidate(json!({"name": "ccache", "pkgbase": "hedge"})).await, 200);
+    assert_eq!(invalidate(json!({"name": "../x"})).await, 422);
+    assert_eq!(invalidate(json!({"name": "ccache", "repository": "other"})).await, 404);
+    assert_eq!(invalidate(json!({"name": "ccache", "package": "hedge"})).await, 422);
+    // A page shows what was used, and the way to it only to who may go it.
+    let page = get(&format!("{}/builds/b2", served.url)).await.text().await.unwrap();
+    assert!(page.contains("used <strong>ccache</strong>") && page.contains("href=\"/builds/b1\""), "{page}");
+    assert!(!page.contains("/archive"), "{page}");
 }
 
 async fn check_answer(response: reqwest::Response, operation: &Value, document: &Value, path: &str) {

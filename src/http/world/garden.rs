@@ -121,7 +121,36 @@ pub fn attempt(id: &str, ended: bool) -> AttemptView {
         exit_code: ended.then_some(4),
         message: None,
         log_length: None,
+        caches: Vec::new(),
     }
+}
+
+/// The key of the only archive of the garden.
+pub const KEY: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+/// The SHA-256 of it.
+pub const OBJECT: &str = "2222222222222222222222222222222222222222222222222222222222222222";
+
+fn cache() -> CacheView {
+    CacheView {
+        repository: "garden".into(),
+        pkgbase: "hedge".into(),
+        name: "ccache".into(),
+        class: "release".into(),
+        key: KEY.into(),
+        sha256: OBJECT.into(),
+        size: 2_048,
+        bytes: 4_096,
+        files: 3,
+        origin: "b1.1".into(),
+        build: Some("b1".into()),
+        created: ago(900),
+        last_used: ago(100),
+    }
+}
+
+fn attempt_with_caches(id: &str) -> AttemptView {
+    let download = Some(format!("/api/v1/caches/{OBJECT}/archive"));
+    AttemptView { caches: vec![CacheUseView { action: "used", download, cache: cache() }], ..attempt(id, true) }
 }
 
 pub fn document() -> Value {
@@ -169,7 +198,9 @@ pub fn garden() -> Arc<World> {
         world.add_build(build);
     }
     world.change(|state| {
-        state.builds.iter_mut().find(|page| page.build.id == "b2").unwrap().attempts = vec![attempt("b2.1", true)];
+        state.builds.iter_mut().find(|page| page.build.id == "b2").unwrap().attempts =
+            vec![attempt_with_caches("b2.1")];
+        state.caches.push(cache());
         state.reviews.push(review(
             "sundial",
             "pkgver=1.4.2\nsource=(https://example.org/a.tar.gz)\n",

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Arrival;
 use super::{Options, Server};
+use crate::controller::caches::{CacheObject, CacheUseView, CacheView, CachesRemovedView, Invalidation};
 use crate::controller::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
 use crate::controller::view::{
     ApprovalsView, ArtefactView, AttemptView, BuildPage, BuildView, FileDiff, GenerationView, PackagePage, PackageView,
@@ -28,7 +29,7 @@ use crate::domain::version::Version;
 use crate::logstore::LogStore;
 use crate::sys::clock::{Clock, ManualClock};
 
-pub use garden::{attempt, build, document, garden, package, repository, review, run};
+pub use garden::{KEY, OBJECT, attempt, build, document, garden, package, repository, review, run};
 
 /// What the world is like.
 #[derive(Default)]
@@ -37,6 +38,7 @@ pub struct State {
     pub packages: BTreeMap<PkgBase, PackagePage>,
     pub runs: Vec<RunPage>,
     pub builds: Vec<BuildPage>,
+    pub caches: Vec<CacheView>,
     pub reviews: Vec<ReviewView>,
     pub generations: Vec<GenerationView>,
     pub quarantine: Vec<QuarantineView>,
@@ -220,6 +222,28 @@ impl Face for World {
 
     fn build<'a>(&'a self, id: &'a str) -> Answer<'a, Option<BuildPage>> {
         self.answer(|state| state.builds.iter().find(|page| page.build.id == id).cloned())
+    }
+
+    fn caches(&self) -> Answer<'_, Vec<CacheView>> {
+        self.answer(|state| state.caches.clone())
+    }
+
+    fn cache_object<'a>(&'a self, sha256: &'a str) -> Answer<'a, Option<CacheObject>> {
+        self.answer(|state| {
+            let known = state.caches.iter().any(|cache| cache.sha256 == sha256);
+            known.then(|| {
+                let file = std::fs::File::open("Cargo.toml").unwrap();
+                CacheObject { size: file.metadata().unwrap().len(), file }
+            })
+        })
+    }
+
+    fn invalidate_caches(&self, which: Invalidation) -> Answer<'_, CachesRemovedView> {
+        self.command(format!("{which:?}"), |_| Ok(CachesRemovedView { archives: 1, objects: 1, bytes: 3 }))
+    }
+
+    fn prune_caches(&self) -> Answer<'_, CachesRemovedView> {
+        self.command("prune".to_owned(), |_| Ok(CachesRemovedView::default()))
     }
 
     fn queue(&self) -> Answer<'_, QueueView> {

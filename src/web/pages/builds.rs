@@ -5,14 +5,16 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 
 use super::{Who, page};
+use crate::controller::caches::CacheUseView;
 use crate::controller::face::BuildFilter;
 use crate::controller::view::{AttemptView, BuildPage};
 use crate::domain::build::{BuildEvent, BuildState};
+use crate::domain::words::size;
 use crate::logstore::LogStore;
 use crate::web::badge::build_badge;
 use crate::web::fault::Fault;
 use crate::web::frame::{Frame, Pages};
-use crate::web::link::{Link, run_href};
+use crate::web::link::{Link, build_href, run_href};
 use crate::web::log::{LogDecoder, Piece};
 use crate::web::rows::{BuildRow, Moment};
 use crate::web::text::{one_line, path_part};
@@ -110,6 +112,7 @@ struct One {
     is_final: bool,
     may_retry: bool,
     attempts: Vec<AttemptRow>,
+    caches: Vec<CacheRow>,
     /// The attempt whose log is shown; may be empty.
     attempt: String,
     log: Option<LogPart>,
@@ -121,6 +124,37 @@ struct AttemptRow {
     note: String,
     when: Moment,
     current: bool,
+}
+
+/// What the attempt that is shown did with an archive.
+struct CacheRow {
+    action: &'static str,
+    name: String,
+    key: String,
+    sha256: String,
+    size: String,
+    origin: String,
+    origin_href: Option<String>,
+    created: Moment,
+    download: Option<String>,
+}
+
+impl CacheRow {
+    fn new(done: &CacheUseView, frame: &Frame) -> Self {
+        let cache = &done.cache;
+        Self {
+            action: done.action,
+            name: cache.name.clone(),
+            key: cache.key.clone(),
+            sha256: cache.sha256.clone(),
+            size: size(cache.size),
+            origin: cache.origin.clone(),
+            origin_href: cache.build.as_deref().map(build_href),
+            created: Moment::new(cache.created, frame.now),
+            // Who may not have it is shown no way to it.
+            download: done.download.clone().filter(|_| frame.visitor.form_key.is_some()),
+        }
+    }
 }
 
 /// The end of a log, ready to be shown and followed.
@@ -180,6 +214,12 @@ impl One {
             may_retry: build.state.after(BuildEvent::Retry).is_ok(),
             why: found.why.as_deref().map(one_line),
             attempts: found.attempts.iter().map(attempt_row).collect(),
+            caches: found
+                .attempts
+                .iter()
+                .filter(|tried| attempt == Some(tried.id.as_str()))
+                .flat_map(|tried| tried.caches.iter().map(|done| CacheRow::new(done, &frame)))
+                .collect(),
             build: row,
             attempt: attempt.unwrap_or_default().to_owned(),
             log,
@@ -222,13 +262,4 @@ fn log_part(logs: &LogStore, found: &BuildPage, attempt: &str) -> Result<LogPart
         events: format!("/api/v1/builds/{id}/events?attempt={attempt}&styled=1&offset={}", decoder.offset()),
         here: format!("/builds/{id}?attempt={attempt}#log-state"),
     })
-}
-
-/// A number of bytes, for people.
-pub(super) fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{} KiB", bytes / 1024),
-        _ => format!("{} MiB", bytes / 1_048_576),
-    }
 }

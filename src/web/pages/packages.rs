@@ -5,12 +5,12 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use jiff::Timestamp;
 
-use super::builds::size;
 use super::{Who, page};
 use crate::controller::face::PackageFilter;
 use crate::controller::view::{PackagePage, PackageView, ScriptView, SourceView};
 use crate::domain::build::BuildState;
 use crate::domain::name::{Oid, PkgBase};
+use crate::domain::words::size;
 use crate::web::fault::Fault;
 use crate::web::frame::{Frame, Pages};
 use crate::web::link::{Link, package_href, review_href};

@@ -1,6 +1,7 @@
 //! Builds with the real makepkg, pacman and bubblewrap of this machine.
 
 mod building;
+mod caching;
 mod ending;
 mod isolation;
 mod signatures;
@@ -65,6 +66,7 @@ impl World {
             timeout: Duration::from_hours(1),
             extra_timeout: 1.0,
             cache_sources: false,
+            caches: crate::domain::cache::Plan::default(),
             source_date_epoch: 1_700_000_000,
             proposal: None,
             skip_exit_code: 123,

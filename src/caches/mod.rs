@@ -1,0 +1,421 @@
+//! The archives of cache sets on this machine: immutable objects under their SHA-256, and an index of which is found
+//! by which key.
+//!
+//! An object is written aside, flushed and renamed; only then does the index name it, in one transaction: whoever looks
+//! sees it whole or not at all. Objects in use are locked, also against other processes, and the lock goes with
+//! whoever has it. What an archive may hold is decided in [`crate::domain::cache::archive`].
+
+mod archive;
+mod index;
+mod objects;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+pub use self::archive::{Content, Rejected};
+pub use self::objects::{Leased, Staged};
+use crate::domain::cache::key::Key;
+use crate::domain::cache::policy::RefClass;
+use crate::domain::cache::retention;
+use crate::domain::cache::{Set, SetName};
+use crate::sys::clock::Clock;
+use crate::sys::fs::{FsError, ensure_free};
+
+/// No archive is begun with less room than this: 64 MiB.
+const MIN_FREE: u64 = 64 << 20;
+
+/// Why an archive cannot be kept or found.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// What was to be saved may not be.
+    #[error("it may not be kept")]
+    Rejected(#[from] Rejected),
+    /// The file system said no.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// Reading or writing the index went wrong.
+    #[error("the index of caches cannot be used")]
+    Index(#[from] rusqlite::Error),
+}
+
+/// Where archives are kept, and how many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The most bytes of all objects together.
+    pub quota: u64,
+}
+
+/// Which set of which package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The monorepo.
+    pub repository: String,
+    /// The package.
+    pub pkgbase: String,
+    /// The set.
+    pub set: SetName,
+}
+
+/// What a build looks for, or saves as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The set.
+    pub place: Place,
+    /// For what the build is.
+    pub class: RefClass,
+    /// Its key.
+    pub key: Key,
+    /// How often the set had been invalidated when the build began: [`Caches::epoch`].
+    pub epoch: u64,
+    /// Whether the newest of the same kind will do.
+    pub renew: bool,
+    /// The build that asks, by its attempt.
+    pub attempt: String,
+}
+
+impl Wanted {
+    /// Which archives replace each other.
+    fn kind(&self) -> Option<String> {
+        self.renew.then(|| format!("{} {}", self.class.word(), self.key.scope))
+    }
+}
+
+/// One archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number in the index.
+    pub id: i64,
+    /// The set.
+    pub place: Place,
+    /// For what the build was that saved it: `release` or `proposal/N`.
+    pub class: String,
+    /// Its key, in hexadecimal.
+    pub key: String,
+    /// The SHA-256 of the object, in hexadecimal.
+    pub sha256: String,
+    /// The size of the object in bytes.
+    pub size: u64,
+    /// What it holds.
+    pub content: Content,
+    /// The attempt that saved it.
+    pub origin: String,
+    /// When.
+    pub created: Timestamp,
+    /// When a build last used it.
+    pub last_used: Timestamp,
+}
+
+/// What a build did with an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It began with it.
+    Used,
+    /// It saved it.
+    Created,
+}
+
+impl Action {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Used => "used",
+            Self::Created => "created",
+        }
+    }
+}
+
+/// One line of the record of a build: what it did with an archive, which may be gone by now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    /// The attempt.
+    pub attempt: String,
+    /// What it did.
+    pub action: Action,
+    /// The archive as it was then.
+    pub entry: Entry,
+    /// Whether its object is still there.
+    pub kept: bool,
+}
+
+/// What came of looking for an archive.
+#[derive(Debug)]
+pub enum Found {
+    /// It is there, and whole.
+    Archive(Box<Leased>),
+    /// There is none.
+    Absent,
+    /// There was one, but not with the content that was saved. It is gone now.
+    Damaged(String),
+}
+
+/// What came of saving an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// It is found from now on.
+    New(Box<Entry>),
+    /// Another build was first: what it saved stays.
+    Already,
+    /// The set has been invalidated since the build began.
+    Invalidated,
+}
+
+/// What was made room for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Archives that are not found any more.
+    pub archives: usize,
+    /// Objects that were removed.
+    pub objects: usize,
+    /// The bytes they had.
+    pub bytes: u64,
+}
+
+/// The archives of this machine. Cheap to clone; every method may block on files.
+#[derive(Debug, Clone)]
+pub struct Caches(Arc<Inner>);
+
+struct Inner {
+    config: CacheConfig,
+    clock: Arc<dyn Clock>,
+    index: Mutex<Connection>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caches").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Caches {
+    /// Opens the archives, and clears away what was being written by processes that are gone.
+    ///
+    /// # Errors
+    /// If the directory or its index cannot be opened.
+    pub fn open(config: CacheConfig, clock: Arc<dyn Clock>) -> Result<Self, CacheError> {
+        objects::prepare(&config.dir)?;
+        let index = index::open(&config.dir)?;
+        Ok(Self(Arc::new(Inner { config, clock, index: Mutex::new(index) })))
+    }
+
+    /// How often a set has been invalidated: part of its keys.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn epoch(&self, place: &Place) -> Result<u64, CacheError> {
+        Ok(index::epoch(&self.index(), place)?)
+    }
+
+    /// Finds an archive, makes sure that it is what was saved, and notes that the build uses it. What is found stays as long
+    /// as it is held.
+    ///
+    /// # Errors
+    /// If it cannot be told whether there is one.
+    pub fn find(&self, wanted: &Wanted) -> Result<Found, CacheError> {
+        let Some((entry, file)) = self.choose(wanted)? else { return Ok(Found::Absent) };
+        let path = objects::path(&self.0.config.dir, &entry.sha256);
+        let whole = file.and_then(|file| match archive::verify(&file, &entry.sha256, &entry.content) {
+            Ok(()) => Ok(file),
+            Err(error) => Err(error),
+        });
+        match whole {
+            Ok(object) => {
+                index::note_use(&self.index(), &wanted.attempt, Action::Used, &entry, self.now())?;
+                Ok(Found::Archive(Box::new(Leased { entry, object, path })))
+            }
+            Err(error) => {
+                self.forget_object(&entry.sha256)?;
+                Ok(Found::Damaged(error.to_string()))
+            }
+        }
+    }
+
+    /// Chooses under the lock of the index, so that what is chosen is locked before anybody can remove it.
+    fn choose(&self, wanted: &Wanted) -> Result<Option<(Entry, io::Result<File>)>, CacheError> {
+        let mut index = self.index();
+        let transaction = index::begin(&mut index)?;
+        if index::epoch(&transaction, &wanted.place)? != wanted.epoch {
+            return Ok(None);
+        }
+        let Some(entry) = index::choose(&transaction, wanted)? else { return Ok(None) };
+        let object = objects::lease(&self.0.config.dir, &entry.sha256);
+        index::touch(&transaction, entry.id, self.now())?;
+        transaction.commit()?;
+        Ok(Some((entry, object)))
+    }
+
+    /// Packs what `tar` holds, an archive that somebody else made: checked, and without owners. Nobody finds it before
+    /// [`Caches::publish`]; if that never comes, it goes.
+    ///
+    /// # Errors
+    /// If it holds anything that no archive may, or more than `max` bytes.
+    pub fn stage(&self, tar: impl Read, max: u64) -> Result<Staged, CacheError> {
+        ensure_free(&self.0.config.dir, MIN_FREE)?;
+        let staged = Staged::write(&self.0.config.dir, |file| archive::pack(tar, file, max))?;
+        if staged.size > self.0.config.quota {
+            return Err(Rejected::new("it is larger than all caches together may be").into());
+        }
+        fail::fail_point!("cache.staged", |_| crate::sys::signal::die());
+        Ok(staged)
+    }
+
+    /// Lets others find an archive, if they do not find one by that key already and the set has not been invalidated
+    /// since the build began.
+    ///
+    /// # Errors
+    /// If it cannot be put in its place; then nobody finds it.
+    pub fn publish(&self, staged: Staged, wanted: &Wanted) -> Result<Published, CacheError> {
+        let mut index = self.index();
+        let transaction = index::begin(&mut index)?;
+        if index::epoch(&transaction, &wanted.place)? != wanted.epoch {
+            return Ok(Published::Invalidated);
+        }
+        if index::is_taken(&transaction, wanted)? {
+            return Ok(Published::Already);
+        }
+        let (sha256, size, content) = (staged.sha256.clone(), staged.size, staged.content);
+        staged.put(&self.0.config.dir)?;
+        fail::fail_point!("cache.renamed", |_| crate::sys::signal::die());
+        let now = self.now();
+        let entry = Entry {
+            id: 0,
+            place: wanted.place.clone(),
+            class: wanted.class.writes().word(),
+            key: wanted.key.exact.clone(),
+            sha256,
+            size,
+            content,
+            origin: wanted.attempt.clone(),
+            created: now,
+            last_used: now,
+        };
+        let entry = index::insert(&transaction, entry, &wanted.key.scope, wanted.kind())?;
+        index::note_use(&transaction, &wanted.attempt, Action::Created, &entry, now)?;
+        transaction.commit()?;
+        fail::fail_point!("cache.indexed", |_| crate::sys::signal::die());
+        Ok(Published::New(Box::new(entry)))
+    }
+
+    /// Removes what the limits leave no room for, and objects that no archive has. Nothing that is in use goes.
+    ///
+    /// # Errors
+    /// If the index or the disk says no.
+    pub fn prune(&self) -> Result<Pruned, CacheError> {
+        let dir = &self.0.config.dir;
+        let mut index = self.index();
+        let transaction = index::begin(&mut index)?;
+        let held = index::held(&transaction, |sha256| objects::is_leased(dir, sha256))?;
+        let gone = retention::evicted(&held, self.0.config.quota);
+        for id in &gone {
+            index::remove(&transaction, *id)?;
+        }
+        index::forget_old_uses(&transaction)?;
+        let named = index::objects(&transaction)?;
+        // Objects go while nobody else can name them.
+        let (objects, bytes) = objects::sweep(dir, &named)?;
+        fail::fail_point!("cache.swept", |_| crate::sys::signal::die());
+        transaction.commit()?;
+        Ok(Pruned { archives: gone.len(), objects, bytes })
+    }
+
+    /// Makes sure that nobody finds what was saved of a set until now, and says how many archives that were. Builds that
+    /// are under way neither find it any more nor save what they may have made with it. Without a repository or a package, all
+    /// are meant.
+    ///
+    /// # Errors
+    /// If the index cannot be written.
+    pub fn invalidate(
+        &self,
+        set: &SetName,
+        repository: Option<&str>,
+        pkgbase: Option<&str>,
+    ) -> Result<usize, CacheError> {
+        let mut index = self.index();
+        let transaction = index::begin(&mut index)?;
+        index::raise_epoch(&transaction, set, repository, pkgbase)?;
+        let removed = index::remove_set(&transaction, set, repository, pkgbase)?;
+        transaction.commit()?;
+        Ok(removed)
+    }
+
+    /// Every archive, the one used last first.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn list(&self) -> Result<Vec<Entry>, CacheError> {
+        Ok(index::list(&self.index())?)
+    }
+
+    /// What attempts did with archives, in order.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn uses(&self, attempts: &[String]) -> Result<Vec<Use>, CacheError> {
+        let mut uses = index::uses(&self.index(), attempts)?;
+        for one in &mut uses {
+            one.kept = objects::path(&self.0.config.dir, &one.entry.sha256).is_file();
+        }
+        Ok(uses)
+    }
+
+    /// The object of an archive, to be handed on; `None` if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn object(&self, sha256: &str) -> Result<Option<File>, CacheError> {
+        if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(None);
+        }
+        match objects::lease(&self.0.config.dir, sha256) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(FsError::new("open", &objects::path(&self.0.config.dir, sha256), error).into()),
+        }
+    }
+
+    /// The most bytes of all objects together.
+    #[must_use]
+    pub fn quota(&self) -> u64 {
+        self.0.config.quota
+    }
+
+    fn forget_object(&self, sha256: &str) -> Result<(), CacheError> {
+        let mut index = self.index();
+        let transaction = index::begin(&mut index)?;
+        index::remove_object(&transaction, sha256)?;
+        objects::remove(&self.0.config.dir, sha256)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    fn index(&self) -> MutexGuard<'_, Connection> {
+        self.0.index.lock().expect("nobody panics with the index")
+    }
+}
+
+/// Which set of a build this is.
+impl Place {
+    /// The set of a package.
+    #[must_use]
+    pub fn of(repository: &str, pkgbase: &str, set: &Set) -> Self {
+        Self { repository: repository.to_owned(), pkgbase: pkgbase.to_owned(), set: set.name.clone() }
+    }
+}
+
+/// A directory that may be missing.
+fn create_dir(path: &Path) -> Result<(), FsError> {
+    std::fs::create_dir_all(path).map_err(|error| FsError::new("create", path, error))
+}

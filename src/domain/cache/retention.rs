@@ -1,0 +1,130 @@
+//! What goes first where room is short.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+/// Of archives that replace each other, so many of the newest are kept.
+const KEPT_OF_A_KIND: usize = 2;
+
+/// An archive as far as this decision goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its number in the index.
+    pub id: i64,
+    /// The object with its content, which others may share.
+    pub sha256: String,
+    /// The size of the object in bytes.
+    pub size: u64,
+    /// Which archives replace each other: those of the same kind, if it is one that is renewed.
+    pub kind: Option<String>,
+    /// When it was saved.
+    pub created: Timestamp,
+    /// When a build last used it.
+    pub last_used: Timestamp,
+    /// Whether a build uses it now.
+    pub in_use: bool,
+}
+
+/// The numbers of those that have to go, so that all objects together have no more than `quota` bytes: first what has
+/// been replaced, then what has been unused for longest. What is in use never goes.
+#[must_use]
+pub fn evicted(held: &[Held], quota: u64) -> BTreeSet<i64> {
+    let mut gone = replaced(held);
+    let mut references = BTreeMap::<&str, (u64, usize)>::new();
+    for archive in held.iter().filter(|archive| !gone.contains(&archive.id)) {
+        references.entry(&archive.sha256).or_insert((archive.size, 0)).1 += 1;
+    }
+    let mut total: u64 = references.values().map(|(size, _)| size).sum();
+    let mut by_use: Vec<&Held> = held.iter().filter(|archive| !archive.in_use && !gone.contains(&archive.id)).collect();
+    by_use.sort_by_key(|archive| (archive.last_used, archive.id));
+    for archive in by_use {
+        if total <= quota {
+            break;
+        }
+        gone.insert(archive.id);
+        let (size, count) = references.get_mut(&*archive.sha256).expect("it was counted");
+        *count -= 1;
+        if *count == 0 {
+            total -= *size;
+        }
+    }
+    gone
+}
+
+fn replaced(held: &[Held]) -> BTreeSet<i64> {
+    let mut kinds = BTreeMap::<&str, Vec<&Held>>::new();
+    for archive in held {
+        if let Some(kind) = &archive.kind {
+            kinds.entry(kind).or_default().push(archive);
+        }
+    }
+    let old = kinds.into_values().flat_map(|mut archives| {
+        archives.sort_by_key(|archive| std::cmp::Reverse((archive.created, archive.id)));
+        archives.into_iter().skip(KEPT_OF_A_KIND)
+    });
+    old.filter(|archive| !archive.in_use).map(|archive| archive.id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn archive() -> impl Strategy<Value = Held> {
+        (0..6u8, 0..40u64, proptest::option::of("[ab]"), 0..50i64, 0..50i64, any::<bool>()).prop_map(
+            |(sha, size, kind, created, last_used, in_use)| Held {
+                id: 0,
+                sha256: format!("{sha}/{size}"),
+                size,
+                kind,
+                created: Timestamp::from_second(created).unwrap(),
+                last_used: Timestamp::from_second(last_used).unwrap(),
+                in_use,
+            },
+        )
+    }
+
+    fn size(held: &[Held]) -> u64 {
+        held.iter().map(|archive| (&archive.sha256, archive.size)).collect::<BTreeMap<_, _>>().into_values().sum()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_left_fits_and_nothing_in_use_goes(mut held in proptest::collection::vec(archive(), 0..20), quota in 0..200u64) {
+            for (id, archive) in (1..).zip(&mut held) {
+                archive.id = id;
+            }
+            let gone = evicted(&held, quota);
+            prop_assert!(held.iter().all(|archive| !(archive.in_use && gone.contains(&archive.id))));
+            let left: Vec<_> = held.iter().filter(|archive| !gone.contains(&archive.id)).cloned().collect();
+            let (used, free): (Vec<_>, Vec<_>) = left.iter().cloned().partition(|archive| archive.in_use);
+            prop_assert!(size(&left) <= quota || free.is_empty(), "{} of {quota}, {used:?}", size(&left));
+            // Whatever went without being replaced had been unused for at least as long as what stayed.
+            let replaced = replaced(&held);
+            let went = held.iter().filter(|archive| gone.contains(&archive.id) && !replaced.contains(&archive.id));
+            for went in went {
+                prop_assert!(free.iter().all(|stayed| went.last_used <= stayed.last_used));
+            }
+        }
+    }
+
+    #[test]
+    fn of_what_replaces_each_other_the_newest_two_stay() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let held: Vec<Held> = (1..=4)
+            .map(|id| Held {
+                id,
+                sha256: id.to_string(),
+                size: 1,
+                kind: Some("k".into()),
+                created: at(id),
+                last_used: at(9 - id),
+                in_use: id == 1,
+            })
+            .collect();
+        assert_eq!(evicted(&held, 100), [2].into());
+        assert_eq!(evicted(&[], 0), BTreeSet::new());
+    }
+}

@@ -1,0 +1,364 @@
+//! What one attempt does with cache sets: restores them onto its pristine directories, answers `pkgwarden-cache` while
+//! it builds, and saves once it has succeeded.
+//!
+//! What fails here is told in the log and fails nothing else, unless the set says that it is required.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::attempt::{Attempt, Stop, with_causes};
+use super::step::{self, Limits, StepError};
+use crate::builder::cache::{self, Selection};
+use crate::builder::makepkg::{Job, Phase};
+use crate::builder::verdict::{Exit, Verdict};
+use crate::builder::workspace::Workspace;
+use crate::caches::{CacheError, Caches, Entry, Found, Leased, Place, Published, Staged, Wanted};
+use crate::domain::cache::key::{Facts, key};
+use crate::domain::cache::policy::RefClass;
+use crate::domain::cache::{Plan, Set, SetName};
+use crate::executor::BuildOrder;
+use crate::executor::kept::blocking;
+use crate::sys::fs::FsError;
+use crate::sys::sandbox::SandboxSpec;
+
+/// What an attempt knows of its sets.
+pub struct Caching {
+    pub caches: Caches,
+    pub order: Arc<BuildOrder>,
+    /// What it may keep and find.
+    pub plan: Plan,
+    /// How often each set had been invalidated when it was first heard of.
+    epochs: BTreeMap<SetName, u64>,
+    /// What the tools say that keys depend on.
+    tools: BTreeMap<String, String>,
+    /// What it restored stays as long as it builds.
+    leased: Vec<Leased>,
+    /// Of each set that was restored, by which key, and what was in it then.
+    restored: BTreeMap<SetName, (String, String)>,
+    /// What it saved by itself, to be kept if it succeeds.
+    pub staged: BTreeMap<SetName, (Staged, Wanted)>,
+}
+
+/// Why a set could not be saved or restored.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The archives say no.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The disk says no.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// What packs or unpacks did not come to its end.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// It is over, and went wrong.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Caching {
+    /// Of an attempt that begins.
+    pub fn begin(caches: Caches, order: Arc<BuildOrder>) -> Self {
+        let plan = order.caches.clone().with_sources(order.cache_sources);
+        Self {
+            caches,
+            order,
+            plan,
+            epochs: BTreeMap::new(),
+            tools: BTreeMap::new(),
+            leased: Vec::new(),
+            restored: BTreeMap::new(),
+            staged: BTreeMap::new(),
+        }
+    }
+
+    /// Remembers how often its sets have been invalidated until now: what is from before counts for it no more than for those
+    /// that begin later.
+    fn note_epochs(&mut self) -> Result<(), CacheError> {
+        self.plan.sets.clone().iter().try_for_each(|set| self.epoch(set).map(drop))
+    }
+
+    fn epoch(&mut self, set: &Set) -> Result<u64, CacheError> {
+        if let Some(known) = self.epochs.get(&set.name) {
+            return Ok(*known);
+        }
+        let epoch = self.caches.epoch(&Place::of(&self.order.repository, self.order.pkgbase.as_str(), set))?;
+        self.epochs.insert(set.name.clone(), epoch);
+        Ok(epoch)
+    }
+
+    /// What is looked for, or saved as.
+    pub fn wanted(&mut self, set: &Set) -> Result<Wanted, CacheError> {
+        let epoch = self.epoch(set)?;
+        let order = &self.order;
+        let commit = order.commit.to_string();
+        let facts = Facts {
+            repository: &order.repository,
+            pkgbase: order.pkgbase.as_str(),
+            arch: &order.arch,
+            commit: &commit,
+            files: &order.files,
+            tools: &self.tools,
+            epoch,
+        };
+        Ok(Wanted {
+            place: Place::of(&order.repository, order.pkgbase.as_str(), set),
+            class: RefClass::of(order.proposal),
+            key: key(set, &facts),
+            epoch,
+            renew: set.renew,
+            attempt: order.attempt.clone(),
+        })
+    }
+
+    /// Finds what was saved, and gives it the build under a name in `answers`.
+    pub async fn find(&mut self, set: &Set, to: &Path) -> Result<Result<Entry, String>, Trouble> {
+        let (caches, wanted, to) = (self.caches.clone(), self.wanted(set)?, to.to_owned());
+        let found = blocking(move || match caches.find(&wanted)? {
+            Found::Archive(leased) => {
+                leased.give(&to)?;
+                Ok::<_, Trouble>(Ok(*leased))
+            }
+            Found::Absent => Ok(Err("nothing is saved".to_owned())),
+            Found::Damaged(why) => Err(Trouble::Other(format!("what was saved is damaged and not used: {why}"))),
+        });
+        Ok(found.await?.map(|leased| {
+            let entry = leased.entry.clone();
+            self.leased.push(leased);
+            entry
+        }))
+    }
+
+    /// Packs a tar that the build made, so that it can be kept.
+    pub async fn stage(&self, set: &Set, tar: &Path, limits: &Limits) -> Result<Staged, Trouble> {
+        let (caches, tar, limits, max) = (self.caches.clone(), tar.to_owned(), limits.clone(), set.max_bytes);
+        let staged = blocking(move || {
+            let file = open_ordinary(&tar).map_err(|error| FsError::new("read", &tar, error))?;
+            let staged = caches.stage(Watched { inner: file, limits }, max);
+            // The tree is removed in the end; until then it only takes room.
+            let _ = std::fs::remove_file(&tar);
+            Ok::<_, Trouble>(staged?)
+        });
+        staged.await
+    }
+}
+
+impl Attempt {
+    /// Restores the sets that are due before sources are fetched, or those that are due then.
+    pub async fn restore_sets(&mut self, early: bool, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
+        if let Err(error) = self.caching.note_epochs() {
+            self.note(&format!("cache: warning: {}; the build begins without any set", with_causes(&error)))?;
+            self.caching.plan = Plan::default();
+        }
+        let due: Vec<Set> = self.caching.plan.sets.iter().filter(|set| set.is_early() == early).cloned().collect();
+        if !early {
+            self.ask_tools(workspace, job).await?;
+        }
+        for set in due.iter().filter(|set| !set.include.is_empty()) {
+            let began = Instant::now();
+            match self.restore_set(set, workspace, job).await {
+                Ok(Ok(entry)) => {
+                    let said = restored(&entry, began);
+                    self.note(&format!("cache: {}: {said}", set.name))?;
+                }
+                Ok(Err(absent)) => self.note(&format!("cache: {}: {absent}", set.name))?,
+                Err(trouble) => self.trouble(set, "restore", trouble, "the build begins without it")?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn restore_set(
+        &mut self,
+        set: &Set,
+        workspace: &Workspace,
+        job: &Job,
+    ) -> Result<Result<Entry, String>, Trouble> {
+        let name = format!("set-{}", set.name);
+        let entry = match self.caching.find(set, &workspace.path("answers").join(&name)).await? {
+            Ok(entry) => entry,
+            Err(absent) => return Ok(Err(absent)),
+        };
+        let mut spec = job.sandbox(Phase::Build, workspace, &[]);
+        cache::unpacking(&mut spec, workspace, &name);
+        if let Err(trouble) = self.run_step(&spec).await {
+            let (workspace, set) = (workspace.clone(), set.clone());
+            blocking(move || cache::clear(&workspace, &set)).await?;
+            return Err(trouble);
+        }
+        let selection = selected(workspace, set).await?;
+        self.caching.restored.insert(set.name.clone(), (entry.key.clone(), selection.fingerprint));
+        Ok(Ok(entry))
+    }
+
+    /// Finds out the versions of tools that keys depend on.
+    async fn ask_tools(&mut self, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
+        let mut tools: Vec<String> = self.caching.plan.sets.iter().flat_map(|set| set.tools.clone()).collect();
+        tools.sort();
+        tools.dedup();
+        if tools.is_empty() {
+            return Ok(());
+        }
+        let mut spec = job.sandbox(Phase::Build, workspace, &[]);
+        cache::asking_versions(&mut spec, workspace, &tools);
+        match self.run_step(&spec).await {
+            Ok(()) => {}
+            Err(Trouble::Step(error)) => return Err(Stop::Step(error)),
+            Err(trouble) => return self.note(&format!("cache: the tools do not tell their versions: {trouble}")),
+        }
+        let printed = workspace.take_printed()?.unwrap_or_default();
+        let lines = String::from_utf8_lossy(&printed).into_owned();
+        let told = lines.lines().filter_map(|line| line.split_once('\t')).filter(|(_, version)| !version.is_empty());
+        self.caching.tools = told.map(|(tool, version)| (tool.to_owned(), version.to_owned())).collect();
+        Ok(())
+    }
+
+    /// Saves what this build leaves for the next one: it has succeeded.
+    pub async fn save_sets(&mut self, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
+        for set in self.caching.plan.sets.clone().iter().filter(|set| !set.include.is_empty()) {
+            let began = Instant::now();
+            match self.save_set(set, workspace, job).await {
+                Ok(said) => {
+                    let took = began.elapsed().as_secs_f64();
+                    self.note(&format!("cache: {}: {said}, in {took:.2} s", set.name))?;
+                }
+                Err(trouble) => self.trouble(set, "save", trouble, "the next build begins without it")?,
+            }
+        }
+        for (name, (staged, wanted)) in std::mem::take(&mut self.caching.staged) {
+            match self.publish(staged, wanted).await {
+                Ok(said) => self.note(&format!("cache: {name}: {said}"))?,
+                Err(trouble) => {
+                    let set = self.caching.plan.by_hand(name.as_str()).unwrap_or_else(|_| Set::by_hand(name));
+                    self.trouble(&set, "save", trouble, "the next build begins without it")?;
+                }
+            }
+        }
+        let caches = self.caching.caches.clone();
+        if let Err(error) = blocking(move || caches.prune()).await {
+            self.note(&format!("cache: there could not be made room for others: {}", with_causes(&error)))?;
+        }
+        Ok(())
+    }
+
+    async fn save_set(&mut self, set: &Set, workspace: &Workspace, job: &Job) -> Result<String, Trouble> {
+        let selection = selected(workspace, set).await?;
+        if selection.paths.is_empty() {
+            return Ok("there is nothing to save".to_owned());
+        }
+        let wanted = self.caching.wanted(set)?;
+        if let Some((key, fingerprint)) = self.caching.restored.get(&set.name)
+            && (*key == wanted.key.exact || *fingerprint == selection.fingerprint)
+        {
+            return Ok("what was restored stays: it has the same key or content".to_owned());
+        }
+        let name = format!("set-{}.tar", set.name);
+        let mut spec = job.sandbox(Phase::Build, workspace, &[]);
+        cache::packing(&mut spec, workspace, (&selection, &name), set.max_bytes)?;
+        let packed = self.run_step(&spec).await;
+        let tar = workspace.path("requests").join(&name);
+        // A tar that was cut off is told apart from one that could not be made.
+        let size = std::fs::symlink_metadata(&tar).map(|metadata| metadata.len()).unwrap_or_default();
+        if size <= cache::longest_tar(set.max_bytes) {
+            packed?;
+        }
+        let staged = self.caching.stage(set, &tar, &self.limits).await?;
+        self.publish(staged, wanted).await
+    }
+
+    async fn publish(&mut self, staged: Staged, wanted: Wanted) -> Result<String, Trouble> {
+        let caches = self.caching.caches.clone();
+        let published = blocking(move || caches.publish(staged, &wanted)).await?;
+        Ok(match published {
+            Published::New(entry) => saved(&entry),
+            Published::Already => "there is one with this key already, which stays".to_owned(),
+            Published::Invalidated => "it was invalidated during this build, so nothing is saved".to_owned(),
+        })
+    }
+
+    async fn run_step(&mut self, spec: &SandboxSpec) -> Result<(), Trouble> {
+        let program = step::sandboxed(spec, self.inner.user);
+        let end = step::run(&self.inner.launcher, program, &mut self.log, &self.limits).await?;
+        match end.exit {
+            Exit::Code(0) => Ok(()),
+            _ => Err(Trouble::Other(format!("bsdtar could not do it: {}", last_line(&end.printed)))),
+        }
+    }
+
+    /// Says what went wrong; ends the attempt only if the set is required, or if the attempt is to end anyway.
+    fn trouble(&mut self, set: &Set, what: &str, trouble: Trouble, so: &str) -> Result<(), Stop> {
+        if let Trouble::Step(error @ StepError::Cancelled) = trouble {
+            return Err(Stop::Step(error));
+        }
+        let said = format!("cannot {what} the cache set `{}`: {}", set.name, with_causes(&trouble));
+        if !set.required {
+            return self.note(&format!("cache: warning: {said}; {so}"));
+        }
+        match trouble {
+            Trouble::Cache(CacheError::Rejected(_)) => Err(Stop::Package(said)),
+            _ => Err(Stop::Verdict(Verdict::Infrastructure(said), None)),
+        }
+    }
+}
+
+async fn selected(workspace: &Workspace, set: &Set) -> Result<Selection, FsError> {
+    let (workspace, set) = (workspace.clone(), set.clone());
+    blocking(move || cache::select(&workspace, &set)).await
+}
+
+/// What is told of an archive that was restored.
+pub fn restored(entry: &Entry, began: Instant) -> String {
+    format!(
+        "restored {} in {:.2} s; saved at {} by {}",
+        amount(entry),
+        began.elapsed().as_secs_f64(),
+        entry.created.strftime("%F %T UTC"),
+        entry.origin
+    )
+}
+
+/// What is told of an archive that was saved.
+fn saved(entry: &Entry) -> String {
+    format!("saved {}", amount(entry))
+}
+
+fn amount(entry: &Entry) -> String {
+    format!(
+        "{} bytes in {} files ({} bytes packed), key {}, sha256 {}",
+        entry.content.bytes,
+        entry.content.members,
+        entry.size,
+        &entry.key[..12],
+        &entry.sha256[..12]
+    )
+}
+
+fn last_line(printed: &str) -> String {
+    printed.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned()
+}
+
+/// Opens a file that a build has made, if it is one.
+pub fn open_ordinary(path: &Path) -> io::Result<File> {
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no ordinary file")) }
+}
+
+/// Ends the reading when the attempt has to end.
+struct Watched {
+    inner: File,
+    limits: Limits,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.limits.check().map_err(io::Error::other)?;
+        self.inner.read(buffer)
+    }
+}
