@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::output::Format;
 use super::{
     audit, changes, check, classify, completions, config, ctl, demo, doctor, explain, extract, graph, init, man,
-    packages, plan, run, serve,
+    packages, plan, repo, run, serve, signer,
 };
 
 /// Keeps a monorepo of Arch Linux packages current, reviewed, built and published.
@@ -137,6 +137,8 @@ commands! {
     Plan => plan,
     Run => run,
     Serve => serve,
+    Repo => repo,
+    Signer => signer,
     Ctl => ctl,
     Demo => demo,
     Config => config,

@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use super::error::Problem;
 use super::forge;
 use super::layer::Layers;
+use super::publish;
 use super::settings::{
     Aur, AurTransport, Bullmq, CommandExecutor, Copr, Executor, ExecutorKind, LocalExecutor, Nvchecker, ProjectHost,
-    Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
+    Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
-use super::value::{Address, GitAddress, Name, Period};
+use super::value::{Address, GitAddress, Period};
 use super::written::{
-    Layer, ScheduledPipeline, Written, WrittenDashboard, WrittenExecutor, WrittenPolicy, WrittenPublish,
-    WrittenRepository, WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
+    Layer, ScheduledPipeline, Written, WrittenDashboard, WrittenExecutor, WrittenPolicy, WrittenRepository,
+    WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
 };
 use crate::domain::policy::Policy;
 use crate::domain::review::policy::{ProposalPolicy, ReviewPolicy, StatusPolicy};
@@ -95,7 +96,6 @@ fn impossible(written: &Written) -> Vec<([&'static str; 2], String, &'static str
     const EXECUTOR: &str = "write \"local\" to build on this machine, \"command\" to build by a program of yours, or \"none\" to \
                             leave builds to somebody else";
     const PROGRAM: &str = "name it as program in [executor.command]";
-    const SIGN: &str = "write false, and sign by other means";
     let mut found = Vec::new();
     let done = |kind: &ExecutorKind| matches!(kind, ExecutorKind::Local | ExecutorKind::Command | ExecutorKind::None);
     if let Some(kind) = written.executor.kind.filter(|kind| !done(kind)) {
@@ -105,9 +105,7 @@ fn impossible(written: &Written) -> Vec<([&'static str; 2], String, &'static str
     if written.executor.kind == Some(ExecutorKind::Command) && written.executor.command.program.is_none() {
         found.push((["executor", "kind"], "executor.kind = \"command\" needs a program".to_owned(), PROGRAM));
     }
-    if written.publish.sign == Some(true) {
-        found.push((["publish", "sign"], "publish.sign = true is not supported by this version".to_owned(), SIGN));
-    }
+    found.extend(publish::impossible(&written.publish));
     found
 }
 
@@ -139,6 +137,7 @@ fn in_force_for(repository: WrittenRepository, common: &Written) -> Written {
     let mut common = common.clone();
     // One directory cannot hold the packages of two repositories.
     common.publish.dir = common.publish.dir.map(|dir| dir.join(repository.name.as_str()));
+    common.publish.archive_dir = common.publish.archive_dir.map(|dir| dir.join(repository.name.as_str()));
     own.over(common)
 }
 
@@ -159,7 +158,7 @@ pub(super) fn resolve(mut written: Written) -> Settings {
 }
 
 /// A value that `defaults.toml` gives if nobody else does.
-fn given<T>(value: Option<T>) -> T {
+pub(super) fn given<T>(value: Option<T>) -> T {
     value.expect("defaults.toml gives this key")
 }
 
@@ -189,7 +188,7 @@ fn resolve_repository(
         branch,
         sources: resolve_sources(written.sources),
         executor: resolve_executor(written.executor),
-        publish: resolve_publish(written.publish, name, server),
+        publish: publish::resolve(written.publish, name, server),
         policy: resolve_policy(&written.policy),
         schedules: written.schedule.unwrap_or_default().into_iter().map(resolve_schedule).collect(),
     }
@@ -259,15 +258,6 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
             arguments: given(executor.command.arguments),
             env: given(executor.command.env),
         },
-    }
-}
-
-fn resolve_publish(publish: WrittenPublish, repository: &str, server: &Server) -> Publish {
-    Publish {
-        dir: publish.dir.unwrap_or_else(|| server.data_dir.join("published").join(repository)),
-        name: publish.name.as_ref().map(Name::to_string),
-        sign: given(publish.sign),
-        keep: given(publish.keep),
     }
 }
 

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
+pub use super::publish::{NamcapUse, Publish};
 use super::value::{Address, CronLine, Listen, Zone};
 use super::written::Written;
 pub use super::written::{PacmanRepository, ServiceMirror};
@@ -298,19 +299,6 @@ pub struct Copr {
     pub project: Option<String>,
     /// File with the API login.
     pub login_file: Option<PathBuf>,
-}
-
-/// Where packages go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Publish {
-    /// The directory of the repository.
-    pub dir: PathBuf,
-    /// Its name; `None` leaves it to `REPO_NAME`.
-    pub name: Option<String>,
-    /// Whether packages and database are signed.
-    pub sign: bool,
-    /// Earlier generations that are kept.
-    pub keep: usize,
 }
 
 /// When one pipeline runs by itself.

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod face;
 pub mod foresee;
 mod format;
+pub mod generations;
 pub mod handback;
 pub mod handwork;
 pub mod inbox;
@@ -55,7 +56,7 @@ use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::Pipeline;
 use crate::domain::policy::Person;
 use crate::logstore::LogStore;
-use crate::publish::Publisher;
+use crate::publish::outlets::Outlets;
 use crate::store::Store;
 use crate::sys::clock::Clock;
 use inbox::Inbox;
@@ -67,7 +68,7 @@ pub struct Kept {
     /// Performs runs on it.
     pub runner: Runner,
     /// What publishes its packages, if it is published here.
-    pub publisher: Option<Arc<Publisher>>,
+    pub outlets: Option<Outlets>,
     /// Told when what is published makes rebuilds due that only a schedule finds.
     pub wake: Arc<Notify>,
     /// When pipelines run by themselves.
@@ -107,9 +108,9 @@ struct Looked {
 impl Kept {
     /// A repository nobody has looked at yet.
     #[must_use]
-    pub fn new(runner: Runner, publisher: Option<Arc<Publisher>>, schedules: Vec<Schedule>) -> Self {
+    pub fn new(runner: Runner, outlets: Option<Outlets>, schedules: Vec<Schedule>) -> Self {
         let (wake, schedules) = (Arc::default(), RwLock::new(schedules));
-        Self { runner, publisher, wake, schedules, looked: RwLock::default(), reviews: Mutex::default() }
+        Self { runner, outlets, wake, schedules, looked: RwLock::default(), reviews: Mutex::default() }
     }
 
     /// The repository.

@@ -11,10 +11,10 @@ use super::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, Pack
 use super::review::{review_of, reviews_of};
 use super::site::Look;
 use super::view::{
-    AttemptView, BuildPage, BuildView, CursorView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
+    AttemptView, BuildPage, BuildView, CursorView, GenerationPage, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
     RepositoryView, ReviewView, RunPage, RunView, ScriptView,
 };
-use super::{Controller, Kept, linkage, quarantine, sources};
+use super::{Controller, Kept, generations, linkage, quarantine, sources};
 use crate::domain::audit::Audit;
 use crate::domain::build::BuildState;
 use crate::domain::graph::Graph;
@@ -151,16 +151,23 @@ impl Face for Controller {
     fn generations(&self) -> Answer<'_, Vec<GenerationView>> {
         async move {
             let mut views = Vec::new();
-            for publisher in self.kept().filter_map(|kept| kept.publisher.as_ref()) {
-                let generations = publisher.generations().map_err(anyhow::Error::from)?;
-                views.extend(generations.into_iter().enumerate().map(|(index, generation)| GenerationView {
-                    number: generation.number,
-                    current: index == 0,
-                    packages: generation.entries.len(),
-                    published: Some(generation.created),
-                }));
+            for outlets in self.kept().filter_map(|kept| kept.outlets.as_ref()) {
+                for publisher in outlets.all() {
+                    views.extend(generations::of(publisher).map_err(anyhow::Error::from)?);
+                }
             }
             Ok(views)
+        }
+        .boxed()
+    }
+
+    fn generation<'a>(&'a self, repository: &'a str, number: u64) -> Answer<'a, Option<GenerationPage>> {
+        async move {
+            let published = self.kept().filter_map(|kept| kept.outlets.as_ref());
+            let Some(publisher) = published.filter_map(|outlets| outlets.named(repository)).next() else {
+                return Ok(None);
+            };
+            Ok(generations::page(publisher, &self.0.store, number).await?)
         }
         .boxed()
     }
@@ -402,8 +409,8 @@ fn graph_of(kept: &Kept, look: &Look) -> Graph {
 }
 
 fn published_versions(kept: &Kept) -> Result<BTreeMap<String, String>, ControllerError> {
-    let Some(publisher) = &kept.publisher else { return Ok(BTreeMap::new()) };
-    let published = publisher.current().map_err(anyhow::Error::from)?;
+    let Some(outlets) = &kept.outlets else { return Ok(BTreeMap::new()) };
+    let published = outlets.current().map_err(anyhow::Error::from)?;
     Ok(published.into_iter().map(|package| (package.base.to_string(), package.version.to_string())).collect())
 }
 

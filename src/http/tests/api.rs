@@ -214,6 +214,7 @@ async fn the_contract_of_routes_is_kept() {
         "/api/v1/reviews",
         "/api/v1/reviews/{pkgbase}",
         "/api/v1/generations",
+        "/api/v1/generations/{repository}/{number}",
         "/api/v1/deploy",
         "/api/v1/bump",
         "/api/v1/add",
