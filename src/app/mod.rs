@@ -42,6 +42,7 @@ use crate::domain::desired::Package;
 use crate::domain::state::PackageState;
 use crate::executor::Executor;
 use crate::executor::command::{CommandConfig, CommandExecutor};
+use crate::executor::exchange::{Exchange, Key};
 use crate::executor::local::{self, LocalConfig, LocalExecutor};
 use crate::git::{Remote, Repository};
 use crate::logstore::LogStore;
@@ -295,6 +296,8 @@ pub struct Serving {
     pub controller: Controller,
     /// Hands out builds, if builds are handed out from here.
     pub dispatcher: Option<Arc<Dispatcher>>,
+    /// What builders elsewhere bring, if builds may be carried out there.
+    pub exchange: Option<Exchange>,
     /// Held as long as this process keeps the data directory.
     pub lock: std::fs::File,
 }
@@ -317,9 +320,10 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
         kept.insert(repository.name.clone(), Kept::new(runner, Some(outlets), repository.schedules.clone()));
     }
     let (poll, inbox) = (watch::Sender::new(settings.server.poll), hooks::inbox(settings, &store, &clock)?);
-    let dispatcher = dispatcher(settings, &kept, &store, &logs, &clock)?;
+    let exchange = exchange(settings, &kept, &logs)?;
+    let dispatcher = dispatcher(settings, &kept, &store, (&logs, exchange.as_ref()), &clock)?;
     let controller = Controller::new(Inner { kept, store, logs, clock, paused: AtomicBool::new(false), poll, inbox });
-    Ok(Serving { controller, dispatcher, lock })
+    Ok(Serving { controller, dispatcher, exchange, lock })
 }
 
 /// Two controllers on one data directory would hand out every build twice.
@@ -373,11 +377,11 @@ fn dispatcher(
     settings: &Settings,
     kept: &BTreeMap<String, Kept>,
     store: &Store,
-    logs: &LogStore,
+    (logs, exchange): (&LogStore, Option<&Exchange>),
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Arc<Dispatcher>>> {
     let Some(repository) = building(settings) else { return Ok(None) };
-    let executor = executor(settings, &repository.executor, logs, clock)?;
+    let executor = executor(settings, &repository.executor, (logs, exchange), clock)?;
     Ok(Some(Dispatcher::new(Parts {
         store: store.clone(),
         sites: kept.iter().map(|(name, kept)| (name.clone(), kept.site().clone())).collect(),
@@ -406,10 +410,23 @@ fn package_repository(written: &settings::PacmanRepository) -> PackageRepository
     PackageRepository { name: written.name.to_string(), server: Server::Url(written.server.clone()), sig_level: None }
 }
 
+/// What builders elsewhere bring, where an executor hands builds to others.
+fn exchange(settings: &Settings, kept: &BTreeMap<String, Kept>, logs: &LogStore) -> Result<Option<Exchange>> {
+    let kind = building(settings).map(|repository| repository.executor.kind);
+    if !matches!(kind, Some(ExecutorKind::Command | ExecutorKind::Bullmq)) {
+        return Ok(None);
+    }
+    let data_dir = &settings.server.data_dir;
+    let key = Key::keep(&data_dir.join("attempts.key"))?;
+    let dir = |(name, kept): (&String, &Kept)| Some((kept.publisher.as_ref()?.dir().to_owned(), name.clone()));
+    let published = kept.iter().filter_map(dir).collect();
+    Ok(Some(Exchange::open(data_dir.join("attempts"), logs.clone(), key, published)?))
+}
+
 fn executor(
     settings: &Settings,
     executor: &settings::Executor,
-    logs: &LogStore,
+    (logs, exchange): (&LogStore, Option<&Exchange>),
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn Executor>> {
     match executor.kind {
@@ -428,7 +445,7 @@ fn executor(
             let program = program.context("executor.command.program is not set")?.display().to_string();
             let words = std::iter::once(program).chain(arguments).collect();
             let config = CommandConfig { words, env, work_dir: settings.server.data_dir.join("commands") };
-            Ok(Arc::new(CommandExecutor::open(config, logs.clone(), clock.clone())?))
+            Ok(Arc::new(CommandExecutor::start(config, logs.clone(), exchange.cloned(), clock.clone())?))
         }
         other => bail!("executor.kind = {other:?} is not part of this version; use \"local\", \"command\" or \"none\""),
     }

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Serving, signer};
 use crate::config::Settings;
+use crate::controller::builders::Builders;
 use crate::controller::dispatch::Dispatcher;
 use crate::controller::{Controller, supervise};
 use crate::http::{self, Server, UnixSocket};
@@ -44,7 +45,7 @@ pub struct Running {
 /// # Errors
 /// If the data directory is kept by another process, or the address cannot be listened on.
 pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result<Running> {
-    let Serving { controller, dispatcher, lock } = super::serving(settings, dir, clock.clone())?;
+    let Serving { controller, dispatcher, exchange, lock } = super::serving(settings, dir, clock.clone())?;
     let interrupted = controller.store().interrupt_runs(None, clock.now()).await?;
     if interrupted > 0 {
         tracing::warn!(
@@ -57,6 +58,8 @@ pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Re
     let server = Server::new(http::Options {
         face: Arc::new(controller.clone()),
         inbox: Some(controller.inbox().clone()),
+        builders: exchange.clone().map(Builders::new),
+        published: controller.published(),
         clock,
         token,
         hosts: settings.server.hosts.clone(),
@@ -68,6 +71,10 @@ pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Re
         format!("cannot listen on {}; choose another address with server.listen", settings.server.listen)
     })?;
     let address = tcp.local_addr()?;
+    if let Some(exchange) = &exchange {
+        let here = format!("http://{address}");
+        exchange.reached_at(&settings.server.public_url.as_ref().map_or(here, ToString::to_string));
+    }
     let socket = UnixSocket::bind(&settings.server.data_dir.join(SOCKET)).await?;
     let listening = tokio::spawn(async move { http::serve(&server, Some(tcp), Some(socket)).await });
     supervise::start(&controller, &loops, &stop);

@@ -110,7 +110,9 @@ fn take(from: &Path, to: &Path, name: &str, go_on: &impl Fn() -> bool) -> io::Re
     Ok(Artefact { path: to.to_owned(), name: name.to_owned(), size, sha256 })
 }
 
-fn digest(file: &mut File, go_on: &impl Fn() -> bool) -> io::Result<(u64, String)> {
+/// Size and SHA-256, in hexadecimal, of what is left to read of a file. Ends with [`io::ErrorKind::Interrupted`] as
+/// soon as `go_on` says no.
+pub fn digest(file: &mut File, go_on: &impl Fn() -> bool) -> io::Result<(u64, String)> {
     let mut hash = Sha256::new();
     let mut size = 0;
     let mut buffer = vec![0; 128 << 10];

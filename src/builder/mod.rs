@@ -4,11 +4,13 @@
 //! Deciding what to build, when and where is not done here.
 
 pub mod artefact;
+pub mod bundle;
 mod harvest;
 pub mod interfere;
 pub mod makepkg;
 pub mod pacman;
 pub mod refresh;
+pub mod remote;
 pub mod script;
 pub mod user;
 pub mod verdict;

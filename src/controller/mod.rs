@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod audit;
 pub mod bind;
+pub mod builders;
 mod conclude;
 pub mod dispatch;
 pub mod doctor;
@@ -43,6 +44,7 @@ pub mod view;
 pub mod workflow;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -186,6 +188,13 @@ impl Controller {
     #[must_use]
     pub fn inbox(&self) -> &Inbox {
         &self.0.inbox
+    }
+
+    /// The directories of published packages, by repository.
+    #[must_use]
+    pub fn published(&self) -> BTreeMap<String, PathBuf> {
+        let dir = |(name, kept): (&String, &Kept)| Some((name.clone(), kept.publisher.as_ref()?.dir().to_owned()));
+        self.0.kept.iter().filter_map(dir).collect()
     }
 
     /// Takes over what may change while it runs: how often remotes are looked at, and for each repository

@@ -55,6 +55,60 @@ pub struct Job {
     /// A directory to leave built packages in, for programs on this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artefact_dir: Option<String>,
+    /// Where a builder elsewhere gets and brings what belongs to this build.
+    #[serde(flatten)]
+    pub places: Option<Places>,
+    /// What it proves itself with there, as `Authorization: Bearer TOKEN`. It is good for this build only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<JobToken>,
+}
+
+/// Addresses for one build; `docs/builders.md` says how to use them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Places {
+    /// The files of the package at the commit, as a tar archive.
+    pub files: String,
+    /// Takes what the build prints; absent where somebody else reads that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// Takes built packages, each below this address.
+    pub artefacts: String,
+    /// Tells whether to go on.
+    pub wish: String,
+}
+
+impl Places {
+    /// The places below the address of an attempt.
+    #[must_use]
+    pub fn of(attempt: &str) -> Self {
+        let below = |name: &str| format!("{attempt}/{name}");
+        Self { files: below("files"), log: Some(below("log")), artefacts: below("artefacts"), wish: below("wish") }
+    }
+}
+
+/// The token of one attempt. It is written into the document, and shown nowhere else.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct JobToken(String);
+
+impl JobToken {
+    /// A token.
+    #[must_use]
+    pub fn new(token: &str) -> Self {
+        Self(token.to_owned())
+    }
+
+    /// What has to be sent.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for JobToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JobToken")
+    }
 }
 
 /// A pacman repository to install from.
@@ -75,5 +129,11 @@ impl Job {
     pub fn with_dirs(self, package: &Path, artefacts: &Path) -> Self {
         let shown = |path: &Path| Some(path.display().to_string());
         Self { package_dir: shown(package), artefact_dir: shown(artefacts), ..self }
+    }
+
+    /// For a builder elsewhere.
+    #[must_use]
+    pub fn for_builders(self, places: Places, token: JobToken) -> Self {
+        Self { places: Some(places), token: Some(token), ..self }
     }
 }

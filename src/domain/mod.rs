@@ -40,6 +40,7 @@ pub mod srcinfo;
 pub mod standing;
 pub mod state;
 pub mod target;
+pub mod upload;
 pub mod version;
 pub mod words;
 pub mod workflow;

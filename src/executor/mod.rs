@@ -4,6 +4,8 @@
 //! builds are decided elsewhere.
 
 pub mod command;
+pub mod elsewhere;
+pub mod exchange;
 pub mod kept;
 pub mod local;
 pub mod tracked;
@@ -112,6 +114,8 @@ impl BuildOrder {
             skip_exit_code: self.skip_exit_code,
             package_dir: None,
             artefact_dir: None,
+            places: None,
+            token: None,
         }
     }
 }
@@ -137,6 +141,14 @@ pub struct AttemptReport {
     pub exit_code: Option<i32>,
     /// The reason, in a sentence for people; empty for a success without anything to say.
     pub message: String,
+}
+
+impl AttemptReport {
+    /// An attempt that something ended which is not the package's fault.
+    #[must_use]
+    pub fn lost(message: impl Into<String>) -> Self {
+        Self { ending: Ending::Infrastructure, artefacts: Vec::new(), exit_code: None, message: message.into() }
+    }
 }
 
 /// A hold on an attempt that outlives this process.
@@ -179,6 +191,9 @@ pub enum ExecutorError {
     /// A program could not be started.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// What builders elsewhere bring cannot be kept.
+    #[error(transparent)]
+    Exchange(#[from] exchange::ExchangeError),
     /// The handle is another executor's.
     #[error("attempt {attempt} belongs to the executor `{executor}`")]
     NotOurs {

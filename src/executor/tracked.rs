@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{AttemptReport, Ending};
+use super::AttemptReport;
 
 /// How far an attempt has come.
 #[derive(Debug, Clone)]
@@ -26,6 +26,19 @@ pub struct Reins {
     pub cancel: CancellationToken,
     /// Tells how far it has come.
     pub progress: watch::Sender<Progress>,
+}
+
+impl Reins {
+    /// Tells that the build has begun, unless that was told.
+    pub fn tell_beginning(&self) {
+        self.progress.send_if_modified(|progress| {
+            let queued = matches!(progress, Progress::Queued);
+            if queued {
+                *progress = Progress::Running;
+            }
+            queued
+        });
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -72,12 +85,9 @@ impl Tracked {
         let ended = known.progress.wait_for(|progress| matches!(progress, Progress::Ended(_))).await;
         match ended.as_deref() {
             Ok(Progress::Ended(report)) => Some((**report).clone()),
-            Ok(Progress::Queued | Progress::Running) | Err(_) => Some(AttemptReport {
-                ending: Ending::Infrastructure,
-                artefacts: Vec::new(),
-                exit_code: None,
-                message: "the build stopped without a report; this is a defect of pkgwarden".to_owned(),
-            }),
+            Ok(Progress::Queued | Progress::Running) | Err(_) => {
+                Some(AttemptReport::lost("the build stopped without a report; this is a defect of pkgwarden"))
+            }
         }
     }
 

@@ -20,6 +20,8 @@ pub enum Answer {
     Many(&'static str),
     /// Something that is not JSON.
     Media(&'static str),
+    /// Nothing but its status and headers.
+    Empty,
 }
 
 /// One method of one route.
@@ -33,12 +35,28 @@ pub struct Operation {
     body: Option<&'static str>,
     /// Whether it proves itself by a signature, and is answered before it was seen to.
     signed: bool,
+    /// Whether it wants the token of one build.
+    builder: bool,
 }
 
 impl Operation {
+    /// Something that a builder asks for or brings, with the token of its build.
+    pub fn of_builder(method: Method, path: &'static str, summary: &'static str, answer: Answer) -> Self {
+        Self { method, builder: true, ..Self::get(path, summary, answer) }
+    }
+
     /// Something to read.
     pub fn get(path: &'static str, summary: &'static str, answer: Answer) -> Self {
-        Self { method: Method::GET, path, summary, answer, query: Vec::new(), body: None, signed: false }
+        Self {
+            method: Method::GET,
+            path,
+            summary,
+            answer,
+            query: Vec::new(),
+            body: None,
+            signed: false,
+            builder: false,
+        }
     }
 
     /// Something that changes the world.
@@ -85,6 +103,9 @@ impl Operation {
             let content = json!({"application/json": {"schema": reference(schema)}});
             operation["requestBody"] = json!({"required": true, "content": content});
         }
+        if self.builder {
+            operation["security"] = json!([{"build": []}]);
+        }
         if changes {
             operation["security"] = json!([{"token": []}]);
         }
@@ -96,6 +117,7 @@ impl Operation {
             Answer::One(name) => ("application/json", reference(name)),
             Answer::Many(name) => ("application/json", json!({"type": "array", "items": reference(name)})),
             Answer::Media(media) => (media, json!({"type": "string"})),
+            Answer::Empty => return json!({"description": "done"}),
         };
         let content = Map::from_iter([(media.to_owned(), json!({ "schema": schema }))]);
         json!({"description": "done", "content": content})
@@ -124,7 +146,12 @@ impl Described {
         H: Handler<T, Server>,
         T: 'static,
     {
-        let filter = if operation.method == Method::POST { MethodFilter::POST } else { MethodFilter::GET };
+        let filter = match operation.method {
+            Method::POST => MethodFilter::POST,
+            Method::PUT => MethodFilter::PUT,
+            Method::HEAD => MethodFilter::HEAD,
+            _ => MethodFilter::GET,
+        };
         self.router = self.router.route(operation.path, on(filter, handler));
         self.describe(operation);
         self
@@ -174,7 +201,10 @@ pub fn document(paths: &Map<String, Value>) -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "build": {"type": "http", "scheme": "bearer", "description": "The token of one build, from its document."},
+            },
             "parameters": {"IdempotencyKey": {
                 "name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 200},
                 "description": "A request that comes again with the same key gets the same answer and does nothing.",

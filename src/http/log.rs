@@ -144,7 +144,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &axum::http::HeaderName) -> Option<&'a
 
 /// What a `Range` header asks for of so many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+pub enum Asked {
     /// Everything: there is no range, or one that is not understood, which counts as none.
     Whole,
     /// First and last byte.
@@ -154,7 +154,8 @@ enum Asked {
 }
 
 impl Asked {
-    fn parse(header: &str, len: u64) -> Self {
+    /// Reads the header.
+    pub fn parse(header: &str, len: u64) -> Self {
         let Some(range) = header.strip_prefix("bytes=").map(str::trim).filter(|range| !range.contains(',')) else {
             return Self::Whole;
         };

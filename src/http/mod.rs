@@ -6,6 +6,7 @@ pub mod access;
 mod chaotic;
 mod commands;
 mod describe;
+mod exchange;
 mod follow;
 mod forms;
 mod frames;
@@ -17,6 +18,7 @@ mod idempotency;
 mod log;
 mod problem;
 mod read;
+mod repo;
 mod serve;
 mod stream;
 #[cfg(test)]
@@ -24,6 +26,8 @@ mod tests;
 #[cfg(test)]
 pub mod world;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -41,6 +45,8 @@ use self::hooks::Hooks;
 use self::host::Hosts;
 use self::hub::Hub;
 use self::idempotency::Replies;
+use self::repo::Published;
+use crate::controller::builders::Builders;
 use crate::controller::face::Face;
 use crate::controller::inbox::Inbox;
 use crate::sys::clock::Clock;
@@ -60,6 +66,10 @@ pub struct Options {
     pub face: Arc<dyn Face>,
     /// Where deliveries of forges go, if any are taken.
     pub inbox: Option<Inbox>,
+    /// Who serves builders elsewhere, if builds are carried out there.
+    pub builders: Option<Builders>,
+    /// The directories of published packages, by repository.
+    pub published: BTreeMap<String, PathBuf>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What changes are allowed with; without it only from this machine.
@@ -83,6 +93,8 @@ struct Inner {
     hub: Arc<Hub>,
     replies: Replies,
     hooks: Hooks,
+    builders: Option<Builders>,
+    published: Published,
     stop: CancellationToken,
     /// Tells one process from another, in ids of requests and events.
     epoch: String,
@@ -115,6 +127,8 @@ impl Server {
             hosts: Hosts::new(options.public_url.as_deref(), &options.hosts),
             replies: Replies::default(),
             hooks: Hooks::new(options.inbox),
+            builders: options.builders,
+            published: Published(options.published),
             stop: options.stop,
             epoch: hex(&epoch[..4]),
             requests: AtomicU64::new(1),
@@ -152,6 +166,14 @@ impl Server {
 
     fn hooks(&self) -> &Hooks {
         &self.0.hooks
+    }
+
+    fn builders(&self) -> Option<&Builders> {
+        self.0.builders.as_ref()
+    }
+
+    fn published(&self) -> &Published {
+        &self.0.published
     }
 
     fn stop(&self) -> &CancellationToken {
@@ -193,7 +215,9 @@ impl Server {
             .merge(streams.router())
             .merge(commands)
             .merge(deliveries().router().layer(hooks::patience()))
+            .merge(exchange::routes().router())
             .merge(forms::routes())
+            .route("/repo/{repository}/{*file}", get(repo::file))
             .route("/api/openapi.json", get(async move || Json(document)))
             .layer(DefaultBodyLimit::max(idempotency::MAX_BODY))
             .layer(middleware::from_fn_with_state(self.clone(), problem::outermost))
@@ -204,11 +228,14 @@ impl Server {
 
 /// The whole API.
 fn api() -> Described {
-    questions().and(streams()).and(commands()).and(deliveries()).describing(&Operation::get(
-        "/api/openapi.json",
-        "This document",
-        Answer::Media("application/json"),
-    ))
+    let served = questions().and(streams()).and(commands()).and(deliveries()).and(exchange::routes());
+    served
+        .describing(&Operation::get("/api/openapi.json", "This document", Answer::Media("application/json")))
+        .describing(&Operation::get(
+            "/repo/{repository}/{file}",
+            "A file of the published packages; for pacman, `Server = https://…/repo/REPOSITORY`",
+            Answer::Media("application/octet-stream"),
+        ))
 }
 
 fn questions() -> Described {

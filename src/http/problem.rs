@@ -66,7 +66,9 @@ pub async fn outermost(State(server): State<Server>, mut request: Request, next:
 }
 
 fn is_page(path: &str) -> bool {
-    !["/api/", "/hooks/", "/healthz", "/readyz", "/metrics", "/assets/"].iter().any(|prefix| path.starts_with(prefix))
+    !["/api/", "/hooks/", "/repo/", "/healthz", "/readyz", "/metrics", "/assets/"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
 }
 
 fn accepts_html(headers: &HeaderMap) -> bool {
@@ -112,6 +114,10 @@ fn problem(fault: &Fault, id: &str) -> Response {
     });
     let mut response = (fault.status, Body::from(body.to_string())).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    for (name, value) in &fault.headers {
+        let value = HeaderValue::from_str(value).expect("what faults say in headers is ASCII");
+        response.headers_mut().insert(HeaderName::from_static(name), value);
+    }
     if fault.status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }

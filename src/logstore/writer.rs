@@ -22,7 +22,9 @@ pub struct LogWriter {
 
 impl LogWriter {
     pub(super) fn new(store: LogStore, attempt: String, path: PathBuf, file: File, len: u64) -> Self {
-        Self { store, attempt, path, file, len, cut: false }
+        // An earlier writer went beyond the limit only to say that it was reached.
+        let cut = len > store.limit();
+        Self { store, attempt, path, file, len, cut }
     }
 
     /// Whose log it is.

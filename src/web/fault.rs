@@ -16,6 +16,8 @@ pub struct Fault {
     pub detail: String,
     /// What to do; may be empty.
     pub hint: String,
+    /// Headers that say more, for programs.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Fault {
@@ -23,7 +25,7 @@ impl Fault {
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error").to_owned();
-        Self { status, title, detail: detail.into(), hint: String::new() }
+        Self { status, title, detail: detail.into(), hint: String::new(), headers: Vec::new() }
     }
 
     /// There is no such thing.
@@ -36,6 +38,13 @@ impl Fault {
     #[must_use]
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// Says more to programs. The value is ASCII.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.headers.push((name, value.to_string()));
+        self
     }
 
     /// Says what to do.

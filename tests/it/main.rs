@@ -4,6 +4,7 @@
 //! - [`support`]: the tester, which speaks the product's language
 //! - [`scenarios`]: what runs do to a monorepo
 //! - [`cli`]: what the commands print, and that they write nothing
+//! - [`executors`]: what every executor does alike
 //! - [`forges`]: what forges are asked and told, over their real protocols
 //! - [`nvchecker`]: versions that are looked for, compared with what the real nvchecker finds
 //! - [`webhooks`]: what forges deliver, by their own examples
@@ -13,6 +14,7 @@
 #![expect(clippy::unwrap_used, reason = "what is missing fails the test")]
 
 mod cli;
+mod executors;
 mod forges;
 mod nvchecker;
 mod scenarios;

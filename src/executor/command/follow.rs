@@ -3,20 +3,21 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
-use super::Inner;
-use super::frames::{Frames, Said};
+use super::Command;
+use super::frames::{Ended, Frames, Said};
 use super::task::{Record, Task};
-use crate::builder::artefact::{self, Collected};
+use crate::builder::artefact::{self, Artefact, Collected};
 use crate::domain::build::Outcome;
-use crate::executor::kept::{self, blocking};
-use crate::executor::tracked::{Progress, Reins};
+use crate::domain::upload::{ArtefactClaim, Refusal};
+use crate::executor::elsewhere::Attempt;
+use crate::executor::exchange::ExchangeError;
+use crate::executor::kept::blocking;
 use crate::executor::{AttemptReport, Ending};
 use crate::logstore::{LogError, LogWriter};
 use crate::sys::fs::FsError;
@@ -36,12 +37,11 @@ const TEMPORARY: i32 = 75;
 const TIMED_OUT: i32 = 124;
 
 /// An attempt that is followed.
-pub struct Followed {
-    pub inner: Arc<Inner>,
+pub struct Followed<'a> {
+    pub program: &'a Command,
     pub task: Task,
     pub record: Record,
-    pub log: LogWriter,
-    pub reins: Reins,
+    pub attempt: &'a mut Attempt,
 }
 
 /// Why a program is stopped.
@@ -62,32 +62,22 @@ struct Tail {
     /// So many of the next bytes of the log stand in it already.
     known: u64,
     begun: bool,
-    ended: Option<(Ending, String)>,
+    ended: Option<Ended>,
 }
 
-impl Followed {
+impl Followed<'_> {
     /// Follows it to its end.
-    pub async fn run(mut self) {
-        let report = self.see_through().await;
-        let Self { task, log, reins, .. } = self;
-        if let Err(error) = kept::close(&report, &task.dir, log) {
-            let dir = task.dir.display();
-            tracing::warn!(%dir, error = &error as &dyn std::error::Error, "cannot record how a build ended");
-        }
-        reins.progress.send_replace(Progress::Ended(Arc::new(report)));
-    }
-
-    async fn see_through(&mut self) -> AttemptReport {
+    pub async fn see_through(&mut self) -> AttemptReport {
         let known = self.log_length().saturating_sub(self.record.log_begins);
         let mut tail = Tail { known, ..Tail::default() };
         let mut stopping: Option<(Stop, Timestamp)> = None;
-        let silent_until = self.inner.clock.now() + SILENT;
+        let silent_until = self.program.clock.now() + SILENT;
         loop {
             // In this order: what was printed before the end is read after it.
             let (status, lives) = (self.task.status(), self.task.lives());
             let is_over = status.is_some() || !lives;
-            let read = tail.read_on(&self.task, &mut self.log, is_over);
-            if is_over || tail.has_begun(self.inner.clock.now() > silent_until) {
+            let read = tail.read_on(&self.task, &mut self.attempt.log, is_over);
+            if is_over || tail.has_begun(self.program.clock.now() > silent_until) {
                 self.tell_beginning();
             }
             match read {
@@ -101,33 +91,27 @@ impl Followed {
                 return self.conclude(status, stopping.map(|(stop, _)| stop), tail.ended).await;
             }
             stopping = stopping.or_else(|| self.begin_to_stop());
-            if stopping.is_some_and(|(_, since)| self.inner.clock.now() > since + GRACE) {
+            if stopping.is_some_and(|(_, since)| self.program.clock.now() > since + GRACE) {
                 self.task.signal(Signal::SIGKILL);
             }
-            rest(&self.reins.cancel, stopping.is_some()).await;
+            rest(&self.attempt.reins.cancel, stopping.is_some()).await;
         }
     }
 
     fn log_length(&self) -> u64 {
-        self.inner.logs.position(self.log.attempt()).map_or(self.record.log_begins, |position| position.len)
+        self.attempt.log.length()
     }
 
     fn tell_beginning(&self) {
-        self.task.began(Some(self.inner.clock.now()));
-        self.reins.progress.send_if_modified(|progress| {
-            let queued = matches!(progress, Progress::Queued);
-            if queued {
-                *progress = Progress::Running;
-            }
-            queued
-        });
+        self.task.began(Some(self.program.clock.now()));
+        self.attempt.reins.tell_beginning();
     }
 
     /// Whether it has to end now, in which case it is asked to.
     fn begin_to_stop(&self) -> Option<(Stop, Timestamp)> {
         let over =
-            |began: Timestamp| self.inner.clock.now() >= began + SignedDuration::from_millis(self.record.may_take);
-        if self.reins.cancel.is_cancelled() || self.task.is_to_stop() {
+            |began: Timestamp| self.program.clock.now() >= began + SignedDuration::from_millis(self.record.may_take);
+        if self.attempt.reins.cancel.is_cancelled() || self.task.is_to_stop() {
             Some(self.stop_for(Stop::Cancelled))
         } else {
             self.task.began(None).is_some_and(over).then(|| self.stop_for(Stop::TimedOut))
@@ -141,22 +125,18 @@ impl Followed {
             tracing::warn!(error = &error as &dyn std::error::Error, "that a build has to stop is not kept");
         }
         self.task.signal(Signal::SIGTERM);
-        (stop, self.inner.clock.now())
+        (stop, self.program.clock.now())
     }
 
-    async fn conclude(
-        &mut self,
-        status: Option<i32>,
-        stop: Option<Stop>,
-        said: Option<(Ending, String)>,
-    ) -> AttemptReport {
+    async fn conclude(&mut self, status: Option<i32>, stop: Option<Stop>, said: Option<Ended>) -> AttemptReport {
+        let told = said.as_ref().map(|said| said.artefacts.clone()).unwrap_or_default();
         let (ending, message) = match (stop, said, status) {
             (Some(Stop::Cancelled), ..) => (Ending::Done(Outcome::Cancelled), "the build was cancelled".to_owned()),
             (Some(Stop::TimedOut), ..) => (Ending::Done(Outcome::TimedOut), "the build took too long".to_owned()),
             (Some(Stop::LogLimit), ..) => {
                 (Ending::Done(Outcome::Failed), "the build printed more than a log may hold".to_owned())
             }
-            (None, Some(said), _) => said,
+            (None, Some(said), _) => (said.ending, said.message),
             (None, None, Some(status)) => meaning(status, self.record.skip_exit_code),
             (None, None, None) => {
                 let message = "the program is gone, and did not say how it ended".to_owned();
@@ -166,6 +146,15 @@ impl Followed {
         let report = |ending, message| AttemptReport { ending, artefacts: Vec::new(), exit_code: status, message };
         if ending != Ending::Done(Outcome::Succeeded) {
             return report(ending, message);
+        }
+        if !told.is_empty() {
+            return match self.brought(&told) {
+                Ok(artefacts) => AttemptReport { artefacts, ..report(ending, message) },
+                Err(ExchangeError::Refused(refusal @ Refusal::Foreign(_))) => {
+                    report(Ending::Done(Outcome::Failed), refusal.to_string())
+                }
+                Err(error) => report(Ending::Infrastructure, error.to_string()),
+            };
         }
         match self.collect().await {
             Ok(collected) if collected.artefacts.is_empty() => {
@@ -179,8 +168,16 @@ impl Followed {
         }
     }
 
+    /// What was brought over HTTP.
+    fn brought(&self, told: &[ArtefactClaim]) -> Result<Vec<Artefact>, ExchangeError> {
+        let exchange = self.program.exchange.as_ref();
+        let nobody = || Refusal::Untrue("nothing can be brought over HTTP here".to_owned());
+        exchange.ok_or_else(nobody)?.artefacts(&self.attempt.id, told)
+    }
+
     async fn collect(&self) -> Result<Collected, FsError> {
-        let (task, expected, cancel) = (self.task.clone(), self.record.expected.clone(), self.reins.cancel.clone());
+        let (task, expected, cancel) =
+            (self.task.clone(), self.record.expected.clone(), self.attempt.reins.cancel.clone());
         let collect = move || {
             task.give_back()?;
             artefact::collect(&task.made(), &task.taken(), &expected, || !cancel.is_cancelled())
@@ -249,7 +246,7 @@ impl Tail {
                     }
                 }
                 Said::Begun => self.begun = true,
-                Said::Ended(ending, message) => self.ended = Some((*ending, message.clone())),
+                Said::Ended(ended) => self.ended = Some(ended.clone()),
             }
             self.said.pop_front();
         }

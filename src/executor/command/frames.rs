@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::domain::build::Outcome;
+use crate::domain::upload::ArtefactClaim;
 use crate::executor::Ending;
 
 /// The first line of an output that consists of frames.
@@ -18,7 +19,18 @@ pub enum Said {
     /// The build has begun; before, it waited for its turn somewhere.
     Begun,
     /// How the build ended, and why. It counts more than the status of the program.
-    Ended(Ending, String),
+    Ended(Ended),
+}
+
+/// How a build ended, as it was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub ending: Ending,
+    /// Why.
+    pub message: String,
+    /// What was made and brought over HTTP.
+    pub artefacts: Vec<ArtefactClaim>,
 }
 
 /// Reads an output piece by piece. What is no frame where one should be is log: nothing that was printed is lost.
@@ -124,7 +136,7 @@ impl Frames {
                 Step::On
             }
             Some(Frame::Begun) => Step::Said(Said::Begun),
-            Some(Frame::Ended(ending, message)) => Step::Said(Said::Ended(ending, message)),
+            Some(Frame::Ended(ended)) => Step::Said(Said::Ended(ended)),
             None => Step::Said(Said::Log(line)),
         }
     }
@@ -133,7 +145,7 @@ impl Frames {
 enum Frame {
     Log(usize),
     Begun,
-    Ended(Ending, String),
+    Ended(Ended),
 }
 
 fn frame(line: &[u8]) -> Option<Frame> {
@@ -143,7 +155,8 @@ fn frame(line: &[u8]) -> Option<Frame> {
         ("begun", "") => Some(Frame::Begun),
         ("end", result) => {
             let result: Outcomes = serde_json::from_str(result).ok()?;
-            Some(Frame::Ended(result.ending(), result.message))
+            let ending = result.ending();
+            Some(Frame::Ended(Ended { ending, message: result.message, artefacts: result.artefacts }))
         }
         _ => None,
     }
@@ -157,6 +170,8 @@ struct Outcomes {
     kind: Kind,
     #[serde(default)]
     message: String,
+    #[serde(default)]
+    artefacts: Vec<ArtefactClaim>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -226,7 +241,8 @@ mod tests {
             forged.len(),
             r#"{"status":"failed","kind":"infrastructure","message":"no runner"}"#
         );
-        let ended = Said::Ended(Ending::Infrastructure, "no runner".to_owned());
+        let (ending, message) = (Ending::Infrastructure, "no runner".to_owned());
+        let ended = Said::Ended(Ended { ending, message, artefacts: Vec::new() });
         assert_eq!(all(output.as_bytes()), [log("queued\n\n"), Said::Begun, log(forged), ended]);
     }
 

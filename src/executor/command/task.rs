@@ -43,6 +43,11 @@ pub struct Task {
 }
 
 impl Task {
+    /// The attempt that has this directory.
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
     /// What it is given, as JSON.
     pub fn document(&self) -> PathBuf {
         self.dir.join("build.json")
@@ -148,9 +153,4 @@ impl Task {
     fn number(&self, name: &str) -> Option<i32> {
         fs::read_to_string(self.dir.join(name)).ok()?.trim().parse().ok()
     }
-}
-
-/// The directory of an attempt, below that of all.
-pub fn task(work_dir: &Path, attempt: &str) -> Task {
-    Task { dir: work_dir.join(attempt) }
 }

@@ -9,7 +9,8 @@ use crate::builder::pacman::{PackageRepository, Server};
 use crate::domain::build::Outcome;
 use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
-use crate::executor::Executor as _;
+use crate::executor::kept::blocking;
+use crate::executor::{Ending, Executor as _, Handle};
 use crate::sys::clock::ManualClock;
 
 /// Leaves a package for whoever asked for it.
@@ -36,7 +37,7 @@ impl World {
     fn open(dir: &std::path::Path, logs: &LogStore, clock: &Arc<ManualClock>) -> CommandExecutor {
         let words = ["/bin/sh".to_owned(), dir.join("program").display().to_string()];
         let config = CommandConfig { words: words.into(), env: Vec::new(), work_dir: dir.join("commands") };
-        CommandExecutor::open(config, logs.clone(), clock.clone()).unwrap()
+        CommandExecutor::start(config, logs.clone(), None, clock.clone()).unwrap()
     }
 
     fn order(attempt: &str) -> BuildOrder {
@@ -273,7 +274,7 @@ async fn a_build_whose_program_vanished_while_nobody_looked_is_lost() {
     let world = World::new("echo up; sleep 1000");
     world.executor.submit(World::order("a1")).await.unwrap();
     world.wait_for_log("a1", "up\n").await;
-    task(&world.dir.path().join("commands"), "a1").signal(nix::sys::signal::Signal::SIGKILL);
+    task::Task::at(&world.dir.path().join("commands/a1")).signal(nix::sys::signal::Signal::SIGKILL);
     let report = world.executor.finished(&handle("a1")).await.unwrap();
     assert_eq!(report.ending, Ending::Infrastructure);
     assert_eq!(report.message, "the program is gone, and did not say how it ended");
@@ -294,6 +295,6 @@ async fn waiting_for_a_turn_elsewhere_is_not_building() {
     world.clock.set(began);
     let_go(&world).await;
     world.executor.started(&handle).await.unwrap();
-    assert_eq!(task(&world.dir.path().join("commands"), "a1").began(None), Some(began));
+    assert_eq!(task::Task::at(&world.dir.path().join("commands/a1")).began(None), Some(began));
     world.executor.discard(&handle).await.unwrap();
 }

@@ -128,6 +128,8 @@ impl World {
         let options = Options {
             face: self.clone(),
             inbox: None,
+            builders: None,
+            published: std::collections::BTreeMap::new(),
             clock,
             token: token.map(Into::into),
             public_url: None,

@@ -1,0 +1,188 @@
+"""What the two examples share: what is said to pkgwarden on standard output, and to a service over HTTP."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+
+# How long to wait between two looks at a build, in seconds.
+PAUSE = float(os.environ.get("BUILD_POLL", "5"))
+# The most that is taken of what a build made, in bytes.
+MOST = 16 << 30
+
+
+class Stopped(Exception):
+    """pkgwarden wants this build to stop."""
+
+
+class Refused(Exception):
+    """The service answered that it will not."""
+
+    def __init__(self, status, text):
+        super().__init__(f"{status}: {text}")
+        self.status = status
+
+
+def stop_on_signals():
+    """Has SIGTERM raise `Stopped` wherever the program is."""
+
+    def stop(*_):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Stopped
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def say(frame, data=b""):
+    """One frame; see docs/executors.md."""
+    sys.stdout.buffer.write(frame.encode() + b"\n" + data)
+    sys.stdout.buffer.flush()
+
+
+def log(data):
+    """Bytes of the log. Nothing in them is taken for a frame."""
+    if data:
+        say(f"@ log {len(data)}", data)
+
+
+def note(text):
+    """A line of ours in the log."""
+    log(f"==> {text}\n".encode())
+
+
+def begun():
+    """The build begins: its time runs from now on."""
+    say("@ begun")
+
+
+def end(status, message, infrastructure=False):
+    """How the build ended; the program ends with it."""
+    word = {"status": status, "message": message}
+    if infrastructure:
+        word["kind"] = "infrastructure"
+    say("@ end " + json.dumps(word))
+    sys.exit(0)
+
+
+class Service:
+    """A service that is asked over HTTP, with a token that goes to nobody else."""
+
+    def __init__(self, url, headers):
+        self.url = url.rstrip("/")
+        self.headers = headers
+
+    def open(self, method, path, body=None, headers=None):
+        """Asks once. The token does not follow a redirect: files mostly lie with somebody else."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers or {})
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        for name, value in self.headers.items():
+            request.add_unredirected_header(name, value)
+        return urllib.request.urlopen(request, timeout=60)
+
+    def ask(self, method, path, body=None):
+        """Asks once, and gives the answer as JSON."""
+        try:
+            with self.open(method, path, body) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            raise Refused(error.code, error.read(400).decode(errors="replace")) from error
+        return json.loads(text) if text else None
+
+    def look(self, path, headers=None, into=None):
+        """Reads until it can be read, however long the service is away; `into` takes what is large.
+
+        Gives the status and the bytes; 404 and 416 are answers too."""
+        pause = PAUSE
+        while True:
+            try:
+                with self.open("GET", path, headers=headers) as answer:
+                    if into is None:
+                        return answer.status, answer.read()
+                    shutil.copyfileobj(answer, into)
+                    return answer.status, b""
+            except urllib.error.HTTPError as error:
+                if error.code in (404, 416):
+                    return error.code, b""
+                if error.code < 500 and error.code not in (408, 429):
+                    raise Refused(error.code, error.read(400).decode(errors="replace")) from error
+            except OSError:
+                pass
+            if into is not None:
+                into.seek(0)
+                into.truncate()
+            time.sleep(pause)
+            pause = min(pause * 2, 60)
+
+    def look_json(self, path):
+        """The same, of JSON; nothing if it is not there."""
+        status, text = self.look(path)
+        return json.loads(text) if status == 200 else None
+
+
+def take_artefacts(service, path, artefact_dir):
+    """Takes the packages out of an archive that the build made, and gives the status that it left, if it did."""
+    with tempfile.TemporaryFile(dir=".") as archive:
+        status, _ = service.look(path, into=archive)
+        if status != 200 or archive.tell() == 0:
+            return None
+        left = None
+        with zipfile.ZipFile(archive) as files:
+            if sum(entry.file_size for entry in files.infolist()) > MOST:
+                end("failed", "the build made more than is taken")
+            for entry in files.infolist():
+                name = entry.filename.rsplit("/", 1)[-1]
+                if name == "status":
+                    left = int(files.read(entry).strip() or b"1")
+                elif re.fullmatch(r"[^.][^\0]*\.pkg\.tar\.(zst|xz|gz)", name):
+                    with files.open(entry) as source, open(os.path.join(artefact_dir, name), "xb") as target:
+                        shutil.copyfileobj(source, target)
+        return left
+
+
+def read_build():
+    """The build, and what is told of it to others: nothing of this machine, and no token."""
+    build = json.load(sys.stdin)
+    ours = ("package_dir", "artefact_dir", "token", "log", "artefacts")
+    return build, json.dumps({key: value for key, value in build.items() if key not in ours})
+
+
+def setting(name, default=None):
+    """A setting from the environment."""
+    value = os.environ.get(name, default)
+    if value is None:
+        end("failed", f"{name} is not set: name it in executor.command.env, and set it", infrastructure=True)
+    return value
+
+
+def secret(name):
+    """A token from the environment, or from the file that NAME_FILE names."""
+    path = os.environ.get(name + "_FILE")
+    if path:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    return setting(name)
+
+
+def run(carry_out):
+    """Runs a program to its end, whatever happens."""
+    stop_on_signals()
+    say("@pkgwarden 1")
+    try:
+        build, told = read_build()
+        carry_out(build, told)
+    except Stopped:
+        end("cancelled", "it was stopped")
+    except Refused as error:
+        end("failed", f"the service refused: {error}", infrastructure=True)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        end("failed", f"what the service answered is of no use: {error!r}", infrastructure=True)

@@ -1,0 +1,259 @@
+//! What builders elsewhere may bring for an attempt: the rules, without storage and without a protocol.
+
+use std::fmt;
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How much may be brought for one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of one file.
+    pub file: u64,
+    /// Bytes of all files.
+    pub attempt: u64,
+    /// How many files.
+    pub files: usize,
+}
+
+impl Default for Limits {
+    /// 4 GiB for a file, 8 GiB for all, 64 files.
+    fn default() -> Self {
+        Self { file: 4 << 30, attempt: 8 << 30, files: 64 }
+    }
+}
+
+/// SHA-256 of a whole file.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Checksum([u8; 32]);
+
+impl Checksum {
+    /// Reads 64 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// Finds it in the header `Repr-Digest` (RFC 9530), where others may stand beside it.
+    #[must_use]
+    pub fn from_header(value: &str) -> Option<Self> {
+        let member = value.split(',').find_map(|member| member.trim().strip_prefix("sha-256="))?;
+        let bytes = STANDARD.decode(member.strip_prefix(':')?.strip_suffix(':')?).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// As the header `Repr-Digest` has it.
+    #[must_use]
+    pub fn to_header(self) -> String {
+        format!("sha-256=:{}:", STANDARD.encode(self.0))
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Checksum> for String {
+    fn from(checksum: Checksum) -> Self {
+        checksum.to_string()
+    }
+}
+
+impl TryFrom<String> for Checksum {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::from_hex(&text).ok_or("a SHA-256 has 64 hexadecimal digits")
+    }
+}
+
+/// What a builder says that it has made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArtefactClaim {
+    /// The name of the file.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// SHA-256 of its content, in hexadecimal.
+    pub sha256: String,
+}
+
+/// Reads the header `Content-Range` of a request, `bytes A-B/TOTAL`: the bytes that come, and how many there are.
+#[must_use]
+pub fn content_range(value: &str) -> Option<(Range<u64>, u64)> {
+    let number = |text: &str| -> Option<u64> {
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    };
+    let (range, total) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last, total) = (number(first)?, number(last)?, number(total)?);
+    (first <= last && last < total).then(|| (first..last + 1, total))
+}
+
+/// A request that brings a file or a part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// Which bytes of the file it brings; `None` if all.
+    pub range: Option<Range<u64>>,
+    /// The size of the file, if that was said.
+    pub total: Option<u64>,
+    /// The checksum of the file.
+    pub checksum: Checksum,
+}
+
+/// What is there of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// What it is to become.
+    pub checksum: Checksum,
+    /// Bytes that are there.
+    pub received: u64,
+    /// Whether that is all, and the checksum is right.
+    pub complete: bool,
+}
+
+/// What all files of the attempt come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Bytes of the other files.
+    pub others: u64,
+    /// How many others there are.
+    pub files: usize,
+}
+
+/// What to do with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: the file is there.
+    Known,
+    /// To begin the file, anew if there is something of it.
+    Begin,
+    /// To add to what is there.
+    Append,
+}
+
+/// Why something is not taken from a builder, or not given to it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The token is missing, or not that of this attempt.
+    #[error("this is not the token of this attempt")]
+    NotYours,
+    /// The attempt is over.
+    #[error("this attempt is over")]
+    Over,
+    /// A build does not make such a file.
+    #[error("this build does not make `{}`", shown(.0))]
+    Foreign(String),
+    /// Nothing of that file is there.
+    #[error("there is nothing of `{}`", shown(.0))]
+    Nothing(String),
+    /// Too much of anything.
+    #[error("{what} may have {limit} bytes")]
+    TooLarge {
+        /// Of what.
+        what: &'static str,
+        /// What it may have, in bytes.
+        limit: u64,
+    },
+    /// Too many files.
+    #[error("an attempt may bring {0} files")]
+    TooMany(usize),
+    /// What is brought does not begin where it stopped.
+    #[error("it goes on at byte {at}")]
+    Elsewhere {
+        /// Where it goes on, in bytes from the beginning.
+        at: u64,
+    },
+    /// The file is there already, with another content.
+    #[error("`{}` is there already, with the checksum {checksum}", shown(.name))]
+    Settled {
+        /// The file.
+        name: String,
+        /// What is there.
+        checksum: Checksum,
+    },
+    /// What was brought is not what it was said to be, and was dropped.
+    #[error("`{}` has the checksum {found}; it was dropped", shown(.name))]
+    Lie {
+        /// The file.
+        name: String,
+        /// What it has.
+        found: Checksum,
+    },
+    /// The body has not the length that was said, or stopped.
+    #[error("{0}")]
+    Broken(String),
+    /// The body did not come in time.
+    #[error("the body came too slowly; what came is kept")]
+    Slow,
+    /// Another request does the same at this time.
+    #[error("another request took over")]
+    Overtaken,
+    /// So many requests at once that nothing good is meant by it.
+    #[error("too many requests of this attempt at once")]
+    Crowd,
+    /// What a builder says it has made is not what it brought.
+    #[error("{0}")]
+    Untrue(String),
+}
+
+/// A name of others, as it can be shown.
+fn shown(name: &str) -> String {
+    let short: String = name.chars().take(100).collect();
+    short.escape_debug().to_string()
+}
+
+/// What to do with a request for the file `name`, of which `held` is there.
+///
+/// # Errors
+/// [`Refusal`], if it is not taken.
+pub fn decide(name: &str, held: Option<&Held>, put: &Put, usage: Usage, limits: &Limits) -> Result<Step, Refusal> {
+    check_size(put, usage, limits)?;
+    let same = held.filter(|held| held.checksum == put.checksum);
+    if let Some(held) = held.filter(|held| held.complete) {
+        return match same {
+            Some(_) => Ok(Step::Known),
+            None => Err(Refusal::Settled { name: name.to_owned(), checksum: held.checksum }),
+        };
+    }
+    if held.is_none() && usage.files >= limits.files {
+        return Err(Refusal::TooMany(limits.files));
+    }
+    let there = same.map_or(0, |held| held.received);
+    match put.range.as_ref().map(|range| range.start) {
+        None => Ok(Step::Begin),
+        Some(first) if first != there => Err(Refusal::Elsewhere { at: there }),
+        Some(0) => Ok(Step::Begin),
+        Some(_) => Ok(Step::Append),
+    }
+}
+
+fn check_size(put: &Put, usage: Usage, limits: &Limits) -> Result<(), Refusal> {
+    let said = put.total.or_else(|| put.range.as_ref().map(|range| range.end)).unwrap_or(0);
+    if said > limits.file {
+        return Err(Refusal::TooLarge { what: "a file", limit: limits.file });
+    }
+    if usage.others.saturating_add(said) > limits.attempt {
+        return Err(Refusal::TooLarge { what: "all files of an attempt", limit: limits.attempt });
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! What builders bring, and what becomes of it.
