@@ -75,7 +75,7 @@ enum What {
         /// Only tell what would go
         #[arg(long)]
         dry_run: bool,
-        /// Remove more than publish.max_removals allows
+        /// Remove more than `publish.max_removals` allows
         #[arg(long, conflicts_with = "dry_run")]
         force: bool,
     },
@@ -171,8 +171,8 @@ fn promote(
     let obstacles = block_on(shop.obstacles(target, chosen.as_deref()))?;
     if dry_run || !obstacles.is_empty() {
         show(context, &serde_json::json!({"moved": false, "missing": obstacles}), |_| {
-            let told: String = obstacles.iter().map(|reason| format!("{}\n", escaped(&reason.message))).collect();
-            if told.is_empty() { "nothing is missing: they can move\n".to_owned() } else { told }
+            let told: Vec<String> = obstacles.iter().map(|reason| escaped(&reason.message).to_string()).collect();
+            if told.is_empty() { "nothing is missing: they can move\n".to_owned() } else { told.join("\n") + "\n" }
         })?;
         return Ok(if obstacles.is_empty() { Exit::Done } else { Exit::NeedsPerson });
     }
@@ -231,7 +231,10 @@ fn page_text(page: &GenerationPage) -> String {
 }
 
 fn departure_text(departure: &Departure) -> String {
-    let mut text: String = departure.packages.iter().map(|package| format!("{package}\n")).collect();
+    let mut text = String::new();
+    for package in &departure.packages {
+        let _ = writeln!(text, "{package}");
+    }
     let what = if departure.removed { "removed" } else { "would be removed" };
     let Departure { leaving, published, limit, .. } = departure;
     let _ = writeln!(text, "{leaving} of {published} published packages {what} (at once at most {limit})");

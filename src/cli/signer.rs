@@ -58,13 +58,9 @@ fn wanted(args: Args, context: &Context) -> Result<Wanted, CliError> {
     let missing = |what: &str, hint: &str| CliError::usage(format!("it is not said {what}")).hint(hint);
     // A signer that is told everything needs no configuration, and may not be able to read it.
     let settled = args.socket.is_some() && args.key.is_some() && !args.folder.is_empty();
-    let signed: Vec<_> = match settled {
-        true => Vec::new(),
-        false => {
-            let settings = context.settings()?;
-            settings.repositories.into_iter().map(|one| one.publish).filter(|publish| publish.key.is_some()).collect()
-        }
-    };
+    let repositories = if settled { Vec::new() } else { context.settings()?.repositories };
+    let signed: Vec<_> =
+        repositories.into_iter().map(|one| one.publish).filter(|publish| publish.key.is_some()).collect();
     let first = signed.first();
     let key = args.key.or_else(|| first?.key.clone());
     let key =

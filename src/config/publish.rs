@@ -76,7 +76,7 @@ pub(super) fn resolve(publish: WrittenPublish, repository: &str, server: &Server
         archive_days: given(publish.archive_days),
         archive_versions: publish.archive_versions,
         staging: given(publish.staging),
-        targets: given(publish.target).iter().filter_map(|target| read(target).ok()).collect(),
+        targets: publish.target.unwrap_or_default().iter().filter_map(|target| read(target).ok()).collect(),
         official_databases: given(publish.official_databases),
         allow_official: set(publish.allow_official),
         allow_prohibited: set(publish.allow_prohibited),

@@ -69,6 +69,7 @@ impl Check {
     }
 
     /// The same, but something is wrong with it.
+    #[must_use]
     pub fn but(self, status: Status, hint: impl Into<String>) -> Self {
         Self { status, hint: hint.into(), ..self }
     }

@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::view::{
-    BuildPage, BuildView, GenerationPage, GenerationView, PackagePage, PackageView, QuarantineView, QueueView, RepositoryView,
-    ReviewView, RunPage, RunView,
+    BuildPage, BuildView, GenerationPage, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
+    RepositoryView, ReviewView, RunPage, RunView,
 };
 use crate::domain::audit::{Audit, Indicator};
 use crate::domain::build::BuildState;

@@ -88,23 +88,16 @@ impl GenerationView {
 impl GenerationPage {
     /// All of a generation. `runs` says which run asked for a build, as far as it is known.
     #[must_use]
-    pub fn new(
-        repository: &str,
-        generation: &Generation,
-        current: bool,
-        runs: &BTreeMap<BuildId, String>,
-    ) -> Self {
-        let entries = generation.entries.iter().map(|entry| {
-            EntryView {
-                name: entry.name.to_string(),
-                pkgbase: entry.base.clone(),
-                version: entry.version.clone(),
-                file: entry.file.clone(),
-                sha256: entry.sha256.clone(),
-                origin: entry.origin,
-                run: entry.build.and_then(|build| runs.get(&build).cloned()),
-                build: entry.build.map(|build| build.to_string()),
-            }
+    pub fn new(repository: &str, generation: &Generation, current: bool, runs: &BTreeMap<BuildId, String>) -> Self {
+        let entries = generation.entries.iter().map(|entry| EntryView {
+            name: entry.name.to_string(),
+            pkgbase: entry.base.clone(),
+            version: entry.version.clone(),
+            file: entry.file.clone(),
+            sha256: entry.sha256.clone(),
+            origin: entry.origin,
+            run: entry.build.and_then(|build| runs.get(&build).cloned()),
+            build: entry.build.map(|build| build.to_string()),
         });
         Self {
             entries: entries.collect(),

@@ -193,8 +193,8 @@ impl Controller {
     /// The directories of published packages, by repository.
     #[must_use]
     pub fn published(&self) -> BTreeMap<String, PathBuf> {
-        let dir = |(name, kept): (&String, &Kept)| Some((name.clone(), kept.publisher.as_ref()?.dir().to_owned()));
-        self.0.kept.iter().filter_map(dir).collect()
+        let folders = |(name, kept): (&String, &Kept)| Some(kept.outlets.as_ref()?.folders(name));
+        self.0.kept.iter().filter_map(folders).flatten().collect()
     }
 
     /// Takes over what may change while it runs: how often remotes are looked at, and for each repository

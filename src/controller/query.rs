@@ -11,8 +11,8 @@ use super::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, Pack
 use super::review::{review_of, reviews_of};
 use super::site::Look;
 use super::view::{
-    AttemptView, BuildPage, BuildView, CursorView, GenerationPage, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
-    RepositoryView, ReviewView, RunPage, RunView, ScriptView,
+    AttemptView, BuildPage, BuildView, CursorView, GenerationPage, GenerationView, PackagePage, PackageView,
+    QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView, ScriptView,
 };
 use super::{Controller, Kept, generations, linkage, quarantine, sources};
 use crate::domain::audit::Audit;
@@ -163,8 +163,8 @@ impl Face for Controller {
 
     fn generation<'a>(&'a self, repository: &'a str, number: u64) -> Answer<'a, Option<GenerationPage>> {
         async move {
-            let published = self.kept().filter_map(|kept| kept.outlets.as_ref());
-            let Some(publisher) = published.filter_map(|outlets| outlets.named(repository)).next() else {
+            let mut published = self.kept().filter_map(|kept| kept.outlets.as_ref());
+            let Some(publisher) = published.find_map(|outlets| outlets.named(repository)) else {
                 return Ok(None);
             };
             Ok(generations::page(publisher, &self.0.store, number).await?)

@@ -9,8 +9,8 @@ use super::Server;
 use super::log::PLAIN;
 use crate::controller::face::{BuildFilter, PackageFilter};
 use crate::controller::view::{
-    BuildPage, BuildView, GenerationPage, GenerationView, PackagePage, PackageView, QuarantineView, QueueView, RepositoryView,
-    ReviewView, RunPage, RunView,
+    BuildPage, BuildView, GenerationPage, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
+    RepositoryView, ReviewView, RunPage, RunView,
 };
 use crate::domain::build::BuildState;
 use crate::domain::name::PkgBase;

@@ -66,7 +66,7 @@ impl Reader {
         let kind = header.entry_type();
         let target = entry.link_name_bytes();
         let leaves = leaves(&path) || self.is_below_a_link(&path);
-        if leaves || (kind.is_hard_link() && target.as_deref().is_none_or(|target| self::leaves(target))) {
+        if leaves || (kind.is_hard_link() && target.as_deref().is_none_or(self::leaves)) {
             keep(&mut self.content.escapes, &path);
         }
         if kind.is_character_special() || kind.is_block_special() || kind.is_fifo() {

@@ -47,9 +47,10 @@ impl Archive {
     /// # Errors
     /// If its folder cannot be read.
     pub fn list(&self, now: Timestamp) -> Result<Vec<Archived>, PublishError> {
-        let index = fs::read(self.dir.join(INDEX)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let index: Option<Vec<Archived>> =
+            fs::read(self.dir.join(INDEX)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let mut known: BTreeMap<String, Timestamp> =
-            index.unwrap_or_else(Vec::<Archived>::new).into_iter().map(|one| (one.file, one.since)).collect();
+            index.unwrap_or_default().into_iter().map(|one| (one.file, one.since)).collect();
         let entries = match fs::read_dir(&self.dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(failed("list", &self.dir))?,
@@ -98,6 +99,9 @@ impl Archive {
             }
         }
         let kept: Vec<_> = all.into_iter().filter(|one| !leaves.contains(&one.file)).collect();
+        if kept.is_empty() {
+            return gone(fs::remove_file(self.dir.join(INDEX))).map_err(failed("remove", &self.dir));
+        }
         let index = serde_json::to_vec_pretty(&kept).expect("an index is JSON");
         Ok(write_atomic(&self.dir.join(INDEX), &index)?)
     }

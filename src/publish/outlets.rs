@@ -123,6 +123,19 @@ impl Outlets {
         Ok(all)
     }
 
+    /// The folder of every repository, by the name under which it is served: that of the monorepo, and after a colon
+    /// the folder in it.
+    #[must_use]
+    pub fn folders(&self, monorepo: &str) -> Vec<(String, PathBuf)> {
+        let main = self.main.release.dir();
+        let name = |publisher: &Publisher| {
+            let folders = publisher.dir().strip_prefix(main).into_iter().flat_map(std::path::Path::components);
+            let folders = folders.map(|folder| format!(":{}", folder.as_os_str().to_string_lossy()));
+            format!("{monorepo}{}", folders.collect::<String>())
+        };
+        self.all().map(|publisher| (name(publisher), publisher.dir().to_owned())).collect()
+    }
+
     /// Where the file of a published package lies.
     #[must_use]
     pub fn path_of(&self, package: &PublishedPackage) -> PathBuf {

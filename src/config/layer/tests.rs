@@ -110,7 +110,7 @@ fn what_depends_on_two_keys_is_underlined_at_the_one_that_is_there() {
     pkgwarden.toml:8:7: a schedule with run = "trigger" needs the `name` of the trigger
     "#);
     insta::assert_snapshot!(lines("[publish]\nsign = true\n", &[]), @"pkgwarden.toml:2:8: publish.sign = true needs a key; write its fingerprint, as `gpg --fingerprint` shows it, as publish.key");
-    insta::assert_snapshot!(lines("[[publish.target]]\nname = \"x\"\npackages = [\"[\"]\n", &[]), @"");
+    insta::assert_snapshot!(lines("[[publish.target]]\nname = \"x\"\npackages = [\"[\"]\n", &[]), @r#"pkgwarden.toml:1:1: a pattern of the publish.target `x` cannot be read: error parsing glob '[': unclosed character class; missing ']'; give each further repository another name, and patterns such as "*-git""#);
     insta::assert_snapshot!(lines("", &[("PKGWARDEN__EXECUTOR__KIND", "command")]), @r#"PKGWARDEN__EXECUTOR__KIND: executor.kind = "command" needs a program; name it as program in [executor.command]"#);
 }
 

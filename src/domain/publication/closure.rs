@@ -148,7 +148,7 @@ mod tests {
         let lib = member("lib", "2-1", &[], &[]);
         let old = member("lib", "1-1", &[], &[]);
         assert_eq!(
-            reasons(&[app.clone()], &[lib.clone()], &[old.clone()]),
+            reasons(std::slice::from_ref(&app), std::slice::from_ref(&lib), std::slice::from_ref(&old)),
             ["`app` needs `lib>=2`, which only `lib` 2-1 has"]
         );
         assert_eq!(reasons(&[app, lib], &[], &[old]), Vec::<String>::new());
@@ -160,7 +160,7 @@ mod tests {
         let new = member("lib", "2-1", &[], &["libx.so=2-64"]);
         let user = member("user", "1-1", &["libx.so=1-64"], &[]);
         assert_eq!(
-            reasons(&[new.clone()], &[], &[old.clone(), user.clone()]),
+            reasons(std::slice::from_ref(&new), &[], &[old.clone(), user.clone()]),
             ["`user` needs `libx.so=1-64`, which `lib` 1-1 had"]
         );
         let rebuilt = member("user", "1-1.1", &["libx.so=2-64"], &[]);
@@ -173,9 +173,12 @@ mod tests {
         let old = Member { has: [soname("libx.so.1")].into(), ..member("lib", "1-1", &[], &[]) };
         let new = Member { has: [soname("libx.so.2")].into(), ..member("lib", "2-1", &[], &[]) };
         let user = Member { needs: [soname("libx.so.1")].into(), ..member("user", "1-1", &[], &[]) };
-        assert_eq!(reasons(&[new.clone()], &[], &[old.clone(), user]).len(), 1);
+        assert_eq!(reasons(std::slice::from_ref(&new), &[], &[old.clone(), user]).len(), 1);
         let fresh = Member { needs: [soname("libx.so.2")].into(), ..member("fresh", "1-1", &[], &[]) };
-        assert_eq!(reasons(std::slice::from_ref(&fresh), &[new.clone()], &[old.clone()]).len(), 1);
+        assert_eq!(
+            reasons(std::slice::from_ref(&fresh), std::slice::from_ref(&new), std::slice::from_ref(&old)).len(),
+            1
+        );
         assert_eq!(reasons(&[fresh, new], &[], &[old]), Vec::<String>::new());
     }
 

@@ -1,11 +1,11 @@
-//! Which OpenPGP key signs.
+//! Which `OpenPGP` key signs.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The fingerprint of an OpenPGP key, in capital hexadecimal digits without spaces.
+/// The fingerprint of an `OpenPGP` key, in capital hexadecimal digits without spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Fingerprint(String);

@@ -2,6 +2,7 @@
 //! A garden of packages in the middle of its day, and the plain values that it is made of.
 
 use super::*;
+use crate::controller::view::EntryView;
 
 pub fn repository() -> RepositoryView {
     RepositoryView {
@@ -189,15 +190,15 @@ pub fn garden() -> Arc<World> {
         sundial.package.review = true;
         state.packages.get_mut("trellis").unwrap().package.version = Some(Version::new("2.1-1"));
         state.generations = vec![GenerationView {
-        repository: "garden".to_owned(),
-        number: 12,
-        current: true,
-        packages: 7,
-        built: 1,
-        reused: 6,
-        restores: None,
-        published: Some(ago(30)),
-    }];
+            repository: "garden".to_owned(),
+            number: 12,
+            current: true,
+            packages: 7,
+            built: 1,
+            reused: 6,
+            restores: None,
+            published: Some(ago(30)),
+        }];
         state.quarantine = vec![QuarantineView {
             repository: "garden".into(),
             pkgbase: base("hedge"),

@@ -15,8 +15,8 @@ use super::access::Arrival;
 use super::{Options, Server};
 use crate::controller::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
 use crate::controller::view::{
-    ApprovalsView, ArtefactView, AttemptView, BuildPage, BuildView, FileDiff, GenerationPage, GenerationView, PackagePage, PackageView,
-    QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView, ScriptView,
+    ApprovalsView, ArtefactView, AttemptView, BuildPage, BuildView, FileDiff, GenerationPage, GenerationView,
+    PackagePage, PackageView, QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView, ScriptView,
 };
 use crate::domain::audit::{Audit, Hit, Kind, Place};
 use crate::domain::build::{BuildReason, BuildState};

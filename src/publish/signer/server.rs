@@ -128,8 +128,10 @@ fn bind(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
 /// Answers one request.
 async fn attend(mut stream: UnixStream, options: &Options, public: &[u8]) {
     let uid = stream.peer_cred().map(|peer| peer.uid());
+    // It is read in any case: who is answered before the question is out sees a broken pipe and no answer.
+    let request = asked(&mut stream).await;
     let answer = match uid {
-        Ok(uid) if options.clients.contains(&uid) => match asked(&mut stream).await {
+        Ok(uid) if options.clients.contains(&uid) => match request {
             Ok(request) => answer(request, options, public).await,
             Err(error) => Answer::Refused { why: format!("this is no request: {error}") },
         },

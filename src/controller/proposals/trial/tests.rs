@@ -113,7 +113,7 @@ impl World {
             sites: BTreeMap::new(),
             executor: self.executor.clone(),
             limits: Limits { slots: 1, timeout: Duration::from_secs(1), package_repositories: Vec::new() },
-            publishers: BTreeMap::new(),
+            outlets: BTreeMap::new(),
             wakes: BTreeMap::new(),
             trials_dir: self.dir.path().join("trials"),
             logs: LogStore::new(self.dir.path().join("logs")).unwrap(),

@@ -140,7 +140,7 @@ async fn what_is_no_request_is_refused_and_the_next_is_heard() {
         &b"{}\n"[..],
         b"GET / HTTP/1.1\r\n\r\n",
         b"{\"sign\":{\"path\":\"/x\",\"sha256\":\"\",\"more\":1}}\n",
-        &[b'x'; 20_000],
+        &vec![b'x'; 20_000],
     ] {
         let mut stream = UnixStream::connect(&stage.signing.socket).await.unwrap();
         stream.write_all(bytes).await.unwrap();
