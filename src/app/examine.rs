@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{DEFAULT_BRANCH, Place, address_of, chosen, copr, hosting};
+use super::{DEFAULT_BRANCH, Place, address_of, chosen, copr, hosting, publishing};
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
-use crate::controller::doctor::{self, Check};
+use crate::controller::doctor::{self, Check, Status};
 use crate::controller::linkage;
 use crate::git::{Remote, Repository};
 use crate::sys::clock::SystemClock;
@@ -28,6 +28,7 @@ pub async fn everything(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
     checks.extend(doctor::configuration(settings));
     checks.extend(libraries(settings));
     checks.push(doctor::time_zones());
+    checks.extend(publication(settings).await);
     for repository in &settings.repositories {
         checks.extend(examine_remote(repository, dir, &workspace).await);
         checks.extend(examine_forge(repository, dir).await);
@@ -55,6 +56,40 @@ fn libraries(settings: &Settings) -> impl Iterator<Item = Check> {
                       elsewhere, and what files ask for stands in no database; CI_LIB_DB has to name the one that has them";
         Check::found("configuration", format!("sonames of {}", repository.name), detail)
     })
+}
+
+/// Whether what is built can be published: the signer answers with the right key, and databases of the distribution
+/// can be read.
+async fn publication(settings: &Settings) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for settings::Repository { publish, executor, .. } in &settings.repositories {
+        if executor.kind == ExecutorKind::None {
+            continue;
+        }
+        if let Some(signing) = publishing::signing(publish) {
+            let subject = signing.socket.display().to_string();
+            let found = format!("signs with {}", signing.key);
+            let hint = "start `pkgwarden signer`, or let `serve` do so with publish.signer_home";
+            let asked = tokio::task::spawn_blocking(move || signing.public_key()).await;
+            checks.push(match asked {
+                Ok(Ok(_)) => Check::found("signer", subject, found),
+                // `serve` starts it, so that it may well be away now.
+                Ok(Err(error)) if publish.signer_home.is_some() => {
+                    Check::found("signer", subject, error.to_string()).but(Status::Warning, "`serve` starts it")
+                }
+                Ok(Err(error)) => Check::error("signer", subject, error.to_string(), hint),
+                Err(error) => Check::error("signer", subject, error.to_string(), hint),
+            });
+        }
+        for path in &publish.official_databases {
+            let read = std::fs::File::open(path).err();
+            checks.extend(read.map(|error| {
+                let hint = "`pacman -Sy` brings it, or take it out of publish.official_databases";
+                Check::error("publishing", path.display().to_string(), error.to_string(), hint)
+            }));
+        }
+    }
+    checks
 }
 
 /// What is to be said of the libraries that packages need, if their files are not here.

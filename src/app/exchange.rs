@@ -23,7 +23,7 @@ pub(super) fn exchange(
     }
     let data_dir = &settings.server.data_dir;
     let key = Key::keep(&data_dir.join("attempts.key"))?;
-    let dir = |(name, kept): (&String, &Kept)| Some((kept.publisher.as_ref()?.dir().to_owned(), name.clone()));
-    let published = kept.iter().filter_map(dir).collect();
+    let folders = |(name, kept): (&String, &Kept)| Some(kept.outlets.as_ref()?.folders(name));
+    let published = kept.iter().filter_map(folders).flatten().map(|(name, dir)| (dir, name)).collect();
     Ok(Some(Exchange::open(data_dir.join("attempts"), logs.clone(), key, published)?))
 }

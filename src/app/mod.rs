@@ -10,9 +10,11 @@ mod handback;
 mod hooks;
 pub mod hosting;
 mod owner;
+pub mod publishing;
 pub mod reload;
 mod runner;
 pub mod serve;
+pub mod signer;
 
 use std::collections::BTreeMap;
 use std::fs::TryLockError;
@@ -47,7 +49,6 @@ use crate::executor::exchange::Exchange;
 use crate::executor::local::{self, LocalConfig};
 use crate::git::{Remote, Repository};
 use crate::logstore::LogStore;
-use crate::publish::Publisher;
 use crate::source::forge::{ForgeConfig, ForgesConfig};
 use crate::source::ledger::Book;
 use crate::source::nvchecker::NvcheckerConfig;
@@ -91,8 +92,9 @@ pub fn planned_site(settings: &Settings, place: &Place) -> Result<Site> {
     let reader = Arc::default();
     let fallback = Some(Fallback::begin(&place.dir, &reader));
     let site = one_shot_site(settings, place, None)?;
-    let publisher = publisher(chosen(settings, place)?, Arc::new(SystemClock));
-    let peek = Some(Peek { record: record_path(settings), publisher });
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let outlets = publishing::outlets(chosen(settings, place)?, &clock);
+    let peek = Some(Peek { record: record_path(settings), outlets });
     Ok(Site { reader, fallback, peek, ..site })
 }
 
@@ -105,8 +107,8 @@ pub fn one_shot_runner(settings: &Settings, place: &Place, clock: Arc<dyn Clock>
     let repository = chosen(settings, place)?;
     owner::claim(&settings.server.data_dir, &site.name, &site.remote, repository.url.is_some())?;
     let store = Store::open(&record_path(settings))?;
-    let publisher = Arc::new(publisher(repository, clock.clone()));
-    runner::runner(settings, repository, Arc::new(site), store, (publisher, clock))
+    let outlets = publishing::outlets(repository, &clock);
+    runner::runner(settings, repository, Arc::new(site), store, (outlets, clock))
 }
 
 /// The sources of a package, and what `serve` and single runs have heard of them here. Without settings, nothing is
@@ -315,10 +317,10 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     for repository in &settings.repositories {
         let site = Arc::new(kept_site(settings, repository, dir)?);
         owner::claim(&settings.server.data_dir, &site.name, &site.remote, repository.url.is_some())?;
-        let publisher = Arc::new(publisher(repository, clock.clone()));
-        let tools = (publisher.clone(), clock.clone());
+        let outlets = publishing::outlets(repository, &clock);
+        let tools = (outlets.clone(), clock.clone());
         let runner = runner::runner(settings, repository, site, store.clone(), tools)?;
-        kept.insert(repository.name.clone(), Kept::new(runner, Some(publisher), repository.schedules.clone()));
+        kept.insert(repository.name.clone(), Kept::new(runner, Some(outlets), repository.schedules.clone()));
     }
     let (poll, inbox) = (watch::Sender::new(settings.server.poll), hooks::inbox(settings, &store, &clock)?);
     let exchange = exchange::exchange(settings, &kept, &logs)?;
@@ -377,15 +379,6 @@ fn address_of(repository: &settings::Repository, dir: &Path) -> Result<(String, 
     Ok((remote_address(&clone, &Place { dir: dir.to_owned(), remote: None, branch: None })?, Some(clone)))
 }
 
-fn publisher(repository: &settings::Repository, clock: Arc<dyn Clock>) -> Publisher {
-    let publisher = match &repository.publish.name {
-        Some(name) => Publisher::new(&repository.publish.dir, name),
-        // `REPO_NAME` of the commit that is built first.
-        None => Publisher::unnamed(&repository.publish.dir),
-    };
-    publisher.keep_generations(repository.publish.keep).with_clock(clock)
-}
-
 fn dispatcher(
     settings: &Settings,
     kept: &BTreeMap<String, Kept>,
@@ -400,7 +393,7 @@ fn dispatcher(
         sites: kept.iter().map(|(name, kept)| (name.clone(), kept.site().clone())).collect(),
         executor,
         limits: limits(repository),
-        publishers: kept.iter().filter_map(|(name, kept)| Some((name.clone(), kept.publisher.clone()?))).collect(),
+        outlets: kept.iter().filter_map(|(name, kept)| Some((name.clone(), kept.outlets.clone()?))).collect(),
         wakes: kept.iter().map(|(name, kept)| (name.clone(), kept.wake.clone())).collect(),
         trials_dir: settings.server.data_dir.join("trials"),
         logs: logs.clone(),

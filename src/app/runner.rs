@@ -10,7 +10,7 @@ use crate::config::settings::{self, ExecutorKind};
 use crate::controller::run::Runner;
 use crate::controller::site::Site;
 use crate::controller::tend::Hosted;
-use crate::publish::Publisher;
+use crate::publish::outlets::Outlets;
 use crate::store::Store;
 use crate::sys::clock::Clock;
 
@@ -23,14 +23,14 @@ pub(super) fn runner(
     repository: &settings::Repository,
     site: Arc<Site>,
     store: Store,
-    (publisher, clock): (Arc<Publisher>, Arc<dyn Clock>),
+    (outlets, clock): (Outlets, Arc<dyn Clock>),
 ) -> Result<Runner> {
     let address = site.remote.shown();
     let forge = hosting::forge(&repository.forge, &address, clock.clone())?;
     let pages = settings.server.public_url.as_ref().map(ToString::to_string);
     let hosted = forge.map(|forge| Hosted { forge, pages });
     Ok(Runner::new(site, store, clock)
-        .looks_at(publisher)
+        .looks_at(outlets)
         .hosted_on(hosted)
         .in_pipeline(hosting::pipeline(&repository.forge, &address))
         .enqueues(repository.executor.kind != ExecutorKind::None)

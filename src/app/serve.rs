@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Serving;
+use super::{Serving, signer};
 use crate::config::Settings;
 use crate::controller::builders::Builders;
 use crate::controller::dispatch::Dispatcher;
@@ -80,6 +80,11 @@ pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Re
     supervise::start(&controller, &loops, &stop);
     if let Some(dispatcher) = &dispatcher {
         loops.spawn(dispatcher.clone().run(stop.clone()));
+    }
+    // It ends last: what was built until the end is still published.
+    for wanted in signer::own(settings) {
+        let (program, close) = (std::env::current_exe()?, close.clone());
+        tokio::spawn(async move { signer::keep(&program, &wanted, close).await });
     }
     Ok(Running { address, controller, dispatcher, loops, stop, listening, close, _serving_lock: lock })
 }

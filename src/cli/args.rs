@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::output::Format;
 use super::{
     audit, builder, changes, check, classify, completions, config, copr, ctl, demo, doctor, explain, extract, graph,
-    init, man, packages, plan, run, serve,
+    init, man, packages, plan, repo, run, serve, signer,
 };
 
 /// Keeps a monorepo of Arch Linux packages current, reviewed, built and published.
@@ -138,6 +138,8 @@ commands! {
     Run => run,
     Serve => serve,
     Builder => builder,
+    Repo => repo,
+    Signer => signer,
     Ctl => ctl,
     Copr => copr,
     Demo => demo,

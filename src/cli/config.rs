@@ -251,6 +251,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "it shows a whole configuration")]
     fn what_is_in_force_hides_passwords_and_can_be_read_back() {
         let (_dir, path) = file("[executor.bullmq]\nurl = \"redis://:s3cret@host/0\"\n");
         let ran = pkgwarden(&["--config", &path, "config", "show"], &[("PKGWARDEN__SERVER__POLL", "5m")]);
@@ -329,6 +330,13 @@ mod tests {
         [publish]
         sign = false
         keep = 5
+        archive_days = 7
+        staging = false
+        official_databases = []
+        allow_official = []
+        allow_prohibited = []
+        namcap = "report"
+        max_removals = "10 %"
 
         [policy]
         unknown_directive = "report"

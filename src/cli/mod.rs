@@ -29,8 +29,10 @@ mod output;
 mod packages;
 mod pipeline;
 mod plan;
+mod repo;
 mod run;
 mod serve;
+mod signer;
 mod workflow;
 
 use std::collections::BTreeMap;

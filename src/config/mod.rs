@@ -12,6 +12,7 @@ mod keyfile;
 mod layer;
 pub mod package;
 pub mod policy;
+mod publish;
 pub mod repository;
 mod resolve;
 mod schema;

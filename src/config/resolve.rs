@@ -9,14 +9,14 @@ use super::error::Problem;
 use super::layer::Layers;
 use super::settings::{
     Aur, AurTransport, Buildomat, Bullmq, CommandExecutor, Executor, ExecutorKind, LocalExecutor, Nvchecker,
-    ProjectHost, Publish, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
+    ProjectHost, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
 use super::value::{Address, GitAddress, Name, Period};
 use super::written::{
-    Layer, ScheduledPipeline, Written, WrittenDashboard, WrittenExecutor, WrittenLimits, WrittenPolicy, WrittenPublish,
+    Layer, ScheduledPipeline, Written, WrittenDashboard, WrittenExecutor, WrittenLimits, WrittenPolicy,
     WrittenRepository, WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
 };
-use super::{copr, forge};
+use super::{copr, forge, publish};
 use crate::domain::cache::policy::CachePolicy;
 use crate::domain::policy::Policy;
 use crate::domain::review::policy::{ProposalPolicy, ReviewPolicy, StatusPolicy};
@@ -101,7 +101,6 @@ fn impossible(written: &Written) -> Vec<([&'static str; 2], String, &'static str
     const EXECUTOR: &str = "write \"local\" to build on this machine, \"bullmq\" to build on several, \"command\" to build by a \
                             program of yours, \"copr\" or \"buildomat\" to build there, or \"none\" to leave builds to somebody else";
     const PROGRAM: &str = "name it as program in [executor.command]";
-    const SIGN: &str = "write false, and sign by other means";
     let mut found = Vec::new();
     let done = |kind: &ExecutorKind| {
         use ExecutorKind::{Buildomat, Bullmq, Command, Copr, Local, None};
@@ -120,9 +119,7 @@ fn impossible(written: &Written) -> Vec<([&'static str; 2], String, &'static str
         let message = "executor.kind = \"buildomat\" needs a server and a token".to_owned();
         found.push((["executor", "kind"], message, "give url and token_file in [executor.buildomat]"));
     }
-    if written.publish.sign == Some(true) {
-        found.push((["publish", "sign"], "publish.sign = true is not supported by this version".to_owned(), SIGN));
-    }
+    found.extend(publish::impossible(&written.publish));
     found
 }
 
@@ -154,6 +151,7 @@ fn in_force_for(repository: WrittenRepository, common: &Written) -> Written {
     let mut common = common.clone();
     // One directory cannot hold the packages of two repositories.
     common.publish.dir = common.publish.dir.map(|dir| dir.join(repository.name.as_str()));
+    common.publish.archive_dir = common.publish.archive_dir.map(|dir| dir.join(repository.name.as_str()));
     own.over(common)
 }
 
@@ -174,7 +172,7 @@ pub(super) fn resolve(mut written: Written) -> Settings {
 }
 
 /// A value that `defaults.toml` gives if nobody else does.
-fn given<T>(value: Option<T>) -> T {
+pub(super) fn given<T>(value: Option<T>) -> T {
     value.expect("defaults.toml gives this key")
 }
 
@@ -204,7 +202,7 @@ fn resolve_repository(
         branch,
         sources: resolve_sources(written.sources),
         executor: resolve_executor(written.executor),
-        publish: resolve_publish(written.publish, name, server),
+        publish: publish::resolve(written.publish, name, server),
         policy: resolve_policy(&written.policy),
         schedules: written.schedule.unwrap_or_default().into_iter().map(resolve_schedule).collect(),
     }
@@ -298,15 +296,6 @@ fn resolve_limits(limits: WrittenLimits) -> Limits {
         repositories: by_name(limits.repositories),
         classes: by_name(limits.classes),
         weights: by_name(limits.weights).into_iter().map(|(name, weight)| (name, weight as u64)).collect(),
-    }
-}
-
-fn resolve_publish(publish: WrittenPublish, repository: &str, server: &Server) -> Publish {
-    Publish {
-        dir: publish.dir.unwrap_or_else(|| server.data_dir.join("published").join(repository)),
-        name: publish.name.as_ref().map(Name::to_string),
-        sign: given(publish.sign),
-        keep: given(publish.keep),
     }
 }
 

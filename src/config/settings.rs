@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::copr::Copr;
 use super::error::ConfigError;
+pub use super::publish::{NamcapUse, Publish};
 use super::value::{Address, CronLine, Listen, RedisAddress, Zone};
 use super::written::Written;
 pub use super::written::{PacmanRepository, ServiceMirror};
@@ -318,17 +319,6 @@ pub struct Bullmq {
     pub prefix: String,
 }
 
-/// Where packages go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Publish {
-    /// The directory of the repository.
-    pub dir: PathBuf,
-    /// Its name; `None` leaves it to `REPO_NAME`.
-    pub name: Option<String>,
-    /// Whether packages and database are signed.
-    pub sign: bool,
-    /// Earlier generations that are kept.
-    pub keep: usize,
 }
 
 /// When one pipeline runs by itself.

@@ -49,12 +49,14 @@ mod copr;
 mod dashboard;
 mod limits;
 mod policy;
+mod publish;
 mod reviews;
 
 pub(super) use copr::WrittenCopr;
 pub(super) use dashboard::WrittenDashboard;
 pub(super) use limits::WrittenLimits;
 pub(super) use policy::WrittenPolicy;
+pub(super) use publish::{WrittenPublish, WrittenTarget};
 pub(super) use reviews::WrittenReviews;
 
 section! {
@@ -363,24 +365,6 @@ section! {
         /// Variables of our environment that it gets beside `PATH`, `HOME` and those of proxies.
         #[schemars(example = ["GITLAB_TOKEN"])]
         env: Vec<String>,
-    }
-}
-
-section! {
-    /// The pacman repository that built packages go to.
-    WrittenPublish {
-        /// Its directory; with several repositories, each has its own in it. Without it: `published/<repository>`
-        /// in the data directory.
-        #[schemars(example = "/srv/http/packages")]
-        dir: PathBuf,
-        /// Its name in pacman's configuration. Without it: `REPO_NAME` of the monorepo.
-        #[schemars(example = &"packages")]
-        name: Name,
-        /// Whether packages and database are signed; this version does not.
-        sign: bool,
-        /// Earlier generations that are kept.
-        #[schemars(range(max = 1000), example = 5)]
-        keep: usize,
     }
 }
 

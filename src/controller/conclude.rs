@@ -13,15 +13,20 @@ use super::dispatch::{Dispatcher, ROOM_PAUSE};
 use super::linkage;
 use super::order::{expected_version, facts, repository_settings, settings_in};
 use crate::domain::build::Outcome;
+use crate::domain::finding::Finding;
 use crate::domain::library;
 use crate::domain::library::soname::Soname;
 use crate::domain::name::PkgBase;
 use crate::executor::{AttemptReport, Ending, Handle};
 use crate::git::Repository;
+use crate::publish::outlets::Outlets;
 use crate::publish::{Expected, Generation, PublishError, Publisher};
 use crate::store::StoreError;
 use crate::store::attempts::{AttemptEnd, AttemptEnding, Finished};
 use crate::store::builds::Build;
+
+/// Findings that are kept with a build.
+const MOST_TOLD: usize = 40;
 
 impl Dispatcher {
     /// Waits for the end of a build, publishes what it made and records how it ended.
@@ -89,8 +94,8 @@ impl Dispatcher {
             Ending::Done(outcome) => AttemptEnding::Done(outcome),
         };
         let ours = !self.parts.executor.publishes();
-        let publisher = self.parts.publishers.get(&build.repository).filter(|_| ours);
-        let (AttemptEnding::Done(Outcome::Succeeded), Some(publisher)) = (ending, publisher) else {
+        let outlets = self.parts.outlets.get(&build.repository).filter(|_| ours);
+        let (AttemptEnding::Done(Outcome::Succeeded), Some(outlets)) = (ending, outlets) else {
             return Some(end(ending, exit_code, message));
         };
         if self.parts.store.to_stop().await.is_ok_and(|builds| builds.contains(&build.id)) {
@@ -102,15 +107,15 @@ impl Dispatcher {
             Ok(expected) => expected,
             Err(error) => return Some(end(AttemptEnding::Infrastructure, exit_code, format!("{error:#}"))),
         };
-        match self.publish(build, publisher, &paths, &expected).await {
-            Ok(_) => {
-                self.note_linkage(&build.repository, publisher, &build.pkgbase).await;
-                Some(end(ending, exit_code, message))
+        match self.publish(build, outlets.of(&build.pkgbase).entrance(), &paths, &expected).await {
+            Ok(generation) => {
+                self.note_linkage(&build.repository, outlets, &build.pkgbase).await;
+                Some(end(ending, exit_code, with_findings(message, &generation.findings)))
             }
             Err(error) if error.is_the_builds_fault() => {
                 Some(end(AttemptEnding::Done(Outcome::Failed), exit_code, error.to_string()))
             }
-            Err(error) if error.is_disk_full() && self.ending.load(Ordering::Relaxed) => None,
+            Err(error) if error.has_to_wait() && self.ending.load(Ordering::Relaxed) => None,
             Err(error) => {
                 let message = format!("publishing: {:#}", anyhow::Error::from(error));
                 Some(end(AttemptEnding::Infrastructure, exit_code, message))
@@ -120,8 +125,8 @@ impl Dispatcher {
 
     /// Records which libraries what was published of a package needs and has, and has users of one that is gone
     /// looked for at once. If that fails, the next schedule does it.
-    pub(super) async fn note_linkage(&self, repository: &str, publisher: &Publisher, pkgbase: &PkgBase) {
-        match self.lost_libraries(repository, publisher, pkgbase).await {
+    pub(super) async fn note_linkage(&self, repository: &str, outlets: &Outlets, pkgbase: &PkgBase) {
+        match self.lost_libraries(repository, outlets, pkgbase).await {
             Ok(lost) if lost.is_empty() => {}
             Ok(lost) => {
                 let lost: Vec<String> = lost.iter().map(ToString::to_string).collect();
@@ -139,15 +144,10 @@ impl Dispatcher {
         }
     }
 
-    async fn lost_libraries(
-        &self,
-        repository: &str,
-        publisher: &Publisher,
-        pkgbase: &PkgBase,
-    ) -> Result<BTreeSet<Soname>> {
+    async fn lost_libraries(&self, repository: &str, outlets: &Outlets, pkgbase: &PkgBase) -> Result<BTreeSet<Soname>> {
         let (store, now) = (&self.parts.store, self.parts.clock.now());
         let before = linkage::recorded(store, repository, false).await?;
-        linkage::survey(publisher, store, repository, Some(pkgbase), now).await?;
+        linkage::survey(outlets, store, repository, Some(pkgbase), now).await?;
         Ok(library::lost(&before, &linkage::recorded(store, repository, false).await?))
     }
 
@@ -163,9 +163,9 @@ impl Dispatcher {
         let mut told = false;
         loop {
             let publish = || publisher.publish(paths, expected);
-            let passing = |error: &PublishError| !error.is_the_builds_fault() && !error.is_disk_full();
+            let passing = |error: &PublishError| !error.is_the_builds_fault() && !error.has_to_wait();
             let error = match publish.retry(ExponentialBuilder::default()).when(passing).await {
-                Err(error) if error.is_disk_full() => error,
+                Err(error) if error.has_to_wait() => error,
                 other => return other,
             };
             let unwanted = self.parts.store.to_stop().await.is_ok_and(|builds| builds.contains(&build.id));
@@ -187,7 +187,8 @@ impl Dispatcher {
         let read = move |git: &Repository| Ok((folder_at(git, commit, &pkgbase)?, repository_settings(git, commit)?));
         let (files, common) = site.with_git(read).await?;
         self.name_publisher(&build.repository, &common);
-        let version = expected_version(&files, &settings_in(&files));
+        let settings = settings_in(&files);
+        let version = expected_version(&files, &settings);
         let members = facts(&files)
             .map(|facts| facts.members.into_iter().map(|member| member.name).collect())
             .unwrap_or_default();
@@ -197,8 +198,19 @@ impl Dispatcher {
             arch: build.arch.clone(),
             members,
             build: Some(build.id),
+            allow_prohibited: settings.allow_prohibited,
         })
     }
+}
+
+/// What was said of a build, and of the files that it made.
+fn with_findings(message: String, findings: &[Finding]) -> String {
+    let told = findings.iter().take(MOST_TOLD).map(ToString::to_string);
+    let mut lines: Vec<String> = Some(message).into_iter().filter(|text| !text.is_empty()).chain(told).collect();
+    if findings.len() > MOST_TOLD {
+        lines.push(format!("and {} more warnings", findings.len() - MOST_TOLD));
+    }
+    lines.join("\n")
 }
 
 /// An end without a log.

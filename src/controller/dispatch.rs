@@ -20,7 +20,7 @@ use crate::domain::queue::BuildId;
 use crate::domain::schedule::{self, Running, Turns};
 use crate::executor::{Executor, Handle};
 use crate::logstore::LogStore;
-use crate::publish::Publisher;
+use crate::publish::outlets::Outlets;
 use crate::store::Store;
 use crate::store::attempts::{Attempt, AttemptEnding};
 use crate::store::builds::Build;
@@ -40,7 +40,7 @@ pub struct Parts {
     /// How much at once, and for how long, to begin with.
     pub limits: Limits,
     /// What publishes, by repository.
-    pub publishers: BTreeMap<String, Arc<Publisher>>,
+    pub outlets: BTreeMap<String, Outlets>,
     /// What is told, by repository, when a published library is gone that others need.
     pub wakes: BTreeMap<String, Arc<Notify>>,
     /// Where test builds of proposals keep what they make for each other.
@@ -244,14 +244,19 @@ impl Dispatcher {
 
     /// Takes packages that left the monorepo out of the published repository.
     async fn remove_departed(&self) -> Result<()> {
-        for (name, publisher) in &self.parts.publishers {
+        for (name, outlets) in &self.parts.outlets {
             let departed = self.parts.store.pending_removals(name).await?;
             if departed.is_empty() {
                 continue;
             }
             let names: Vec<_> = departed.iter().map(|removal| removal.pkgbase.clone()).collect();
-            publisher.remove(&names).await?;
-            self.note_linkage(name, publisher, &names[0]).await;
+            if let Err(error) = outlets.remove(&names, false).await {
+                // Builds go on; the packages stay published until it works, or somebody confirms it.
+                let error = anyhow::Error::from(error);
+                tracing::error!(repository = name, error = format!("{error:#}"), "packages that left stay published");
+                continue;
+            }
+            self.note_linkage(name, outlets, &names[0]).await;
             let ids: Vec<i64> = departed.iter().map(|removal| removal.id).collect();
             self.parts.store.finish_removals(&ids, self.parts.clock.now()).await?;
             tracing::info!(repository = name, packages = ?names, "removed packages that left the monorepo");
@@ -373,7 +378,7 @@ mod tests {
             sites: BTreeMap::new(),
             executor: Arc::new(Untidy),
             limits,
-            publishers: BTreeMap::new(),
+            outlets: BTreeMap::new(),
             wakes: BTreeMap::new(),
             trials_dir: dir.join("trials"),
             logs: LogStore::new(dir.join("logs")).unwrap(),

@@ -69,7 +69,8 @@ impl Check {
     }
 
     /// The same, but something is wrong with it.
-    fn but(self, status: Status, hint: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn but(self, status: Status, hint: impl Into<String>) -> Self {
         Self { status, hint: hint.into(), ..self }
     }
 

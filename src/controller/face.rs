@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::caches::{CacheObject, CacheView, CachesRemovedView, Invalidation};
 use super::view::{
-    BuildPage, BuildView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView, RepositoryView,
-    ReviewView, RunPage, RunView,
+    BuildPage, BuildView, GenerationPage, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
+    RepositoryView, ReviewView, RunPage, RunView,
 };
 use crate::domain::audit::{Audit, Indicator};
 use crate::domain::build::BuildState;
@@ -103,6 +103,8 @@ pub trait Face: Send + Sync + 'static {
     fn review<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, Option<ReviewView>>;
     /// Published states of the package repository, newest first.
     fn generations(&self) -> Answer<'_, Vec<GenerationView>>;
+    /// One of them, by the name of its package repository, with all that is in it.
+    fn generation<'a>(&'a self, repository: &'a str, number: u64) -> Answer<'a, Option<GenerationPage>>;
     /// Who is built before whom: the document that `graph --as json` prints.
     fn graph(&self) -> Answer<'_, serde_json::Value>;
 

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use crate::domain::library::{Linkage, Published};
 use crate::domain::name::PkgBase;
+use crate::publish::PublishedPackage;
 use crate::publish::linkage::{self, FileLinkage};
-use crate::publish::{PublishedPackage, Publisher};
+use crate::publish::outlets::Outlets;
 use crate::store::Store;
 use crate::store::linkage::FileLinkage as Recorded;
 use crate::telemetry::progress;
@@ -32,15 +33,15 @@ const BATCH: usize = 32;
 /// # Errors
 /// If the database of the published repository cannot be read, or the record not be written.
 pub async fn survey(
-    publisher: &Publisher,
+    outlets: &Outlets,
     store: &Store,
     repository: &str,
     only: Option<&PkgBase>,
     now: Timestamp,
 ) -> Result<bool> {
     let published = {
-        let publisher = publisher.clone();
-        tokio::task::spawn_blocking(move || publisher.current()).await??
+        let outlets = outlets.clone();
+        tokio::task::spawn_blocking(move || outlets.current()).await??
     };
     let known = store.linkage(repository).await?;
     let known: BTreeSet<(&str, &str)> = known.iter().map(|it| (it.file.as_str(), it.sha256.as_str())).collect();
@@ -54,9 +55,11 @@ pub async fn survey(
         if begin.elapsed() > AT_ONCE {
             return Ok(false);
         }
-        let (dir, batch) = (publisher.dir().to_owned(), batch.to_vec());
+        let (outlets, batch) = (outlets.clone(), batch.to_vec());
         let count = batch.len();
-        let read = tokio::task::spawn_blocking(move || batch.iter().map(|it| read_one(&dir, it)).collect::<Vec<_>>());
+        let read = tokio::task::spawn_blocking(move || {
+            batch.iter().map(|it| read_one(&outlets.path_of(it), it)).collect::<Vec<_>>()
+        });
         store.record_linkage(repository, read.await?, files.clone(), now).await?;
         (0..count).for_each(|_| progress.advance());
     }
@@ -67,8 +70,8 @@ pub async fn survey(
 }
 
 /// A file that cannot be read needs nothing as far as anybody knows; it is not tried again.
-fn read_one(dir: &Path, package: &PublishedPackage) -> Recorded {
-    let read = linkage::read(&dir.join(&package.file));
+fn read_one(path: &Path, package: &PublishedPackage) -> Recorded {
+    let read = linkage::read(path);
     let FileLinkage { needs, provides } = read.unwrap_or_else(|error| {
         tracing::warn!(
             file = package.file,
@@ -92,7 +95,7 @@ pub struct Peek {
     /// Where the record is, if there is one.
     pub record: PathBuf,
     /// What is published.
-    pub publisher: Publisher,
+    pub outlets: Outlets,
 }
 
 impl std::fmt::Debug for Peek {
@@ -104,7 +107,7 @@ impl std::fmt::Debug for Peek {
 impl Peek {
     /// Only which versions are published.
     pub async fn versions(&self) -> Published {
-        versions(self.publisher.clone()).await
+        versions(self.outlets.clone()).await
     }
 
     /// What is recorded. What cannot be read is not known.
@@ -116,8 +119,8 @@ impl Peek {
     }
 
     async fn read(&self, repository: &str) -> Result<Published> {
-        let (path, publisher) = (self.record.clone(), self.publisher.clone());
-        let look = move || anyhow::Ok((Store::peek(&path)?, publisher.current()?));
+        let (path, outlets) = (self.record.clone(), self.outlets.clone());
+        let look = move || anyhow::Ok((Store::peek(&path)?, outlets.current()?));
         let (store, published) = tokio::task::spawn_blocking(look).await??;
         let Some(store) = store else {
             return Ok(Published { complete: published.is_empty(), ..Published::default() });
@@ -128,8 +131,8 @@ impl Peek {
 }
 
 /// Only which versions are published, by package. A repository that cannot be read is one of which none is known.
-pub async fn versions(publisher: Publisher) -> Published {
-    let read = move || publisher.current().map_err(anyhow::Error::from);
+pub async fn versions(outlets: Outlets) -> Published {
+    let read = move || outlets.current().map_err(anyhow::Error::from);
     let read = tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(error.into()));
     let published = read.unwrap_or_else(|error| {
         tracing::warn!(error = format!("{error:#}"), "which versions are published is not known");

@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod face;
 pub mod foresee;
 mod format;
+pub mod generations;
 pub mod handback;
 pub mod handwork;
 pub mod inbox;
@@ -62,7 +63,7 @@ use crate::domain::policy::Person;
 use crate::domain::schedule::BuilderInfo;
 use crate::executor::Executor;
 use crate::logstore::LogStore;
-use crate::publish::Publisher;
+use crate::publish::outlets::Outlets;
 use crate::store::Store;
 use crate::sys::clock::Clock;
 use inbox::Inbox;
@@ -74,7 +75,7 @@ pub struct Kept {
     /// Performs runs on it.
     pub runner: Runner,
     /// What publishes its packages, if it is published here.
-    pub publisher: Option<Arc<Publisher>>,
+    pub outlets: Option<Outlets>,
     /// Told when what is published makes rebuilds due that only a schedule finds.
     pub wake: Arc<Notify>,
     /// When pipelines run by themselves.
@@ -114,9 +115,9 @@ struct Looked {
 impl Kept {
     /// A repository nobody has looked at yet.
     #[must_use]
-    pub fn new(runner: Runner, publisher: Option<Arc<Publisher>>, schedules: Vec<Schedule>) -> Self {
+    pub fn new(runner: Runner, outlets: Option<Outlets>, schedules: Vec<Schedule>) -> Self {
         let (wake, schedules) = (Arc::default(), RwLock::new(schedules));
-        Self { runner, publisher, wake, schedules, looked: RwLock::default(), reviews: Mutex::default() }
+        Self { runner, outlets, wake, schedules, looked: RwLock::default(), reviews: Mutex::default() }
     }
 
     /// The repository.
@@ -201,8 +202,8 @@ impl Controller {
     /// The directories of published packages, by repository.
     #[must_use]
     pub fn published(&self) -> BTreeMap<String, PathBuf> {
-        let dir = |(name, kept): (&String, &Kept)| Some((name.clone(), kept.publisher.as_ref()?.dir().to_owned()));
-        self.0.kept.iter().filter_map(dir).collect()
+        let folders = |(name, kept): (&String, &Kept)| Some(kept.outlets.as_ref()?.folders(name));
+        self.0.kept.iter().filter_map(folders).flatten().collect()
     }
 
     /// Takes over what may change while it runs: how often remotes are looked at, and for each repository

@@ -19,6 +19,7 @@ use crate::domain::srcinfo::Srcinfo;
 use crate::domain::version::Version;
 use crate::executor::BuildOrder;
 use crate::git::Repository;
+use crate::publish::Publisher;
 use crate::store::builds::Build;
 
 impl Dispatcher {
@@ -34,8 +35,8 @@ impl Dispatcher {
         let (files, time, common) = site.with_git(read).await?;
         self.name_publisher(&build.repository, &common);
         let settings = settings_in(&files);
-        let published = match self.parts.publishers.get(&build.repository) {
-            Some(publisher) => publisher.current()?,
+        let published = match self.parts.outlets.get(&build.repository) {
+            Some(outlets) => outlets.current()?,
             None => Vec::new(),
         };
         Ok(BuildOrder {
@@ -75,18 +76,25 @@ impl Dispatcher {
     /// A published repository without a name takes it from the commit that is built, or else is called
     /// what the configuration calls the repository.
     pub(super) fn name_publisher(&self, repository: &str, settings: &RepositorySettings) {
-        if let Some(publisher) = self.parts.publishers.get(repository) {
-            publisher.settle_name(settings.target_repository.as_deref().unwrap_or(repository));
+        if let Some(outlets) = self.parts.outlets.get(repository) {
+            outlets.settle_name(settings.target_repository.as_deref().unwrap_or(repository));
         }
     }
 
-    /// The published repository itself comes first, so that what was built here is what is built against.
+    /// The published repositories themselves come first, so that what was built here is what is built against.
     pub(super) fn repositories_for(&self, repository: &str) -> Vec<PackageRepository> {
-        let own = self.parts.publishers.get(repository).and_then(|publisher| {
-            let (name, server) = (publisher.name()?.to_owned(), Server::Directory(publisher.dir().to_owned()));
+        let published = |publisher: &Publisher| {
+            // Of the others, pacman is only told once something is in them.
+            let name = publisher.name()?.to_owned();
+            let server = Server::Directory(publisher.dir().to_owned());
             Some(PackageRepository { name, server, sig_level: None })
-        });
-        own.into_iter().chain(self.limits.borrow().package_repositories.iter().cloned()).collect()
+        };
+        let outlets = self.parts.outlets.get(repository);
+        let is_told = |publisher: &&Publisher| {
+            outlets.is_some_and(|outlets| outlets.main().dir() == publisher.dir()) || publisher.has_published()
+        };
+        let own = outlets.into_iter().flat_map(|outlets| outlets.all().filter(is_told).filter_map(published));
+        own.chain(self.limits.borrow().package_repositories.iter().cloned()).collect()
     }
 }
 

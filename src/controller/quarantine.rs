@@ -56,10 +56,10 @@ pub(super) fn views(kept: &Kept) -> Result<Vec<QuarantineView>> {
 
 /// The files of these packages in every generation that is kept, newest first.
 fn published(kept: &Kept, packages: &BTreeSet<&PkgBase>) -> Result<Vec<ArtefactView>> {
-    let Some(publisher) = &kept.publisher else { return Ok(Vec::new()) };
+    let Some(outlets) = &kept.outlets else { return Ok(Vec::new()) };
     let mut files: BTreeMap<String, ArtefactView> = BTreeMap::new();
-    let current = publisher.current()?;
-    let earlier = publisher.generations()?;
+    let current = outlets.current()?;
+    let earlier: Vec<_> = outlets.generations()?.into_iter().map(|(_, generation)| generation).collect();
     let now = current.into_iter().map(|package| (true, package));
     let before = earlier.into_iter().flat_map(|generation| generation.entries).map(|package| (false, package));
     for (current, package) in now.chain(before).filter(|(_, package)| packages.contains(&package.base)) {

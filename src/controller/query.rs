@@ -13,10 +13,10 @@ use super::review::{review_of, reviews_of};
 use super::site::Look;
 use super::summary::decision_about;
 use super::view::{
-    BuildPage, BuildView, CursorView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
-    RepositoryView, ReviewView, RunPage, RunView, ScriptView,
+    BuildPage, BuildView, CursorView, GenerationPage, GenerationView, PackagePage, PackageView, QuarantineView,
+    QueueView, RepositoryView, ReviewView, RunPage, RunView, ScriptView,
 };
-use super::{Controller, Kept, linkage, quarantine, sources};
+use super::{Controller, Kept, generations, linkage, quarantine, sources};
 use crate::domain::audit::Audit;
 use crate::domain::build::BuildState;
 use crate::domain::name::PkgBase;
@@ -173,16 +173,23 @@ impl Face for Controller {
     fn generations(&self) -> Answer<'_, Vec<GenerationView>> {
         async move {
             let mut views = Vec::new();
-            for publisher in self.kept().filter_map(|kept| kept.publisher.as_ref()) {
-                let generations = publisher.generations().map_err(anyhow::Error::from)?;
-                views.extend(generations.into_iter().enumerate().map(|(index, generation)| GenerationView {
-                    number: generation.number,
-                    current: index == 0,
-                    packages: generation.entries.len(),
-                    published: Some(generation.created),
-                }));
+            for outlets in self.kept().filter_map(|kept| kept.outlets.as_ref()) {
+                for publisher in outlets.all() {
+                    views.extend(generations::of(publisher).map_err(anyhow::Error::from)?);
+                }
             }
             Ok(views)
+        }
+        .boxed()
+    }
+
+    fn generation<'a>(&'a self, repository: &'a str, number: u64) -> Answer<'a, Option<GenerationPage>> {
+        async move {
+            let mut published = self.kept().filter_map(|kept| kept.outlets.as_ref());
+            let Some(publisher) = published.find_map(|outlets| outlets.named(repository)) else {
+                return Ok(None);
+            };
+            Ok(generations::page(publisher, &self.0.store, number).await?)
         }
         .boxed()
     }
@@ -420,8 +427,8 @@ pub(super) fn build_id(text: &str) -> Result<BuildId, ControllerError> {
 }
 
 fn published_versions(kept: &Kept) -> Result<BTreeMap<String, String>, ControllerError> {
-    let Some(publisher) = &kept.publisher else { return Ok(BTreeMap::new()) };
-    let published = publisher.current().map_err(anyhow::Error::from)?;
+    let Some(outlets) = &kept.outlets else { return Ok(BTreeMap::new()) };
+    let published = outlets.current().map_err(anyhow::Error::from)?;
     Ok(published.into_iter().map(|package| (package.base.to_string(), package.version.to_string())).collect())
 }
 

@@ -26,7 +26,7 @@ use crate::domain::name::Oid;
 use crate::domain::plan::{Document, Pipeline, Plan, Problem};
 use crate::domain::review::status::Told;
 use crate::git::{PushError, RefUpdate};
-use crate::publish::Publisher;
+use crate::publish::outlets::Outlets;
 use crate::store::Store;
 use crate::store::intents::{Intent, NewIntent, RefChange};
 use crate::store::runs::RunOutcome;
@@ -77,7 +77,7 @@ pub struct Runner {
     /// Where the files for an existing Chaotic Manager are written.
     emit_to: Option<PathBuf>,
     /// What is published from here.
-    publisher: Option<Arc<Publisher>>,
+    outlets: Option<Outlets>,
     /// Where the monorepo is hosted, if reviews are opened there.
     pub(super) hosted: Option<Hosted>,
     /// The pipeline of GitLab in which runs are performed, if they are, and the commit that it is for.
@@ -98,7 +98,7 @@ impl Runner {
             clock,
             enqueues: true,
             emit_to: None,
-            publisher: None,
+            outlets: None,
             hosted: None,
             pipeline: None,
             turns: Turns::default(),
@@ -120,8 +120,8 @@ impl Runner {
 
     /// Has runs look at which libraries what is published here needs.
     #[must_use]
-    pub fn looks_at(self, publisher: Arc<Publisher>) -> Self {
-        Self { publisher: Some(publisher), ..self }
+    pub fn looks_at(self, outlets: Outlets) -> Self {
+        Self { outlets: Some(outlets), ..self }
     }
 
     /// Has runs look after the reviews on a forge.
@@ -277,9 +277,9 @@ impl Runner {
     async fn ask(&self, look: &Look, pipeline: &Pipeline, now: Timestamp) -> Result<Answers> {
         let mut answers = self.site.ask(look, pipeline, now).await;
         if let Some(libraries) = &mut answers.libraries {
-            libraries.published = match (pipeline, &self.publisher) {
+            libraries.published = match (pipeline, &self.outlets) {
                 (Pipeline::OnSchedule, _) => self.published(now).await?,
-                (_, Some(publisher)) => linkage::versions(Publisher::clone(publisher)).await,
+                (_, Some(outlets)) => linkage::versions(outlets.clone()).await,
                 (_, None) => Published::default(),
             };
         }
@@ -293,8 +293,8 @@ impl Runner {
     /// What we published ourselves, by soname. A repository that cannot be read is one of which not all is known.
     async fn published(&self, now: Timestamp) -> Result<Published> {
         let name = &self.site.name;
-        let complete = match &self.publisher {
-            Some(publisher) => linkage::survey(publisher, &self.store, name, None, now).await.unwrap_or_else(|error| {
+        let complete = match &self.outlets {
+            Some(outlets) => linkage::survey(outlets, &self.store, name, None, now).await.unwrap_or_else(|error| {
                 tracing::warn!(error = format!("{error:#}"), "not all is known of what is published");
                 false
             }),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use super::generations::{EntryView, GenerationPage, GenerationView};
 pub use super::sources::{ScriptView, SourceView};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -343,19 +344,6 @@ pub struct ArtefactView {
     pub build: Option<String>,
     /// Whether pacman finds it now; else an earlier generation has it.
     pub current: bool,
-}
-
-/// One published state of the package repository.
-#[derive(Debug, Clone, Serialize)]
-pub struct GenerationView {
-    /// Its number.
-    pub number: u64,
-    /// Whether it is what pacman sees now.
-    pub current: bool,
-    /// How many packages it has.
-    pub packages: usize,
-    /// When it was published.
-    pub published: Option<Timestamp>,
 }
 
 impl PackageView {

@@ -32,6 +32,7 @@ pub mod observed;
 pub mod pkgbuild;
 pub mod plan;
 pub mod policy;
+pub mod publication;
 pub mod quarantine;
 pub mod queue;
 pub mod redis;

@@ -288,6 +288,14 @@ fn questions() -> Described {
             read::generations,
         )
         .route(
+            &get(
+                "/api/v1/generations/{repository}/{number}",
+                "One of them, with where each of its packages came from",
+                Answer::One("GenerationDetail"),
+            ),
+            read::generation,
+        )
+        .route(
             &get("/api/v1/quarantine", "What a person has taken out of service", Answer::Many("Quarantine")),
             read::quarantine,
         )

@@ -9,8 +9,8 @@ use super::Server;
 use super::log::PLAIN;
 use crate::controller::face::{BuildFilter, PackageFilter};
 use crate::controller::view::{
-    BuildPage, BuildView, GenerationView, PackagePage, PackageView, QuarantineView, QueueView, RepositoryView,
-    ReviewView, RunPage, RunView,
+    BuildPage, BuildView, GenerationPage, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
+    RepositoryView, ReviewView, RunPage, RunView,
 };
 use crate::domain::build::BuildState;
 use crate::domain::name::PkgBase;
@@ -148,6 +148,15 @@ pub async fn review_of(server: &Server, pkgbase: &PkgBase) -> Result<ReviewView,
 /// `GET /api/v1/generations`
 pub async fn generations(State(server): State<Server>) -> Result<Json<Vec<GenerationView>>, Fault> {
     Ok(Json(server.face().generations().await?))
+}
+
+/// `GET /api/v1/generations/{repository}/{number}`
+pub async fn generation(
+    State(server): State<Server>,
+    Path((repository, number)): Path<(String, u64)>,
+) -> Result<Json<GenerationPage>, Fault> {
+    let found = server.face().generation(&repository, number).await?;
+    found.map(Json).ok_or_else(|| Fault::not_found(format!("there is no generation {number} of `{repository}`")))
 }
 
 /// `GET /api/v1/quarantine`

@@ -53,6 +53,8 @@ pub struct DatabaseEntry {
     pub file: String,
     /// `ARCH`.
     pub arch: String,
+    /// `CSIZE`: the bytes of the file.
+    pub size: Option<u64>,
     /// `SHA256SUM` in hexadecimal; empty if there is none.
     pub sha256: String,
     /// `BUILDDATE` in unix seconds.
@@ -75,8 +77,14 @@ impl DatabaseEntry {
 /// # Errors
 /// [`DatabaseError`] naming the file, and the entry where one is at fault.
 pub fn read(path: &Path) -> Result<Vec<DatabaseEntry>, DatabaseError> {
+    let file = std::fs::File::open(path).map_err(|source| DatabaseError::Io { path: path.to_owned(), source })?;
+    read_from(file, path)
+}
+
+/// As [`read`], from what is open already; `path` is for messages.
+pub(super) fn read_from(file: impl Read, path: &Path) -> Result<Vec<DatabaseEntry>, DatabaseError> {
     let failed = |source| DatabaseError::Io { path: path.to_owned(), source };
-    let mut archive = tar::Archive::new(open(path).map_err(failed)?.take(MAX_UNPACKED));
+    let mut archive = tar::Archive::new(unpacked(file).map_err(failed)?.take(MAX_UNPACKED));
     let mut found = Vec::new();
     for entry in archive.entries().map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -92,14 +100,10 @@ pub fn read(path: &Path) -> Result<Vec<DatabaseEntry>, DatabaseError> {
     Ok(found)
 }
 
-fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    unpacked(std::fs::File::open(path)?)
-}
-
 /// Reads one `desc` file, or names the field that is not there.
 fn parse(text: &str) -> Result<DatabaseEntry, &'static str> {
     let (mut name, mut base, mut version, mut file) = (None, None, None, None);
-    let (mut arch, mut sha256, mut build_date) = ("", "", None);
+    let (mut arch, mut sha256, mut build_date, mut size) = ("", "", None, None);
     let (mut depends, mut provides) = (Vec::new(), Vec::new());
     for (field, mut values) in fields(text) {
         match field {
@@ -110,6 +114,7 @@ fn parse(text: &str) -> Result<DatabaseEntry, &'static str> {
             "ARCH" => arch = values.next().unwrap_or_default(),
             "SHA256SUM" => sha256 = values.next().unwrap_or_default(),
             "BUILDDATE" => build_date = values.next().and_then(|date| date.parse().ok()),
+            "CSIZE" => size = values.next().and_then(|size| size.parse().ok()),
             "DEPENDS" => depends.extend(values.map(str::to_owned)),
             "PROVIDES" => provides.extend(values.map(str::to_owned)),
             _ => {}
@@ -123,6 +128,7 @@ fn parse(text: &str) -> Result<DatabaseEntry, &'static str> {
         version: Version::new(version.ok_or("VERSION")?),
         file: file.ok_or("FILENAME")?.to_owned(),
         arch: arch.to_owned(),
+        size,
         sha256: sha256.to_owned(),
         build_date,
         depends,

@@ -1,11 +1,14 @@
 //! What a new generation differs in from the one before.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::verify::{Expected, Verified};
+use super::verify::Verified;
 use super::{PublishError, PublishedPackage};
+use crate::domain::finding::Finding;
 use crate::domain::name::PkgName;
+use crate::domain::publication::file::Expected;
 use crate::domain::queue::BuildId;
 use crate::sys::fs::FsError;
 
@@ -14,14 +17,16 @@ use crate::sys::fs::FsError;
 pub struct Difference {
     /// Files it brings.
     pub added: Vec<Verified>,
-    /// The build they come from.
-    pub build: Option<BuildId>,
+    /// The builds they come from, by file.
+    pub builds: BTreeMap<String, BuildId>,
     /// Packages that leave it.
     pub removed: Vec<PkgName>,
     /// Packages that the build yields without being known to.
     pub unexpected: Vec<PkgName>,
     /// Files of the build that are published already, with other content.
     pub not_replaced: Vec<String>,
+    /// What is to be told of them.
+    pub findings: Vec<Finding>,
 }
 
 impl Difference {
@@ -31,7 +36,7 @@ impl Difference {
         expected: &Expected,
         current: &[PublishedPackage],
     ) -> Result<Self, PublishError> {
-        let mut difference = Self { build: expected.build, ..Self::default() };
+        let mut difference = Self::default();
         let yields = |package: &PublishedPackage| verified.iter().any(|file| file.name == package.name);
         let left = current.iter().filter(|package| package.base == expected.pkgbase && !yields(package));
         difference.removed = left.map(|package| package.name.clone()).collect();
@@ -44,7 +49,10 @@ impl Difference {
                         difference.not_replaced.push(file.file);
                     }
                 }
-                _ => difference.added.push(file),
+                _ => {
+                    difference.builds.extend(expected.build.map(|build| (file.file.clone(), build)));
+                    difference.added.push(file);
+                }
             }
         }
         Ok(difference)
@@ -65,6 +73,11 @@ pub fn sha256(path: &Path) -> Result<String, PublishError> {
         }
     });
     hashed.map_err(|error| FsError::new("read", path, error))?;
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     let digits = |text: String, byte: &u8| format!("{text}{byte:02x}");
-    Ok(hash.finalize().iter().fold(String::with_capacity(64), digits))
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), digits)
 }

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::domain::finding::{Finding, Severity};
 use crate::domain::name::PkgBase;
+use crate::domain::publication::closure::Reason;
+use crate::domain::publication::guard::RemovalLimit;
 use crate::sys::fs::FsError;
 use crate::sys::process::ProcessError;
 
@@ -14,14 +17,10 @@ use super::database::DatabaseError;
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// A file is not what the build was to yield: nothing of the build is published.
-    #[error("`{file}` is not the build's: {field}: {problem}")]
+    #[error("what was built is not published: {}", told(findings))]
     NotTheBuilds {
-        /// The file.
-        file: String,
-        /// The field that is wrong.
-        field: &'static str,
-        /// What is wrong with it.
-        problem: String,
+        /// What is wrong with the files, and what is only to be told.
+        findings: Vec<Finding>,
     },
     /// A build without artefacts cannot be published.
     #[error("there is no package file to publish for `{0}`")]
@@ -60,6 +59,55 @@ pub enum PublishError {
         #[source]
         source: serde_json::Error,
     },
+    /// Whoever holds the key does not sign now. The same call works once it does.
+    #[error("the signer at {} does not sign: {why}; start `pkgwarden signer`, and see `pkgwarden doctor`", socket.display())]
+    SignerAway {
+        /// Where it was asked.
+        socket: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Whoever holds the key never signs this.
+    #[error("the signer does not sign {}: {why}", file.display())]
+    NotSigned {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// A file is not what the database says it is.
+    #[error("{} is not the file that was published: {problem}; `pkgwarden repo verify` shows all that is wrong", file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// So much is not removed without somebody confirming it.
+    #[error(
+        "{leaving} of {published} published packages would be removed, and publish.max_removals is {limit}; if that is \
+             meant, `pkgwarden repo remove-departed --force` removes them"
+    )]
+    TooManyRemovals {
+        /// How many would leave.
+        leaving: usize,
+        /// How many are published.
+        published: usize,
+        /// The setting.
+        limit: RemovalLimit,
+    },
+    /// The release would be broken.
+    #[error("they cannot move to the release: {}", because(reasons))]
+    NotClosed {
+        /// What would be missing.
+        reasons: Vec<Reason>,
+    },
+    /// There is nothing of that name in the staging repository.
+    #[error("`{0}` is not in the staging repository")]
+    NotStaged(PkgBase),
+    /// There is no such generation.
+    #[error("there is no generation {0}; `pkgwarden repo generations` lists those that are kept")]
+    NoGeneration(u64),
     /// A database cannot be read.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -82,9 +130,19 @@ impl PublishError {
         matches!(self, Self::NotTheBuilds { .. } | Self::Nothing(_))
     }
 
-    /// Whether there is no room for it: the same call works once there is.
+    /// Whether it only has to wait, for room on the disk or for the signer: the same call works then.
     #[must_use]
-    pub const fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Fs(FsError::DiskFull { .. }))
+    pub const fn has_to_wait(&self) -> bool {
+        matches!(self, Self::Fs(FsError::DiskFull { .. }) | Self::SignerAway { .. })
     }
+}
+
+/// The errors among findings, as one line.
+fn told(findings: &[Finding]) -> String {
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    errors.map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn because(reasons: &[Reason]) -> String {
+    reasons.iter().map(|reason| reason.message.as_str()).collect::<Vec<_>>().join("; ")
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::database::DatabaseEntry;
 use super::verify::Verified;
+use crate::domain::finding::Finding;
 use crate::domain::name::{PkgBase, PkgName};
 use crate::domain::queue::BuildId;
 use crate::domain::version::Version;
@@ -19,6 +20,17 @@ pub enum Origin {
     Built,
     /// An earlier one did.
     Reused,
+}
+
+impl Origin {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Built => "built",
+            Self::Reused => "reused",
+        }
+    }
 }
 
 /// A package of a generation.
@@ -58,6 +70,12 @@ pub struct Generation {
     /// Files of a build that were not published because this version is published already, with other
     /// content: what is published never changes. A higher `pkgrel` publishes it.
     pub not_replaced: Vec<String>,
+    /// What is to be told of the files of the build; empty when it is read again.
+    #[serde(skip)]
+    pub findings: Vec<Finding>,
+    /// The generation whose packages these are again, if people went back to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restores: Option<u64>,
 }
 
 /// Entries of a database with where they came from.
@@ -65,7 +83,7 @@ pub(super) fn published(
     entries: Vec<DatabaseEntry>,
     known: Option<&Generation>,
     added: &[Verified],
-    build: Option<BuildId>,
+    builds: &BTreeMap<String, BuildId>,
 ) -> Vec<PublishedPackage> {
     let added: BTreeSet<&str> = added.iter().map(|file| file.file.as_str()).collect();
     let known: BTreeMap<&str, &PublishedPackage> =
@@ -75,7 +93,7 @@ pub(super) fn published(
         let before = known.get(entry.file.as_str());
         PublishedPackage {
             origin: if new { Origin::Built } else { Origin::Reused },
-            build: if new { build } else { before.and_then(|before| before.build) },
+            build: if new { builds.get(&entry.file).copied() } else { before.and_then(|before| before.build) },
             name: entry.name,
             base: entry.base,
             version: entry.version,

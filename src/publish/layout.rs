@@ -3,9 +3,13 @@
 //! ```text
 //! foo-1-1-any.pkg.tar.zst         package files of every kept generation; never changed
 //! NAME.db -> .current/NAME.db.tar.zst
+//! NAME.db.sig -> .current/NAME.db.tar.zst.sig    where it is signed, and foo-1-1-any.pkg.tar.zst.sig
+//! NAME.gpg                        the public key, where it is signed
 //! .current -> .generations/7      renaming this link is what publishes
 //! .generations/7/                 NAME.db.tar.zst  NAME.files.tar.zst  manifest.json  lastupdate
-//! .incoming/                      copies that are being checked
+//!                                 pkgs.txt  pkgs.files.txt
+//! .incoming/                      copies that are being checked and signed
+//! archive/                        files that no kept generation names any more
 //! ```
 //!
 //! A generation with a higher number than the current one was never published: whoever was writing it
@@ -18,8 +22,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
 
+use super::archived::Archive;
+use super::signer::{SUFFIX, signature_of};
 use super::{Generation, PublishError, database};
 use crate::sys::fs::FsError;
 
@@ -29,6 +36,8 @@ const PLACING: &str = "placing.json";
 
 /// What the name of every database ends with.
 const DATABASE: &str = ".db.tar.zst";
+/// What is written beside the databases, in the order of [`Layout::texts`].
+const TEXTS: [&str; 3] = ["lastupdate", "pkgs.txt", "pkgs.files.txt"];
 
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
@@ -37,12 +46,12 @@ pub(super) struct Layout {
     pub name: Arc<OnceLock<String>>,
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
+pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
     move |source| FsError::new(action, path, source).into()
 }
 
 /// Nothing there is as good as removed.
-fn gone(result: io::Result<()>) -> io::Result<()> {
+pub(super) fn gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
@@ -74,7 +83,7 @@ impl Layout {
         names.find_map(|file| file.strip_suffix(DATABASE).map(str::to_owned))
     }
 
-    fn known_name(&self) -> Result<&str, PublishError> {
+    pub fn known_name(&self) -> Result<&str, PublishError> {
         self.name().ok_or_else(|| PublishError::NoName(self.dir.clone()))
     }
 
@@ -188,19 +197,25 @@ impl Layout {
         fs::remove_dir_all(&folder).map_err(failed("remove", &folder))
     }
 
-    fn remove_file(&self, file: &str) -> Result<(), PublishError> {
+    pub fn remove_file(&self, file: &str) -> Result<(), PublishError> {
         for path in [self.dir.join(file), self.dir.join(format!("{file}.sig"))] {
             gone(fs::remove_file(&path)).map_err(failed("remove", &path))?;
         }
         Ok(())
     }
 
-    /// Puts a checked file in place, unless a kept generation has one of that name: a published file
-    /// never changes under those who are downloading it.
+    /// Puts a checked file in place with its signature, unless a kept generation has one of that name: a published
+    /// file never changes under those who are downloading it.
     pub fn place(&self, incoming: &Path, file: &str, published: &BTreeSet<String>) -> Result<(), PublishError> {
         let path = self.dir.join(file);
         if published.contains(file) && path.is_file() {
             return Ok(());
+        }
+        let (made, signature) = (signature_of(incoming), signature_of(&path));
+        // What lay there was made by somebody else for another file.
+        gone(fs::remove_file(&signature)).map_err(failed("remove", &signature))?;
+        if made.is_file() {
+            fs::rename(&made, &signature).map_err(failed("put in place", &signature))?;
         }
         fs::rename(incoming, &path).map_err(failed("put in place", &path))
     }
@@ -248,10 +263,22 @@ impl Layout {
         }
         let manifest = serde_json::to_vec_pretty(generation).expect("manifests are JSON");
         write_synced(&folder.join(MANIFEST), &manifest)?;
-        write_synced(&folder.join("lastupdate"), format!("{}\n", generation.created.as_second()).as_bytes())?;
+        for (name, text) in TEXTS.iter().zip(self.texts(generation)) {
+            write_synced(&folder.join(name), text.as_bytes())?;
+        }
         sync(&folder)?;
         sync(&self.dir.join(".generations"))?;
         sync(&self.dir)
+    }
+
+    /// When it was published, its packages with their versions, and its files: what mirrors and people read.
+    fn texts(&self, generation: &Generation) -> [String; 3] {
+        let packages = generation.entries.iter().map(|entry| format!("{}-{}/\n", entry.name, entry.version));
+        let mut files: Vec<String> = generation.entries.iter().map(|entry| format!("{}\n", entry.file)).collect();
+        let signatures = generation.entries.iter().map(|entry| format!("{}{SUFFIX}", entry.file));
+        files.extend(signatures.filter(|file| self.dir.join(file).is_file()).map(|file| file + "\n"));
+        files.sort();
+        [format!("{}\n", generation.created.as_second()), packages.collect(), files.concat()]
     }
 
     /// Publishes a generation: database and list of files change in one step.
@@ -264,23 +291,38 @@ impl Layout {
     /// somebody else are served until then.
     pub fn link(&self, replace: bool) -> Result<(), PublishError> {
         let (name, database, files) = (self.known_name()?, self.database_name()?, self.files_name()?);
-        let wanted = [
-            (format!("{name}.db"), &database),
-            (database.clone(), &database),
-            (format!("{name}.files"), &files),
-            (files.clone(), &files),
-            ("lastupdate".to_owned(), &"lastupdate".to_owned()),
+        let same = |name: &str| (name.to_owned(), name.to_owned());
+        let mut wanted = vec![
+            (format!("{name}.db"), database.clone()),
+            same(&database),
+            (format!("{name}.files"), files.clone()),
+            same(&files),
         ];
+        let signatures: Vec<_> =
+            wanted.iter().map(|(link, target)| (format!("{link}{SUFFIX}"), format!("{target}{SUFFIX}"))).collect();
+        wanted.extend(TEXTS.map(same));
         for (name, target) in wanted {
+            self.link_to(&name, &format!(".current/{target}"), replace)?;
+        }
+        for (name, target) in signatures {
             let target = format!(".current/{target}");
-            match fs::read_link(self.dir.join(&name)) {
-                Ok(found) if found == Path::new(&target) => {}
-                Err(error) if error.kind() != ErrorKind::NotFound && !replace => {}
-                Ok(_) if !replace => {}
-                _ => self.set_link(&name, &target)?,
+            if self.dir.join(&target).exists() || !replace {
+                self.link_to(&name, &target, replace)?;
+            } else {
+                // A signature of a database that is not there any more would be one of another.
+                gone(fs::remove_file(self.dir.join(&name))).map_err(failed("remove", &self.dir))?;
             }
         }
         Ok(())
+    }
+
+    fn link_to(&self, name: &str, target: &str, replace: bool) -> Result<(), PublishError> {
+        match fs::read_link(self.dir.join(name)) {
+            Ok(found) if found == Path::new(target) => Ok(()),
+            Err(error) if error.kind() != ErrorKind::NotFound && !replace => Ok(()),
+            Ok(_) if !replace => Ok(()),
+            _ => self.set_link(name, target),
+        }
     }
 
     fn set_link(&self, name: &str, target: &str) -> Result<(), PublishError> {
@@ -290,22 +332,40 @@ impl Layout {
         fs::rename(&new, &link).map_err(failed("link", &link))
     }
 
-    /// Removes the generations beyond the `keep` newest, and package files that no kept one names.
-    pub fn prune(&self, keep: usize) -> Result<(), PublishError> {
+    /// Removes the generations beyond the `keep` newest, and package files that no kept one names, nor a database of
+    /// somebody else in this folder. Those go to the archive, if there is one.
+    pub fn prune(&self, keep: usize, archive: Option<&Archive>, now: Timestamp) -> Result<(), PublishError> {
         let numbers = self.numbers()?;
         let (kept, old) = numbers.split_at(keep.max(1).min(numbers.len()));
         if old.is_empty() {
-            return Ok(());
+            return archive.map_or(Ok(()), |archive| archive.expire(now));
         }
-        let named = self.files_of(kept)?;
+        let mut named = self.files_of(kept)?;
+        named.extend(self.named_by_others()?);
         for &number in old {
             for file in self.files_of(&[number])?.difference(&named) {
-                self.remove_file(file)?;
+                match archive {
+                    Some(archive) => archive.take(&self.dir, file)?,
+                    None => self.remove_file(file)?,
+                }
             }
             let folder = self.generation(number);
             fs::remove_dir_all(&folder).map_err(failed("remove", &folder))?;
         }
-        Ok(())
+        archive.map_or(Ok(()), |archive| archive.expire(now))
+    }
+
+    /// The package files that databases in this folder name which are not ours.
+    pub fn named_by_others(&self) -> Result<BTreeSet<String>, PublishError> {
+        let own = self.known_name()?;
+        let entries = fs::read_dir(&self.dir).map_err(failed("list", &self.dir))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let others = names.filter(|name| name.strip_suffix(".db").is_some_and(|name| name != own));
+        let mut files = BTreeSet::new();
+        for database in others {
+            files.extend(database::read(&self.dir.join(database))?.into_iter().map(|entry| entry.file));
+        }
+        Ok(files)
     }
 }
 
@@ -313,7 +373,7 @@ pub(super) fn sync(path: &Path) -> Result<(), PublishError> {
     fs::File::open(path).and_then(|file| file.sync_all()).map_err(failed("sync", path))
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
+pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
     fs::write(path, bytes).map_err(failed("write", path))?;
     sync(path)
 }

@@ -9,27 +9,43 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::domain::name::{PkgBase, PkgName};
+use crate::domain::name::PkgBase;
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{FsError, ensure_free};
 
+mod archive;
+pub mod archived;
 pub mod database;
 mod difference;
 mod error;
 mod generation;
 mod layout;
 pub mod linkage;
+mod listing;
+mod making;
+pub mod namcap;
+pub mod outlets;
 mod pkginfo;
+mod promote;
+pub mod prove;
 mod repo_tool;
+mod rules;
+pub mod signer;
+#[cfg(test)]
+mod testing;
 mod verify;
 
-use database::DatabaseEntry;
+use archived::Archive;
 use difference::Difference;
 pub use error::PublishError;
 use generation::published;
 pub use generation::{Generation, Origin, PublishedPackage};
 use layout::Layout;
-pub use verify::Expected;
+pub use promote::Promotion;
+pub use rules::Rules;
+use signer::Signing;
+
+pub use crate::domain::publication::file::Expected;
 
 /// How many generations are kept unless said otherwise.
 const DEFAULT_KEPT: usize = 5;
@@ -41,12 +57,16 @@ const SPARE_BYTES: u64 = 16 << 20;
 pub enum Step {
     /// The artefacts were copied and checked.
     Checked,
+    /// The packages are signed, if they are to be.
+    Signed,
     /// The new generation has begun.
     Begun,
     /// Package files are in place.
     Placed,
     /// The database is written.
     Written,
+    /// The database is signed, if it is to be.
+    Sealed,
     /// The generation is complete.
     Completed,
     /// It is the current one.
@@ -55,17 +75,27 @@ pub enum Step {
 
 impl Step {
     /// Every step, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Checked, Self::Begun, Self::Placed, Self::Written, Self::Completed, Self::Swapped];
+    pub const ALL: [Self; 8] = [
+        Self::Checked,
+        Self::Signed,
+        Self::Begun,
+        Self::Placed,
+        Self::Written,
+        Self::Sealed,
+        Self::Completed,
+        Self::Swapped,
+    ];
 
     /// The name of the fail point after it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Checked => "publish::checked",
+            Self::Signed => "publish::signed",
             Self::Begun => "publish::begun",
             Self::Placed => "publish::placed",
             Self::Written => "publish::written",
+            Self::Sealed => "publish::sealed",
             Self::Completed => "publish::completed",
             Self::Swapped => "publish::swapped",
         }
@@ -77,6 +107,9 @@ impl Step {
 pub struct Publisher {
     layout: Layout,
     kept: usize,
+    signing: Option<Signing>,
+    archive: Option<Archive>,
+    rules: Arc<Rules>,
     clock: Arc<dyn Clock>,
     #[cfg(test)]
     stop_after: Option<Step>,
@@ -97,6 +130,9 @@ impl Publisher {
         Self {
             layout: Layout { dir: dir.into(), name: Arc::default() },
             kept: DEFAULT_KEPT,
+            signing: None,
+            archive: None,
+            rules: Arc::default(),
             clock: Arc::new(SystemClock),
             #[cfg(test)]
             stop_after: None,
@@ -107,6 +143,24 @@ impl Publisher {
     #[must_use]
     pub fn keep_generations(self, kept: usize) -> Self {
         Self { kept, ..self }
+    }
+
+    /// Has packages and databases signed, if somebody is named.
+    #[must_use]
+    pub fn signed_by(self, signing: Option<Signing>) -> Self {
+        Self { signing, ..self }
+    }
+
+    /// Keeps files that were replaced, if an archive is named.
+    #[must_use]
+    pub fn archives(self, archive: Option<Archive>) -> Self {
+        Self { archive, ..self }
+    }
+
+    /// Goes by these rules.
+    #[must_use]
+    pub fn by_rules(self, rules: Rules) -> Self {
+        Self { rules: Arc::new(rules), ..self }
     }
 
     /// Takes the time from this clock.
@@ -126,6 +180,12 @@ impl Publisher {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.layout.name()
+    }
+
+    /// Whether anything was ever published here.
+    #[must_use]
+    pub fn has_published(&self) -> bool {
+        self.layout.current_database().is_ok_and(|database| database.is_some())
     }
 
     /// Names the repository, if it has no name.
@@ -157,10 +217,31 @@ impl Publisher {
     /// Removes all members of these packages; `None` if none of them is published.
     ///
     /// # Errors
-    /// As [`Publisher::publish`].
+    /// As [`Publisher::publish`], and [`PublishError::TooManyRemovals`] if they are more than may be removed at once.
     pub async fn remove(&self, pkgbases: &[PkgBase]) -> Result<Option<Generation>, PublishError> {
+        self.take_out(pkgbases, false).await
+    }
+
+    /// As [`Publisher::remove`], however many they are: somebody has confirmed it.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub async fn remove_confirmed(&self, pkgbases: &[PkgBase]) -> Result<Option<Generation>, PublishError> {
+        self.take_out(pkgbases, true).await
+    }
+
+    async fn take_out(&self, pkgbases: &[PkgBase], confirmed: bool) -> Result<Option<Generation>, PublishError> {
         let (publisher, pkgbases) = (self.clone(), pkgbases.to_vec());
-        blocking(move || publisher.locked(|| publisher.remove_now(&pkgbases))).await
+        blocking(move || publisher.locked(|| publisher.remove_now(&pkgbases, confirmed))).await
+    }
+
+    /// Publishes what an earlier generation had, as a new one. Its files are there as long as it is kept.
+    ///
+    /// # Errors
+    /// [`PublishError::NoGeneration`] if it is not kept, and as [`Publisher::publish`].
+    pub async fn roll_back(&self, generation: u64) -> Result<Generation, PublishError> {
+        let publisher = self.clone();
+        blocking(move || publisher.locked(|| publisher.restore(generation))).await
     }
 
     /// What is published, sorted by name. Reads the database; takes some 20 ms for 5,000 packages.
@@ -170,7 +251,7 @@ impl Publisher {
     pub fn current(&self) -> Result<Vec<PublishedPackage>, PublishError> {
         let Some(database) = self.layout.current_database()? else { return Ok(Vec::new()) };
         let known = self.layout.current()?.and_then(|number| self.layout.manifest(number).ok());
-        Ok(published(database::read(&database)?, known.as_ref(), &[], None))
+        Ok(published(database::read(&database)?, known.as_ref(), &[], &BTreeMap::new()))
     }
 
     /// The kept generations, newest first; the first is the published one. One with a damaged manifest
@@ -202,33 +283,45 @@ impl Publisher {
     }
 
     fn publish_now(&self, artefacts: &[PathBuf], expected: &Expected) -> Result<Generation, PublishError> {
+        // A signature of a builder says nothing: what is published is signed here.
+        let is_package = |path: &&PathBuf| path.extension().is_none_or(|ending| ending != "sig");
+        let artefacts: Vec<PathBuf> = artefacts.iter().filter(is_package).cloned().collect();
         if artefacts.is_empty() {
             return Err(PublishError::Nothing(expected.pkgbase.clone()));
         }
         let current = self.current()?;
-        let owners: BTreeMap<_, _> =
-            current.iter().map(|package| (package.name.clone(), package.base.clone())).collect();
-        let copies = self.take_in(artefacts)?;
-        let verified = verify::check(&copies, expected, &owners, self.clock.now())?;
+        let around = match self.layout.current_database()? {
+            Some(database) => self.rules.around(&database::read(&database)?)?,
+            None => self.rules.around(&[])?,
+        };
+        let allowed = self.rules.allow_prohibited.contains(expected.pkgbase.as_str());
+        let expected = &Expected { allow_prohibited: expected.allow_prohibited || allowed, ..expected.clone() };
+        let copies = self.take_in(&artefacts)?;
+        let (verified, findings) = verify::check(&copies, expected, &around, &self.rules.namcap, self.clock.now())?;
         self.reached(Step::Checked)?;
-        let difference = Difference::of(verified, expected, &current)?;
+        let difference = Difference { findings, ..Difference::of(verified, expected, &current)? };
         if difference.added.is_empty()
             && difference.removed.is_empty()
             && let Some(number) = self.layout.current()?
             && let Ok(generation) = self.layout.manifest(number)
         {
             self.layout.recover()?;
-            return Ok(Generation { not_replaced: difference.not_replaced, ..generation });
+            let Difference { not_replaced, findings, .. } = difference;
+            return Ok(Generation { not_replaced, findings, ..generation });
         }
         self.make(&current, difference)
     }
 
-    fn remove_now(&self, pkgbases: &[PkgBase]) -> Result<Option<Generation>, PublishError> {
+    fn remove_now(&self, pkgbases: &[PkgBase], confirmed: bool) -> Result<Option<Generation>, PublishError> {
         let current = self.current()?;
         let leaves = |package: &&PublishedPackage| pkgbases.contains(&package.base);
         let removed: Vec<_> = current.iter().filter(leaves).map(|package| package.name.clone()).collect();
         if removed.is_empty() {
             return Ok(None);
+        }
+        let (limit, leaving, published) = (self.rules.max_removals, removed.len(), current.len());
+        if !confirmed && !limit.allows(leaving, published) {
+            return Err(PublishError::TooManyRemovals { leaving, published, limit });
         }
         self.make(&current, Difference { removed, ..Difference::default() }).map(Some)
     }
@@ -252,71 +345,10 @@ impl Publisher {
         Ok(copies)
     }
 
-    /// Makes the next generation and publishes it.
-    fn make(&self, before: &[PublishedPackage], difference: Difference) -> Result<Generation, PublishError> {
-        let layout = &self.layout;
-        let number = layout.numbers()?.first().copied().max(layout.current()?).unwrap_or(0) + 1;
-        let kept_files = layout.published_files()?;
-        let files: Vec<_> = difference.added.iter().map(|added| added.file.as_str()).collect();
-        layout.begin(number, &files)?;
-        self.reached(Step::Begun)?;
-        for added in &difference.added {
-            layout.place(&added.path, &added.file, &kept_files)?;
-        }
-        self.reached(Step::Placed)?;
-        let entries = self.write_database(number, before, &difference)?;
-        self.reached(Step::Written)?;
-        let known = layout.current()?.and_then(|number| layout.manifest(number).ok());
-        let Difference { build, removed, unexpected, not_replaced, .. } = difference;
-        let generation = Generation {
-            number,
-            created: self.clock.now(),
-            entries: published(entries, known.as_ref(), &difference.added, build),
-            removed,
-            unexpected,
-            not_replaced,
-        };
-        layout.complete(&generation)?;
-        self.reached(Step::Completed)?;
-        layout.link(false)?;
-        layout.swap(number)?;
-        self.reached(Step::Swapped)?;
-        self.tidy();
-        Ok(generation)
-    }
-
-    fn write_database(
-        &self,
-        number: u64,
-        before: &[PublishedPackage],
-        difference: &Difference,
-    ) -> Result<Vec<DatabaseEntry>, PublishError> {
-        self.layout.copy_database(number)?;
-        let (folder, database) = (self.layout.generation(number), self.layout.database_name()?);
-        if !difference.removed.is_empty() {
-            repo_tool::remove(&folder, &database, difference.removed.iter().map(PkgName::as_str))?;
-        }
-        let paths: Vec<_> = difference.added.iter().map(|added| self.layout.dir.join(&added.file)).collect();
-        repo_tool::add(&folder, &database, &paths)?;
-        let entries = database::read(&self.layout.database(number)?)?;
-        let mut wanted: BTreeMap<&str, &str> =
-            before.iter().map(|package| (package.name.as_str(), package.file.as_str())).collect();
-        wanted.retain(|name, _| !difference.removed.iter().any(|removed| removed.as_str() == *name));
-        wanted.extend(difference.added.iter().map(|added| (added.name.as_str(), added.file.as_str())));
-        let found: BTreeMap<&str, &str> =
-            entries.iter().map(|entry| (entry.name.as_str(), entry.file.as_str())).collect();
-        match wanted.iter().find(|&(name, file)| found.get(name) != Some(file)) {
-            Some((name, file)) => Err(PublishError::WrongDatabase(format!("`{name}` is not there as `{file}`"))),
-            None if found.len() > wanted.len() => {
-                Err(PublishError::WrongDatabase("it has packages that nobody added".to_owned()))
-            }
-            None => Ok(entries),
-        }
-    }
-
     /// What has to be done after a publication and cannot undo it.
     fn tidy(&self) {
-        let tidied = self.layout.link(true).and_then(|()| self.layout.prune(self.kept));
+        let tidied =
+            self.layout.link(true).and_then(|()| self.layout.prune(self.kept, self.archive.as_ref(), self.clock.now()));
         let incoming = std::fs::remove_dir_all(self.layout.incoming());
         if let Err(error) = tidied {
             tracing::warn!(%error, "published; old generations are removed with the next publication");

@@ -4,7 +4,8 @@
 //! here: it could run a command (`a[$(…)] = x`) where packages are signed.
 
 use std::io::{self, Read};
-use std::path::Path;
+
+use crate::domain::publication::file::Pkginfo;
 
 /// Every key that makepkg writes.
 const KEYS: [&str; 20] = [
@@ -36,19 +37,9 @@ const MAX_UNPACKED: u64 = 256 << 20;
 /// More than any real `.PKGINFO`.
 pub(super) const MAX_BYTES: usize = 4 << 20;
 
-/// The fields that say which package it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pkginfo {
-    pub pkgbase: String,
-    pub pkgname: String,
-    pub pkgver: String,
-    pub arch: String,
-    pub builddate: String,
-}
-
 /// The bytes of the first `.PKGINFO` in a package.
-pub(super) fn extract(package: &Path) -> io::Result<Vec<u8>> {
-    let decoder = zstd::Decoder::new(std::fs::File::open(package)?)?;
+pub(super) fn extract(package: impl Read) -> io::Result<Vec<u8>> {
+    let decoder = zstd::Decoder::new(package)?;
     let mut archive = tar::Archive::new(decoder.take(MAX_UNPACKED));
     for entry in archive.entries()?.take(MAX_ENTRIES) {
         let entry = entry?;
@@ -69,6 +60,7 @@ pub(super) fn extract(package: &Path) -> io::Result<Vec<u8>> {
 pub(super) fn parse(bytes: &[u8]) -> Result<Pkginfo, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
     let mut values = std::collections::BTreeMap::new();
+    let mut lists = Pkginfo::default();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {
@@ -77,6 +69,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Pkginfo, String> {
         let (key, value) = line.split_once(" = ").unwrap_or((line, ""));
         if !KEYS.contains(&key) {
             return Err(format!("line {}: `{}` is not a key that makepkg writes", number + 1, key.escape_debug()));
+        }
+        match key {
+            "group" => lists.groups.push(value.to_owned()),
+            "replaces" => lists.replaces.push(value.to_owned()),
+            "conflict" => lists.conflicts.push(value.to_owned()),
+            _ => {}
         }
         // The last one counts, as for repo-add.
         values.insert(key, value);
@@ -91,6 +89,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Pkginfo, String> {
         pkgver: field("pkgver")?,
         arch: field("arch")?,
         builddate: field("builddate")?,
+        ..lists
     })
 }
 

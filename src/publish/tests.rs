@@ -5,11 +5,16 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use jiff::Timestamp;
 
 use super::difference::sha256;
+use super::testing::{pack, pkginfo};
 use super::*;
+use crate::domain::name::PkgName;
 use crate::domain::queue::BuildId;
 use crate::domain::version::Version;
 use crate::sys::clock::ManualClock;
 use crate::sys::process::Program;
+
+mod signed;
+mod whole;
 
 const NOW: i64 = 1_767_225_600;
 
@@ -36,22 +41,14 @@ fn expected(pkgbase: &str, version: &str, members: &[&str]) -> Expected {
         arch: "x86_64".into(),
         members: members.iter().map(|name| PkgName::new(name).unwrap()).collect(),
         build: Some(BuildId(7)),
+        allow_prohibited: false,
     }
 }
 
 impl World {
     /// Packs a package file with this `.PKGINFO` beside some content.
     fn pack(&self, file: &str, pkginfo: &str, content: &str) -> PathBuf {
-        let mut archive = tar::Builder::new(Vec::new());
-        for (name, text) in [(".PKGINFO", pkginfo), ("usr/share/content", content)] {
-            let mut header = tar::Header::new_ustar();
-            header.set_size(text.len() as u64);
-            header.set_mode(0o644);
-            archive.append_data(&mut header, name, text.as_bytes()).unwrap();
-        }
-        let path = self.root.path().join(file);
-        std::fs::write(&path, zstd::encode_all(&*archive.into_inner().unwrap(), 1).unwrap()).unwrap();
-        path
+        pack(&self.root.path().join(file), pkginfo, content)
     }
 
     fn member(&self, pkgbase: &str, name: &str, version: &str) -> PathBuf {
@@ -84,11 +81,9 @@ impl World {
     }
 }
 
-fn pkginfo(pkgbase: &str, name: &str, version: &str) -> String {
-    format!(
-        "# Generated\npkgname = {name}\npkgbase = {pkgbase}\npkgver = {version}\npkgdesc = \nurl = \n\
-         builddate = 1700000000\npackager = Nobody\nsize = 1\narch = any\n"
-    )
+fn codes(error: &PublishError) -> Vec<&'static str> {
+    let PublishError::NotTheBuilds { findings } = error else { panic!("{error}") };
+    findings.iter().map(|finding| finding.code).collect()
 }
 
 #[tokio::test]
@@ -163,23 +158,25 @@ async fn what_is_not_the_builds_is_refused_with_the_file_and_the_field() {
     let good = pkginfo("foo", "foo", "1-1");
     let file = "foo-1-1-any.pkg.tar.zst";
     let cases = [
-        (file, good.replace("pkgbase = foo", "pkgbase = bar"), "pkgbase"),
-        (file, good.replace("pkgver = 1-1", "pkgver = 1-2"), "pkgver"),
-        (file, good.replace("arch = any", "arch = aarch64"), "arch"),
-        (file, good.replace("1700000000", "99999999999"), "builddate"),
-        (file, good.replace("1700000000", "soon"), "builddate"),
-        (file, good.replace("pkgname = foo", "pkgname = ../foo"), "pkgname"),
-        (file, good.replace("pkgname = foo", "pkgname = victim"), "file name"),
-        ("foo-1-1.pkg.tar.zst", good.clone(), "file name"),
-        ("victim-1-1-any.pkg.tar.zst", good.replace("pkgname = foo", "pkgname = victim"), "pkgname"),
-        (file, format!("{good}a[$(touch${{IFS}}/tmp/pwned)] = x\n"), ".PKGINFO"),
+        (file, good.replace("pkgbase = foo", "pkgbase = bar"), "package-base"),
+        (file, good.replace("pkgver = 1-1", "pkgver = 1-2"), "package-version"),
+        (file, good.replace("arch = any", "arch = aarch64"), "package-arch"),
+        (file, good.replace("1700000000", "99999999999"), "package-build-date"),
+        (file, good.replace("1700000000", "soon"), "package-build-date"),
+        (file, good.replace("pkgname = foo", "pkgname = ../foo"), "package-name"),
+        (file, good.replace("pkgname = foo", "pkgname = victim"), "package-file-name"),
+        ("foo-1-1.pkg.tar.zst", good.clone(), "package-file-name"),
+        ("victim-1-1-any.pkg.tar.zst", good.replace("pkgname = foo", "pkgname = victim"), "package-not-its-own"),
+        (file, format!("{good}a[$(touch${{IFS}}/tmp/pwned)] = x\n"), "package-unreadable"),
+        (file, format!("{good}group = base-devel\n"), "package-prohibited-field"),
+        (file, format!("{good}replaces = victim\n"), "package-prohibited-field"),
     ];
     for (file, pkginfo, wanted) in cases {
         let bad = world.pack(file, &pkginfo, "x");
         let sound = world.member("foo", "foo-docs", "1-1");
         let all = expected("foo", "1-1", &["foo", "foo-docs"]);
         let error = world.publisher.publish(&[sound, bad], &all).await.unwrap_err();
-        assert!(matches!(&error, PublishError::NotTheBuilds { field, .. } if *field == wanted), "{error}");
+        assert!(codes(&error).contains(&wanted), "{error}");
         assert!(error.to_string().contains(file) && error.is_the_builds_fault(), "{error}");
         assert_eq!(world.published(), ["victim 1-1"]);
         assert_eq!(world.files(), ["victim-1-1-any.pkg.tar.zst"]);
@@ -193,7 +190,7 @@ async fn files_that_are_no_packages_are_refused() {
     for bytes in [&b""[..], b"not a package", &zstd::encode_all(&b"not an archive"[..], 1).unwrap()] {
         std::fs::write(&path, bytes).unwrap();
         let error = world.publisher.publish(&[&path], &expected("foo", "1-1", &["foo"])).await.unwrap_err();
-        assert!(matches!(error, PublishError::NotTheBuilds { field: ".PKGINFO", .. }), "{error}");
+        assert_eq!(codes(&error), ["package-unreadable"], "{error}");
     }
     let none: [&Path; 0] = [];
     let error = world.publisher.publish(&none, &expected("foo", "1-1", &[])).await.unwrap_err();

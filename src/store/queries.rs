@@ -1,6 +1,6 @@
 //! What pages and commands ask about builds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
@@ -73,6 +73,21 @@ impl Store {
             };
             let attempts = attempts::of_build(connection, id)?;
             Ok(Some(BuildDetail { build, attempts, waits: waits(connection, id)? }))
+        })
+        .await
+    }
+
+    /// The runs that asked for these builds, as far as they are on record.
+    pub async fn runs_of_builds(&self, builds: BTreeSet<BuildId>) -> Result<BTreeMap<BuildId, String>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT run_id FROM builds WHERE id = ?")?;
+            let mut runs = BTreeMap::new();
+            for build in builds {
+                if let Some(run) = statement.query_row([build], |row| row.get(0)).optional()? {
+                    runs.insert(build, run);
+                }
+            }
+            Ok(runs)
         })
         .await
     }

@@ -95,7 +95,6 @@ fn what_this_version_does_not_do_is_refused_at_its_place() {
     for kind in ["chaotic"] {
         assert!(refused(&format!("[executor]\nkind = \"{kind}\"\n")), "{kind}");
     }
-    insta::assert_snapshot!(lines("[publish]\nsign = true\n", &[]), @"pkgwarden.toml:2:8: publish.sign = true is not supported by this version; write false, and sign by other means");
     for fine in ["executor.kind = \"none\"", "executor.kind = \"local\"", "publish.sign = false"] {
         assert!(load(Some(("x", fine)), &BTreeMap::new()).is_ok(), "{fine}");
     }
@@ -110,6 +109,8 @@ fn what_depends_on_two_keys_is_underlined_at_the_one_that_is_there() {
     pkgwarden.toml:5:11: the address holds no `{pkgbase}`, so that every package would have the same; write {pkgbase} where the name of the package goes
     pkgwarden.toml:8:7: a schedule with run = "trigger" needs the `name` of the trigger
     "#);
+    insta::assert_snapshot!(lines("[publish]\nsign = true\n", &[]), @"pkgwarden.toml:2:8: publish.sign = true needs a key; write its fingerprint, as `gpg --fingerprint` shows it, as publish.key");
+    insta::assert_snapshot!(lines("[[publish.target]]\nname = \"x\"\npackages = [\"[\"]\n", &[]), @r#"pkgwarden.toml:1:1: a pattern of the publish.target `x` cannot be read: error parsing glob '[': unclosed character class; missing ']'; give each further repository another name, and patterns such as "*-git""#);
     insta::assert_snapshot!(lines("", &[("PKGWARDEN__EXECUTOR__KIND", "command")]), @r#"PKGWARDEN__EXECUTOR__KIND: executor.kind = "command" needs a program; name it as program in [executor.command]"#);
 }
 
@@ -119,7 +120,7 @@ fn an_override_of_one_repository_is_underlined_there() {
          publish.sign = true\n";
     insta::assert_snapshot!(lines(text, &[]), @r#"
     pkgwarden.toml:5:8: there are two repositories with the name `a`; give each its own name
-    pkgwarden.toml:7:16: publish.sign = true is not supported by this version; write false, and sign by other means
+    pkgwarden.toml:7:16: publish.sign = true needs a key; write its fingerprint, as `gpg --fingerprint` shows it, as publish.key
     "#);
 }
 

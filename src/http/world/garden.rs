@@ -2,6 +2,7 @@
 //! A garden of packages in the middle of its day, and the plain values that it is made of.
 
 use super::*;
+use crate::controller::view::EntryView;
 
 pub fn repository() -> RepositoryView {
     RepositoryView {
@@ -221,7 +222,16 @@ pub fn garden() -> Arc<World> {
         let sundial = state.packages.get_mut("sundial").unwrap();
         sundial.package.review = true;
         state.packages.get_mut("trellis").unwrap().package.version = Some(Version::new("2.1-1"));
-        state.generations = vec![GenerationView { number: 12, current: true, packages: 7, published: Some(ago(30)) }];
+        state.generations = vec![GenerationView {
+            repository: "garden".to_owned(),
+            number: 12,
+            current: true,
+            packages: 7,
+            built: 1,
+            reused: 6,
+            restores: None,
+            published: Some(ago(30)),
+        }];
         state.quarantine = vec![QuarantineView {
             repository: "garden".into(),
             pkgbase: base("hedge"),
@@ -249,4 +259,18 @@ pub fn garden() -> Arc<World> {
     world.logs.finish("b2.1").unwrap();
     world.write("b3.1", b"\x1b[1;32m==>\x1b[0m\x1b[1m Making package: trellis 2.1-1\x1b[0m\n\x1b[1;34m  ->\x1b[0m Extracting trellis-2.1.tar.gz with bsdtar\ncc -O2 -c lattice.c\n");
     world
+}
+
+/// A package of the published generation.
+pub fn entry() -> EntryView {
+    EntryView {
+        name: "yay-git".to_owned(),
+        pkgbase: base("yay-git"),
+        version: Version::new("12-1"),
+        file: "yay-git-12-1-x86_64.pkg.tar.zst".to_owned(),
+        sha256: "ab".repeat(32),
+        origin: crate::publish::Origin::Reused,
+        build: Some("7".to_owned()),
+        run: Some("1".to_owned()),
+    }
 }

@@ -16,8 +16,8 @@ use super::{Options, Server};
 use crate::controller::caches::{CacheObject, CacheUseView, CacheView, CachesRemovedView, Invalidation};
 use crate::controller::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
 use crate::controller::view::{
-    ApprovalsView, ArtefactView, AttemptView, BuildPage, BuildView, FileDiff, GenerationView, PackagePage, PackageView,
-    QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView, ScriptView,
+    ApprovalsView, ArtefactView, AttemptView, BuildPage, BuildView, FileDiff, GenerationPage, GenerationView,
+    PackagePage, PackageView, QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView, ScriptView,
 };
 use crate::domain::audit::{Audit, Hit, Kind, Place};
 use crate::domain::build::{BuildReason, BuildState};
@@ -283,6 +283,14 @@ impl Face for World {
 
     fn generations(&self) -> Answer<'_, Vec<GenerationView>> {
         self.answer(|state| state.generations.clone())
+    }
+
+    fn generation<'a>(&'a self, repository: &'a str, number: u64) -> Answer<'a, Option<GenerationPage>> {
+        self.answer(move |state| {
+            let mut all = state.generations.iter();
+            let generation = all.find(|one| one.repository == repository && one.number == number)?.clone();
+            Some(GenerationPage { generation, removed: Vec::new(), entries: vec![garden::entry()] })
+        })
     }
 
     fn graph(&self) -> Answer<'_, Value> {

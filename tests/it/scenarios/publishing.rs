@@ -46,6 +46,7 @@ async fn publish(folder: &Path, version: &str) -> Generation {
         arch: "x86_64".to_owned(),
         members: members.iter().map(|name| PkgName::new(name).unwrap()).collect(),
         build: None,
+        allow_prohibited: false,
     };
     Publisher::new(folder.join("repo"), "test").publish(&files, &expected).await.unwrap()
 }
@@ -89,7 +90,7 @@ async fn a_publication_killed_anywhere_is_whole_and_is_finished_by_the_next() {
     let undisturbed = tempfile::tempdir().unwrap();
     publish(undisturbed.path(), "1-1").await;
     publish(undisturbed.path(), "2-1").await;
-    for step in ["checked", "begun", "placed", "written", "completed", "swapped"] {
+    for step in ["checked", "signed", "begun", "placed", "written", "sealed", "completed", "swapped"] {
         let dir = tempfile::tempdir().unwrap();
         publish(dir.path(), "1-1").await;
         killed_at(&format!("publish::{step}"), dir.path()).await;

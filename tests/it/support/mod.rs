@@ -3,8 +3,8 @@
 pub mod aur;
 pub mod copr;
 pub mod counted;
-pub mod fleet;
 pub mod elsewhere;
+pub mod fleet;
 pub mod forge;
 pub mod forges;
 pub mod full_disk;

@@ -118,7 +118,7 @@ impl World {
                 package_repositories: Vec::new(),
                 schedule: crate::domain::schedule::Limits::default(),
             },
-            publishers: BTreeMap::new(),
+            outlets: BTreeMap::new(),
             wakes: BTreeMap::new(),
             trials_dir: self.dir.path().join("trials"),
             logs: LogStore::new(self.dir.path().join("logs")).unwrap(),

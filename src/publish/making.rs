@@ -1,0 +1,210 @@
+//! Makes one generation after another: places files, has databases written and signed, and swaps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::database::{self, DatabaseEntry};
+use super::difference::{Difference, sha256};
+use super::generation::published;
+use super::layout::{failed, write_synced};
+use super::signer::{Signing, signature_of};
+use super::{Generation, PublishError, PublishedPackage, Publisher, Step, repo_tool};
+use crate::domain::name::PkgName;
+use crate::sys::fs::write_atomic;
+
+/// The public key that signatures are verified with before they are published.
+const KEYRING: &str = "key.gpg";
+
+impl Publisher {
+    /// Makes the next generation and publishes it.
+    pub(super) fn make(&self, before: &[PublishedPackage], difference: Difference) -> Result<Generation, PublishError> {
+        let layout = &self.layout;
+        let number = self.next_number()?;
+        let kept_files = layout.published_files()?;
+        let keyring = self.fetch_key()?;
+        self.sign_packages(before, &difference, keyring.as_deref())?;
+        self.reached(Step::Signed)?;
+        let files: Vec<_> = difference.added.iter().map(|added| added.file.as_str()).collect();
+        layout.begin(number, &files)?;
+        self.reached(Step::Begun)?;
+        for added in &difference.added {
+            layout.place(&added.path, &added.file, &kept_files)?;
+        }
+        self.reached(Step::Placed)?;
+        let entries = self.write_database(number, before, &difference)?;
+        self.reached(Step::Written)?;
+        let known = layout.current()?.and_then(|number| layout.manifest(number).ok());
+        let Difference { builds, removed, unexpected, not_replaced, findings, .. } = difference;
+        let generation = Generation {
+            number,
+            created: self.clock.now(),
+            entries: published(entries, known.as_ref(), &difference.added, &builds),
+            removed,
+            unexpected,
+            not_replaced,
+            findings,
+            restores: None,
+        };
+        self.finish(generation, keyring.as_deref())
+    }
+
+    /// Makes a generation of what an earlier one had, and publishes it.
+    pub(super) fn restore(&self, earlier: u64) -> Result<Generation, PublishError> {
+        let layout = &self.layout;
+        let current = layout.current()?.unwrap_or(0);
+        let then = match layout.manifest(earlier) {
+            Ok(then) if earlier <= current => then,
+            _ => return Err(PublishError::NoGeneration(earlier)),
+        };
+        for entry in &then.entries {
+            self.is_there(&entry.file, &entry.sha256)?;
+        }
+        let (number, keyring) = (self.next_number()?, self.fetch_key()?);
+        self.sign_packages(&then.entries, &Difference::default(), keyring.as_deref())?;
+        layout.begin(number, &[])?;
+        self.reached(Step::Begun)?;
+        for name in [layout.database_name()?, layout.files_name()?] {
+            let (from, to) = (layout.generation(earlier).join(&name), layout.generation(number).join(&name));
+            std::fs::copy(&from, &to).map_err(failed("copy", &from))?;
+        }
+        self.reached(Step::Written)?;
+        let now: BTreeSet<PkgName> = self.current()?.into_iter().map(|package| package.name).collect();
+        let then_names: BTreeSet<PkgName> = then.entries.iter().map(|package| package.name.clone()).collect();
+        let entries = database::read(&layout.database(number)?)?;
+        let generation = Generation {
+            number,
+            created: self.clock.now(),
+            entries: published(entries, Some(&then), &[], &BTreeMap::new()),
+            removed: now.difference(&then_names).cloned().collect(),
+            unexpected: Vec::new(),
+            not_replaced: Vec::new(),
+            findings: Vec::new(),
+            restores: Some(earlier),
+        };
+        self.finish(generation, keyring.as_deref())
+    }
+
+    /// Signs the databases of a generation, completes it, and makes it the current one.
+    fn finish(&self, generation: Generation, keyring: Option<&Path>) -> Result<Generation, PublishError> {
+        let (layout, number) = (&self.layout, generation.number);
+        self.sign_databases(number, keyring)?;
+        self.reached(Step::Sealed)?;
+        layout.complete(&generation)?;
+        self.reached(Step::Completed)?;
+        layout.link(false)?;
+        layout.swap(number)?;
+        self.reached(Step::Swapped)?;
+        self.tidy();
+        Ok(generation)
+    }
+
+    fn next_number(&self) -> Result<u64, PublishError> {
+        let layout = &self.layout;
+        Ok(layout.numbers()?.first().copied().max(layout.current()?).unwrap_or(0) + 1)
+    }
+
+    /// Gets the public key, so that a signer that is away is noticed before anything is changed.
+    fn fetch_key(&self) -> Result<Option<PathBuf>, PublishError> {
+        let Some(signing) = &self.signing else { return Ok(None) };
+        let (incoming, public) = (self.layout.incoming(), signing.public_key()?);
+        std::fs::create_dir_all(&incoming).map_err(failed("create the folder", &incoming))?;
+        let keyring = incoming.join(KEYRING);
+        write_synced(&keyring, &public)?;
+        Ok(Some(keyring))
+    }
+
+    /// Signs what is new, and what is published without a signature by this key.
+    fn sign_packages(
+        &self,
+        before: &[PublishedPackage],
+        difference: &Difference,
+        keyring: Option<&Path>,
+    ) -> Result<(), PublishError> {
+        let (Some(signing), Some(keyring)) = (&self.signing, keyring) else { return Ok(()) };
+        for added in &difference.added {
+            signing.sign(&added.path, &signature_of(&added.path), keyring)?;
+        }
+        let exported = self.layout.dir.join(format!("{}.gpg", self.layout.known_name()?));
+        let public = std::fs::read(keyring).map_err(failed("read", keyring))?;
+        let same_key = std::fs::read(&exported).is_ok_and(|known| known == public);
+        let leaves = |name: &PkgName| {
+            difference.removed.contains(name) || difference.added.iter().any(|added| added.name == *name)
+        };
+        for package in before.iter().filter(|package| !leaves(&package.name)) {
+            self.sign_again(signing, package, keyring, same_key)?;
+        }
+        if !same_key {
+            write_atomic(&exported, &public)?;
+        }
+        Ok(())
+    }
+
+    fn sign_again(
+        &self,
+        signing: &Signing,
+        package: &PublishedPackage,
+        keyring: &Path,
+        same_key: bool,
+    ) -> Result<(), PublishError> {
+        let path = self.layout.dir.join(&package.file);
+        let signature = signature_of(&path);
+        if same_key && signature.is_file() {
+            return Ok(());
+        }
+        self.is_there(&package.file, &package.sha256)?;
+        let made = self.layout.incoming().join(signature.file_name().expect("it has a name"));
+        signing.sign(&path, &made, keyring)?;
+        std::fs::rename(&made, &signature).map_err(failed("put in place", &signature))
+    }
+
+    /// Whether a published file is what its database says.
+    fn is_there(&self, file: &str, wanted: &str) -> Result<(), PublishError> {
+        let path = self.layout.dir.join(file);
+        if !path.is_file() {
+            return Err(PublishError::Damaged { file: path, problem: "it is gone".to_owned() });
+        }
+        let found = sha256(&path)?;
+        if found == wanted {
+            return Ok(());
+        }
+        Err(PublishError::Damaged { file: path, problem: format!("its checksum is {found}, not {wanted}") })
+    }
+
+    fn sign_databases(&self, number: u64, keyring: Option<&Path>) -> Result<(), PublishError> {
+        let (Some(signing), Some(keyring)) = (&self.signing, keyring) else { return Ok(()) };
+        for name in [self.layout.database_name()?, self.layout.files_name()?] {
+            let path = self.layout.generation(number).join(name);
+            signing.sign(&path, &signature_of(&path), keyring)?;
+        }
+        Ok(())
+    }
+
+    fn write_database(
+        &self,
+        number: u64,
+        before: &[PublishedPackage],
+        difference: &Difference,
+    ) -> Result<Vec<DatabaseEntry>, PublishError> {
+        self.layout.copy_database(number)?;
+        let (folder, database) = (self.layout.generation(number), self.layout.database_name()?);
+        if !difference.removed.is_empty() {
+            repo_tool::remove(&folder, &database, difference.removed.iter().map(PkgName::as_str))?;
+        }
+        let paths: Vec<_> = difference.added.iter().map(|added| self.layout.dir.join(&added.file)).collect();
+        repo_tool::add(&folder, &database, &paths)?;
+        let entries = database::read(&self.layout.database(number)?)?;
+        let mut wanted: BTreeMap<&str, &str> =
+            before.iter().map(|package| (package.name.as_str(), package.file.as_str())).collect();
+        wanted.retain(|name, _| !difference.removed.iter().any(|removed| removed.as_str() == *name));
+        wanted.extend(difference.added.iter().map(|added| (added.name.as_str(), added.file.as_str())));
+        let found: BTreeMap<&str, &str> =
+            entries.iter().map(|entry| (entry.name.as_str(), entry.file.as_str())).collect();
+        match wanted.iter().find(|&(name, file)| found.get(name) != Some(file)) {
+            Some((name, file)) => Err(PublishError::WrongDatabase(format!("`{name}` is not there as `{file}`"))),
+            None if found.len() > wanted.len() => {
+                Err(PublishError::WrongDatabase("it has packages that nobody added".to_owned()))
+            }
+            None => Ok(entries),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! From a staging repository to the release.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::database::{self, DatabaseEntry};
+use super::difference::{Difference, sha256};
+use super::layout::failed;
+use super::verify::Verified;
+use super::{PublishError, PublishedPackage, Publisher, blocking, linkage};
+use crate::domain::name::{PkgBase, PkgName};
+use crate::domain::publication::closure::{Member, Move, Reason};
+
+/// What moved from staging to the release.
+#[derive(Debug, Clone, Serialize)]
+pub struct Promotion {
+    /// The packages.
+    pub packages: Vec<PkgBase>,
+    /// Files of them that the release has already with other content; what is published never changes.
+    pub not_replaced: Vec<String>,
+    /// The new generation of the release; `None` if there was nothing to move.
+    pub generation: Option<u64>,
+}
+
+impl Publisher {
+    /// Moves packages from `staging` here, or all that are there. They move together or not at all, and only if
+    /// nothing in the release would be broken.
+    ///
+    /// # Errors
+    /// [`PublishError::NotClosed`] with what would be missing; [`PublishError::NotStaged`] for a name that is not
+    /// there. The release is then what it was.
+    pub async fn promote(&self, staging: &Self, pkgbases: Option<&[PkgBase]>) -> Result<Promotion, PublishError> {
+        let (release, staging, pkgbases) = (self.clone(), staging.clone(), pkgbases.map(<[_]>::to_vec));
+        // Always in this order, so that two of us never wait for each other.
+        blocking(move || staging.locked(|| release.locked(|| release.promote_now(&staging, pkgbases.as_deref())))).await
+    }
+
+    /// What would be missing if these packages moved here from `staging` now.
+    ///
+    /// # Errors
+    /// As [`Publisher::promote`], but not [`PublishError::NotClosed`].
+    pub async fn obstacles(&self, staging: &Self, pkgbases: Option<&[PkgBase]>) -> Result<Vec<Reason>, PublishError> {
+        let (release, staging, pkgbases) = (self.clone(), staging.clone(), pkgbases.map(<[_]>::to_vec));
+        blocking(move || {
+            let staged = staging.entries()?;
+            let chosen = chosen(&staged, pkgbases.as_deref())?;
+            release.obstacles_now(&staging, &staged, &chosen)
+        })
+        .await
+    }
+
+    fn promote_now(&self, staging: &Self, pkgbases: Option<&[PkgBase]>) -> Result<Promotion, PublishError> {
+        let staged = staging.entries()?;
+        let chosen = chosen(&staged, pkgbases)?;
+        if chosen.is_empty() {
+            return Ok(Promotion { packages: Vec::new(), not_replaced: Vec::new(), generation: None });
+        }
+        let reasons = self.obstacles_now(staging, &staged, &chosen)?;
+        if !reasons.is_empty() {
+            return Err(PublishError::NotClosed { reasons });
+        }
+        let difference = self.moved(staging, &staged, &chosen)?;
+        let not_replaced = difference.not_replaced.clone();
+        let current = self.current()?;
+        let generation = if difference.added.is_empty() && difference.removed.is_empty() {
+            None
+        } else {
+            Some(self.make(&current, difference)?.number)
+        };
+        let bases: Vec<PkgBase> = chosen.into_iter().collect();
+        staging.remove_now(&bases, true)?;
+        Ok(Promotion { packages: bases, not_replaced, generation })
+    }
+
+    fn obstacles_now(
+        &self,
+        staging: &Self,
+        staged: &[DatabaseEntry],
+        chosen: &BTreeSet<PkgBase>,
+    ) -> Result<Vec<Reason>, PublishError> {
+        let (moving, staying): (Vec<_>, Vec<_>) = staged.iter().partition(|entry| chosen.contains(&entry.base));
+        let moving = members(staging.dir(), &moving);
+        let staying = members(staging.dir(), &staying);
+        let released = self.entries()?;
+        let release = members(self.dir(), &released.iter().collect::<Vec<_>>());
+        Ok(Move { moving: &moving, staying: &staying, release: &release }.reasons())
+    }
+
+    /// What the release gains and loses; its files are in the folder for what comes in.
+    fn moved(
+        &self,
+        staging: &Self,
+        staged: &[DatabaseEntry],
+        chosen: &BTreeSet<PkgBase>,
+    ) -> Result<Difference, PublishError> {
+        let current = self.current()?;
+        let builds: BTreeMap<String, _> =
+            staging.current()?.into_iter().filter_map(|package| Some((package.file, package.build?))).collect();
+        let moving: Vec<_> = staged.iter().filter(|entry| chosen.contains(&entry.base)).collect();
+        let stays = |name: &PkgName| moving.iter().any(|entry| entry.name == *name);
+        let left = |package: &&PublishedPackage| chosen.contains(&package.base) && !stays(&package.name);
+        let mut difference = Difference {
+            removed: current.iter().filter(left).map(|package| package.name.clone()).collect(),
+            ..Difference::default()
+        };
+        let incoming = self.layout.incoming();
+        std::fs::create_dir_all(&incoming).map_err(failed("create the folder", &incoming))?;
+        for entry in moving {
+            match current.iter().find(|package| package.file == entry.file) {
+                Some(there) if there.sha256 == entry.sha256 => continue,
+                Some(_) => {
+                    difference.not_replaced.push(entry.file.clone());
+                    continue;
+                }
+                None => {}
+            }
+            let path = incoming.join(&entry.file);
+            take(&staging.dir().join(&entry.file), &path, &entry.sha256)?;
+            difference.builds.extend(builds.get(&entry.file).map(|build| (entry.file.clone(), *build)));
+            let (name, version) = (entry.name.clone(), entry.version.clone());
+            difference.added.push(Verified { path, file: entry.file.clone(), name, version });
+        }
+        Ok(difference)
+    }
+
+    fn entries(&self) -> Result<Vec<DatabaseEntry>, PublishError> {
+        match self.layout.current_database()? {
+            Some(path) => Ok(database::read(&path)?),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+/// The staged packages that are meant.
+fn chosen(staged: &[DatabaseEntry], pkgbases: Option<&[PkgBase]>) -> Result<BTreeSet<PkgBase>, PublishError> {
+    let there: BTreeSet<PkgBase> = staged.iter().map(|entry| entry.base.clone()).collect();
+    let Some(wanted) = pkgbases else { return Ok(there) };
+    match wanted.iter().find(|pkgbase| !there.contains(*pkgbase)) {
+        Some(missing) => Err(PublishError::NotStaged(missing.clone())),
+        None => Ok(wanted.iter().cloned().collect()),
+    }
+}
+
+/// A published file never changes, so that two names of one will do where the disk is the same.
+fn take(from: &Path, to: &Path, wanted: &str) -> Result<(), PublishError> {
+    if std::fs::hard_link(from, to).is_err() {
+        std::fs::copy(from, to).map_err(failed("copy", from))?;
+    }
+    let found = sha256(to)?;
+    if found == wanted {
+        return Ok(());
+    }
+    Err(PublishError::Damaged { file: from.to_owned(), problem: format!("its checksum is {found}, not {wanted}") })
+}
+
+/// What packages need and have. A file that cannot be read counts as one that is only what its database says.
+fn members(dir: &Path, entries: &[&DatabaseEntry]) -> Vec<Member> {
+    let member = |entry: &&DatabaseEntry| {
+        let linkage = linkage::read(&dir.join(&entry.file)).unwrap_or_default();
+        Member {
+            name: entry.name.clone(),
+            base: entry.base.clone(),
+            version: entry.version.clone(),
+            depends: entry.depends.clone(),
+            provides: entry.provides.clone(),
+            needs: linkage.needs,
+            has: linkage.provides,
+        }
+    };
+    entries.iter().map(member).collect()
+}
