@@ -319,8 +319,6 @@ pub struct Bullmq {
     pub prefix: String,
 }
 
-}
-
 /// When one pipeline runs by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {

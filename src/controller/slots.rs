@@ -124,7 +124,7 @@ mod tests {
             sites: BTreeMap::new(),
             executor: fleet.clone(),
             limits: limits.clone(),
-            publishers: BTreeMap::new(),
+            outlets: BTreeMap::new(),
             wakes: BTreeMap::new(),
             trials_dir: dir.path().join("trials"),
             logs: LogStore::new(dir.path().join("logs")).unwrap(),

@@ -99,6 +99,8 @@ fn order(attempt: &str) -> BuildOrder {
         timeout: Duration::from_mins(1),
         extra_timeout: 1.0,
         cache_sources: false,
+        allow_prohibited: false,
+        caches: crate::domain::cache::Plan::default(),
         source_date_epoch: 0,
         skip_exit_code: 123,
     }
