@@ -248,6 +248,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "it shows every setting")]
     fn what_is_in_force_hides_passwords_and_can_be_read_back() {
         let (_dir, path) = file("[executor.bullmq]\nurl = \"redis://:s3cret@host/0\"\n");
         let ran = pkgwarden(&["--config", &path, "config", "show"], &[("PKGWARDEN__SERVER__POLL", "5m")]);
