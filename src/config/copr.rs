@@ -94,10 +94,10 @@ impl SourcePackage {
 
 /// What is wrong with them, if builds are made there.
 pub(super) fn faults(executor: &WrittenExecutor) -> Vec<Fault> {
+    const PROJECT: &str = "write executor.copr.project = \"OWNER/NAME\", or \"@GROUP/NAME\"";
     if executor.kind != Some(ExecutorKind::Copr) {
         return Vec::new();
     }
-    const PROJECT: &str = "write executor.copr.project = \"OWNER/NAME\", or \"@GROUP/NAME\"";
     let (copr, mut faults) = (&executor.copr, Vec::new());
     match &copr.project {
         None => {

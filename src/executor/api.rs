@@ -106,7 +106,6 @@ impl Api {
     }
 
     /// A request, by the parts of its path and what is asked.
-    #[must_use]
     pub fn ask(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut parts) = url.path_segments_mut() {

@@ -7,7 +7,7 @@ use super::super::output::{Format, OutputError, escaped};
 use crate::app::copr::{Ended, Told};
 use crate::config::job::{Job, Service};
 use crate::domain::copr::lines::prefixed;
-use crate::domain::copr::{Show, label};
+use crate::domain::copr::{Show, State, label};
 
 /// What has been shown.
 pub(super) struct Shown {
@@ -56,7 +56,7 @@ impl Shown {
         self.close(context)?;
         if context.output.format == Format::Json {
             for (build, state) in ended {
-                let state = state.map(|state| state.as_str());
+                let state = state.map(State::as_str);
                 context.output.json_line(&json!({"event": "end", "build": build, "state": state}))?;
             }
         }

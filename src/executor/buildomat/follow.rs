@@ -103,19 +103,16 @@ impl<'a> Followed<'a> {
         }
         let client = &self.buildomat.client;
         loop {
-            let found = match self.state.was_asked() {
-                true => self.patiently(|| client.find(&self.attempt.id)).await?,
-                false => None,
-            };
+            let known = self.state.was_asked();
+            let found = if known { self.patiently(|| client.find(&self.attempt.id)).await? } else { None };
             if found.is_none() && self.attempt.reins.cancel.is_cancelled() {
                 return Ok(None);
             }
-            let made = match found {
-                Some(job) => Ok(job),
-                None => {
-                    self.state.note_asked()?;
-                    client.submit(&self.job()).await
-                }
+            let made = if let Some(job) = found {
+                Ok(job)
+            } else {
+                self.state.note_asked()?;
+                client.submit(&self.job()).await
             };
             match made {
                 Ok(job) => {
@@ -219,7 +216,7 @@ impl<'a> Followed<'a> {
                 }
                 // How the job stands is looked at; not at once for ever, if nobody can listen to it.
                 Some(Ok(event)) if event.event == "state" => return Ok(()),
-                Some(Ok(_)) | None | Some(Err(_)) => {
+                Some(Ok(_) | Err(_)) | None => {
                     self.pause().await;
                     return Ok(());
                 }

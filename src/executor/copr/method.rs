@@ -133,8 +133,8 @@ fn knowing(script: &str, order: &BuildOrder) -> String {
         ("BUMP", order.bump.as_ref().map(|bump| bump.count.to_string()).unwrap_or_default()),
         ("SOURCE_DATE_EPOCH", order.source_date_epoch.to_string()),
     ];
-    let exports: String =
-        known.iter().map(|(name, value)| format!("export PKGWARDEN_{name}={}\n", quoted(value))).collect();
+    let export = |(name, value): &(&str, String)| format!("export PKGWARDEN_{name}={}\n", quoted(value));
+    let exports = known.iter().map(export).collect::<Vec<_>>().concat();
     match script.strip_prefix("#!").and_then(|rest| rest.split_once('\n')) {
         Some((interpreter, rest)) => format!("#!{interpreter}\n{exports}{rest}"),
         None => format!("#!/bin/sh\n{exports}{script}"),

@@ -133,7 +133,9 @@ impl Tailer<'_> {
         let end = self.follow(&mut stream).await;
         let mut rest = Vec::new();
         stream.lines.flush(&mut rest);
-        if let Err(error) = locked(&self.sink).lines(&self.place, &rest, &stream) {
+        if !rest.is_empty()
+            && let Err(error) = locked(&self.sink).lines(&self.place, &rest, &stream)
+        {
             tracing::debug!("the end of a log is not written: {error}");
         }
         self.tell(end, &stream);

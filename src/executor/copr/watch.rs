@@ -104,7 +104,7 @@ impl Watcher {
     ///
     /// # Errors
     /// If COPR does not know it, or gave no answer for too long.
-    pub async fn watch<'s>(&self, id: u64, sink: &SharedSink<'s>, control: &Control) -> Result<Watched, CoprError> {
+    pub async fn watch(&self, id: u64, sink: &SharedSink<'_>, control: &Control) -> Result<Watched, CoprError> {
         let (begin, begun) = mpsc::unbounded_channel();
         let mut following = Following { watcher: self, sink, control, standings: BTreeMap::new(), begin: Some(begin) };
         let tailed = Mutex::new(Vec::new());
@@ -271,7 +271,7 @@ async fn out_of_patience(patience: Duration, control: &Control) {
 /// A little earlier than asked for, and differently for each build, so that many are not asked for at once.
 fn jittered(pause: Duration, id: u64) -> Duration {
     let part = u32::try_from(id.wrapping_mul(0x9e37_79b9) % 16).unwrap_or_default();
-    pause - pause * part / 64
+    pause.saturating_sub(pause * part / 64)
 }
 
 /// The logs that are followed of one build.
@@ -316,8 +316,10 @@ impl Following<'_, '_> {
             let (sender, standing) = watch::channel(standing);
             let place = self.watcher.place(name, LIVE);
             let tailer = self.watcher.tailer(place, standing, self.sink, self.control);
-            // Who could not begin any more would be told as over at once.
-            let _ = self.begin.as_ref().map(|begin| begin.send(tailer));
+            if let Some(begin) = &self.begin {
+                // Whoever follows logs does so as long as there is a sender.
+                let _ = begin.send(tailer);
+            }
             self.standings.insert(name.to_owned(), sender);
         }
     }

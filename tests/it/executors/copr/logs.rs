@@ -32,7 +32,7 @@ impl Sink for Seen {
 
     fn lines(&mut self, place: &Place, lines: &[u8], _: &Stream) -> Result<(), SinkError> {
         for line in String::from_utf8_lossy(lines).lines() {
-            self.text.push_str(&format!("[{}] {line}\n", place.label));
+            self.text.extend(["[", &place.label, "] ", line, "\n"]);
         }
         self.pieces.push((place.label.clone(), lines.to_owned()));
         Ok(())
@@ -325,7 +325,7 @@ async fn l11_what_passes_is_waited_for_and_told_once() {
                 Fault::Status(503),
                 Fault::Later(429, 0),
                 Fault::Status(502),
-            ])
+            ]);
         }),
         once(read, print("two\n")),
         once(read, end),
@@ -379,7 +379,7 @@ async fn l13_a_log_that_is_cut_off_is_taken_as_far_as_it_goes() {
     copr.happens([
         next(running("one\n")),
         once(read, |build| {
-            let text: String = (0..20_000).map(|number| format!("line {number}\n")).collect();
+            let text = (0..20_000).map(|number| format!("line {number}\n")).collect::<Vec<_>>().concat();
             let gz = packed(format!("one\n{text}").as_bytes());
             let log = live(build);
             (log.raw, log.gz) = (None, Some(gz[..gz.len() / 2].to_owned()));

@@ -197,8 +197,8 @@ impl World {
 
     fn fault(&mut self, method: &str, path: &str) -> Option<Fault> {
         let request = format!("{method} {path}");
-        let faults = self.faults.iter_mut().filter(|(start, _)| request.starts_with(start));
-        faults.filter_map(|(_, faults)| faults.pop_front()).next()
+        let mut faults = self.faults.iter_mut().filter(|(start, _)| request.starts_with(start));
+        faults.find_map(|(_, faults)| faults.pop_front())
     }
 }
 
