@@ -171,7 +171,7 @@ fn promote(
     let obstacles = block_on(shop.obstacles(target, chosen.as_deref()))?;
     if dry_run || !obstacles.is_empty() {
         show(context, &serde_json::json!({"moved": false, "missing": obstacles}), |_| {
-            let told: Vec<String> = obstacles.iter().map(|reason| escaped(&reason.message).to_string()).collect();
+            let told: Vec<String> = obstacles.iter().map(|reason| escaped(&reason.message).clone()).collect();
             if told.is_empty() { "nothing is missing: they can move\n".to_owned() } else { told.join("\n") + "\n" }
         })?;
         return Ok(if obstacles.is_empty() { Exit::Done } else { Exit::NeedsPerson });
