@@ -157,12 +157,13 @@ impl Exchange {
         order.package_repositories.retain_mut(|repository| match &repository.server {
             Server::Url(_) => true,
             Server::Directory(dir) => match self.0.published.get(dir) {
-                Some(name) => {
+                // Where nothing was published yet, there is no repository, and pacman would miss it.
+                Some(name) if dir.join(format!("{}.db", repository.name)).exists() => {
                     repository.server = Server::Url(format!("{address}/repo/{name}"));
                     repository.sig_level.get_or_insert_with(|| "Optional TrustAll".to_owned());
                     true
                 }
-                None => false,
+                _ => false,
             },
         });
         Some(order.job().for_builders(places, grant.token.clone()))

@@ -71,7 +71,7 @@ impl Carrier {
         };
         let (files, begins) = self.unless_stopped(ready).await??;
         let order = order(&job, files).map_err(Trouble::Document)?;
-        let goes_on = if self.is_again { "takes over from one that was lost" } else { "builds" };
+        let goes_on = if self.is_again { "goes on with a build that another had begun" } else { "builds" };
         self.logs.writer(&job.attempt)?.note(&format!("builder {} {goes_on}", self.name))?;
         self.executor.submit(order).await?;
         let report = self.watch(handle, begins).await?;
