@@ -160,7 +160,7 @@ async fn killed_after_any_request_nothing_is_lost_and_nothing_is_built_twice() {
         while copr.world().asked.len() < requests {
             tokio::task::yield_now().await;
         }
-        process.shutdown_background();
+        conformance::end_at_once(process);
 
         let (executor, logs) = open_with(login, dir.path(), scm());
         // As after a start: whoever asked does not know whether it was taken.
