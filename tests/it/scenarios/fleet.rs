@@ -1,5 +1,7 @@
 //! Builds on several builders, which are killed at any moment, as is Redis.
 
+#![expect(clippy::print_stderr, reason = "with the seed and what was done, a failure can be repeated")]
+
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::Duration;

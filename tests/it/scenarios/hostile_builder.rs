@@ -9,16 +9,16 @@ use pkgwarden::builder::artefact::Artefact;
 use pkgwarden::builder::remote::{Client, Unwanted};
 use pkgwarden::domain::job::Job;
 use pkgwarden::store::queries::BuildFilter;
-use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
 use crate::support::Pkg;
-use crate::support::elsewhere::{Elsewhere, archive, as_whole, digest, told};
+use crate::support::elsewhere::{Elsewhere, archive, as_whole, digest, sha256, told};
 use crate::support::scene::names_in;
 
 const FOO: &str = "foo-1.0-2-any.pkg.tar.zst";
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is a table of requests, one beside the other")]
 async fn requests_that_no_builder_makes_are_refused_and_an_honest_one_is_served_after_them_all() {
     let elsewhere = Elsewhere::of(&["bar", "foo"]).await;
     let mut serve = elsewhere.serve();
@@ -220,7 +220,7 @@ async fn artefact(elsewhere: &Elsewhere, job: &Job) -> Artefact {
     let files = Client::of(job).unwrap().files().await.unwrap();
     let path = elsewhere.make("build", &files).await;
     let bytes = std::fs::read(&path).unwrap();
-    let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = sha256(&bytes);
     Artefact { name: path.file_name().unwrap().to_str().unwrap().to_owned(), size: bytes.len() as u64, sha256, path }
 }
 

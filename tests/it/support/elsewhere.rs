@@ -196,9 +196,14 @@ pub fn digest(bytes: &[u8]) -> String {
     format!("Repr-Digest: sha-256=:{}:\r\n", STANDARD.encode(Sha256::digest(bytes)))
 }
 
+/// SHA-256 in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
 /// What is told of a file at the end.
 pub fn told(name: &str, bytes: &[u8]) -> String {
-    let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = sha256(bytes);
     format!(r#"{{"status":"succeeded","artefacts":[{{"name":"{name}","size":{},"sha256":"{sha256}"}}]}}"#, bytes.len())
 }
 
