@@ -327,6 +327,9 @@ mod tests {
         arguments = []
         env = []
 
+        [executor.buildomat]
+        target = "archlinux"
+
         [publish]
         sign = false
         keep = 5

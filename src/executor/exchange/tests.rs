@@ -42,7 +42,7 @@ impl World {
     fn open(dir: &Path) -> (LogStore, Exchange) {
         let logs = LogStore::with_limit(dir.join("logs"), 40).unwrap();
         let key = Key::keep(&dir.join("key")).unwrap();
-        let published = BTreeMap::from([(PathBuf::from("/srv/repo"), "mine".to_owned())]);
+        let published = BTreeMap::from([(dir.join("repo"), "mine".to_owned())]);
         let exchange = Exchange::open(dir.join("attempts"), logs.clone(), key, published).unwrap();
         (logs, exchange)
     }
@@ -308,15 +308,21 @@ async fn a_wish_outlives_the_controller_and_an_order_is_admitted_once() {
 #[test]
 fn a_builder_elsewhere_is_told_of_nothing_that_only_this_machine_has() {
     let world = World::new();
-    let order = order("1-1-a");
+    let mut order = order("1-1-a");
+    let repo = world.dir.path().join("repo");
+    order.package_repositories[0].server = Server::Directory(repo.clone());
     let grant = world.exchange.admit(&order, Limits::default()).unwrap();
     assert!(world.exchange.job(&order, &grant).is_none(), "nobody knows where it would bring anything");
     world.exchange.reached_at("https://packages.example/");
+    let servers = |job: &Job| job.pacman_repositories.iter().map(|one| one.server.clone()).collect::<Vec<_>>();
+    let first = world.exchange.job(&order, &grant).unwrap();
+    assert_eq!(servers(&first), ["https://mirror.example/$repo"], "nothing is published yet");
+    fs::create_dir(&repo).unwrap();
+    fs::write(repo.join("x.db"), "").unwrap();
     let job = world.exchange.job(&order, &grant).unwrap();
     let shown = serde_json::to_string(&job).unwrap();
     assert!(shown.contains(grant.token.reveal()) && !format!("{job:?} {grant:?}").contains(grant.token.reveal()));
-    let servers: Vec<_> = job.pacman_repositories.iter().map(|repository| repository.server.as_str()).collect();
-    assert_eq!(servers, ["https://packages.example/repo/mine", "https://mirror.example/$repo"]);
+    assert_eq!(servers(&job), ["https://packages.example/repo/mine", "https://mirror.example/$repo"]);
     assert_eq!(job.places.unwrap().wish, "https://packages.example/api/v1/attempts/1-1-a/wish");
     let files = fs::File::open(world.exchange.files("1-1-a").unwrap()).unwrap();
     assert_eq!(unbundle(files).unwrap(), order.files);
