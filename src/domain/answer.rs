@@ -10,7 +10,7 @@ use super::upload::ArtefactClaim;
 const LONGEST: usize = 64 << 10;
 /// As much is shown of a failure that is none of ours, in characters.
 const SHOWN: usize = 300;
-/// What BullMQ says of a job whose builders were lost again and again.
+/// What `BullMQ` says of a job whose builders were lost again and again.
 const STALLED: &str = "job stalled more than allowable limit";
 
 /// What a builder returns of a build that did not fail.

@@ -42,9 +42,7 @@ impl Client {
                 // Where nothing is told, all of it arrived.
                 let there = self.put_log(begins + sent, piece).await?.unwrap_or(begins + sent + length);
                 sent = there.saturating_sub(begins).min(position.len);
-            } else if position.final_len.is_some() {
-                return Ok(sent);
-            } else if news.changed().await.is_err() {
+            } else if position.final_len.is_some() || news.changed().await.is_err() {
                 return Ok(sent);
             }
             let is_enough = |len: u64, is_end: bool| is_end || len >= sent + EAGER;

@@ -1,6 +1,6 @@
 //! Keeping hold of a job while it is built, also where Redis has forgotten it.
 //!
-//! BullMQ's own renewal extends a lock that is there. A builder outlives more: a Redis that was away for longer than the
+//! `BullMQ`'s own renewal extends a lock that is there. A builder outlives more: a Redis that was away for longer than the
 //! lock lasts, or that was emptied. As long as nobody else has the job, it is put back as it was, active and locked by
 //! this builder, so that the build need not begin anew.
 

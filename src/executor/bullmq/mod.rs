@@ -1,4 +1,4 @@
-//! Builds by any number of machines, through queues of BullMQ in Redis ([why so](../../../docs/decisions/0015-queues-of-builders.md)).
+//! Builds by any number of machines, through queues of `BullMQ` in Redis ([why so](../../../docs/decisions/0015-queues-of-builders.md)).
 //!
 //! Redis holds nothing that cannot be lost: what is to be built, and with whom an attempt is, is known here and put back
 //! when Redis forgets it. Artefacts come through the [`Exchange`] only.
@@ -212,7 +212,7 @@ impl Inner {
             Some(record) => self.sweeper.take_out(record.place, task).await,
             None => {
                 blocking(move || remove_all(&task.dir).map_err(|error| FsError::new("remove", &task.dir, error)))
-                    .await?
+                    .await?;
             }
         }
         Ok(())

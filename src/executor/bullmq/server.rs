@@ -55,7 +55,7 @@ impl RedisConfig {
     }
 }
 
-/// The server as the client of BullMQ takes it.
+/// The server as the client of `BullMQ` takes it.
 pub struct Server {
     /// What to connect with.
     pub options: RedisConnectionOptions,

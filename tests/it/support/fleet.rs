@@ -87,10 +87,10 @@ impl Fleet {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        match tokio::time::timeout(PATIENCE, wait).await {
-            Ok(builds) => builds,
-            Err(_) => panic!("{what} never came: {:#?}", self.builds().await),
-        }
+        let Ok(builds) = tokio::time::timeout(PATIENCE, wait).await else {
+            panic!("{what} never came: {:#?}", self.builds().await)
+        };
+        builds
     }
 
     /// What is left of jobs in Redis: the keys that are not those of a queue itself.
