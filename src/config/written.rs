@@ -316,7 +316,7 @@ section! {
 section! {
     /// Builds on any number of machines, through Redis.
     WrittenBullmq {
-        /// The Redis server: `redis://`, `rediss://` for TLS, or `redis-sentinel://HOST,HOST/MASTER`.
+        /// The Redis server: `redis://HOST`, `rediss://HOST` for TLS, or `redis-sentinel://HOST,HOST/MASTER`.
         #[schemars(example = "redis://127.0.0.1:6379/0")]
         url: RedisAddress,
         /// File with the password, so that it need not stand in the address.

@@ -1,6 +1,9 @@
 //! Builds on several builders, which are killed at any moment, as is Redis.
 
-#![expect(clippy::print_stderr, reason = "with the seed and what was done, a failure can be repeated")]
+#![expect(
+    clippy::print_stderr,
+    reason = "what was killed, and the seed to do it again, are for whoever reads a failure"
+)]
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -17,6 +20,7 @@ use crate::support::scene::names_in;
 
 /// How many packages there are, where nobody says another number.
 const PACKAGES: usize = 24;
+
 /// A number out of the environment.
 fn given(name: &str) -> Option<u64> {
     pkgwarden::sys::env::var(name)?.parse().ok()
