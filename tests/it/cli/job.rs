@@ -179,6 +179,9 @@ async fn a_job_that_loses_a_race_does_its_work_all_the_same() {
         assert_eq!(open, ["update-foo"], "{kind:?}");
         let refs = stand.scene.monorepo.refs().await;
         assert!(refs.contains("refs/heads/main feat: meanwhile 0"), "{kind:?}: nothing of the person is lost: {refs}");
+        // Two jobs that come to the very same commits do not get into each other's way: then the next one finds it.
+        done(&stand.job(&stand.machine("three").await).await);
+        let refs = stand.scene.monorepo.refs().await;
         assert!(refs.contains("refs/tags/scheduled feat: meanwhile 0"), "{kind:?}: {refs}");
         stand.scene.ends().await;
     }

@@ -138,7 +138,10 @@ async fn requests_that_no_builder_makes_are_refused_and_an_honest_one_is_served_
     elsewhere.end(&told(FOO, good)).await;
     serve.says("a build ended").await;
     assert!(
-        elsewhere.ended("foo").await.starts_with("failed (`foo-1.0-2-any.pkg.tar.zst` is not the build's"),
+        elsewhere
+            .ended("foo")
+            .await
+            .starts_with("failed (what was built is not published: foo-1.0-2-any.pkg.tar.zst: "),
         "{}",
         elsewhere.ended("foo").await
     );
@@ -201,14 +204,14 @@ async fn packages_that_are_not_what_was_ordered_reach_nobody() {
         assert_eq!(elsewhere.published(), [""; 0], "{package}");
     }
     insta::assert_snapshot!(how, @r"
-    arch: failed (`arch-1.0-2-any.pkg.tar.zst` is not the build's: arch: it is `aarch64`, not `x86_64`)
-    base: failed (`base-1.0-2-any.pkg.tar.zst` is not the build's: pkgbase: it is `glibc`, not `base`)
-    device: failed (`device-1.0-2-any.pkg.tar.zst` is not the build's: .PKGINFO: cannot be read: its .PKGINFO is no ordinary file)
-    escape: failed (`escape-1.0-2-any.pkg.tar.zst` is not the build's: .PKGINFO: is not the same to every reader of the archive)
+    arch: failed (what was built is not published: arch-1.0-2-any.pkg.tar.zst: its architecture is `aarch64`, not `x86_64`; build it for the repository's; arch-1.0-2-any.pkg.tar.zst: its name is `arch-1.0-2-any.pkg.tar.zst`, not `arch-1.0-2-aarch64.pkg.tar.zst`; leave it as makepkg named it)
+    base: failed (what was built is not published: base-1.0-2-any.pkg.tar.zst: its pkgbase is `glibc`, not `base`; a build yields only its own package)
+    device: failed (what was built is not published: device-1.0-2-any.pkg.tar.zst: its .PKGINFO cannot be read: its .PKGINFO is no ordinary file; build it with makepkg, packed with zstd)
+    escape: failed (what was built is not published: escape-1.0-2-any.pkg.tar.zst: its .PKGINFO is not the same to every reader of the archive; build it with makepkg, packed with zstd)
     foreign: failed (this build does not make `glibc-9-1-any.pkg.tar.zst`)
-    link: failed (`link-1.0-2-any.pkg.tar.zst` is not the build's: .PKGINFO: cannot be read: its .PKGINFO is no ordinary file)
-    other: failed (`other-1.0-2-any.pkg.tar.zst` is not the build's: pkgbase: it is `glibc`, not `other`)
-    version: failed (`version-1.0-2-any.pkg.tar.zst` is not the build's: pkgver: it is `9.0-1`, not `1.0-2`)
+    link: failed (what was built is not published: link-1.0-2-any.pkg.tar.zst: its .PKGINFO cannot be read: its .PKGINFO is no ordinary file; build it with makepkg, packed with zstd)
+    other: failed (what was built is not published: other-1.0-2-any.pkg.tar.zst: its pkgbase is `glibc`, not `other`; a build yields only its own package; other-1.0-2-any.pkg.tar.zst: its version is `9-1`, not `1.0-2`; the version is that of the commit, with its bump; other-1.0-2-any.pkg.tar.zst: its name is `other-1.0-2-any.pkg.tar.zst`, not `glibc-9-1-any.pkg.tar.zst`; leave it as makepkg named it)
+    version: failed (what was built is not published: version-1.0-2-any.pkg.tar.zst: its version is `9.0-1`, not `1.0-2`; the version is that of the commit, with its bump; version-1.0-2-any.pkg.tar.zst: its name is `version-1.0-2-any.pkg.tar.zst`, not `version-9.0-1-any.pkg.tar.zst`; leave it as makepkg named it)
     void: ready (`void-1.0-2-any.pkg.tar.zst` was told of, but not brought)
     ");
     elsewhere.is_well().await;

@@ -189,11 +189,9 @@ fn act(world: &Arc<World>, asked: &Asked, bytes: Bytes) -> Response<Body> {
             let (asked_for, news) = (asked.body.clone(), watch::Sender::new(0));
             let (chunks, events) = (Vec::new(), Vec::new());
             jobs.push(Job { asked: asked_for, attempt, chunks, inputs: 0, events, end: None, news });
+            let answer = told(world, asked, 201, json!({"id": jobs.len().to_string()}));
             // The first answer of each attempt is lost on the way.
-            if is_first {
-                return with(502, "<html>Bad Gateway</html>".into());
-            }
-            told(world, asked, 201, json!({"id": jobs.len().to_string()}))
+            if is_first { with(502, "<html>Bad Gateway</html>".into()) } else { answer }
         }
         ("GET", ["1", "jobs"]) => {
             let wanted = asked.query("tag").unwrap().strip_prefix("pkgwarden.attempt=").unwrap();
