@@ -88,6 +88,6 @@ fn buildomat(
         None => buildomat::SCRIPT.to_owned(),
     };
     let making = Making { target: written.target.clone(), script };
-    let server = Buildomat { client, making, clock: clock.clone() };
+    let server = Buildomat { client, making, pause: buildomat::PAUSE, clock: clock.clone() };
     Ok(BuildomatExecutor::open(server, settings.server.data_dir.join("buildomat"), logs.clone(), None)?)
 }

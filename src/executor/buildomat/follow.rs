@@ -22,8 +22,6 @@ use crate::executor::{AttemptReport, Ending};
 use crate::logstore::LogError;
 use crate::sys::fs::FsError;
 
-/// How long to wait before something is looked at again that nobody tells of.
-const PAUSE: Duration = Duration::from_secs(1);
 /// The largest piece of a file that is sent at once: 4 MiB.
 const PIECE: usize = 4 << 20;
 /// What the package folder is called for the job.
@@ -229,7 +227,7 @@ impl<'a> Followed<'a> {
         const LONG: Duration = Duration::from_hours(1);
         let ends = self.state.began().map(|began| began + SignedDuration::from_millis(self.record.may_take));
         let left = ends.map(|ends| ends.duration_since(self.buildomat.clock.now()));
-        left.map_or(LONG, |left| Duration::try_from(left).unwrap_or_default()).clamp(PAUSE, LONG)
+        left.map_or(LONG, |left| Duration::try_from(left).unwrap_or_default()).clamp(self.buildomat.pause, LONG)
     }
 
     /// Reads what was printed and not heard.
@@ -330,7 +328,10 @@ impl<'a> Followed<'a> {
         F: Future<Output = Result<T, ApiError>>,
     {
         let longest = Duration::from_mins(1);
-        let pauses = ExponentialBuilder::default().with_min_delay(PAUSE).with_max_delay(longest).without_max_times();
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(self.buildomat.pause)
+            .with_max_delay(longest)
+            .without_max_times();
         let attempt = self.attempt.id.clone();
         let tell = |error: &ApiError, _| tracing::warn!(attempt, "buildomat is asked again: {}", with_causes(error));
         ask.retry(pauses.with_jitter()).when(ApiError::will_pass).notify(tell).await
@@ -340,7 +341,7 @@ impl<'a> Followed<'a> {
     async fn pause(&self) {
         tokio::select! {
             () = self.attempt.reins.cancel.cancelled(), if self.state.stop().is_none() => {}
-            () = tokio::time::sleep(PAUSE) => {}
+            () = tokio::time::sleep(self.buildomat.pause) => {}
         }
     }
 }

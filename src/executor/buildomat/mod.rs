@@ -11,6 +11,7 @@ mod wire;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -31,6 +32,9 @@ pub const NAME: &str = "buildomat";
 
 /// The script that builds where no other is given: as root on Arch Linux.
 pub const SCRIPT: &str = include_str!("../../../examples/command/build.sh");
+
+/// How long is waited where nothing else is said.
+pub const PAUSE: Duration = Duration::from_secs(1);
 
 /// No build begins with less room than this for what it makes: 64 MiB.
 const MIN_FREE: u64 = 64 << 20;
@@ -54,6 +58,9 @@ pub struct Buildomat {
     pub client: Client,
     /// How builds are made.
     pub making: Making,
+    /// How long to wait before something is looked at again that nobody tells of, and at first before something is
+    /// asked again that was not answered.
+    pub pause: Duration,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

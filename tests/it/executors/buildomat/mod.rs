@@ -4,6 +4,7 @@ mod fake;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -42,7 +43,12 @@ impl Rig for BuildomatRig {
             let logs = LogStore::new(logs).unwrap();
             let api = Api::new(url.parse().unwrap(), "token-of-keeper".to_owned().into()).unwrap();
             let making = Making { target: "archlinux".to_owned(), script: SCRIPT.to_owned() };
-            let server = Buildomat { client: Client::new(api), making, clock: Arc::new(SystemClock) };
+            let server = Buildomat {
+                client: Client::new(api),
+                making,
+                pause: Duration::from_millis(10),
+                clock: Arc::new(SystemClock),
+            };
             let executor = BuildomatExecutor::open(server, work_dir, logs.clone(), None).unwrap();
             (Arc::new(executor) as Arc<dyn Executor>, logs)
         }
