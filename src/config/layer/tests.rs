@@ -106,7 +106,7 @@ fn what_depends_on_two_keys_is_underlined_at_the_one_that_is_there() {
     let text = "[executor]\nkind = \"copr\"\nslots = 2\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
          [[schedule]]\ncron = \"@daily\"\nrun = \"trigger\"\n";
     insta::assert_snapshot!(lines(text, &[]), @r#"
-    pkgwarden.toml:2:8: executor.kind = "copr" is not supported by this version; write "local" to build on this machine, "command" to build by a program of yours, or "none" to leave builds to somebody else
+    pkgwarden.toml:2:8: executor.kind = "copr" is not supported by this version; write "local" to build on this machine, "bullmq" to build on several, "command" to build by a program of yours, or "none" to leave builds to somebody else
     pkgwarden.toml:5:11: the address holds no `{pkgbase}`, so that every package would have the same; write {pkgbase} where the name of the package goes
     pkgwarden.toml:8:7: a schedule with run = "trigger" needs the `name` of the trigger
     "#);
