@@ -24,9 +24,12 @@ impl Redis {
         let program = Program::new("redis-server").args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         let program = program.args(["--save", "", "--dir", &dir.path().display().to_string()]).args(arguments);
         let child = program.spawn().expect("redis-server is installed");
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            tokio::task::yield_now().await;
-        }
+        let up = async {
+            while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), up).await.expect("it comes up");
         Self { url: format!("redis://127.0.0.1:{port}/0"), _child: child, dir }
     }
 
@@ -132,7 +135,9 @@ async fn a_builder_says_that_it_is_there_until_it_goes() {
 
 #[tokio::test]
 async fn a_wrong_password_is_said_without_it_and_a_user_of_an_acl_may_come_in() {
-    let redis = Redis::start(&["--user", "warden on >p@ss ~* &* +@all", "--user", "default off"]).await;
+    let users = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(users.path(), "user default off\nuser warden on >p@ss ~* &* +@all\n").unwrap();
+    let redis = Redis::start(&["--aclfile", &users.path().display().to_string()]).await;
     let wrong = link(&redis.url.replace("redis://", "redis://warden:wr0ng@"));
     let said = wrong.ask::<String>(&redis::cmd("PING")).await.unwrap_err().to_string();
     assert!(said.contains(&format!("redis://127.0.0.1:{}/0 cannot be used", redis.port())), "{said}");
