@@ -1,4 +1,4 @@
-//! The other side: a flow of BullMQ, worked off by one worker that does nothing, on a Redis that writes its log.
+//! The other side: a flow of `BullMQ`, worked off by one worker that does nothing, on a Redis that writes its log.
 //!
 //! A job of a flow has one parent, and a build may be needed by many: of each build's dependants only the first
 //! waits for it here. The flow has less to keep than the record.

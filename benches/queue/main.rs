@@ -1,11 +1,12 @@
 //! 100,000 builds of one wave, with the edges of a generated monorepo of that size: put into the record, handed out
 //! one by one in the order that the scheduler chooses, and finished; beside the same number of jobs of a plain
-//! BullMQ flow on a real Redis.
+//! `BullMQ` flow on a real Redis.
 //!
 //! Fails if a build is handed out before what it has to come after, if one is left, or if the first builds,
 //! handed out of a full queue, cost more than twice what the last do. `.ci/bench` reads `target/queue-bench`.
 
 #![expect(clippy::print_stdout, reason = "what was measured is for people")]
+#![expect(clippy::disallowed_methods, reason = "time is what is measured")]
 
 mod flow;
 #[path = "../promises/generator.rs"]

@@ -269,7 +269,7 @@ pub fn entry() -> EntryView {
         version: Version::new("12-1"),
         file: "yay-git-12-1-x86_64.pkg.tar.zst".to_owned(),
         sha256: "ab".repeat(32),
-        origin: crate::publish::Origin::Reused,
+        origin: serde_json::from_str("\"reused\"").unwrap(),
         build: Some("7".to_owned()),
         run: Some("1".to_owned()),
     }
