@@ -205,8 +205,11 @@ fn settings(world: &World, dir: &Path, listen: &str) -> Result<Settings> {
             "git_url": aur.git_url, "mirror_url": aur.mirror_url,
         }},
         "executor": {"slots": 2, "timeout": "5m"},
-        "publish": {"dir": dir.join("published"), "name": "demo"},
-        "repository": [{"name": "demo", "url": world.monorepo(), "branch": "main"}],
+        // Here and not for all repositories, whose folders are below such a one.
+        "repository": [{
+            "name": "demo", "url": world.monorepo(), "branch": "main",
+            "publish": {"dir": dir.join("published"), "name": "demo"},
+        }],
     });
     let text = toml::to_string(&written).context("the demo's configuration is a table")?;
     Ok(config::load(Some(("demo", &text)), &std::collections::BTreeMap::new())?)
@@ -243,6 +246,8 @@ async fn first_wave(demo: &mut Demo) -> Result<(String, String)> {
     }
     let published = demo.published_count().await?;
     ensure!(published >= built, "{built} packages were built and {published} published");
+    let database = demo.published().join("demo.db");
+    ensure!(database.exists(), "nothing is published where pacman is told to look: {}", database.display());
     Ok((
         format!("somebody pushed {} packages", packages.len()),
         format!("{built} built in order, {published} published"),
