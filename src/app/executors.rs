@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::config::settings::{self, ExecutorKind};
 use crate::domain::schedule::BuilderInfo;
 use crate::executor::Executor;
-use crate::executor::api::Api;
+use crate::executor::api::{Api, Proof};
 use crate::executor::buildomat::{self, Buildomat, BuildomatExecutor, Client, Making};
 use crate::executor::bullmq::BullmqExecutor;
 use crate::executor::command::{CommandConfig, CommandExecutor};
@@ -82,7 +82,7 @@ fn buildomat(
     let url = written.url.as_ref().context("executor.buildomat.url is not set")?;
     let token_file = written.token_file.as_ref().context("executor.buildomat.token_file is not set")?;
     let url = url.as_str().parse().context("executor.buildomat.url is no address")?;
-    let client = Client::new(Api::new(url, secret::from_file(token_file)?)?);
+    let client = Client::new(Api::new("buildomat", url, Proof::Token(secret::from_file(token_file)?))?);
     let script = match &written.script_file {
         Some(path) => std::fs::read_to_string(path).map_err(|error| FsError::new("read", path, error))?,
         None => buildomat::SCRIPT.to_owned(),

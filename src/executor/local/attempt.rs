@@ -15,6 +15,7 @@ use crate::executor::kept::blocking;
 use crate::executor::{AttemptReport, BuildOrder, Ending};
 use crate::logstore::LogWriter;
 use crate::sys::fs::{FsError, ensure_free};
+use crate::telemetry::in_full;
 
 use super::caching::Caching;
 use super::desk::Desk;
@@ -218,8 +219,8 @@ impl Stop {
             Self::Verdict(Verdict::Infrastructure(message), code) => (Ending::Infrastructure, code, message),
             Self::Verdict(Verdict::Next, _) => unreachable!("a step that may be followed by another stops nothing"),
             Self::Package(message) => (Ending::Done(Outcome::Failed), None, message),
-            Self::Fs(error) => (Ending::Infrastructure, None, with_causes(&error)),
-            Self::Step(error) => (ending_of(&error), None, with_causes(&error)),
+            Self::Fs(error) => (Ending::Infrastructure, None, in_full(&error)),
+            Self::Step(error) => (ending_of(&error), None, in_full(&error)),
         };
         AttemptReport { ending, artefacts: Vec::new(), exit_code, message }
     }
@@ -234,12 +235,6 @@ fn ending_of(error: &StepError) -> Ending {
             Ending::Infrastructure
         }
     }
-}
-
-/// An error and what caused it, in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 const fn code(exit: Exit) -> Option<i32> {

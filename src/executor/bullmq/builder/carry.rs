@@ -13,6 +13,7 @@ use crate::domain::build::Outcome;
 use crate::domain::job::Job;
 use crate::executor::{AttemptReport, Ending, Executor, ExecutorError, Handle};
 use crate::logstore::{LogError, LogStore};
+use crate::telemetry::in_full;
 
 /// What a build is carried out with.
 pub struct Carrier {
@@ -55,7 +56,7 @@ pub async fn out(carrier: &Carrier, job: Job) -> Result<Value, String> {
     }
     let said = ended.unwrap_or_else(|trouble| {
         let status = if matches!(trouble, Trouble::Stopped) { Failure::Cancelled } else { Failure::Failed };
-        Err(Thrown { status, kind: Kind::Infrastructure, exit_code: None, message: with_causes(&trouble) })
+        Err(Thrown { status, kind: Kind::Infrastructure, exit_code: None, message: in_full(&trouble) })
     });
     match said {
         Ok(returned) => Ok(serde_json::to_value(returned).expect("texts and numbers are JSON")),
@@ -146,10 +147,4 @@ fn said(report: &AttemptReport) -> Result<Success, Thrown> {
         Ending::Done(Outcome::Lost) | Ending::Infrastructure => (Failure::Failed, Kind::Infrastructure),
     };
     Err(Thrown { status, kind, exit_code: report.exit_code, message: report.message.clone() })
-}
-
-/// An error and what caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
