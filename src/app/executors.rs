@@ -1,5 +1,6 @@
 //! What carries out the builds, by the settings.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -8,6 +9,7 @@ use tokio::sync::Semaphore;
 use super::{copr, fleet};
 use crate::config::Settings;
 use crate::config::settings::{self, ExecutorKind};
+use crate::controller::doctor::Check;
 use crate::domain::schedule::BuilderInfo;
 use crate::executor::Executor;
 use crate::executor::api::{Api, Proof};
@@ -15,11 +17,13 @@ use crate::executor::buildomat::{self, Buildomat, BuildomatExecutor, Client, Mak
 use crate::executor::bullmq::BullmqExecutor;
 use crate::executor::command::{CommandConfig, CommandExecutor};
 use crate::executor::exchange::Exchange;
+use crate::executor::local::image::ImageConfig;
 use crate::executor::local::{LocalConfig, LocalExecutor};
 use crate::logstore::LogStore;
 use crate::sys::clock::Clock;
 use crate::sys::fs::FsError;
 use crate::sys::secret;
+use crate::telemetry::in_full;
 
 /// The executor that is set.
 pub(super) fn open(
@@ -37,6 +41,7 @@ pub(super) fn open(
                 slots,
                 pgp,
                 builder: local_builder(&executor.local),
+                image: image(&executor.local, &settings.server.data_dir),
                 ..LocalConfig::under(&settings.server.data_dir)
             };
             if let Some(user) = &executor.local.user {
@@ -71,6 +76,25 @@ fn local_builder(local: &settings::LocalExecutor) -> Option<BuilderInfo> {
     // How many builds run at once is the dispatcher's.
     let builder = BuilderInfo { name, class: local.class, slots: usize::MAX };
     (local.class.is_some() || local.name.is_some()).then_some(builder)
+}
+
+/// The image that builds on this machine are done in, kept in the directory of who builds.
+pub(super) fn image(local: &settings::LocalExecutor, dir: &Path) -> Option<ImageConfig> {
+    let name = local.image.clone()?.into();
+    Some(ImageConfig { engine: local.engine.program().to_owned(), name, dir: dir.join("images") })
+}
+
+/// Whether builds on this machine can be done in the image that they are to be done in.
+pub(super) async fn examine_image(local: &settings::LocalExecutor, dir: &Path) -> Option<Check> {
+    const AREA: &str = "image";
+    let image = image(local, dir)?;
+    Some(match image.is_there().await {
+        Ok(true) => Check::found(AREA, &image.name, format!("{} has it", image.engine)),
+        Ok(false) => Check::found(AREA, &image.name, format!("the first build will have {} fetch it", image.engine)),
+        Err(error) => {
+            Check::error(AREA, &image.name, in_full(&error), "install it, or name another `executor.local.engine`")
+        }
+    })
 }
 
 fn buildomat(

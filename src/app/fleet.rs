@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio_util::sync::CancellationToken;
 
-use super::building;
+use super::{building, executors};
 use crate::builder::workspace::make_enterable;
 use crate::config::Settings;
 use crate::config::settings::Bullmq;
@@ -97,14 +97,16 @@ pub async fn station(settings: &Settings, wanted: Wanted) -> Result<Station> {
     // Of builds that this builder has lost.
     crate::builder::workspace::remove_all(&logs_dir).map_err(|source| FsError::new("clear", &logs_dir, source))?;
     let logs = LogStore::new(logs_dir)?;
-    let mut config =
-        LocalConfig { slots: wanted.slots, pgp: repository.executor.local.pgp, ..LocalConfig::under(&dir) };
-    if let Some(user) = &repository.executor.local.user {
+    let local = &repository.executor.local;
+    let mut config = LocalConfig { slots: wanted.slots, pgp: local.pgp, ..LocalConfig::under(&dir) };
+    config.image = executors::image(local, &dir);
+    if let Some(user) = &local.user {
         config.user.clone_from(user);
     }
+    let image = config.image.clone();
     let executor = LocalExecutor::open(config, logs.clone())?;
     executor.keep_only(std::collections::BTreeSet::new()).await?;
-    local::probe::require_programs()?;
+    local::probe::require_programs(image.as_ref())?;
     let bullmq = &repository.executor.bullmq;
     let config = BuilderConfig {
         redis: redis(bullmq)?,

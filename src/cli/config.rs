@@ -308,6 +308,7 @@ mod tests {
         [executor.local]
         pgp = "when-keys-are-there"
         cache_gib = 20
+        engine = "podman"
         repository = []
 
         [executor.bullmq]

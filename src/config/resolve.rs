@@ -264,6 +264,8 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
             pgp: given(executor.local.pgp),
             repositories: given(executor.local.repository),
             cache_bytes: given(executor.local.cache_gib) << 30,
+            image: executor.local.image,
+            engine: given(executor.local.engine),
         },
         bullmq: Bullmq {
             url: given(executor.bullmq.url),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::copr::Copr;
 use super::error::ConfigError;
+use super::image::{Engine, ImageName};
 pub use super::publish::{NamcapUse, Publish};
 use super::value::{Address, CronLine, Listen, RedisAddress, Zone};
 use super::written::Written;
@@ -302,6 +303,10 @@ pub struct LocalExecutor {
     pub repositories: Vec<PacmanRepository>,
     /// The most bytes of all cache sets together.
     pub cache_bytes: u64,
+    /// The image that builds are done in.
+    pub image: Option<ImageName>,
+    /// Who knows it.
+    pub engine: Engine,
 }
 
 /// Builds by workers of a queue in Redis.

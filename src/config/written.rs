@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::image::{Engine, ImageName};
 use super::settings::{AurTransport, ExecutorKind, ForgeKind, LogLevel};
 use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, RedisAddress, Zone};
 use crate::domain::signature::Verification;
@@ -307,6 +308,12 @@ section! {
         /// for longest goes first.
         #[schemars(range(max = 65536), example = 20)]
         cache_gib: u64,
+        /// The image of podman or docker whose system builds see in place of this machine's. It is fetched if it is not there.
+        #[schemars(example = "docker.io/library/archlinux:base-devel")]
+        image: ImageName,
+        /// Who knows that image.
+        #[schemars(example = &"docker")]
+        engine: Engine,
         /// Pacman repositories that builds may install from, beside the published one; the first wins.
         #[schemars(example = [serde_json::json!({"name": "core", "server": "https://mirror.example/$repo/os/$arch"})])]
         repository: Vec<PacmanRepository>,

@@ -3,6 +3,7 @@
 mod building;
 mod caching;
 mod ending;
+mod imaged;
 mod interfering;
 mod isolation;
 mod signatures;
