@@ -27,8 +27,10 @@ const STAGING: &str = "staging";
 #[must_use]
 pub fn outlets(repository: &settings::Repository, clock: &Arc<dyn Clock>) -> Outlets {
     let publish = &repository.publish;
+    // A signer knows its folders by their absolute names, as it was started elsewhere.
+    let root = std::path::absolute(&publish.dir).unwrap_or_else(|_| publish.dir.clone());
     let outlet = |folder: Option<&str>, name: Option<&str>| {
-        let dir = folder.map_or_else(|| publish.dir.clone(), |folder| publish.dir.join(folder));
+        let dir = folder.map_or_else(|| root.clone(), |folder| root.join(folder));
         let archive = folder.map_or_else(|| publish.archive_dir.clone(), |folder| publish.archive_dir.join(folder));
         let make = |dir, name: Option<&str>, archived: bool| {
             let publisher = match name {

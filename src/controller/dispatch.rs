@@ -324,6 +324,8 @@ mod tests {
     use super::*;
     use crate::domain::policy::Overlap;
     use crate::executor::{AttemptReport, BuildOrder, Ending, ExecutorError};
+    use crate::publish::testing::{package, pkginfo};
+    use crate::publish::{Expected, Publisher, Rules};
     use crate::store::testing::{at, wave};
     use crate::sys::clock::ManualClock;
 
@@ -403,5 +405,33 @@ mod tests {
         assert_eq!(begun.elapsed().as_secs(), 1, "as soon as the first was cleared away");
         stop.cancel();
         running.await.unwrap();
+    }
+
+    /// A build of some hours is not done again because a file of ours is away.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_built_waits_for_whatever_keeps_us_from_publishing_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("record.sqlite")).unwrap();
+        store.give(wave(1, &["foo"]), Overlap::Coalesce).await;
+        let build = store.build(store.newest("foo").await).await.unwrap().unwrap().build;
+        let core = dir.path().join("core.db");
+        let rules = Rules { official_databases: vec![core.clone()], ..Rules::default() };
+        let publisher = Publisher::new(dir.path().join("repo"), "test").by_rules(rules);
+        let files = [package(&dir.path().join("foo-1-1-any.pkg.tar.zst"), &pkginfo("foo", "foo", "1-1"))];
+        let expected = Expected {
+            pkgbase: build.pkgbase.clone(),
+            version: None,
+            arch: "x86_64".into(),
+            members: BTreeSet::new(),
+            build: Some(build.id),
+            allow_prohibited: false,
+        };
+        let dispatcher = dispatcher(dir.path(), &store);
+        let publishing = dispatcher.publish(&build, &publisher, &files, &expected);
+        tokio::pin!(publishing);
+        let hour = tokio::time::timeout(Duration::from_hours(1), &mut publishing).await;
+        assert!(hour.is_err(), "it is still wanted after an hour: {hour:?}");
+        std::fs::write(&core, tar::Builder::new(Vec::new()).into_inner().unwrap()).unwrap();
+        assert_eq!(publishing.await.unwrap().entries.len(), 1);
     }
 }

@@ -32,7 +32,7 @@ mod repo_tool;
 mod rules;
 pub mod signer;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod verify;
 
 use archived::Archive;
