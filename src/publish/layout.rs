@@ -138,11 +138,28 @@ impl Layout {
         if self.name().is_none() {
             return Ok(None);
         }
-        let path = match self.current()? {
-            Some(number) => self.database(number)?,
-            None => self.dir.join(self.database_name()?),
-        };
+        let Some(number) = self.current()? else { return self.of_others("db") };
+        let path = self.database(number)?;
         Ok(path.is_file().then_some(path))
+    }
+
+    /// What pacman is given of a repository that somebody else made, `db` or `files`: packed in any way, and with or
+    /// without a link of the short name.
+    fn of_others(&self, ending: &str) -> Result<Option<PathBuf>, PublishError> {
+        let served = self.dir.join(format!("{}.{ending}", self.known_name()?));
+        let long = self.dir.join(format!("{}.{ending}.tar.zst", self.known_name()?));
+        for path in [served, long] {
+            match fs::read_link(&path) {
+                // A link of ours, made for a first generation that never came.
+                Ok(target) if target.starts_with(".current") => continue,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                _ => {}
+            }
+            // One that is there and cannot be read must not be replaced by an empty one.
+            fs::File::open(&path).map_err(failed("read", &path))?;
+            return Ok(Some(path));
+        }
+        Ok(None)
     }
 
     /// The numbers of all generations, newest first.
@@ -242,11 +259,13 @@ impl Layout {
 
     /// Starts a generation from the database that is published.
     pub fn copy_database(&self, number: u64) -> Result<(), PublishError> {
-        let Some(database) = self.current_database()? else { return Ok(()) };
-        let from = database.parent().expect("a file lies in a folder");
-        for name in [self.database_name()?, self.files_name()?] {
-            let (source, target) = (from.join(&name), self.generation(number).join(&name));
-            match fs::copy(&source, &target) {
+        let (database, files) = match self.current()? {
+            Some(current) => (Some(self.database(current)?), Some(self.generation(current).join(self.files_name()?))),
+            None => (self.of_others("db")?, self.of_others("files")?),
+        };
+        for (source, name) in [(database, self.database_name()?), (files, self.files_name()?)] {
+            let Some(source) = source else { continue };
+            match fs::copy(&source, self.generation(number).join(name)) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 copied => drop(copied.map_err(failed("copy", &source))?),
             }

@@ -278,6 +278,41 @@ async fn a_repository_made_by_hand_is_taken_over() {
     }
 }
 
+/// `repo-add` makes what it is asked for: the manual and most guides show gzip, with the short name as a link.
+#[tokio::test]
+async fn a_repository_made_by_hand_is_taken_over_however_it_is_packed() {
+    for packing in ["gz", "xz", "zst"] {
+        let world = world();
+        let dir = world.publisher.dir().to_owned();
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("old-1-1-any.pkg.tar.zst");
+        std::fs::rename(world.member("old", "old", "1-1"), &file).unwrap();
+        repo_tool::add(&dir, &format!("test.db.tar.{packing}"), &[file]).unwrap();
+        assert_eq!(world.published(), ["old 1-1"], "{packing}");
+        assert!(world.publisher.has_published());
+        world.publish("foo", "1-1", &["foo"]).await.unwrap();
+        assert_eq!(world.published(), ["foo 1-1", "old 1-1"], "{packing}");
+        let proof = prove::prove(&world.publisher, &prove::Against::default()).unwrap();
+        assert!(proof.findings.is_empty(), "{packing}: {:?}", proof.findings);
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_somebody_else_that_cannot_be_read_is_not_replaced() {
+    let world = world();
+    let dir = world.publisher.dir().to_owned();
+    std::fs::create_dir_all(&dir).unwrap();
+    symlink("test.db.tar.gz", dir.join("test.db")).unwrap();
+    for broken in [None, Some("no database")] {
+        if let Some(text) = broken {
+            std::fs::write(dir.join("test.db.tar.gz"), text).unwrap();
+        }
+        let error = world.publish("foo", "1-1", &["foo"]).await.unwrap_err();
+        assert!(error.to_string().contains("test.db"), "{error}");
+        assert_eq!(std::fs::read_link(dir.join("test.db")).unwrap(), Path::new("test.db.tar.gz"));
+    }
+}
+
 #[tokio::test]
 async fn a_damaged_manifest_stops_nothing() {
     let mut world = world();
