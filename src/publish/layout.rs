@@ -15,7 +15,7 @@
 //! A generation with a higher number than the current one was never published: whoever was writing it
 //! has died, and the next to publish clears it away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::symlink;
@@ -26,8 +26,11 @@ use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::archived::Archive;
+use super::database::DatabaseEntry;
 use super::signer::{SUFFIX, signature_of};
-use super::{Generation, PublishError, database};
+use super::{Generation, PublishError, PublishedPackage, database};
+use crate::domain::name::PkgBase;
+use crate::domain::queue::BuildId;
 use crate::sys::fs::FsError;
 
 const MANIFEST: &str = "manifest.json";
@@ -44,6 +47,17 @@ pub(super) struct Layout {
     pub dir: PathBuf,
     /// The name of the repository, once it is known.
     pub name: Arc<OnceLock<String>>,
+}
+
+/// What a kept generation says of a package file.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    /// The package that it is a member of.
+    pub base: PkgBase,
+    /// Its checksum.
+    pub sha256: String,
+    /// The build that it came from.
+    pub build: Option<BuildId>,
 }
 
 pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
@@ -223,9 +237,9 @@ impl Layout {
 
     /// Puts a checked file in place with its signature, unless a kept generation has one of that name: a published
     /// file never changes under those who are downloading it.
-    pub fn place(&self, incoming: &Path, file: &str, published: &BTreeSet<String>) -> Result<(), PublishError> {
+    pub fn place(&self, incoming: &Path, file: &str, published: &BTreeMap<String, Kept>) -> Result<(), PublishError> {
         let path = self.dir.join(file);
-        if published.contains(file) && path.is_file() {
+        if published.contains_key(file) && path.is_file() {
             return Ok(());
         }
         let (made, signature) = (signature_of(incoming), signature_of(&path));
@@ -237,21 +251,30 @@ impl Layout {
         fs::rename(incoming, &path).map_err(failed("put in place", &path))
     }
 
-    /// The package files that kept generations name.
-    pub fn published_files(&self) -> Result<BTreeSet<String>, PublishError> {
+    /// The package files that kept generations name, each as the newest of them has it.
+    pub fn published_files(&self) -> Result<BTreeMap<String, Kept>, PublishError> {
         self.files_of(&self.numbers()?)
     }
 
-    /// The package files that these generations name; where a manifest is damaged, the database tells.
-    fn files_of(&self, numbers: &[u64]) -> Result<BTreeSet<String>, PublishError> {
-        let mut files = BTreeSet::new();
+    /// The package files that these generations name, the first of them first; where a manifest is damaged, the
+    /// database tells.
+    fn files_of(&self, numbers: &[u64]) -> Result<BTreeMap<String, Kept>, PublishError> {
+        let mut files = BTreeMap::new();
         for &number in numbers {
-            match self.manifest(number) {
-                Ok(manifest) => files.extend(manifest.entries.into_iter().map(|entry| entry.file)),
+            let named: Vec<(String, Kept)> = match self.manifest(number) {
+                Ok(Generation { entries, .. }) => {
+                    let kept = |one: PublishedPackage| Kept { base: one.base, sha256: one.sha256, build: one.build };
+                    entries.into_iter().map(|entry| (entry.file.clone(), kept(entry))).collect()
+                }
                 Err(error) => {
                     tracing::warn!(number, %error, "the manifest of a generation is damaged; its database is read");
-                    files.extend(database::read(&self.database(number)?)?.into_iter().map(|entry| entry.file));
+                    let kept = |one: DatabaseEntry| Kept { base: one.base, sha256: one.sha256, build: None };
+                    let entries = database::read(&self.database(number)?)?.into_iter();
+                    entries.map(|entry| (entry.file.clone(), kept(entry))).collect()
                 }
+            };
+            for (file, kept) in named {
+                files.entry(file).or_insert(kept);
             }
         }
         Ok(files)
@@ -359,13 +382,13 @@ impl Layout {
         if old.is_empty() {
             return archive.map_or(Ok(()), |archive| archive.expire(now));
         }
-        let mut named = self.files_of(kept)?;
-        named.extend(self.named_by_others()?);
+        let (named, others) = (self.files_of(kept)?, self.named_by_others()?);
         for &number in old {
-            for file in self.files_of(&[number])?.difference(&named) {
+            let leaving = self.files_of(&[number])?.into_keys();
+            for file in leaving.filter(|file| !named.contains_key(file) && !others.contains(file)) {
                 match archive {
-                    Some(archive) => archive.take(&self.dir, file)?,
-                    None => self.remove_file(file)?,
+                    Some(archive) => archive.take(&self.dir, &file)?,
+                    None => self.remove_file(&file)?,
                 }
             }
             let folder = self.generation(number);

@@ -17,10 +17,11 @@ const KEYRING: &str = "key.gpg";
 
 impl Publisher {
     /// Makes the next generation and publishes it.
-    pub(super) fn make(&self, before: &[PublishedPackage], difference: Difference) -> Result<Generation, PublishError> {
+    pub(super) fn make(&self, before: &[PublishedPackage], mut difference: Difference) -> Result<Generation, PublishError> {
         let layout = &self.layout;
         let number = self.next_number()?;
         let kept_files = layout.published_files()?;
+        difference.give_way(&layout.dir, &kept_files)?;
         let keyring = self.fetch_key()?;
         self.sign_packages(before, &difference, keyring.as_deref())?;
         self.reached(Step::Signed)?;
@@ -128,7 +129,7 @@ impl Publisher {
         let public = std::fs::read(keyring).map_err(failed("read", keyring))?;
         let same_key = std::fs::read(&exported).is_ok_and(|known| known == public);
         let leaves = |name: &PkgName| {
-            difference.removed.contains(name) || difference.added.iter().any(|added| added.name == *name)
+            difference.removed.contains(name) || difference.entering().any(|entering| entering.name == *name)
         };
         for package in before.iter().filter(|package| !leaves(&package.name)) {
             self.sign_again(signing, package, keyring, same_key)?;
@@ -190,13 +191,13 @@ impl Publisher {
         if !difference.removed.is_empty() {
             repo_tool::remove(&folder, &database, difference.removed.iter().map(PkgName::as_str))?;
         }
-        let paths: Vec<_> = difference.added.iter().map(|added| self.layout.dir.join(&added.file)).collect();
+        let paths: Vec<_> = difference.entering().map(|file| self.layout.dir.join(&file.file)).collect();
         repo_tool::add(&folder, &database, &paths)?;
         let entries = database::read(&self.layout.database(number)?)?;
         let mut wanted: BTreeMap<&str, &str> =
             before.iter().map(|package| (package.name.as_str(), package.file.as_str())).collect();
         wanted.retain(|name, _| !difference.removed.iter().any(|removed| removed.as_str() == *name));
-        wanted.extend(difference.added.iter().map(|added| (added.name.as_str(), added.file.as_str())));
+        wanted.extend(difference.entering().map(|file| (file.name.as_str(), file.file.as_str())));
         let found: BTreeMap<&str, &str> =
             entries.iter().map(|entry| (entry.name.as_str(), entry.file.as_str())).collect();
         match wanted.iter().find(|&(name, file)| found.get(name) != Some(file)) {

@@ -137,6 +137,37 @@ async fn publishing_again_changes_nothing_and_what_is_published_is_never_replace
     assert_eq!(world.published(), ["foo 1-1"]);
 }
 
+/// Somebody took an update back: the old version is built again, and its file is still there.
+#[tokio::test]
+async fn an_older_version_that_is_still_there_comes_back_as_what_it_was() {
+    let world = world();
+    world.publish("foo", "1-1", &["foo"]).await.unwrap();
+    world.publish("foo", "2-1", &["foo"]).await.unwrap();
+    let other = world.pack("foo-1-1-any.pkg.tar.zst", &pkginfo("foo", "foo", "1-1"), "other content");
+    let later = Expected { build: Some(BuildId(9)), ..expected("foo", "1-1", &["foo"]) };
+    let back = world.publisher.publish(&[other], &later).await.unwrap();
+    assert_eq!((back.number, back.not_replaced.as_slice()), (3, &["foo-1-1-any.pkg.tar.zst".to_owned()][..]));
+    assert_eq!((back.entries[0].origin, back.entries[0].build), (Origin::Reused, Some(BuildId(7))));
+    assert_eq!(world.published(), ["foo 1-1"]);
+    // What has the same content is the later build's.
+    world.publish("foo", "3-1", &["foo"]).await.unwrap();
+    let same = Expected { build: Some(BuildId(9)), ..expected("foo", "2-1", &["foo"]) };
+    let back = world.publisher.publish(&[world.member("foo", "foo", "2-1")], &same).await.unwrap();
+    assert_eq!((back.entries[0].origin, back.entries[0].build), (Origin::Built, Some(BuildId(9))));
+}
+
+#[tokio::test]
+async fn a_file_of_one_package_does_not_become_anothers() {
+    let world = world();
+    world.publish("foo", "1-1", &["foo", "foo-docs"]).await.unwrap();
+    let error = world.publish("docs", "1-1", &["foo-docs"]).await.unwrap_err();
+    assert_eq!(codes(&error), ["package-not-its-own"]);
+    assert!(error.is_the_builds_fault());
+    let moved = world.publish("docs", "1-2", &["foo-docs"]).await.unwrap();
+    let bases: Vec<_> = moved.entries.iter().map(|entry| entry.base.as_str()).collect();
+    assert_eq!(bases, ["foo", "docs"]);
+}
+
 #[tokio::test]
 async fn old_generations_go_with_the_files_only_they_name() {
     let mut world = world();
