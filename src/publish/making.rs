@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::database::{self, DatabaseEntry};
 use super::difference::{Difference, sha256};
 use super::generation::published;
-use super::layout::{failed, write_synced};
-use super::signer::{Signing, signature_of};
+use super::layout::{Kept, failed, write_synced};
+use super::signer::{Signing, gpg, signature_of};
 use super::{Generation, PublishError, PublishedPackage, Publisher, Step, repo_tool};
 use crate::domain::name::PkgName;
 use crate::sys::fs::write_atomic;
@@ -23,7 +23,7 @@ impl Publisher {
         let kept_files = layout.published_files()?;
         difference.give_way(&layout.dir, &kept_files)?;
         let keyring = self.fetch_key()?;
-        self.sign_packages(before, &difference, keyring.as_deref())?;
+        self.sign_packages(before, &difference, &kept_files, keyring.as_deref())?;
         self.reached(Step::Signed)?;
         let files: Vec<_> = difference.added.iter().map(|added| added.file.as_str()).collect();
         layout.begin(number, &files)?;
@@ -61,7 +61,7 @@ impl Publisher {
             self.is_there(&entry.file, &entry.sha256)?;
         }
         let (number, keyring) = (self.next_number()?, self.fetch_key()?);
-        self.sign_packages(&then.entries, &Difference::default(), keyring.as_deref())?;
+        self.sign_packages(&then.entries, &Difference::default(), &BTreeMap::new(), keyring.as_deref())?;
         layout.begin(number, &[])?;
         self.reached(Step::Begun)?;
         for name in [layout.database_name()?, layout.files_name()?] {
@@ -114,11 +114,12 @@ impl Publisher {
         Ok(Some(keyring))
     }
 
-    /// Signs what is new, and what is published without a signature by this key.
+    /// Signs what is new, and what is to be published without a good signature by this key.
     fn sign_packages(
         &self,
         before: &[PublishedPackage],
         difference: &Difference,
+        kept: &BTreeMap<String, Kept>,
         keyring: Option<&Path>,
     ) -> Result<(), PublishError> {
         let (Some(signing), Some(keyring)) = (&self.signing, keyring) else { return Ok(()) };
@@ -128,11 +129,15 @@ impl Publisher {
         let exported = self.layout.dir.join(format!("{}.gpg", self.layout.known_name()?));
         let public = std::fs::read(keyring).map_err(failed("read", keyring))?;
         let same_key = std::fs::read(&exported).is_ok_and(|known| known == public);
+        let sure = if same_key { self.signed_files()? } else { BTreeSet::new() };
         let leaves = |name: &PkgName| {
             difference.removed.contains(name) || difference.entering().any(|entering| entering.name == *name)
         };
-        for package in before.iter().filter(|package| !leaves(&package.name)) {
-            self.sign_again(signing, package, keyring, same_key)?;
+        let staying = before.iter().filter(|package| !leaves(&package.name));
+        let staying = staying.map(|package| (&package.file, &package.sha256));
+        let again = difference.again.iter().filter_map(|file| Some((&file.file, &kept.get(&file.file)?.sha256)));
+        for (file, sha256) in staying.chain(again).filter(|(file, _)| !sure.contains(*file)) {
+            self.sign_again(signing, file, sha256, keyring)?;
         }
         if !same_key {
             write_atomic(&exported, &public)?;
@@ -140,19 +145,25 @@ impl Publisher {
         Ok(())
     }
 
-    fn sign_again(
-        &self,
-        signing: &Signing,
-        package: &PublishedPackage,
-        keyring: &Path,
-        same_key: bool,
-    ) -> Result<(), PublishError> {
-        let path = self.layout.dir.join(&package.file);
+    /// The files of the current generation that have a signature, if its database has one: then each was verified with
+    /// the key that was published then.
+    fn signed_files(&self) -> Result<BTreeSet<String>, PublishError> {
+        let Some(number) = self.layout.current()? else { return Ok(BTreeSet::new()) };
+        if !signature_of(&self.layout.database(number)?).is_file() {
+            return Ok(BTreeSet::new());
+        }
+        let files = self.current()?.into_iter().map(|package| package.file);
+        Ok(files.filter(|file| signature_of(&self.layout.dir.join(file)).is_file()).collect())
+    }
+
+    /// Signs a published file, unless its signature is good. What a signer that went away left done stays done.
+    fn sign_again(&self, signing: &Signing, file: &str, sha256: &str, keyring: &Path) -> Result<(), PublishError> {
+        let path = self.layout.dir.join(file);
         let signature = signature_of(&path);
-        if same_key && signature.is_file() {
+        if signature.is_file() && gpg::verify(&path, &signature, keyring, Some(&signing.key)).is_ok() {
             return Ok(());
         }
-        self.is_there(&package.file, &package.sha256)?;
+        self.is_there(file, sha256)?;
         let made = self.layout.incoming().join(signature.file_name().expect("it has a name"));
         signing.sign(&path, &made, keyring)?;
         std::fs::rename(&made, &signature).map_err(failed("put in place", &signature))
