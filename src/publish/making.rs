@@ -68,6 +68,7 @@ impl Publisher {
             let (from, to) = (layout.generation(earlier).join(&name), layout.generation(number).join(&name));
             std::fs::copy(&from, &to).map_err(failed("copy", &from))?;
         }
+        repo_tool::add(&layout.generation(number), &layout.database_name()?, &self.signed_otherwise(number, |_| false)?)?;
         self.reached(Step::Written)?;
         let now: BTreeSet<PkgName> = self.current()?.into_iter().map(|package| package.name).collect();
         let then_names: BTreeSet<PkgName> = then.entries.iter().map(|package| package.name.clone()).collect();
@@ -191,6 +192,17 @@ impl Publisher {
         Ok(())
     }
 
+    /// Files whose signature in a database is not the one beside them; of packages that leave it, none. pacman goes by
+    /// the database, so that they have to be added again.
+    fn signed_otherwise(&self, number: u64, leaves: impl Fn(&PkgName) -> bool) -> Result<Vec<PathBuf>, PublishError> {
+        let database = self.layout.database(number)?;
+        if self.signing.is_none() || !database.is_file() {
+            return Ok(Vec::new());
+        }
+        let entries = database::read(&database)?.into_iter().filter(|entry| !leaves(&entry.name));
+        Ok(entries.filter_map(|entry| entry.signed_otherwise(&self.layout.dir)).collect())
+    }
+
     fn write_database(
         &self,
         number: u64,
@@ -202,7 +214,10 @@ impl Publisher {
         if !difference.removed.is_empty() {
             repo_tool::remove(&folder, &database, difference.removed.iter().map(PkgName::as_str))?;
         }
-        let paths: Vec<_> = difference.entering().map(|file| self.layout.dir.join(&file.file)).collect();
+        let mut paths: BTreeSet<_> = difference.entering().map(|file| self.layout.dir.join(&file.file)).collect();
+        let leave = |name: &PkgName| difference.entering().any(|entering| entering.name == *name);
+        paths.extend(self.signed_otherwise(number, leave)?);
+        let paths: Vec<_> = paths.into_iter().collect();
         repo_tool::add(&folder, &database, &paths)?;
         let entries = database::read(&self.layout.database(number)?)?;
         let mut wanted: BTreeMap<&str, &str> =

@@ -321,6 +321,26 @@ async fn pacman_that_requires_signatures_installs_what_we_published_and_refuses_
     assert!(trusting.pacman(&["-Sy"]).is_err());
 }
 
+/// Some versions of `repo-add` put signatures into the database, and pacman goes by those.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_change_of_the_key_pacman_installs_what_was_published_before() {
+    let mut signed = Signed::new().await;
+    let root = signed.world.root.path().to_owned();
+    std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).unwrap();
+    signed.world.publish("foo", "1-1", &["foo", "foo-docs"]).await.unwrap();
+    let dir = signed.world.publisher.dir().to_owned();
+    let stop = signed.changes_key().await;
+    signed.world.publish("bar", "1-1", &["bar"]).await.unwrap();
+    assert_eq!(signed.whole(), Vec::<String>::new());
+    let trusting = Machine::new(&root, &format!("file://{}", dir.display()), &dir.join("test.gpg"), true);
+    trusting.pacman(&["-Sy"]).unwrap();
+    trusting.pacman(&["-S", "foo", "foo-docs", "bar"]).unwrap();
+    // What went back to a time before the change is read by pacman, too.
+    signed.world.publisher.roll_back(1).await.unwrap();
+    assert_eq!(signed.whole(), Vec::<String>::new());
+    stop.cancel();
+}
+
 async fn serve_file(
     axum::extract::State(dir): axum::extract::State<PathBuf>,
     uri: axum::http::Uri,
