@@ -199,6 +199,35 @@ async fn staged_packages_move_together_or_not_at_all() {
     assert_eq!(world.publisher.promote(&staging, None).await.unwrap().generation, None);
 }
 
+/// What was checked is what the release gets: a package that it has with other content does not move.
+#[tokio::test]
+async fn a_staged_file_that_the_release_has_otherwise_stays_and_keeps_others_from_breaking_it() {
+    let world = world();
+    let staging = Publisher::new(world.root.path().join("repo/staging"), "test-staging");
+    world.publish("lib", "1-1", &["lib"]).await.unwrap();
+    let app = |needs: &str| {
+        let info = format!("{}depend = {needs}\n", pkginfo("app", "app", "1-1"));
+        [world.pack("app-1-1-any.pkg.tar.zst", &info, needs)]
+    };
+    world.publisher.publish(&app("lib=1"), &expected("app", "1-1", &["app"])).await.unwrap();
+    staging.publish(&[world.member("lib", "lib", "2-1")], &expected("lib", "2-1", &["lib"])).await.unwrap();
+    staging.publish(&app("lib=2"), &expected("app", "1-1", &["app"])).await.unwrap();
+    let released = world.published();
+
+    let both = [base("app"), base("lib")];
+    let error = world.publisher.promote(&staging, Some(&both)).await.unwrap_err().to_string();
+    assert!(error.contains("`app` needs `lib=1`, which `lib` 1-1 had"), "{error}");
+    assert!(error.contains("raise the `pkgrel` of `app`"), "{error}");
+    let moved = world.publisher.promote(&staging, Some(&both[..1])).await.unwrap();
+    assert_eq!((moved.packages.len(), moved.not_replaced.as_slice()), (0, &["app-1-1-any.pkg.tar.zst".to_owned()][..]));
+    assert_eq!(world.published(), released);
+    assert_eq!(staging.current().unwrap().len(), 2, "the good one is still there");
+    // What does not need it moves without it.
+    staging.publish(&[world.member("new", "new", "1-1")], &expected("new", "1-1", &["new"])).await.unwrap();
+    let moved = world.publisher.promote(&staging, Some(&[base("app"), base("new")])).await.unwrap();
+    assert_eq!((moved.packages, moved.not_replaced.len()), (vec![base("new")], 1));
+}
+
 /// Killed between the release and the clearing of staging, the next promotion finishes it.
 #[tokio::test]
 async fn a_promotion_that_was_cut_off_is_finished_by_the_next() {
