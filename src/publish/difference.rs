@@ -49,7 +49,7 @@ impl Difference {
             match current.iter().find(|package| package.file == file.file) {
                 Some(package) if package.base == expected.pkgbase => {
                     if package.sha256 != sha256(&file.path)? {
-                        difference.not_replaced.push(file.file);
+                        difference.leave(&file);
                     }
                 }
                 _ => {
@@ -79,10 +79,18 @@ impl Difference {
             }
             self.builds.remove(&added.file);
             self.builds.extend(there.build.map(|build| (added.file.clone(), build)));
-            self.not_replaced.push(added.file.clone());
+            self.leave(&added);
             self.again.push(added);
         }
         Ok(())
+    }
+
+    /// Has a published file stay, and says so: what was built is not what is published.
+    fn leave(&mut self, file: &Verified) {
+        let message = "it is not published, because this version is published already with other content";
+        let finding = Finding::warning("package-not-replaced", message).at(file.file.clone(), None);
+        self.findings.push(finding.with_package(&file.base).hint("raise `pkgrel`"));
+        self.not_replaced.push(file.file.clone());
     }
 
     /// Everything that the database has to be told of.

@@ -299,7 +299,8 @@ impl Publisher {
         let copies = self.take_in(&artefacts)?;
         let (verified, findings) = verify::check(&copies, expected, &around, &self.rules.namcap, self.clock.now())?;
         self.reached(Step::Checked)?;
-        let difference = Difference { findings, ..Difference::of(verified, expected, &current)? };
+        let mut difference = Difference::of(verified, expected, &current)?;
+        difference.findings.splice(..0, findings);
         if difference.added.is_empty()
             && difference.removed.is_empty()
             && let Some(number) = self.layout.current()?

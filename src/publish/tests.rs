@@ -134,6 +134,8 @@ async fn publishing_again_changes_nothing_and_what_is_published_is_never_replace
     let other = world.pack("foo-1-1-any.pkg.tar.zst", &pkginfo("foo", "foo", "1-1"), "other content");
     let same = world.publisher.publish(&[other], &expected("foo", "1-1", &["foo"])).await.unwrap();
     assert_eq!((same.number, same.not_replaced.as_slice()), (1, &["foo-1-1-any.pkg.tar.zst".to_owned()][..]));
+    let told: Vec<_> = same.findings.iter().map(|finding| (finding.code, finding.file.as_deref())).collect();
+    assert_eq!(told, [("package-not-replaced", Some("foo-1-1-any.pkg.tar.zst"))]);
     assert_eq!(world.published(), ["foo 1-1"]);
 }
 
@@ -148,6 +150,7 @@ async fn an_older_version_that_is_still_there_comes_back_as_what_it_was() {
     let back = world.publisher.publish(&[other], &later).await.unwrap();
     assert_eq!((back.number, back.not_replaced.as_slice()), (3, &["foo-1-1-any.pkg.tar.zst".to_owned()][..]));
     assert_eq!((back.entries[0].origin, back.entries[0].build), (Origin::Reused, Some(BuildId(7))));
+    assert!(back.findings.iter().any(|finding| finding.code == "package-not-replaced"));
     assert_eq!(world.published(), ["foo 1-1"]);
     // What has the same content is the later build's.
     world.publish("foo", "3-1", &["foo"]).await.unwrap();
