@@ -108,7 +108,7 @@ impl Dispatcher {
             Ok(expected) => expected,
             Err(error) => return Some(end(AttemptEnding::Infrastructure, exit_code, format!("{error:#}"))),
         };
-        match self.publish(build, outlets.of(&build.pkgbase).entrance(), &paths, &expected).await {
+        match self.publish(build, &outlets.entrance(&build.pkgbase), &paths, &expected).await {
             Ok(generation) => {
                 self.note_linkage(&build.repository, outlets, &build.pkgbase).await;
                 Some(end(ending, exit_code, with_findings(message, &generation.findings)))

@@ -110,6 +110,8 @@ pub struct Publisher {
     signing: Option<Signing>,
     archive: Option<Archive>,
     rules: Arc<Rules>,
+    /// Further repositories that what comes in is compared with.
+    beside: Vec<Self>,
     clock: Arc<dyn Clock>,
     #[cfg(test)]
     stop_after: Option<Step>,
@@ -133,6 +135,7 @@ impl Publisher {
             signing: None,
             archive: None,
             rules: Arc::default(),
+            beside: Vec::new(),
             clock: Arc::new(SystemClock),
             #[cfg(test)]
             stop_after: None,
@@ -161,6 +164,12 @@ impl Publisher {
     #[must_use]
     pub fn by_rules(self, rules: Rules) -> Self {
         Self { rules: Arc::new(rules), ..self }
+    }
+
+    /// Compares what comes in with what these have, too. Where several have a package, the first of them counts.
+    #[must_use]
+    pub fn beside(self, others: Vec<Self>) -> Self {
+        Self { beside: others, ..self }
     }
 
     /// Takes the time from this clock.
@@ -290,10 +299,11 @@ impl Publisher {
             return Err(PublishError::Nothing(expected.pkgbase.clone()));
         }
         let current = self.current()?;
-        let around = match self.layout.current_database()? {
-            Some(database) => self.rules.around(&database::read(&database)?)?,
-            None => self.rules.around(&[])?,
-        };
+        let mut there = self.entries()?;
+        for other in &self.beside {
+            there.extend(other.entries()?);
+        }
+        let around = self.rules.around(&there)?;
         let allowed = self.rules.allow_prohibited.contains(expected.pkgbase.as_str());
         let expected = &Expected { allow_prohibited: expected.allow_prohibited || allowed, ..expected.clone() };
         let copies = self.take_in(&artefacts)?;

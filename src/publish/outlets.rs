@@ -73,6 +73,15 @@ impl Outlets {
         target.map_or(&self.main, |(_, outlet)| outlet)
     }
 
+    /// Where builds of this package go. What they bring is compared with what each repository of the monorepo has: that
+    /// of the package first, staging before the release.
+    #[must_use]
+    pub fn entrance(&self, pkgbase: &PkgBase) -> Publisher {
+        let (outlet, entrance) = (self.of(pkgbase), self.of(pkgbase).entrance());
+        let others = outlet.both().chain(self.all()).filter(|publisher| publisher.dir() != entrance.dir());
+        entrance.clone().beside(others.cloned().collect())
+    }
+
     /// Every repository, the main one first.
     pub fn outlets(&self) -> impl Iterator<Item = &Outlet> {
         std::iter::once(&self.main).chain(self.targets.iter().map(|(_, outlet)| outlet))

@@ -139,7 +139,7 @@ impl Publisher {
         Ok(difference)
     }
 
-    fn entries(&self) -> Result<Vec<DatabaseEntry>, PublishError> {
+    pub(super) fn entries(&self) -> Result<Vec<DatabaseEntry>, PublishError> {
         match self.layout.current_database()? {
             Some(path) => Ok(database::read(&path)?),
             None => Ok(Vec::new()),

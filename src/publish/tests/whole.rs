@@ -199,6 +199,33 @@ async fn staged_packages_move_together_or_not_at_all() {
     assert_eq!(world.publisher.promote(&staging, None).await.unwrap().generation, None);
 }
 
+/// Builds go to staging or to a target, and what they may not take is anywhere in the monorepo's repositories.
+#[tokio::test]
+async fn what_comes_in_is_compared_with_every_repository_of_the_monorepo() {
+    use crate::domain::publication::target::Target;
+    use crate::publish::outlets::{Outlet, Outlets};
+    let world = world();
+    let at = |folder: &str, name| Publisher::new(world.root.path().join("repo").join(folder), name);
+    let main = Outlet { release: world.publisher.clone(), staging: Some(at("staging", "test-staging")) };
+    let extra = Outlet { release: at("extra", "extra"), staging: None };
+    let outlets = Outlets::new(main, vec![(Target::new("extra", &["extra-*".to_owned()]).unwrap(), extra)]);
+    world.publish("foo", "2-1", &["foo", "victim"]).await.unwrap();
+    for thief in ["evil", "extra-evil"] {
+        let files = [world.member(thief, "victim", "3-1")];
+        let unknown = expected(thief, "3-1", &[thief]);
+        let error = outlets.entrance(&base(thief)).publish(&files, &unknown).await.unwrap_err();
+        assert_eq!(codes(&error), ["package-not-its-own"], "{thief}");
+    }
+    let entrance = outlets.entrance(&base("foo"));
+    let older = [world.member("foo", "foo", "1-1")];
+    let generation = entrance.publish(&older, &expected("foo", "1-1", &["foo"])).await.unwrap();
+    let told: Vec<_> = generation.findings.iter().map(|finding| finding.code).collect();
+    assert_eq!((entrance.dir().ends_with("staging"), told), (true, vec!["package-downgrade"]));
+    // Then what is in staging is what counts.
+    let generation = entrance.publish(&[world.member("foo", "foo", "1-2")], &expected("foo", "1-2", &["foo"])).await;
+    assert!(generation.unwrap().findings.is_empty());
+}
+
 /// What was checked is what the release gets: a package that it has with other content does not move.
 #[tokio::test]
 async fn a_staged_file_that_the_release_has_otherwise_stays_and_keeps_others_from_breaking_it() {
