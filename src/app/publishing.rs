@@ -51,7 +51,9 @@ pub fn outlets(repository: &settings::Repository, clock: &Arc<dyn Clock>) -> Out
         Outlet { release: make(dir, name, true), staging }
     };
     let targets = publish.targets.iter().map(|target| (target.clone(), outlet(Some(&target.name), Some(&target.name))));
-    Outlets::new(outlet(None, publish.name.as_deref()), targets.collect())
+    let outlets = Outlets::new(outlet(None, publish.name.as_deref()), targets.collect());
+    outlets.settle_name_from_staging();
+    outlets
 }
 
 /// Who signs, if anybody does.
@@ -247,4 +249,39 @@ fn databases_in(dir: &Path) -> Result<Vec<String>> {
     let mut names: Vec<String> = names.filter_map(|name| name.strip_suffix(".db").map(str::to_owned)).collect();
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load;
+    use crate::domain::queue::BuildId;
+    use crate::publish::Expected;
+    use crate::publish::testing::{package, pkginfo};
+
+    use super::*;
+
+    /// Its name is that of the commit that was built first, which a command does not know.
+    #[tokio::test]
+    async fn the_first_promotion_needs_no_configured_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let text = format!("[publish]\nstaging = true\ndir = \"{}\"\n", dir.path().join("repo").display());
+        let settings = load(Some(("pkgwarden.toml", &text)), &BTreeMap::new()).expect("right settings");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let foo = PkgBase::new("foo").expect("a name");
+        let controller = outlets(&settings.repositories[0], &clock);
+        controller.settle_name("packages");
+        let file = package(&dir.path().join("foo-1-1-any.pkg.tar.zst"), &pkginfo("foo", "foo", "1-1"));
+        let expected = Expected {
+            pkgbase: foo.clone(),
+            version: None,
+            arch: "x86_64".into(),
+            members: BTreeSet::new(),
+            build: Some(BuildId(1)),
+            allow_prohibited: false,
+        };
+        controller.entrance(&foo).publish(&[file], &expected).await.expect("published");
+        let shop = Shop::open(&settings, None).expect("opened");
+        assert_eq!(shop.promote(None, None).await.expect("promoted").packages, [foo]);
+        assert_eq!(shop.outlets.main().name(), Some("packages"));
+    }
 }

@@ -8,6 +8,9 @@ use super::{Generation, PublishError, PublishedPackage, Publisher};
 use crate::domain::name::PkgBase;
 use crate::domain::publication::target::Target;
 
+/// What the name of a staging repository ends with.
+const STAGING: &str = "-staging";
+
 /// One package repository, and the one before it.
 #[derive(Clone)]
 pub struct Outlet {
@@ -107,6 +110,14 @@ impl Outlets {
         }
     }
 
+    /// Names the main repository after its staging repository, where only that was published so far.
+    pub fn settle_name_from_staging(&self) {
+        let staged = self.main.staging.as_ref().and_then(Publisher::name);
+        if let Some(name) = staged.and_then(|name| name.strip_suffix(STAGING)) {
+            self.main.release.settle_name(name);
+        }
+    }
+
     /// What is published in all of them: of a package that is in staging too, what is there.
     ///
     /// # Errors
@@ -172,5 +183,5 @@ impl Outlets {
 /// The name of the staging repository of another.
 #[must_use]
 pub fn staging_of(name: &str) -> String {
-    format!("{name}-staging")
+    format!("{name}{STAGING}")
 }
