@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::config::settings::{self, NamcapUse};
@@ -22,6 +23,10 @@ use crate::sys::clock::{Clock, SystemClock};
 
 /// The folder of a staging repository in that of the repository it is before.
 const STAGING: &str = "staging";
+
+/// How long a package file stays where it was after it was replaced: mirrors and machines that asked for the database
+/// earlier on the day still find it, however many generations came since.
+const REPLACED: SignedDuration = SignedDuration::from_hours(24);
 
 /// All package repositories of a monorepo.
 #[must_use]
@@ -42,6 +47,7 @@ pub fn outlets(repository: &settings::Repository, clock: &Arc<dyn Clock>) -> Out
                 Archive { dir: archive.clone(), days: publish.archive_days, versions: publish.archive_versions };
             publisher
                 .keep_generations(publish.keep)
+                .keep_files(REPLACED)
                 .with_clock(clock.clone())
                 .signed_by(signing(publish))
                 .archives((archived && publish.archive_days > 0).then_some(archive))

@@ -6,6 +6,7 @@
 //! NAME.db.sig -> .current/NAME.db.tar.zst.sig    where it is signed, and foo-1-1-any.pkg.tar.zst.sig
 //! NAME.gpg                        the public key, where it is signed
 //! .current -> .generations/7      renaming this link is what publishes
+//! .generations/replaced.json      package files that no kept generation names, and since when
 //! .generations/7/                 NAME.db.tar.zst  NAME.files.tar.zst  manifest.json  lastupdate
 //!                                 pkgs.txt  pkgs.files.txt
 //! .incoming/                      copies that are being checked and signed
@@ -22,8 +23,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
 
 use super::archived::Archive;
 use super::database::DatabaseEntry;
@@ -31,9 +33,11 @@ use super::signer::{SUFFIX, signature_of};
 use super::{Generation, PublishError, PublishedPackage, database};
 use crate::domain::name::PkgBase;
 use crate::domain::queue::BuildId;
-use crate::sys::fs::FsError;
+use crate::sys::fs::{FsError, write_atomic};
 
 const MANIFEST: &str = "manifest.json";
+/// Package files that are still there for those who read an older database, in the folder of the generations.
+const REPLACED: &str = "replaced.json";
 /// The package files a generation brings, written down before they are put in place.
 const PLACING: &str = "placing.json";
 
@@ -50,7 +54,7 @@ pub(super) struct Layout {
 }
 
 /// What a kept generation says of a package file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Kept {
     /// The package that it is a member of.
     pub base: PkgBase,
@@ -58,6 +62,25 @@ pub(super) struct Kept {
     pub sha256: String,
     /// The build that it came from.
     pub build: Option<BuildId>,
+}
+
+/// A package file that no kept generation names any more, and since when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Replaced {
+    since: Timestamp,
+    #[serde(flatten)]
+    kept: Kept,
+}
+
+/// How long things stay.
+#[derive(Debug, Clone)]
+pub(super) struct Stay {
+    /// So many generations, the current one included.
+    pub generations: usize,
+    /// Package files after the last kept generation that named them.
+    pub files: SignedDuration,
+    /// Where they go then.
+    pub archive: Option<Archive>,
 }
 
 pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
@@ -251,9 +274,31 @@ impl Layout {
         fs::rename(incoming, &path).map_err(failed("put in place", &path))
     }
 
-    /// The package files that kept generations name, each as the newest of them has it.
+    /// The package files that kept generations name, each as the newest of them has it, and those that are still there
+    /// for readers of older ones.
     pub fn published_files(&self) -> Result<BTreeMap<String, Kept>, PublishError> {
-        self.files_of(&self.numbers()?)
+        let mut files = self.files_of(&self.numbers()?)?;
+        for (file, replaced) in self.replaced()? {
+            files.entry(file).or_insert(replaced.kept);
+        }
+        Ok(files)
+    }
+
+    fn replaced(&self) -> Result<BTreeMap<String, Replaced>, PublishError> {
+        let path = self.dir.join(".generations").join(REPLACED);
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeMap::new()),
+            read => serde_json::from_slice(&read.map_err(failed("read", &path))?)
+                .map_err(|source| PublishError::Manifest { path, source }),
+        }
+    }
+
+    fn write_replaced(&self, replaced: &BTreeMap<String, Replaced>) -> Result<(), PublishError> {
+        let path = self.dir.join(".generations").join(REPLACED);
+        if replaced.is_empty() {
+            return gone(fs::remove_file(&path)).map_err(failed("remove", &path));
+        }
+        Ok(write_atomic(&path, &serde_json::to_vec_pretty(replaced).expect("a list is JSON"))?)
     }
 
     /// The package files that these generations name, the first of them first; where a manifest is damaged, the
@@ -374,27 +419,45 @@ impl Layout {
         fs::rename(&new, &link).map_err(failed("link", &link))
     }
 
-    /// Removes the generations beyond the `keep` newest, and package files that no kept one names, nor a database of
-    /// somebody else in this folder. Those go to the archive, if there is one.
-    pub fn prune(&self, keep: usize, archive: Option<&Archive>, now: Timestamp) -> Result<(), PublishError> {
+    /// Removes the generations that do not stay, and package files whose time is over since no kept one names them, nor
+    /// a database of somebody else in this folder. Those go to the archive, if there is one.
+    pub fn prune(&self, stay: &Stay, now: Timestamp) -> Result<(), PublishError> {
         let numbers = self.numbers()?;
-        let (kept, old) = numbers.split_at(keep.max(1).min(numbers.len()));
-        if old.is_empty() {
-            return archive.map_or(Ok(()), |archive| archive.expire(now));
-        }
-        let (named, others) = (self.files_of(kept)?, self.named_by_others()?);
-        for &number in old {
-            let leaving = self.files_of(&[number])?.into_keys();
-            for file in leaving.filter(|file| !named.contains_key(file) && !others.contains(file)) {
-                match archive {
-                    Some(archive) => archive.take(&self.dir, &file)?,
-                    None => self.remove_file(&file)?,
-                }
+        let (kept, old) = numbers.split_at(stay.generations.max(1).min(numbers.len()));
+        let mut replaced = self.replaced()?;
+        if !old.is_empty() || !replaced.is_empty() {
+            let (named, others) = (self.files_of(kept)?, self.named_by_others()?);
+            let left = self.files_of(old)?.into_iter().map(|(file, kept)| (file, Replaced { since: now, kept }));
+            for (file, left) in left {
+                replaced.entry(file).or_insert(left);
             }
-            let folder = self.generation(number);
-            fs::remove_dir_all(&folder).map_err(failed("remove", &folder))?;
+            replaced.retain(|file, _| !named.contains_key(file) && !others.contains(file));
+            // What is not written down before its generation goes would lie there for ever.
+            self.write_replaced(&replaced)?;
+            for folder in old.iter().map(|&number| self.generation(number)) {
+                fs::remove_dir_all(&folder).map_err(failed("remove", &folder))?;
+            }
+            self.remove_replaced(replaced, stay, now)?;
         }
-        archive.map_or(Ok(()), |archive| archive.expire(now))
+        stay.archive.as_ref().map_or(Ok(()), |archive| archive.expire(now))
+    }
+
+    fn remove_replaced(
+        &self,
+        mut replaced: BTreeMap<String, Replaced>,
+        stay: &Stay,
+        now: Timestamp,
+    ) -> Result<(), PublishError> {
+        let over = |one: &Replaced| now.duration_since(one.since) >= stay.files;
+        let leaving: Vec<String> = replaced.iter().filter(|(_, one)| over(one)).map(|(file, _)| file.clone()).collect();
+        for file in &leaving {
+            match &stay.archive {
+                Some(archive) => archive.take(&self.dir, file)?,
+                None => self.remove_file(file)?,
+            }
+            replaced.remove(file);
+        }
+        if leaving.is_empty() { Ok(()) } else { self.write_replaced(&replaced) }
     }
 
     /// The package files that databases in this folder name which are not ours.

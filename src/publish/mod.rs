@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use crate::domain::name::PkgBase;
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{FsError, ensure_free};
@@ -40,7 +42,7 @@ use difference::Difference;
 pub use error::PublishError;
 use generation::published;
 pub use generation::{Generation, Origin, PublishedPackage};
-use layout::Layout;
+use layout::{Layout, Stay};
 pub use promote::Promotion;
 pub use rules::Rules;
 use signer::Signing;
@@ -106,9 +108,8 @@ impl Step {
 #[derive(Clone)]
 pub struct Publisher {
     layout: Layout,
-    kept: usize,
+    stay: Stay,
     signing: Option<Signing>,
-    archive: Option<Archive>,
     rules: Arc<Rules>,
     /// Further repositories that what comes in is compared with.
     beside: Vec<Self>,
@@ -131,9 +132,8 @@ impl Publisher {
     pub fn unnamed(dir: impl Into<PathBuf>) -> Self {
         Self {
             layout: Layout { dir: dir.into(), name: Arc::default() },
-            kept: DEFAULT_KEPT,
+            stay: Stay { generations: DEFAULT_KEPT, files: SignedDuration::ZERO, archive: None },
             signing: None,
-            archive: None,
             rules: Arc::default(),
             beside: Vec::new(),
             clock: Arc::new(SystemClock),
@@ -145,7 +145,14 @@ impl Publisher {
     /// Keeps this many generations, the current one included.
     #[must_use]
     pub fn keep_generations(self, kept: usize) -> Self {
-        Self { kept, ..self }
+        Self { stay: Stay { generations: kept, ..self.stay }, ..self }
+    }
+
+    /// Leaves package files where they are for so long after the last kept generation that named them: mirrors and
+    /// machines still read its database.
+    #[must_use]
+    pub fn keep_files(self, files: SignedDuration) -> Self {
+        Self { stay: Stay { files, ..self.stay }, ..self }
     }
 
     /// Has packages and databases signed, if somebody is named.
@@ -157,7 +164,7 @@ impl Publisher {
     /// Keeps files that were replaced, if an archive is named.
     #[must_use]
     pub fn archives(self, archive: Option<Archive>) -> Self {
-        Self { archive, ..self }
+        Self { stay: Stay { archive, ..self.stay }, ..self }
     }
 
     /// Goes by these rules.
@@ -358,8 +365,7 @@ impl Publisher {
 
     /// What has to be done after a publication and cannot undo it.
     fn tidy(&self) {
-        let tidied =
-            self.layout.link(true).and_then(|()| self.layout.prune(self.kept, self.archive.as_ref(), self.clock.now()));
+        let tidied = self.layout.link(true).and_then(|()| self.layout.prune(&self.stay, self.clock.now()));
         let incoming = std::fs::remove_dir_all(self.layout.incoming());
         if let Err(error) = tidied {
             tracing::warn!(%error, "published; old generations are removed with the next publication");

@@ -185,6 +185,30 @@ async fn old_generations_go_with_the_files_only_they_name() {
     assert_eq!(world.published(), ["foo 3-1", "stays 1-1"]);
 }
 
+/// A wave makes a generation for each build, and somebody still reads the database of this morning.
+#[tokio::test]
+async fn replaced_files_stay_for_a_day_whatever_comes_after_them() {
+    let mut world = world();
+    let clock = Arc::new(ManualClock::new(Timestamp::from_second(NOW).unwrap()));
+    let day = SignedDuration::from_hours(24);
+    world.publisher = world.publisher.clone().keep_generations(1).keep_files(day).with_clock(clock.clone());
+    let whole = |world: &World| prove::prove(&world.publisher, &prove::Against::default()).unwrap().findings;
+    for version in ["1-1", "2-1", "3-1"] {
+        world.publish("foo", version, &["foo"]).await.unwrap();
+    }
+    assert_eq!((world.files().len(), world.published()), (3, vec!["foo 3-1".to_owned()]));
+    assert_eq!(whole(&world), []);
+    // Nobody who is downloading it sees it change.
+    let other = world.pack("foo-1-1-any.pkg.tar.zst", &pkginfo("foo", "foo", "1-1"), "other content");
+    let back = world.publisher.publish(&[other], &expected("foo", "1-1", &["foo"])).await.unwrap();
+    assert_eq!((back.not_replaced.len(), world.published()), (1, vec!["foo 1-1".to_owned()]));
+    world.publish("foo", "3-1", &["foo"]).await.unwrap();
+    clock.advance(day);
+    world.publish("foo", "4-1", &["foo"]).await.unwrap();
+    assert_eq!(world.files(), ["foo-3-1-any.pkg.tar.zst", "foo-4-1-any.pkg.tar.zst"]);
+    assert_eq!(whole(&world), []);
+}
+
 #[tokio::test]
 async fn what_is_not_the_builds_is_refused_with_the_file_and_the_field() {
     let world = world();
