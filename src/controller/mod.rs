@@ -27,6 +27,7 @@ pub mod query;
 pub mod raise;
 pub mod range;
 pub mod recover;
+mod removing;
 mod review;
 mod rules;
 pub mod run;

@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use crate::domain::name::PkgBase;
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{FsError, ensure_free};
@@ -32,7 +34,7 @@ mod repo_tool;
 mod rules;
 pub mod signer;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod verify;
 
 use archived::Archive;
@@ -40,7 +42,7 @@ use difference::Difference;
 pub use error::PublishError;
 use generation::published;
 pub use generation::{Generation, Origin, PublishedPackage};
-use layout::Layout;
+use layout::{Layout, Stay};
 pub use promote::Promotion;
 pub use rules::Rules;
 use signer::Signing;
@@ -106,10 +108,11 @@ impl Step {
 #[derive(Clone)]
 pub struct Publisher {
     layout: Layout,
-    kept: usize,
+    stay: Stay,
     signing: Option<Signing>,
-    archive: Option<Archive>,
     rules: Arc<Rules>,
+    /// Further repositories that what comes in is compared with.
+    beside: Vec<Self>,
     clock: Arc<dyn Clock>,
     #[cfg(test)]
     stop_after: Option<Step>,
@@ -129,10 +132,10 @@ impl Publisher {
     pub fn unnamed(dir: impl Into<PathBuf>) -> Self {
         Self {
             layout: Layout { dir: dir.into(), name: Arc::default() },
-            kept: DEFAULT_KEPT,
+            stay: Stay { generations: DEFAULT_KEPT, files: SignedDuration::ZERO, archive: None },
             signing: None,
-            archive: None,
             rules: Arc::default(),
+            beside: Vec::new(),
             clock: Arc::new(SystemClock),
             #[cfg(test)]
             stop_after: None,
@@ -142,7 +145,14 @@ impl Publisher {
     /// Keeps this many generations, the current one included.
     #[must_use]
     pub fn keep_generations(self, kept: usize) -> Self {
-        Self { kept, ..self }
+        Self { stay: Stay { generations: kept, ..self.stay }, ..self }
+    }
+
+    /// Leaves package files where they are for so long after the last kept generation that named them: mirrors and
+    /// machines still read its database.
+    #[must_use]
+    pub fn keep_files(self, files: SignedDuration) -> Self {
+        Self { stay: Stay { files, ..self.stay }, ..self }
     }
 
     /// Has packages and databases signed, if somebody is named.
@@ -154,13 +164,19 @@ impl Publisher {
     /// Keeps files that were replaced, if an archive is named.
     #[must_use]
     pub fn archives(self, archive: Option<Archive>) -> Self {
-        Self { archive, ..self }
+        Self { stay: Stay { archive, ..self.stay }, ..self }
     }
 
     /// Goes by these rules.
     #[must_use]
     pub fn by_rules(self, rules: Rules) -> Self {
         Self { rules: Arc::new(rules), ..self }
+    }
+
+    /// Compares what comes in with what these have, too. Where several have a package, the first of them counts.
+    #[must_use]
+    pub fn beside(self, others: Vec<Self>) -> Self {
+        Self { beside: others, ..self }
     }
 
     /// Takes the time from this clock.
@@ -290,16 +306,18 @@ impl Publisher {
             return Err(PublishError::Nothing(expected.pkgbase.clone()));
         }
         let current = self.current()?;
-        let around = match self.layout.current_database()? {
-            Some(database) => self.rules.around(&database::read(&database)?)?,
-            None => self.rules.around(&[])?,
-        };
+        let mut there = self.entries()?;
+        for other in &self.beside {
+            there.extend(other.entries()?);
+        }
+        let around = self.rules.around(&there)?;
         let allowed = self.rules.allow_prohibited.contains(expected.pkgbase.as_str());
         let expected = &Expected { allow_prohibited: expected.allow_prohibited || allowed, ..expected.clone() };
         let copies = self.take_in(&artefacts)?;
         let (verified, findings) = verify::check(&copies, expected, &around, &self.rules.namcap, self.clock.now())?;
         self.reached(Step::Checked)?;
-        let difference = Difference { findings, ..Difference::of(verified, expected, &current)? };
+        let mut difference = Difference::of(verified, expected, &current)?;
+        difference.findings.splice(..0, findings);
         if difference.added.is_empty()
             && difference.removed.is_empty()
             && let Some(number) = self.layout.current()?
@@ -347,8 +365,7 @@ impl Publisher {
 
     /// What has to be done after a publication and cannot undo it.
     fn tidy(&self) {
-        let tidied =
-            self.layout.link(true).and_then(|()| self.layout.prune(self.kept, self.archive.as_ref(), self.clock.now()));
+        let tidied = self.layout.link(true).and_then(|()| self.layout.prune(&self.stay, self.clock.now()));
         let incoming = std::fs::remove_dir_all(self.layout.incoming());
         if let Err(error) = tidied {
             tracing::warn!(%error, "published; old generations are removed with the next publication");

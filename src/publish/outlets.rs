@@ -8,6 +8,9 @@ use super::{Generation, PublishError, PublishedPackage, Publisher};
 use crate::domain::name::PkgBase;
 use crate::domain::publication::target::Target;
 
+/// What the name of a staging repository ends with.
+const STAGING: &str = "-staging";
+
 /// One package repository, and the one before it.
 #[derive(Clone)]
 pub struct Outlet {
@@ -73,6 +76,15 @@ impl Outlets {
         target.map_or(&self.main, |(_, outlet)| outlet)
     }
 
+    /// Where builds of this package go. What they bring is compared with what each repository of the monorepo has: that
+    /// of the package first, staging before the release.
+    #[must_use]
+    pub fn entrance(&self, pkgbase: &PkgBase) -> Publisher {
+        let (outlet, entrance) = (self.of(pkgbase), self.of(pkgbase).entrance());
+        let others = outlet.both().chain(self.all()).filter(|publisher| publisher.dir() != entrance.dir());
+        entrance.clone().beside(others.cloned().collect())
+    }
+
     /// Every repository, the main one first.
     pub fn outlets(&self) -> impl Iterator<Item = &Outlet> {
         std::iter::once(&self.main).chain(self.targets.iter().map(|(_, outlet)| outlet))
@@ -95,6 +107,14 @@ impl Outlets {
         let name = self.main.release.name().unwrap_or(name).to_owned();
         if let Some(staging) = &self.main.staging {
             staging.settle_name(&staging_of(&name));
+        }
+    }
+
+    /// Names the main repository after its staging repository, where only that was published so far.
+    pub fn settle_name_from_staging(&self) {
+        let staged = self.main.staging.as_ref().and_then(Publisher::name);
+        if let Some(name) = staged.and_then(|name| name.strip_suffix(STAGING)) {
+            self.main.release.settle_name(name);
         }
     }
 
@@ -163,5 +183,5 @@ impl Outlets {
 /// The name of the staging repository of another.
 #[must_use]
 pub fn staging_of(name: &str) -> String {
-    format!("{name}-staging")
+    format!("{name}{STAGING}")
 }

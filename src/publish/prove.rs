@@ -179,7 +179,13 @@ impl Prover<'_> {
             return self.tell("repo-file-size", &entry.file, message, RESTORE);
         }
         match sha256(&path) {
-            Ok(found) if found == entry.sha256 || entry.sha256.is_empty() => self.signature(&path),
+            Ok(found) if found == entry.sha256 || entry.sha256.is_empty() => {
+                self.signature(&path);
+                if entry.signed_otherwise(self.publisher.dir()).is_some() {
+                    let message = "the database has another signature of it, and pacman goes by that".to_owned();
+                    self.tell("repo-signature-database", &entry.file, message, REPUBLISH);
+                }
+            }
             Ok(found) => {
                 let message = format!("its checksum is {found}, and the database says {}", entry.sha256);
                 self.tell("repo-file-checksum", &entry.file, message, RESTORE);
@@ -221,7 +227,7 @@ impl Prover<'_> {
     /// Files that nothing names.
     fn strays(&mut self, entries: &[DatabaseEntry]) -> Result<(), PublishError> {
         let layout = &self.publisher.layout;
-        let mut named = layout.published_files()?;
+        let mut named: BTreeSet<String> = layout.published_files()?.into_keys().collect();
         named.extend(layout.named_by_others()?);
         named.extend(entries.iter().map(|entry| entry.file.clone()));
         let dir = self.publisher.dir();
