@@ -242,28 +242,6 @@ impl Dispatcher {
         ready.is_ok()
     }
 
-    /// Takes packages that left the monorepo out of the published repository.
-    async fn remove_departed(&self) -> Result<()> {
-        for (name, outlets) in &self.parts.outlets {
-            let departed = self.parts.store.pending_removals(name).await?;
-            if departed.is_empty() {
-                continue;
-            }
-            let names: Vec<_> = departed.iter().map(|removal| removal.pkgbase.clone()).collect();
-            if let Err(error) = outlets.remove(&names, false).await {
-                // Builds go on; the packages stay published until it works, or somebody confirms it.
-                let error = anyhow::Error::from(error);
-                tracing::error!(repository = name, error = format!("{error:#}"), "packages that left stay published");
-                continue;
-            }
-            self.note_linkage(name, outlets, &names[0]).await;
-            let ids: Vec<i64> = departed.iter().map(|removal| removal.id).collect();
-            self.parts.store.finish_removals(&ids, self.parts.clock.now()).await?;
-            tracing::info!(repository = name, packages = ?names, "removed packages that left the monorepo");
-        }
-        Ok(())
-    }
-
     async fn hand_out(self: &Arc<Self>, build: Build) -> Result<()> {
         let now = self.parts.clock.now();
         let attempt = self.parts.store.begin_attempt(build.id, self.parts.executor.name(), now).await?;

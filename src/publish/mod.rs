@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::name::PkgBase;
+use crate::domain::publication::guard::RemovalLimit;
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{FsError, ensure_free};
 
@@ -180,6 +181,12 @@ impl Publisher {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.layout.name()
+    }
+
+    /// How many packages may be removed at once without somebody confirming it.
+    #[must_use]
+    pub fn max_removals(&self) -> RemovalLimit {
+        self.rules.max_removals
     }
 
     /// Whether anything was ever published here.
