@@ -8,13 +8,14 @@ use tokio::sync::Semaphore;
 
 use super::{copr, fleet};
 use crate::config::Settings;
-use crate::config::settings::{self, ExecutorKind};
+use crate::config::settings::{self, ExecutorKind, Protocol};
 use crate::controller::doctor::Check;
 use crate::domain::schedule::BuilderInfo;
 use crate::executor::Executor;
 use crate::executor::api::{Api, Proof};
 use crate::executor::buildomat::{self, Buildomat, BuildomatExecutor, Client, Making};
 use crate::executor::bullmq::BullmqExecutor;
+use crate::executor::chaotic::{Chaotic, ChaoticConfig, ChaoticExecutor, Era, Pacing};
 use crate::executor::command::{CommandConfig, CommandExecutor};
 use crate::executor::exchange::Exchange;
 use crate::executor::local::image::ImageConfig;
@@ -64,10 +65,22 @@ pub(super) fn open(
             Ok(Arc::new(BullmqExecutor::open(config, logs.clone(), exchange)?))
         }
         ExecutorKind::Copr => copr::executor(&executor.copr, settings.server.data_dir.join("copr"), logs, clock),
-        ExecutorKind::Chaotic | ExecutorKind::None => {
-            bail!("executor.kind = {:?} builds nothing in this version", executor.kind)
+        ExecutorKind::Chaotic => {
+            let manager = Chaotic::open(chaotic(&executor.chaotic)?)?;
+            let work_dir = settings.server.data_dir.join("chaotic");
+            Ok(Arc::new(ChaoticExecutor::open(manager, work_dir, logs.clone(), None)?))
         }
+        ExecutorKind::None => bail!("executor.kind = \"none\" builds nothing"),
     }
+}
+
+/// How the Chaotic Manager of the settings is reached.
+pub(super) fn chaotic(settings: &settings::Chaotic) -> Result<ChaoticConfig> {
+    let era = match settings.protocol {
+        Protocol::Moleculer => Era::Bus,
+        Protocol::Bullmq => Era::Queues,
+    };
+    Ok(ChaoticConfig { redis: fleet::manager(settings)?, era, pacing: Pacing::default() })
 }
 
 /// What this machine is among builders: it takes everything, unless it is said what it takes.

@@ -1,6 +1,6 @@
 //! Builders on many machines, put together from the settings: the side of the controller, and that of a builder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::{building, executors};
 use crate::builder::workspace::make_enterable;
 use crate::config::Settings;
-use crate::config::settings::Bullmq;
+use crate::config::settings::{Bullmq, Chaotic};
+use crate::config::value::RedisAddress;
 use crate::domain::lane::{MAX_CLASS, is_name};
 use crate::executor::bullmq::BullmqConfig;
 use crate::executor::bullmq::builder::{Builder, BuilderConfig};
@@ -49,14 +50,28 @@ pub(super) fn executor(settings: &Bullmq, work_dir: PathBuf) -> Result<BullmqCon
 /// # Errors
 /// If one of them cannot be read.
 pub fn redis(settings: &Bullmq) -> Result<RedisConfig> {
-    let password = settings.password_file.as_deref().map(secret::from_file).transpose();
-    let read = |path: &PathBuf| {
-        std::fs::read(path).with_context(|| format!("cannot read executor.bullmq.ca_file {}", path.display()))
+    let Bullmq { url, password_file, ca_file, .. } = settings;
+    server("executor.bullmq", url, password_file.as_deref(), ca_file.as_deref())
+}
+
+/// The server of a Chaotic Manager, as [`redis`].
+///
+/// # Errors
+/// As there.
+pub(super) fn manager(settings: &Chaotic) -> Result<RedisConfig> {
+    let Chaotic { url, password_file, ca_file, .. } = settings;
+    server("executor.chaotic", url, password_file.as_deref(), ca_file.as_deref())
+}
+
+fn server(section: &str, url: &RedisAddress, password: Option<&Path>, ca: Option<&Path>) -> Result<RedisConfig> {
+    let password = password.map(secret::from_file).transpose();
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("cannot read {section}.ca_file {}", path.display()))
     };
     Ok(RedisConfig {
-        url: settings.url.url().clone(),
-        password: password.context("executor.bullmq.password_file")?,
-        ca: settings.ca_file.as_ref().map(read).transpose()?,
+        url: url.url().clone(),
+        password: password.with_context(|| format!("{section}.password_file"))?,
+        ca: ca.map(read).transpose()?,
     })
 }
 

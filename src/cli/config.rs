@@ -316,6 +316,10 @@ mod tests {
         queue = "builds"
         prefix = "bull"
 
+        [executor.chaotic]
+        protocol = "moleculer"
+        url = "redis://127.0.0.1:6379/0"
+
         [executor.copr]
         method = "scm"
         chroots = []

@@ -236,6 +236,8 @@ pub struct Executor {
     pub local: LocalExecutor,
     /// Settings of `Bullmq`.
     pub bullmq: Bullmq,
+    /// Settings of `Chaotic`.
+    pub chaotic: Chaotic,
     /// Settings of `Copr`.
     pub copr: Copr,
     /// Settings of `Command`.
@@ -322,6 +324,29 @@ pub struct Bullmq {
     pub queue: String,
     /// Prefix of its keys.
     pub prefix: String,
+}
+
+/// Builds by a Chaotic Manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chaotic {
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// Its Redis server.
+    pub url: RedisAddress,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+    /// File with the certificates of whom to trust.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How a Chaotic Manager is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Over Moleculer's bus: managers since October 2024.
+    Moleculer,
+    /// Through queues of BullMQ: managers of April to October 2024.
+    Bullmq,
 }
 
 /// When one pipeline runs by itself.

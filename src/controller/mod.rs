@@ -8,6 +8,7 @@ pub mod bind;
 pub mod builders;
 pub mod caches;
 mod conclude;
+mod departed;
 pub mod dispatch;
 pub mod doctor;
 pub mod face;

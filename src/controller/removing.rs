@@ -67,9 +67,10 @@ impl Dispatcher {
             return Ok(false);
         }
         let names: Vec<_> = departed.iter().map(|removal| removal.pkgbase.clone()).collect();
-        if let Err(error) = outlets.remove(&names, false).await {
+        let removed = self.take_out(name, outlets, &names).await;
+        if let Err(error) = &removed {
             // Builds go on; the packages stay published until it works, or somebody confirms it.
-            let told = format!("{:#}", anyhow::Error::from(error));
+            let told = format!("{error:#}");
             if before.is_none_or(|before| before.told != told) {
                 tracing::error!(repository = name, error = told, "packages that left stay published");
             }
@@ -79,7 +80,9 @@ impl Dispatcher {
             return Ok(false);
         }
         refused.remove(name);
-        self.note_linkage(name, outlets, &names[0]).await;
+        if !removed? {
+            return Ok(false);
+        }
         let ids: Vec<i64> = departed.iter().map(|Removal { id, .. }| *id).collect();
         self.parts.store.finish_removals(&ids, self.parts.clock.now()).await?;
         tracing::info!(repository = name, packages = ?names, "removed packages that left the monorepo");

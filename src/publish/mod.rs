@@ -12,6 +12,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use crate::domain::name::PkgBase;
+use crate::domain::publication::guard::RemovalLimit;
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{FsError, ensure_free};
 
@@ -196,6 +197,12 @@ impl Publisher {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.layout.name()
+    }
+
+    /// How many packages may be removed at once without somebody confirming it.
+    #[must_use]
+    pub fn max_removals(&self) -> RemovalLimit {
+        self.rules.max_removals
     }
 
     /// Whether anything was ever published here.

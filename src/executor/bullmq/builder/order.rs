@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::builder::pacman::{PackageRepository, Server};
+use crate::domain::chaotic::Route;
 use crate::domain::folder::Folder;
 use crate::domain::job::{Job, PacmanRepository};
 use crate::domain::name::{Oid, PkgBase};
@@ -44,6 +45,7 @@ pub fn order(job: &Job, files: Folder) -> Result<BuildOrder, String> {
         caches: job.caches.clone(),
         source_date_epoch: job.source_date_epoch,
         skip_exit_code: job.skip_exit_code,
+        route: Route::default(),
     })
 }
 
