@@ -221,7 +221,7 @@ impl Stop {
             Self::Fs(error) => (Ending::Infrastructure, None, with_causes(&error)),
             Self::Step(error) => (ending_of(&error), None, with_causes(&error)),
         };
-        AttemptReport { ending, artefacts: Vec::new(), exit_code, message }
+        AttemptReport::ended(ending, message).with_status(exit_code)
     }
 }
 

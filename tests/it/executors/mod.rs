@@ -6,6 +6,7 @@
 //! Not here: what only one executor does; its tests stand beside it.
 
 mod buildomat;
+mod bullmq;
 mod command;
 mod conformance;
 mod copr;

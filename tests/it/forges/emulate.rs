@@ -32,7 +32,7 @@ struct Emulator {
 
 impl Emulator {
     async fn start() -> Self {
-        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/services-1");
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/services-2");
         assert!(tools.join("complete").exists(), "{} is missing; `.ci/setup --tests` installs it", tools.display());
         let dir = tempfile::tempdir().unwrap();
         let seed = dir.path().join("seed.yaml");
