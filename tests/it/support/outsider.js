@@ -25,7 +25,7 @@ const does = {
     for (const state of STATES) {
       for (const job of await queue.getJobs([state], 0, 99)) jobs.push(await shown(state, job));
     }
-    const workers = (await queue.getWorkers()).map((worker) => worker.name);
+    const workers = (await queue.getWorkers()).map((worker) => worker.rawname);
     const { waiting, prioritized, active, completed, failed } = await queue.getJobCounts(...STATES);
     return { counts: { waiting, prioritized, active, completed, failed }, jobs: Object.fromEntries(jobs), workers };
   },
