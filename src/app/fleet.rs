@@ -12,9 +12,12 @@ use crate::builder::workspace::make_enterable;
 use crate::config::Settings;
 use crate::config::settings::{Bullmq, Chaotic};
 use crate::config::value::RedisAddress;
+use crate::controller::doctor::{Check, Status};
 use crate::domain::lane::{MAX_CLASS, is_name};
+use crate::domain::redis::health::{self, Level};
 use crate::executor::bullmq::BullmqConfig;
 use crate::executor::bullmq::builder::{Builder, BuilderConfig};
+use crate::executor::bullmq::examine;
 use crate::executor::bullmq::server::RedisConfig;
 use crate::executor::local::{LocalConfig, LocalExecutor};
 use crate::executor::{Executor as _, local};
@@ -73,6 +76,34 @@ fn server(section: &str, url: &RedisAddress, password: Option<&Path>, ca: Option
         password: password.with_context(|| format!("{section}.password_file"))?,
         ca: ca.map(read).transpose()?,
     })
+}
+
+/// Whether the server can be used, and is as queues need it.
+pub(super) async fn examine(settings: &Bullmq) -> Vec<Check> {
+    let config = match redis(settings) {
+        Ok(config) => config,
+        Err(error) => {
+            let hint = "create the files that executor.bullmq names, readable by the user that runs pkgwarden";
+            return vec![Check::error("redis", settings.url.url().to_string(), format!("{error:#}"), hint)];
+        }
+    };
+    let (url, tls) = (config.url.to_string(), config.url.tls);
+    let facts = match examine::look(config, &settings.prefix).await {
+        Ok(facts) => facts,
+        Err(error) => {
+            let said = error.to_string();
+            return vec![Check::error("redis", url, &said, health::remedy(&said, tls))];
+        }
+    };
+    let check = |found: health::Finding| {
+        let check = Check::found("redis", &url, found.detail);
+        match found.level {
+            Level::Good => check,
+            Level::Doubtful => check.but(Status::Warning, found.hint),
+            Level::Bad => check.but(Status::Error, found.hint),
+        }
+    };
+    health::findings(&facts).into_iter().map(check).collect()
 }
 
 /// What this machine is called.

@@ -166,7 +166,19 @@ impl AttemptReport {
     /// An attempt that something ended which is not the package's fault.
     #[must_use]
     pub fn lost(message: impl Into<String>) -> Self {
-        Self { ending: Ending::Infrastructure, artefacts: Vec::new(), exit_code: None, message: message.into() }
+        Self::ended(Ending::Infrastructure, message)
+    }
+
+    /// An attempt that made nothing, and of which no status is known.
+    #[must_use]
+    pub fn ended(ending: Ending, message: impl Into<String>) -> Self {
+        Self { ending, artefacts: Vec::new(), exit_code: None, message: message.into() }
+    }
+
+    /// The same, with the status of the step that ended it.
+    #[must_use]
+    pub fn with_status(self, exit_code: Option<i32>) -> Self {
+        Self { exit_code, ..self }
     }
 }
 

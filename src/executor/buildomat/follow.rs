@@ -319,7 +319,7 @@ impl<'a> Followed<'a> {
     }
 
     fn report(&self, (ending, message): (Ending, String)) -> AttemptReport {
-        AttemptReport { ending, artefacts: Vec::new(), exit_code: self.exit_code, message }
+        AttemptReport::ended(ending, message).with_status(self.exit_code)
     }
 
     /// Asks until there is an answer that will not change.

@@ -12,8 +12,6 @@ use super::task::{Record, Task};
 use super::{Inner, JOB};
 use crate::domain::answer::{self, Thrown};
 use crate::domain::build::Outcome;
-use crate::domain::upload::ArtefactClaim;
-use crate::executor::exchange::ExchangeError;
 use crate::executor::tracked::{Progress, Reins};
 use crate::executor::{AttemptReport, Ending, ExecutorError, kept};
 use crate::logstore::{LogError, LogWriter};
@@ -123,11 +121,7 @@ impl Followed {
                 None
             }
             Step::Begin => {
-                self.reins.progress.send_if_modified(|progress| {
-                    let queued = matches!(progress, Progress::Queued);
-                    *progress = Progress::Running;
-                    queued
-                });
+                self.reins.tell_beginning();
                 None
             }
             Step::Withdraw => self.withdraw().await.then(cancelled),
@@ -163,18 +157,16 @@ impl Followed {
 
     /// What the builder returned, if it is what has arrived here.
     fn returned(&self, json: &str) -> AttemptReport {
-        let ended = |ending, message| AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message };
         let read = match answer::returned(json) {
             Ok(read) => read,
-            Err(message) => return ended(Ending::Infrastructure, message),
+            Err(message) => return AttemptReport::lost(message),
         };
-        let told: Vec<ArtefactClaim> = read.artefacts;
-        let artefacts = match self.inner.exchange.artefacts(&self.attempt, &told) {
-            Ok(artefacts) => artefacts,
-            Err(ExchangeError::Refused(refusal)) => return ended(Ending::Infrastructure, refusal.to_string()),
-            Err(error) => return ended(Ending::Infrastructure, error.to_string()),
-        };
-        AttemptReport { artefacts, ..ended(Ending::Done(Outcome::from(read.status)), String::new()) }
+        match self.inner.exchange.artefacts(&self.attempt, &read.artefacts) {
+            Ok(artefacts) => {
+                AttemptReport { artefacts, ..AttemptReport::ended(Ending::Done(Outcome::from(read.status)), "") }
+            }
+            Err(error) => AttemptReport::lost(error.to_string()),
+        }
     }
 
     async fn close(&self, report: &AttemptReport) -> Result<(), ExecutorError> {
@@ -200,11 +192,10 @@ impl Followed {
 }
 
 fn cancelled() -> AttemptReport {
-    let (ending, message) = (Ending::Done(Outcome::Cancelled), "the build was cancelled".to_owned());
-    AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message }
+    AttemptReport::ended(Ending::Done(Outcome::Cancelled), "the build was cancelled")
 }
 
 fn thrown(thrown: Thrown) -> AttemptReport {
     let ending = thrown.outcome().map_or(Ending::Infrastructure, Ending::Done);
-    AttemptReport { ending, artefacts: Vec::new(), exit_code: thrown.exit_code, message: thrown.message }
+    AttemptReport::ended(ending, thrown.message).with_status(thrown.exit_code)
 }

@@ -55,10 +55,9 @@ impl Followed<'_> {
     }
 
     async fn observe(&self, sink: &SharedSink<'_>) -> AttemptReport {
-        let report = |ending, message| AttemptReport { ending, ..AttemptReport::lost(message) };
         let id = match self.build(sink).await {
             Ok(id) => id,
-            Err(none @ NoBuild::Cancelled) => return report(Ending::Done(Outcome::Cancelled), none.to_string()),
+            Err(none @ NoBuild::Cancelled) => return AttemptReport::ended(Ending::Done(Outcome::Cancelled), none.to_string()),
             Err(error) => return AttemptReport::lost(error.to_string()),
         };
         let control = Control::default();
@@ -68,7 +67,7 @@ impl Followed<'_> {
         };
         let page = self.copr.watcher.client.page(id);
         match watched {
-            Ok(Watched::Ended(state)) => report(Ending::Done(outcome(state)), self.message(state, &page)),
+            Ok(Watched::Ended(state)) => AttemptReport::ended(Ending::Done(outcome(state)), self.message(state, &page)),
             Ok(Watched::Stopped) => AttemptReport::lost(format!("nobody follows {page} any more")),
             Err(error) if error.is_gone() => {
                 AttemptReport::lost(format!("COPR does not know build {id} any more; somebody deleted it"))

@@ -246,7 +246,7 @@ impl Stop {
             Self::Fs(error) => (Ending::Infrastructure, None, in_full(&error)),
             Self::Step(error) => (ending_of(&error), None, in_full(&error)),
         };
-        AttemptReport { ending, artefacts: Vec::new(), exit_code, message }
+        AttemptReport::ended(ending, message).with_status(exit_code)
     }
 }
 

@@ -195,7 +195,7 @@ impl LocalExecutor {
             log.note(&message)?;
             log.finish()?;
         }
-        Ok(AttemptReport { ending: Ending::Infrastructure, artefacts: Vec::new(), exit_code: None, message })
+        Ok(AttemptReport::lost(message))
     }
 
     async fn wait(&self, attempt: &str) -> Result<AttemptReport, ExecutorError> {
@@ -233,7 +233,7 @@ async fn carry_out(inner: Arc<Inner>, order: BuildOrder, log: LogWriter, reins: 
     } else {
         let message = "the build was cancelled before it began".to_owned();
         let ending = Ending::Done(Outcome::Cancelled);
-        (AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message }, log)
+        (AttemptReport::ended(ending, message), log)
     };
     drop(permit);
     if let Err(error) = kept::close(&report, &dir, log) {

@@ -7,6 +7,7 @@
 
 mod buildomat;
 mod chaotic;
+mod bullmq;
 mod command;
 mod conformance;
 mod copr;

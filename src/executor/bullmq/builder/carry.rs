@@ -66,6 +66,11 @@ pub async fn out(carrier: &Carrier, job: Job) -> Result<Value, String> {
 
 impl Carrier {
     async fn build(&self, job: Job, handle: &Handle, began: Instant) -> Result<Result<Returned, Thrown>, Trouble> {
+        // Before anything is asked: until then another builder may count as the one that has it.
+        tokio::select! {
+            () = self.stop.cancelled() => return Err(Trouble::Stopped),
+            claimed = self.client.claim() => claimed?,
+        }
         let ready = async {
             let files = self.client.files().await?;
             Ok::<_, RemoteError>((files, self.client.log_length().await?))
