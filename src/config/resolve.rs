@@ -296,6 +296,7 @@ fn resolve_policy(policy: &WrittenPolicy) -> Policy {
     Policy {
         unknown_directive: given(policy.unknown_directive),
         overlap: given(policy.overlap),
+        rebuilds: given(policy.rebuilds),
         human_review: policy.human_review,
         format: given(policy.format),
         reviews: resolve_reviews(policy.reviews.clone()),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result};
@@ -11,15 +12,18 @@ use super::apply::folder_at;
 use super::dispatch::{Dispatcher, ROOM_PAUSE};
 use super::linkage;
 use super::order::{expected_version, facts, repository_settings, settings_in};
+use super::site::Site;
 use crate::domain::build::Outcome;
 use crate::domain::finding::Finding;
 use crate::domain::library;
 use crate::domain::library::soname::Soname;
 use crate::domain::name::PkgBase;
+use crate::domain::policy::RepositorySettings;
 use crate::executor::{AttemptReport, Ending, Handle};
 use crate::git::Repository;
 use crate::publish::outlets::Outlets;
 use crate::publish::{Expected, Generation, PublishError, Publisher};
+use crate::source::libraries::database_name;
 use crate::store::StoreError;
 use crate::store::attempts::{AttemptEnd, AttemptEnding, Finished};
 use crate::store::builds::Build;
@@ -207,7 +211,19 @@ impl Dispatcher {
             members,
             build: Some(build.id),
             allow_prohibited: settings.allow_prohibited,
+            official: Arc::new(self.official_names(&build.repository, site, &common).await),
         })
+    }
+}
+
+impl Dispatcher {
+    /// Names of packages in the databases of `CI_LIB_DB` as they were read last, but for those in what we publish
+    /// ourselves: Chaotic's lists name that, too.
+    async fn official_names(&self, repository: &str, site: &Site, common: &RepositorySettings) -> BTreeSet<String> {
+        let outlets = self.parts.outlets.get(repository);
+        let own: BTreeSet<&str> = outlets.iter().flat_map(|outlets| outlets.all()).filter_map(Publisher::name).collect();
+        let others = common.library_databases.iter().filter(|url| !own.contains(database_name(url)));
+        site.library_databases().known_names(others).await
     }
 }
 

@@ -91,11 +91,11 @@ pub fn all_unknown(wanted: &BTreeMap<PkgBase, Oid>, error: &str) -> BTreeMap<Pkg
 }
 
 /// Does for many packages what takes a program, and shows how far it is.
-pub(super) async fn a_few_at_once<T, F: Future<Output = (PkgBase, SourceAnswer)>>(
+pub(super) async fn a_few_at_once<T, A, F: Future<Output = (PkgBase, A)>>(
     what: &'static str,
     orders: Vec<T>,
     one: impl Fn(T) -> F,
-) -> BTreeMap<PkgBase, SourceAnswer> {
+) -> BTreeMap<PkgBase, A> {
     let progress = progress::counted(what, orders.len());
     let (one, progress) = (&one, &progress);
     let shown = |order| async move {

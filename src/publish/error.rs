@@ -86,7 +86,7 @@ pub enum PublishError {
     /// So much is not removed without somebody confirming it.
     #[error(
         "{leaving} of {published} published packages would be removed, and publish.max_removals is {limit}; if that is \
-             meant, `pkgwarden repo remove-departed --force` removes them"
+             meant, `pkgwarden ctl repo removals --confirm` or `pkgwarden repo remove-departed --force` removes them"
     )]
     TooManyRemovals {
         /// How many would leave.

@@ -350,12 +350,17 @@ impl Layout {
         }
         let manifest = serde_json::to_vec_pretty(generation).expect("manifests are JSON");
         write_synced(&folder.join(MANIFEST), &manifest)?;
-        for (name, text) in TEXTS.iter().zip(self.texts(generation)) {
+        for (name, text) in self.expected_texts(generation) {
             write_synced(&folder.join(name), text.as_bytes())?;
         }
         sync(&folder)?;
         sync(&self.dir.join(".generations"))?;
         sync(&self.dir)
+    }
+
+    /// What mirrors and people read beside a generation: each file's name with what has to stand in it now.
+    pub fn expected_texts(&self, generation: &Generation) -> impl Iterator<Item = (&'static str, String)> {
+        TEXTS.into_iter().zip(self.texts(generation))
     }
 
     /// When it was published, its packages with their versions, and its files: what mirrors and people read.

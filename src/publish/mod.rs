@@ -105,6 +105,17 @@ impl Step {
     }
 }
 
+/// A removal of so much that somebody has to confirm it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guarded {
+    /// How many packages would leave, with all they are split into.
+    pub leaving: usize,
+    /// How many are published.
+    pub published: usize,
+    /// The setting.
+    pub limit: RemovalLimit,
+}
+
 /// A pacman repository in a folder. Cheap to clone; publications take turns, also between processes.
 #[derive(Clone)]
 pub struct Publisher {
@@ -253,6 +264,17 @@ impl Publisher {
         self.take_out(pkgbases, true).await
     }
 
+    /// Why the guard against mass removal keeps these packages published, if it does.
+    ///
+    /// # Errors
+    /// As [`Publisher::current`].
+    pub fn guards(&self, pkgbases: &[PkgBase]) -> Result<Option<Guarded>, PublishError> {
+        let current = self.current()?;
+        let leaving = current.iter().filter(|package| pkgbases.contains(&package.base)).count();
+        let (limit, published) = (self.rules.max_removals, current.len());
+        Ok((!limit.allows(leaving, published)).then_some(Guarded { leaving, published, limit }))
+    }
+
     async fn take_out(&self, pkgbases: &[PkgBase], confirmed: bool) -> Result<Option<Generation>, PublishError> {
         let (publisher, pkgbases) = (self.clone(), pkgbases.to_vec());
         blocking(move || publisher.locked(|| publisher.remove_now(&pkgbases, confirmed))).await
@@ -344,8 +366,7 @@ impl Publisher {
         if removed.is_empty() {
             return Ok(None);
         }
-        let (limit, leaving, published) = (self.rules.max_removals, removed.len(), current.len());
-        if !confirmed && !limit.allows(leaving, published) {
+        if let Some(Guarded { leaving, published, limit }) = self.guards(pkgbases)?.filter(|_| !confirmed) {
             return Err(PublishError::TooManyRemovals { leaving, published, limit });
         }
         self.make(&current, Difference { removed, ..Difference::default() }).map(Some)

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::{Generation, PublishError, PublishedPackage, Publisher};
+use super::{Generation, Guarded, PublishError, PublishedPackage, Publisher};
 use crate::domain::name::PkgBase;
 use crate::domain::publication::target::Target;
 
@@ -162,6 +162,18 @@ impl Outlets {
         let places = self.of(&package.base).both().map(|publisher| publisher.dir().join(&package.file));
         let mut places = places.chain(self.all().map(|publisher| publisher.dir().join(&package.file)));
         places.find(|path| path.is_file()).unwrap_or_else(|| self.main.release.dir().join(&package.file))
+    }
+
+    /// The repositories in which the guard keeps these packages published, each with what it says.
+    ///
+    /// # Errors
+    /// As [`Publisher::current`].
+    pub fn guards(&self, pkgbases: &[PkgBase]) -> Result<Vec<(&Publisher, Guarded)>, PublishError> {
+        let mut guarded = Vec::new();
+        for publisher in self.all() {
+            guarded.extend(publisher.guards(pkgbases)?.map(|why| (publisher, why)));
+        }
+        Ok(guarded)
     }
 
     /// Removes packages from every repository; whether any was published. The guard counts all of them together in each

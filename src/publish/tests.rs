@@ -42,6 +42,7 @@ fn expected(pkgbase: &str, version: &str, members: &[&str]) -> Expected {
         members: members.iter().map(|name| PkgName::new(name).unwrap()).collect(),
         build: Some(BuildId(7)),
         allow_prohibited: false,
+        official: std::sync::Arc::default(),
     }
 }
 

@@ -184,6 +184,7 @@ impl Dispatcher {
             build: None,
             // Nobody but other test builds sees it.
             allow_prohibited: true,
+            official: std::sync::Arc::default(),
         };
         let publisher = Publisher::new(self.overlay(trial).join(REPOSITORY), NAME).keep_generations(1);
         match publisher.publish(&paths, &expected).await {

@@ -20,7 +20,7 @@ type Breakage = fn(&Path);
 #[tokio::test]
 async fn every_way_in_which_a_tree_can_be_broken_is_found() {
     const FOO: &str = "foo-2-1-any.pkg.tar.zst";
-    let breakages: [(Breakage, &[&str]); 10] = [
+    let breakages: [(Breakage, &[&str]); 14] = [
         (|_| (), &[]),
         (|dir| std::fs::remove_file(dir.join(FOO)).unwrap(), &["repo-file-missing"]),
         (|dir| std::fs::write(dir.join(FOO), "short").unwrap(), &["repo-file-size"]),
@@ -53,6 +53,10 @@ async fn every_way_in_which_a_tree_can_be_broken_is_found() {
             },
             &["repo-link", "repo-files-database"],
         ),
+        (|dir| change(&dir.join("pkgs.txt"), |text| text.replace("foo-2-1", "foo-3-1")), &["repo-list"]),
+        (|dir| change(&dir.join("pkgs.files.txt"), |text| text + "more-1-1-any.pkg.tar.zst\n"), &["repo-list"]),
+        (|dir| change(&dir.join("lastupdate"), |_| "17\n".to_owned()), &["repo-list"]),
+        (|dir| std::fs::remove_file(dir.join(".generations/3/pkgs.txt")).unwrap(), &["repo-list"]),
     ];
     for (number, (breakage, wanted)) in breakages.into_iter().enumerate() {
         let world = world();
@@ -64,6 +68,27 @@ async fn every_way_in_which_a_tree_can_be_broken_is_found() {
         assert!(wanted.iter().all(|code| found.contains(code)), "{number}: {found:?}");
         assert_eq!(found.is_empty(), wanted.is_empty(), "{number}: {found:?}");
     }
+}
+
+fn change(file: &Path, change: impl FnOnce(String) -> String) {
+    let text = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, change(text)).unwrap();
+}
+
+#[tokio::test]
+async fn a_list_that_differs_is_told_with_the_line() {
+    let world = world();
+    world.publish("foo", "1-1", &["foo"]).await.unwrap();
+    let told = |text: &str| {
+        std::fs::write(world.publisher.dir().join("pkgs.files.txt"), text).unwrap();
+        let proof = prove(&world.publisher, &Against::default()).unwrap();
+        proof.findings.iter().map(|finding| finding.message.clone()).collect::<Vec<_>>()
+    };
+    const FOO: &str = "foo-1-1-any.pkg.tar.zst";
+    assert_eq!(told(&format!("{FOO}\n")), Vec::<String>::new());
+    assert_eq!(told(""), [format!("it has no line `{FOO}`")]);
+    assert_eq!(told("x\u{1b}[1m\n"), [format!("it has no line `{FOO}`, and one `x\\u{{1b}}[1m`")]);
+    assert_eq!(told(&format!("{FOO}\n{FOO}\n")), ["its lines are in another order, or there more than once"]);
 }
 
 #[tokio::test]

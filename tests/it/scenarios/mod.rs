@@ -2,9 +2,10 @@
 
 mod audit;
 mod bad_input;
-mod building;
+pub mod building;
 mod by_program;
 mod campaign;
+mod changed;
 mod clones;
 mod crash;
 mod crowd;

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::fleet::Fleet;
 use super::serving::Serve;
 
-/// Where the packages of others are.
-fn services() -> PathBuf {
+/// Where the programs and packages of others are that `.ci/setup --tests` installs.
+pub fn services() -> PathBuf {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/services-3");
     assert!(dir.join("complete").exists(), "{} is missing; `.ci/setup --tests` installs it", dir.display());
     dir

@@ -24,6 +24,7 @@ use serde_json::Value;
 use tokio::io::AsyncBufReadExt as _;
 
 use super::conformance::{self, Rig, Story};
+use crate::support::node::services;
 use crate::support::redis::Redis;
 use crate::support::scene::names_in;
 
@@ -72,8 +73,7 @@ impl World {
 
     fn program(&self) -> Program {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let tools = here.join("target/services-3");
-        assert!(tools.join("complete").exists(), "{} is missing; `.ci/setup --tests` installs it", tools.display());
+        let tools = services();
         let script = match self.era {
             Era::Bus => "coordinator.cjs",
             Era::Queues => "queues.cjs",
