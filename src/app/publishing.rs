@@ -284,6 +284,7 @@ mod tests {
             members: BTreeSet::new(),
             build: Some(BuildId(1)),
             allow_prohibited: false,
+            official: Arc::default(),
         };
         controller.entrance(&foo).publish(&[file], &expected).await.expect("published");
         let shop = Shop::open(&settings, None).expect("opened");

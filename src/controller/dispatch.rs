@@ -438,6 +438,7 @@ mod tests {
             members: BTreeSet::new(),
             build: Some(build.id),
             allow_prohibited: false,
+            official: Arc::default(),
         };
         let dispatcher = dispatcher(dir.path(), &store, None);
         let publishing = dispatcher.publish(&build, &publisher, &files, &expected);

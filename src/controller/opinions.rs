@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::raise::{a_few_at_once, with_causes};
+use super::raise::a_few_at_once;
 use crate::builder::refresh::Refresher;
 use crate::builder::script::{Judged, ScriptError, last_lines};
 use crate::domain::desired::{Package, Snapshot};
@@ -16,6 +16,7 @@ use crate::domain::name::PkgBase;
 use crate::domain::observed::{Opinion, Upstream};
 use crate::domain::revision::{Revision, Seen};
 use crate::git::{Limits, Repository};
+use crate::telemetry::in_full;
 
 /// What stands for a source whose place is not known.
 const UNKNOWN: &str = "-";
@@ -87,10 +88,10 @@ pub async fn ask(refresher: &Refresher, questions: Vec<Question>, timeout: Durat
         let Question { pkgbase, folder, network, variables } = question;
         let opinion = match timed.judge(&pkgbase, folder, network, variables).await {
             Ok(Judged { opinion: Ok(opinion), .. }) => opinion,
-            Ok(Judged { opinion: Err(error), printed }) => Opinion::None { error: complaint(&error, &printed, network) },
-            Err(error) => {
-                Opinion::None { error: format!("its .CI/changed.sh could not be run: {}", with_causes(&error)) }
+            Ok(Judged { opinion: Err(error), printed }) => {
+                Opinion::None { error: complaint(&error, &printed, network) }
             }
+            Err(error) => Opinion::None { error: format!("its .CI/changed.sh could not be run: {}", in_full(&error)) },
         };
         (pkgbase, opinion)
     };
@@ -101,8 +102,11 @@ fn complaint(error: &ScriptError, printed: &[u8], network: bool) -> String {
     let last = Some(last_lines(printed)).filter(|last| !last.is_empty());
     let last = last.map(|last| format!(": {last}")).unwrap_or_default();
     let ended = matches!(error, ScriptError::Failed(_) | ScriptError::TooSlow(_));
-    let without =
-        if network || !ended { "" } else { "; it ran without network, which CI_UPDATE_NETWORK=true in .CI/config gives it" };
+    let without = if network || !ended {
+        ""
+    } else {
+        "; it ran without network, which CI_UPDATE_NETWORK=true in .CI/config gives it"
+    };
     format!("its .CI/changed.sh {error}{last}{without}")
 }
 

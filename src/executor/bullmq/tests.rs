@@ -240,6 +240,7 @@ fn order(attempt: &str) -> BuildOrder {
         caches: crate::domain::cache::Plan::default(),
         source_date_epoch: 0,
         skip_exit_code: 123,
+        route: crate::domain::chaotic::Route::default(),
     }
 }
 

@@ -179,7 +179,6 @@ impl Chaotic {
             Manager::Queues(queues) => Line::Queues(Box::new(InQueues::new(queues.clone(), record.clone()))),
         }
     }
-
 }
 
 impl Carrier for Chaotic {
@@ -229,7 +228,9 @@ impl Carrier for Chaotic {
         let pkgbase = order.pkgbase.to_string();
         let is_taken = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.+".contains(&byte);
         if !pkgbase.bytes().all(is_taken) {
-            return Err(bad("a Chaotic Manager takes lower case letters, digits and `-_.+` only in the name of a package"));
+            return Err(bad(
+                "a Chaotic Manager takes lower case letters, digits and `-_.+` only in the name of a package",
+            ));
         }
         let mut log = logs.writer(&order.attempt)?;
         log.note(&format!("by Chaotic Manager, for {}", order.route.target))?;

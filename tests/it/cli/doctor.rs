@@ -11,7 +11,10 @@ use crate::support::redis::{Redis, free_port};
 /// What `doctor` finds at this address, each in a line, with how to mend it.
 async fn found(scene: &Scene, url: &str, more: &[(&str, &str)]) -> String {
     let mut env = vec![("PKGWARDEN__EXECUTOR__KIND", "bullmq"), ("PKGWARDEN__EXECUTOR__BULLMQ__URL", url)];
-    env.extend([("PKGWARDEN__SOURCES__AUR__METADATA_URL", "http://127.0.0.1:1/"), ("PKGWARDEN__SOURCES__AUR__MIRROR_URL", "")]);
+    env.extend([
+        ("PKGWARDEN__SOURCES__AUR__METADATA_URL", "http://127.0.0.1:1/"),
+        ("PKGWARDEN__SOURCES__AUR__MIRROR_URL", ""),
+    ]);
     env.extend(more);
     let ran = scene.pkgwarden_in(scene.monorepo.path(), &["--format", "json", "doctor"], &env).await;
     assert!(!ran.stdout.contains("s3cret") && !ran.stderr.contains("s3cret"), "{}{}", ran.stdout, ran.stderr);
@@ -81,7 +84,15 @@ async fn a_redis_that_does_not_let_us_in_is_told_from_one_that_lets_us_do_too_li
     let mut redis = Redis::start(&scene.path("redis"), &["--aclfile", users.to_str().unwrap()]).await;
     let url = |user: &str| redis.url().replace("redis://", &format!("redis://{user}"));
     let mut said = Vec::new();
-    for login in ["warden:s3cret@", "", "warden:s3cretwrong@", "narrow:s3cret@", "reader:s3cret@", "blind:s3cret@", "mute:s3cret@"] {
+    for login in [
+        "warden:s3cret@",
+        "",
+        "warden:s3cretwrong@",
+        "narrow:s3cret@",
+        "reader:s3cret@",
+        "blind:s3cret@",
+        "mute:s3cret@",
+    ] {
         said.push(format!("{}\n{}", login.split(':').next().unwrap(), wrong(&found(&scene, &url(login), &[]).await)));
     }
     redis.kill().await;
@@ -100,7 +111,8 @@ async fn what_is_wrong_with_tls_is_said() {
     certificate(&dir).await;
     let (port, cert, key) = (free_port().to_string(), dir.join("ca.pem"), dir.join("key.pem"));
     let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
-    let files = ["--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no"];
+    let files =
+        ["--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no"];
     let redis = Redis::start(&scene.path("redis"), &[&["--tls-port", &port][..], &files].concat()).await;
     let (tls, plain) = (format!("rediss://localhost:{port}/0"), redis.url());
     let ca = [("PKGWARDEN__EXECUTOR__BULLMQ__CA_FILE", cert)];

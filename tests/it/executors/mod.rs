@@ -6,8 +6,8 @@
 //! Not here: what only one executor does; its tests stand beside it.
 
 mod buildomat;
-mod chaotic;
 mod bullmq;
+mod chaotic;
 mod command;
 mod conformance;
 mod copr;

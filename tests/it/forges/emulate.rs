@@ -2,7 +2,6 @@
 //! behind it, so what pushes do is not seen there.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
