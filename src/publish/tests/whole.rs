@@ -226,6 +226,35 @@ async fn what_comes_in_is_compared_with_every_repository_of_the_monorepo() {
     assert!(generation.unwrap().findings.is_empty());
 }
 
+/// pacman takes the first repository that has a package: an old copy would hide the new one for ever.
+#[tokio::test]
+async fn a_package_that_goes_to_another_target_leaves_the_one_before() {
+    use crate::domain::publication::target::Target;
+    use crate::publish::outlets::{Outlet, Outlets};
+    let world = world();
+    let at = |folder: &str, name| Publisher::new(world.root.path().join("repo").join(folder), name);
+    let extra = Outlet { release: at("extra", "extra"), staging: None };
+    let target = Target::new("extra", &["foo".to_owned()]).unwrap();
+    world.publish("foo", "1-1", &["foo", "foo-docs"]).await.unwrap();
+    world.publish("bar", "1-1", &["bar"]).await.unwrap();
+    let outlets = Outlets::new(Outlet { release: world.publisher.clone(), staging: None }, vec![(target, extra)]);
+    assert!(!outlets.remove_elsewhere(&base("bar")).await.unwrap());
+    let files = [world.member("foo", "foo", "1-2")];
+    outlets.entrance(&base("foo")).publish(&files, &expected("foo", "1-2", &["foo"])).await.unwrap();
+    assert!(outlets.remove_elsewhere(&base("foo")).await.unwrap());
+    assert_eq!(world.published(), ["bar 1-1"]);
+    assert!(!outlets.remove_elsewhere(&base("foo")).await.unwrap());
+    // On its way through staging, it stays where people have it from.
+    let staged = Outlet { release: world.publisher.clone(), staging: Some(at("staging", "test-staging")) };
+    let outlets = Outlets::new(staged, vec![(Target::new("extra", &[]).unwrap(), outlets.of(&base("foo")).clone())]);
+    let files = [world.member("foo", "foo", "1-3")];
+    outlets.entrance(&base("foo")).publish(&files, &expected("foo", "1-3", &["foo"])).await.unwrap();
+    assert!(!outlets.remove_elsewhere(&base("foo")).await.unwrap());
+    world.publisher.promote(&at("staging", "test-staging"), None).await.unwrap();
+    assert!(outlets.remove_elsewhere(&base("foo")).await.unwrap());
+    assert_eq!(world.published(), ["bar 1-1", "foo 1-3"]);
+}
+
 /// What was checked is what the release gets: a package that it has with other content does not move.
 #[tokio::test]
 async fn a_staged_file_that_the_release_has_otherwise_stays_and_keeps_others_from_breaking_it() {
