@@ -228,7 +228,15 @@ impl Prover<'_> {
     fn strays(&mut self, entries: &[DatabaseEntry]) -> Result<(), PublishError> {
         let layout = &self.publisher.layout;
         let mut named: BTreeSet<String> = layout.published_files()?.into_keys().collect();
-        named.extend(layout.named_by_others()?);
+        match layout.named_by_others() {
+            Ok(others) => named.extend(others),
+            // It may name any of the files, so that none of them is known to be a stray.
+            Err(error) => {
+                let hint = "mend or remove that database: until then, no file is removed from the folder";
+                self.tell("repo-other-database", ".", problem(&error), hint);
+                return Ok(());
+            }
+        }
         named.extend(entries.iter().map(|entry| entry.file.clone()));
         let dir = self.publisher.dir();
         let there = fs::read_dir(dir).map_err(failed("list", dir))?;
@@ -276,6 +284,11 @@ impl Prover<'_> {
 
 const REPUBLISH: &str = "publish anything: database, signatures and manifest are written anew";
 const RESTORE: &str = "take the file from a mirror, or build the package again with a higher pkgrel";
+
+fn problem(error: &PublishError) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
 
 fn verify_name(path: &Path) -> String {
     super::verify::file_name(path)

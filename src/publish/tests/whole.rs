@@ -97,6 +97,26 @@ async fn what_is_replaced_goes_to_the_archive_and_what_another_database_names_st
     std::fs::write(dir.join("broken.db"), "x").unwrap();
     world.publish("foo", "3-1", &["foo"]).await.unwrap();
     assert!(world.files().contains(&"foo-2-1-any.pkg.tar.zst".to_owned()));
+    assert_eq!(codes_in(&world.publisher), ["repo-other-database"]);
+    // One that is a link to nowhere names nothing.
+    std::fs::remove_file(dir.join("broken.db")).unwrap();
+    symlink("nowhere", dir.join("broken.db")).unwrap();
+    world.publish("foo", "4-1", &["foo"]).await.unwrap();
+    assert!(!world.files().contains(&"foo-2-1-any.pkg.tar.zst".to_owned()));
+    assert_eq!(codes_in(&world.publisher), Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn a_file_that_only_another_database_names_is_not_replaced() {
+    let world = world();
+    let dir = world.publisher.dir().to_owned();
+    std::fs::create_dir_all(&dir).unwrap();
+    let theirs = pack(&dir.join("foo-1-1-any.pkg.tar.zst"), &pkginfo("foo", "foo", "1-1"), "theirs");
+    repo_tool::add(&dir, "other.db.tar.zst", std::slice::from_ref(&theirs)).unwrap();
+    let before = sha256(&theirs).unwrap();
+    let error = world.publish("foo", "1-1", &["foo"]).await.unwrap_err();
+    assert_eq!((codes(&error), sha256(&theirs).unwrap()), (vec!["package-not-its-own"], before));
+    world.publish("foo", "1-2", &["foo"]).await.unwrap();
 }
 
 #[tokio::test]
