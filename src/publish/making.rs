@@ -17,7 +17,11 @@ const KEYRING: &str = "key.gpg";
 
 impl Publisher {
     /// Makes the next generation and publishes it.
-    pub(super) fn make(&self, before: &[PublishedPackage], mut difference: Difference) -> Result<Generation, PublishError> {
+    pub(super) fn make(
+        &self,
+        before: &[PublishedPackage],
+        mut difference: Difference,
+    ) -> Result<Generation, PublishError> {
         let layout = &self.layout;
         let number = self.next_number()?;
         let kept_files = layout.published_files()?;
@@ -70,7 +74,11 @@ impl Publisher {
             let (from, to) = (layout.generation(earlier).join(&name), layout.generation(number).join(&name));
             std::fs::copy(&from, &to).map_err(failed("copy", &from))?;
         }
-        repo_tool::add(&layout.generation(number), &layout.database_name()?, &self.signed_otherwise(number, |_| false)?)?;
+        repo_tool::add(
+            &layout.generation(number),
+            &layout.database_name()?,
+            &self.signed_otherwise(number, |_| false)?,
+        )?;
         self.reached(Step::Written)?;
         let now: BTreeSet<PkgName> = self.current()?.into_iter().map(|package| package.name).collect();
         let then_names: BTreeSet<PkgName> = then.entries.iter().map(|package| package.name.clone()).collect();

@@ -97,7 +97,8 @@ impl Publisher {
             let there = kept.get(&entry.file).filter(|_| self.dir().join(&entry.file).is_file());
             there.is_some_and(|there| there.sha256 != entry.sha256)
         };
-        let clash: Vec<_> = staged.iter().filter(|entry| moving.contains(&entry.base)).filter(differs).cloned().collect();
+        let clash: Vec<_> =
+            staged.iter().filter(|entry| moving.contains(&entry.base)).filter(differs).cloned().collect();
         moving.retain(|base| clash.iter().all(|entry| entry.base != *base));
         Ok(Choice { moving, clash })
     }
