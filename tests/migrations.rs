@@ -33,6 +33,7 @@ const DATA: &[&str] = &[
         VALUES ('repo', 7, '0101010101010101010101010101010101010101', 'x86_64', 'a', '', 'waiting', 1);",
     "UPDATE builds SET lane = 0, path = 60000 WHERE id = 2;
      INSERT INTO durations (repository, arch, pkgbase, millis) VALUES ('repo', 'x86_64', 'a', 1000);",
+    "UPDATE builds SET lane = 1 WHERE id = 2;",
 ];
 
 #[tokio::test]

@@ -114,6 +114,10 @@ impl Dispatcher {
         };
         match self.publish(build, &outlets.entrance(&build.pkgbase), &paths, &expected).await {
             Ok(generation) => {
+                if let Err(error) = outlets.remove_elsewhere(&build.pkgbase).await {
+                    let (package, error) = (build.pkgbase.as_str(), &error as &dyn std::error::Error);
+                    tracing::warn!(package, error, "it is still published where it went before");
+                }
                 self.note_linkage(&build.repository, outlets, &build.pkgbase).await;
                 Some(end(ending, exit_code, with_findings(message, &generation.findings)))
             }

@@ -37,7 +37,11 @@ impl Dispatcher {
         self.name_publisher(&build.repository, &common);
         let settings = settings_in(&files);
         let published = match self.parts.outlets.get(&build.repository) {
-            Some(outlets) => outlets.current()?,
+            // Large databases take their time, in which everything else goes on.
+            Some(outlets) => {
+                let outlets = outlets.clone();
+                tokio::task::spawn_blocking(move || outlets.current()).await??
+            }
             None => Vec::new(),
         };
         Ok(BuildOrder {

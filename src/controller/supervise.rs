@@ -12,9 +12,11 @@ use crate::config::settings::{Schedule, ScheduledRun};
 use crate::domain::event::EventKind;
 use crate::domain::name::Oid;
 use crate::domain::plan::Pipeline;
+use crate::store::{Store, events};
 
 /// The longest sleep: a clock that is set must not silence a schedule for long.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
+const DAY: Duration = Duration::from_hours(24);
 /// How long deliveries are gathered after one look before they cause the next: a burst becomes few runs.
 const BREATH: Duration = Duration::from_secs(1);
 /// How often the forge is looked at that delivers nothing.
@@ -26,6 +28,20 @@ pub fn start(controller: &Controller, tracker: &TaskTracker, stop: &Cancellation
         tracker.spawn(poll_loop(controller.clone(), name.clone(), stop.clone()));
         tracker.spawn(schedule_loop(controller.clone(), name.clone(), stop.clone()));
         tracker.spawn(status_loop(controller.clone(), name.clone(), stop.clone()));
+    }
+    tracker.spawn(forget_loop(controller.0.store.clone(), events::KEPT, stop.clone()));
+}
+
+/// Forgets every day what nobody follows any more.
+async fn forget_loop(store: Store, kept: u64, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = store.prune_events(kept).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "old events stay on record until tomorrow");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(DAY) => {}
+        }
     }
 }
 
@@ -301,5 +317,23 @@ mod tests {
         assert_eq!(until_next(&[], at("2026-06-01T12:30:00Z"), at("2026-06-01T12:30:00Z")), LONGEST_SLEEP);
         let late = until_next(&schedules, at("2026-06-01T12:59:00Z"), at("2026-06-01T13:10:00Z"));
         assert_eq!(late, Duration::ZERO, "what became due meanwhile is run at once");
+    }
+
+    /// The record would grow for ever.
+    #[tokio::test(start_paused = true)]
+    async fn old_events_are_forgotten_every_day() {
+        use crate::domain::policy::Overlap;
+        use crate::store::testing::wave;
+        let store = Store::in_memory().unwrap();
+        let stop = CancellationToken::new();
+        let forgetting = tokio::spawn(forget_loop(store.clone(), 1, stop.clone()));
+        for number in 1..4 {
+            store.give(wave(number, &["a"]), Overlap::Coalesce).await;
+            while store.events_after(0, 99).await.unwrap().len() > 1 {
+                tokio::time::sleep(DAY).await;
+            }
+        }
+        stop.cancel();
+        forgetting.await.unwrap();
     }
 }

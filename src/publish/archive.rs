@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 
 use crate::domain::publication::file::Content;
-use crate::sys::unpack::{Bounded, unpacked};
+use crate::sys::tarball::{self, Bounds, Entry};
+use crate::sys::unpack::unpacked;
 
-/// More than any real package unpacks to.
-const MAX_UNPACKED: u64 = 64 << 30;
-/// More files than any real package has.
-const MAX_FILES: usize = 2_000_000;
+/// More than any real package unpacks to, and more files than it has.
+pub(super) const BOUNDS: Bounds = Bounds { bytes: 64 << 30, entries: 2_000_000 };
 /// Names of one kind that are kept.
 const MAX_KEPT: usize = 100;
 /// Files at the root that makepkg writes.
@@ -21,14 +21,11 @@ const SETUID_OR_SETGID: u32 = 0o6000;
 /// # Errors
 /// If it is no archive, or larger than any package.
 pub(super) fn content(package: impl Read) -> io::Result<Content> {
-    let mut archive = tar::Archive::new(Bounded::new(unpacked(package)?, MAX_UNPACKED));
     let mut reader = Reader::default();
-    for (number, entry) in archive.entries()?.enumerate() {
-        if number >= MAX_FILES {
-            return Err(io::Error::other("it has more files than any package"));
-        }
-        reader.entry(&entry?);
-    }
+    tarball::read(unpacked(package)?, BOUNDS, |entry| {
+        reader.entry(entry);
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(reader.content)
 }
 
@@ -37,16 +34,15 @@ pub(super) fn content(package: impl Read) -> io::Result<Content> {
 /// # Errors
 /// As [`content`].
 pub(super) fn names(package: impl Read) -> io::Result<BTreeSet<String>> {
-    let mut archive = tar::Archive::new(Bounded::new(unpacked(package)?, MAX_UNPACKED));
     let mut names = BTreeSet::new();
-    for entry in archive.entries()? {
-        let entry = entry?;
+    tarball::read(unpacked(package)?, BOUNDS, |entry| {
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let path = path.strip_prefix("./").unwrap_or(&path).trim_end_matches('/');
-        if !path.is_empty() && !path.starts_with('.') && names.len() < MAX_FILES {
+        if !path.is_empty() && !path.starts_with('.') {
             names.insert(path.to_owned());
         }
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(names)
 }
 
@@ -59,7 +55,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn entry<R: Read>(&mut self, entry: &tar::Entry<'_, R>) {
+    fn entry<R: Read>(&mut self, entry: &Entry<'_, R>) {
         let written = entry.path_bytes();
         let path = written.strip_prefix(b"./").unwrap_or(&written).to_vec();
         let header = entry.header();

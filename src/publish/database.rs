@@ -3,6 +3,7 @@
 //! Only reads; databases are written by `repo-add`.
 
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -13,10 +14,11 @@ use crate::domain::library::database::fields;
 use crate::domain::name::{InvalidName, PkgBase, PkgName};
 use crate::domain::srcinfo::name_of;
 use crate::domain::version::Version;
+use crate::sys::tarball::{self, Bounds};
 use crate::sys::unpack::unpacked;
 
-/// More than any real database unpacks to.
-const MAX_UNPACKED: u64 = 4 << 30;
+/// More than any real database unpacks to, and more than it has.
+const BOUNDS: Bounds = Bounds { bytes: 4 << 30, entries: 2_000_000 };
 /// More than any real `desc` file.
 const MAX_DESC: u64 = 4 << 20;
 
@@ -96,18 +98,23 @@ pub fn read(path: &Path) -> Result<Vec<DatabaseEntry>, DatabaseError> {
 
 /// As [`read`], from what is open already; `path` is for messages.
 pub(super) fn read_from(file: impl Read, path: &Path) -> Result<Vec<DatabaseEntry>, DatabaseError> {
-    let failed = |source| DatabaseError::Io { path: path.to_owned(), source };
-    let mut archive = tar::Archive::new(unpacked(file).map_err(failed)?.take(MAX_UNPACKED));
-    let mut found = Vec::new();
-    for entry in archive.entries().map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let Some(folder) = name.strip_suffix("/desc") else { continue };
-        let mut text = Vec::new();
-        entry.take(MAX_DESC).read_to_end(&mut text).map_err(failed)?;
-        let parsed = parse(&String::from_utf8_lossy(&text));
-        let entry = folder.trim_start_matches("./").to_owned();
-        found.push(parsed.map_err(|field| DatabaseError::Entry { path: path.to_owned(), entry, field })?);
+    let (mut found, mut wrong) = (Vec::new(), None);
+    let read = unpacked(file).and_then(|unpacked| {
+        tarball::read(unpacked, BOUNDS, |entry| {
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let Some(folder) = name.strip_suffix("/desc") else { return Ok(ControlFlow::Continue(())) };
+            let mut text = Vec::new();
+            entry.take(MAX_DESC).read_to_end(&mut text)?;
+            match parse(&String::from_utf8_lossy(&text)) {
+                Ok(entry) => found.push(entry),
+                Err(field) => wrong = Some((folder.trim_start_matches("./").to_owned(), field)),
+            }
+            Ok(if wrong.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })
+    });
+    read.map_err(|source| DatabaseError::Io { path: path.to_owned(), source })?;
+    if let Some((entry, field)) = wrong {
+        return Err(DatabaseError::Entry { path: path.to_owned(), entry, field });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)

@@ -1,6 +1,6 @@
 //! What a new generation differs in from the one before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::layout::Kept;
 use super::verify::Verified;
 use super::{PublishError, PublishedPackage};
 use crate::domain::finding::Finding;
-use crate::domain::name::{PkgBase, PkgName};
+use crate::domain::name::PkgName;
 use crate::domain::publication::file::Expected;
 use crate::domain::queue::BuildId;
 use crate::sys::fs::FsError;
@@ -65,17 +65,29 @@ impl Difference {
     /// are downloading it. The old one is published again, as what it is and from the build that it is from.
     ///
     /// # Errors
-    /// If the old one is another package's, which this one cannot become.
-    pub fn give_way(&mut self, dir: &Path, kept: &BTreeMap<String, Kept>) -> Result<(), PublishError> {
+    /// If the old one is another package's, which this one cannot become, or is known to `others` only: databases in the
+    /// folder that are not ours.
+    pub fn give_way(
+        &mut self,
+        dir: &Path,
+        kept: &BTreeMap<String, Kept>,
+        others: &BTreeSet<String>,
+    ) -> Result<(), PublishError> {
         for added in std::mem::take(&mut self.added) {
-            let found = sha256(&added.path)?;
+            let (found, path) = (sha256(&added.path)?, dir.join(&added.file));
+            let is_others = !kept.contains_key(&added.file) && others.contains(&added.file);
+            if is_others && path.is_file() && sha256(&path)? != found {
+                return Err(PublishError::NotTheBuilds {
+                    findings: vec![is_of(&added, "another database in the folder")],
+                });
+            }
             let there = kept.get(&added.file).filter(|there| there.sha256 != found);
-            let Some(there) = there.filter(|_| dir.join(&added.file).is_file()) else {
+            let Some(there) = there.filter(|_| path.is_file()) else {
                 self.added.push(added);
                 continue;
             };
             if there.base != added.base {
-                return Err(PublishError::NotTheBuilds { findings: vec![is_of(&added, &there.base)] });
+                return Err(PublishError::NotTheBuilds { findings: vec![is_of(&added, &format!("`{}`", there.base))] });
             }
             self.builds.remove(&added.file);
             self.builds.extend(there.build.map(|build| (added.file.clone(), build)));
@@ -99,8 +111,8 @@ impl Difference {
     }
 }
 
-fn is_of(file: &Verified, owner: &PkgBase) -> Finding {
-    let message = format!("a file of this name was published for `{owner}`, and what is published never changes");
+fn is_of(file: &Verified, owner: &str) -> Finding {
+    let message = format!("a file of this name was published for {owner}, and what is published never changes");
     let finding = Finding::error("package-not-its-own", message).at(file.file.clone(), None);
     finding.with_package(&file.base).hint("raise `pkgrel`")
 }

@@ -28,7 +28,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::archived::Archive;
-use super::database::DatabaseEntry;
+use super::database::{DatabaseEntry, DatabaseError};
 use super::signer::{SUFFIX, signature_of};
 use super::{Generation, PublishError, PublishedPackage, database};
 use crate::domain::name::PkgBase;
@@ -473,7 +473,11 @@ impl Layout {
         let others = names.filter(|name| name.strip_suffix(".db").is_some_and(|name| name != own));
         let mut files = BTreeSet::new();
         for database in others {
-            files.extend(database::read(&self.dir.join(database))?.into_iter().map(|entry| entry.file));
+            match database::read(&self.dir.join(database)) {
+                // A link that leads nowhere names nothing.
+                Err(DatabaseError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                entries => files.extend(entries?.into_iter().map(|entry| entry.file)),
+            }
         }
         Ok(files)
     }

@@ -4,19 +4,18 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Seek as _, Write as _};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::elf::{Dyn as _, FileHeader, ProgramHeader as _};
 use object::{Endianness, ReadCache, ReadRef};
 
+use super::archive::BOUNDS;
 use crate::domain::library::soname::{Bits, Soname};
+use crate::sys::tarball;
 use crate::sys::unpack::{Bounded, unpacked};
 
-/// More than any real package unpacks to.
-const MAX_UNPACKED: u64 = 64 << 30;
-/// More files than any real package has.
-const MAX_FILES: usize = 2_000_000;
 /// A larger file is read from the disk and not from memory.
 const IN_MEMORY: u64 = 8 << 20;
 /// More than any real `.PKGINFO`.
@@ -25,6 +24,8 @@ const MAX_INFO: u64 = 4 << 20;
 const MAX_DYNAMIC: usize = 100_000;
 /// Bytes of the strings that a dynamic section refers to.
 const MAX_STRINGS: u64 = 256 << 20;
+/// Bytes of one of them: many names may lead to the same long one.
+const MAX_STRING: usize = 4096;
 
 /// What one package file needs and has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,14 +49,8 @@ struct Reader {
 /// # Errors
 /// If it is no package, or larger than any package.
 pub fn read(package: &Path) -> io::Result<FileLinkage> {
-    let packed = unpacked(std::fs::File::open(package)?)?;
-    let mut archive = tar::Archive::new(Bounded::new(packed, MAX_UNPACKED));
     let mut reader = Reader::default();
-    for (number, entry) in archive.entries()?.enumerate() {
-        if number >= MAX_FILES {
-            return Err(io::Error::other("it has more files than any package"));
-        }
-        let entry = entry?;
+    tarball::read(unpacked(std::fs::File::open(package)?)?, BOUNDS, |entry| {
         let path = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
         let kind = entry.header().entry_type();
         if path == ".PKGINFO" && kind.is_file() {
@@ -67,7 +62,8 @@ pub fn read(package: &Path) -> io::Result<FileLinkage> {
         } else if kind.is_symlink() || kind.is_hard_link() {
             reader.name(&path);
         }
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(reader.finish())
 }
 
@@ -169,7 +165,7 @@ impl Dynamic {
         let strings = data.read_bytes_at(place, Some(size).filter(|&size| size <= MAX_STRINGS)?).ok()?;
         let string = |offset: &u64| {
             let rest = strings.get(usize::try_from(*offset).ok()?..)?;
-            let end = rest.iter().position(|&byte| byte == 0)?;
+            let end = rest.iter().take(MAX_STRING).position(|&byte| byte == 0)?;
             Some(String::from_utf8_lossy(&rest[..end]).into_owned())
         };
         Some(Self {

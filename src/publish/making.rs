@@ -25,7 +25,9 @@ impl Publisher {
         let layout = &self.layout;
         let number = self.next_number()?;
         let kept_files = layout.published_files()?;
-        difference.give_way(&layout.dir, &kept_files)?;
+        // What cannot be read keeps files from being removed, and nothing else.
+        let others = layout.named_by_others().unwrap_or_default();
+        difference.give_way(&layout.dir, &kept_files, &others)?;
         let keyring = self.fetch_key()?;
         self.sign_packages(before, &difference, &kept_files, keyring.as_deref())?;
         self.reached(Step::Signed)?;

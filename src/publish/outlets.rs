@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::{Generation, Guarded, PublishError, PublishedPackage, Publisher};
+use super::{Generation, Guarded, PublishError, PublishedPackage, Publisher, blocking};
 use crate::domain::name::PkgBase;
 use crate::domain::publication::target::Target;
 
@@ -190,6 +190,35 @@ impl Outlets {
         }
         Ok(any)
     }
+
+    /// Takes a package that is published where it goes out of where it went before; whether it was anywhere else. While
+    /// it is on its way through staging, the release that it leaves has it still.
+    ///
+    /// # Errors
+    /// As [`Publisher::remove`]; the next publication of it tries again.
+    pub async fn remove_elsewhere(&self, pkgbase: &PkgBase) -> Result<bool, PublishError> {
+        let own = self.of(pkgbase);
+        let is_other = |outlet: &&Outlet| outlet.release.dir() != own.release.dir();
+        let others: Vec<Outlet> = self.outlets().filter(is_other).cloned().collect();
+        if others.is_empty() {
+            return Ok(false);
+        }
+        let has_arrived = own.staging.is_none() || has(&own.release, pkgbase).await?;
+        let mut any = false;
+        for outlet in others {
+            for publisher in [outlet.staging, has_arrived.then_some(outlet.release)].into_iter().flatten() {
+                if has(&publisher, pkgbase).await? {
+                    any |= publisher.remove_confirmed(std::slice::from_ref(pkgbase)).await?.is_some();
+                }
+            }
+        }
+        Ok(any)
+    }
+}
+
+async fn has(publisher: &Publisher, pkgbase: &PkgBase) -> Result<bool, PublishError> {
+    let (publisher, pkgbase) = (publisher.clone(), pkgbase.clone());
+    blocking(move || Ok(publisher.current()?.iter().any(|package| package.base == pkgbase))).await
 }
 
 /// The name of the staging repository of another.

@@ -4,8 +4,10 @@
 //! here: it could run a command (`a[$(…)] = x`) where packages are signed.
 
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 
 use crate::domain::publication::file::Pkginfo;
+use crate::sys::tarball::{self, Bounds};
 
 /// Every key that makepkg writes.
 const KEYS: [&str; 20] = [
@@ -33,27 +35,29 @@ const KEYS: [&str; 20] = [
 /// `.PKGINFO` is among the first entries: makepkg puts the files whose names begin with a dot first.
 const MAX_ENTRIES: usize = 16;
 /// How much of a package is unpacked to find it.
-const MAX_UNPACKED: u64 = 256 << 20;
+const BOUNDS: Bounds = Bounds { bytes: 256 << 20, entries: MAX_ENTRIES };
 /// More than any real `.PKGINFO`.
 pub(super) const MAX_BYTES: usize = 4 << 20;
 
 /// The bytes of the first `.PKGINFO` in a package.
 pub(super) fn extract(package: impl Read) -> io::Result<Vec<u8>> {
     let decoder = zstd::Decoder::new(package)?;
-    let mut archive = tar::Archive::new(decoder.take(MAX_UNPACKED));
-    for entry in archive.entries()?.take(MAX_ENTRIES) {
-        let entry = entry?;
+    let (mut found, mut seen) = (None, 0);
+    tarball::read(decoder, BOUNDS, |entry| {
+        seen += 1;
         if &*entry.path_bytes() != b".PKGINFO" {
-            continue;
+            return Ok(if seen < MAX_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) });
         }
         if !entry.header().entry_type().is_file() || entry.size() > MAX_BYTES as u64 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "its .PKGINFO is no ordinary file"));
         }
         let mut bytes = Vec::new();
         entry.take(MAX_BYTES as u64).read_to_end(&mut bytes)?;
-        return Ok(bytes);
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidData, "it has no .PKGINFO among its first files"))
+        found = Some(bytes);
+        Ok(ControlFlow::Break(()))
+    })?;
+    let missing = || io::Error::new(io::ErrorKind::InvalidData, "it has no .PKGINFO among its first files");
+    found.ok_or_else(missing)
 }
 
 /// Reads the text of a `.PKGINFO`, or says what is wrong with it.

@@ -1,6 +1,6 @@
 //! From a staging repository to the release.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use serde::Serialize;
@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::database::{self, DatabaseEntry};
 use super::difference::{Difference, sha256};
 use super::layout::failed;
+use super::linkage::FileLinkage;
 use super::verify::Verified;
 use super::{PublishError, PublishedPackage, Publisher, blocking, linkage};
 use crate::domain::name::{PkgBase, PkgName};
@@ -34,8 +35,16 @@ impl Publisher {
     /// there. The release is then what it was.
     pub async fn promote(&self, staging: &Self, pkgbases: Option<&[PkgBase]>) -> Result<Promotion, PublishError> {
         let (release, staging, pkgbases) = (self.clone(), staging.clone(), pkgbases.map(<[_]>::to_vec));
-        // Always in this order, so that two of us never wait for each other.
-        blocking(move || staging.locked(|| release.locked(|| release.promote_now(&staging, pkgbases.as_deref())))).await
+        blocking(move || {
+            // Before anybody has to wait: with thousands of packages, it takes minutes.
+            let mut linkages = Linkages::default();
+            for publisher in [&staging, &release] {
+                linkages.read(publisher.dir(), &publisher.entries()?);
+            }
+            // Always in this order, so that two of us never wait for each other.
+            staging.locked(|| release.locked(|| release.promote_now(&staging, pkgbases.as_deref(), &mut linkages)))
+        })
+        .await
     }
 
     /// What would be missing if these packages moved here from `staging` now.
@@ -47,18 +56,23 @@ impl Publisher {
         blocking(move || {
             let staged = staging.entries()?;
             let choice = release.choice(&staged, pkgbases.as_deref())?;
-            release.obstacles_now(&staging, &staged, &choice)
+            release.obstacles_now(&staging, &staged, &choice, &mut Linkages::default())
         })
         .await
     }
 
-    fn promote_now(&self, staging: &Self, pkgbases: Option<&[PkgBase]>) -> Result<Promotion, PublishError> {
+    fn promote_now(
+        &self,
+        staging: &Self,
+        pkgbases: Option<&[PkgBase]>,
+        linkages: &mut Linkages,
+    ) -> Result<Promotion, PublishError> {
         let staged = staging.entries()?;
         let choice = self.choice(&staged, pkgbases)?;
         if choice.moving.is_empty() {
             return Ok(Promotion { packages: Vec::new(), not_replaced: choice.clashing(), generation: None });
         }
-        let reasons = self.obstacles_now(staging, &staged, &choice)?;
+        let reasons = self.obstacles_now(staging, &staged, &choice, linkages)?;
         if !reasons.is_empty() {
             return Err(PublishError::NotClosed { reasons });
         }
@@ -94,12 +108,13 @@ impl Publisher {
         staging: &Self,
         staged: &[DatabaseEntry],
         choice: &Choice,
+        linkages: &mut Linkages,
     ) -> Result<Vec<Reason>, PublishError> {
-        let (moving, staying): (Vec<_>, Vec<_>) = staged.iter().partition(|entry| choice.moving.contains(&entry.base));
-        let moving = members(staging.dir(), &moving);
-        let staying = members(staging.dir(), &staying);
-        let released = self.entries()?;
-        let release = members(self.dir(), &released.iter().collect::<Vec<_>>());
+        let (moving, staying): (Vec<_>, Vec<_>) =
+            staged.iter().cloned().partition(|entry| choice.moving.contains(&entry.base));
+        let moving = linkages.read(staging.dir(), &moving);
+        let staying = linkages.read(staging.dir(), &staying);
+        let release = linkages.read(self.dir(), &self.entries()?);
         let mut reasons = Move { moving: &moving, staying: &staying, release: &release }.reasons();
         if !reasons.is_empty() {
             reasons.extend(choice.clash.iter().map(stays));
@@ -191,19 +206,26 @@ fn take(from: &Path, to: &Path, wanted: &str) -> Result<(), PublishError> {
     Err(PublishError::Damaged { file: from.to_owned(), problem: format!("its checksum is {found}, not {wanted}") })
 }
 
-/// What packages need and have. A file that cannot be read counts as one that is only what its database says.
-fn members(dir: &Path, entries: &[&DatabaseEntry]) -> Vec<Member> {
-    let member = |entry: &&DatabaseEntry| {
-        let linkage = linkage::read(&dir.join(&entry.file)).unwrap_or_default();
-        Member {
-            name: entry.name.clone(),
-            base: entry.base.clone(),
-            version: entry.version.clone(),
-            depends: entry.depends.clone(),
-            provides: entry.provides.clone(),
-            needs: linkage.needs,
-            has: linkage.provides,
-        }
-    };
-    entries.iter().map(member).collect()
+/// What files need and have, by their names and checksums, so that each is read once.
+#[derive(Default)]
+struct Linkages(HashMap<(String, String), FileLinkage>);
+
+impl Linkages {
+    /// What packages need and have. A file that cannot be read counts as one that is only what its database says.
+    fn read(&mut self, dir: &Path, entries: &[DatabaseEntry]) -> Vec<Member> {
+        let member = |entry: &DatabaseEntry| {
+            let known = self.0.entry((entry.file.clone(), entry.sha256.clone()));
+            let linkage = known.or_insert_with(|| linkage::read(&dir.join(&entry.file)).unwrap_or_default()).clone();
+            Member {
+                name: entry.name.clone(),
+                base: entry.base.clone(),
+                version: entry.version.clone(),
+                depends: entry.depends.clone(),
+                provides: entry.provides.clone(),
+                needs: linkage.needs,
+                has: linkage.provides,
+            }
+        };
+        entries.iter().map(member).collect()
+    }
 }

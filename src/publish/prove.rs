@@ -19,6 +19,7 @@ use super::{Generation, PublishError, Publisher, archive, listing};
 use crate::domain::finding::Finding;
 use crate::domain::publication::key::Fingerprint;
 use crate::domain::publication::need::{Need, Offer, offer};
+use crate::telemetry::in_full;
 
 /// What is compared with a published repository.
 #[derive(Debug, Clone, Default)]
@@ -244,7 +245,15 @@ impl Prover<'_> {
     fn strays(&mut self, entries: &[DatabaseEntry]) -> Result<(), PublishError> {
         let layout = &self.publisher.layout;
         let mut named: BTreeSet<String> = layout.published_files()?.into_keys().collect();
-        named.extend(layout.named_by_others()?);
+        match layout.named_by_others() {
+            Ok(others) => named.extend(others),
+            // It may name any of the files, so that none of them is known to be a stray.
+            Err(error) => {
+                let hint = "mend or remove that database: until then, no file is removed from the folder";
+                self.tell("repo-other-database", ".", in_full(&error), hint);
+                return Ok(());
+            }
+        }
         named.extend(entries.iter().map(|entry| entry.file.clone()));
         let dir = self.publisher.dir();
         let there = fs::read_dir(dir).map_err(failed("list", dir))?;

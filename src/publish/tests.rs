@@ -256,6 +256,30 @@ async fn files_that_are_no_packages_are_refused() {
     assert!(matches!(error, PublishError::Nothing(_)));
 }
 
+/// A file of some hundred kilobytes, which a reader of archives takes into memory as what it says it is.
+#[tokio::test]
+async fn a_package_with_a_huge_header_is_the_packages_fault_and_costs_no_memory() {
+    let world = world();
+    let mut archive = tar::Builder::new(Vec::new());
+    let info = pkginfo("foo", "foo", "1-1");
+    let mut header = tar::Header::new_gnu();
+    header.set_size(info.len() as u64);
+    header.set_mode(0o644);
+    archive.append_data(&mut header, ".PKGINFO", info.as_bytes()).unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_path("././@LongLink").unwrap();
+    header.set_entry_type(tar::EntryType::GNULongName);
+    header.set_size(256 << 20);
+    header.set_cksum();
+    archive.append(&header, std::io::Read::take(std::io::repeat(0), 256 << 20)).unwrap();
+    let path = world.root.path().join("foo-1-1-any.pkg.tar.zst");
+    std::fs::write(&path, zstd::encode_all(&*archive.into_inner().unwrap(), 1).unwrap()).unwrap();
+    let error = world.publisher.publish(&[&path], &expected("foo", "1-1", &["foo"])).await.unwrap_err();
+    assert_eq!(codes(&error), ["package-unreadable"], "{error}");
+    assert!(error.to_string().contains("one of its headers is larger than any real one"), "{error}");
+    assert!(linkage::read(&path).is_err());
+}
+
 #[tokio::test]
 async fn a_member_nobody_knew_is_published_and_reported() {
     let world = world();

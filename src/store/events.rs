@@ -9,7 +9,7 @@ use super::sql::{Millis, some_time};
 use super::{Store, StoreError};
 
 /// How many events are kept.
-const KEPT: u64 = 20_000;
+pub const KEPT: u64 = 20_000;
 
 /// Something that changed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -51,10 +51,10 @@ impl Store {
         .await
     }
 
-    /// Forgets all but the newest events; subscribers that are further behind start over.
-    pub async fn prune_events(&self) -> Result<(), StoreError> {
-        self.write(|tx| {
-            tx.execute("DELETE FROM events WHERE seq <= ?", [(last(tx)?.saturating_sub(KEPT)).cast_signed()])?;
+    /// Forgets all but so many of the newest events; subscribers that are further behind start over.
+    pub async fn prune_events(&self, kept: u64) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute("DELETE FROM events WHERE seq <= ?", [(last(tx)?.saturating_sub(kept)).cast_signed()])?;
             Ok(())
         })
         .await

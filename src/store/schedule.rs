@@ -274,6 +274,21 @@ mod tests {
         assert_eq!(path, 300_000);
     }
 
+    /// A fix of a library comes while its wave waits: what waits for it is as long as before.
+    #[tokio::test]
+    async fn asking_again_does_not_make_the_path_shorter() {
+        let store = Store::in_memory().unwrap();
+        store.give(wave(1, &["lib", "app:lib", "top:app", "other", "more:other"]), Overlap::Coalesce).await;
+        assert_eq!(store.by_path().await, [["lib", "other"]]);
+        store.give(wave(2, &["lib"]), Overlap::Coalesce).await;
+        assert_eq!(store.by_path().await, [["lib", "other"]]);
+        // So it is where the one before fails.
+        let attempt = store.start("lib").await;
+        store.give(wave(3, &["lib"]), Overlap::Coalesce).await;
+        store.end(&attempt, Outcome::Failed).await;
+        assert_eq!(store.by_path().await, [["lib", "other"]]);
+    }
+
     #[tokio::test]
     async fn every_repository_lane_and_class_has_its_own_head() {
         let store = Store::in_memory().unwrap();

@@ -26,6 +26,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0003_deliveries.sql"),
     migration!("0004_statuses.sql"),
     migration!("0005_schedule.sql"),
+    migration!("0006_commits.sql"),
 ];
 
 /// The newest schema this program knows.

@@ -115,6 +115,11 @@ pub(super) fn move_waits(tx: &Connection, old: BuildId, new: BuildId) -> Result<
     for build in &waiting {
         statement.execute(params![new, old, build])?;
     }
+    if !waiting.is_empty() {
+        // As long a chain waits for the new one now.
+        let sql = "UPDATE builds SET path = max(path, (SELECT path FROM builds WHERE id = ?)) WHERE id = ?";
+        tx.prepare_cached(sql)?.execute(params![old, new])?;
+    }
     Ok(waiting)
 }
 

@@ -89,14 +89,7 @@ impl Store {
     ) -> Result<Vec<ToldBuild>, StoreError> {
         let repository = repository.to_owned();
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT builds.id, pkgbase, state, message, waves.pipeline FROM builds
-                 JOIN waves ON waves.id = builds.wave
-                 WHERE builds.id IN (SELECT max(builds.id) FROM builds JOIN waves ON waves.id = builds.wave
-                     WHERE builds.repository = ?1 AND builds.commit_id = ?2 AND waves.told = ?3
-                     AND (?4 IS NULL OR pkgbase = ?4) GROUP BY pkgbase, arch)
-                 ORDER BY pkgbase",
-            )?;
+            let mut statement = connection.prepare_cached(TOLD)?;
             let rows = statement.query_map(params![repository, commit, word(told), pkgbase], |row| {
                 Ok(ToldBuild {
                     id: row.get("id")?,
@@ -111,6 +104,14 @@ impl Store {
         .await
     }
 }
+
+/// The newest builds of a commit that the forge is told of.
+const TOLD: &str = "SELECT builds.id, pkgbase, state, message, waves.pipeline FROM builds
+     JOIN waves ON waves.id = builds.wave
+     WHERE builds.id IN (SELECT max(builds.id) FROM builds JOIN waves ON waves.id = builds.wave
+         WHERE builds.repository = ?1 AND builds.commit_id = ?2 AND waves.told = ?3
+         AND (?4 IS NULL OR pkgbase = ?4) GROUP BY pkgbase, arch)
+     ORDER BY pkgbase";
 
 pub(super) const fn word(told: Told) -> &'static str {
     match told {
@@ -196,6 +197,18 @@ mod tests {
         assert_eq!(store.marks().await.len(), 1);
         assert_eq!(store.told_builds("repo", commit(2), Told::Together, None).await.unwrap().len(), 500);
         assert_eq!(store.told_builds("repo", commit(2), Told::Each, None).await.unwrap().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn of_a_commit_no_other_builds_are_read() {
+        let store = Store::in_memory().unwrap();
+        let read = |tx: &Connection| {
+            let mut statement = tx.prepare(&format!("EXPLAIN QUERY PLAN {TOLD}"))?;
+            let rows = statement.query_map(["repo", "x", "each", "a"], |row| row.get::<_, String>("detail"))?;
+            Ok(rows.collect::<Result<Vec<_>, _>>()?.join("; "))
+        };
+        let plan = store.read(read).await.unwrap();
+        assert!(plan.contains("builds_of_commit (repository=? AND commit_id=?)"), "{plan}");
     }
 
     #[tokio::test]

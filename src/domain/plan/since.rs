@@ -38,11 +38,26 @@ impl Draft<'_> {
             }
         }
         self.bump(&bumps, BuildReason::Directive);
-        self.remove.clone_from(&self.inputs.since.changes.removed);
+        self.remove_what_left();
         if self.inputs.snapshot.main.is_some() {
             self.scheduled = Scheduled::Tip;
         }
         true
+    }
+
+    /// A push that deletes every folder is a mistake more often than the end of a repository.
+    fn remove_what_left(&mut self) {
+        let removed = &self.inputs.since.changes.removed;
+        if removed.is_empty() || !self.inputs.snapshot.packages.is_empty() {
+            self.remove.clone_from(removed);
+            return;
+        }
+        let finding = Finding::warning("monorepo-emptied", "the monorepo has no package left, so none is unpublished")
+            .hint(
+                "if that is meant, delete the published repository; once there is a package again, `pkgwarden repo \
+                   remove-departed` removes the others",
+            );
+        self.problems.push(finding);
     }
 
     fn report_range(&mut self) {
@@ -99,12 +114,17 @@ impl Draft<'_> {
             };
             self.decide(pkgbase, Heard::Changed, action, why);
         }
+        let is_empty = self.inputs.snapshot.packages.is_empty();
         for pkgbase in &changes.removed {
             self.decide(
                 pkgbase,
                 Heard::Changed,
                 Action::None,
-                "its folder is gone, so it leaves the published repository",
+                if is_empty {
+                    "its folder is gone, and it stays published because no other package is left"
+                } else {
+                    "its folder is gone, so it leaves the published repository"
+                },
             );
         }
     }

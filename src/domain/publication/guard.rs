@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Fewer than this are always removed where the limit is a share.
+/// So many may always be removed where the limit is a share, but not more than half of what is published.
 const ALWAYS: usize = 10;
 
 /// How many packages may leave a repository at once.
@@ -14,7 +14,7 @@ const ALWAYS: usize = 10;
 pub enum RemovalLimit {
     /// So many.
     Count(usize),
-    /// So many per cent of what is published, and never less than ten.
+    /// So many per cent of what is published, and never less than ten, or than half where that is less.
     Percent(u8),
 }
 
@@ -41,7 +41,9 @@ impl RemovalLimit {
     pub fn of(self, published: usize) -> usize {
         match self {
             Self::Count(count) => count,
-            Self::Percent(percent) => (published.saturating_mul(percent.into()) / 100).max(ALWAYS),
+            Self::Percent(percent) => {
+                (published.saturating_mul(percent.into()) / 100).max(ALWAYS.min(published.div_ceil(2)))
+            }
         }
     }
 }
@@ -90,9 +92,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_never_stops_ten_and_stops_more_than_itself() {
+    fn a_share_never_stops_ten_or_half_and_stops_more_than_itself() {
         let tenth = RemovalLimit::default();
-        assert!(tenth.allows(10, 10) && !tenth.allows(11, 11) && !tenth.allows(11, 100));
+        assert!(tenth.allows(1, 1) && tenth.allows(2, 3) && tenth.allows(5, 10) && tenth.allows(10, 20));
+        assert!(!tenth.allows(2, 2) && !tenth.allows(6, 10) && !tenth.allows(11, 11) && !tenth.allows(11, 100));
         assert!(tenth.allows(250, 2534) && !tenth.allows(254, 2534));
         assert!(RemovalLimit::Count(3).allows(3, 3) && !RemovalLimit::Count(3).allows(4, 9999));
     }

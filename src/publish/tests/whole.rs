@@ -122,6 +122,26 @@ async fn what_is_replaced_goes_to_the_archive_and_what_another_database_names_st
     std::fs::write(dir.join("broken.db"), "x").unwrap();
     world.publish("foo", "3-1", &["foo"]).await.unwrap();
     assert!(world.files().contains(&"foo-2-1-any.pkg.tar.zst".to_owned()));
+    assert_eq!(codes_in(&world.publisher), ["repo-other-database"]);
+    // One that is a link to nowhere names nothing.
+    std::fs::remove_file(dir.join("broken.db")).unwrap();
+    symlink("nowhere", dir.join("broken.db")).unwrap();
+    world.publish("foo", "4-1", &["foo"]).await.unwrap();
+    assert!(!world.files().contains(&"foo-2-1-any.pkg.tar.zst".to_owned()));
+    assert_eq!(codes_in(&world.publisher), Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn a_file_that_only_another_database_names_is_not_replaced() {
+    let world = world();
+    let dir = world.publisher.dir().to_owned();
+    std::fs::create_dir_all(&dir).unwrap();
+    let theirs = pack(&dir.join("foo-1-1-any.pkg.tar.zst"), &pkginfo("foo", "foo", "1-1"), "theirs");
+    repo_tool::add(&dir, "other.db.tar.zst", std::slice::from_ref(&theirs)).unwrap();
+    let before = sha256(&theirs).unwrap();
+    let error = world.publish("foo", "1-1", &["foo"]).await.unwrap_err();
+    assert_eq!((codes(&error), sha256(&theirs).unwrap()), (vec!["package-not-its-own"], before));
+    world.publish("foo", "1-2", &["foo"]).await.unwrap();
 }
 
 #[tokio::test]
@@ -249,6 +269,35 @@ async fn what_comes_in_is_compared_with_every_repository_of_the_monorepo() {
     // Then what is in staging is what counts.
     let generation = entrance.publish(&[world.member("foo", "foo", "1-2")], &expected("foo", "1-2", &["foo"])).await;
     assert!(generation.unwrap().findings.is_empty());
+}
+
+/// pacman takes the first repository that has a package: an old copy would hide the new one for ever.
+#[tokio::test]
+async fn a_package_that_goes_to_another_target_leaves_the_one_before() {
+    use crate::domain::publication::target::Target;
+    use crate::publish::outlets::{Outlet, Outlets};
+    let world = world();
+    let at = |folder: &str, name| Publisher::new(world.root.path().join("repo").join(folder), name);
+    let extra = Outlet { release: at("extra", "extra"), staging: None };
+    let target = Target::new("extra", &["foo".to_owned()]).unwrap();
+    world.publish("foo", "1-1", &["foo", "foo-docs"]).await.unwrap();
+    world.publish("bar", "1-1", &["bar"]).await.unwrap();
+    let outlets = Outlets::new(Outlet { release: world.publisher.clone(), staging: None }, vec![(target, extra)]);
+    assert!(!outlets.remove_elsewhere(&base("bar")).await.unwrap());
+    let files = [world.member("foo", "foo", "1-2")];
+    outlets.entrance(&base("foo")).publish(&files, &expected("foo", "1-2", &["foo"])).await.unwrap();
+    assert!(outlets.remove_elsewhere(&base("foo")).await.unwrap());
+    assert_eq!(world.published(), ["bar 1-1"]);
+    assert!(!outlets.remove_elsewhere(&base("foo")).await.unwrap());
+    // On its way through staging, it stays where people have it from.
+    let staged = Outlet { release: world.publisher.clone(), staging: Some(at("staging", "test-staging")) };
+    let outlets = Outlets::new(staged, vec![(Target::new("extra", &[]).unwrap(), outlets.of(&base("foo")).clone())]);
+    let files = [world.member("foo", "foo", "1-3")];
+    outlets.entrance(&base("foo")).publish(&files, &expected("foo", "1-3", &["foo"])).await.unwrap();
+    assert!(!outlets.remove_elsewhere(&base("foo")).await.unwrap());
+    world.publisher.promote(&at("staging", "test-staging"), None).await.unwrap();
+    assert!(outlets.remove_elsewhere(&base("foo")).await.unwrap());
+    assert_eq!(world.published(), ["bar 1-1", "foo 1-3"]);
 }
 
 /// What was checked is what the release gets: a package that it has with other content does not move.

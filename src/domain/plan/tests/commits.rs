@@ -150,6 +150,17 @@ fn an_empty_repository_plans_nothing() {
 }
 
 #[test]
+fn a_push_that_deletes_everything_unpublishes_nothing() {
+    let removed = |mut story: Story| {
+        story.since.changes.removed.extend([name("gone"), name("lost")]);
+        let plan = story.plan(&Pipeline::OnCommit);
+        (plan.remove.len(), codes(&plan).join(","))
+    };
+    assert_eq!(removed(Story::new().package("a", "1.0-1", &[])), (2, String::new()));
+    assert_eq!(removed(Story::new()), (0, "monorepo-emptied".to_owned()));
+}
+
+#[test]
 fn a_deploy_of_an_unknown_name_builds_the_others() {
     let story = Story::new().package("a", "1.0-1", &[]);
     let plan = story.plan(&Pipeline::Deploy(vec![
