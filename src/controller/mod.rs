@@ -3,6 +3,7 @@
 //! [`Controller`] is what the faces see: it keeps repositories, performs runs, and answers questions.
 
 pub mod apply;
+mod ask;
 pub mod audit;
 pub mod bind;
 pub mod builders;
@@ -22,6 +23,7 @@ pub mod linkage;
 pub mod observe;
 mod opinions;
 mod order;
+mod pages;
 mod proposals;
 mod quarantine;
 pub mod query;
@@ -33,8 +35,8 @@ mod revisions;
 mod rules;
 pub mod run;
 pub mod scripts;
-pub mod site;
 pub mod shelves;
+pub mod site;
 mod slots;
 pub mod snapshot;
 pub mod sources;
