@@ -213,7 +213,8 @@ impl Dispatcher {
     /// ourselves: Chaotic's lists name that, too.
     async fn official_names(&self, repository: &str, site: &Site, common: &RepositorySettings) -> BTreeSet<String> {
         let outlets = self.parts.outlets.get(repository);
-        let own: BTreeSet<&str> = outlets.iter().flat_map(|outlets| outlets.all()).filter_map(Publisher::name).collect();
+        let own: BTreeSet<&str> =
+            outlets.iter().flat_map(|outlets| outlets.all()).filter_map(Publisher::name).collect();
         let others = common.library_databases.iter().filter(|url| !own.contains(database_name(url)));
         site.library_databases().known_names(others).await
     }

@@ -87,7 +87,9 @@ pub async fn ask(refresher: &Refresher, questions: Vec<Question>, timeout: Durat
         let Question { pkgbase, folder, network, variables } = question;
         let opinion = match timed.judge(&pkgbase, folder, network, variables).await {
             Ok(Judged { opinion: Ok(opinion), .. }) => opinion,
-            Ok(Judged { opinion: Err(error), printed }) => Opinion::None { error: complaint(&error, &printed, network) },
+            Ok(Judged { opinion: Err(error), printed }) => {
+                Opinion::None { error: complaint(&error, &printed, network) }
+            }
             Err(error) => {
                 Opinion::None { error: format!("its .CI/changed.sh could not be run: {}", with_causes(&error)) }
             }
@@ -101,8 +103,11 @@ fn complaint(error: &ScriptError, printed: &[u8], network: bool) -> String {
     let last = Some(last_lines(printed)).filter(|last| !last.is_empty());
     let last = last.map(|last| format!(": {last}")).unwrap_or_default();
     let ended = matches!(error, ScriptError::Failed(_) | ScriptError::TooSlow(_));
-    let without =
-        if network || !ended { "" } else { "; it ran without network, which CI_UPDATE_NETWORK=true in .CI/config gives it" };
+    let without = if network || !ended {
+        ""
+    } else {
+        "; it ran without network, which CI_UPDATE_NETWORK=true in .CI/config gives it"
+    };
     format!("its .CI/changed.sh {error}{last}{without}")
 }
 

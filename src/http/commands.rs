@@ -73,7 +73,8 @@ fn refuse_discarded(run: &RunPage) -> Result<(), Fault> {
         return Ok(());
     }
     let names: Vec<String> = discarded.iter().filter_map(|name| Some(format!("`{}`", name.as_str()?))).collect();
-    let message = format!("nothing is enqueued: being built already are {}, and policy.overlap is \"discard\"", names.join(", "));
+    let message =
+        format!("nothing is enqueued: being built already are {}, and policy.overlap is \"discard\"", names.join(", "));
     Err(Fault::new(StatusCode::CONFLICT, message).hint("ask again when these builds have ended"))
 }
 

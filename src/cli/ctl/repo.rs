@@ -38,12 +38,7 @@ impl Session<'_> {
         Ok(Exit::Done)
     }
 
-    async fn promote(
-        &mut self,
-        packages: &[String],
-        target: Option<String>,
-        dry_run: bool,
-    ) -> Result<Exit, CliError> {
+    async fn promote(&mut self, packages: &[String], target: Option<String>, dry_run: bool) -> Result<Exit, CliError> {
         let all = packages == ["all"];
         let packages = (!all).then_some(packages);
         let body = json!({"repository": target, "packages": packages, "dry_run": dry_run});

@@ -76,7 +76,8 @@ pub fn package(name: &str) -> PackagePage {
 }
 
 fn revisions() -> RevisionsView {
-    let built = RevisionView { commit: oid(0x1a), upstream: vec!["svn:7".into()], at: Some(ago(60)), build: Some("b1".into()) };
+    let built =
+        RevisionView { commit: oid(0x1a), upstream: vec!["svn:7".into()], at: Some(ago(60)), build: Some("b1".into()) };
     let observed = RevisionView { build: None, at: None, ..built.clone() };
     RevisionsView { observed: Some(observed), attempted: Some(built.clone()), succeeded: Some(built) }
 }

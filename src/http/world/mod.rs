@@ -99,7 +99,9 @@ impl World {
     }
 
     pub fn add_build(&self, build: BuildView) {
-        self.change(|state| state.builds.insert(0, BuildPage { why: None, asked: Some(garden::asked()), attempts: Vec::new(), build }));
+        self.change(|state| {
+            state.builds.insert(0, BuildPage { why: None, asked: Some(garden::asked()), attempts: Vec::new(), build })
+        });
     }
 
     pub fn set_state(&self, id: &str, next: BuildState, attempt: Option<&str>) {

@@ -29,13 +29,17 @@ impl Scene {
 
     /// Starts `pkgwarden ARGS`, which goes on until it is told to end.
     pub fn start(&self, args: &[&str], env: &[(&str, &str)]) -> Serve {
-        let mut child = self.program(self.monorepo.path(), args, env).spawn().expect("it starts");
-        let stderr = BufReader::new(child.stderr().expect("piped")).lines();
-        Serve { child, stderr, heard: String::new() }
+        Serve::of(self.program(self.monorepo.path(), args, env).spawn().expect("it starts"))
     }
 }
 
 impl Serve {
+    /// One that was started in another way.
+    pub fn of(mut child: Child) -> Self {
+        let stderr = BufReader::new(child.stderr().expect("piped")).lines();
+        Self { child, stderr, heard: String::new() }
+    }
+
     /// Reads on until a line has this text, and returns the line.
     pub async fn says(&mut self, text: &str) -> String {
         let read = async {

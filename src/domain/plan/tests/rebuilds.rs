@@ -158,7 +158,9 @@ fn versions_that_are_published_are_looked_up_where_bumps_are_counted_and_only_th
             && wanted("x\n\n[bump all]", &Pipeline::Add(vec![], Provenance::default()))
     );
     assert!(!wanted("chore(bump): a", &Pipeline::OnCommit) && !wanted("x [deploy a]", &Pipeline::OnCommit));
-    assert!(asked("x", &Pipeline::OnCommit, Rebuilds::Always) && !asked("x", &Pipeline::Deploy(vec![]), Rebuilds::Always));
+    assert!(
+        asked("x", &Pipeline::OnCommit, Rebuilds::Always) && !asked("x", &Pipeline::Deploy(vec![]), Rebuilds::Always)
+    );
 }
 
 #[test]

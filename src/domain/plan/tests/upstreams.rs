@@ -114,7 +114,10 @@ fn a_script_that_says_no_wins_over_upstream_commits_and_nothing_is_recorded() {
     let (plan, state) = judged(Some(Opinion::Unchanged));
     assert_eq!((built(&plan), plan.states.len(), state.upstream()), (vec![], 0, at("a")));
     let told = decision(&plan, "x-git");
-    assert_eq!((told.observation, told.why.as_str()), (Heard::Current, "its .CI/changed.sh says that nothing has changed"));
+    assert_eq!(
+        (told.observation, told.why.as_str()),
+        (Heard::Current, "its .CI/changed.sh says that nothing has changed")
+    );
 }
 
 #[test]
@@ -123,7 +126,10 @@ fn a_script_that_fails_is_a_problem_and_builds_nothing() {
     assert_eq!((built(&plan), codes(&plan), state.upstream()), (vec![], vec!["changed-script-failed"], at("a")));
     assert_eq!(decision(&plan, "x-git").observation, Heard::Unknown);
     let (plan, _) = judged(None);
-    assert!(built(&plan).is_empty() && codes(&plan).is_empty(), "of what is held nobody asks, and upstream decides nothing");
+    assert!(
+        built(&plan).is_empty() && codes(&plan).is_empty(),
+        "of what is held nobody asks, and upstream decides nothing"
+    );
 }
 
 #[test]
