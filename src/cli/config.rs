@@ -349,6 +349,7 @@ mod tests {
         [policy]
         unknown_directive = "report"
         overlap = "coalesce"
+        rebuilds = "sonames"
         format = false
 
         [policy.reviews]

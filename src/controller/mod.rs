@@ -3,6 +3,7 @@
 //! [`Controller`] is what the faces see: it keeps repositories, performs runs, and answers questions.
 
 pub mod apply;
+mod ask;
 pub mod audit;
 pub mod bind;
 pub mod builders;
@@ -23,6 +24,7 @@ pub mod linkage;
 pub mod observe;
 mod opinions;
 mod order;
+mod pages;
 mod proposals;
 mod quarantine;
 pub mod query;

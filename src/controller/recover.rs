@@ -5,8 +5,10 @@
 
 use anyhow::Result;
 
+use super::run::Runner;
 use crate::domain::name::Oid;
 use crate::git::{RefUpdate, Repository};
+use crate::store::intents::Intent;
 
 /// What became of an interrupted push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +17,47 @@ pub enum Fate {
     Pushed,
     /// They did not.
     NotPushed,
+}
+
+impl Runner {
+    /// Settles or drops the intents of runs that a crash interrupted.
+    ///
+    /// # Errors
+    /// If the remote cannot be asked: it is not known then what happened, so nothing is decided.
+    pub async fn recover(&self) -> Result<()> {
+        self.store.interrupt_runs(Some(&self.site.name), self.clock.now()).await?;
+        for intent in self.store.pending_intents(&self.site.name).await? {
+            let now = self.clock.now();
+            match self.fate(&intent).await? {
+                Fate::Pushed => {
+                    tracing::warn!(run = intent.intent.run_id, "finishing a run that was interrupted after its push");
+                    self.store.settle_intent(intent.id, self.site.policy.overlap, now).await?;
+                }
+                Fate::NotPushed => {
+                    tracing::warn!(run = intent.intent.run_id, "dropping a run that was interrupted before its push");
+                    self.store.drop_intent(intent.id, now).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn fate(&self, intent: &Intent) -> Result<Fate> {
+        let updates: Vec<RefUpdate> = intent
+            .intent
+            .refs
+            .iter()
+            .map(|change| RefUpdate { name: change.name.clone(), old: change.old, new: change.new })
+            .collect();
+        if updates.is_empty() {
+            // Nothing was to be pushed, so the builds were promised as soon as the intent was recorded.
+            return Ok(Fate::Pushed);
+        }
+        self.site.look().await?;
+        let names: Vec<String> = updates.iter().map(|update| update.name.clone()).collect();
+        let current = self.site.remote.ls(&names).await?;
+        self.site.with_git(move |git| fate_in(git, &updates, |name| current.get(name).copied())).await
+    }
 }
 
 /// Decides from what the remote has now. `current` gives the id of a ref, `contains` says whether the

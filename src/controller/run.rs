@@ -12,7 +12,6 @@ use super::apply;
 use super::handback;
 use super::linkage;
 use super::observe::Answers;
-use super::recover::{self, Fate};
 use super::site::{Look, Site};
 use super::tend::{self, Hosted, Tended};
 use super::turn::Turns;
@@ -28,7 +27,7 @@ use crate::domain::review::status::Told;
 use crate::git::{PushError, RefUpdate};
 use crate::publish::outlets::Outlets;
 use crate::store::Store;
-use crate::store::intents::{Enqueued, Intent, NewIntent, RefChange};
+use crate::store::intents::{Enqueued, NewIntent, RefChange};
 use crate::store::runs::RunOutcome;
 use crate::sys::clock::Clock;
 use crate::sys::fs;
@@ -401,45 +400,6 @@ impl Runner {
             wave,
             outbox: Vec::new(),
         }
-    }
-
-    /// Settles or drops the intents of runs that a crash interrupted.
-    ///
-    /// # Errors
-    /// If the remote cannot be asked: it is not known then what happened, so nothing is decided.
-    pub async fn recover(&self) -> Result<()> {
-        self.store.interrupt_runs(Some(&self.site.name), self.clock.now()).await?;
-        for intent in self.store.pending_intents(&self.site.name).await? {
-            let now = self.clock.now();
-            match self.fate(&intent).await? {
-                Fate::Pushed => {
-                    tracing::warn!(run = intent.intent.run_id, "finishing a run that was interrupted after its push");
-                    self.store.settle_intent(intent.id, self.site.policy.overlap, now).await?;
-                }
-                Fate::NotPushed => {
-                    tracing::warn!(run = intent.intent.run_id, "dropping a run that was interrupted before its push");
-                    self.store.drop_intent(intent.id, now).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn fate(&self, intent: &Intent) -> Result<Fate> {
-        let updates: Vec<RefUpdate> = intent
-            .intent
-            .refs
-            .iter()
-            .map(|change| RefUpdate { name: change.name.clone(), old: change.old, new: change.new })
-            .collect();
-        if updates.is_empty() {
-            // Nothing was to be pushed, so the builds were promised as soon as the intent was recorded.
-            return Ok(Fate::Pushed);
-        }
-        self.site.look().await?;
-        let names: Vec<String> = updates.iter().map(|update| update.name.clone()).collect();
-        let current = self.site.remote.ls(&names).await?;
-        self.site.with_git(move |git| recover::fate_in(git, &updates, |name| current.get(name).copied())).await
     }
 }
 

@@ -264,3 +264,46 @@ async fn a_package_that_was_never_built_has_no_log_and_that_is_said() {
     assert!(around.complains("logs mulch").await.contains("has not been built yet"));
     assert!(around.complains("logs nothing").await.contains("there is no build `nothing`"));
 }
+
+#[tokio::test]
+async fn generations_are_read_and_packages_promoted() {
+    let world = garden();
+    let around = Remote::over_socket(&world).await;
+    assert!(around.says("repo generations").await.contains("garden"));
+    let newest = around.says("repo generation").await;
+    assert!(newest.starts_with("garden generation 12\n") && newest.contains("built"), "{newest}");
+    assert!(around.complains("repo generation 99").await.contains("there is no generation 99"));
+    assert_eq!(around.says("repo promote all").await, "moved 1 package to garden\n");
+    around.says("repo promote hedge --target garden --dry-run").await;
+    let asked = world.read(|state| state.asked.clone());
+    assert_eq!(
+        asked,
+        [
+            "Promote { repository: None, packages: None, dry_run: false }",
+            "Promote { repository: Some(\"garden\"), packages: Some([PkgBase(\"hedge\")]), dry_run: true }",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_removal_that_is_held_back_says_what_to_type_and_goes_when_it_is_typed() {
+    let world = garden();
+    let around = Remote::over_socket(&world).await;
+    let listed = around.ctl("repo removals").await;
+    assert_eq!(listed.exit, Exit::NeedsPerson);
+    insta::assert_snapshot!(listed.stdout, @"
+    garden: arbour urn
+      held back: garden would lose 2 of 7 packages, and publish.max_removals is 1
+      if that is meant: pkgwarden ctl repo removals --confirm
+    ");
+    assert!(around.says("status").await.contains("left the monorepo, and still published\ngarden: arbour urn\n"));
+    let confirmed = around.ctl("repo removals --confirm").await;
+    assert_eq!(confirmed.exit, Exit::Done);
+    insta::assert_snapshot!(confirmed.stdout, @"
+    removed from garden: arbour urn
+    Nothing waits to be removed.
+    ");
+    let asked = world.read(|state| state.asked.clone());
+    assert_eq!(asked, ["remove [PkgBase(\"arbour\"), PkgBase(\"urn\")] of garden"]);
+    assert!(!around.says("status").await.contains("left the monorepo"));
+}

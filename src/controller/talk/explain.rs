@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use crate::controller::query::last_decision;
+use crate::controller::pages::last_decision;
 use crate::controller::run::Runner;
 use crate::controller::site::Look;
 use crate::domain::lint;

@@ -144,6 +144,24 @@ async fn caches_are_named_by_the_beginning_of_their_key_and_invalidated_with_the
     assert!(!page.contains("/archive"), "{page}");
 }
 
+#[tokio::test]
+async fn packages_are_promoted_and_removals_confirmed_by_name_only() {
+    let world = garden();
+    let served = world.serve(Some("hunter22")).await;
+    let post = async |path: &str, body: Value| {
+        let told = client().post(format!("{}/api/v1/{path}", served.url)).bearer_auth("hunter22").json(&body);
+        told.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(post("promote", json!({"packages": ["hedge"]})).await, 200);
+    assert_eq!(post("promote", json!({"packages": ["../x"]})).await, 404);
+    assert_eq!(post("promote", json!({"package": "hedge"})).await, 422);
+    assert_eq!(post("removals/confirm", json!({"repository": "garden"})).await, 422, "what was seen has to be named");
+    assert_eq!(post("removals/confirm", json!({"repository": "garden", "packages": ["urn", "arbour"]})).await, 200);
+    let asked = world.read(|state| state.asked.clone());
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(world.read(|state| state.removals.is_empty()));
+}
+
 async fn check_answer(response: reqwest::Response, operation: &Value, document: &Value, path: &str) {
     let content = operation["responses"]["200"]["content"].as_object().unwrap();
     let (media, described) = content.iter().next().unwrap();
@@ -253,6 +271,9 @@ async fn the_contract_of_routes_is_kept() {
         "/api/v1/reviews/{pkgbase}",
         "/api/v1/generations",
         "/api/v1/generations/{repository}/{number}",
+        "/api/v1/removals",
+        "/api/v1/removals/confirm",
+        "/api/v1/promote",
         "/api/v1/deploy",
         "/api/v1/bump",
         "/api/v1/add",

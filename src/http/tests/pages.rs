@@ -33,7 +33,7 @@ fn assert_harmless(html: &str, url: &str) {
     assert_eq!(scripts, 1, "{url}");
 }
 
-const PAGES: [&str; 18] = [
+const PAGES: [&str; 20] = [
     "/",
     "/packages",
     "/packages?q=e&show=failed",
@@ -52,6 +52,8 @@ const PAGES: [&str; 18] = [
     "/graph?of=all",
     "/graph?of=queue",
     "/graph?of=hedge",
+    "/generations",
+    "/generations/garden/12",
 ];
 
 #[tokio::test]
@@ -77,7 +79,7 @@ async fn every_page_answers_and_every_link_on_it_leads_somewhere() {
 #[tokio::test]
 async fn an_empty_world_has_pages_too() {
     let served = World::empty().serve(None).await;
-    for path in ["/", "/packages", "/queue", "/builds", "/runs", "/reviews", "/graph"] {
+    for path in ["/", "/packages", "/queue", "/builds", "/runs", "/reviews", "/graph", "/generations"] {
         assert_harmless(&page(&format!("{}{path}", served.url)).await, path);
     }
     assert!(page(&format!("{}/", served.url)).await.contains("Everything goes on by itself"));
@@ -242,4 +244,28 @@ async fn what_a_script_printed_and_why_a_build_was_asked_for_stand_on_their_page
     assert!(whole.text().await.unwrap().ends_with(" is out\n"));
     let build = page(&format!("{}/builds/b2", served.url)).await;
     assert!(build.contains("bumped to 1.4.2-1.1: libleaf.so.1 is gone, leaf 2.0-1 has libleaf.so.2"), "{build}");
+}
+
+#[tokio::test]
+async fn a_generation_shows_where_each_package_came_from_and_a_held_removal_what_to_type() {
+    let served = garden().serve(None).await;
+    let one = page(&format!("{}/generations/garden/12", served.url)).await;
+    for part in ["generation 12", "1 built, 6 reused", "href=\"/api/v1/generations/garden/12\"", "href=\"/builds/"] {
+        assert!(one.contains(part), "{part} is missing in {one}");
+    }
+    assert_eq!(get(&format!("{}/generations/garden/99", served.url)).await.status(), 404);
+    for path in ["/", "/generations"] {
+        let html = page(&format!("{}{path}", served.url)).await;
+        for part in ["2 packages left garden", "would lose 2 of 7 packages", "pkgwarden ctl repo removals --confirm"] {
+            assert!(html.contains(part), "{path}: {part} is missing in {html}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_build_shows_what_it_was_asked_for_by() {
+    let html = page(&format!("{}/builds/b3", garden().serve(None).await.url)).await;
+    for part in ["on-schedule, started by schedule", "<code class=\"quiet\">svn:6</code> → <code>svn:7</code>"] {
+        assert!(html.contains(part), "{part} is missing in {html}");
+    }
 }

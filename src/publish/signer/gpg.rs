@@ -82,7 +82,14 @@ impl Gpg {
         if status.success() && !signature.is_empty() {
             return Ok(signature);
         }
-        Err(format!("gpg does not sign: {}", String::from_utf8_lossy(&said).trim()))
+        let said = String::from_utf8_lossy(&said);
+        let said = said.lines().last().unwrap_or("it does not say why").trim();
+        // gpg that would have to ask for a passphrase complains of the terminal that it has not.
+        let passphrase = match &self.passphrase_file {
+            None => "; if the key has a passphrase, gpg-agent has to know it, or --passphrase-file names it",
+            Some(_) => "",
+        };
+        Err(format!("gpg does not sign: {said}{passphrase}"))
     }
 }
 

@@ -53,6 +53,20 @@ pub enum SignerError {
     /// Its key cannot be used.
     #[error("{0}")]
     Key(String),
+    /// There is no place for its socket.
+    #[error("there is no folder {}; make it first, as one that the user of the signer may write to", .0.display())]
+    NoFolder(PathBuf),
+    /// Only members may give a file to a group.
+    #[error(
+        "the socket cannot be given to the group {group}: the user {uid}, who signs, is no member of it; \
+         `usermod --append --groups {group} USER` makes it one"
+    )]
+    NoMember {
+        /// The group.
+        group: u32,
+        /// The user of the signer.
+        uid: u32,
+    },
     /// A file, or the socket.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -84,7 +98,7 @@ impl Signer {
         if UnixStream::connect(socket).await.is_ok() {
             return Err(SignerError::Running(socket.clone()));
         }
-        let listener = bind(socket, options.group).map_err(|error| FsError::new("listen at", socket, error))?;
+        let listener = bind(socket, options.group)?;
         Ok(Self { options: Arc::new(options), listener, public: Arc::new(public) })
     }
 
@@ -111,17 +125,25 @@ impl Signer {
 }
 
 /// Binds where nobody else can look, closes the socket to others, and only then moves it into place.
-fn bind(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
+fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener, SignerError> {
+    let failed = |error: io::Error| SignerError::Fs(FsError::new("listen at", path, error));
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let private = tempfile::Builder::new().prefix(".s").rand_bytes(4).tempdir_in(parent)?;
+    if !parent.is_dir() {
+        return Err(SignerError::NoFolder(parent.to_owned()));
+    }
+    let private = tempfile::Builder::new().prefix(".s").rand_bytes(4).tempdir_in(parent).map_err(failed)?;
     let hidden = private.path().join("s");
-    let listener = UnixListener::bind(&hidden)?;
+    let listener = UnixListener::bind(&hidden).map_err(failed)?;
     if let Some(group) = group {
-        std::os::unix::fs::chown(&hidden, None, Some(group))?;
+        let uid = nix::unistd::geteuid().as_raw();
+        std::os::unix::fs::chown(&hidden, None, Some(group)).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => SignerError::NoMember { group, uid },
+            _ => failed(error),
+        })?;
     }
     let mode = if group.is_some() { 0o660 } else { 0o600 };
-    std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(mode))?;
-    std::fs::rename(&hidden, path)?;
+    std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    std::fs::rename(&hidden, path).map_err(failed)?;
     Ok(listener)
 }
 

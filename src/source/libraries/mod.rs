@@ -275,6 +275,36 @@ mod tests {
         consulted.answer.expect_err("unusable").replace(&address.to_string(), "HOST")
     }
 
+    #[test]
+    fn a_repository_is_called_as_its_database_is() {
+        for url in ["https://host/extra/os/x86_64/extra.db", "file:///srv/extra.db.tar.zst", "http://h/extra.files?x=1"]
+        {
+            assert_eq!(database_name(url), "extra", "{url}");
+        }
+        assert_eq!(database_name("https://host/"), "");
+    }
+
+    #[tokio::test]
+    async fn what_was_read_last_is_known_without_asking_anybody() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("extra.db");
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, base) in [("gtk3", "gtk3"), ("gtk3-docs", "gtk3")] {
+            let text = format!("%NAME%\n{name}\n\n%BASE%\n{base}\n\n%VERSION%\n1-1\n\n");
+            let mut header = tar::Header::new_ustar();
+            header.set_size(text.len() as u64);
+            archive.append_data(&mut header, format!("{name}-1-1/desc"), text.as_bytes()).expect("appended");
+        }
+        std::fs::write(&file, archive.into_inner().expect("whole")).expect("written");
+        let databases = LibraryDatabases::new(dir.path().join("cache"), Duration::from_secs(1));
+        let urls = [format!("file://{}", file.display()), "http://127.0.0.1:1/never.db".to_owned()];
+        assert_eq!(databases.known_names(urls.iter()).await, BTreeSet::new(), "nobody has asked yet");
+        databases.consult(&urls[..1]).await.remove(0).answer.expect("it is read");
+        std::fs::remove_file(&file).expect("removed");
+        let names = databases.known_names(urls.iter()).await;
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["gtk3", "gtk3-docs"]);
+    }
+
     #[tokio::test]
     async fn a_server_that_hangs_or_promises_too_much_is_left_in_bounded_time_and_no_login_is_shown() {
         let mut said = Vec::new();

@@ -315,9 +315,16 @@ impl Program {
         command
     }
 
+    fn is_on_path(&self) -> bool {
+        let path = self.env.iter().find(|(name, _)| *name == "PATH").map(|(_, path)| path.clone());
+        path.is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(&self.name).exists()))
+    }
+
     fn cannot_start(&self, source: io::Error) -> ProcessError {
         let program = self.name.to_string_lossy().into_owned();
-        if source.kind() != io::ErrorKind::NotFound {
+        // A folder of PATH that may not be entered is named in place of a program that is nowhere.
+        let hidden = source.kind() == io::ErrorKind::PermissionDenied && !program.contains('/') && !self.is_on_path();
+        if source.kind() != io::ErrorKind::NotFound && !hidden {
             return ProcessError::Io { program, source };
         }
         match &self.folder {

@@ -32,7 +32,7 @@ async fn two_builds() -> Scene {
 }
 
 /// Asks again and again.
-async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     let asks = async {
         while !is_so().await {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -153,3 +153,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn names_of_the_distribution_are_kept_from_names_and_from_unversioned_provides_unless_allowed() {
+    let known = Expected { official: std::sync::Arc::new(["gtk3".to_owned(), "foo".to_owned()].into()), ..expected() };
+    let provides = |all: &[&str]| facts(|file| file.info.provides = all.iter().map(|&text| text.to_owned()).collect());
+    let unknown = Expected { official: std::sync::Arc::new(["gtk3".to_owned()].into()), ..expected() };
+    let told = |all: &[&str]| codes(&[provides(all)], &unknown, &around());
+    assert_eq!(told(&["gtk3"]), ["package-official-provides"]);
+    assert_eq!(told(&["gtk3=1:2", "libgtk-3.so=0-64", "gtk4", "foo"]), Vec::<&str>::new());
+    assert_eq!(told(&["glibc"]), ["package-official-provides"], "databases of pacman count, too");
+    assert_eq!(codes(&[facts(|_| ())], &known, &around()), ["package-official-name"]);
+    let allowed = Surroundings { allowed_official: ["foo".to_owned()].into(), ..around() };
+    assert_eq!(codes(&[provides(&["gtk3"])], &known, &allowed), Vec::<&str>::new());
+}
