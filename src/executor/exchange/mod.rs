@@ -160,7 +160,8 @@ impl Exchange {
                 // Where nothing was published yet, there is no repository, and pacman would miss it.
                 Some(name) if dir.join(format!("{}.db", repository.name)).exists() => {
                     repository.server = Server::Url(format!("{address}/repo/{name}"));
-                    repository.sig_level.get_or_insert_with(|| "Optional TrustAll".to_owned());
+                    // Where it is signed, no builder has the key; `Optional` would forgive a missing signature only.
+                    repository.sig_level.get_or_insert_with(|| "Never".to_owned());
                     true
                 }
                 _ => false,

@@ -26,16 +26,21 @@ pub struct Fleet {
 impl Fleet {
     /// A controller that has these packages to build, and nobody who builds them yet.
     pub async fn of(packages: &[Pkg], redis: &[&str]) -> Self {
-        let mut scene = Scene::of(packages).await;
+        let scene = Scene::of(packages).await;
         let redis = Redis::start(&scene.path("redis"), redis).await;
+        let url = redis.url();
+        Self::on(scene, packages, redis, &url).await
+    }
+
+    /// The same in this scene, with a Redis that is reached there.
+    pub async fn on(mut scene: Scene, packages: &[Pkg], redis: Redis, redis_url: &str) -> Self {
         scene.env.retain(|key, _| !key.starts_with("PKGWARDEN__EXECUTOR"));
         let url = scene.monorepo.path().display().to_string();
         let config = format!(
             "[[repository]]\nname = \"packages\"\nurl = \"{url}\"\n[server]\nlisten = \"127.0.0.1:{}\"\npoll = \"1s\"\n\
-             [executor]\nkind = \"bullmq\"\nslots = 16\n[executor.bullmq]\nurl = \"{}\"\n",
+             [executor]\nkind = \"bullmq\"\nslots = 16\n[executor.bullmq]\nurl = \"{redis_url}\"\n",
             // Builders find it there also when it has been started anew.
             free_port(),
-            redis.url()
         );
         std::fs::write(scene.path("pkgwarden.toml"), config).unwrap();
         let released: Vec<_> = packages.iter().flat_map(|package| package.clone().release("2").changes()).collect();

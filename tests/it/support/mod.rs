@@ -20,6 +20,7 @@ pub mod scene;
 pub mod sealed;
 pub mod serving;
 pub mod shape;
+pub mod signing;
 pub mod talking;
 pub mod told;
 
