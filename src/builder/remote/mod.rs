@@ -4,6 +4,7 @@
 //! it stopped, until it says that the build is over. Whoever does not want to wait any longer drops the future.
 
 mod log;
+mod odd;
 mod upload;
 mod wish;
 
@@ -18,6 +19,7 @@ use crate::domain::job::{Job, JobToken, Places};
 use crate::logstore::LogError;
 use crate::sys::fs::FsError;
 use crate::sys::http::client_without_redirects;
+use odd::Oddities;
 
 pub use wish::Unwanted;
 
@@ -40,6 +42,12 @@ pub enum RemoteError {
     /// The log is as long as it may be.
     #[error("the controller takes no more of the log")]
     LogFull,
+    /// More than a build may bring.
+    #[error("the controller takes no more of what the build makes: {detail}")]
+    TooLarge {
+        /// What it says.
+        detail: String,
+    },
     /// The controller does not want it.
     #[error("the controller refuses {what}: {detail}")]
     Refused {
@@ -65,6 +73,7 @@ pub struct Client {
     http: reqwest::Client,
     places: Places,
     token: JobToken,
+    odd: Oddities,
 }
 
 impl std::fmt::Debug for Client {
@@ -88,7 +97,7 @@ impl Client {
     #[must_use]
     pub fn of(job: &Job) -> Option<Self> {
         let (places, token) = (job.places.clone()?, job.token.clone()?);
-        Some(Self { http: client_without_redirects(PATIENCE), places, token })
+        Some(Self { http: client_without_redirects(PATIENCE), places, token, odd: Oddities::default() })
     }
 
     /// The files of the package at exactly the commit that is built.
@@ -118,7 +127,9 @@ impl Client {
     }
 
     async fn ask(&self, request: RequestBuilder) -> Came {
-        let answer = match request.send().await {
+        let (http, Ok(request)) = request.build_split() else { return Came::Nothing(None) };
+        let question = Oddities::question(request.method(), request.url());
+        let answer = match http.execute(request).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::debug!(error = &error.without_url() as &dyn std::error::Error, "the controller is away");
@@ -130,6 +141,10 @@ impl Client {
         if passing || status.is_server_error() {
             tracing::debug!(status = status.as_u16(), "the controller cannot now");
             return Came::Nothing(retry_after(answer.headers()));
+        }
+        if self.odd.is_passing(question, status, answer.headers()) {
+            tracing::debug!(status = status.as_u16(), "somebody else answers in the place of the controller");
+            return Came::Nothing(None);
         }
         Came::Answer(answer)
     }

@@ -13,7 +13,7 @@ use super::{Inner, JOB};
 use crate::domain::answer::{self, Thrown};
 use crate::domain::build::Outcome;
 use crate::domain::upload::ArtefactClaim;
-use crate::executor::exchange::ExchangeError;
+use crate::executor::exchange::{ExchangeError, Wish};
 use crate::executor::tracked::{Progress, Reins};
 use crate::executor::{AttemptReport, Ending, ExecutorError, kept};
 use crate::logstore::{LogError, LogWriter};
@@ -133,7 +133,7 @@ impl Followed {
             Step::Withdraw => self.withdraw().await.then(cancelled),
             Step::Cancelled => Some(cancelled()),
             Step::Returned(json) => Some(self.returned(&json)),
-            Step::Thrown(text) => Some(thrown(answer::thrown(&text))),
+            Step::Thrown(text) => Some(thrown(answer::thrown(&text), self.is_wished_to_stop())),
         }
     }
 
@@ -159,6 +159,12 @@ impl Followed {
             );
         }
         told.is_ok()
+    }
+
+    /// Whether somebody wanted it to stop, in this process or before.
+    fn is_wished_to_stop(&self) -> bool {
+        let told = self.inner.exchange.wish(self.attempt.as_str());
+        self.reins.cancel.is_cancelled() || told.is_ok_and(|wish| *wish.borrow() == Wish::Cancelled)
     }
 
     /// What the builder returned, if it is what has arrived here.
@@ -204,7 +210,33 @@ fn cancelled() -> AttemptReport {
     AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message }
 }
 
-fn thrown(thrown: Thrown) -> AttemptReport {
-    let ending = thrown.outcome().map_or(Ending::Infrastructure, Ending::Done);
+/// What was stopped because it took too long was not cancelled.
+fn overdue(report: AttemptReport) -> AttemptReport {
+    if report.ending != Ending::Done(Outcome::Cancelled) {
+        return report;
+    }
+    let (ending, message) = (Ending::Done(Outcome::TimedOut), "its builder did not end it in time".to_owned());
+    AttemptReport { ending, message, ..report }
+}
+
+/// What a builder threw; that it stopped counts as an end only if that was `wished`.
+fn thrown(thrown: Thrown, wished: bool) -> AttemptReport {
+    let ending = match thrown.outcome() {
+        Some(Outcome::Cancelled) if !wished => Ending::Infrastructure,
+        Some(outcome) => Ending::Done(outcome),
+        None => Ending::Infrastructure,
+    };
     AttemptReport { ending, artefacts: Vec::new(), exit_code: thrown.exit_code, message: thrown.message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_builder_cancels_nothing_that_nobody_wished_to_stop() {
+        let text = r#"{"status":"cancelled","kind":"infrastructure","message":"the build was stopped"}"#;
+        assert_eq!(thrown(answer::thrown(text), true).ending, Ending::Done(Outcome::Cancelled));
+        assert_eq!(thrown(answer::thrown(text), false).ending, Ending::Infrastructure, "another try is due");
+    }
 }

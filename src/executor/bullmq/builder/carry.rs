@@ -42,6 +42,20 @@ enum Trouble {
     Document(String),
 }
 
+impl Trouble {
+    /// What it means for the build, and whose fault it is.
+    const fn blame(&self) -> (Failure, Kind) {
+        match self {
+            Self::Stopped => (Failure::Cancelled, Kind::Infrastructure),
+            // It will be as much next time.
+            Self::Remote(RemoteError::LogFull | RemoteError::TooLarge { .. }) => (Failure::Failed, Kind::Package),
+            Self::Remote(_) | Self::Executor(_) | Self::Log(_) | Self::Document(_) => {
+                (Failure::Failed, Kind::Infrastructure)
+            }
+        }
+    }
+}
+
 /// Carries it out: what is to be returned, or thrown. Nothing of it stays on this machine.
 pub async fn out(carrier: &Carrier, job: Job) -> Result<Value, String> {
     let (began, attempt) = (Instant::now(), job.attempt.clone());
@@ -54,8 +68,8 @@ pub async fn out(carrier: &Carrier, job: Job) -> Result<Value, String> {
         tracing::warn!(attempt, error = &error as &dyn std::error::Error, "the log of a build is not cleared away");
     }
     let said = ended.unwrap_or_else(|trouble| {
-        let status = if matches!(trouble, Trouble::Stopped) { Failure::Cancelled } else { Failure::Failed };
-        Err(Thrown { status, kind: Kind::Infrastructure, exit_code: None, message: with_causes(&trouble) })
+        let (status, kind) = trouble.blame();
+        Err(Thrown { status, kind, exit_code: None, message: with_causes(&trouble) })
     });
     match said {
         Ok(returned) => Ok(serde_json::to_value(returned).expect("texts and numbers are JSON")),
@@ -99,7 +113,7 @@ impl Carrier {
         let log = self.client.bring_log(&self.logs, &handle.attempt, begins);
         let finished = self.executor.finished(handle);
         tokio::pin!(unwanted, log, finished);
-        let (mut told, mut brought) = (false, false);
+        let (mut told, mut brought) = (false, None);
         let report = loop {
             tokio::select! {
                 report = &mut finished => break report?,
@@ -107,20 +121,22 @@ impl Carrier {
                     (told, stopped) = (true, true);
                     self.executor.cancel(handle).await?;
                 }
-                log = &mut log, if !brought => {
-                    brought = true;
+                log = &mut log, if brought.is_none() => {
                     if log.is_err() {
                         self.executor.cancel(handle).await?;
                     }
+                    brought = Some(log);
                 }
             }
         };
         if stopped || self.stop.is_cancelled() {
             return Err(Trouble::Stopped);
         }
-        if !brought {
-            self.unless_stopped(log).await??;
-        }
+        // A build that was stopped for its log did not end as somebody wished.
+        match brought {
+            Some(log) => log?,
+            None => self.unless_stopped(log).await??,
+        };
         Ok(report)
     }
 
