@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::order::order;
+use super::order::{Rules, order};
 use crate::builder::remote::{Client, RemoteError};
 use crate::domain::answer::{Failure, Kind, Returned, Success, Thrown};
 use crate::domain::build::Outcome;
@@ -18,6 +18,7 @@ use crate::logstore::{LogError, LogStore};
 pub struct Carrier {
     pub executor: Arc<dyn Executor>,
     pub logs: LogStore,
+    pub rules: Rules,
     /// What the builder is called.
     pub name: String,
     /// Another builder had begun it.
@@ -84,7 +85,7 @@ impl Carrier {
             Ok::<_, RemoteError>((files, self.client.log_length().await?))
         };
         let (files, begins) = self.unless_stopped(ready).await??;
-        let order = order(&job, files).map_err(Trouble::Document)?;
+        let order = order(&job, files, &self.rules).map_err(Trouble::Document)?;
         let goes_on = if self.is_again { "goes on with a build that another had begun" } else { "builds" };
         self.logs.writer(&job.attempt)?.note(&format!("builder {} {goes_on}", self.name))?;
         self.executor.submit(order).await?;

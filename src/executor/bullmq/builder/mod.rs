@@ -22,6 +22,8 @@ use crate::domain::lane::{Lanes, Station};
 use crate::executor::Executor;
 use crate::logstore::LogStore;
 
+pub use order::Rules;
+
 /// How long a job stays ours without our word.
 const LOCK: Duration = Duration::from_secs(15);
 /// How often we give it.
@@ -52,6 +54,8 @@ pub struct BuilderConfig {
     pub slots: usize,
     /// How long builds under way may go on after it was told to end.
     pub patience: Duration,
+    /// What it does, and what not.
+    pub rules: Rules,
 }
 
 /// A builder.
