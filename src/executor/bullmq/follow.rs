@@ -51,18 +51,19 @@ impl Followed {
 
     async fn see_through(&self) -> AttemptReport {
         let (bell, began) = (self.inner.bells.of(&self.record.place.id), Instant::now());
-        let mut course = Course::of(!self.fresh);
+        let may_take = Duration::from_secs(self.record.job["timeout_s"].as_u64().unwrap_or(u64::MAX));
+        let mut course = Course::of(!self.fresh, may_take);
         let (mut wished, mut away) = (false, false);
         loop {
             let cancelled = self.reins.cancel.is_cancelled();
-            if cancelled && !wished {
+            if (cancelled || course.is_overdue()) && !wished {
                 wished = self.wish_to_stop();
             }
             match self.look().await {
                 Ok(seen) => {
                     away = false;
                     if let Some(report) = self.act(course.step(seen, cancelled, began.elapsed())).await {
-                        return report;
+                        return if course.is_overdue() { overdue(report) } else { report };
                     }
                 }
                 Err(error) if !away => {
@@ -94,7 +95,7 @@ impl Followed {
             return Ok(Seen::Missing { held: self.inner.is_held(&self.attempt) });
         };
         Ok(match queue.get_job_state(&place.id).await.map_err(failed)? {
-            JobState::Active => Seen::Active(job.processed_by().map(str::to_owned)),
+            JobState::Active => Seen::Active(job.attempts_started()),
             // Read before its state, it may have ended between.
             JobState::Completed => match queue.get_job(&place.id).await.map_err(failed)? {
                 Some(job) => Seen::Completed(job.returnvalue().to_owned()),
@@ -132,6 +133,7 @@ impl Followed {
             }
             Step::Withdraw => self.withdraw().await.then(cancelled),
             Step::Cancelled => Some(cancelled()),
+            Step::TimedOut => Some(overdue(cancelled())),
             Step::Returned(json) => Some(self.returned(&json)),
             Step::Thrown(text) => Some(thrown(answer::thrown(&text), self.is_wished_to_stop())),
         }
