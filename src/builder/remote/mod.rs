@@ -177,7 +177,12 @@ async fn refused(what: &str, answer: Response) -> RemoteError {
         let detail = "it leads elsewhere, where the token must not go; set server.public_url to the final address";
         return RemoteError::Refused { what: what.to_owned(), detail: detail.to_owned() };
     }
-    RemoteError::Refused { what: what.to_owned(), detail: detail(status, answer).await }
+    let is_ours = odd::is_problem(answer.headers());
+    let detail = detail(status, answer).await;
+    if status == StatusCode::PAYLOAD_TOO_LARGE && is_ours {
+        return RemoteError::TooLarge { detail };
+    }
+    RemoteError::Refused { what: what.to_owned(), detail }
 }
 
 /// What the controller says about a refusal, in a line.

@@ -138,11 +138,9 @@ impl Exchange {
         }
         let failed = |error| FsError::new("keep the attempt in", &dir, error);
         remove_all(&dir).map_err(failed)?;
-        let record = Record {
-            expected: Expectation::of(&order.pkgbase, &order.arch, &order.files),
-            limits,
-            log_begins: self.0.logs.position(&order.attempt)?.len,
-        };
+        let expected = Expectation::of(&order.pkgbase, &order.arch, &order.files);
+        let limits = limits.for_packages(expected.count().unwrap_or(0));
+        let record = Record { expected, limits, log_begins: self.0.logs.position(&order.attempt)?.len };
         Attempt::create(&dir, &bundle(&order.files).map_err(failed)?, &record)?;
         Ok(Grant { token })
     }
