@@ -26,8 +26,13 @@ struct World {
 
 impl World {
     fn new(script: &str) -> Self {
+        Self::with_limit(script, 64 << 20)
+    }
+
+    /// With logs of so many bytes at most.
+    fn with_limit(script: &str, limit: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let logs = LogStore::new(dir.path().join("logs")).unwrap();
+        let logs = LogStore::with_limit(dir.path().join("logs"), limit).unwrap();
         let clock = Arc::new(ManualClock::new("2026-05-01T12:00:00Z".parse().unwrap()));
         fs::write(dir.path().join("program"), script).unwrap();
         let executor = Self::open(dir.path(), &logs, &clock);
@@ -88,6 +93,25 @@ impl World {
         let logs = LogStore::new(dir.path().join("logs")).unwrap();
         let executor = Self::open(dir.path(), &logs, &clock);
         Self { dir, logs, clock, executor }
+    }
+
+    /// The end of a build that has to be stopped by force, for which time passes.
+    async fn ended_by_force(&self, handle: &Handle) -> AttemptReport {
+        let waiting = self.executor.finished(handle);
+        tokio::pin!(waiting);
+        loop {
+            tokio::select! {
+                report = &mut waiting => return report.unwrap(),
+                () = tokio::task::yield_now() => self.clock.advance(SignedDuration::from_millis(1)),
+            }
+        }
+    }
+
+    /// The state of a process, as the kernel calls it, that wrote its number down; `None` if it is gone.
+    fn state_of_left(&self) -> Option<char> {
+        let pid = fs::read_to_string(self.dir.path().join("left")).unwrap();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).ok()?;
+        stat.rsplit_once(") ").unwrap().1.chars().next()
     }
 
     fn leftovers(&self) -> usize {
@@ -261,15 +285,15 @@ async fn a_build_that_takes_too_long_is_stopped_by_force_if_it_does_not_listen()
     world.wait_for_log("a1", "up\n").await;
     world.executor.started(&handle).await.unwrap();
     world.clock.advance(SignedDuration::from_secs(91));
-    let waiting = world.executor.finished(&handle);
-    tokio::pin!(waiting);
-    let report = loop {
-        tokio::select! {
-            report = &mut waiting => break report.unwrap(),
-            () = tokio::task::yield_now() => world.clock.advance(SignedDuration::from_millis(1)),
-        }
-    };
-    assert_eq!(report.ending, Ending::Done(Outcome::TimedOut));
+    assert_eq!(world.ended_by_force(&handle).await.ending, Ending::Done(Outcome::TimedOut));
+}
+
+#[tokio::test]
+async fn what_an_attempt_is_told_is_for_nobody_else_on_the_machine() {
+    let world = World::new("exit 1");
+    world.build("a1").await;
+    let dir = fs::metadata(world.dir.path().join("commands/a1")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&dir.permissions()) & 0o777, 0o700);
 }
 
 #[tokio::test]
