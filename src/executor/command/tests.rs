@@ -289,6 +289,58 @@ async fn a_build_that_takes_too_long_is_stopped_by_force_if_it_does_not_listen()
 }
 
 #[tokio::test]
+async fn what_left_the_group_of_its_program_holds_nobody_up() {
+    let script = "setsid sh -c 'echo $$ >../../left; exec sleep 1000' & trap '' TERM\n\
+                  until [ -s ../../left ]; do sleep 0.1; done; echo up; while :; do sleep 0.1; done";
+    let world = World::new(script);
+    let handle = world.executor.submit(World::order("a1")).await.unwrap();
+    world.wait_for_log("a1", "up\n").await;
+    world.executor.cancel(&handle).await.unwrap();
+    assert_eq!(world.ended_by_force(&handle).await.ending, Ending::Done(Outcome::Cancelled));
+    assert_eq!(world.state_of_left(), Some('S'), "it lives, and has the lock");
+    world.executor.discard(&handle).await.unwrap();
+    assert_eq!(world.leftovers(), 0);
+    let left = fs::read_to_string(world.dir.path().join("left")).unwrap().trim().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(left), Signal::SIGKILL).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_program_leaves_running_ends_before_its_packages_are_taken() {
+    let world = World::new(&format!("sleep 1000 & echo $! >../../left; {MAKES}"));
+    assert_eq!(world.build("a1").await.ending, Ending::Done(Outcome::Succeeded));
+    while world.state_of_left().is_some_and(|state| state != 'Z') {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_belongs_to_somebody_else_by_now_gets_no_signal() {
+    let world = World::new(
+        "setsid sh -c 'echo $$ >../../left; exec sleep 1000' &\n\
+                            until [ -s ../../left ]; do sleep 0.1; done; echo up; sleep 1000",
+    );
+    let handle = world.executor.submit(World::order("a1")).await.unwrap();
+    world.wait_for_log("a1", "up\n").await;
+    let task = task::Task::at(&world.dir.path().join("commands/a1"));
+    let ours = fs::read_to_string(task.dir.join("pid")).unwrap();
+    let other = fs::read_to_string(world.dir.path().join("left")).unwrap();
+    fs::write(task.dir.join("pid"), ours.replacen(ours.split_once(' ').unwrap().0, other.trim(), 1)).unwrap();
+    // Another that began at another time: what the kernel says of the supervisor is of the program before it.
+    let stat = ours.split(' ').nth(20).unwrap();
+    fs::write(task.dir.join("pid"), fs::read_to_string(task.dir.join("pid")).unwrap().replace(stat, "1")).unwrap();
+    task.signal(Signal::SIGKILL);
+    assert_eq!(world.state_of_left(), Some('S'));
+    fs::write(task.dir.join("pid"), other.trim()).unwrap();
+    task.signal(Signal::SIGKILL);
+    while world.state_of_left().is_some_and(|state| state != 'Z') {
+        tokio::task::yield_now().await;
+    }
+    fs::write(task.dir.join("pid"), ours).unwrap();
+    world.executor.cancel(&handle).await.unwrap();
+    assert_eq!(world.executor.finished(&handle).await.unwrap().ending, Ending::Done(Outcome::Cancelled));
+}
+
+#[tokio::test]
 async fn what_an_attempt_is_told_is_for_nobody_else_on_the_machine() {
     let world = World::new("exit 1");
     world.build("a1").await;
