@@ -86,6 +86,11 @@ impl Followed<'_> {
             match read {
                 Err(Trouble::Log(LogError::LimitReached { .. })) => {
                     stopping = stopping.or_else(|| Some(self.stop_for(Stop::LogLimit)));
+                    // Nobody reads it any more, and it must not fill the disk until the program has ended.
+                    tail.read = 0;
+                    if let Err(error) = self.task.drop_output() {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "what a build prints is not dropped");
+                    }
                 }
                 Err(trouble) => tracing::warn!("what a build prints is written down later: {trouble}"),
                 Ok(()) => {}

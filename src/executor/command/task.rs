@@ -135,6 +135,11 @@ impl Task {
         }
     }
 
+    /// Drops what it has printed so far; what it prints from now on stands at the beginning.
+    pub fn drop_output(&self) -> io::Result<()> {
+        OpenOptions::new().write(true).open(self.output())?.set_len(0)
+    }
+
     /// Marks that it is to be stopped, also for later processes.
     pub fn ask_to_stop(&self) -> Result<(), FsError> {
         write_atomic(&self.dir.join("stop"), b"")

@@ -341,6 +341,17 @@ async fn a_number_that_belongs_to_somebody_else_by_now_gets_no_signal() {
 }
 
 #[tokio::test]
+async fn what_is_printed_beyond_the_limit_of_the_log_does_not_fill_the_disk() {
+    let world =
+        World::with_limit("trap '' TERM; head -c 3000000 /dev/zero; echo; while :; do sleep 0.1; done", 100_000);
+    let handle = world.executor.submit(World::order("a1")).await.unwrap();
+    world.wait_for_log("a1", "reached its limit").await;
+    assert_eq!(world.ended_by_force(&handle).await.ending, Ending::Done(Outcome::Failed));
+    let printed = fs::metadata(task::Task::at(&world.dir.path().join("commands/a1")).output()).unwrap();
+    assert!(printed.len() < 1_000_000, "{}", printed.len());
+}
+
+#[tokio::test]
 async fn what_an_attempt_is_told_is_for_nobody_else_on_the_machine() {
     let world = World::new("exit 1");
     world.build("a1").await;
