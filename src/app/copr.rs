@@ -26,6 +26,7 @@ use crate::executor::copr::{CoprConfig, CoprExecutor};
 use crate::logstore::LogStore;
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::env;
+use crate::telemetry::in_full;
 
 /// Where COPR's own tools look for the login, below the home directory.
 const LOGIN: &str = ".config/copr";
@@ -92,7 +93,7 @@ pub(super) async fn examine(copr: &settings::Copr) -> Check {
     let subject = client.url().to_string();
     match client.who_am_i().await {
         Ok(name) => Check::found("copr", subject, format!("it knows us as {name}")),
-        Err(error) => Check::error("copr", subject, error.in_full(), HINT),
+        Err(error) => Check::error("copr", subject, in_full(&error), HINT),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{DEFAULT_BRANCH, Place, address_of, chosen, copr, hosting, publishing};
+use super::{DEFAULT_BRANCH, Place, address_of, chosen, copr, executors, fleet, hosting, publishing};
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::doctor::{self, Check, Status};
@@ -32,8 +32,14 @@ pub async fn everything(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
     for repository in &settings.repositories {
         checks.extend(examine_remote(repository, dir, &workspace).await);
         checks.extend(examine_forge(repository, dir).await);
+        if repository.executor.kind == ExecutorKind::Local {
+            checks.extend(executors::examine_image(&repository.executor.local, &settings.server.data_dir).await);
+        }
         if repository.executor.kind == ExecutorKind::Copr {
             checks.push(copr::examine(&repository.executor.copr).await);
+        }
+        if repository.executor.kind == ExecutorKind::Bullmq {
+            checks.extend(fleet::examine(&repository.executor.bullmq).await);
         }
         checks.extend(examine_aur(&repository.sources.aur, &workspace).await);
     }

@@ -1,5 +1,6 @@
 //! What carries out the builds, by the settings.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -7,19 +8,23 @@ use tokio::sync::Semaphore;
 
 use super::{copr, fleet};
 use crate::config::Settings;
-use crate::config::settings::{self, ExecutorKind};
+use crate::config::settings::{self, ExecutorKind, Protocol};
+use crate::controller::doctor::Check;
 use crate::domain::schedule::BuilderInfo;
 use crate::executor::Executor;
-use crate::executor::api::Api;
+use crate::executor::api::{Api, Proof};
 use crate::executor::buildomat::{self, Buildomat, BuildomatExecutor, Client, Making};
 use crate::executor::bullmq::BullmqExecutor;
+use crate::executor::chaotic::{Chaotic, ChaoticConfig, ChaoticExecutor, Era, Pacing};
 use crate::executor::command::{CommandConfig, CommandExecutor};
 use crate::executor::exchange::Exchange;
+use crate::executor::local::image::ImageConfig;
 use crate::executor::local::{LocalConfig, LocalExecutor};
 use crate::logstore::LogStore;
 use crate::sys::clock::Clock;
 use crate::sys::fs::FsError;
 use crate::sys::secret;
+use crate::telemetry::in_full;
 
 /// The executor that is set.
 pub(super) fn open(
@@ -37,6 +42,7 @@ pub(super) fn open(
                 slots,
                 pgp,
                 builder: local_builder(&executor.local),
+                image: image(&executor.local, &settings.server.data_dir),
                 ..LocalConfig::under(&settings.server.data_dir)
             };
             if let Some(user) = &executor.local.user {
@@ -59,10 +65,22 @@ pub(super) fn open(
             Ok(Arc::new(BullmqExecutor::open(config, logs.clone(), exchange)?))
         }
         ExecutorKind::Copr => copr::executor(&executor.copr, settings.server.data_dir.join("copr"), logs, clock),
-        ExecutorKind::Chaotic | ExecutorKind::None => {
-            bail!("executor.kind = {:?} builds nothing in this version", executor.kind)
+        ExecutorKind::Chaotic => {
+            let manager = Chaotic::open(chaotic(&executor.chaotic)?)?;
+            let work_dir = settings.server.data_dir.join("chaotic");
+            Ok(Arc::new(ChaoticExecutor::open(manager, work_dir, logs.clone(), None)?))
         }
+        ExecutorKind::None => bail!("executor.kind = \"none\" builds nothing"),
     }
+}
+
+/// How the Chaotic Manager of the settings is reached.
+pub(super) fn chaotic(settings: &settings::Chaotic) -> Result<ChaoticConfig> {
+    let era = match settings.protocol {
+        Protocol::Moleculer => Era::Bus,
+        Protocol::Bullmq => Era::Queues,
+    };
+    Ok(ChaoticConfig { redis: fleet::manager(settings)?, era, pacing: Pacing::default() })
 }
 
 /// What this machine is among builders: it takes everything, unless it is said what it takes.
@@ -71,6 +89,25 @@ fn local_builder(local: &settings::LocalExecutor) -> Option<BuilderInfo> {
     // How many builds run at once is the dispatcher's.
     let builder = BuilderInfo { name, class: local.class, slots: usize::MAX };
     (local.class.is_some() || local.name.is_some()).then_some(builder)
+}
+
+/// The image that builds on this machine are done in, kept in the directory of who builds.
+pub(super) fn image(local: &settings::LocalExecutor, dir: &Path) -> Option<ImageConfig> {
+    let name = local.image.clone()?.into();
+    Some(ImageConfig { engine: local.engine.program().to_owned(), name, dir: dir.join("images") })
+}
+
+/// Whether builds on this machine can be done in the image that they are to be done in.
+pub(super) async fn examine_image(local: &settings::LocalExecutor, dir: &Path) -> Option<Check> {
+    const AREA: &str = "image";
+    let image = image(local, dir)?;
+    Some(match image.is_there().await {
+        Ok(true) => Check::found(AREA, &image.name, format!("{} has it", image.engine)),
+        Ok(false) => Check::found(AREA, &image.name, format!("the first build will have {} fetch it", image.engine)),
+        Err(error) => {
+            Check::error(AREA, &image.name, in_full(&error), "install it, or name another `executor.local.engine`")
+        }
+    })
 }
 
 fn buildomat(
@@ -82,7 +119,7 @@ fn buildomat(
     let url = written.url.as_ref().context("executor.buildomat.url is not set")?;
     let token_file = written.token_file.as_ref().context("executor.buildomat.token_file is not set")?;
     let url = url.as_str().parse().context("executor.buildomat.url is no address")?;
-    let client = Client::new(Api::new(url, secret::from_file(token_file)?)?);
+    let client = Client::new(Api::new("buildomat", url, Proof::Token(secret::from_file(token_file)?))?);
     let script = match &written.script_file {
         Some(path) => std::fs::read_to_string(path).map_err(|error| FsError::new("read", path, error))?,
         None => buildomat::SCRIPT.to_owned(),

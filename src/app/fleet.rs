@@ -7,13 +7,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio_util::sync::CancellationToken;
 
-use super::building;
+use super::{building, executors};
 use crate::builder::workspace::make_enterable;
 use crate::config::Settings;
-use crate::config::settings::{Bullmq, LocalExecutor as LocalSettings, Repository};
+use crate::config::settings::{Bullmq, Chaotic, LocalExecutor as LocalSettings, Repository};
+use crate::config::value::RedisAddress;
+use crate::controller::doctor::{Check, Status};
 use crate::domain::lane::{MAX_CLASS, is_name};
+use crate::domain::redis::health::{self, Level};
 use crate::executor::bullmq::BullmqConfig;
 use crate::executor::bullmq::builder::{Builder, BuilderConfig, Rules};
+use crate::executor::bullmq::examine;
 use crate::executor::bullmq::server::RedisConfig;
 use crate::executor::local::{LocalConfig, LocalExecutor};
 use crate::executor::{Executor as _, local};
@@ -49,15 +53,57 @@ pub(super) fn executor(settings: &Bullmq, work_dir: PathBuf) -> Result<BullmqCon
 /// # Errors
 /// If one of them cannot be read.
 pub fn redis(settings: &Bullmq) -> Result<RedisConfig> {
-    let password = settings.password_file.as_deref().map(secret::from_file).transpose();
-    let read = |path: &PathBuf| {
-        std::fs::read(path).with_context(|| format!("cannot read executor.bullmq.ca_file {}", path.display()))
+    let Bullmq { url, password_file, ca_file, .. } = settings;
+    server("executor.bullmq", url, password_file.as_deref(), ca_file.as_deref())
+}
+
+/// The server of a Chaotic Manager, as [`redis`].
+///
+/// # Errors
+/// As there.
+pub(super) fn manager(settings: &Chaotic) -> Result<RedisConfig> {
+    let Chaotic { url, password_file, ca_file, .. } = settings;
+    server("executor.chaotic", url, password_file.as_deref(), ca_file.as_deref())
+}
+
+fn server(section: &str, url: &RedisAddress, password: Option<&Path>, ca: Option<&Path>) -> Result<RedisConfig> {
+    let password = password.map(secret::from_file).transpose();
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("cannot read {section}.ca_file {}", path.display()))
     };
     Ok(RedisConfig {
-        url: settings.url.url().clone(),
-        password: password.context("executor.bullmq.password_file")?,
-        ca: settings.ca_file.as_ref().map(read).transpose()?,
+        url: url.url().clone(),
+        password: password.with_context(|| format!("{section}.password_file"))?,
+        ca: ca.map(read).transpose()?,
     })
+}
+
+/// Whether the server can be used, and is as queues need it.
+pub(super) async fn examine(settings: &Bullmq) -> Vec<Check> {
+    let config = match redis(settings) {
+        Ok(config) => config,
+        Err(error) => {
+            let hint = "create the files that executor.bullmq names, readable by the user that runs pkgwarden";
+            return vec![Check::error("redis", settings.url.url().to_string(), format!("{error:#}"), hint)];
+        }
+    };
+    let (url, tls) = (config.url.to_string(), config.url.tls);
+    let facts = match examine::look(config, &settings.prefix).await {
+        Ok(facts) => facts,
+        Err(error) => {
+            let said = error.to_string();
+            return vec![Check::error("redis", url, &said, health::remedy(&said, tls))];
+        }
+    };
+    let check = |found: health::Finding| {
+        let check = Check::found("redis", &url, found.detail);
+        match found.level {
+            Level::Good => check,
+            Level::Doubtful => check.but(Status::Warning, found.hint),
+            Level::Bad => check.but(Status::Error, found.hint),
+        }
+    };
+    health::findings(&facts).into_iter().map(check).collect()
 }
 
 /// What this machine is called.
@@ -97,9 +143,11 @@ pub async fn station(settings: &Settings, wanted: Wanted) -> Result<Station> {
     // Of builds that this builder has lost.
     crate::builder::workspace::remove_all(&logs_dir).map_err(|source| FsError::new("clear", &logs_dir, source))?;
     let logs = LogStore::new(logs_dir)?;
-    let executor = LocalExecutor::open(local_config(&repository.executor.local, &wanted, &dir), logs.clone())?;
+    let config = local_config(&repository.executor.local, &wanted, &dir);
+    let image = config.image.clone();
+    let executor = LocalExecutor::open(config, logs.clone())?;
     executor.keep_only(std::collections::BTreeSet::new()).await?;
-    local::probe::require_programs()?;
+    local::probe::require_programs(image.as_ref())?;
     let bullmq = &repository.executor.bullmq;
     let config = BuilderConfig {
         redis: redis(bullmq)?,
@@ -118,6 +166,7 @@ pub async fn station(settings: &Settings, wanted: Wanted) -> Result<Station> {
 fn local_config(local: &LocalSettings, wanted: &Wanted, dir: &Path) -> LocalConfig {
     let mut config = LocalConfig { slots: wanted.slots, pgp: local.pgp, ..LocalConfig::under(dir) };
     config.caches.quota = local.cache_bytes;
+    config.image = executors::image(local, dir);
     if let Some(user) = &local.user {
         config.user.clone_from(user);
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::config::settings::{self, NamcapUse};
@@ -23,12 +24,18 @@ use crate::sys::clock::{Clock, SystemClock};
 /// The folder of a staging repository in that of the repository it is before.
 const STAGING: &str = "staging";
 
+/// How long a package file stays where it was after it was replaced: mirrors and machines that asked for the database
+/// earlier on the day still find it, however many generations came since.
+const REPLACED: SignedDuration = SignedDuration::from_hours(24);
+
 /// All package repositories of a monorepo.
 #[must_use]
 pub fn outlets(repository: &settings::Repository, clock: &Arc<dyn Clock>) -> Outlets {
     let publish = &repository.publish;
+    // A signer knows its folders by their absolute names, as it was started elsewhere.
+    let root = std::path::absolute(&publish.dir).unwrap_or_else(|_| publish.dir.clone());
     let outlet = |folder: Option<&str>, name: Option<&str>| {
-        let dir = folder.map_or_else(|| publish.dir.clone(), |folder| publish.dir.join(folder));
+        let dir = folder.map_or_else(|| root.clone(), |folder| root.join(folder));
         let archive = folder.map_or_else(|| publish.archive_dir.clone(), |folder| publish.archive_dir.join(folder));
         let make = |dir, name: Option<&str>, archived: bool| {
             let publisher = match name {
@@ -40,6 +47,7 @@ pub fn outlets(repository: &settings::Repository, clock: &Arc<dyn Clock>) -> Out
                 Archive { dir: archive.clone(), days: publish.archive_days, versions: publish.archive_versions };
             publisher
                 .keep_generations(publish.keep)
+                .keep_files(REPLACED)
                 .with_clock(clock.clone())
                 .signed_by(signing(publish))
                 .archives((archived && publish.archive_days > 0).then_some(archive))
@@ -49,7 +57,9 @@ pub fn outlets(repository: &settings::Repository, clock: &Arc<dyn Clock>) -> Out
         Outlet { release: make(dir, name, true), staging }
     };
     let targets = publish.targets.iter().map(|target| (target.clone(), outlet(Some(&target.name), Some(&target.name))));
-    Outlets::new(outlet(None, publish.name.as_deref()), targets.collect())
+    let outlets = Outlets::new(outlet(None, publish.name.as_deref()), targets.collect());
+    outlets.settle_name_from_staging();
+    outlets
 }
 
 /// Who signs, if anybody does.
@@ -245,4 +255,39 @@ fn databases_in(dir: &Path) -> Result<Vec<String>> {
     let mut names: Vec<String> = names.filter_map(|name| name.strip_suffix(".db").map(str::to_owned)).collect();
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load;
+    use crate::domain::queue::BuildId;
+    use crate::publish::Expected;
+    use crate::publish::testing::{package, pkginfo};
+
+    use super::*;
+
+    /// Its name is that of the commit that was built first, which a command does not know.
+    #[tokio::test]
+    async fn the_first_promotion_needs_no_configured_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let text = format!("[publish]\nstaging = true\ndir = \"{}\"\n", dir.path().join("repo").display());
+        let settings = load(Some(("pkgwarden.toml", &text)), &BTreeMap::new()).expect("right settings");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let foo = PkgBase::new("foo").expect("a name");
+        let controller = outlets(&settings.repositories[0], &clock);
+        controller.settle_name("packages");
+        let file = package(&dir.path().join("foo-1-1-any.pkg.tar.zst"), &pkginfo("foo", "foo", "1-1"));
+        let expected = Expected {
+            pkgbase: foo.clone(),
+            version: None,
+            arch: "x86_64".into(),
+            members: BTreeSet::new(),
+            build: Some(BuildId(1)),
+            allow_prohibited: false,
+        };
+        controller.entrance(&foo).publish(&[file], &expected).await.expect("published");
+        let shop = Shop::open(&settings, None).expect("opened");
+        assert_eq!(shop.promote(None, None).await.expect("promoted").packages, [foo]);
+        assert_eq!(shop.outlets.main().name(), Some("packages"));
+    }
 }

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::interfere;
 use super::pacman::{self, DEPENDENCIES, PackageRepository, ROOT, Server};
 use super::workspace::Workspace;
-use crate::sys::sandbox::{Access, Mount, Network, SandboxSpec};
+use crate::sys::sandbox::{Access, Mount, Network, SandboxSpec, System};
 
 const CONFIG: &str = "/etc/pkgwarden";
 
@@ -109,6 +109,8 @@ impl Phase {
 /// What every step of one build shares.
 #[derive(Debug, Clone)]
 pub struct Job {
+    /// The system that its steps run on.
+    pub system: System,
     /// The architecture to build for.
     pub arch: String,
     /// Where its dependencies come from.
@@ -175,6 +177,7 @@ impl Job {
             env.extend(self.proxies.clone());
         }
         SandboxSpec {
+            system: self.system.clone(),
             network,
             mounts: Self::mounts(phase, workspace),
             repositories: self.directories(),
@@ -245,6 +248,7 @@ mod tests {
 
     fn job() -> Job {
         Job {
+            system: System::of_this_machine(),
             arch: "x86_64".into(),
             repositories: Vec::new(),
             packager: "A B <a@b.example>".into(),

@@ -16,7 +16,7 @@ use crate::domain::folder::{File, FileMode, Folder};
 use crate::domain::pkgbuild::{self, Uneditable};
 use crate::sys::fs::{FsError, ensure_free};
 use crate::sys::process::{ProcessError, Program};
-use crate::sys::sandbox::{ANSWER, Access, Mount, Network, SandboxSpec, explain};
+use crate::sys::sandbox::{ANSWER, Access, Mount, Network, SandboxSpec, System, explain};
 use crate::sys::scratch::Scratch;
 
 const PKGBUILD: &str = "PKGBUILD";
@@ -220,6 +220,7 @@ impl Refresher {
             env.extend(self.job.proxies.clone());
         }
         SandboxSpec {
+            system: self.job.system.clone(),
             network,
             mounts: vec![
                 mount("etc/makepkg.conf", "/etc/pkgwarden/makepkg.conf", Access::Read),
@@ -257,6 +258,7 @@ fn last_words(printed: &[u8]) -> String {
 #[must_use]
 pub fn job(arch: &str, proxies: BTreeMap<String, String>) -> Job {
     Job {
+        system: System::of_this_machine(),
         arch: arch.to_owned(),
         repositories: Vec::new(),
         packager: "Unknown Packager".to_owned(),

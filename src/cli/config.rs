@@ -308,12 +308,17 @@ mod tests {
         [executor.local]
         pgp = "when-keys-are-there"
         cache_gib = 20
+        engine = "podman"
         repository = []
 
         [executor.bullmq]
         url = "redis://:******@host/0"
         queue = "builds"
         prefix = "bull"
+
+        [executor.chaotic]
+        protocol = "moleculer"
+        url = "redis://127.0.0.1:6379/0"
 
         [executor.copr]
         method = "scm"

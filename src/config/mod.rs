@@ -7,6 +7,7 @@ pub mod cache;
 pub mod copr;
 pub mod error;
 pub mod forge;
+pub mod image;
 pub mod job;
 mod keyfile;
 mod layer;

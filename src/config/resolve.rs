@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::error::Problem;
 use super::layer::Layers;
 use super::settings::{
-    Aur, AurTransport, Buildomat, Bullmq, CommandExecutor, Executor, ExecutorKind, LocalExecutor, Nvchecker,
+    Aur, AurTransport, Buildomat, Bullmq, Chaotic, CommandExecutor, Executor, ExecutorKind, LocalExecutor, Nvchecker,
     ProjectHost, Repository, Schedule, ScheduledRun, Server, Settings, Sources,
 };
 use super::value::{Address, GitAddress, Name, Period};
@@ -98,18 +98,8 @@ fn check_sections(
 
 /// What can be written, and cannot be done so: the place, what is not done, and what to write instead.
 fn impossible(written: &Written) -> Vec<([&'static str; 2], String, &'static str)> {
-    const EXECUTOR: &str = "write \"local\" to build on this machine, \"bullmq\" to build on several, \"command\" to build by a \
-                            program of yours, \"copr\" or \"buildomat\" to build there, or \"none\" to leave builds to somebody else";
     const PROGRAM: &str = "name it as program in [executor.command]";
     let mut found = Vec::new();
-    let done = |kind: &ExecutorKind| {
-        use ExecutorKind::{Buildomat, Bullmq, Command, Copr, Local, None};
-        matches!(kind, Local | Bullmq | Command | Copr | Buildomat | None)
-    };
-    if let Some(kind) = written.executor.kind.filter(|kind| !done(kind)) {
-        let message = format!("executor.kind = {} is not supported by this version", word(&kind));
-        found.push((["executor", "kind"], message, EXECUTOR));
-    }
     if written.executor.kind == Some(ExecutorKind::Command) && written.executor.command.program.is_none() {
         found.push((["executor", "kind"], "executor.kind = \"command\" needs a program".to_owned(), PROGRAM));
     }
@@ -121,11 +111,6 @@ fn impossible(written: &Written) -> Vec<([&'static str; 2], String, &'static str
     }
     found.extend(publish::impossible(&written.publish));
     found
-}
-
-/// A value as it is written.
-fn word(kind: &impl serde::Serialize) -> String {
-    serde_json::to_string(kind).expect("a word is JSON")
 }
 
 /// What is wrong with the name in a schedule.
@@ -267,6 +252,8 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
             pgp: given(executor.local.pgp),
             repositories: given(executor.local.repository),
             cache_bytes: given(executor.local.cache_gib) << 30,
+            image: executor.local.image,
+            engine: given(executor.local.engine),
         },
         bullmq: Bullmq {
             url: given(executor.bullmq.url),
@@ -274,6 +261,12 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
             ca_file: executor.bullmq.ca_file,
             queue: given(executor.bullmq.queue).to_string(),
             prefix: given(executor.bullmq.prefix).to_string(),
+        },
+        chaotic: Chaotic {
+            protocol: given(executor.chaotic.protocol),
+            url: given(executor.chaotic.url),
+            password_file: executor.chaotic.password_file,
+            ca_file: executor.chaotic.ca_file,
         },
         copr: copr::resolve(executor.copr),
         command: CommandExecutor {
@@ -306,6 +299,7 @@ fn resolve_policy(policy: &WrittenPolicy) -> Policy {
     Policy {
         unknown_directive: given(policy.unknown_directive),
         overlap: given(policy.overlap),
+        rebuilds: given(policy.rebuilds),
         human_review: policy.human_review,
         format: given(policy.format),
         reviews: resolve_reviews(policy.reviews.clone()),

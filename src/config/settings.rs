@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::copr::Copr;
 use super::error::ConfigError;
+use super::image::{Engine, ImageName};
 pub use super::publish::{NamcapUse, Publish};
 use super::value::{Address, CronLine, Listen, RedisAddress, Zone};
 use super::written::Written;
@@ -235,6 +236,8 @@ pub struct Executor {
     pub local: LocalExecutor,
     /// Settings of `Bullmq`.
     pub bullmq: Bullmq,
+    /// Settings of `Chaotic`.
+    pub chaotic: Chaotic,
     /// Settings of `Copr`.
     pub copr: Copr,
     /// Settings of `Command`.
@@ -302,6 +305,10 @@ pub struct LocalExecutor {
     pub repositories: Vec<PacmanRepository>,
     /// The most bytes of all cache sets together.
     pub cache_bytes: u64,
+    /// The image that builds are done in.
+    pub image: Option<ImageName>,
+    /// Who knows it.
+    pub engine: Engine,
 }
 
 /// Builds by workers of a queue in Redis.
@@ -317,6 +324,29 @@ pub struct Bullmq {
     pub queue: String,
     /// Prefix of its keys.
     pub prefix: String,
+}
+
+/// Builds by a Chaotic Manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chaotic {
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// Its Redis server.
+    pub url: RedisAddress,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+    /// File with the certificates of whom to trust.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How a Chaotic Manager is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Over Moleculer's bus: managers since October 2024.
+    Moleculer,
+    /// Through queues of BullMQ: managers of April to October 2024.
+    Bullmq,
 }
 
 /// When one pipeline runs by itself.

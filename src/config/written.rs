@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::settings::{AurTransport, ExecutorKind, ForgeKind, LogLevel};
+use super::image::{Engine, ImageName};
+use super::settings::{AurTransport, ExecutorKind, ForgeKind, LogLevel, Protocol};
 use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, RedisAddress, Zone};
 use crate::domain::signature::Verification;
 
@@ -278,6 +279,8 @@ section! {
         local: WrittenLocal,
         /// Builds on any number of machines, through Redis.
         bullmq: WrittenBullmq,
+        /// Builds by an existing Chaotic Manager.
+        chaotic: WrittenChaotic,
         /// Builds on COPR.
         copr: WrittenCopr,
         /// Builds by a program of your own.
@@ -307,6 +310,12 @@ section! {
         /// for longest goes first.
         #[schemars(range(max = 65536), example = 20)]
         cache_gib: u64,
+        /// The image of podman or docker whose system builds see in place of this machine's. It is fetched if it is not there.
+        #[schemars(example = "docker.io/library/archlinux:base-devel")]
+        image: ImageName,
+        /// Who knows that image.
+        #[schemars(example = &"docker")]
+        engine: Engine,
         /// Pacman repositories that builds may install from, beside the published one; the first wins.
         #[schemars(example = [serde_json::json!({"name": "core", "server": "https://mirror.example/$repo/os/$arch"})])]
         repository: Vec<PacmanRepository>,
@@ -331,6 +340,23 @@ section! {
         /// Prefix of its keys in Redis.
         #[schemars(example = &"bull")]
         prefix: Name,
+    }
+}
+
+section! {
+    /// Builds by an existing Chaotic Manager.
+    WrittenChaotic {
+        /// How it is spoken to: over Moleculer's bus, or through the queues of BullMQ that it had before October 2024.
+        protocol: Protocol,
+        /// Its Redis server, as in `[executor.bullmq]`.
+        #[schemars(example = "redis://127.0.0.1:6379/0")]
+        url: RedisAddress,
+        /// File with the password, so that it need not stand in the address.
+        #[schemars(example = "/etc/pkgwarden/manager-password")]
+        password_file: PathBuf,
+        /// File with the certificates, in PEM, of whom to trust with rediss://; those of the web without it.
+        #[schemars(example = "/etc/pkgwarden/redis-ca.pem")]
+        ca_file: PathBuf,
     }
 }
 

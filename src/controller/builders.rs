@@ -8,7 +8,7 @@ use futures_util::Stream;
 use tokio::sync::watch;
 
 use crate::domain::upload::{Held, Put, Refusal};
-use crate::executor::exchange::{Exchange, ExchangeError, LogRoom, Received, Wish};
+use crate::executor::exchange::{Caller, Exchange, ExchangeError, LogRoom, Received, Wish};
 
 /// Why a builder is not served.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,10 @@ impl From<ExchangeError> for BuildersError {
             ExchangeError::Log(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "what a builder prints cannot be kept");
                 Self::Unavailable("the log cannot be written".to_owned())
+            }
+            ExchangeError::Unsure(reason) => {
+                tracing::warn!(reason, "it cannot be told which builder has a build");
+                Self::Unavailable("it cannot be told who has this attempt".to_owned())
             }
         }
     }
@@ -57,7 +61,7 @@ pub struct Builders {
 /// The builder of one attempt, which has proven itself.
 pub struct Builder<'a> {
     exchange: &'a Exchange,
-    attempt: &'a str,
+    caller: Caller<'a>,
 }
 
 impl Builders {
@@ -67,13 +71,19 @@ impl Builders {
         Self { exchange }
     }
 
-    /// The builder of an attempt, if this is its token. It is told of nothing else, not even what attempts there are.
+    /// The builder of an attempt, if this is its token, with what it has claimed it with. It is told of nothing else, not
+    /// even what attempts there are.
     ///
     /// # Errors
     /// [`Refusal::NotYours`], if it is not.
-    pub fn with_token<'a>(&'a self, attempt: &'a str, token: &str) -> Result<Builder<'a>, BuildersError> {
+    pub fn with_token<'a>(
+        &'a self,
+        attempt: &'a str,
+        token: &str,
+        claim: Option<&'a str>,
+    ) -> Result<Builder<'a>, BuildersError> {
         if self.exchange.accepts(attempt, token) {
-            Ok(Builder { exchange: &self.exchange, attempt })
+            Ok(Builder { exchange: &self.exchange, caller: Caller { attempt, claim } })
         } else {
             Err(Refusal::NotYours.into())
         }
@@ -81,14 +91,20 @@ impl Builders {
 }
 
 impl Builder<'_> {
+    /// Has this builder be the only one of the attempt, if it names a claim, and that is right.
+    pub async fn claim(&self) -> Result<(), BuildersError> {
+        let Some(claim) = self.caller.claim else { return Err(Refusal::Broken("it names no claim".to_owned()).into()) };
+        Ok(self.exchange.claim(self.caller.attempt, claim).await?)
+    }
+
     /// The tar archive with the files of the package.
     pub fn files(&self) -> Result<PathBuf, BuildersError> {
-        Ok(self.exchange.files(self.attempt)?)
+        Ok(self.exchange.files(self.caller)?)
     }
 
     /// What is there of a file.
     pub fn held(&self, name: &str) -> Result<Held, BuildersError> {
-        let held = self.exchange.held(self.attempt, name)?;
+        let held = self.exchange.held(self.caller, name)?;
         held.ok_or_else(|| Refusal::Nothing(name.to_owned()).into())
     }
 
@@ -99,7 +115,7 @@ impl Builder<'_> {
         put: &Put,
         body: impl Stream<Item = Result<Bytes, E>> + Send,
     ) -> Result<Brought, BuildersError> {
-        Ok(match self.exchange.receive(self.attempt, name, put, body).await? {
+        Ok(match self.exchange.receive(self.caller, name, put, body).await? {
             Received::Known => Brought::Known,
             Received::Part(offset) => Brought::Part(offset),
             Received::Complete => Brought::Complete,
@@ -108,17 +124,17 @@ impl Builder<'_> {
 
     /// Room for a piece of the log on its way.
     pub fn log_room(&self) -> Result<LogRoom, BuildersError> {
-        Ok(self.exchange.log_room(self.attempt)?)
+        Ok(self.exchange.log_room(self.caller)?)
     }
 
     /// Adds to the log; returns how much of what the builder printed is there.
     pub async fn append_log(&self, offset: u64, bytes: &[u8]) -> Result<u64, BuildersError> {
-        Ok(self.exchange.append_log(self.attempt, offset, bytes).await?)
+        Ok(self.exchange.append_log(self.caller, offset, bytes).await?)
     }
 
     /// Whether somebody wants the builder to stop, now and from now on. The channel closes with the attempt.
     pub fn wish(&self) -> Result<WishChannel, BuildersError> {
-        Ok(WishChannel(self.exchange.wish(self.attempt)?))
+        Ok(WishChannel(self.exchange.wish(self.caller)?))
     }
 }
 

@@ -3,28 +3,33 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result};
-use backon::{ExponentialBuilder, Retryable as _};
 
 use super::apply::folder_at;
 use super::dispatch::{Dispatcher, ROOM_PAUSE};
 use super::linkage;
 use super::order::{expected_version, facts, repository_settings, settings_in};
+use super::site::Site;
 use crate::domain::build::Outcome;
 use crate::domain::finding::Finding;
 use crate::domain::library;
 use crate::domain::library::soname::Soname;
 use crate::domain::name::PkgBase;
+use crate::domain::policy::RepositorySettings;
 use crate::executor::{AttemptReport, Ending, Handle};
 use crate::git::Repository;
 use crate::publish::outlets::Outlets;
 use crate::publish::{Expected, Generation, PublishError, Publisher};
+use crate::source::libraries::database_name;
 use crate::store::StoreError;
 use crate::store::attempts::{AttemptEnd, AttemptEnding, Finished};
 use crate::store::builds::Build;
 
+/// What cannot be published is tried again after so many looks whether it is still wanted, at most.
+const MOST_LOOKS: u32 = 32;
 /// Findings that are kept with a build.
 const MOST_TOLD: usize = 40;
 
@@ -107,7 +112,7 @@ impl Dispatcher {
             Ok(expected) => expected,
             Err(error) => return Some(end(AttemptEnding::Infrastructure, exit_code, format!("{error:#}"))),
         };
-        match self.publish(build, outlets.of(&build.pkgbase).entrance(), &paths, &expected).await {
+        match self.publish(build, &outlets.entrance(&build.pkgbase), &paths, &expected).await {
             Ok(generation) => {
                 self.note_linkage(&build.repository, outlets, &build.pkgbase).await;
                 Some(end(ending, exit_code, with_findings(message, &generation.findings)))
@@ -115,7 +120,7 @@ impl Dispatcher {
             Err(error) if error.is_the_builds_fault() => {
                 Some(end(AttemptEnding::Done(Outcome::Failed), exit_code, error.to_string()))
             }
-            Err(error) if error.has_to_wait() && self.ending.load(Ordering::Relaxed) => None,
+            Err(_) if self.ending.load(Ordering::Relaxed) => None,
             Err(error) => {
                 let message = format!("publishing: {:#}", anyhow::Error::from(error));
                 Some(end(AttemptEnding::Infrastructure, exit_code, message))
@@ -151,34 +156,41 @@ impl Dispatcher {
         Ok(library::lost(&before, &linkage::recorded(store, repository, false).await?))
     }
 
-    /// Publishes what a build made. A finished build is too dear to be thrown away: where there is no room for
-    /// it, it waits until there is, or until nobody wants it any more.
-    async fn publish(
+    /// Publishes what a build made. A finished build is too dear to be thrown away: whatever keeps us from publishing
+    /// it and is not its own fault is waited for, until it is there or nobody wants it any more.
+    pub(super) async fn publish(
         &self,
         build: &Build,
         publisher: &Publisher,
         paths: &[PathBuf],
         expected: &Expected,
     ) -> Result<Generation, PublishError> {
-        let mut told = false;
+        let (mut told, mut looks) = (String::new(), 1);
         loop {
-            let publish = || publisher.publish(paths, expected);
-            let passing = |error: &PublishError| !error.is_the_builds_fault() && !error.has_to_wait();
-            let error = match publish.retry(ExponentialBuilder::default()).when(passing).await {
-                Err(error) if error.has_to_wait() => error,
+            let error = match publisher.publish(paths, expected).await {
+                Err(error) if !error.is_the_builds_fault() => error,
                 other => return other,
             };
-            let unwanted = self.parts.store.to_stop().await.is_ok_and(|builds| builds.contains(&build.id));
-            if unwanted || self.ending.load(Ordering::Relaxed) {
-                return Err(error);
+            if told != error.to_string() {
+                let (package, error) = (build.pkgbase.as_str(), &error as &dyn std::error::Error);
+                tracing::error!(package, error, "what was built waits to be published");
             }
-            if !told {
-                let package = build.pkgbase.as_str();
-                tracing::error!(package, error = error.to_string(), "what was built waits to be published");
+            told = error.to_string();
+            for _ in 0..looks {
+                // What is gone has to be built again.
+                if self.is_unwanted(build).await || !paths.iter().all(|path| path.exists()) {
+                    return Err(error);
+                }
+                tokio::time::sleep(ROOM_PAUSE).await;
             }
-            told = true;
-            tokio::time::sleep(ROOM_PAUSE).await;
+            looks = if error.has_to_wait() { 1 } else { MOST_LOOKS.min(2 * looks) };
         }
+    }
+
+    /// Whether nobody waits for what a build made, or nobody will be there to publish it.
+    async fn is_unwanted(&self, build: &Build) -> bool {
+        self.ending.load(Ordering::Relaxed)
+            || self.parts.store.to_stop().await.is_ok_and(|builds| builds.contains(&build.id))
     }
 
     async fn expected(&self, build: &Build) -> Result<Expected> {
@@ -199,7 +211,19 @@ impl Dispatcher {
             members,
             build: Some(build.id),
             allow_prohibited: settings.allow_prohibited,
+            official: Arc::new(self.official_names(&build.repository, site, &common).await),
         })
+    }
+}
+
+impl Dispatcher {
+    /// Names of packages in the databases of `CI_LIB_DB` as they were read last, but for those in what we publish
+    /// ourselves: Chaotic's lists name that, too.
+    async fn official_names(&self, repository: &str, site: &Site, common: &RepositorySettings) -> BTreeSet<String> {
+        let outlets = self.parts.outlets.get(repository);
+        let own: BTreeSet<&str> = outlets.iter().flat_map(|outlets| outlets.all()).filter_map(Publisher::name).collect();
+        let others = common.library_databases.iter().filter(|url| !own.contains(database_name(url)));
+        site.library_databases().known_names(others).await
     }
 }
 

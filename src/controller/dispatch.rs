@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::conclude::end;
+use super::removing::Refused;
 use super::site::Site;
 use super::slots::Underway;
 use crate::builder::pacman::PackageRepository;
@@ -77,6 +78,8 @@ pub struct Dispatcher {
     pub(super) clearing: tokio::sync::Mutex<()>,
     /// Told when a build gives its slot back, which is after its end is on record.
     pub(super) freed: Notify,
+    /// By repository: why packages that left it are still published. Held by whoever removes some.
+    pub(super) removing: Arc<tokio::sync::Mutex<BTreeMap<String, Refused>>>,
     pub(super) followers: TaskTracker,
     /// Whether nothing can be built now.
     held_up: AtomicBool,
@@ -96,6 +99,7 @@ impl Dispatcher {
             trials: Mutex::default(),
             clearing: tokio::sync::Mutex::default(),
             freed: Notify::new(),
+            removing: Arc::default(),
             followers: TaskTracker::new(),
             held_up: AtomicBool::new(false),
             ending: AtomicBool::new(false),
@@ -215,7 +219,7 @@ impl Dispatcher {
             }
         }
         self.stop_trials().await?;
-        self.remove_departed().await?;
+        self.begin_removals();
         if !self.can_build() {
             return Ok(());
         }
@@ -240,28 +244,6 @@ impl Dispatcher {
             _ => {}
         }
         ready.is_ok()
-    }
-
-    /// Takes packages that left the monorepo out of the published repository.
-    async fn remove_departed(&self) -> Result<()> {
-        for (name, outlets) in &self.parts.outlets {
-            let departed = self.parts.store.pending_removals(name).await?;
-            if departed.is_empty() {
-                continue;
-            }
-            let names: Vec<_> = departed.iter().map(|removal| removal.pkgbase.clone()).collect();
-            if let Err(error) = outlets.remove(&names, false).await {
-                // Builds go on; the packages stay published until it works, or somebody confirms it.
-                let error = anyhow::Error::from(error);
-                tracing::error!(repository = name, error = format!("{error:#}"), "packages that left stay published");
-                continue;
-            }
-            self.note_linkage(name, outlets, &names[0]).await;
-            let ids: Vec<i64> = departed.iter().map(|removal| removal.id).collect();
-            self.parts.store.finish_removals(&ids, self.parts.clock.now()).await?;
-            tracing::info!(repository = name, packages = ?names, "removed packages that left the monorepo");
-        }
-        Ok(())
     }
 
     async fn hand_out(self: &Arc<Self>, build: Build) -> Result<()> {
@@ -320,11 +302,15 @@ mod tests {
 
     use futures_util::FutureExt as _;
     use futures_util::future::BoxFuture;
+    use nix::fcntl::{Flock, FlockArg};
 
     use super::*;
+    use crate::domain::build::Wave;
     use crate::domain::policy::Overlap;
     use crate::executor::{AttemptReport, BuildOrder, Ending, ExecutorError};
-    use crate::store::testing::{at, wave};
+    use crate::publish::testing::{package, pkginfo};
+    use crate::publish::{Expected, Publisher, Rules};
+    use crate::store::testing::{at, base, wave};
     use crate::sys::clock::ManualClock;
 
     /// Builds that fail at once, and take a second to be cleared away.
@@ -366,7 +352,7 @@ mod tests {
         }
     }
 
-    fn dispatcher(dir: &std::path::Path, store: &Store) -> Arc<Dispatcher> {
+    fn dispatcher(dir: &std::path::Path, store: &Store, publisher: Option<Publisher>) -> Arc<Dispatcher> {
         let limits = Limits {
             slots: 1,
             timeout: Duration::from_secs(1),
@@ -378,7 +364,7 @@ mod tests {
             sites: BTreeMap::new(),
             executor: Arc::new(Untidy),
             limits,
-            outlets: BTreeMap::new(),
+            outlets: publisher.into_iter().map(|publisher| ("repo".to_owned(), Outlets::only(publisher))).collect(),
             wakes: BTreeMap::new(),
             trials_dir: dir.join("trials"),
             logs: LogStore::new(dir.join("logs")).unwrap(),
@@ -395,7 +381,7 @@ mod tests {
         store.begin_attempt(store.newest("first").await, "untidy", at(0)).await.unwrap();
         let (begun, stop) = (tokio::time::Instant::now(), CancellationToken::new());
         let mut changes = store.subscribe();
-        let running = tokio::spawn(dispatcher(dir.path(), &store).run(stop.clone()));
+        let running = tokio::spawn(dispatcher(dir.path(), &store, None).run(stop.clone()));
         let second = store.newest("second").await;
         while store.build(second).await.unwrap().unwrap().attempts.is_empty() {
             changes.changed().await.unwrap();
@@ -403,5 +389,62 @@ mod tests {
         assert_eq!(begun.elapsed().as_secs(), 1, "as soon as the first was cleared away");
         stop.cancel();
         running.await.unwrap();
+    }
+
+    /// Whoever publishes, or promotes a whole repository, has the lock for long.
+    #[tokio::test]
+    async fn no_build_waits_until_packages_that_left_can_be_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("record.sqlite")).unwrap();
+        let publisher = Publisher::new(dir.path().join("repo"), "repo");
+        std::fs::create_dir(publisher.dir()).unwrap();
+        let lock = std::fs::File::create(publisher.dir().join(".lock")).unwrap();
+        let lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
+        let remove = vec![base("gone")];
+        store.give(Wave { remove, ..wave(1, &["first"]) }, Overlap::Coalesce).await;
+        let (stop, mut changes) = (CancellationToken::new(), store.subscribe());
+        let running = tokio::spawn(dispatcher(dir.path(), &store, Some(publisher)).run(stop.clone()));
+        let first = store.newest("first").await;
+        let begun = async {
+            while store.build(first).await.unwrap().unwrap().attempts.is_empty() {
+                changes.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), begun).await.expect("it is handed out");
+        assert_eq!(store.pending_removals("repo").await.unwrap().len(), 1);
+        drop(lock);
+        while !store.pending_removals("repo").await.unwrap().is_empty() {
+            changes.changed().await.unwrap();
+        }
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    /// A build of some hours is not done again because a file of ours is away.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_built_waits_for_whatever_keeps_us_from_publishing_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("record.sqlite")).unwrap();
+        store.give(wave(1, &["foo"]), Overlap::Coalesce).await;
+        let build = store.build(store.newest("foo").await).await.unwrap().unwrap().build;
+        let core = dir.path().join("core.db");
+        let rules = Rules { official_databases: vec![core.clone()], ..Rules::default() };
+        let publisher = Publisher::new(dir.path().join("repo"), "test").by_rules(rules);
+        let files = [package(&dir.path().join("foo-1-1-any.pkg.tar.zst"), &pkginfo("foo", "foo", "1-1"))];
+        let expected = Expected {
+            pkgbase: build.pkgbase.clone(),
+            version: None,
+            arch: "x86_64".into(),
+            members: BTreeSet::new(),
+            build: Some(build.id),
+            allow_prohibited: false,
+        };
+        let dispatcher = dispatcher(dir.path(), &store, None);
+        let publishing = dispatcher.publish(&build, &publisher, &files, &expected);
+        tokio::pin!(publishing);
+        let hour = tokio::time::timeout(Duration::from_hours(1), &mut publishing).await;
+        assert!(hour.is_err(), "it is still wanted after an hour: {hour:?}");
+        std::fs::write(&core, tar::Builder::new(Vec::new()).into_inner().unwrap()).unwrap();
+        assert_eq!(publishing.await.unwrap().entries.len(), 1);
     }
 }

@@ -49,8 +49,8 @@ pub enum Status {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What it belongs to: `tool`, `sandbox`, `directory`, `configuration`, `remote`, `forge`, `copr`, `aur`,
-    /// `time`.
+    /// What it belongs to: `tool`, `sandbox`, `directory`, `configuration`, `remote`, `forge`, `copr`,
+    /// `redis`, `aur`, `time`.
     pub area: &'static str,
     /// What was looked at.
     pub subject: String,

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::caches::{CacheObject, CacheView, CachesRemovedView, Invalidation};
+use super::shelves::{Promote, PromotionView, RemovalView};
 use super::view::{
     BuildPage, BuildView, GenerationPage, GenerationView, PackagePage, PackageView, QuarantineView, QueueView,
     RepositoryView, ReviewView, RunPage, RunView,
@@ -105,6 +106,8 @@ pub trait Face: Send + Sync + 'static {
     fn generations(&self) -> Answer<'_, Vec<GenerationView>>;
     /// One of them, by the name of its package repository, with all that is in it.
     fn generation<'a>(&'a self, repository: &'a str, number: u64) -> Answer<'a, Option<GenerationPage>>;
+    /// Packages that left a monorepo and are still published.
+    fn removals(&self) -> Answer<'_, Vec<RemovalView>>;
     /// Who is built before whom: the document that `graph --as json` prints.
     fn graph(&self) -> Answer<'_, serde_json::Value>;
 
@@ -135,6 +138,11 @@ pub trait Face: Send + Sync + 'static {
     fn retry<'a>(&'a self, build: &'a str) -> Answer<'a, ()>;
     /// Lets a blocked package be built although something it needs has failed.
     fn release<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, ()>;
+    /// Moves packages from staging to the release.
+    fn promote(&self, what: Promote) -> Answer<'_, PromotionView>;
+    /// Removes packages that left the monorepo `repository`, however many: those that somebody has seen. Returns what
+    /// is still to be removed.
+    fn confirm_removals<'a>(&'a self, repository: &'a str, seen: Vec<PkgBase>) -> Answer<'a, Vec<RemovalView>>;
     /// Stops schedules and polling; builds go on.
     fn pause(&self) -> Answer<'_, ()>;
     /// Takes them up again.

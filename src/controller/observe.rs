@@ -15,7 +15,7 @@ use crate::domain::folder::Folder;
 use crate::domain::keepers::Keepers;
 use crate::domain::library::Libraries;
 use crate::domain::name::{Oid, PkgBase};
-use crate::domain::observed::{Meant, Observation, Observations, Proposal, Upstream};
+use crate::domain::observed::{Meant, Observation, Observations, Opinion, Proposal, Upstream};
 use crate::domain::plan::{self, Pipeline, Request};
 use crate::domain::standing::Standing;
 use crate::git::{FolderError, Limits, Repository};
@@ -31,7 +31,9 @@ pub struct Answers {
     keepers: BTreeMap<PkgBase, Keepers>,
     standing: BTreeMap<PkgBase, Standing>,
     meant: BTreeMap<PkgBase, Meant>,
-    upstream: BTreeMap<PkgBase, Upstream>,
+    pub(super) upstream: BTreeMap<PkgBase, Upstream>,
+    /// What packages' own scripts say of whether they have to be built.
+    pub(super) opinions: BTreeMap<PkgBase, Opinion>,
     /// Packages with builds that have not ended.
     pub(super) in_queue: BTreeSet<PkgBase>,
     /// The databases of `CI_LIB_DB`, and what we published ourselves.
@@ -103,6 +105,7 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
         standing: answers.standing.clone(),
         meant: answers.meant.clone(),
         upstream: answers.upstream.clone(),
+        opinions: answers.opinions.clone(),
         in_queue: answers.in_queue.clone(),
         libraries: answers.libraries.clone(),
         findings: answers.findings.clone(),
@@ -123,6 +126,9 @@ pub fn compare(git: &Repository, snapshot: &Snapshot, pipeline: &Pipeline, answe
     }
     observations.waiting = waiting(git, snapshot, &observations.files);
     observations.upstream.retain(|pkgbase, _| snapshot.packages.contains_key(pkgbase));
+    // Between question and answer somebody may have taken the script out.
+    let decides = |pkgbase: &PkgBase| snapshot.packages.get(pkgbase).is_some_and(|package| package.decides_itself());
+    observations.opinions.retain(|pkgbase, _| decides(pkgbase));
     if let Pipeline::Approve(pkgbase, ..) | Pipeline::Reject(pkgbase, ..) = pipeline
         && let Some(proposal) = proposal(git, snapshot, pkgbase)?
     {

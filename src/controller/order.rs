@@ -12,6 +12,7 @@ use crate::builder::pacman::{PackageRepository, Server};
 use crate::config;
 use crate::domain::bump::effective_version;
 use crate::domain::cache::policy::RefClass;
+use crate::domain::chaotic::Route;
 use crate::domain::folder::Folder;
 use crate::domain::name::Oid;
 use crate::domain::policy::{PackageSettings, RepositorySettings};
@@ -63,6 +64,7 @@ impl Dispatcher {
             source_date_epoch: time.as_second(),
             proposal: None,
             skip_exit_code: common.skip_exit_code,
+            route: Route::of(&common),
             files,
         })
     }

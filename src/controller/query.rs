@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::caches::{CacheObject, CacheView, CachesRemovedView, Invalidation};
 use super::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
 use super::review::{review_of, reviews_of};
+use super::shelves::{Promote, PromotionView, RemovalView};
 use super::site::Look;
 use super::summary::decision_about;
 use super::view::{
@@ -100,10 +101,11 @@ impl Face for Controller {
             let Ok(id) = build_id(id) else { return Ok(None) };
             let Some(detail) = self.0.store.build(id).await? else { return Ok(None) };
             let attempts = self.attempt_views(&detail.attempts).await?;
-            let why = self.why(&detail.build).await?;
+            let asked = self.asked_by(&detail.build).await?;
             Ok(Some(BuildPage {
                 build: BuildView::new(&detail.build, &detail.waits, self.builders().as_deref()),
-                why,
+                why: asked.as_ref().and_then(|asked| asked.why.clone()),
+                asked,
                 attempts,
             }))
         }
@@ -194,6 +196,10 @@ impl Face for Controller {
         .boxed()
     }
 
+    fn removals(&self) -> Answer<'_, Vec<RemovalView>> {
+        self.list_removals()
+    }
+
     fn graph(&self) -> Answer<'_, serde_json::Value> {
         async move {
             let first = self.kept().next().and_then(|kept| Some((kept, kept.looked().look?)));
@@ -268,6 +274,14 @@ impl Face for Controller {
         .boxed()
     }
 
+    fn promote(&self, what: Promote) -> Answer<'_, PromotionView> {
+        self.promote_staged(what)
+    }
+
+    fn confirm_removals<'a>(&'a self, repository: &'a str, seen: Vec<PkgBase>) -> Answer<'a, Vec<RemovalView>> {
+        self.remove_confirmed(repository, seen)
+    }
+
     fn pause(&self) -> Answer<'_, ()> {
         self.0.paused.store(true, Ordering::Relaxed);
         async { Ok(()) }.boxed()
@@ -315,6 +329,7 @@ impl Controller {
     async fn package_page(&self, kept: &Kept, look: &Look, pkgbase: &PkgBase) -> Result<PackagePage, ControllerError> {
         let package = &look.snapshot.packages[pkgbase];
         let builds = self.0.store.last_builds(&kept.site().name, pkgbase, BUILDS_ON_PAGE).await?;
+        let revisions = self.revisions_of(kept, look, pkgbase, &builds).await?;
         let builds = self.build_views(builds).await?;
         let graph = super::inspect::graph_of(kept, look);
         let state = look.snapshot.states.get(pkgbase).cloned().unwrap_or_default();
@@ -346,6 +361,7 @@ impl Controller {
             script: script.map(|(ran, printed)| ScriptView::new(ran, &printed)),
             keepers: state.told_keepers().map(|keepers| keepers.people()),
             decision: self.last_decision(kept, pkgbase).await?,
+            revisions,
             builds,
             findings: package.findings.clone(),
         })
@@ -356,13 +372,6 @@ impl Controller {
         let published = linkage::recorded(&self.0.store, &kept.site().name, false).await?;
         let linkage = published.packages.get(pkgbase);
         Ok(linkage.into_iter().flat_map(|linkage| &linkage.needs).map(ToString::to_string).collect())
-    }
-
-    /// Why a build was asked for, as the document of its run has it.
-    async fn why(&self, build: &Build) -> Result<Option<String>, ControllerError> {
-        let document = self.0.store.run(&build.run_id).await?.and_then(|run| run.document);
-        let decision = document.as_ref().and_then(|document| decision_about(document, &build.pkgbase));
-        Ok(decision.and_then(|decision| decision["why"].as_str()).map(str::to_owned))
     }
 
     async fn last_decision(

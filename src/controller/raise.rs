@@ -21,6 +21,7 @@ use crate::domain::state::Cursor;
 use crate::git::{Limits, Repository};
 use crate::source::SourceAnswer;
 use crate::sys::fs::write_atomic;
+use crate::telemetry::in_full;
 use crate::telemetry::progress;
 
 /// Packages that something is run for at once.
@@ -90,11 +91,11 @@ pub fn all_unknown(wanted: &BTreeMap<PkgBase, Oid>, error: &str) -> BTreeMap<Pkg
 }
 
 /// Does for many packages what takes a program, and shows how far it is.
-pub(super) async fn a_few_at_once<T, F: Future<Output = (PkgBase, SourceAnswer)>>(
+pub(super) async fn a_few_at_once<T, A, F: Future<Output = (PkgBase, A)>>(
     what: &'static str,
     orders: Vec<T>,
     one: impl Fn(T) -> F,
-) -> BTreeMap<PkgBase, SourceAnswer> {
+) -> BTreeMap<PkgBase, A> {
     let progress = progress::counted(what, orders.len());
     let (one, progress) = (&one, &progress);
     let shown = |order| async move {
@@ -135,7 +136,7 @@ impl Raiser {
             }
             match self.refresher.summarize(folder.clone()).await {
                 Ok(whole) => *folder = whole,
-                Err(error) => *answer = unknown(&format!("its source has no .SRCINFO, and {}", with_causes(&error))),
+                Err(error) => *answer = unknown(&format!("its source has no .SRCINFO, and {}", in_full(&error))),
             }
         }
     }
@@ -150,7 +151,7 @@ impl Raiser {
         if let Some(made) = self.made(&order.pkgbase, &key) {
             return Ok(raised.with("PKGBUILD", made.pkgbuild).with(".SRCINFO", made.srcinfo));
         }
-        let refreshed = self.refresher.refresh(raised).await.map_err(|error| with_causes(&error))?;
+        let refreshed = self.refresher.refresh(raised).await.map_err(|error| in_full(&error))?;
         confirm(&refreshed, &order.release.version)?;
         self.keep(&order.pkgbase, key, &refreshed);
         Ok(refreshed)
@@ -191,10 +192,4 @@ fn key(raised: &Folder, release: &Release) -> String {
     let commit = release.commit.map(|commit| commit.to_string()).unwrap_or_default();
     let digest = Sha256::digest(format!("{}\n{}\n{commit}", raised.digest(), release.version));
     digest.iter().take(16).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
-/// An error with its causes, in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

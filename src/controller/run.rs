@@ -22,13 +22,13 @@ use crate::domain::finding::Finding;
 use crate::domain::graph::Graph;
 use crate::domain::library::Published;
 use crate::domain::lint;
-use crate::domain::name::Oid;
+use crate::domain::name::{Oid, PkgBase};
 use crate::domain::plan::{Document, Pipeline, Plan, Problem};
 use crate::domain::review::status::Told;
 use crate::git::{PushError, RefUpdate};
 use crate::publish::outlets::Outlets;
 use crate::store::Store;
-use crate::store::intents::{Intent, NewIntent, RefChange};
+use crate::store::intents::{Enqueued, Intent, NewIntent, RefChange};
 use crate::store::runs::RunOutcome;
 use crate::sys::clock::Clock;
 use crate::sys::fs;
@@ -61,6 +61,8 @@ pub struct Outcome {
     pub run_id: String,
     /// How many builds were enqueued.
     pub enqueued: usize,
+    /// Packages that were being built, so that this request was dropped: the policy wants it so.
+    pub discarded: Vec<PkgBase>,
 }
 
 /// Performs runs on one repository.
@@ -317,7 +319,7 @@ impl Runner {
         if updates.is_empty() && plan.builds.is_empty() && plan.remove.is_empty() && plan.stop.is_empty() {
             return Ok(Some(Report {
                 document,
-                outcome: Outcome { pushed: false, run_id: run_id.to_owned(), enqueued: 0 },
+                outcome: Outcome { pushed: false, run_id: run_id.to_owned(), enqueued: 0, discarded: Vec::new() },
             }));
         }
         // Before the push: a crash after it must not leave moved tags without the files that act on them.
@@ -344,8 +346,10 @@ impl Runner {
         fail::fail_point!("apply.pushed", |_| crate::sys::signal::die());
         let settled = self.store.settle_intent(intent, self.site.policy.overlap, self.clock.now()).await?;
         fail::fail_point!("apply.settled", |_| crate::sys::signal::die());
-        let outcome =
-            Outcome { pushed: !updates.is_empty(), run_id: run_id.to_owned(), enqueued: settled.enqueued.len() };
+        let discarded: Vec<PkgBase> = settled.enqueued.iter().filter_map(Enqueued::discarded).cloned().collect();
+        document.problems.extend(discarded.iter().map(|pkgbase| Problem::from(&dropped(pkgbase))));
+        let enqueued = settled.enqueued.len() - discarded.len();
+        let outcome = Outcome { pushed: !updates.is_empty(), run_id: run_id.to_owned(), enqueued, discarded };
         Ok(Some(Report { document, outcome }))
     }
 
@@ -444,6 +448,13 @@ fn tip_after(look: &Look, updates: &[RefUpdate]) -> Option<Oid> {
     let branch = format!("refs/heads/{}", look.snapshot.refs.branch);
     let committed = updates.iter().find(|update| update.name == branch).and_then(|update| update.new);
     committed.or(look.snapshot.refs.main)
+}
+
+/// Says that a build was not enqueued.
+fn dropped(pkgbase: &PkgBase) -> Finding {
+    let message = "it is being built, and policy.overlap discards what is asked for meanwhile";
+    let hint = format!("`pkgwarden ctl deploy {pkgbase}` builds it when that has ended");
+    Finding::warning("build-discarded", message).with_package(pkgbase).hint(hint)
 }
 
 /// Puts the ids of the commits that were made in the place of those that were only foreseen.

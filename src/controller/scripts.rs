@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::raise::{a_few_at_once, with_causes};
+use super::raise::a_few_at_once;
 use crate::builder::refresh::Refresher;
 use crate::builder::script::{Ran, ScriptError, last_lines, log_path};
 use crate::domain::desired::{Interfere, Snapshot};
@@ -20,6 +20,7 @@ use crate::domain::state::{Cursor, PackageState};
 use crate::git::{Limits, Repository};
 use crate::source::SourceAnswer;
 use crate::sys::fs::write_atomic;
+use crate::telemetry::in_full;
 
 const PKGBUILD: &str = "PKGBUILD";
 const SRCINFO: &str = ".SRCINFO";
@@ -149,7 +150,7 @@ impl Scripts {
     async fn one(&self, order: &Order) -> SourceAnswer {
         let ran = match self.refresher.run_script(&order.pkgbase, order.begin.clone(), order.network).await {
             Ok(ran) => ran,
-            Err(error) => return unknown(format!("its .CI/update.sh could not be run: {}", with_causes(&error))),
+            Err(error) => return unknown(format!("its .CI/update.sh could not be run: {}", in_full(&error))),
         };
         let kept = self.keep(&order.pkgbase, &ran.printed);
         let Ran { printed, left } = ran;
@@ -172,7 +173,7 @@ impl Scripts {
         if same(PKGBUILD) || !same(SRCINFO) || left.get(PKGBUILD).is_none() {
             return Ok(left);
         }
-        self.refresher.summarize(left).await.map_err(|error| with_causes(&error))
+        self.refresher.summarize(left).await.map_err(|error| in_full(&error))
     }
 
     /// Where it is kept, if it is.

@@ -1,6 +1,6 @@
 //! One repository that is kept: how to look at it, and what a plan about it is made from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::handwork;
 use super::inspect::Inspection;
 use super::linkage::Peek;
 use super::observe::{self, Answers};
+use super::opinions;
 use super::raise::{self, Raiser};
 use super::range;
 use super::scripts::{self, Scripts};
@@ -35,6 +36,9 @@ use crate::source::libraries::LibraryDatabases;
 use crate::source::{Sources, SourcesConfig};
 use crate::sys::scratch::Scratch;
 use crate::telemetry::progress;
+
+/// Packages that nothing happens with, and on account of which package.
+type Held = BTreeMap<PkgBase, PkgBase>;
 
 /// How often a look is repeated when refs move while they are fetched.
 const LOOKS: usize = 3;
@@ -254,7 +258,7 @@ impl Site {
             }
             _ => Answers::default(),
         };
-        if answers.libraries.is_none() && plan::needs_published(pipeline, &look.since) {
+        if answers.libraries.is_none() && plan::needs_published(pipeline, &look.since, self.policy.rebuilds) {
             let published = match &self.peek {
                 Some(peek) => peek.versions().await,
                 None => Published::default(),
@@ -264,7 +268,10 @@ impl Site {
         self.raiser.complete(&mut answers.files).await;
         self.raise(&look.snapshot, &mut answers).await;
         if *pipeline == Pipeline::OnSchedule {
-            self.run_scripts(&look.snapshot, &mut answers).await;
+            let official = lint::known_elsewhere(look.snapshot.version_state.as_deref());
+            let held = quarantine::held(&look.snapshot, look.snapshot.states.iter(), &self.arch, &official);
+            self.run_scripts(&look.snapshot, &held, &mut answers).await;
+            self.ask_scripts(&look.snapshot, held, &mut answers).await;
         }
         answers
     }
@@ -287,13 +294,11 @@ impl Site {
     }
 
     /// Runs the `.CI/update.sh` of packages that have one.
-    async fn run_scripts(&self, snapshot: &Arc<Snapshot>, answers: &mut Answers) {
+    async fn run_scripts(&self, snapshot: &Arc<Snapshot>, held: &Held, answers: &mut Answers) {
         if !snapshot.packages.values().any(|package| package.interfere.contains(&Interfere::Update)) {
             return;
         }
-        let official = lint::known_elsewhere(snapshot.version_state.as_deref());
-        let held = quarantine::held(snapshot, snapshot.states.iter(), &self.arch, &official);
-        let (known, files) = (snapshot.clone(), answers.files.clone());
+        let (known, files, held) = (snapshot.clone(), answers.files.clone(), held.clone());
         let timeout = self.upstream.read().expect("nobody panics with it").script_timeout;
         let done = async {
             let found = self.with_git(move |git| Ok(scripts::orders(git, &known, &held, &files))).await?;
@@ -310,6 +315,24 @@ impl Site {
             }
             Err(error) => answers.files.extend(scripts::all_unknown(snapshot, &format!("{error:#}"))),
         }
+    }
+
+    /// Asks the `.CI/changed.sh` of packages that have one whether they have to be built.
+    async fn ask_scripts(&self, snapshot: &Arc<Snapshot>, held: Held, answers: &mut Answers) {
+        if !snapshot.packages.values().any(|package| package.decides_itself()) {
+            return;
+        }
+        let timeout = self.upstream.read().expect("nobody panics with it").script_timeout;
+        let (known, not_asked, upstream) = (snapshot.clone(), held.clone(), answers.upstream.clone());
+        let read = self.with_git(move |git| Ok(opinions::questions(git, &known, &not_asked, &upstream))).await;
+        answers.opinions = match read {
+            Ok((questions, unreadable)) => {
+                let mut said = opinions::ask(&self.scripts.refresher, questions, timeout).await;
+                said.extend(unreadable);
+                said
+            }
+            Err(error) => opinions::none(snapshot, &held, &format!("its .CI/changed.sh could not be run: {error:#}")),
+        };
     }
 
     /// Makes the files of packages of which a newer version is known from those that the monorepo has.
@@ -360,7 +383,7 @@ impl Site {
         }
     }
 
-    fn library_databases(&self) -> LibraryDatabases {
+    pub(super) fn library_databases(&self) -> LibraryDatabases {
         let upstream = self.upstream.read().expect("nobody panics with it");
         LibraryDatabases::new(upstream.sources.cache_dir.clone(), upstream.sources.timeout)
     }

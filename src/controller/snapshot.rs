@@ -185,7 +185,7 @@ fn recall<K: Clone + Eq + Hash + Sync, V: Clone + Send>(
 }
 
 /// The folders that can be packages.
-fn package_folders(root: Vec<Entry>, findings: &mut Vec<Finding>) -> Vec<(PkgBase, Oid)> {
+pub(super) fn package_folders(root: Vec<Entry>, findings: &mut Vec<Finding>) -> Vec<(PkgBase, Oid)> {
     let mut folders = Vec::with_capacity(root.len());
     for entry in root.into_iter().filter(|entry| entry.is_tree && !entry.name.starts_with('.')) {
         match PkgBase::new(&entry.name) {

@@ -33,6 +33,11 @@ pub(super) fn decision_about<'a>(document: &'a serde_json::Value, pkgbase: &PkgB
     decisions.iter().find(|decision| decision["pkgbase"] == pkgbase.as_str())
 }
 
+/// What a run's document says of the build that it asked for of one package.
+pub(super) fn build_of<'a>(document: &'a serde_json::Value, pkgbase: &PkgBase) -> Option<&'a serde_json::Value> {
+    document.get("builds")?.as_array()?.iter().find(|build| build["pkgbase"] == pkgbase.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use super::generations::{EntryView, GenerationPage, GenerationView};
+pub use super::revisions::{AskedView, RevisionView, RevisionsView};
 pub use super::sources::{ScriptView, SourceView};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -104,6 +105,8 @@ pub struct PackagePage {
     pub keepers: Option<String>,
     /// What the last run that looked at it decided, as its document has it.
     pub decision: Option<serde_json::Value>,
+    /// Which revision was observed, which was tried last, and which was built last.
+    pub revisions: RevisionsView,
     /// Its builds, newest first.
     pub builds: Vec<BuildView>,
     /// What is wrong with it.
@@ -199,6 +202,8 @@ pub struct BuildPage {
     pub build: BuildView,
     /// Why the run that asked for it did: the sentence that stands in its document. Null while it goes on.
     pub why: Option<String>,
+    /// The run that asked for it, and what that knew.
+    pub asked: Option<AskedView>,
     /// Its attempts, oldest first.
     pub attempts: Vec<AttemptView>,
 }

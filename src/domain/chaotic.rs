@@ -1,7 +1,9 @@
-//! What an existing Chaotic Manager is given by its CI job: two files, in the formats its
-//! `do-schedule` job reads.
+//! What an existing Chaotic Manager is told of builds: where packages come from and go to, and the two files that its CI
+//! job reads.
 
 use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
 
 use super::build::BuildRequest;
 use super::name::{Oid, PkgBase};
@@ -11,6 +13,35 @@ use super::policy::RepositorySettings;
 pub const PARAMS_FILE: &str = "schedule-params.txt";
 /// The name of the file with the dependency tree.
 pub const DEPTREE_FILE: &str = "deptree.txt";
+
+/// What a Chaotic Manager calls the places that packages come from and go to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The repository that is published to.
+    pub target: String,
+    /// The monorepo.
+    pub source: String,
+    /// The `Server` line of the mirror that builds install from, where one is asked for.
+    pub mirror: Option<String>,
+}
+
+impl Route {
+    /// As `.ci/config` says it.
+    #[must_use]
+    pub fn of(settings: &RepositorySettings) -> Self {
+        Self {
+            target: settings.target_repository.clone().unwrap_or_else(|| DEFAULT_TARGET.to_owned()),
+            source: settings.source_repository.clone(),
+            mirror: mirror(&settings.library_databases),
+        }
+    }
+}
+
+impl Default for Route {
+    fn default() -> Self {
+        Self::of(&RepositorySettings::default())
+    }
+}
 
 /// What the commands say.
 #[derive(Debug, Clone)]
@@ -36,18 +67,15 @@ impl Schedule<'_> {
         for (key, value) in &self.settings.manager_variables {
             let _ = writeln!(text, "declare -- {key}={}", quoted(value));
         }
-        let target = self.settings.target_repository.as_deref().unwrap_or(DEFAULT_TARGET);
-        let target = format!("--target-repo={target}");
+        let route = Route::of(self.settings);
+        let target = format!("--target-repo={}", route.target);
         if !self.builds.is_empty() {
-            let mut words = vec![
-                "schedule".to_owned(),
-                target.clone(),
-                format!("--source-repo={}", self.settings.source_repository),
-            ];
+            let mut words =
+                vec!["schedule".to_owned(), target.clone(), format!("--source-repo={}", route.source)];
             if let Some(commit) = self.commit {
                 words.extend(["--commit".to_owned(), commit.to_string()]);
             }
-            words.extend(mirror(&self.settings.library_databases).map(|mirror| format!("--arch-mirror={mirror}")));
+            words.extend(route.mirror.map(|mirror| format!("--arch-mirror={mirror}")));
             words.extend(self.builds.iter().map(|build| match &build.class {
                 Some(class) => format!("{}/{class}", build.pkgbase),
                 None => build.pkgbase.to_string(),

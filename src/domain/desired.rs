@@ -31,12 +31,22 @@ pub enum Interfere {
     OnSuccess,
     /// `update.sh`: updates the files.
     Update,
+    /// `changed.sh`: says whether what the package is built from has changed.
+    Changed,
 }
 
 impl Interfere {
     /// Every kind, in the order in which they act.
-    pub const ALL: [Self; 7] =
-        [Self::Update, Self::Prepare, Self::Patch, Self::Prepend, Self::Append, Self::OnFailure, Self::OnSuccess];
+    pub const ALL: [Self; 8] = [
+        Self::Update,
+        Self::Changed,
+        Self::Prepare,
+        Self::Patch,
+        Self::Prepend,
+        Self::Append,
+        Self::OnFailure,
+        Self::OnSuccess,
+    ];
 
     /// The name of the file inside `.CI`.
     #[must_use]
@@ -49,6 +59,7 @@ impl Interfere {
             Self::OnFailure => "on-failure.sh",
             Self::OnSuccess => "on-success.sh",
             Self::Update => "update.sh",
+            Self::Changed => "changed.sh",
         }
     }
 }
@@ -87,6 +98,12 @@ impl Package {
     #[must_use]
     pub fn follows_upstream(&self) -> bool {
         self.pkgbase.is_vcs() || self.settings.force_vcs
+    }
+
+    /// Whether a script of its own decides when it is built, in place of upstream commits.
+    #[must_use]
+    pub fn decides_itself(&self) -> bool {
+        self.interfere.contains(&Interfere::Changed)
     }
 }
 

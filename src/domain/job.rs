@@ -87,6 +87,10 @@ pub struct Places {
     pub artefacts: String,
     /// Tells whether to go on.
     pub wish: String,
+    /// Takes the claim of a builder: from then on, nobody else brings anything for this build. Absent where there is
+    /// nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
 }
 
 impl Places {
@@ -94,7 +98,14 @@ impl Places {
     #[must_use]
     pub fn of(attempt: &str) -> Self {
         let below = |name: &str| format!("{attempt}/{name}");
-        Self { files: below("files"), log: Some(below("log")), artefacts: below("artefacts"), wish: below("wish") }
+        let (log, claim) = (Some(below("log")), None);
+        Self { files: below("files"), log, artefacts: below("artefacts"), wish: below("wish"), claim }
+    }
+
+    /// With a place for claims.
+    #[must_use]
+    pub fn claimed(self, attempt: &str) -> Self {
+        Self { claim: Some(format!("{attempt}/claim")), ..self }
     }
 }
 

@@ -11,7 +11,7 @@ use super::keepers::Keepers;
 use super::library::Libraries;
 use super::name::PkgBase;
 use super::review::hands::Handwork;
-use super::revision::Revision;
+use super::revision::{Revision, Seen};
 use super::standing::Standing;
 use super::state::Cursor;
 
@@ -75,6 +75,35 @@ pub enum Upstream {
     },
 }
 
+impl Upstream {
+    /// Where each source stands, in their order; `None` where that is not known. Empty if nothing is.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Option<Revision>> {
+        match self {
+            Self::At(revisions) => revisions.iter().cloned().map(Some).collect(),
+            Self::Partly { seen, .. } => seen.clone(),
+            Self::Unknown { .. } => Vec::new(),
+        }
+    }
+}
+
+/// What the `.CI/changed.sh` of a package said: whether it has to be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opinion {
+    /// It has, and this is what the script saw, if it wrote that down.
+    Build {
+        /// To be shown to it the next time.
+        seen: Option<Seen>,
+    },
+    /// Nothing has changed.
+    Unchanged,
+    /// It did not come to an answer.
+    None {
+        /// What happened.
+        error: String,
+    },
+}
+
 /// The three sides of a review.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
@@ -101,6 +130,8 @@ pub struct Observations {
     pub meant: BTreeMap<PkgBase, Meant>,
     /// By package: its floating sources.
     pub upstream: BTreeMap<PkgBase, Upstream>,
+    /// By package with a `.CI/changed.sh`: what that said. It decides in place of the floating sources.
+    pub opinions: BTreeMap<PkgBase, Opinion>,
     /// What a person decides about, by package.
     pub proposals: BTreeMap<PkgBase, Proposal>,
     /// By package whose source has changed: digest of the files that its review proposes, without the

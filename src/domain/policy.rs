@@ -350,6 +350,19 @@ pub enum Overlap {
     Cancel,
 }
 
+/// What is built anew because something that it needs was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Rebuilds {
+    /// Only what asks for it by name, with `CI_REBUILD_TRIGGERS`.
+    Never,
+    /// That, and exactly what needs a shared library that is gone.
+    #[default]
+    Sonames,
+    /// That, and all that needs a package which was changed, whatever changed.
+    Always,
+}
+
 /// What the operator of the controller decides, beside what stands in the monorepo.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -357,6 +370,8 @@ pub struct Policy {
     pub unknown_directive: UnknownDirective,
     /// Requests for a package that is being built.
     pub overlap: Overlap,
+    /// What is built anew because something that it needs was.
+    pub rebuilds: Rebuilds,
     /// Overrides `CI_HUMAN_REVIEW`.
     pub human_review: Option<bool>,
     /// Whether PKGBUILDs are formatted before they are committed.

@@ -54,6 +54,38 @@ impl serde::Serialize for Revision {
     }
 }
 
+/// What a script of a package saw, in its own words: nobody but that script ever compares it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct Seen(String);
+
+/// The most that can be remembered of what a script saw.
+const LONGEST_SEEN: usize = 200;
+
+/// What is no one word that can be remembered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("wrote down what is not one word of up to {LONGEST_SEEN} letters, digits and .-_@+:/=~,")]
+pub struct Unmemorable;
+
+impl Seen {
+    /// One word, and what stands around it is white space.
+    ///
+    /// # Errors
+    /// If it is none, or too long, or has other signs than letters, digits and `.-_@+:/=~,`.
+    pub fn new(text: &str) -> Result<Self, Unmemorable> {
+        let word = text.trim();
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_@+:/=~,".contains(&byte);
+        let fits = (1..=LONGEST_SEEN).contains(&word.len()) && word.bytes().all(legal);
+        fits.then(|| Self(word.to_owned())).ok_or(Unmemorable)
+    }
+
+    /// The word.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +100,16 @@ mod tests {
         assert!(Revision::parse(&format!("hg:{commit}")).expect("a revision").git_commit().is_none());
         for text in ["", "abc", "svn:", "svn:1,2", "svn:a b", "svn:a\nb", ":1", &format!("svn:{}", "1".repeat(101))] {
             assert_eq!(Revision::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_script_saw_is_one_word_that_fits_on_a_line_of_state() {
+        for text in ["17", "v1.2-3-gabc", " r1:2~x/y=z,@_+\n"] {
+            assert_eq!(Seen::new(text).expect("memorable").as_str(), text.trim());
+        }
+        for text in ["", " \n", "a b", "a\nb", "x#y", "\"q\"", "ä", "\u{1b}[0m", &"1".repeat(201)] {
+            assert_eq!(Seen::new(text), Err(Unmemorable), "{text:?}");
         }
     }
 }

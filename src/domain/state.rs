@@ -12,7 +12,7 @@ use super::library::soname::Soname;
 use super::name::Oid;
 use super::policy::Person;
 use super::quarantine::Quarantine;
-use super::revision::Revision;
+use super::revision::{Revision, Seen};
 
 /// Stands for a source that was never seen, among others that were.
 const UNSEEN: &str = "-";
@@ -34,6 +34,7 @@ const PROPOSED_KEEPERS: &str = "PKGWARDEN_PROPOSED_KEEPERS";
 const QUARANTINE: &str = "PKGWARDEN_QUARANTINE";
 const REBUILT_FOR: &str = "PKGWARDEN_REBUILT_FOR";
 const HELD_BUILD: &str = "PKGWARDEN_HELD_BUILD";
+const CHANGED_SEEN: &str = "PKGWARDEN_CHANGED_SEEN";
 
 /// The state of one package. Keys that are not ours are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -247,6 +248,17 @@ impl PackageState {
     /// Records that a build was due while the package was held, or that none is any more.
     pub fn set_build_held(&mut self, held: bool) {
         self.put(HELD_BUILD, held.then_some("yes"));
+    }
+
+    /// What the package's own script saw when it had it built last.
+    #[must_use]
+    pub fn seen(&self) -> Option<Seen> {
+        Seen::new(self.file.get(CHANGED_SEEN)?).ok()
+    }
+
+    /// Records what the package's own script saw when it had it built.
+    pub fn set_seen(&mut self, seen: Option<&Seen>) {
+        self.put(CHANGED_SEEN, seen.map(Seen::as_str));
     }
 
     /// Libraries that were gone when the package was last rebuilt on their account, and still are.

@@ -185,6 +185,9 @@ pub enum Refusal {
     /// The attempt is over.
     #[error("this attempt is over")]
     Over,
+    /// Another builder has the attempt now.
+    #[error("another builder has this attempt now")]
+    Taken,
     /// A build does not make such a file.
     #[error("this build does not make `{}`", shown(.0))]
     Foreign(String),

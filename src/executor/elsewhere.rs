@@ -13,8 +13,9 @@ use futures_util::future::BoxFuture;
 use super::exchange::Exchange;
 use super::kept::{self, attempt_of, blocking};
 use super::tracked::{Progress, Reins, Tracked};
-use super::{AttemptReport, BuildOrder, Executor, ExecutorError, Handle};
+use super::{AttemptReport, BuildOrder, Executor, ExecutorError, Handle, Kept};
 use crate::builder::workspace::remove_all;
+use crate::domain::schedule::BuilderInfo;
 use crate::logstore::{LogStore, LogWriter};
 use crate::sys::fs::{FsError, ensure_free};
 
@@ -43,6 +44,24 @@ pub trait Carrier: Send + Sync + 'static {
 
     /// Without this room, in bytes, no build begins.
     fn min_free(&self) -> u64;
+
+    /// Whether a build could begin now, as far as it is not about room.
+    ///
+    /// # Errors
+    /// Why not.
+    fn ready(&self) -> Result<(), ExecutorError> {
+        Ok(())
+    }
+
+    /// The builders that are there, if that is known.
+    fn builders(&self) -> Option<Vec<BuilderInfo>> {
+        None
+    }
+
+    /// Has everything else removed where builds are published, as [`Executor::keep_packages`].
+    fn keep_packages(&self, _kept: Kept) -> BoxFuture<'_, Result<bool, ExecutorError>> {
+        async { Ok(true) }.boxed()
+    }
 
     /// Whether the attempt with this directory was accepted.
     fn has(&self, dir: &Path) -> bool;
@@ -168,7 +187,16 @@ impl<C: Carrier> Executor for Elsewhere<C> {
     }
 
     fn ready(&self) -> Result<(), ExecutorError> {
-        Ok(ensure_free(&self.inner.work_dir, self.inner.carrier.min_free())?)
+        ensure_free(&self.inner.work_dir, self.inner.carrier.min_free())?;
+        self.inner.carrier.ready()
+    }
+
+    fn builders(&self) -> Option<Vec<BuilderInfo>> {
+        self.inner.carrier.builders()
+    }
+
+    fn keep_packages(&self, kept: Kept) -> BoxFuture<'_, Result<bool, ExecutorError>> {
+        self.inner.carrier.keep_packages(kept)
     }
 
     fn submit(&self, order: BuildOrder) -> BoxFuture<'_, Result<Handle, ExecutorError>> {

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod buildomat;
 pub mod bullmq;
+pub mod chaotic;
 pub mod command;
 pub mod copr;
 pub mod elsewhere;
@@ -17,6 +18,7 @@ pub mod tracked;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,7 @@ use crate::builder::user::UserError;
 use crate::caches::CacheError;
 use crate::domain::build::Outcome;
 use crate::domain::cache::Plan;
+use crate::domain::chaotic::Route;
 use crate::domain::folder::Folder;
 use crate::domain::job::{Job, PacmanRepository};
 use crate::domain::name::{Oid, PkgBase};
@@ -80,6 +83,8 @@ pub struct BuildOrder {
     pub source_date_epoch: i64,
     /// `CI_CODE_SKIP`.
     pub skip_exit_code: i32,
+    /// What a Chaotic Manager calls where it comes from and goes to.
+    pub route: Route,
 }
 
 /// The longest a build may take, whatever is asked for: 30 days.
@@ -161,8 +166,31 @@ impl AttemptReport {
     /// An attempt that something ended which is not the package's fault.
     #[must_use]
     pub fn lost(message: impl Into<String>) -> Self {
-        Self { ending: Ending::Infrastructure, artefacts: Vec::new(), exit_code: None, message: message.into() }
+        Self::ended(Ending::Infrastructure, message)
     }
+
+    /// An attempt that made nothing, and of which no status is known.
+    #[must_use]
+    pub fn ended(ending: Ending, message: impl Into<String>) -> Self {
+        Self { ending, artefacts: Vec::new(), exit_code: None, message: message.into() }
+    }
+
+    /// The same, with the status of the step that ended it.
+    #[must_use]
+    pub fn with_status(self, exit_code: Option<i32>) -> Self {
+        Self { exit_code, ..self }
+    }
+}
+
+/// What is to stay in a package repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// What it is called.
+    pub repo: String,
+    /// The architecture.
+    pub arch: String,
+    /// Every package that stays; never empty.
+    pub packages: Vec<PkgBase>,
 }
 
 /// A hold on an attempt that outlives this process.
@@ -243,6 +271,12 @@ pub trait Executor: Send + Sync {
     /// number of builds at once counts.
     fn builders(&self) -> Option<Vec<BuilderInfo>> {
         None
+    }
+
+    /// Has everything removed from what it publishes by itself, except this; whether that is done, now or by an
+    /// earlier call. One that cannot do it has nothing to do.
+    fn keep_packages(&self, _kept: Kept) -> BoxFuture<'_, Result<bool, ExecutorError>> {
+        async { Ok(true) }.boxed()
     }
 
     /// Whether a build could begin now; the error says why not.

@@ -60,7 +60,21 @@ impl Packages {
 
 /// `POST /api/v1/deploy`
 pub async fn deploy(State(server): State<Server>, Told(packages): Told<Packages>) -> Result<Json<RunPage>, Fault> {
-    start(&server, Pipeline::Deploy(packages.targets()?)).await
+    let run = server.face().start(Pipeline::Deploy(packages.targets()?), TRIGGER).await?;
+    refuse_discarded(&run)?;
+    Ok(Json(run))
+}
+
+/// Whoever asks for builds and gets none of them is told so by the status, too.
+fn refuse_discarded(run: &RunPage) -> Result<(), Fault> {
+    let listed = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let discarded = listed(&run.document["outcome"]["discarded"]);
+    if discarded.is_empty() || listed(&run.document["builds"]).len() > discarded.len() {
+        return Ok(());
+    }
+    let names: Vec<String> = discarded.iter().filter_map(|name| Some(format!("`{}`", name.as_str()?))).collect();
+    let message = format!("nothing is enqueued: being built already are {}, and policy.overlap is \"discard\"", names.join(", "));
+    Err(Fault::new(StatusCode::CONFLICT, message).hint("ask again when these builds have ended"))
 }
 
 /// `POST /api/v1/bump`
@@ -289,4 +303,30 @@ pub async fn decide(
         return Err(Fault::new(StatusCode::CONFLICT, message).hint("read it again and decide about what is there now"));
     }
     Ok(server.face().start(pipeline(pkgbase, head), trigger).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::http::world::run;
+
+    /// What is answered to who asked for these builds, of which these were dropped.
+    fn refused(builds: &[&str], discarded: &[&str]) -> Option<(StatusCode, String)> {
+        let builds: Vec<_> = builds.iter().map(|name| json!({ "pkgbase": name })).collect();
+        let document = json!({"builds": builds, "outcome": {"enqueued": 0, "discarded": discarded}});
+        let answer = refuse_discarded(&RunPage { run: run("r1", "deploy", "api"), document });
+        answer.err().map(|fault| (fault.status, fault.detail))
+    }
+
+    #[test]
+    fn who_asks_for_builds_that_are_all_dropped_is_told_that_there_is_a_conflict() {
+        assert_eq!(refused(&["a"], &[]), None);
+        assert_eq!(refused(&["a", "b"], &["a"]), None, "one of them is built");
+        assert_eq!(refused(&[], &[]), None);
+        let (status, detail) = refused(&["a", "b"], &["a", "b"]).expect("nothing is built");
+        assert_eq!(status, StatusCode::CONFLICT);
+        assert_eq!(detail, "nothing is enqueued: being built already are `a`, `b`, and policy.overlap is \"discard\"");
+    }
 }

@@ -31,11 +31,23 @@ const UPLOAD_OFFSET: &str = "upload-offset";
 const UPLOAD_COMPLETE: &str = "upload-complete";
 const LOG_LENGTH: &str = "log-length";
 const REPR_DIGEST: &str = "repr-digest";
+const CLAIM: &str = "claim";
+/// A longer claim is none, in bytes.
+const LONGEST_CLAIM: usize = 200;
 
 /// The routes of builders.
 pub fn routes() -> Described {
     let of_builder = Operation::of_builder;
     Described::new()
+        .route(
+            &of_builder(
+                Method::PUT,
+                "/api/v1/attempts/{attempt}/claim",
+                "From now on only requests with this `Claim` are served, if who names it has the build",
+                Answer::Empty,
+            ),
+            claim,
+        )
         .route(
             &of_builder(
                 Method::GET,
@@ -80,7 +92,7 @@ pub fn routes() -> Described {
         )
 }
 
-fn builder<'a>(server: &'a Server, attempt: &'a str, headers: &HeaderMap) -> Result<Builder<'a>, Fault> {
+fn builder<'a>(server: &'a Server, attempt: &'a str, headers: &'a HeaderMap) -> Result<Builder<'a>, Fault> {
     let builders = server.builders().ok_or_else(|| Fault::not_found("builds here are not carried out elsewhere"))?;
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (kind, token) = given.split_once(' ').unwrap_or_default();
@@ -88,7 +100,25 @@ fn builder<'a>(server: &'a Server, attempt: &'a str, headers: &HeaderMap) -> Res
         return Err(Fault::new(StatusCode::UNAUTHORIZED, "this needs the token of the attempt")
             .hint("send `Authorization: Bearer TOKEN` with the `token` of the build"));
     }
-    Ok(builders.with_token(attempt, token.trim())?)
+    let claim = headers.get(CLAIM).map(|value| value.to_str().unwrap_or_default());
+    if claim.is_some_and(|claim| claim.is_empty() || claim.len() > LONGEST_CLAIM) {
+        return Err(Fault::bad_request("a claim is a word of up to 200 characters"));
+    }
+    Ok(builders.with_token(attempt, token.trim(), claim)?)
+}
+
+async fn claim(
+    State(server): State<Server>,
+    Path(attempt): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Fault> {
+    builder(&server, &attempt, &headers)?;
+    // Half a claim would leave the builder before without its files, and with the right to bring more.
+    let claimed = idempotency::detached(async move {
+        Ok::<_, Fault>(builder(&server, &attempt, &headers)?.claim().await?)
+    });
+    claimed.await??;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn files(
@@ -209,7 +239,8 @@ async fn wish(
     Query(query): Query<WishQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Fault> {
-    let mut wish = builder(&server, &attempt, &headers)?.wish()?;
+    let builder = builder(&server, &attempt, &headers)?;
+    let mut wish = builder.wish()?;
     let wait = Duration::from_secs(query.wait.min(LONGEST_WAIT));
     let stop = tokio::select! {
         // The answer that is there counts, also to whoever does not wait.
@@ -219,7 +250,8 @@ async fn wish(
         () = tokio::time::sleep(wait) => None,
     };
     match stop {
-        Some(false) => Err(BuildersError::from(Refusal::Over).into()),
+        // It is over, or another builder has it; else it was this one that claimed it, and may ask again.
+        Some(false) => builder.wish().map(|_| Json(json!({ "wish": "go_on" }))).map_err(Fault::from),
         Some(true) => Ok(Json(json!({ "wish": "cancelled" }))),
         None => Ok(Json(json!({ "wish": "go_on" }))),
     }
@@ -238,7 +270,7 @@ impl From<BuildersError> for Fault {
         match refusal {
             Refusal::Elsewhere { at } => fault.header(UPLOAD_OFFSET, at).header(UPLOAD_COMPLETE, "?0"),
             Refusal::NotYours => fault.hint("each attempt has a token of its own, which is in its build document"),
-            Refusal::Over => fault.hint("stop building it: whatever it makes, nobody takes it"),
+            Refusal::Over | Refusal::Taken => fault.hint("stop building it: whatever it makes, nobody takes it"),
             Refusal::Crowd | Refusal::Overtaken => fault.header("retry-after", 1),
             _ => fault,
         }
@@ -248,7 +280,7 @@ impl From<BuildersError> for Fault {
 const fn status(refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::NotYours => StatusCode::UNAUTHORIZED,
-        Refusal::Over => StatusCode::GONE,
+        Refusal::Over | Refusal::Taken => StatusCode::GONE,
         Refusal::Foreign(_) => StatusCode::FORBIDDEN,
         Refusal::Nothing(_) => StatusCode::NOT_FOUND,
         Refusal::TooLarge { .. } | Refusal::TooMany(_) => StatusCode::PAYLOAD_TOO_LARGE,

@@ -21,6 +21,7 @@ mod problem;
 mod read;
 mod repo;
 mod serve;
+mod shelves;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -242,6 +243,7 @@ fn api() -> Described {
 fn questions() -> Described {
     let get = Operation::get;
     caches::questions()
+        .and(shelves::questions())
         .route(&get("/healthz", "Whether the process answers", Answer::Media("text/plain")), health::alive)
         .route(&get("/readyz", "Whether the controller answers", Answer::Media("text/plain")), health::ready)
         .route(&get("/metrics", "Gauges and counters for Prometheus", Answer::Media("text/plain")), health::metrics)
@@ -363,6 +365,7 @@ fn deliveries() -> Described {
 fn commands() -> Described {
     let post = Operation::post;
     caches::commands()
+        .and(shelves::commands())
         .route(
             &post("/api/v1/deploy", "Builds packages now", Answer::One("RunDetail")).body("Packages"),
             commands::deploy,

@@ -5,6 +5,10 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::signer::signature_of;
 use crate::domain::library::database::fields;
 use crate::domain::name::{InvalidName, PkgBase, PkgName};
 use crate::domain::srcinfo::name_of;
@@ -57,6 +61,8 @@ pub struct DatabaseEntry {
     pub size: Option<u64>,
     /// `SHA256SUM` in hexadecimal; empty if there is none.
     pub sha256: String,
+    /// `PGPSIG`: the signature of the file in Base64, where the database has it. pacman goes by it then.
+    pub signature: Option<String>,
     /// `BUILDDATE` in unix seconds.
     pub build_date: Option<i64>,
     /// `DEPENDS` as written.
@@ -69,6 +75,13 @@ impl DatabaseEntry {
     /// Every name that this package satisfies: its own and what it provides, without versions.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.name.as_str()).chain(self.provides.iter().map(|written| name_of(written)))
+    }
+
+    /// Its file in this folder, if the signature beside it is another than the database has.
+    pub(super) fn signed_otherwise(&self, dir: &Path) -> Option<PathBuf> {
+        let (known, path) = (self.signature.as_ref()?, dir.join(&self.file));
+        let there = std::fs::read(signature_of(&path)).ok()?;
+        (BASE64.encode(there) != *known).then_some(path)
     }
 }
 
@@ -103,7 +116,7 @@ pub(super) fn read_from(file: impl Read, path: &Path) -> Result<Vec<DatabaseEntr
 /// Reads one `desc` file, or names the field that is not there.
 fn parse(text: &str) -> Result<DatabaseEntry, &'static str> {
     let (mut name, mut base, mut version, mut file) = (None, None, None, None);
-    let (mut arch, mut sha256, mut build_date, mut size) = ("", "", None, None);
+    let (mut arch, mut sha256, mut build_date, mut size, mut signature) = ("", "", None, None, None);
     let (mut depends, mut provides) = (Vec::new(), Vec::new());
     for (field, mut values) in fields(text) {
         match field {
@@ -115,6 +128,7 @@ fn parse(text: &str) -> Result<DatabaseEntry, &'static str> {
             "SHA256SUM" => sha256 = values.next().unwrap_or_default(),
             "BUILDDATE" => build_date = values.next().and_then(|date| date.parse().ok()),
             "CSIZE" => size = values.next().and_then(|size| size.parse().ok()),
+            "PGPSIG" => signature = values.next().map(str::to_owned),
             "DEPENDS" => depends.extend(values.map(str::to_owned)),
             "PROVIDES" => provides.extend(values.map(str::to_owned)),
             _ => {}
@@ -130,6 +144,7 @@ fn parse(text: &str) -> Result<DatabaseEntry, &'static str> {
         arch: arch.to_owned(),
         size,
         sha256: sha256.to_owned(),
+        signature,
         build_date,
         depends,
         provides,

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use super::layout::Kept;
 use super::verify::Verified;
 use super::{PublishError, PublishedPackage};
 use crate::domain::finding::Finding;
-use crate::domain::name::PkgName;
+use crate::domain::name::{PkgBase, PkgName};
 use crate::domain::publication::file::Expected;
 use crate::domain::queue::BuildId;
 use crate::sys::fs::FsError;
@@ -17,6 +18,8 @@ use crate::sys::fs::FsError;
 pub struct Difference {
     /// Files it brings.
     pub added: Vec<Verified>,
+    /// Files that come back: a kept generation has them, with other content than the build made.
+    pub again: Vec<Verified>,
     /// The builds they come from, by file.
     pub builds: BTreeMap<String, BuildId>,
     /// Packages that leave it.
@@ -46,7 +49,7 @@ impl Difference {
             match current.iter().find(|package| package.file == file.file) {
                 Some(package) if package.base == expected.pkgbase => {
                     if package.sha256 != sha256(&file.path)? {
-                        difference.not_replaced.push(file.file);
+                        difference.leave(&file);
                     }
                 }
                 _ => {
@@ -57,6 +60,49 @@ impl Difference {
         }
         Ok(difference)
     }
+
+    /// Has files give way to those that kept generations have in `dir`: a published file never changes under those who
+    /// are downloading it. The old one is published again, as what it is and from the build that it is from.
+    ///
+    /// # Errors
+    /// If the old one is another package's, which this one cannot become.
+    pub fn give_way(&mut self, dir: &Path, kept: &BTreeMap<String, Kept>) -> Result<(), PublishError> {
+        for added in std::mem::take(&mut self.added) {
+            let found = sha256(&added.path)?;
+            let there = kept.get(&added.file).filter(|there| there.sha256 != found);
+            let Some(there) = there.filter(|_| dir.join(&added.file).is_file()) else {
+                self.added.push(added);
+                continue;
+            };
+            if there.base != added.base {
+                return Err(PublishError::NotTheBuilds { findings: vec![is_of(&added, &there.base)] });
+            }
+            self.builds.remove(&added.file);
+            self.builds.extend(there.build.map(|build| (added.file.clone(), build)));
+            self.leave(&added);
+            self.again.push(added);
+        }
+        Ok(())
+    }
+
+    /// Has a published file stay, and says so: what was built is not what is published.
+    fn leave(&mut self, file: &Verified) {
+        let message = "it is not published, because this version is published already with other content";
+        let finding = Finding::warning("package-not-replaced", message).at(file.file.clone(), None);
+        self.findings.push(finding.with_package(&file.base).hint("raise `pkgrel`"));
+        self.not_replaced.push(file.file.clone());
+    }
+
+    /// Everything that the database has to be told of.
+    pub fn entering(&self) -> impl Iterator<Item = &Verified> {
+        self.added.iter().chain(&self.again)
+    }
+}
+
+fn is_of(file: &Verified, owner: &PkgBase) -> Finding {
+    let message = format!("a file of this name was published for `{owner}`, and what is published never changes");
+    let finding = Finding::error("package-not-its-own", message).at(file.file.clone(), None);
+    finding.with_package(&file.base).hint("raise `pkgrel`")
 }
 
 /// The checksum of a file.

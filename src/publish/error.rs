@@ -86,7 +86,7 @@ pub enum PublishError {
     /// So much is not removed without somebody confirming it.
     #[error(
         "{leaving} of {published} published packages would be removed, and publish.max_removals is {limit}; if that is \
-             meant, `pkgwarden repo remove-departed --force` removes them"
+             meant, `pkgwarden ctl repo removals --confirm` or `pkgwarden repo remove-departed --force` removes them"
     )]
     TooManyRemovals {
         /// How many would leave.
@@ -130,7 +130,7 @@ impl PublishError {
         matches!(self, Self::NotTheBuilds { .. } | Self::Nothing(_))
     }
 
-    /// Whether it only has to wait, for room on the disk or for the signer: the same call works then.
+    /// Whether it goes well as soon as there is room on the disk, or the signer is back: both may be at any moment.
     #[must_use]
     pub const fn has_to_wait(&self) -> bool {
         matches!(self, Self::Fs(FsError::DiskFull { .. }) | Self::SignerAway { .. })

@@ -93,7 +93,10 @@ pub(super) fn published(
         let before = known.get(entry.file.as_str());
         PublishedPackage {
             origin: if new { Origin::Built } else { Origin::Reused },
-            build: if new { builds.get(&entry.file).copied() } else { before.and_then(|before| before.build) },
+            build: match before {
+                Some(before) if !new => before.build,
+                _ => builds.get(&entry.file).copied(),
+            },
             name: entry.name,
             base: entry.base,
             version: entry.version,

@@ -6,6 +6,7 @@
 //! NAME.db.sig -> .current/NAME.db.tar.zst.sig    where it is signed, and foo-1-1-any.pkg.tar.zst.sig
 //! NAME.gpg                        the public key, where it is signed
 //! .current -> .generations/7      renaming this link is what publishes
+//! .generations/replaced.json      package files that no kept generation names, and since when
 //! .generations/7/                 NAME.db.tar.zst  NAME.files.tar.zst  manifest.json  lastupdate
 //!                                 pkgs.txt  pkgs.files.txt
 //! .incoming/                      copies that are being checked and signed
@@ -15,22 +16,28 @@
 //! A generation with a higher number than the current one was never published: whoever was writing it
 //! has died, and the next to publish clears it away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
 
 use super::archived::Archive;
+use super::database::DatabaseEntry;
 use super::signer::{SUFFIX, signature_of};
-use super::{Generation, PublishError, database};
-use crate::sys::fs::FsError;
+use super::{Generation, PublishError, PublishedPackage, database};
+use crate::domain::name::PkgBase;
+use crate::domain::queue::BuildId;
+use crate::sys::fs::{FsError, write_atomic};
 
 const MANIFEST: &str = "manifest.json";
+/// Package files that are still there for those who read an older database, in the folder of the generations.
+const REPLACED: &str = "replaced.json";
 /// The package files a generation brings, written down before they are put in place.
 const PLACING: &str = "placing.json";
 
@@ -44,6 +51,36 @@ pub(super) struct Layout {
     pub dir: PathBuf,
     /// The name of the repository, once it is known.
     pub name: Arc<OnceLock<String>>,
+}
+
+/// What a kept generation says of a package file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// The package that it is a member of.
+    pub base: PkgBase,
+    /// Its checksum.
+    pub sha256: String,
+    /// The build that it came from.
+    pub build: Option<BuildId>,
+}
+
+/// A package file that no kept generation names any more, and since when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Replaced {
+    since: Timestamp,
+    #[serde(flatten)]
+    kept: Kept,
+}
+
+/// How long things stay.
+#[derive(Debug, Clone)]
+pub(super) struct Stay {
+    /// So many generations, the current one included.
+    pub generations: usize,
+    /// Package files after the last kept generation that named them.
+    pub files: SignedDuration,
+    /// Where they go then.
+    pub archive: Option<Archive>,
 }
 
 pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
@@ -138,11 +175,28 @@ impl Layout {
         if self.name().is_none() {
             return Ok(None);
         }
-        let path = match self.current()? {
-            Some(number) => self.database(number)?,
-            None => self.dir.join(self.database_name()?),
-        };
+        let Some(number) = self.current()? else { return self.of_others("db") };
+        let path = self.database(number)?;
         Ok(path.is_file().then_some(path))
+    }
+
+    /// What pacman is given of a repository that somebody else made, `db` or `files`: packed in any way, and with or
+    /// without a link of the short name.
+    fn of_others(&self, ending: &str) -> Result<Option<PathBuf>, PublishError> {
+        let served = self.dir.join(format!("{}.{ending}", self.known_name()?));
+        let long = self.dir.join(format!("{}.{ending}.tar.zst", self.known_name()?));
+        for path in [served, long] {
+            match fs::read_link(&path) {
+                // A link of ours, made for a first generation that never came.
+                Ok(target) if target.starts_with(".current") => continue,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                _ => {}
+            }
+            // One that is there and cannot be read must not be replaced by an empty one.
+            fs::File::open(&path).map_err(failed("read", &path))?;
+            return Ok(Some(path));
+        }
+        Ok(None)
     }
 
     /// The numbers of all generations, newest first.
@@ -206,9 +260,9 @@ impl Layout {
 
     /// Puts a checked file in place with its signature, unless a kept generation has one of that name: a published
     /// file never changes under those who are downloading it.
-    pub fn place(&self, incoming: &Path, file: &str, published: &BTreeSet<String>) -> Result<(), PublishError> {
+    pub fn place(&self, incoming: &Path, file: &str, published: &BTreeMap<String, Kept>) -> Result<(), PublishError> {
         let path = self.dir.join(file);
-        if published.contains(file) && path.is_file() {
+        if published.contains_key(file) && path.is_file() {
             return Ok(());
         }
         let (made, signature) = (signature_of(incoming), signature_of(&path));
@@ -220,21 +274,52 @@ impl Layout {
         fs::rename(incoming, &path).map_err(failed("put in place", &path))
     }
 
-    /// The package files that kept generations name.
-    pub fn published_files(&self) -> Result<BTreeSet<String>, PublishError> {
-        self.files_of(&self.numbers()?)
+    /// The package files that kept generations name, each as the newest of them has it, and those that are still there
+    /// for readers of older ones.
+    pub fn published_files(&self) -> Result<BTreeMap<String, Kept>, PublishError> {
+        let mut files = self.files_of(&self.numbers()?)?;
+        for (file, replaced) in self.replaced()? {
+            files.entry(file).or_insert(replaced.kept);
+        }
+        Ok(files)
     }
 
-    /// The package files that these generations name; where a manifest is damaged, the database tells.
-    fn files_of(&self, numbers: &[u64]) -> Result<BTreeSet<String>, PublishError> {
-        let mut files = BTreeSet::new();
+    fn replaced(&self) -> Result<BTreeMap<String, Replaced>, PublishError> {
+        let path = self.dir.join(".generations").join(REPLACED);
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeMap::new()),
+            read => serde_json::from_slice(&read.map_err(failed("read", &path))?)
+                .map_err(|source| PublishError::Manifest { path, source }),
+        }
+    }
+
+    fn write_replaced(&self, replaced: &BTreeMap<String, Replaced>) -> Result<(), PublishError> {
+        let path = self.dir.join(".generations").join(REPLACED);
+        if replaced.is_empty() {
+            return gone(fs::remove_file(&path)).map_err(failed("remove", &path));
+        }
+        Ok(write_atomic(&path, &serde_json::to_vec_pretty(replaced).expect("a list is JSON"))?)
+    }
+
+    /// The package files that these generations name, the first of them first; where a manifest is damaged, the
+    /// database tells.
+    fn files_of(&self, numbers: &[u64]) -> Result<BTreeMap<String, Kept>, PublishError> {
+        let mut files = BTreeMap::new();
         for &number in numbers {
-            match self.manifest(number) {
-                Ok(manifest) => files.extend(manifest.entries.into_iter().map(|entry| entry.file)),
+            let named: Vec<(String, Kept)> = match self.manifest(number) {
+                Ok(Generation { entries, .. }) => {
+                    let kept = |one: PublishedPackage| Kept { base: one.base, sha256: one.sha256, build: one.build };
+                    entries.into_iter().map(|entry| (entry.file.clone(), kept(entry))).collect()
+                }
                 Err(error) => {
                     tracing::warn!(number, %error, "the manifest of a generation is damaged; its database is read");
-                    files.extend(database::read(&self.database(number)?)?.into_iter().map(|entry| entry.file));
+                    let kept = |one: DatabaseEntry| Kept { base: one.base, sha256: one.sha256, build: None };
+                    let entries = database::read(&self.database(number)?)?.into_iter();
+                    entries.map(|entry| (entry.file.clone(), kept(entry))).collect()
                 }
+            };
+            for (file, kept) in named {
+                files.entry(file).or_insert(kept);
             }
         }
         Ok(files)
@@ -242,11 +327,13 @@ impl Layout {
 
     /// Starts a generation from the database that is published.
     pub fn copy_database(&self, number: u64) -> Result<(), PublishError> {
-        let Some(database) = self.current_database()? else { return Ok(()) };
-        let from = database.parent().expect("a file lies in a folder");
-        for name in [self.database_name()?, self.files_name()?] {
-            let (source, target) = (from.join(&name), self.generation(number).join(&name));
-            match fs::copy(&source, &target) {
+        let (database, files) = match self.current()? {
+            Some(current) => (Some(self.database(current)?), Some(self.generation(current).join(self.files_name()?))),
+            None => (self.of_others("db")?, self.of_others("files")?),
+        };
+        for (source, name) in [(database, self.database_name()?), (files, self.files_name()?)] {
+            let Some(source) = source else { continue };
+            match fs::copy(&source, self.generation(number).join(name)) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 copied => drop(copied.map_err(failed("copy", &source))?),
             }
@@ -263,12 +350,17 @@ impl Layout {
         }
         let manifest = serde_json::to_vec_pretty(generation).expect("manifests are JSON");
         write_synced(&folder.join(MANIFEST), &manifest)?;
-        for (name, text) in TEXTS.iter().zip(self.texts(generation)) {
+        for (name, text) in self.expected_texts(generation) {
             write_synced(&folder.join(name), text.as_bytes())?;
         }
         sync(&folder)?;
         sync(&self.dir.join(".generations"))?;
         sync(&self.dir)
+    }
+
+    /// What mirrors and people read beside a generation: each file's name with what has to stand in it now.
+    pub fn expected_texts(&self, generation: &Generation) -> impl Iterator<Item = (&'static str, String)> {
+        TEXTS.into_iter().zip(self.texts(generation))
     }
 
     /// When it was published, its packages with their versions, and its files: what mirrors and people read.
@@ -332,27 +424,45 @@ impl Layout {
         fs::rename(&new, &link).map_err(failed("link", &link))
     }
 
-    /// Removes the generations beyond the `keep` newest, and package files that no kept one names, nor a database of
-    /// somebody else in this folder. Those go to the archive, if there is one.
-    pub fn prune(&self, keep: usize, archive: Option<&Archive>, now: Timestamp) -> Result<(), PublishError> {
+    /// Removes the generations that do not stay, and package files whose time is over since no kept one names them, nor
+    /// a database of somebody else in this folder. Those go to the archive, if there is one.
+    pub fn prune(&self, stay: &Stay, now: Timestamp) -> Result<(), PublishError> {
         let numbers = self.numbers()?;
-        let (kept, old) = numbers.split_at(keep.max(1).min(numbers.len()));
-        if old.is_empty() {
-            return archive.map_or(Ok(()), |archive| archive.expire(now));
-        }
-        let mut named = self.files_of(kept)?;
-        named.extend(self.named_by_others()?);
-        for &number in old {
-            for file in self.files_of(&[number])?.difference(&named) {
-                match archive {
-                    Some(archive) => archive.take(&self.dir, file)?,
-                    None => self.remove_file(file)?,
-                }
+        let (kept, old) = numbers.split_at(stay.generations.max(1).min(numbers.len()));
+        let mut replaced = self.replaced()?;
+        if !old.is_empty() || !replaced.is_empty() {
+            let (named, others) = (self.files_of(kept)?, self.named_by_others()?);
+            let left = self.files_of(old)?.into_iter().map(|(file, kept)| (file, Replaced { since: now, kept }));
+            for (file, left) in left {
+                replaced.entry(file).or_insert(left);
             }
-            let folder = self.generation(number);
-            fs::remove_dir_all(&folder).map_err(failed("remove", &folder))?;
+            replaced.retain(|file, _| !named.contains_key(file) && !others.contains(file));
+            // What is not written down before its generation goes would lie there for ever.
+            self.write_replaced(&replaced)?;
+            for folder in old.iter().map(|&number| self.generation(number)) {
+                fs::remove_dir_all(&folder).map_err(failed("remove", &folder))?;
+            }
+            self.remove_replaced(replaced, stay, now)?;
         }
-        archive.map_or(Ok(()), |archive| archive.expire(now))
+        stay.archive.as_ref().map_or(Ok(()), |archive| archive.expire(now))
+    }
+
+    fn remove_replaced(
+        &self,
+        mut replaced: BTreeMap<String, Replaced>,
+        stay: &Stay,
+        now: Timestamp,
+    ) -> Result<(), PublishError> {
+        let over = |one: &Replaced| now.duration_since(one.since) >= stay.files;
+        let leaving: Vec<String> = replaced.iter().filter(|(_, one)| over(one)).map(|(file, _)| file.clone()).collect();
+        for file in &leaving {
+            match &stay.archive {
+                Some(archive) => archive.take(&self.dir, file)?,
+                None => self.remove_file(file)?,
+            }
+            replaced.remove(file);
+        }
+        if leaving.is_empty() { Ok(()) } else { self.write_replaced(&replaced) }
     }
 
     /// The package files that databases in this folder name which are not ours.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::database::{self, DatabaseEntry};
 use super::difference::{Difference, sha256};
 use super::generation::published;
-use super::layout::{failed, write_synced};
-use super::signer::{Signing, signature_of};
+use super::layout::{Kept, failed, write_synced};
+use super::signer::{Signing, gpg, signature_of};
 use super::{Generation, PublishError, PublishedPackage, Publisher, Step, repo_tool};
 use crate::domain::name::PkgName;
 use crate::sys::fs::write_atomic;
@@ -17,12 +17,13 @@ const KEYRING: &str = "key.gpg";
 
 impl Publisher {
     /// Makes the next generation and publishes it.
-    pub(super) fn make(&self, before: &[PublishedPackage], difference: Difference) -> Result<Generation, PublishError> {
+    pub(super) fn make(&self, before: &[PublishedPackage], mut difference: Difference) -> Result<Generation, PublishError> {
         let layout = &self.layout;
         let number = self.next_number()?;
         let kept_files = layout.published_files()?;
+        difference.give_way(&layout.dir, &kept_files)?;
         let keyring = self.fetch_key()?;
-        self.sign_packages(before, &difference, keyring.as_deref())?;
+        self.sign_packages(before, &difference, &kept_files, keyring.as_deref())?;
         self.reached(Step::Signed)?;
         let files: Vec<_> = difference.added.iter().map(|added| added.file.as_str()).collect();
         layout.begin(number, &files)?;
@@ -60,13 +61,14 @@ impl Publisher {
             self.is_there(&entry.file, &entry.sha256)?;
         }
         let (number, keyring) = (self.next_number()?, self.fetch_key()?);
-        self.sign_packages(&then.entries, &Difference::default(), keyring.as_deref())?;
+        self.sign_packages(&then.entries, &Difference::default(), &BTreeMap::new(), keyring.as_deref())?;
         layout.begin(number, &[])?;
         self.reached(Step::Begun)?;
         for name in [layout.database_name()?, layout.files_name()?] {
             let (from, to) = (layout.generation(earlier).join(&name), layout.generation(number).join(&name));
             std::fs::copy(&from, &to).map_err(failed("copy", &from))?;
         }
+        repo_tool::add(&layout.generation(number), &layout.database_name()?, &self.signed_otherwise(number, |_| false)?)?;
         self.reached(Step::Written)?;
         let now: BTreeSet<PkgName> = self.current()?.into_iter().map(|package| package.name).collect();
         let then_names: BTreeSet<PkgName> = then.entries.iter().map(|package| package.name.clone()).collect();
@@ -113,11 +115,12 @@ impl Publisher {
         Ok(Some(keyring))
     }
 
-    /// Signs what is new, and what is published without a signature by this key.
+    /// Signs what is new, and what is to be published without a good signature by this key.
     fn sign_packages(
         &self,
         before: &[PublishedPackage],
         difference: &Difference,
+        kept: &BTreeMap<String, Kept>,
         keyring: Option<&Path>,
     ) -> Result<(), PublishError> {
         let (Some(signing), Some(keyring)) = (&self.signing, keyring) else { return Ok(()) };
@@ -127,11 +130,15 @@ impl Publisher {
         let exported = self.layout.dir.join(format!("{}.gpg", self.layout.known_name()?));
         let public = std::fs::read(keyring).map_err(failed("read", keyring))?;
         let same_key = std::fs::read(&exported).is_ok_and(|known| known == public);
+        let sure = if same_key { self.signed_files()? } else { BTreeSet::new() };
         let leaves = |name: &PkgName| {
-            difference.removed.contains(name) || difference.added.iter().any(|added| added.name == *name)
+            difference.removed.contains(name) || difference.entering().any(|entering| entering.name == *name)
         };
-        for package in before.iter().filter(|package| !leaves(&package.name)) {
-            self.sign_again(signing, package, keyring, same_key)?;
+        let staying = before.iter().filter(|package| !leaves(&package.name));
+        let staying = staying.map(|package| (&package.file, &package.sha256));
+        let again = difference.again.iter().filter_map(|file| Some((&file.file, &kept.get(&file.file)?.sha256)));
+        for (file, sha256) in staying.chain(again).filter(|(file, _)| !sure.contains(*file)) {
+            self.sign_again(signing, file, sha256, keyring)?;
         }
         if !same_key {
             write_atomic(&exported, &public)?;
@@ -139,19 +146,25 @@ impl Publisher {
         Ok(())
     }
 
-    fn sign_again(
-        &self,
-        signing: &Signing,
-        package: &PublishedPackage,
-        keyring: &Path,
-        same_key: bool,
-    ) -> Result<(), PublishError> {
-        let path = self.layout.dir.join(&package.file);
+    /// The files of the current generation that have a signature, if its database has one: then each was verified with
+    /// the key that was published then.
+    fn signed_files(&self) -> Result<BTreeSet<String>, PublishError> {
+        let Some(number) = self.layout.current()? else { return Ok(BTreeSet::new()) };
+        if !signature_of(&self.layout.database(number)?).is_file() {
+            return Ok(BTreeSet::new());
+        }
+        let files = self.current()?.into_iter().map(|package| package.file);
+        Ok(files.filter(|file| signature_of(&self.layout.dir.join(file)).is_file()).collect())
+    }
+
+    /// Signs a published file, unless its signature is good. What a signer that went away left done stays done.
+    fn sign_again(&self, signing: &Signing, file: &str, sha256: &str, keyring: &Path) -> Result<(), PublishError> {
+        let path = self.layout.dir.join(file);
         let signature = signature_of(&path);
-        if same_key && signature.is_file() {
+        if signature.is_file() && gpg::verify(&path, &signature, keyring, Some(&signing.key)).is_ok() {
             return Ok(());
         }
-        self.is_there(&package.file, &package.sha256)?;
+        self.is_there(file, sha256)?;
         let made = self.layout.incoming().join(signature.file_name().expect("it has a name"));
         signing.sign(&path, &made, keyring)?;
         std::fs::rename(&made, &signature).map_err(failed("put in place", &signature))
@@ -179,6 +192,17 @@ impl Publisher {
         Ok(())
     }
 
+    /// Files whose signature in a database is not the one beside them; of packages that leave it, none. pacman goes by
+    /// the database, so that they have to be added again.
+    fn signed_otherwise(&self, number: u64, leaves: impl Fn(&PkgName) -> bool) -> Result<Vec<PathBuf>, PublishError> {
+        let database = self.layout.database(number)?;
+        if self.signing.is_none() || !database.is_file() {
+            return Ok(Vec::new());
+        }
+        let entries = database::read(&database)?.into_iter().filter(|entry| !leaves(&entry.name));
+        Ok(entries.filter_map(|entry| entry.signed_otherwise(&self.layout.dir)).collect())
+    }
+
     fn write_database(
         &self,
         number: u64,
@@ -190,13 +214,16 @@ impl Publisher {
         if !difference.removed.is_empty() {
             repo_tool::remove(&folder, &database, difference.removed.iter().map(PkgName::as_str))?;
         }
-        let paths: Vec<_> = difference.added.iter().map(|added| self.layout.dir.join(&added.file)).collect();
+        let mut paths: BTreeSet<_> = difference.entering().map(|file| self.layout.dir.join(&file.file)).collect();
+        let leave = |name: &PkgName| difference.entering().any(|entering| entering.name == *name);
+        paths.extend(self.signed_otherwise(number, leave)?);
+        let paths: Vec<_> = paths.into_iter().collect();
         repo_tool::add(&folder, &database, &paths)?;
         let entries = database::read(&self.layout.database(number)?)?;
         let mut wanted: BTreeMap<&str, &str> =
             before.iter().map(|package| (package.name.as_str(), package.file.as_str())).collect();
         wanted.retain(|name, _| !difference.removed.iter().any(|removed| removed.as_str() == *name));
-        wanted.extend(difference.added.iter().map(|added| (added.name.as_str(), added.file.as_str())));
+        wanted.extend(difference.entering().map(|file| (file.name.as_str(), file.file.as_str())));
         let found: BTreeMap<&str, &str> =
             entries.iter().map(|entry| (entry.name.as_str(), entry.file.as_str())).collect();
         match wanted.iter().find(|&(name, file)| found.get(name) != Some(file)) {

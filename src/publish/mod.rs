@@ -9,7 +9,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use crate::domain::name::PkgBase;
+use crate::domain::publication::guard::RemovalLimit;
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{FsError, ensure_free};
 
@@ -32,7 +35,7 @@ mod repo_tool;
 mod rules;
 pub mod signer;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod verify;
 
 use archived::Archive;
@@ -40,7 +43,7 @@ use difference::Difference;
 pub use error::PublishError;
 use generation::published;
 pub use generation::{Generation, Origin, PublishedPackage};
-use layout::Layout;
+use layout::{Layout, Stay};
 pub use promote::Promotion;
 pub use rules::Rules;
 use signer::Signing;
@@ -102,14 +105,26 @@ impl Step {
     }
 }
 
+/// A removal of so much that somebody has to confirm it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guarded {
+    /// How many packages would leave, with all they are split into.
+    pub leaving: usize,
+    /// How many are published.
+    pub published: usize,
+    /// The setting.
+    pub limit: RemovalLimit,
+}
+
 /// A pacman repository in a folder. Cheap to clone; publications take turns, also between processes.
 #[derive(Clone)]
 pub struct Publisher {
     layout: Layout,
-    kept: usize,
+    stay: Stay,
     signing: Option<Signing>,
-    archive: Option<Archive>,
     rules: Arc<Rules>,
+    /// Further repositories that what comes in is compared with.
+    beside: Vec<Self>,
     clock: Arc<dyn Clock>,
     #[cfg(test)]
     stop_after: Option<Step>,
@@ -129,10 +144,10 @@ impl Publisher {
     pub fn unnamed(dir: impl Into<PathBuf>) -> Self {
         Self {
             layout: Layout { dir: dir.into(), name: Arc::default() },
-            kept: DEFAULT_KEPT,
+            stay: Stay { generations: DEFAULT_KEPT, files: SignedDuration::ZERO, archive: None },
             signing: None,
-            archive: None,
             rules: Arc::default(),
+            beside: Vec::new(),
             clock: Arc::new(SystemClock),
             #[cfg(test)]
             stop_after: None,
@@ -142,7 +157,14 @@ impl Publisher {
     /// Keeps this many generations, the current one included.
     #[must_use]
     pub fn keep_generations(self, kept: usize) -> Self {
-        Self { kept, ..self }
+        Self { stay: Stay { generations: kept, ..self.stay }, ..self }
+    }
+
+    /// Leaves package files where they are for so long after the last kept generation that named them: mirrors and
+    /// machines still read its database.
+    #[must_use]
+    pub fn keep_files(self, files: SignedDuration) -> Self {
+        Self { stay: Stay { files, ..self.stay }, ..self }
     }
 
     /// Has packages and databases signed, if somebody is named.
@@ -154,13 +176,19 @@ impl Publisher {
     /// Keeps files that were replaced, if an archive is named.
     #[must_use]
     pub fn archives(self, archive: Option<Archive>) -> Self {
-        Self { archive, ..self }
+        Self { stay: Stay { archive, ..self.stay }, ..self }
     }
 
     /// Goes by these rules.
     #[must_use]
     pub fn by_rules(self, rules: Rules) -> Self {
         Self { rules: Arc::new(rules), ..self }
+    }
+
+    /// Compares what comes in with what these have, too. Where several have a package, the first of them counts.
+    #[must_use]
+    pub fn beside(self, others: Vec<Self>) -> Self {
+        Self { beside: others, ..self }
     }
 
     /// Takes the time from this clock.
@@ -180,6 +208,12 @@ impl Publisher {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.layout.name()
+    }
+
+    /// How many packages may be removed at once without somebody confirming it.
+    #[must_use]
+    pub fn max_removals(&self) -> RemovalLimit {
+        self.rules.max_removals
     }
 
     /// Whether anything was ever published here.
@@ -228,6 +262,17 @@ impl Publisher {
     /// As [`Publisher::publish`].
     pub async fn remove_confirmed(&self, pkgbases: &[PkgBase]) -> Result<Option<Generation>, PublishError> {
         self.take_out(pkgbases, true).await
+    }
+
+    /// Why the guard against mass removal keeps these packages published, if it does.
+    ///
+    /// # Errors
+    /// As [`Publisher::current`].
+    pub fn guards(&self, pkgbases: &[PkgBase]) -> Result<Option<Guarded>, PublishError> {
+        let current = self.current()?;
+        let leaving = current.iter().filter(|package| pkgbases.contains(&package.base)).count();
+        let (limit, published) = (self.rules.max_removals, current.len());
+        Ok((!limit.allows(leaving, published)).then_some(Guarded { leaving, published, limit }))
     }
 
     async fn take_out(&self, pkgbases: &[PkgBase], confirmed: bool) -> Result<Option<Generation>, PublishError> {
@@ -290,16 +335,18 @@ impl Publisher {
             return Err(PublishError::Nothing(expected.pkgbase.clone()));
         }
         let current = self.current()?;
-        let around = match self.layout.current_database()? {
-            Some(database) => self.rules.around(&database::read(&database)?)?,
-            None => self.rules.around(&[])?,
-        };
+        let mut there = self.entries()?;
+        for other in &self.beside {
+            there.extend(other.entries()?);
+        }
+        let around = self.rules.around(&there)?;
         let allowed = self.rules.allow_prohibited.contains(expected.pkgbase.as_str());
         let expected = &Expected { allow_prohibited: expected.allow_prohibited || allowed, ..expected.clone() };
         let copies = self.take_in(&artefacts)?;
         let (verified, findings) = verify::check(&copies, expected, &around, &self.rules.namcap, self.clock.now())?;
         self.reached(Step::Checked)?;
-        let difference = Difference { findings, ..Difference::of(verified, expected, &current)? };
+        let mut difference = Difference::of(verified, expected, &current)?;
+        difference.findings.splice(..0, findings);
         if difference.added.is_empty()
             && difference.removed.is_empty()
             && let Some(number) = self.layout.current()?
@@ -319,8 +366,7 @@ impl Publisher {
         if removed.is_empty() {
             return Ok(None);
         }
-        let (limit, leaving, published) = (self.rules.max_removals, removed.len(), current.len());
-        if !confirmed && !limit.allows(leaving, published) {
+        if let Some(Guarded { leaving, published, limit }) = self.guards(pkgbases)?.filter(|_| !confirmed) {
             return Err(PublishError::TooManyRemovals { leaving, published, limit });
         }
         self.make(&current, Difference { removed, ..Difference::default() }).map(Some)
@@ -347,8 +393,7 @@ impl Publisher {
 
     /// What has to be done after a publication and cannot undo it.
     fn tidy(&self) {
-        let tidied =
-            self.layout.link(true).and_then(|()| self.layout.prune(self.kept, self.archive.as_ref(), self.clock.now()));
+        let tidied = self.layout.link(true).and_then(|()| self.layout.prune(&self.stay, self.clock.now()));
         let incoming = std::fs::remove_dir_all(self.layout.incoming());
         if let Err(error) = tidied {
             tracing::warn!(%error, "published; old generations are removed with the next publication");

@@ -4,9 +4,12 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::{Generation, PublishError, PublishedPackage, Publisher};
+use super::{Generation, Guarded, PublishError, PublishedPackage, Publisher};
 use crate::domain::name::PkgBase;
 use crate::domain::publication::target::Target;
+
+/// What the name of a staging repository ends with.
+const STAGING: &str = "-staging";
 
 /// One package repository, and the one before it.
 #[derive(Clone)]
@@ -73,6 +76,15 @@ impl Outlets {
         target.map_or(&self.main, |(_, outlet)| outlet)
     }
 
+    /// Where builds of this package go. What they bring is compared with what each repository of the monorepo has: that
+    /// of the package first, staging before the release.
+    #[must_use]
+    pub fn entrance(&self, pkgbase: &PkgBase) -> Publisher {
+        let (outlet, entrance) = (self.of(pkgbase), self.of(pkgbase).entrance());
+        let others = outlet.both().chain(self.all()).filter(|publisher| publisher.dir() != entrance.dir());
+        entrance.clone().beside(others.cloned().collect())
+    }
+
     /// Every repository, the main one first.
     pub fn outlets(&self) -> impl Iterator<Item = &Outlet> {
         std::iter::once(&self.main).chain(self.targets.iter().map(|(_, outlet)| outlet))
@@ -95,6 +107,14 @@ impl Outlets {
         let name = self.main.release.name().unwrap_or(name).to_owned();
         if let Some(staging) = &self.main.staging {
             staging.settle_name(&staging_of(&name));
+        }
+    }
+
+    /// Names the main repository after its staging repository, where only that was published so far.
+    pub fn settle_name_from_staging(&self) {
+        let staged = self.main.staging.as_ref().and_then(Publisher::name);
+        if let Some(name) = staged.and_then(|name| name.strip_suffix(STAGING)) {
+            self.main.release.settle_name(name);
         }
     }
 
@@ -144,6 +164,18 @@ impl Outlets {
         places.find(|path| path.is_file()).unwrap_or_else(|| self.main.release.dir().join(&package.file))
     }
 
+    /// The repositories in which the guard keeps these packages published, each with what it says.
+    ///
+    /// # Errors
+    /// As [`Publisher::current`].
+    pub fn guards(&self, pkgbases: &[PkgBase]) -> Result<Vec<(&Publisher, Guarded)>, PublishError> {
+        let mut guarded = Vec::new();
+        for publisher in self.all() {
+            guarded.extend(publisher.guards(pkgbases)?.map(|why| (publisher, why)));
+        }
+        Ok(guarded)
+    }
+
     /// Removes packages from every repository; whether any was published. The guard counts all of them together in each
     /// repository.
     ///
@@ -163,5 +195,5 @@ impl Outlets {
 /// The name of the staging repository of another.
 #[must_use]
 pub fn staging_of(name: &str) -> String {
-    format!("{name}-staging")
+    format!("{name}{STAGING}")
 }

@@ -74,6 +74,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Pkginfo, String> {
             "group" => lists.groups.push(value.to_owned()),
             "replaces" => lists.replaces.push(value.to_owned()),
             "conflict" => lists.conflicts.push(value.to_owned()),
+            "provides" => lists.provides.push(value.to_owned()),
             _ => {}
         }
         // The last one counts, as for repo-add.

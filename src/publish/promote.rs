@@ -18,7 +18,8 @@ use crate::domain::publication::closure::{Member, Move, Reason};
 pub struct Promotion {
     /// The packages.
     pub packages: Vec<PkgBase>,
-    /// Files of them that the release has already with other content; what is published never changes.
+    /// Files that the release has already with other content: what is published never changes, and their packages stay
+    /// in staging until a higher `pkgrel` replaces them.
     pub not_replaced: Vec<String>,
     /// The new generation of the release; `None` if there was nothing to move.
     pub generation: Option<u64>,
@@ -45,47 +46,64 @@ impl Publisher {
         let (release, staging, pkgbases) = (self.clone(), staging.clone(), pkgbases.map(<[_]>::to_vec));
         blocking(move || {
             let staged = staging.entries()?;
-            let chosen = chosen(&staged, pkgbases.as_deref())?;
-            release.obstacles_now(&staging, &staged, &chosen)
+            let choice = release.choice(&staged, pkgbases.as_deref())?;
+            release.obstacles_now(&staging, &staged, &choice)
         })
         .await
     }
 
     fn promote_now(&self, staging: &Self, pkgbases: Option<&[PkgBase]>) -> Result<Promotion, PublishError> {
         let staged = staging.entries()?;
-        let chosen = chosen(&staged, pkgbases)?;
-        if chosen.is_empty() {
-            return Ok(Promotion { packages: Vec::new(), not_replaced: Vec::new(), generation: None });
+        let choice = self.choice(&staged, pkgbases)?;
+        if choice.moving.is_empty() {
+            return Ok(Promotion { packages: Vec::new(), not_replaced: choice.clashing(), generation: None });
         }
-        let reasons = self.obstacles_now(staging, &staged, &chosen)?;
+        let reasons = self.obstacles_now(staging, &staged, &choice)?;
         if !reasons.is_empty() {
             return Err(PublishError::NotClosed { reasons });
         }
-        let difference = self.moved(staging, &staged, &chosen)?;
-        let not_replaced = difference.not_replaced.clone();
+        let difference = self.moved(staging, &staged, &choice.moving)?;
+        let not_replaced = choice.clashing();
         let current = self.current()?;
         let generation = if difference.added.is_empty() && difference.removed.is_empty() {
             None
         } else {
             Some(self.make(&current, difference)?.number)
         };
-        let bases: Vec<PkgBase> = chosen.into_iter().collect();
+        let bases: Vec<PkgBase> = choice.moving.into_iter().collect();
         staging.remove_now(&bases, true)?;
         Ok(Promotion { packages: bases, not_replaced, generation })
+    }
+
+    /// Which of the staged packages that are meant can move: not one with a file that the release has with other
+    /// content. What was checked would not be what is published then.
+    fn choice(&self, staged: &[DatabaseEntry], pkgbases: Option<&[PkgBase]>) -> Result<Choice, PublishError> {
+        let (mut moving, kept) = (chosen(staged, pkgbases)?, self.layout.published_files()?);
+        let differs = |entry: &&DatabaseEntry| {
+            let there = kept.get(&entry.file).filter(|_| self.dir().join(&entry.file).is_file());
+            there.is_some_and(|there| there.sha256 != entry.sha256)
+        };
+        let clash: Vec<_> = staged.iter().filter(|entry| moving.contains(&entry.base)).filter(differs).cloned().collect();
+        moving.retain(|base| clash.iter().all(|entry| entry.base != *base));
+        Ok(Choice { moving, clash })
     }
 
     fn obstacles_now(
         &self,
         staging: &Self,
         staged: &[DatabaseEntry],
-        chosen: &BTreeSet<PkgBase>,
+        choice: &Choice,
     ) -> Result<Vec<Reason>, PublishError> {
-        let (moving, staying): (Vec<_>, Vec<_>) = staged.iter().partition(|entry| chosen.contains(&entry.base));
+        let (moving, staying): (Vec<_>, Vec<_>) = staged.iter().partition(|entry| choice.moving.contains(&entry.base));
         let moving = members(staging.dir(), &moving);
         let staying = members(staging.dir(), &staying);
         let released = self.entries()?;
         let release = members(self.dir(), &released.iter().collect::<Vec<_>>());
-        Ok(Move { moving: &moving, staying: &staying, release: &release }.reasons())
+        let mut reasons = Move { moving: &moving, staying: &staying, release: &release }.reasons();
+        if !reasons.is_empty() {
+            reasons.extend(choice.clash.iter().map(stays));
+        }
+        Ok(reasons)
     }
 
     /// What the release gains and loses; its files are in the folder for what comes in.
@@ -108,29 +126,46 @@ impl Publisher {
         let incoming = self.layout.incoming();
         std::fs::create_dir_all(&incoming).map_err(failed("create the folder", &incoming))?;
         for entry in moving {
-            match current.iter().find(|package| package.file == entry.file) {
-                Some(there) if there.sha256 == entry.sha256 => continue,
-                Some(_) => {
-                    difference.not_replaced.push(entry.file.clone());
-                    continue;
-                }
-                None => {}
+            // What the release has is the same: otherwise its package would stay.
+            if current.iter().any(|package| package.file == entry.file) {
+                continue;
             }
             let path = incoming.join(&entry.file);
             take(&staging.dir().join(&entry.file), &path, &entry.sha256)?;
             difference.builds.extend(builds.get(&entry.file).map(|build| (entry.file.clone(), *build)));
-            let (name, version) = (entry.name.clone(), entry.version.clone());
-            difference.added.push(Verified { path, file: entry.file.clone(), name, version });
+            let (base, name, version) = (entry.base.clone(), entry.name.clone(), entry.version.clone());
+            difference.added.push(Verified { path, file: entry.file.clone(), base, name, version });
         }
         Ok(difference)
     }
 
-    fn entries(&self) -> Result<Vec<DatabaseEntry>, PublishError> {
+    pub(super) fn entries(&self) -> Result<Vec<DatabaseEntry>, PublishError> {
         match self.layout.current_database()? {
             Some(path) => Ok(database::read(&path)?),
             None => Ok(Vec::new()),
         }
     }
+}
+
+/// What is to move, and what stays although it was meant.
+struct Choice {
+    moving: BTreeSet<PkgBase>,
+    /// Staged files that the release has with other content.
+    clash: Vec<DatabaseEntry>,
+}
+
+impl Choice {
+    fn clashing(&self) -> Vec<String> {
+        self.clash.iter().map(|entry| entry.file.clone()).collect()
+    }
+}
+
+fn stays(entry: &DatabaseEntry) -> Reason {
+    let message = format!(
+        "`{}` {} stays in staging, because the release has that version with other content; raise the `pkgrel` of `{}`",
+        entry.name, entry.version, entry.base
+    );
+    Reason { package: entry.name.clone(), needs: entry.file.clone(), message }
 }
 
 /// The staged packages that are meant.

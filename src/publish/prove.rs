@@ -2,7 +2,8 @@
 //!
 //! Every entry of the database has its file, with that size, checksum and, where it is signed, a good signature; the
 //! list of files agrees; nothing lies there that nothing names; what packages need of each other is there; the links
-//! lead where they should, and no kept generation has a hole. Nothing is changed.
+//! lead where they should, `pkgs.txt`, `pkgs.files.txt` and `lastupdate` say the same, and no kept generation has a hole.
+//! Nothing is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +15,7 @@ use super::database::{self, DatabaseEntry};
 use super::difference::sha256;
 use super::layout::failed;
 use super::signer::{SUFFIX, gpg, signature_of};
-use super::{PublishError, Publisher, archive, listing};
+use super::{Generation, PublishError, Publisher, archive, listing};
 use crate::domain::finding::Finding;
 use crate::domain::publication::key::Fingerprint;
 use crate::domain::publication::need::{Need, Offer, offer};
@@ -179,7 +180,13 @@ impl Prover<'_> {
             return self.tell("repo-file-size", &entry.file, message, RESTORE);
         }
         match sha256(&path) {
-            Ok(found) if found == entry.sha256 || entry.sha256.is_empty() => self.signature(&path),
+            Ok(found) if found == entry.sha256 || entry.sha256.is_empty() => {
+                self.signature(&path);
+                if entry.signed_otherwise(self.publisher.dir()).is_some() {
+                    let message = "the database has another signature of it, and pacman goes by that".to_owned();
+                    self.tell("repo-signature-database", &entry.file, message, REPUBLISH);
+                }
+            }
             Ok(found) => {
                 let message = format!("its checksum is {found}, and the database says {}", entry.sha256);
                 self.tell("repo-file-checksum", &entry.file, message, RESTORE);
@@ -204,9 +211,12 @@ impl Prover<'_> {
             let named: BTreeSet<_> =
                 generation.entries.iter().map(|one| (one.file.as_str(), one.sha256.as_str())).collect();
             let published: BTreeSet<_> = entries.iter().map(|one| (one.file.as_str(), one.sha256.as_str())).collect();
-            if number == current && named != published {
-                let message = "its manifest does not name what the database names".to_owned();
-                self.tell("repo-manifest", &at, message, REPUBLISH);
+            if number == current {
+                if named != published {
+                    let message = "its manifest does not name what the database names".to_owned();
+                    self.tell("repo-manifest", &at, message, REPUBLISH);
+                }
+                self.texts(&generation);
             }
             for entry in generation.entries.iter().filter(|_| number != current) {
                 if !self.publisher.dir().join(&entry.file).is_file() {
@@ -218,10 +228,22 @@ impl Prover<'_> {
         Ok(())
     }
 
+    /// The lists beside the database, as they are served, say the same as the manifest.
+    fn texts(&mut self, generation: &Generation) {
+        for (name, wanted) in self.publisher.layout.expected_texts(generation) {
+            let message = match fs::read(self.publisher.dir().join(name)) {
+                Ok(found) if found == wanted.as_bytes() => continue,
+                Ok(found) => differs(&String::from_utf8_lossy(&found), &wanted),
+                Err(error) => format!("it cannot be read: {error}"),
+            };
+            self.tell("repo-list", name, message, REPUBLISH);
+        }
+    }
+
     /// Files that nothing names.
     fn strays(&mut self, entries: &[DatabaseEntry]) -> Result<(), PublishError> {
         let layout = &self.publisher.layout;
-        let mut named = layout.published_files()?;
+        let mut named: BTreeSet<String> = layout.published_files()?.into_keys().collect();
         named.extend(layout.named_by_others()?);
         named.extend(entries.iter().map(|entry| entry.file.clone()));
         let dir = self.publisher.dir();
@@ -270,6 +292,18 @@ impl Prover<'_> {
 
 const REPUBLISH: &str = "publish anything: database, signatures and manifest are written anew";
 const RESTORE: &str = "take the file from a mirror, or build the package again with a higher pkgrel";
+
+/// How a list differs from what it has to be, by the first line that does.
+fn differs(found: &str, wanted: &str) -> String {
+    let named = |line: &str| format!("`{}`", line.chars().take(120).collect::<String>().escape_debug());
+    let (there, due): (BTreeSet<&str>, BTreeSet<&str>) = (found.lines().collect(), wanted.lines().collect());
+    match (due.difference(&there).next(), there.difference(&due).next()) {
+        (Some(missing), Some(odd)) => format!("it has no line {}, and one {}", named(missing), named(odd)),
+        (Some(missing), None) => format!("it has no line {}", named(missing)),
+        (None, Some(odd)) => format!("it has a line {}, which nothing that is published stands for", named(odd)),
+        (None, None) => "its lines are in another order, or there more than once".to_owned(),
+    }
+}
 
 fn verify_name(path: &Path) -> String {
     super::verify::file_name(path)

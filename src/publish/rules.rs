@@ -29,7 +29,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// What the files of a build are compared with.
+    /// What the files of a build are compared with; of entries of one name, the first counts.
     pub(super) fn around(&self, published: &[DatabaseEntry]) -> Result<Surroundings, PublishError> {
         let mut around = Surroundings { allowed_official: self.allow_official.clone(), ..Surroundings::default() };
         for path in &self.official_databases {
@@ -45,6 +45,7 @@ impl Rules {
         }
         around.published = published
             .iter()
+            .rev()
             .map(|entry| {
                 let there =
                     There { base: entry.base.clone(), version: entry.version.clone(), build_date: entry.build_date };

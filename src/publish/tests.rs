@@ -42,6 +42,7 @@ fn expected(pkgbase: &str, version: &str, members: &[&str]) -> Expected {
         members: members.iter().map(|name| PkgName::new(name).unwrap()).collect(),
         build: Some(BuildId(7)),
         allow_prohibited: false,
+        official: std::sync::Arc::default(),
     }
 }
 
@@ -134,7 +135,41 @@ async fn publishing_again_changes_nothing_and_what_is_published_is_never_replace
     let other = world.pack("foo-1-1-any.pkg.tar.zst", &pkginfo("foo", "foo", "1-1"), "other content");
     let same = world.publisher.publish(&[other], &expected("foo", "1-1", &["foo"])).await.unwrap();
     assert_eq!((same.number, same.not_replaced.as_slice()), (1, &["foo-1-1-any.pkg.tar.zst".to_owned()][..]));
+    let told: Vec<_> = same.findings.iter().map(|finding| (finding.code, finding.file.as_deref())).collect();
+    assert_eq!(told, [("package-not-replaced", Some("foo-1-1-any.pkg.tar.zst"))]);
     assert_eq!(world.published(), ["foo 1-1"]);
+}
+
+/// Somebody took an update back: the old version is built again, and its file is still there.
+#[tokio::test]
+async fn an_older_version_that_is_still_there_comes_back_as_what_it_was() {
+    let world = world();
+    world.publish("foo", "1-1", &["foo"]).await.unwrap();
+    world.publish("foo", "2-1", &["foo"]).await.unwrap();
+    let other = world.pack("foo-1-1-any.pkg.tar.zst", &pkginfo("foo", "foo", "1-1"), "other content");
+    let later = Expected { build: Some(BuildId(9)), ..expected("foo", "1-1", &["foo"]) };
+    let back = world.publisher.publish(&[other], &later).await.unwrap();
+    assert_eq!((back.number, back.not_replaced.as_slice()), (3, &["foo-1-1-any.pkg.tar.zst".to_owned()][..]));
+    assert_eq!((back.entries[0].origin, back.entries[0].build), (Origin::Reused, Some(BuildId(7))));
+    assert!(back.findings.iter().any(|finding| finding.code == "package-not-replaced"));
+    assert_eq!(world.published(), ["foo 1-1"]);
+    // What has the same content is the later build's.
+    world.publish("foo", "3-1", &["foo"]).await.unwrap();
+    let same = Expected { build: Some(BuildId(9)), ..expected("foo", "2-1", &["foo"]) };
+    let back = world.publisher.publish(&[world.member("foo", "foo", "2-1")], &same).await.unwrap();
+    assert_eq!((back.entries[0].origin, back.entries[0].build), (Origin::Built, Some(BuildId(9))));
+}
+
+#[tokio::test]
+async fn a_file_of_one_package_does_not_become_anothers() {
+    let world = world();
+    world.publish("foo", "1-1", &["foo", "foo-docs"]).await.unwrap();
+    let error = world.publish("docs", "1-1", &["foo-docs"]).await.unwrap_err();
+    assert_eq!(codes(&error), ["package-not-its-own"]);
+    assert!(error.is_the_builds_fault());
+    let moved = world.publish("docs", "1-2", &["foo-docs"]).await.unwrap();
+    let bases: Vec<_> = moved.entries.iter().map(|entry| entry.base.as_str()).collect();
+    assert_eq!(bases, ["foo", "docs"]);
 }
 
 #[tokio::test]
@@ -149,6 +184,30 @@ async fn old_generations_go_with_the_files_only_they_name() {
     assert_eq!(numbers, [4, 3]);
     assert_eq!(world.files(), ["foo-2-1-any.pkg.tar.zst", "foo-3-1-any.pkg.tar.zst", "stays-1-1-any.pkg.tar.zst"]);
     assert_eq!(world.published(), ["foo 3-1", "stays 1-1"]);
+}
+
+/// A wave makes a generation for each build, and somebody still reads the database of this morning.
+#[tokio::test]
+async fn replaced_files_stay_for_a_day_whatever_comes_after_them() {
+    let mut world = world();
+    let clock = Arc::new(ManualClock::new(Timestamp::from_second(NOW).unwrap()));
+    let day = SignedDuration::from_hours(24);
+    world.publisher = world.publisher.clone().keep_generations(1).keep_files(day).with_clock(clock.clone());
+    let whole = |world: &World| prove::prove(&world.publisher, &prove::Against::default()).unwrap().findings;
+    for version in ["1-1", "2-1", "3-1"] {
+        world.publish("foo", version, &["foo"]).await.unwrap();
+    }
+    assert_eq!((world.files().len(), world.published()), (3, vec!["foo 3-1".to_owned()]));
+    assert_eq!(whole(&world), []);
+    // Nobody who is downloading it sees it change.
+    let other = world.pack("foo-1-1-any.pkg.tar.zst", &pkginfo("foo", "foo", "1-1"), "other content");
+    let back = world.publisher.publish(&[other], &expected("foo", "1-1", &["foo"])).await.unwrap();
+    assert_eq!((back.not_replaced.len(), world.published()), (1, vec!["foo 1-1".to_owned()]));
+    world.publish("foo", "3-1", &["foo"]).await.unwrap();
+    clock.advance(day);
+    world.publish("foo", "4-1", &["foo"]).await.unwrap();
+    assert_eq!(world.files(), ["foo-3-1-any.pkg.tar.zst", "foo-4-1-any.pkg.tar.zst"]);
+    assert_eq!(whole(&world), []);
 }
 
 #[tokio::test]
@@ -275,6 +334,41 @@ async fn a_repository_made_by_hand_is_taken_over() {
     for name in ["test.db", "test.db.tar.zst", "test.files", "test.files.tar.zst"] {
         let target = std::fs::read_link(dir.join(name)).unwrap();
         assert!(target.starts_with(".current"), "{name} leads to {}", target.display());
+    }
+}
+
+/// `repo-add` makes what it is asked for: the manual and most guides show gzip, with the short name as a link.
+#[tokio::test]
+async fn a_repository_made_by_hand_is_taken_over_however_it_is_packed() {
+    for packing in ["gz", "xz", "zst"] {
+        let world = world();
+        let dir = world.publisher.dir().to_owned();
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("old-1-1-any.pkg.tar.zst");
+        std::fs::rename(world.member("old", "old", "1-1"), &file).unwrap();
+        repo_tool::add(&dir, &format!("test.db.tar.{packing}"), &[file]).unwrap();
+        assert_eq!(world.published(), ["old 1-1"], "{packing}");
+        assert!(world.publisher.has_published());
+        world.publish("foo", "1-1", &["foo"]).await.unwrap();
+        assert_eq!(world.published(), ["foo 1-1", "old 1-1"], "{packing}");
+        let proof = prove::prove(&world.publisher, &prove::Against::default()).unwrap();
+        assert!(proof.findings.is_empty(), "{packing}: {:?}", proof.findings);
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_somebody_else_that_cannot_be_read_is_not_replaced() {
+    let world = world();
+    let dir = world.publisher.dir().to_owned();
+    std::fs::create_dir_all(&dir).unwrap();
+    symlink("test.db.tar.gz", dir.join("test.db")).unwrap();
+    for broken in [None, Some("no database")] {
+        if let Some(text) = broken {
+            std::fs::write(dir.join("test.db.tar.gz"), text).unwrap();
+        }
+        let error = world.publish("foo", "1-1", &["foo"]).await.unwrap_err();
+        assert!(error.to_string().contains("test.db"), "{error}");
+        assert_eq!(std::fs::read_link(dir.join("test.db")).unwrap(), Path::new("test.db.tar.gz"));
     }
 }
 

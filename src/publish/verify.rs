@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::namcap::Namcap;
 use super::{PublishError, archive, pkginfo};
 use crate::domain::finding::Finding;
-use crate::domain::name::PkgName;
+use crate::domain::name::{PkgBase, PkgName};
 use crate::domain::publication::file::{self, Expected, FileFacts, Pkginfo, Surroundings};
 use crate::domain::version::Version;
 use crate::sys::process::Program;
@@ -18,6 +18,7 @@ use crate::sys::process::Program;
 pub(super) struct Verified {
     pub path: PathBuf,
     pub file: String,
+    pub base: PkgBase,
     pub name: PkgName,
     pub version: Version,
 }
@@ -51,6 +52,7 @@ pub(super) fn check(
     let verified = files.iter().zip(read).map(|(path, facts)| Verified {
         path: path.clone(),
         file: facts.file,
+        base: expected.pkgbase.clone(),
         name: PkgName::new(&facts.info.pkgname).expect("it was checked"),
         version: Version::new(facts.info.pkgver),
     });

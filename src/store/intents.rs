@@ -66,6 +66,14 @@ pub struct Enqueued {
     pub disposition: Disposition,
 }
 
+impl Enqueued {
+    /// Its package, if the request was dropped because that was being built.
+    #[must_use]
+    pub fn discarded(&self) -> Option<&PkgBase> {
+        matches!(self.disposition, Disposition::Discarded { .. }).then_some(&self.pkgbase)
+    }
+}
+
 /// What settling an intent led to.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settled {

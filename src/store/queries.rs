@@ -80,7 +80,9 @@ impl Store {
     /// The runs that asked for these builds, as far as they are on record.
     pub async fn runs_of_builds(&self, builds: BTreeSet<BuildId>) -> Result<BTreeMap<BuildId, String>, StoreError> {
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached("SELECT run_id FROM builds WHERE id = ?")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT waves.run_id FROM builds JOIN waves ON waves.id = builds.wave WHERE builds.id = ?",
+            )?;
             let mut runs = BTreeMap::new();
             for build in builds {
                 if let Some(run) = statement.query_row([build], |row| row.get(0)).optional()? {
@@ -232,5 +234,16 @@ mod tests {
         let counts = store.build_counts(Some("repo")).await.unwrap();
         assert_eq!(counts[&BuildState::Ready], 3);
         assert!(store.build(BuildId(99)).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_run_that_asked_for_a_build_is_found() {
+        let store = Store::in_memory().unwrap();
+        store.give(wave(1, &["a"]), Overlap::Coalesce).await;
+        store.give(wave(2, &["b"]), Overlap::Coalesce).await;
+        let wanted = async |id: i64| store.build(BuildId(id)).await.unwrap().unwrap().build.run_id;
+        let runs = store.runs_of_builds([BuildId(1), BuildId(2), BuildId(99)].into()).await.unwrap();
+        assert_eq!(runs, [(BuildId(1), wanted(1).await), (BuildId(2), wanted(2).await)].into());
+        assert_eq!(store.runs_of_builds(BTreeSet::new()).await.unwrap(), BTreeMap::new());
     }
 }

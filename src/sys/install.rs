@@ -1,10 +1,11 @@
 //! Which packages of a distribution hold the programs we call.
 
 /// Which packages of Debian and Arch hold the programs we call.
-const PACKAGES: [(&str, &str, &str); 22] = [
+const PACKAGES: [(&str, &str, &str); 24] = [
     ("bsdtar", "libarchive-tools", "libarchive"),
     ("bwrap", "bubblewrap", "bubblewrap"),
     ("bzr", "bzr", "breezy"),
+    ("docker", "docker.io", "docker"),
     ("fakeroot", "fakeroot", "fakeroot"),
     ("git", "git", "git"),
     ("gpg", "gnupg", "gnupg"),
@@ -14,6 +15,7 @@ const PACKAGES: [(&str, &str, &str); 22] = [
     ("pacman", "pacman-package-manager", "pacman"),
     ("pacman-conf", "pacman-package-manager", "pacman"),
     ("patch", "patch", "patch"),
+    ("podman", "podman", "podman"),
     ("prlimit", "util-linux", "util-linux"),
     ("redis-server", "redis-server", "valkey"),
     ("repo-add", "pacman-package-manager", "pacman"),

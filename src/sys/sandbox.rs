@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What each of the places for temporary files may hold that are in memory: 256 MiB. Who needs more is given a
 /// directory of a disk in their place.
@@ -36,6 +36,15 @@ pub enum Access {
     Write,
 }
 
+impl Access {
+    const fn option(self) -> &'static str {
+        match self {
+            Self::Read => "--ro-bind",
+            Self::Write => "--bind",
+        }
+    }
+}
+
 /// A file or directory of this machine that is seen inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
@@ -47,9 +56,40 @@ pub struct Mount {
     pub access: Access,
 }
 
+/// The system that is seen inside: its `/usr`, and some files of its `/etc`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct System {
+    root: PathBuf,
+}
+
+impl System {
+    /// That of this machine.
+    #[must_use]
+    pub fn of_this_machine() -> Self {
+        Self::at("/".into())
+    }
+
+    /// One that lies in a directory. None of [`System::paths`] may be a link there: it would lead to this machine's.
+    #[must_use]
+    pub const fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// What may be seen of it.
+    pub fn paths() -> impl Iterator<Item = &'static str> {
+        ["/usr", "/etc"].into_iter().chain(SYSTEM).chain([NAMES_OF_THE_SYSTEM])
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+}
+
 /// One step to run in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxSpec {
+    /// The system that it runs on.
+    pub system: System,
     /// Whether it reaches the network.
     pub network: Network,
     /// What it is given beside the system.
@@ -76,8 +116,11 @@ const SYSTEM: [&str; 8] = [
     "/etc/ca-certificates",
 ];
 
-/// Files of the system a step needs to find hosts.
-const NAMES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
+/// Files of this machine a step needs to find hosts.
+const NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
+/// What it needs of its system for that: how that system uses them.
+const NAMES_OF_THE_SYSTEM: &str = "/etc/nsswitch.conf";
 
 /// Compatibility links that stand in the root of a system with a merged `/usr`.
 const LINKS: [(&str, &str); 4] =
@@ -121,7 +164,7 @@ impl SandboxSpec {
         let id = INSIDE_UID.to_string();
         args.add(["--uid", &id, "--gid", &id, "--hostname", "build"]);
         args.add(["--die-with-parent", "--clearenv"]);
-        args.add(["--ro-bind", "/usr", "/usr"]);
+        args.bind("--ro-bind", &self.system.path("/usr"), "/usr");
         for (target, link) in LINKS {
             args.add(["--symlink", target, link]);
         }
@@ -131,15 +174,20 @@ impl SandboxSpec {
             args.add(["--size", &size, "--tmpfs", place]);
         }
         args.add(["--symlink", "../tmp", "/var/tmp"]);
-        let names = if self.network == Network::Shared { &NAMES[..] } else { &[] };
-        for path in SYSTEM.iter().chain(names) {
-            args.add(["--ro-bind-try", path, path]);
+        for path in SYSTEM {
+            args.bind("--ro-bind-try", &self.system.path(path), path);
+        }
+        if self.network == Network::Shared {
+            for path in NAMES {
+                args.bind("--ro-bind-try", Path::new(path), path);
+            }
+            args.bind("--ro-bind-try", &self.system.path(NAMES_OF_THE_SYSTEM), NAMES_OF_THE_SYSTEM);
         }
         for mount in &self.mounts {
-            args.bind(mount.access, &mount.from, mount.to);
+            args.bind(mount.access.option(), &mount.from, mount.to);
         }
         for (from, to) in &self.repositories {
-            args.bind(Access::Read, from, to);
+            args.bind(Access::Read.option(), from, to);
         }
         for (name, value) in &self.env {
             args.add(["--setenv", name, value]);
@@ -168,11 +216,8 @@ impl Arguments {
         self.0.extend(words.into_iter().map(OsString::from));
     }
 
-    fn bind(&mut self, access: Access, from: &std::path::Path, to: &str) {
-        self.add([match access {
-            Access::Read => "--ro-bind",
-            Access::Write => "--bind",
-        }]);
+    fn bind(&mut self, option: &str, from: &Path, to: &str) {
+        self.add([option]);
         self.0.push(from.into());
         self.add([to]);
     }
@@ -201,6 +246,7 @@ mod tests {
 
     fn spec(network: Network) -> SandboxSpec {
         SandboxSpec {
+            system: System::of_this_machine(),
             network,
             mounts: vec![Mount { from: "/data/work/a1/start".into(), to: "/startdir", access: Access::Write }],
             repositories: vec![("/srv/repo".into(), "/repos/mine".into())],

@@ -14,6 +14,13 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 /// Chooses levels per module (`info,pkgwarden::git=debug`), over `-v` and `-q`.
 pub const FILTER_VARIABLE: &str = "PKGWARDEN_LOG";
 
+/// An error and what caused it, in one line.
+#[must_use]
+pub fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// How to log.
 #[derive(Debug, Clone, Default)]
 pub struct Options {

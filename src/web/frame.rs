@@ -81,6 +81,7 @@ impl Frame {
                 link("/packages", "Packages"),
                 link("/queue", "Queue"),
                 link("/reviews", "Reviews"),
+                link("/generations", "Published"),
                 link("/graph", "Order"),
             ],
             paused: paused.join(", "),

@@ -37,6 +37,12 @@ pub fn build_href(id: &str) -> String {
     format!("/builds/{}", path_part(id))
 }
 
+/// The page of a generation of a package repository.
+#[must_use]
+pub fn generation_href(repository: &str, number: u64) -> String {
+    format!("/generations/{}/{number}", path_part(repository))
+}
+
 /// The page of a run.
 #[must_use]
 pub fn run_href(id: &str) -> String {

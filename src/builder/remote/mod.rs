@@ -3,6 +3,7 @@
 //! The controller may be away for a while at any time, and starts anew: everything here waits for it and goes on where
 //! it stopped, until it says that the build is over. Whoever does not want to wait any longer drops the future.
 
+mod claim;
 mod log;
 mod odd;
 mod upload;
@@ -36,8 +37,8 @@ const MAX_FILES: usize = 160 << 20;
 /// Why something cannot be asked or brought, and will not be by trying again.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    /// The attempt is over: nobody takes what it makes.
-    #[error("the controller has ended this attempt")]
+    /// The attempt is over, or another builder has it: nobody takes what it makes.
+    #[error("the controller takes nothing more of this attempt")]
     Over,
     /// The log is as long as it may be.
     #[error("the controller takes no more of the log")]
@@ -74,6 +75,7 @@ pub struct Client {
     places: Places,
     token: JobToken,
     odd: Oddities,
+    claim: Option<String>,
 }
 
 impl std::fmt::Debug for Client {
@@ -97,7 +99,8 @@ impl Client {
     #[must_use]
     pub fn of(job: &Job) -> Option<Self> {
         let (places, token) = (job.places.clone()?, job.token.clone()?);
-        Some(Self { http: client_without_redirects(PATIENCE), places, token, odd: Oddities::default() })
+        let (http, odd) = (client_without_redirects(PATIENCE), Oddities::default());
+        Some(Self { http, places, token, odd, claim: None })
     }
 
     /// The files of the package at exactly the commit that is built.
@@ -123,7 +126,11 @@ impl Client {
     }
 
     fn request(&self, method: Method, url: &str) -> RequestBuilder {
-        self.http.request(method, url).bearer_auth(self.token.reveal())
+        let request = self.http.request(method, url).bearer_auth(self.token.reveal());
+        match &self.claim {
+            Some(claim) => request.header(claim::HEADER, claim),
+            None => request,
+        }
     }
 
     async fn ask(&self, request: RequestBuilder) -> Came {

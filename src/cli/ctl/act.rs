@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::client::{CtlError, address};
 use super::show::{self, Look, list, text};
-use super::{Approval, CliError, Decision, Exit, Leavers, Newcomers, Rejection, RunKind, Session, Wanted};
+use super::{Approval, CliError, Decision, Exit, Leavers, Newcomers, Rejection, RunKind, Session, Wanted, repo};
 use crate::cli::audit;
 use crate::domain::audit::Audit;
 use crate::domain::name::PkgBase;
@@ -28,11 +28,12 @@ impl Session<'_> {
         let queue = self.client.get("/api/v1/queue").await?;
         let reviews = self.client.get("/api/v1/reviews").await?;
         let quarantine = self.client.get("/api/v1/quarantine").await?;
+        let removals = self.client.get("/api/v1/removals").await?;
         let runs = self.client.get("/api/v1/runs?limit=5").await?;
         let failed = failed(&self.client.get("/api/v1/packages").await?, &queue);
         let all = json!({
-            "repositories": repositories, "queue": queue, "reviews": reviews, "quarantine": quarantine, "runs": runs,
-            "failed": failed,
+            "repositories": repositories, "queue": queue, "reviews": reviews, "quarantine": quarantine,
+            "removals": removals, "runs": runs, "failed": failed,
         });
         self.print(&all, |look| {
             let mut out = look.repositories(list(&all, "repositories"));
@@ -47,6 +48,10 @@ impl Session<'_> {
             if !list(&all, "quarantine").is_empty() {
                 out += "\nin quarantine\n";
                 out += &look.quarantine(list(&all, "quarantine"));
+            }
+            if !list(&all, "removals").is_empty() {
+                out += "\nleft the monorepo, and still published\n";
+                out += &repo::removals(list(&all, "removals"));
             }
             let queued = in_queue(&queue);
             if !queued.is_empty() {

@@ -4,6 +4,7 @@
 mod act;
 mod cache;
 mod client;
+mod repo;
 mod show;
 mod watch;
 
@@ -165,6 +166,12 @@ pub enum CtlCommand {
         #[command(subcommand)]
         command: CacheCommand,
     },
+    /// Published package repositories
+    Repo {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: RepoCommand,
+    },
     /// Stop schedules and polling
     Pause,
     /// Take them up again
@@ -220,6 +227,39 @@ pub enum CacheCommand {
     },
     /// Remove what the limits leave no room for
     Prune,
+}
+
+/// What to do with published package repositories.
+#[derive(Debug, Subcommand)]
+pub enum RepoCommand {
+    /// List the generations that are kept
+    Generations,
+    /// Everything in a generation, with where each package came from
+    Generation {
+        /// Its number [default: the published one]
+        number: Option<u64>,
+        /// The package repository [default: the first that is listed]
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+    },
+    /// Move packages from staging to the release, if nothing there breaks
+    Promote {
+        /// Packages, or `all`
+        #[arg(required = true, value_name = "PKG|all")]
+        packages: Vec<String>,
+        /// The package repository they move to [default: the main one]
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        /// Only tell what would be missing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// What left the monorepo and is still published; ends with status 3 if somebody has to confirm that it goes
+    Removals {
+        /// Have what is listed removed, although it is more than `publish.max_removals` allows
+        #[arg(long)]
+        confirm: bool,
+    },
 }
 
 /// What is rejected, by whom and why.
@@ -344,6 +384,7 @@ impl Session<'_> {
                 }
                 CacheCommand::Prune => self.prune_caches().await,
             },
+            CtlCommand::Repo { command } => self.repo(command).await,
             CtlCommand::Pause => self.pause_or_resume("pause").await,
             CtlCommand::Resume => self.pause_or_resume("resume").await,
             CtlCommand::Review { command } => match command {

@@ -83,6 +83,7 @@ impl Look {
         if !build["why"].is_null() {
             let _ = writeln!(out, "why    {}", text(build, "why"));
         }
+        out += &asked(&build["asked"]);
         for attempt in list(build, "attempts") {
             let outcome = attempt["outcome"].as_str().map_or_else(|| "running".to_owned(), one_line);
             let _ = writeln!(out, "attempt {}: {outcome} {}", text(attempt, "id"), text(attempt, "message"));
@@ -189,6 +190,25 @@ impl Look {
         }
         out
     }
+}
+
+/// What a build was asked for by.
+fn asked(asked: &Value) -> String {
+    if asked.is_null() {
+        return String::new();
+    }
+    let mut out = format!("by     {}, started by {}\n", text(asked, "pipeline"), text(asked, "trigger"));
+    let words = |value: &Value| match value {
+        Value::Array(all) => all.iter().map(|one| one_line(one.as_str().unwrap_or("-"))).collect::<Vec<_>>().join(" "),
+        one => one_line(one.as_str().unwrap_or("-")),
+    };
+    for (what, before, after) in [("upstream", "before", "after"), ("seen", "seen_before", "seen_after")] {
+        let (before, after) = (words(&asked["watched"][before]), words(&asked["watched"][after]));
+        if !matches!(after.as_str(), "" | "-") {
+            let _ = writeln!(out, "{what} {before} -> {after}");
+        }
+    }
+    out
 }
 
 impl Look {

@@ -90,20 +90,25 @@ fn text_that_is_not_toml_is_reported_with_its_place() {
 }
 
 #[test]
-fn what_this_version_does_not_do_is_refused_at_its_place() {
-    let refused = |text: &str| lines(text, &[]).contains("is not supported by this version");
-    assert!(refused("[executor]\nkind = \"chaotic\"\n"));
-    for fine in ["executor.kind = \"none\"", "executor.kind = \"local\"", "publish.sign = false"] {
+fn what_needs_nothing_else_is_fine_alone() {
+    let chaotic = "executor.kind = \"chaotic\"\nexecutor.chaotic.protocol = \"bullmq\"";
+    for fine in ["executor.kind = \"none\"", "executor.kind = \"local\"", chaotic, "publish.sign = false"] {
         assert!(load(Some(("x", fine)), &BTreeMap::new()).is_ok(), "{fine}");
     }
 }
 
 #[test]
+fn a_chaotic_manager_is_spoken_to_in_one_of_two_ways_at_an_address_of_redis() {
+    let text = "[executor.chaotic]\nprotocol = \"http\"\nurl = \"http://manager\"\nprefix = \"x\"\n";
+    insta::assert_snapshot!(lines(text, &[]), @"");
+}
+
+#[test]
 fn what_depends_on_two_keys_is_underlined_at_the_one_that_is_there() {
-    let text = "[executor]\nkind = \"chaotic\"\nslots = 2\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
+    let text = "[executor]\nkind = \"command\"\nslots = 2\n[sources.aur]\ngit_url = \"https://h/x.git\"\n\
          [[schedule]]\ncron = \"@daily\"\nrun = \"trigger\"\n";
     insta::assert_snapshot!(lines(text, &[]), @r#"
-    pkgwarden.toml:2:8: executor.kind = "chaotic" is not supported by this version; write "local" to build on this machine, "bullmq" to build on several, "command" to build by a program of yours, "copr" or "buildomat" to build there, or "none" to leave builds to somebody else
+    pkgwarden.toml:2:8: executor.kind = "command" needs a program; name it as program in [executor.command]
     pkgwarden.toml:5:11: the address holds no `{pkgbase}`, so that every package would have the same; write {pkgbase} where the name of the package goes
     pkgwarden.toml:8:7: a schedule with run = "trigger" needs the `name` of the trigger
     "#);

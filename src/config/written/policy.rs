@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Layer, WrittenDashboard, WrittenReviews};
 use crate::domain::cache::policy::ReleaseCaches;
-use crate::domain::policy::{Overlap, UnknownDirective};
+use crate::domain::policy::{Overlap, Rebuilds, UnknownDirective};
 use crate::domain::review::policy::TestBuild;
 
 section! {
@@ -15,6 +15,9 @@ section! {
         unknown_directive: UnknownDirective,
         /// What to do with a request for a package that is being built already.
         overlap: Overlap,
+        /// What is built anew because a package that it needs was: only what asks for it by name ("never"), also what
+        /// needs a shared library that is gone ("sonames"), or all of it ("always").
+        rebuilds: Rebuilds,
         /// Whether risky updates wait for a person. Without it: `CI_HUMAN_REVIEW` of the monorepo.
         human_review: bool,
         /// Whether PKGBUILDs of updates are formatted with shfmt, as Chaotic's pipeline does, before they are

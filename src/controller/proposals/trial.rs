@@ -20,6 +20,7 @@ use crate::controller::dispatch::Dispatcher;
 use crate::controller::order::{facts, settings_in};
 use crate::domain::build::Outcome;
 use crate::domain::cache::policy::RefClass;
+use crate::domain::chaotic::Route;
 use crate::domain::name::PkgName;
 use crate::domain::policy::RepositorySettings;
 use crate::executor::kept::blocking;
@@ -125,6 +126,7 @@ impl Dispatcher {
             source_date_epoch: time.as_second(),
             // What a proposal says of that has no say.
             skip_exit_code: RepositorySettings::default().skip_exit_code,
+            route: Route::default(),
             files,
         })
     }
@@ -182,6 +184,7 @@ impl Dispatcher {
             build: None,
             // Nobody but other test builds sees it.
             allow_prohibited: true,
+            official: std::sync::Arc::default(),
         };
         let publisher = Publisher::new(self.overlay(trial).join(REPOSITORY), NAME).keep_generations(1);
         match publisher.publish(&paths, &expected).await {

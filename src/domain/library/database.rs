@@ -12,6 +12,8 @@ use crate::domain::version::Version;
 pub struct LibraryDatabase {
     /// By pkgbase: its version, the newest where members differ.
     pub versions: BTreeMap<String, Version>,
+    /// The names of all packages, members included.
+    pub names: BTreeSet<String>,
     /// Shared libraries that the linker finds by itself, with the pkgbase that has them.
     pub sonames: BTreeMap<Soname, String>,
     /// By pkgbase: shared libraries that its packages are declared to need and do not have themselves. Not all that

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{PackageDecision, Plan, ReviewStep, Scheduled};
-use crate::domain::build::BuildReason;
+use super::{PackageDecision, Plan, ReviewStep, Scheduled, Watched};
+use crate::domain::build::{BuildReason, BuildRequest};
 use crate::domain::desired::Snapshot;
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::name::{Oid, PkgBase};
@@ -76,6 +76,9 @@ pub struct Build {
     pub reason: BuildReason,
     /// What has to be built before.
     pub after: Vec<PkgBase>,
+    /// What it was decided by, if that is where its upstream stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watched: Option<Watched>,
 }
 
 /// What happens to one review.
@@ -146,12 +149,23 @@ impl Plan {
             base: Base { main: refs.main, state: refs.state, scheduled: refs.scheduled },
             packages: self.packages.clone(),
             refs: self.ref_changes(snapshot),
-            builds: self.builds.iter().map(Build::from).collect(),
+            builds: self.builds.iter().map(|request| self.build(request)).collect(),
             remove: self.remove.clone(),
             stop: self.stop.clone(),
             reviews: self.reviews.iter().map(ReviewChange::from).collect(),
             aur_push: self.aur_push.clone(),
             problems: self.problems.iter().map(Problem::from).collect(),
+        }
+    }
+
+    fn build(&self, request: &BuildRequest) -> Build {
+        Build {
+            pkgbase: request.pkgbase.clone(),
+            class: request.class.clone(),
+            arch: request.arch.clone(),
+            reason: request.reason,
+            after: request.after.clone(),
+            watched: self.watched.get(&request.pkgbase).cloned(),
         }
     }
 
@@ -192,18 +206,6 @@ fn verb(old: Option<Oid>) -> &'static str {
 
 fn branch_ref(pkgbase: &PkgBase) -> String {
     format!("refs/heads/{}", pkgbase.review_branch())
-}
-
-impl From<&crate::domain::build::BuildRequest> for Build {
-    fn from(request: &crate::domain::build::BuildRequest) -> Self {
-        Self {
-            pkgbase: request.pkgbase.clone(),
-            class: request.class.clone(),
-            arch: request.arch.clone(),
-            reason: request.reason,
-            after: request.after.clone(),
-        }
-    }
 }
 
 impl From<&ReviewStep> for ReviewChange {

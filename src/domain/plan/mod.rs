@@ -28,6 +28,7 @@ pub use document::{Base, Document, Problem, RefChange, ReviewChange};
 pub use pipeline::{Pipeline, Refusal};
 pub use requests::{Request, VersionCheck, needs_published, requests, version_checks};
 pub use reviews::considers_review;
+pub use upstreams::{Judge, Watched};
 
 use super::build::BuildRequest;
 use super::changes::Changes;
@@ -237,6 +238,8 @@ pub struct Plan {
     pub scheduled: Scheduled,
     /// What is built, in an order in which it can be.
     pub builds: Vec<BuildRequest>,
+    /// What builds of packages that are built from something that moves were decided by.
+    pub watched: BTreeMap<PkgBase, Watched>,
     /// Packages that are new in the monorepo after this plan.
     pub added: BTreeMap<PkgBase, Arc<Package>>,
     /// Packages that left the monorepo, or leave it with this plan.
@@ -288,7 +291,9 @@ pub fn plan(pipeline: &Pipeline, inputs: &Inputs) -> Plan {
     let mut draft = Draft::new(pipeline, inputs);
     match pipeline {
         Pipeline::OnCommit => {
-            draft.hand_out_commits();
+            if draft.hand_out_commits() {
+                draft.follow_changes();
+            }
             draft.prune_reviews();
         }
         Pipeline::OnSchedule => {
@@ -296,6 +301,7 @@ pub fn plan(pipeline: &Pipeline, inputs: &Inputs) -> Plan {
                 draft.take_updates();
                 draft.follow_upstreams();
                 draft.follow_libraries();
+                draft.follow_changes();
             }
             draft.prune_reviews();
         }
@@ -340,6 +346,7 @@ struct Draft<'a> {
     reviews: Vec<ReviewStep>,
     scheduled: Scheduled,
     builds: BTreeMap<PkgBase, builds::Wanted>,
+    watched: BTreeMap<PkgBase, Watched>,
     added: BTreeMap<PkgBase, Arc<Package>>,
     remove: Vec<PkgBase>,
     stop: Vec<PkgBase>,
@@ -364,6 +371,7 @@ impl<'a> Draft<'a> {
             reviews: Vec::new(),
             scheduled: Scheduled::Stays,
             builds: BTreeMap::new(),
+            watched: BTreeMap::new(),
             added: BTreeMap::new(),
             remove: Vec::new(),
             stop: Vec::new(),
@@ -388,6 +396,7 @@ impl<'a> Draft<'a> {
             reviews: self.reviews,
             scheduled: self.scheduled,
             builds,
+            watched: self.watched,
             added: self.added,
             aur_push: self.aur_push.into_iter().filter(|pkgbase| !self.remove.contains(pkgbase)).collect(),
             remove: self.remove,

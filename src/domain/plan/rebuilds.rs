@@ -15,7 +15,7 @@ use crate::domain::library::versions::{self, VersionState};
 use crate::domain::library::{Libraries, Linkage};
 use crate::domain::message::{Entry, Topic};
 use crate::domain::name::PkgBase;
-use crate::domain::policy::Bump;
+use crate::domain::policy::{Bump, Rebuilds};
 use crate::domain::version::Version;
 
 /// By package: why it is built anew, a clause each.
@@ -34,7 +34,32 @@ impl Draft<'_> {
         }
         let mut causes = Causes::new();
         self.follow_triggers(libraries, &mut causes);
-        self.follow_sonames(libraries, &mut causes);
+        if self.inputs.policy.rebuilds != Rebuilds::Never {
+            self.follow_sonames(libraries, &mut causes);
+        }
+        for (pkgbase, causes) in causes {
+            self.rebuild(&pkgbase, &causes);
+        }
+    }
+
+    /// Builds anew all that needs what was changed, directly or through others, where the operator wants that.
+    pub(super) fn follow_changes(&mut self) {
+        if self.inputs.policy.rebuilds != Rebuilds::Always {
+            return;
+        }
+        let is_change = |reason| matches!(reason, BuildReason::Changed | BuildReason::Upstream);
+        let changed = self.builds.iter().filter(|(_, wanted)| is_change(wanted.reason)).map(|(pkgbase, _)| pkgbase);
+        let Inputs { snapshot, arch, official, .. } = *self.inputs;
+        let blacklist = &snapshot.settings.rebuild_blacklist;
+        let changed: Vec<PkgBase> = changed.filter(|pkgbase| !blacklist.contains(pkgbase.as_str())).cloned().collect();
+        let graph = Graph::build_for(arch, snapshot.packages.values().map(|package| &**package), official);
+        let mut causes = Causes::new();
+        for pkgbase in &changed {
+            let others = graph.dependants(pkgbase).into_iter().filter(|other| !self.builds.contains_key(other));
+            for other in others {
+                causes.entry(other).or_default().push(format!("{pkgbase} is built"));
+            }
+        }
         for (pkgbase, causes) in causes {
             self.rebuild(&pkgbase, &causes);
         }

@@ -6,7 +6,7 @@ use super::{Pipeline, Since};
 use crate::domain::desired::{Package, Snapshot};
 use crate::domain::directive;
 use crate::domain::name::PkgBase;
-use crate::domain::policy::SourceKind;
+use crate::domain::policy::{Rebuilds, SourceKind};
 use crate::domain::state::Cursor;
 use crate::domain::version::Version;
 
@@ -68,9 +68,13 @@ pub fn version_checks(snapshot: &Snapshot) -> Vec<VersionCheck> {
 
 /// Whether a run counts bumps, for which it has to know which versions are published.
 #[must_use]
-pub fn needs_published(pipeline: &Pipeline, since: &Since) -> bool {
+pub fn needs_published(pipeline: &Pipeline, since: &Since, rebuilds: Rebuilds) -> bool {
     let directed = || since.commits.iter().any(|commit| directive::asks_for_a_bump(&commit.message));
-    matches!(pipeline, Pipeline::OnSchedule | Pipeline::Bump(_)) || directed()
+    match pipeline {
+        Pipeline::OnSchedule | Pipeline::Bump(_) => true,
+        Pipeline::OnCommit if rebuilds == Rebuilds::Always => true,
+        _ => directed(),
+    }
 }
 
 fn cursor(snapshot: &Snapshot, pkgbase: &PkgBase) -> Option<Cursor> {

@@ -1,13 +1,41 @@
 //! The on-schedule part of a plan that is about no files: who may push to packages, and what they are built from.
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::{Action, Draft, Heard};
 use crate::domain::build::BuildReason;
 use crate::domain::finding::Finding;
 use crate::domain::name::PkgBase;
-use crate::domain::observed::Upstream;
-use crate::domain::revision::Revision;
+use crate::domain::observed::{Opinion, Upstream};
+use crate::domain::revision::{Revision, Seen};
+use crate::domain::state::PackageState;
+
+/// Where what a package is built from stood when it was last handed to a build, and where it stands: what a build that
+/// nobody asked for was decided by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Watched {
+    /// Who decided.
+    pub by: Judge,
+    /// Where its floating sources stood; null for one that was never seen.
+    pub before: Vec<Option<Revision>>,
+    /// Where they stand; null for one that could not be asked.
+    pub after: Vec<Option<Revision>>,
+    /// What its own script saw then.
+    pub seen_before: Option<Seen>,
+    /// What it sees now.
+    pub seen_after: Option<Seen>,
+}
+
+/// Who decides whether what a package is built from has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Judge {
+    /// Its floating sources are elsewhere than before.
+    Revisions,
+    /// Its `.CI/changed.sh`.
+    Script,
+}
 
 impl Draft<'_> {
     /// Tells once of each change of who may push, whether there is an update or not.
@@ -28,8 +56,14 @@ impl Draft<'_> {
 
     /// Builds packages whose upstream has moved since they were last handed to a build.
     pub(super) fn follow_upstreams(&mut self) {
-        let observations = self.inputs.observations;
+        let (observations, packages) = (self.inputs.observations, &self.inputs.snapshot.packages);
+        for (pkgbase, opinion) in &observations.opinions {
+            self.follow_script(pkgbase, opinion);
+        }
         for (pkgbase, upstream) in &observations.upstream {
+            if packages.get(pkgbase).is_some_and(|package| package.decides_itself()) {
+                continue;
+            }
             match upstream {
                 Upstream::At(commits) if commits.is_empty() => {}
                 Upstream::At(commits) => {
@@ -77,6 +111,7 @@ impl Draft<'_> {
             return;
         }
         state.set_upstream(&after);
+        self.note_watched(pkgbase, Judge::Revisions, &state);
         self.put_state(pkgbase, state);
         self.want_unless_triggered(pkgbase, BuildReason::Upstream);
         let first = before.is_empty();
@@ -88,9 +123,59 @@ impl Draft<'_> {
     }
 }
 
+impl Draft<'_> {
+    /// Builds a package if its own script says so. What upstream commits there are is recorded with a build only, so
+    /// that the script is always told where they stood when it last had one.
+    fn follow_script(&mut self, pkgbase: &PkgBase, opinion: &Opinion) {
+        match opinion {
+            Opinion::Build { seen } => {
+                let mut state = self.state(pkgbase);
+                let now = self.inputs.observations.upstream.get(pkgbase).map(Upstream::seen).unwrap_or_default();
+                state.set_upstream(&moved_on(&state.upstream(), &now));
+                state.set_seen(seen.as_ref());
+                let moved = state != self.state(pkgbase);
+                self.note_watched(pkgbase, Judge::Script, &state);
+                self.put_state(pkgbase, state);
+                self.want_unless_triggered(pkgbase, BuildReason::Upstream);
+                let why = "its .CI/changed.sh says that it has to be built";
+                let taken = |action| matches!(action, Action::None | Action::State);
+                if self.packages.get(pkgbase).is_none_or(|decision| taken(decision.action)) {
+                    let action = if moved { Action::State } else { Action::None };
+                    self.decide(pkgbase, Heard::Changed, action, why);
+                }
+            }
+            Opinion::Unchanged => {
+                let why = "its .CI/changed.sh says that nothing has changed";
+                self.decide_unless_decided(pkgbase, Action::None, why);
+            }
+            Opinion::None { error } => {
+                let finding = Finding::warning("changed-script-failed", error).with_package(pkgbase);
+                self.problems.push(finding.hint("nothing is built for it; it is run again in the next run"));
+                self.upstream_unknown(pkgbase, error);
+            }
+        }
+    }
+
+    /// Notes what a build is decided by, before the state after it is put.
+    fn note_watched(&mut self, pkgbase: &PkgBase, by: Judge, after: &PackageState) {
+        let before = self.inputs.snapshot.states.get(pkgbase).cloned().unwrap_or_default();
+        let watched = Watched {
+            by,
+            before: before.upstream(),
+            after: after.upstream(),
+            seen_before: before.seen(),
+            seen_after: after.seen(),
+        };
+        self.watched.insert(pkgbase.clone(), watched);
+    }
+}
+
 /// Where sources stand, after some of them were seen. With another number of sources than before, nobody can tell
 /// which is which.
 fn moved_on(before: &[Option<Revision>], seen: &[Option<Revision>]) -> Vec<Option<Revision>> {
+    if seen.is_empty() {
+        return before.to_vec();
+    }
     if before.len() != seen.len() {
         return seen.to_vec();
     }

@@ -4,6 +4,7 @@
 //! from being published; a warning is kept with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -33,6 +34,8 @@ pub struct Expected {
     pub build: Option<BuildId>,
     /// Whether it may have `groups` and `replaces`: `BUILDER_ALLOW_PROHIBITED`.
     pub allow_prohibited: bool,
+    /// Names of the distribution, as far as they are known from `CI_LIB_DB`: no package may take them.
+    pub official: Arc<BTreeSet<String>>,
 }
 
 /// What `.PKGINFO` says.
@@ -54,6 +57,8 @@ pub struct Pkginfo {
     pub replaces: Vec<String>,
     /// Every `conflict`.
     pub conflicts: Vec<String>,
+    /// Every `provides`.
+    pub provides: Vec<String>,
 }
 
 /// What is in the archive, as far as it matters.
@@ -252,12 +257,34 @@ impl Check<'_> {
             let message = format!("`{}` belongs to the package `{owner}`", name.escape_debug());
             self.error("package-not-its-own", message, "name it in .SRCINFO if the package has moved");
         }
-        if self.around.official.contains(&name) && !self.may_be_official() {
+        if self.is_official(&name) && !self.may_be_official() {
             let message =
                 format!("the distribution has a package `{}`, which this one would replace", name.escape_debug());
             let hint = format!("rename it, or add `{}` to publish.allow_official", self.expected.pkgbase);
             self.error("package-official-name", message, &hint);
         }
+        self.provided();
+    }
+
+    /// Whoever provides a package of the distribution without saying which version stands in for any of them.
+    fn provided(&mut self) {
+        let taken = |name: &&String| {
+            !name.contains(['=', '<', '>']) && **name != self.file.info.pkgname && self.is_official(name)
+        };
+        let taken: Vec<String> = self.file.info.provides.iter().filter(taken).cloned().collect();
+        if !taken.is_empty() && !self.may_be_official() {
+            let message = format!("it provides packages of the distribution without a version ({})", listed(&taken));
+            let hint = format!(
+                "write provides=(\"{}=$pkgver\"), or add `{}` to publish.allow_official",
+                taken[0].escape_debug(),
+                self.expected.pkgbase
+            );
+            self.warning("package-official-provides", message, &hint);
+        }
+    }
+
+    fn is_official(&self, name: &str) -> bool {
+        self.around.official.contains(name) || self.expected.official.contains(name)
     }
 
     fn may_be_official(&self) -> bool {

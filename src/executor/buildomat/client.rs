@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
 use super::wire::{Job, JobAddInput, JobAddInputResult, JobEvent, JobOutput, JobSubmit, Jobs, Made};
-use crate::executor::api::{Api, ApiError, unreachable};
+use crate::executor::api::{Api, ApiError};
 
 /// The tag that our jobs are found by.
 pub const TAG: &str = "pkgwarden.attempt";
@@ -103,12 +103,12 @@ impl Client {
     /// Writes what a job left into a new file.
     pub async fn fetch(&self, job: &str, output: &JobOutput, to: &Path) -> Result<(), ApiError> {
         const WHAT: &str = "give what a job left";
-        let nonsense = |reason: String| ApiError::Nonsense { what: WHAT, reason };
+        let nonsense = |reason: String| self.api.nonsense(WHAT, reason);
         let request = self.api.ask(Method::GET, &["0", "jobs", job, "outputs", &output.id], &[]).timeout(TRANSFER);
         let mut response = self.api.answer(WHAT, request).await?;
         let mut file = tokio::fs::File::create(to).await.map_err(|error| nonsense(error.to_string()))?;
         let mut left = output.size;
-        while let Some(piece) = response.chunk().await.map_err(|error| unreachable(WHAT, error))? {
+        while let Some(piece) = response.chunk().await.map_err(|error| self.api.unreachable(WHAT, error))? {
             left = left
                 .checked_sub(piece.len() as u64)
                 .ok_or_else(|| nonsense(format!("it is longer than the {} bytes it has", output.size)))?;

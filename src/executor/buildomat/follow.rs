@@ -23,6 +23,7 @@ use crate::executor::kept::blocking;
 use crate::executor::{AttemptReport, Ending};
 use crate::logstore::LogError;
 use crate::sys::fs::FsError;
+use crate::telemetry::in_full;
 
 /// The largest piece of a file that is sent at once: 4 MiB.
 const PIECE: usize = 4 << 20;
@@ -49,8 +50,10 @@ pub struct Followed<'a> {
 /// Why an attempt cannot be followed to its end.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
-    #[error("buildomat: {0}")]
+    #[error(transparent)]
     Api(#[from] ApiError),
+    #[error("buildomat tells of an event that cannot be understood")]
+    Event(#[source] serde_json::Error),
     #[error(transparent)]
     Fs(#[from] FsError),
     #[error(transparent)]
@@ -71,7 +74,7 @@ impl<'a> Followed<'a> {
     pub async fn see_through(mut self) -> AttemptReport {
         match self.work().await {
             Ok(report) => report,
-            Err(trouble) => AttemptReport::lost(with_causes(&trouble)),
+            Err(trouble) => AttemptReport::lost(in_full(&trouble)),
         }
     }
 
@@ -121,7 +124,7 @@ impl<'a> Followed<'a> {
                 }
                 // It may have been made: that is looked for before it is asked for again.
                 Err(error) if error.will_pass() => {
-                    tracing::warn!(attempt = self.attempt.id, "buildomat is asked again: {}", with_causes(&error));
+                    tracing::warn!(attempt = self.attempt.id, "it is asked again: {}", in_full(&error));
                     self.pause().await;
                 }
                 Err(error) => return Err(error.into()),
@@ -208,10 +211,7 @@ impl<'a> Followed<'a> {
             };
             match event {
                 Some(Ok(event)) if event.event == "job" => {
-                    let event = serde_json::from_str(&event.data).map_err(|error| ApiError::Nonsense {
-                        what: "tell what a job prints",
-                        reason: error.to_string(),
-                    })?;
+                    let event = serde_json::from_str(&event.data).map_err(Trouble::Event)?;
                     self.take(&event)?;
                 }
                 // How the job stands is looked at; not at once for ever, if nobody can listen to it.
@@ -327,7 +327,7 @@ impl<'a> Followed<'a> {
     }
 
     fn report(&self, (ending, message): (Ending, String)) -> AttemptReport {
-        AttemptReport { ending, artefacts: Vec::new(), exit_code: self.exit_code, message }
+        AttemptReport::ended(ending, message).with_status(self.exit_code)
     }
 
     /// Asks until there is an answer that will not change.
@@ -341,7 +341,7 @@ impl<'a> Followed<'a> {
             .with_max_delay(longest)
             .without_max_times();
         let attempt = self.attempt.id.clone();
-        let tell = |error: &ApiError, _| tracing::warn!(attempt, "buildomat is asked again: {}", with_causes(error));
+        let tell = |error: &ApiError, _| tracing::warn!(attempt, "it is asked again: {}", in_full(error));
         ask.retry(pauses.with_jitter()).when(ApiError::will_pass).notify(tell).await
     }
 
@@ -365,11 +365,6 @@ fn done(outcome: Outcome, message: &str) -> (Ending, String) {
 
 fn cancelled() -> (Ending, String) {
     done(Outcome::Cancelled, "the build was cancelled")
-}
-
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// An id in the form that buildomat wants, the same for the same pieces.

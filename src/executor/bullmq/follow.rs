@@ -12,8 +12,6 @@ use super::task::{Record, Task};
 use super::{Inner, JOB};
 use crate::domain::answer::{self, Thrown};
 use crate::domain::build::Outcome;
-use crate::domain::upload::ArtefactClaim;
-use crate::executor::exchange::{ExchangeError, Wish};
 use crate::executor::tracked::{Progress, Reins};
 use crate::executor::{AttemptReport, Ending, ExecutorError, kept};
 use crate::logstore::{LogError, LogWriter};
@@ -124,11 +122,7 @@ impl Followed {
                 None
             }
             Step::Begin => {
-                self.reins.progress.send_if_modified(|progress| {
-                    let queued = matches!(progress, Progress::Queued);
-                    *progress = Progress::Running;
-                    queued
-                });
+                self.reins.tell_beginning();
                 None
             }
             Step::Withdraw => self.withdraw().await.then(cancelled),
@@ -165,24 +159,21 @@ impl Followed {
 
     /// Whether somebody wanted it to stop, in this process or before.
     fn is_wished_to_stop(&self) -> bool {
-        let told = self.inner.exchange.wish(self.attempt.as_str());
-        self.reins.cancel.is_cancelled() || told.is_ok_and(|wish| *wish.borrow() == Wish::Cancelled)
+        self.reins.cancel.is_cancelled() || self.inner.exchange.is_cancelled(&self.attempt)
     }
 
     /// What the builder returned, if it is what has arrived here.
     fn returned(&self, json: &str) -> AttemptReport {
-        let ended = |ending, message| AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message };
         let read = match answer::returned(json) {
             Ok(read) => read,
-            Err(message) => return ended(Ending::Infrastructure, message),
+            Err(message) => return AttemptReport::lost(message),
         };
-        let told: Vec<ArtefactClaim> = read.artefacts;
-        let artefacts = match self.inner.exchange.artefacts(&self.attempt, &told) {
-            Ok(artefacts) => artefacts,
-            Err(ExchangeError::Refused(refusal)) => return ended(Ending::Infrastructure, refusal.to_string()),
-            Err(error) => return ended(Ending::Infrastructure, error.to_string()),
-        };
-        AttemptReport { artefacts, ..ended(Ending::Done(Outcome::from(read.status)), String::new()) }
+        match self.inner.exchange.artefacts(&self.attempt, &read.artefacts) {
+            Ok(artefacts) => {
+                AttemptReport { artefacts, ..AttemptReport::ended(Ending::Done(Outcome::from(read.status)), "") }
+            }
+            Err(error) => AttemptReport::lost(error.to_string()),
+        }
     }
 
     async fn close(&self, report: &AttemptReport) -> Result<(), ExecutorError> {
@@ -208,8 +199,7 @@ impl Followed {
 }
 
 fn cancelled() -> AttemptReport {
-    let (ending, message) = (Ending::Done(Outcome::Cancelled), "the build was cancelled".to_owned());
-    AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message }
+    AttemptReport::ended(Ending::Done(Outcome::Cancelled), "the build was cancelled")
 }
 
 /// What was stopped because it took too long was not cancelled.
@@ -217,8 +207,7 @@ fn overdue(report: AttemptReport) -> AttemptReport {
     if report.ending != Ending::Done(Outcome::Cancelled) {
         return report;
     }
-    let (ending, message) = (Ending::Done(Outcome::TimedOut), "its builder did not end it in time".to_owned());
-    AttemptReport { ending, message, ..report }
+    AttemptReport::ended(Ending::Done(Outcome::TimedOut), "its builder did not end it in time")
 }
 
 /// What a builder threw; that it stopped counts as an end only if that was `wished`.
@@ -228,7 +217,7 @@ fn thrown(thrown: Thrown, wished: bool) -> AttemptReport {
         Some(outcome) => Ending::Done(outcome),
         None => Ending::Infrastructure,
     };
-    AttemptReport { ending, artefacts: Vec::new(), exit_code: thrown.exit_code, message: thrown.message }
+    AttemptReport::ended(ending, thrown.message).with_status(thrown.exit_code)
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 
 pub mod builder;
 mod course;
+pub mod examine;
 mod follow;
 pub mod hold;
+mod judge;
 pub mod link;
 pub mod roster;
 pub mod server;
@@ -28,7 +30,7 @@ use tokio::time::Instant;
 use super::exchange::Exchange;
 use super::kept::{self, attempt_of, blocking};
 use super::tracked::Tracked;
-use super::{AttemptReport, BuildOrder, Ending, Executor, ExecutorError, Handle};
+use super::{AttemptReport, BuildOrder, Executor, ExecutorError, Handle};
 use crate::builder::workspace::remove_all;
 use crate::domain::lane::Lanes;
 use crate::domain::schedule::BuilderInfo;
@@ -36,6 +38,7 @@ use crate::domain::upload::Limits;
 use crate::logstore::LogStore;
 use crate::sys::fs::{FsError, ensure_free};
 use follow::Followed;
+use judge::Locks;
 use link::Link;
 use roster::Announcement;
 use server::RedisConfig;
@@ -103,6 +106,7 @@ impl BullmqExecutor {
         let dir = &config.work_dir;
         std::fs::create_dir_all(dir).map_err(|error| FsError::new("create", dir, error))?;
         let link = Link::new(config.redis.clone(), config.prefix.clone());
+        exchange.judged_by(Arc::new(Locks { link: link.clone(), work_dir: dir.clone() }));
         let sweeper = Arc::new(Sweeper::new(link.clone()));
         let (tracked, bells, roster) = (Tracked::default(), Arc::default(), Mutex::default());
         let inner = Arc::new(Inner { config, link, logs, exchange, tracked, bells, sweeper, roster });
@@ -167,8 +171,7 @@ impl BullmqExecutor {
         if let Some(report) = kept::report(&self.task(attempt)?.dir) {
             return Ok(report);
         }
-        let message = "the controller ended before the build was put into the queue".to_owned();
-        Ok(AttemptReport { ending: Ending::Infrastructure, artefacts: Vec::new(), exit_code: None, message })
+        Ok(AttemptReport::lost("the controller ended before the build was put into the queue"))
     }
 
     async fn forget(&self, attempt: &str) -> Result<(), ExecutorError> {
@@ -297,6 +300,8 @@ impl Executor for BullmqExecutor {
         async move {
             let attempt = attempt_of(handle, NAME)?;
             self.take_up(attempt)?;
+            // First what reaches the builder without Redis: who follows the build may wait for that.
+            self.inner.exchange.cancel(attempt)?;
             self.inner.tracked.cancel(attempt);
             Ok(())
         }

@@ -1,5 +1,6 @@
 //! Jobs in a real Redis: how they are held, and who says that he is there.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,12 +10,18 @@ use super::hold::{Held, Hold};
 use super::link::Link;
 use super::roster::{self, Announcement};
 use super::server::RedisConfig;
-use super::strangers;
+use super::{BullmqConfig, BullmqExecutor, strangers};
+use crate::domain::folder::Folder;
+use crate::domain::name::{Oid, PkgBase};
+use crate::domain::upload::Refusal;
+use crate::executor::exchange::{Caller, Exchange, ExchangeError, Key, Wish};
+use crate::executor::{BuildOrder, Executor as _};
+use crate::logstore::LogStore;
 use crate::sys::process::{Child, Program};
 
 pub(super) struct Redis {
     url: String,
-    _child: Child,
+    child: Child,
     dir: tempfile::TempDir,
 }
 
@@ -31,7 +38,12 @@ impl Redis {
             }
         };
         tokio::time::timeout(Duration::from_secs(30), up).await.expect("it comes up");
-        Self { url: format!("redis://127.0.0.1:{port}/0"), _child: child, dir }
+        Self { url: format!("redis://127.0.0.1:{port}/0"), child, dir }
+    }
+
+    async fn kill(&mut self) {
+        self.child.kill();
+        self.child.wait().await.unwrap();
     }
 
     fn port(&self) -> &str {
@@ -215,4 +227,93 @@ async fn tls_is_spoken_with_a_server_that_our_own_file_vouches_for() {
     trusting.ask::<String>(&redis::cmd("PING")).await.unwrap();
     let strange = super::tests::link(&format!("rediss://localhost:{port}/0"));
     strange.ask::<String>(&redis::cmd("PING")).await.unwrap_err();
+}
+
+/// A controller whose Redis is there or not, and the exchange of its builders.
+fn controller(dir: &Path, url: &str) -> (BullmqExecutor, Exchange) {
+    let logs = LogStore::new(dir.join("logs")).unwrap();
+    let key = Key::keep(&dir.join("key")).unwrap();
+    let exchange = Exchange::open(dir.join("attempts"), logs.clone(), key, BTreeMap::new()).unwrap();
+    exchange.reached_at("http://127.0.0.1:1");
+    let redis = RedisConfig { url: url.parse().unwrap(), password: None, ca: None };
+    let (prefix, queue) = ("bull".to_owned(), "builds".to_owned());
+    let config = BullmqConfig { redis, prefix, queue, work_dir: dir.join("queued") };
+    (BullmqExecutor::open(config, logs, exchange.clone()).unwrap(), exchange)
+}
+
+fn order(attempt: &str) -> BuildOrder {
+    BuildOrder {
+        attempt: attempt.into(),
+        repository: "packages".into(),
+        url: None,
+        arch: "x86_64".into(),
+        pkgbase: PkgBase::new("foo").unwrap(),
+        commit: Oid::from_bytes([7; 20]),
+        proposal: None,
+        files: Folder::default().with("PKGBUILD", "pkgname=foo\n"),
+        expected_version: None,
+        class: None,
+        bump: None,
+        package_repositories: Vec::new(),
+        published: Vec::new(),
+        timeout: Duration::from_mins(1),
+        extra_timeout: 1.0,
+        cache_sources: false,
+        allow_prohibited: false,
+        caches: crate::domain::cache::Plan::default(),
+        source_date_epoch: 0,
+        skip_exit_code: 123,
+    }
+}
+
+/// The clock stands still here unless everybody waits for it, so that whoever waits for it is found out.
+#[tokio::test(start_paused = true)]
+async fn that_a_build_is_cancelled_reaches_its_builder_without_redis_and_without_a_clock() {
+    let dir = tempfile::tempdir().unwrap();
+    let (executor, exchange) = controller(dir.path(), "redis://127.0.0.1:1/0");
+    let handle = executor.submit(order("a1")).await.unwrap();
+    let mut wish = exchange.wish("a1").unwrap();
+    let told = tokio::spawn(async move {
+        wish.wait_for(|wish| *wish == Wish::Cancelled).await.unwrap();
+        tokio::time::Instant::now()
+    });
+    tokio::task::yield_now().await;
+    let cancelled = tokio::time::Instant::now();
+    executor.cancel(&handle).await.unwrap();
+    assert_eq!(told.await.unwrap(), cancelled);
+}
+
+#[tokio::test]
+async fn a_claim_is_right_for_whoever_has_the_lock_and_for_nobody_while_that_is_unknown() {
+    let mut redis = Redis::start(&[]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (executor, exchange) = controller(dir.path(), &redis.url);
+    let handle = executor.submit(order("a1")).await.unwrap();
+    let link = link(&redis.url);
+    let worker = worker(&link, LOCK).await;
+    let job = async {
+        loop {
+            if let Some(job) = worker.get_next_job_nonblocking("one:1").await.unwrap() {
+                return job;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let job = tokio::time::timeout(Duration::from_secs(30), job).await.expect("it is put into the queue");
+    exchange.claim("a1", "one:1").await.unwrap();
+    let refused = exchange.claim("a1", "two:1").await;
+    assert!(matches!(refused, Err(ExchangeError::Refused(Refusal::Taken))), "{refused:?}");
+    let lock = format!("bull:builds:{}:lock", job.id());
+    link.ask::<String>(redis::cmd("SET").arg(&lock).arg("two:1")).await.unwrap();
+    exchange.claim("a1", "two:1").await.unwrap();
+    let late = exchange.claim("a1", "one:1").await;
+    assert!(matches!(late, Err(ExchangeError::Refused(Refusal::Taken))), "{late:?}");
+    link.ask::<i64>(redis::cmd("DEL").arg(&lock)).await.unwrap();
+    let nobody = exchange.claim("a1", "three:1").await;
+    assert!(matches!(nobody, Err(ExchangeError::Unsure(_))), "{nobody:?}");
+    redis.kill().await;
+    let away = exchange.claim("a1", "three:1").await;
+    assert!(matches!(away, Err(ExchangeError::Unsure(_))), "{away:?}");
+    exchange.wish(Caller { attempt: "a1", claim: Some("two:1") }).unwrap();
+    drop((executor, handle));
 }

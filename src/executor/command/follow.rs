@@ -153,7 +153,7 @@ impl Followed<'_> {
                 (Ending::Infrastructure, message)
             }
         };
-        let report = |ending, message| AttemptReport { ending, artefacts: Vec::new(), exit_code: status, message };
+        let report = |ending, message: String| AttemptReport::ended(ending, message).with_status(status);
         if ending != Ending::Done(Outcome::Succeeded) {
             return report(ending, message);
         }

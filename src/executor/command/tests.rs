@@ -68,6 +68,7 @@ impl World {
             source_date_epoch: 1_700_000_000,
             proposal: None,
             skip_exit_code: 123,
+            route: crate::domain::chaotic::Route::default(),
         }
     }
 

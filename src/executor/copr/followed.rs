@@ -11,10 +11,12 @@ use super::watch::{Control, Watched};
 use super::{Copr, CoprError};
 use crate::domain::build::Outcome;
 use crate::domain::copr::State;
+use crate::executor::api::ApiError;
 use crate::executor::tracked::Reins;
 use crate::executor::{AttemptReport, Ending};
 use crate::logstore::LogWriter;
 use crate::sys::fs::FsError;
+use crate::telemetry::in_full;
 
 /// So often a build is looked for whose answer did not come: COPR may take its time over it.
 const LOOKS: u32 = 3;
@@ -34,7 +36,7 @@ pub struct Followed<'a> {
 enum NoBuild {
     #[error("the build was cancelled before COPR was asked")]
     Cancelled,
-    #[error("{}", .0.in_full())]
+    #[error("{}", in_full(.0))]
     Copr(#[from] CoprError),
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -53,10 +55,9 @@ impl Followed<'_> {
     }
 
     async fn observe(&self, sink: &SharedSink<'_>) -> AttemptReport {
-        let report = |ending, message| AttemptReport { ending, ..AttemptReport::lost(message) };
         let id = match self.build(sink).await {
             Ok(id) => id,
-            Err(none @ NoBuild::Cancelled) => return report(Ending::Done(Outcome::Cancelled), none.to_string()),
+            Err(none @ NoBuild::Cancelled) => return AttemptReport::ended(Ending::Done(Outcome::Cancelled), none.to_string()),
             Err(error) => return AttemptReport::lost(error.to_string()),
         };
         let control = Control::default();
@@ -66,12 +67,12 @@ impl Followed<'_> {
         };
         let page = self.copr.watcher.client.page(id);
         match watched {
-            Ok(Watched::Ended(state)) => report(Ending::Done(outcome(state)), self.message(state, &page)),
+            Ok(Watched::Ended(state)) => AttemptReport::ended(Ending::Done(outcome(state)), self.message(state, &page)),
             Ok(Watched::Stopped) => AttemptReport::lost(format!("nobody follows {page} any more")),
             Err(error) if error.is_gone() => {
                 AttemptReport::lost(format!("COPR does not know build {id} any more; somebody deleted it"))
             }
-            Err(error) => AttemptReport::lost(error.in_full()),
+            Err(error) => AttemptReport::lost(in_full(&error)),
         }
     }
 
@@ -114,7 +115,7 @@ impl Followed<'_> {
         match client.submit(project, &self.wish.source, &self.wish.options).await {
             Ok(ids) => self.have(ids[0], sink),
             Err(error) if error.may_have_worked() => {
-                note(sink, &format!("{}; it is looked for", error.in_full()));
+                note(sink, &format!("{}; it is looked for", in_full(&error)));
                 match self.look_for_ours(Asked { after }, sink).await? {
                     Some(id) => self.have(id, sink),
                     None => Err(error.into()),
@@ -176,11 +177,11 @@ impl Followed<'_> {
             match ask().await {
                 Err(error) if error.is_passing() && !is_over(watcher.clock.now(), since, watcher.pacing.lost_after) => {
                     if failures == 0 {
-                        note(sink, &format!("{}; it is asked again", error.in_full()));
+                        note(sink, &format!("{}; it is asked again", in_full(&error)));
                     }
                     failures += 1;
                     let pause = watcher.pacing.status * failures.min(LONGEST_PAUSE);
-                    tokio::time::sleep(error.after().unwrap_or_default().max(pause)).await;
+                    tokio::time::sleep(error.api().and_then(ApiError::after).unwrap_or_default().max(pause)).await;
                 }
                 answer => return answer,
             }
@@ -196,7 +197,7 @@ impl Followed<'_> {
             }
         }
         if let Err(error) = self.insist(sink, || self.copr.watcher.client.cancel(id)).await {
-            note(sink, &format!("it cannot be cancelled: {}", error.in_full()));
+            note(sink, &format!("it cannot be cancelled: {}", in_full(&error)));
         }
         control.look.notify_one();
         std::future::pending::<()>().await;

@@ -18,7 +18,9 @@ use super::tailer::{Place, SharedSink, SinkError, Standing, Tailed, Tailer, lock
 use super::wire::{Build, Chroot};
 use crate::domain::copr::pace::Pace;
 use crate::domain::copr::{Show, State, label};
+use crate::executor::api::ApiError;
 use crate::sys::clock::Clock;
+use crate::telemetry::in_full;
 
 /// What the stage that makes the source package is called, as COPR calls its directory.
 pub const SOURCE: &str = "srpm-builds";
@@ -146,13 +148,13 @@ impl Watcher {
                 Err(error) if error.is_gone() => return Err(error),
                 Err(error) => {
                     failures += 1;
-                    pause = error.after().unwrap_or_default().max(pause * failures.min(6));
+                    pause = error.api().and_then(ApiError::after).unwrap_or_default().max(pause * failures.min(6));
                     let since = *failing_since.get_or_insert_with(|| self.clock.now());
                     if self.is_too_long(since) {
                         return Err(error);
                     }
                     if failures == TOLD {
-                        following.note(&format!("{}; it is asked on", error.in_full()));
+                        following.note(&format!("{}; it is asked on", in_full(&error)));
                     }
                 }
             }

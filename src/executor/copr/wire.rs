@@ -93,13 +93,13 @@ pub enum Source {
 }
 
 impl Source {
-    /// Where it is asked for.
+    /// Where a build of it is asked for, below `build/create`.
     pub(super) const fn endpoint(&self) -> &'static str {
         match self {
-            Self::Scm { .. } => "build/create/scm",
-            Self::Url(_) => "build/create/url",
-            Self::Upload { .. } => "build/create/upload",
-            Self::Custom { .. } => "build/create/custom",
+            Self::Scm { .. } => "scm",
+            Self::Url(_) => "url",
+            Self::Upload { .. } => "upload",
+            Self::Custom { .. } => "custom",
         }
     }
 

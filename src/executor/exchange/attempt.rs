@@ -4,6 +4,7 @@
 //! record.json          what it may bring; with this, it is an attempt
 //! files.tar            the files of the package
 //! cancelled            if it is to stop
+//! claim                whose it is, if a builder has claimed it: what is below is of that builder
 //! promised/NAME        checksum and size that a file is to have
 //! parts/NAME           what came of it so far
 //! done/NAME            all of it, with that checksum
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::Wish;
 use crate::builder::artefact::{Artefact, Expectation};
 use crate::domain::upload::{ArtefactClaim, Checksum, Held, Limits, Refusal, Usage};
+use crate::executor::kept::blocking;
 use crate::sys::fs::{FsError, write_atomic};
 
 /// The longest name of a file that file systems take.
@@ -78,8 +80,24 @@ pub struct Attempt {
     pub logs: Arc<Semaphore>,
     /// Held by the one who adds to the log.
     pub logging: tokio::sync::Mutex<()>,
+    /// Held by the builder that claims it now.
+    pub claiming: tokio::sync::Mutex<()>,
     wish: Mutex<Option<watch::Sender<Wish>>>,
-    uploads: Mutex<BTreeMap<String, Upload>>,
+    desk: Mutex<Desk>,
+}
+
+/// Who brings something, and what.
+struct Desk {
+    /// The claim of the builder that has it; `None` as long as none has claimed it.
+    holder: Option<String>,
+    uploads: BTreeMap<String, Upload>,
+}
+
+impl Desk {
+    fn check(&self, claim: Option<&str>) -> Result<(), Refusal> {
+        let is_theirs = self.holder.is_some() && self.holder.as_deref() != claim;
+        if is_theirs { Err(Refusal::Taken) } else { Ok(()) }
+    }
 }
 
 impl Attempt {
@@ -98,14 +116,16 @@ impl Attempt {
         let cancelled = dir.join("cancelled").exists();
         let wish = watch::Sender::new(if cancelled { Wish::Cancelled } else { Wish::GoOn });
         let uploads = found(&dir).map_err(|error| FsError::new("read", &dir, error))?;
+        let desk = Desk { holder: fs::read_to_string(dir.join("claim")).ok(), uploads };
         Ok(Self {
             dir,
             record,
             over: CancellationToken::new(),
             logs: Arc::new(Semaphore::new(LOGS_AT_ONCE)),
             logging: tokio::sync::Mutex::default(),
+            claiming: tokio::sync::Mutex::default(),
             wish: Mutex::new(Some(wish)),
-            uploads: Mutex::new(uploads),
+            desk: Mutex::new(desk),
         })
     }
 
@@ -138,13 +158,18 @@ impl Attempt {
     }
 
     pub fn held(&self, name: &str) -> Option<Held> {
-        self.uploads().get(name).and_then(|upload| upload.held)
+        self.desk().uploads.get(name).and_then(|upload| upload.held)
+    }
+
+    /// Whether a builder with this claim has the attempt, as far as anybody has claimed it.
+    pub fn check_claim(&self, claim: Option<&str>) -> Result<(), Refusal> {
+        self.desk().check(claim)
     }
 
     /// What there is beside a file.
     pub fn usage_beside(&self, name: &str) -> Usage {
-        let uploads = self.uploads();
-        let others = uploads.iter().filter(|(other, _)| *other != name).filter_map(|(_, upload)| upload.held);
+        let desk = self.desk();
+        let others = desk.uploads.iter().filter(|(other, _)| *other != name).filter_map(|(_, upload)| upload.held);
         others.fold(Usage::default(), |usage, held| Usage {
             others: usage.others.saturating_add(held.received),
             files: usage.files + 1,
@@ -153,18 +178,24 @@ impl Attempt {
 
     /// Changes what is known of a file.
     pub fn set_held(&self, name: &str, held: Option<Held>) {
-        if let Some(upload) = self.uploads().get_mut(name) {
+        if let Some(upload) = self.desk().uploads.get_mut(name) {
             upload.held = held;
         }
     }
 
     /// Begins to write a file: whoever did so until now ends. Returns what its turn has to be waited for with, and what
     /// ends it in its turn.
-    pub fn take_over(&self, name: &str) -> Result<(Arc<tokio::sync::Mutex<()>>, CancellationToken), Refusal> {
-        let mut uploads = self.uploads();
+    pub fn take_over(
+        &self,
+        name: &str,
+        claim: Option<&str>,
+    ) -> Result<(Arc<tokio::sync::Mutex<()>>, CancellationToken), Refusal> {
+        let mut desk = self.desk();
         if self.is_over() {
             return Err(Refusal::Over);
         }
+        desk.check(claim)?;
+        let uploads = &mut desk.uploads;
         if !uploads.contains_key(name) && uploads.len() >= self.record.limits.files {
             return Err(Refusal::TooMany(self.record.limits.files));
         }
@@ -202,7 +233,39 @@ impl Attempt {
     pub async fn end(&self) {
         self.over.cancel();
         self.wishes().take();
-        let turns: Vec<_> = self.uploads().values().map(|upload| upload.turn.clone()).collect();
+        self.quiet().await;
+    }
+
+    /// Gives it to the builder with this claim, unless it has it: nobody else brings anything from now on, and what
+    /// others have brought is dropped. Their log stays. To be called by one at a time.
+    pub async fn hand_over(&self, claim: &str) -> Result<(), FsError> {
+        let before = {
+            let mut desk = self.desk();
+            if desk.holder.as_deref() == Some(claim) {
+                return Ok(());
+            }
+            desk.uploads.values().for_each(|upload| upload.writing.cancel());
+            desk.holder.replace(claim.to_owned())
+        };
+        if let Some(wish) = self.wishes().as_mut() {
+            let same = *wish.borrow();
+            *wish = watch::Sender::new(same);
+        }
+        self.quiet().await;
+        let (dir, holder) = (self.dir.clone(), claim.to_owned());
+        // The claim last: who has not heard that it counts claims it again.
+        let kept = blocking(move || empty(&dir).and_then(|()| write_atomic(&dir.join("claim"), holder.as_bytes()))).await;
+        let mut desk = self.desk();
+        match &kept {
+            Ok(()) => desk.uploads.clear(),
+            Err(_) => desk.holder = before,
+        }
+        kept
+    }
+
+    /// Waits until nobody writes any more of those who were told to end.
+    async fn quiet(&self) {
+        let turns: Vec<_> = self.desk().uploads.values().map(|upload| upload.turn.clone()).collect();
         for turn in turns {
             drop(turn.lock().await);
         }
@@ -213,8 +276,8 @@ impl Attempt {
         self.wish.lock().expect("nobody panics while holding the wish")
     }
 
-    fn uploads(&self) -> MutexGuard<'_, BTreeMap<String, Upload>> {
-        self.uploads.lock().expect("nobody panics while holding the map of files")
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().expect("nobody panics while holding the map of files")
     }
 }
 
@@ -239,6 +302,16 @@ impl std::fmt::Display for Promise {
         write!(f, "{}", self.checksum)?;
         self.total.map_or(Ok(()), |total| write!(f, " {total}"))
     }
+}
+
+/// Removes all files that were brought, or begun.
+fn empty(dir: &Path) -> Result<(), FsError> {
+    for place in ["done", "parts", "promised"] {
+        let place = dir.join(place);
+        let files = fs::read_dir(&place).and_then(|mut files| files.try_for_each(|file| fs::remove_file(file?.path())));
+        files.map_err(|error| FsError::new("empty", &place, error))?;
+    }
+    Ok(())
 }
 
 /// The files that were brought, or begun.

@@ -1,6 +1,6 @@
 //! Takes what a build prints elsewhere.
 
-use super::{Exchange, ExchangeError};
+use super::{Caller, Exchange, ExchangeError};
 use crate::domain::upload::Refusal;
 use crate::logstore::LogError;
 
@@ -10,12 +10,20 @@ impl Exchange {
     ///
     /// # Errors
     /// [`Refusal::Elsewhere`] if something between is missing; [`Refusal::TooLarge`] if the log is full.
-    pub async fn append_log(&self, attempt: &str, offset: u64, bytes: &[u8]) -> Result<u64, ExchangeError> {
+    pub async fn append_log<'a>(
+        &self,
+        caller: impl Into<Caller<'a>>,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<u64, ExchangeError> {
+        let caller = caller.into();
+        let attempt = caller.attempt;
         let open = self.attempt(attempt)?;
         let _turn = open.logging.lock().await;
         if open.is_over() {
             return Err(Refusal::Over.into());
         }
+        open.check_claim(caller.claim)?;
         let begins = open.record.log_begins;
         let there = self.0.logs.position(attempt)?.len.saturating_sub(begins);
         let known = there.checked_sub(offset).ok_or(Refusal::Elsewhere { at: there })?;
@@ -37,8 +45,8 @@ impl Exchange {
     ///
     /// # Errors
     /// [`Refusal::Crowd`] if there are too many.
-    pub fn log_room(&self, attempt: &str) -> Result<LogRoom, ExchangeError> {
-        let open = self.attempt(attempt)?;
+    pub fn log_room<'a>(&self, caller: impl Into<Caller<'a>>) -> Result<LogRoom, ExchangeError> {
+        let open = self.served(caller.into())?;
         let room = open.logs.clone().try_acquire_owned().map_err(|_| Refusal::Crowd)?;
         Ok(LogRoom { _room: room })
     }

@@ -6,6 +6,7 @@
 //! when its end was told, and close it. Whatever a builder brings stays here until then: nothing else sees it.
 
 mod attempt;
+mod claim;
 mod key;
 mod log;
 mod receive;
@@ -34,6 +35,7 @@ use crate::sys::fs::FsError;
 use crate::sys::secret::ExposeSecret as _;
 use attempt::{Attempt, Record};
 
+pub use claim::{Caller, Judge, Verdict};
 pub use key::Key;
 pub use log::LogRoom;
 pub use receive::Received;
@@ -74,6 +76,9 @@ pub enum ExchangeError {
     /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// It cannot be told now who has the attempt.
+    #[error("it cannot be told now who has this attempt: {0}")]
+    Unsure(String),
 }
 
 /// What an attempt needs to be built elsewhere.
@@ -96,6 +101,8 @@ struct Inner {
     address: OnceLock<String>,
     /// Directories of published repositories, with the name they are served under.
     published: BTreeMap<PathBuf, String>,
+    /// Who knows which builder has an attempt, where several may.
+    judge: OnceLock<Arc<dyn Judge>>,
     open: Mutex<HashMap<String, Arc<Attempt>>>,
 }
 
@@ -108,8 +115,8 @@ impl Exchange {
     pub fn open(dir: PathBuf, logs: LogStore, key: Key, published: BTreeMap<PathBuf, String>) -> Result<Self, FsError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(|error| FsError::new("create", &dir, error))?;
-        let (patience, address, open) = (Patience::default(), OnceLock::new(), Mutex::default());
-        Ok(Self(Arc::new(Inner { dir, logs, key, patience, address, published, open })))
+        let (patience, address, judge, open) = Default::default();
+        Ok(Self(Arc::new(Inner { dir, logs, key, patience, address, published, judge, open })))
     }
 
     /// With another patience than usual.
@@ -117,8 +124,8 @@ impl Exchange {
     pub fn with_patience(self, patience: Patience) -> Self {
         let Inner { dir, logs, key, published, .. } = &*self.0;
         let (dir, logs, key, published) = (dir.clone(), logs.clone(), key.clone(), published.clone());
-        let (address, open) = (OnceLock::new(), Mutex::default());
-        Self(Arc::new(Inner { dir, logs, key, patience, address, published, open }))
+        let (address, judge, open) = Default::default();
+        Self(Arc::new(Inner { dir, logs, key, patience, address, published, judge, open }))
     }
 
     /// Tells where builders reach us, without a slash at its end. The first that is told counts.
@@ -171,7 +178,9 @@ impl Exchange {
     /// Where builders of an attempt get and bring what belongs to it; `None` until it is known where they reach us.
     #[must_use]
     pub fn places(&self, attempt: &str) -> Option<Places> {
-        self.0.address.get().map(|address| Places::of(&format!("{address}/api/v1/attempts/{attempt}")))
+        let below = format!("{}/api/v1/attempts/{attempt}", self.0.address.get()?);
+        let places = Places::of(&below);
+        Some(if self.0.judge.get().is_some() { places.claimed(&below) } else { places })
     }
 
     /// Whether a token is that of an attempt.
@@ -184,16 +193,16 @@ impl Exchange {
     ///
     /// # Errors
     /// If the attempt is over.
-    pub fn files(&self, attempt: &str) -> Result<PathBuf, ExchangeError> {
-        Ok(self.attempt(attempt)?.files_path())
+    pub fn files<'a>(&self, caller: impl Into<Caller<'a>>) -> Result<PathBuf, ExchangeError> {
+        Ok(self.served(caller.into())?.files_path())
     }
 
     /// What is there of a file; `None` if nothing is.
     ///
     /// # Errors
     /// If the attempt is over, or makes no such file.
-    pub fn held(&self, attempt: &str, name: &str) -> Result<Option<Held>, ExchangeError> {
-        let attempt = self.attempt(attempt)?;
+    pub fn held<'a>(&self, caller: impl Into<Caller<'a>>, name: &str) -> Result<Option<Held>, ExchangeError> {
+        let attempt = self.served(caller.into())?;
         attempt.check_name(name)?;
         Ok(attempt.held(name))
     }
@@ -214,12 +223,20 @@ impl Exchange {
         told.iter().map(|claim| Ok(attempt.artefact(claim)?)).collect()
     }
 
-    /// What the builder of an attempt is to do, now and from now on. The channel closes with the attempt.
+    /// What the builder of an attempt is to do, now and from now on. The channel closes with the attempt, and when a
+    /// builder claims it.
     ///
     /// # Errors
     /// If the attempt is over.
-    pub fn wish(&self, attempt: &str) -> Result<watch::Receiver<Wish>, ExchangeError> {
-        self.attempt(attempt)?.wish().ok_or_else(|| Refusal::Over.into())
+    pub fn wish<'a>(&self, caller: impl Into<Caller<'a>>) -> Result<watch::Receiver<Wish>, ExchangeError> {
+        self.served(caller.into())?.wish().ok_or_else(|| Refusal::Over.into())
+    }
+
+    /// Whether the builder of an attempt is to stop, whoever that is.
+    #[must_use]
+    pub fn is_cancelled(&self, attempt: &str) -> bool {
+        let wish = self.attempt(attempt).ok().and_then(|attempt| attempt.wish());
+        wish.is_some_and(|wish| *wish.borrow() == Wish::Cancelled)
     }
 
     /// Has the builder of an attempt stop. For one that is over, nothing is done.

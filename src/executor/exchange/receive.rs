@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Promise, sync_dir};
-use super::{Exchange, ExchangeError, Patience};
+use super::{Caller, Exchange, ExchangeError, Patience};
 use crate::builder::artefact::digest;
 use crate::domain::upload::{Checksum, Held, Put, Refusal, Step, decide};
 use crate::executor::kept::blocking;
@@ -36,16 +36,17 @@ impl Exchange {
     ///
     /// # Errors
     /// [`Refusal`], or if it cannot be written.
-    pub async fn receive<E>(
+    pub async fn receive<'a, E>(
         &self,
-        attempt: &str,
+        caller: impl Into<Caller<'a>>,
         name: &str,
         put: &Put,
         body: impl Stream<Item = Result<Bytes, E>> + Send,
     ) -> Result<Received, ExchangeError> {
-        let attempt = self.attempt(attempt)?;
+        let caller = caller.into();
+        let attempt = self.attempt(caller.attempt)?;
         attempt.check_name(name)?;
-        let (turn, mine) = attempt.take_over(name)?;
+        let (turn, mine) = attempt.take_over(name, caller.claim)?;
         let _turn = turn.lock().await;
         if mine.is_cancelled() {
             return Err(ended(&attempt).into());

@@ -103,6 +103,7 @@ fn order(attempt: &str) -> BuildOrder {
         caches: crate::domain::cache::Plan::default(),
         source_date_epoch: 0,
         skip_exit_code: 123,
+        route: crate::domain::chaotic::Route::default(),
     }
 }
 
@@ -286,6 +287,95 @@ async fn a_log_has_every_byte_once_whatever_is_sent_again_and_never_more_than_it
     assert_eq!(log().len(), length);
     world.logs.finish("1-1-b").unwrap();
     assert_eq!(add(there, b"z").await, Err(Refusal::Over));
+}
+
+/// Knows who has the attempt; nothing, if that cannot be told.
+#[derive(Default)]
+struct Told(Mutex<Option<&'static str>>);
+
+impl Judge for Told {
+    fn judge<'a>(&'a self, _: &'a str, claim: &'a str) -> futures_util::future::BoxFuture<'a, Verdict> {
+        let verdict = match *self.0.lock().unwrap() {
+            Some(holder) if holder == claim => Verdict::Holds,
+            Some(_) => Verdict::Lost,
+            None => Verdict::Unsure("nobody knows".to_owned()),
+        };
+        Box::pin(std::future::ready(verdict))
+    }
+}
+
+fn by(claim: &str) -> Caller<'_> {
+    Caller { attempt: "1-1-a", claim: Some(claim) }
+}
+
+async fn bring(exchange: &Exchange, caller: Caller<'_>, bytes: &[u8]) -> Result<Received, Refusal> {
+    let body = stream::iter([Ok::<_, Infallible>(Bytes::copy_from_slice(bytes))]);
+    refusal(exchange.receive(caller, NAME, &whole(bytes), body).await)
+}
+
+#[tokio::test]
+async fn who_has_lost_an_attempt_brings_nothing_more_and_nothing_of_it_stays() {
+    let (world, told) = (World::new(), Arc::new(Told::default()));
+    world.exchange.judged_by(told.clone());
+    let claim = async |claim| refusal(world.exchange.claim("1-1-a", claim).await);
+    world.put(OTHER, &part(0, 1, b"12"), &[b"1"]).await.unwrap();
+    *told.0.lock().unwrap() = Some("one");
+    assert_eq!(claim("one").await, Ok(()));
+    assert_eq!(world.left(), [""; 0], "what somebody brought without a claim");
+    assert_eq!(bring(&world.exchange, by("one"), b"one").await, Ok(Received::Complete));
+    assert_eq!(claim("one").await, Ok(()), "said twice, it is the same");
+    world.exchange.append_log(by("one"), 0, b"one\n").await.unwrap();
+    let mut wish = world.exchange.wish(by("one")).unwrap();
+    assert_eq!(claim("two").await, Err(Refusal::Taken), "it does not have it yet");
+
+    *told.0.lock().unwrap() = Some("two");
+    assert_eq!(claim("two").await, Ok(()));
+    assert_eq!(claim("one").await, Err(Refusal::Taken), "a late claim takes nothing back");
+    assert!(wish.changed().await.is_err(), "whoever waits for a wish hears of it");
+    let world = world.restart();
+    let exchange = &world.exchange;
+    for late in [by("one"), Caller::from("1-1-a")] {
+        let refused = [
+            bring(exchange, late, b"one").await.map(drop),
+            refusal(exchange.held(late, NAME)).map(drop),
+            refusal(exchange.files(late)).map(drop),
+            refusal(exchange.wish(late)).map(drop),
+            refusal(exchange.log_room(late)).map(drop),
+            refusal(exchange.append_log(late, 4, b"late\n").await).map(drop),
+        ];
+        assert!(refused.iter().all(|refused| *refused == Err(Refusal::Taken)), "{late:?}: {refused:?}");
+    }
+    assert_eq!((exchange.held(by("two"), NAME).unwrap(), world.left()), (None, Vec::new()));
+    assert_eq!(refusal(exchange.append_log(by("two"), 4, b"two\n").await), Ok(8), "the log goes on");
+    assert_eq!(bring(exchange, by("two"), b"two").await, Ok(Received::Complete));
+    assert_eq!(exchange.artefacts("1-1-a", &[ArtefactClaim { name: NAME.into(), size: 3, sha256: checksum(b"two").to_string() }]).unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_claim_ends_what_another_builder_is_bringing() {
+    let world = World::new();
+    world.exchange.claim("1-1-a", "one").await.unwrap();
+    let (exchange, put) = (world.exchange.clone(), part(0, 10, b"0123456789"));
+    let endless = stream::pending::<Result<Bytes, Infallible>>();
+    let hanging = tokio::spawn(async move { refusal(exchange.receive(by("one"), NAME, &put, endless).await) });
+    while world.exchange.held(by("one"), NAME).unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    world.exchange.claim("1-1-a", "two").await.unwrap();
+    assert_eq!(hanging.await.unwrap(), Err(Refusal::Overtaken));
+    assert_eq!(world.left(), [""; 0]);
+    assert_eq!(bring(&world.exchange, by("one"), b"one").await, Err(Refusal::Taken));
+}
+
+#[tokio::test]
+async fn where_nobody_can_tell_who_has_an_attempt_it_stays_with_whoever_had_it() {
+    let (world, told) = (World::new(), Arc::new(Told(Mutex::new(Some("one")))));
+    world.exchange.judged_by(told.clone());
+    world.exchange.claim("1-1-a", "one").await.unwrap();
+    *told.0.lock().unwrap() = None;
+    let unsure = world.exchange.claim("1-1-a", "two").await;
+    assert!(matches!(unsure, Err(ExchangeError::Unsure(_))), "{unsure:?}");
+    assert_eq!(bring(&world.exchange, by("one"), b"one").await, Ok(Received::Complete));
 }
 
 #[tokio::test]

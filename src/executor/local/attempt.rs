@@ -15,10 +15,13 @@ use crate::executor::kept::blocking;
 use crate::executor::{AttemptReport, BuildOrder, Ending};
 use crate::logstore::LogWriter;
 use crate::sys::fs::{FsError, ensure_free};
+use crate::sys::sandbox::System;
+use crate::telemetry::in_full;
 
 use super::caching::Caching;
 use super::desk::Desk;
 use super::hooks::is_failure;
+use super::image::Image;
 use super::step::{self, Limits, StepError};
 use super::{Inner, proxies};
 
@@ -33,6 +36,8 @@ pub struct Attempt {
     pub limits: Limits,
     /// The files of the package folder with the keys that signatures are verified by, once that is decided.
     pub keys: Vec<String>,
+    /// The image that it is done in, if it is done in one.
+    pub image: Option<Arc<Image>>,
     /// What it keeps for the next build, and finds of an earlier one.
     pub caching: Caching,
 }
@@ -84,6 +89,7 @@ impl Attempt {
 
     /// What was made, and what there is to say about it.
     async fn build(&mut self) -> Result<(Vec<Artefact>, String), Stop> {
+        self.choose_image().await?;
         let (workspace, job) = self.prepare().await?;
         if let Err(stop) = self.make(&workspace, &job).await {
             if is_failure(&stop) {
@@ -120,17 +126,36 @@ impl Attempt {
         self.step(Phase::Build, workspace, job).await
     }
 
+    /// Sees to it that the image is there that builds are done in here, if they are done in one.
+    async fn choose_image(&mut self) -> Result<(), Stop> {
+        let inner = Arc::clone(&self.inner);
+        let Some(images) = &inner.images else { return Ok(()) };
+        let image = tokio::select! {
+            biased;
+            () = self.limits.cancel.cancelled() => Err(StepError::Cancelled),
+            () = tokio::time::sleep_until(self.limits.deadline) => Err(StepError::TimedOut),
+            image = images.current() => image.map_err(StepError::from),
+        };
+        let image = image.map_err(Stop::Step)?;
+        self.note(&format!("in the image {} ({})", images.config().name, image.id))?;
+        self.image = Some(image);
+        Ok(())
+    }
+
     /// Makes the directories of the attempt and everything in them that the steps need.
     async fn prepare(&mut self) -> Result<(Workspace, Job), Stop> {
-        let (inner, order) = (Arc::clone(&self.inner), Arc::clone(&self.order));
+        let (inner, order, image) = (Arc::clone(&self.inner), Arc::clone(&self.order), self.image.clone());
         blocking(move || {
             ensure_free(&inner.config.work_dir, MIN_FREE)?;
             let workspace = Workspace::create(inner.attempt_dir(&order.attempt), inner.user)?;
             workspace.write_package(&order.files)?;
             workspace.mark_published(&order.published)?;
-            workspace.know_installed(inner.config.installed.as_deref())?;
+            let image = image.as_deref();
+            let installed = image.map(Image::installed).or_else(|| inner.config.installed.clone());
+            workspace.know_installed(installed.as_deref())?;
             cache::prepare(&workspace)?;
-            let job = job(&inner, &order);
+            let system = image.map_or_else(System::of_this_machine, Image::system);
+            let job = job(&inner, &order, system);
             for (name, text) in job.config_files() {
                 workspace.write_config(name, &text)?;
             }
@@ -218,10 +243,10 @@ impl Stop {
             Self::Verdict(Verdict::Infrastructure(message), code) => (Ending::Infrastructure, code, message),
             Self::Verdict(Verdict::Next, _) => unreachable!("a step that may be followed by another stops nothing"),
             Self::Package(message) => (Ending::Done(Outcome::Failed), None, message),
-            Self::Fs(error) => (Ending::Infrastructure, None, with_causes(&error)),
-            Self::Step(error) => (ending_of(&error), None, with_causes(&error)),
+            Self::Fs(error) => (Ending::Infrastructure, None, in_full(&error)),
+            Self::Step(error) => (ending_of(&error), None, in_full(&error)),
         };
-        AttemptReport { ending, artefacts: Vec::new(), exit_code, message }
+        AttemptReport::ended(ending, message).with_status(exit_code)
     }
 }
 
@@ -230,16 +255,12 @@ fn ending_of(error: &StepError) -> Ending {
         StepError::Cancelled => Ending::Done(Outcome::Cancelled),
         StepError::TimedOut => Ending::Done(Outcome::TimedOut),
         StepError::LogLimit { .. } => Ending::Done(Outcome::Failed),
-        StepError::Sandbox(_) | StepError::Process(_) | StepError::Log(_) | StepError::Pipe(_) => {
-            Ending::Infrastructure
-        }
+        StepError::Image(_)
+        | StepError::Sandbox(_)
+        | StepError::Process(_)
+        | StepError::Log(_)
+        | StepError::Pipe(_) => Ending::Infrastructure,
     }
-}
-
-/// An error and what caused it, in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 const fn code(exit: Exit) -> Option<i32> {
@@ -249,8 +270,9 @@ const fn code(exit: Exit) -> Option<i32> {
     }
 }
 
-fn job(inner: &Inner, order: &BuildOrder) -> Job {
+fn job(inner: &Inner, order: &BuildOrder, system: System) -> Job {
     Job {
+        system,
         arch: order.arch.clone(),
         repositories: order.package_repositories.iter().filter_map(usable).collect(),
         packager: inner.config.packager.clone(),

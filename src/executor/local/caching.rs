@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::attempt::{Attempt, Stop, with_causes};
+use super::attempt::{Attempt, Stop};
 use super::step::{self, Limits, StepError};
 use crate::builder::cache::{self, Selection};
 use crate::builder::makepkg::{Job, Phase};
@@ -26,6 +26,7 @@ use crate::executor::BuildOrder;
 use crate::executor::kept::blocking;
 use crate::sys::fs::FsError;
 use crate::sys::sandbox::SandboxSpec;
+use crate::telemetry::in_full;
 
 /// What an attempt knows of its sets.
 pub struct Caching {
@@ -153,7 +154,7 @@ impl Attempt {
     /// Restores the sets that are due before sources are fetched, or those that are due then.
     pub async fn restore_sets(&mut self, early: bool, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
         if let Err(error) = self.caching.note_epochs() {
-            self.note(&format!("cache: warning: {}; the build begins without any set", with_causes(&error)))?;
+            self.note(&format!("cache: warning: {}; the build begins without any set", in_full(&error)))?;
             self.caching.plan = Plan::default();
         }
         let due: Vec<Set> = self.caching.plan.sets.iter().filter(|set| set.is_early() == early).cloned().collect();
@@ -242,7 +243,7 @@ impl Attempt {
         }
         let caches = self.caching.caches.clone();
         if let Err(error) = blocking(move || caches.prune()).await {
-            self.note(&format!("cache: there could not be made room for others: {}", with_causes(&error)))?;
+            self.note(&format!("cache: there could not be made room for others: {}", in_full(&error)))?;
         }
         Ok(())
     }
@@ -296,7 +297,7 @@ impl Attempt {
         if let Trouble::Step(error @ StepError::Cancelled) = trouble {
             return Err(Stop::Step(error));
         }
-        let said = format!("cannot {what} the cache set `{}`: {}", set.name, with_causes(&trouble));
+        let said = format!("cannot {what} the cache set `{}`: {}", set.name, in_full(&trouble));
         if !set.required {
             return self.note(&format!("cache: warning: {said}; {so}"));
         }

@@ -19,6 +19,7 @@ use crate::builder::cache::Request;
 use crate::builder::workspace::Workspace;
 use crate::domain::cache::Set;
 use crate::sys::fs::FsError;
+use crate::telemetry::in_full;
 
 /// A build that asks more often than this is not answered any more.
 const MOST_REQUESTS: usize = 200;
@@ -94,7 +95,7 @@ impl Desk {
         };
         done.unwrap_or_else(|trouble| Answer {
             status: if set.required { "failed" } else { "problem" },
-            text: format!("warning: {}: {}", set.name, super::attempt::with_causes(&trouble)),
+            text: format!("warning: {}: {}", set.name, in_full(&trouble)),
         })
     }
 

@@ -63,10 +63,11 @@ mod tests {
     use crate::builder::user::BuildUser;
     use crate::executor::local::step::{self, Limits, sandboxed};
     use crate::logstore::LogStore;
-    use crate::sys::sandbox::{ANSWER, Network, SandboxSpec};
+    use crate::sys::sandbox::{ANSWER, Network, SandboxSpec, System};
 
     fn sandbox(script: &str) -> Program {
         let spec = SandboxSpec {
+            system: System::of_this_machine(),
             network: Network::None,
             mounts: Vec::new(),
             repositories: Vec::new(),

@@ -4,6 +4,7 @@ mod attempt;
 mod caching;
 mod desk;
 mod hooks;
+pub mod image;
 mod launcher;
 pub mod probe;
 mod step;
@@ -36,6 +37,7 @@ use super::tracked::{Progress, Reins, Tracked};
 use super::{AttemptReport, BuildOrder, Ending, Executor, ExecutorError, Handle};
 use attempt::{Attempt, MIN_FREE};
 use caching::Caching;
+use image::{ImageConfig, Images};
 use launcher::Launcher;
 use step::Limits;
 
@@ -64,6 +66,8 @@ pub struct LocalConfig {
     pub packager: String,
     /// Compiler processes of one build at once; what the machine's makepkg.conf says if not given.
     pub jobs: Option<usize>,
+    /// The image that builds are done in; on this machine's own system without it.
+    pub image: Option<ImageConfig>,
     /// pacman's database of what is installed on this machine, where it has one (Arch).
     pub installed: Option<PathBuf>,
     /// When PGP signatures of sources are verified.
@@ -89,6 +93,7 @@ impl LocalConfig {
             user: "nobody".to_owned(),
             packager: "Unknown Packager".to_owned(),
             jobs: None,
+            image: None,
             installed: Some("/var/lib/pacman/local".into()),
             pgp: Verification::default(),
             builder: None,
@@ -111,6 +116,7 @@ struct Inner {
     launcher: Launcher,
     tracked: Tracked,
     caches: Caches,
+    images: Option<Images>,
 }
 
 impl Inner {
@@ -133,12 +139,13 @@ impl LocalExecutor {
         let slots = Semaphore::new(config.slots.max(1));
         let tracked = Tracked::default();
         let caches = Caches::open(config.caches.clone(), Arc::new(SystemClock))?;
-        Ok(Self { inner: Arc::new(Inner { config, user, logs, slots, launcher, tracked, caches }) })
+        let images = config.image.clone().map(Images::open).transpose()?;
+        Ok(Self { inner: Arc::new(Inner { config, user, logs, slots, launcher, tracked, caches, images }) })
     }
 
     fn check(&self, order: &BuildOrder) -> Result<(), ExecutorError> {
         let bad = |reason: String| ExecutorError::BadOrder { attempt: order.attempt.clone(), reason };
-        probe::require_programs()?;
+        probe::require_programs(self.inner.config.image.as_ref())?;
         let word = |text: &str| {
             let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._+@-".contains(&byte);
             !text.is_empty() && !text.starts_with('.') && text.bytes().all(legal)
@@ -188,7 +195,7 @@ impl LocalExecutor {
             log.note(&message)?;
             log.finish()?;
         }
-        Ok(AttemptReport { ending: Ending::Infrastructure, artefacts: Vec::new(), exit_code: None, message })
+        Ok(AttemptReport::lost(message))
     }
 
     async fn wait(&self, attempt: &str) -> Result<AttemptReport, ExecutorError> {
@@ -222,11 +229,11 @@ async fn carry_out(inner: Arc<Inner>, order: BuildOrder, log: LogWriter, reins: 
         let limits = Limits { cancel, deadline: Instant::now() + order.may_take() };
         let order = Arc::new(order);
         let caching = Caching::begin(inner.caches.clone(), Arc::clone(&order));
-        Attempt { inner: Arc::clone(&inner), order, log, limits, keys: Vec::new(), caching }.run().await
+        Attempt { inner: Arc::clone(&inner), order, log, limits, keys: Vec::new(), image: None, caching }.run().await
     } else {
         let message = "the build was cancelled before it began".to_owned();
         let ending = Ending::Done(Outcome::Cancelled);
-        (AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message }, log)
+        (AttemptReport::ended(ending, message), log)
     };
     drop(permit);
     if let Err(error) = kept::close(&report, &dir, log) {

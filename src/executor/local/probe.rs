@@ -8,8 +8,9 @@ use crate::builder::user::BuildUser;
 use crate::executor::ExecutorError;
 use crate::sys::install::what_to_install;
 use crate::sys::process::Program;
-use crate::sys::sandbox::{ANSWER, Network, SandboxSpec, explain};
+use crate::sys::sandbox::{ANSWER, Network, SandboxSpec, System, explain};
 
+use super::image::ImageConfig;
 use super::step;
 
 /// How long a tool may take to say its version.
@@ -66,6 +67,7 @@ async fn try_sandbox(user: &str) -> ToolReport {
         }
     };
     let spec = SandboxSpec {
+        system: System::of_this_machine(),
         network: Network::None,
         mounts: Vec::new(),
         repositories: Vec::new(),
@@ -86,26 +88,44 @@ fn unusable(tool: &'static str, detail: String, remedy: &str) -> ToolReport {
     ToolReport { tool, usable: false, detail, remedy: Some(remedy.to_owned()) }
 }
 
-/// Checks that the programs a build needs are there.
-pub fn require_programs() -> Result<(), ExecutorError> {
+/// Checks that the programs a build needs are there. Those that run inside its sandbox are the image's if there is one,
+/// which is looked at when it is unpacked.
+///
+/// # Errors
+/// [`ExecutorError::MissingPrograms`]
+pub fn require_programs(image: Option<&ImageConfig>) -> Result<(), ExecutorError> {
     let path = crate::sys::env::var("PATH").unwrap_or_default();
-    let in_path = |program: &str| path.split(':').any(|dir| Path::new(dir).join(program).is_file());
-    missing(|program| match program {
-        "bwrap" => in_path(program),
-        _ => Path::new("/usr/bin").join(program).is_file(),
-    })
+    let is_here = |program: &&str| path.split(':').any(|dir| Path::new(dir).join(program).is_file());
+    let (mut missing, outside) = match image {
+        None => (missing_inside(Path::new("/")), vec!["bwrap"]),
+        Some(image) => (Vec::new(), vec!["bwrap", "bsdtar", &image.engine]),
+    };
+    missing.extend(outside.into_iter().filter(|program| !is_here(program)));
+    complain(&missing, image)
 }
 
-fn missing(there: impl Fn(&str) -> bool) -> Result<(), ExecutorError> {
-    let missing: Vec<_> = INSIDE.into_iter().chain(["bwrap"]).filter(|program| !there(program)).collect();
+/// Which programs that run inside of a sandbox a system does not have.
+#[must_use]
+pub fn missing_inside(root: &Path) -> Vec<&'static str> {
+    INSIDE.into_iter().filter(|program| !root.join("usr/bin").join(program).is_file()).collect()
+}
+
+fn complain(missing: &[&str], image: Option<&ImageConfig>) -> Result<(), ExecutorError> {
     if missing.is_empty() {
         return Ok(());
     }
-    Err(ExecutorError::MissingPrograms {
-        missing: format!("{} {}", missing.join(", "), if missing.len() == 1 { "is" } else { "are" }),
-        remedy: "`apt install makepkg pacman-package-manager libarchive-tools fakeroot bubblewrap zstd` (Debian) or \
+    let remedy = match image {
+        None => "`apt install makepkg pacman-package-manager libarchive-tools fakeroot bubblewrap zstd` (Debian) or \
                  `pacman -S --needed base-devel bubblewrap` (Arch)"
             .to_owned(),
+        Some(ImageConfig { engine, .. }) => format!(
+            "builds are done in an image, so install {engine}, bubblewrap and bsdtar (`libarchive-tools` on Debian, \
+             `libarchive` on Arch), or take `executor.local.image` out of the settings"
+        ),
+    };
+    Err(ExecutorError::MissingPrograms {
+        missing: format!("{} {}", missing.join(", "), if missing.len() == 1 { "is" } else { "are" }),
+        remedy,
     })
 }
 
@@ -115,8 +135,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_with_what_to_install() {
-        assert!(missing(|_| true).is_ok());
-        let error = missing(|program| program != "makepkg" && program != "bwrap").unwrap_err();
+        assert!(complain(&[], None).is_ok());
+        let error = complain(&["makepkg", "bwrap"], None).unwrap_err();
         insta::assert_snapshot!(error, @"this machine cannot build packages: makepkg, bwrap are not installed; `apt install makepkg pacman-package-manager libarchive-tools fakeroot bubblewrap zstd` (Debian) or `pacman -S --needed base-devel bubblewrap` (Arch)");
     }
 
@@ -126,7 +146,7 @@ mod tests {
         let broken: Vec<_> = reports.iter().filter(|report| !report.usable).collect();
         assert!(broken.is_empty(), "{broken:#?}");
         assert!(reports.iter().any(|report| report.tool == "makepkg" && report.detail.contains("makepkg")));
-        assert!(require_programs().is_ok());
+        assert!(require_programs(None).is_ok());
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use crate::logstore::{LogError, LogWriter};
 use crate::sys::process::{Child, ProcessError, Program};
 use crate::sys::sandbox::{ANSWER, SandboxSpec, explain};
 
+use super::image::ImageError;
 use super::launcher::Launcher;
 
 /// How long output that is still in the pipe is read after a sandbox was stopped.
@@ -45,6 +46,9 @@ pub enum StepError {
         /// The limit.
         limit: u64,
     },
+    /// There is no image to run it in.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// bubblewrap did not get as far as running it.
     #[error("{0}")]
     Sandbox(String),

@@ -2,7 +2,8 @@
 //! A garden of packages in the middle of its day, and the plain values that it is made of.
 
 use super::*;
-use crate::controller::view::EntryView;
+use crate::controller::shelves::HeldView;
+use crate::controller::view::{AskedView, EntryView, RevisionView, RevisionsView};
 
 pub fn repository() -> RepositoryView {
     RepositoryView {
@@ -68,8 +69,53 @@ pub fn package(name: &str) -> PackagePage {
         script: None,
         keepers: None,
         decision: None,
+        revisions: revisions(),
         builds: Vec::new(),
         findings: Vec::new(),
+    }
+}
+
+fn revisions() -> RevisionsView {
+    let built = RevisionView { commit: oid(0x1a), upstream: vec!["svn:7".into()], at: Some(ago(60)), build: Some("b1".into()) };
+    let observed = RevisionView { build: None, at: None, ..built.clone() };
+    RevisionsView { observed: Some(observed), attempted: Some(built.clone()), succeeded: Some(built) }
+}
+
+pub fn asked() -> AskedView {
+    AskedView {
+        pipeline: "on-schedule".into(),
+        trigger: "schedule".into(),
+        why: Some("its upstream has new commits".into()),
+        before: Some(oid(0x19)),
+        watched: Some(serde_json::json!({
+            "by": "revisions", "before": ["svn:6"], "after": ["svn:7"], "seen_before": null, "seen_after": null,
+        })),
+    }
+}
+
+pub fn promotion() -> PromotionView {
+    PromotionView {
+        repository: "garden".into(),
+        moved: true,
+        packages: vec![base("hedge")],
+        not_replaced: Vec::new(),
+        generation: Some(13),
+        missing: Vec::new(),
+    }
+}
+
+pub fn removal() -> RemovalView {
+    RemovalView {
+        repository: "garden".into(),
+        packages: vec![base("arbour"), base("urn")],
+        since: ago(500),
+        held: Some(HeldView {
+            from: "garden".into(),
+            leaving: 2,
+            published: 7,
+            limit: "1".into(),
+            confirm: "pkgwarden ctl repo removals --confirm".into(),
+        }),
     }
 }
 
@@ -232,6 +278,7 @@ pub fn garden() -> Arc<World> {
             restores: None,
             published: Some(ago(30)),
         }];
+        state.removals = vec![removal()];
         state.quarantine = vec![QuarantineView {
             repository: "garden".into(),
             pkgbase: base("hedge"),

@@ -15,6 +15,7 @@ use super::access::Arrival;
 use super::{Options, Server};
 use crate::controller::caches::{CacheObject, CacheUseView, CacheView, CachesRemovedView, Invalidation};
 use crate::controller::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
+use crate::controller::shelves::{Promote, PromotionView, RemovalView};
 use crate::controller::view::{
     ApprovalsView, ArtefactView, AttemptView, BuildPage, BuildView, FileDiff, GenerationPage, GenerationView,
     PackagePage, PackageView, QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView, ScriptView,
@@ -42,6 +43,7 @@ pub struct State {
     pub reviews: Vec<ReviewView>,
     pub generations: Vec<GenerationView>,
     pub quarantine: Vec<QuarantineView>,
+    pub removals: Vec<RemovalView>,
     pub graph: Value,
     /// What was asked for, in order.
     pub asked: Vec<String>,
@@ -97,7 +99,7 @@ impl World {
     }
 
     pub fn add_build(&self, build: BuildView) {
-        self.change(|state| state.builds.insert(0, BuildPage { why: None, attempts: Vec::new(), build }));
+        self.change(|state| state.builds.insert(0, BuildPage { why: None, asked: Some(garden::asked()), attempts: Vec::new(), build }));
     }
 
     pub fn set_state(&self, id: &str, next: BuildState, attempt: Option<&str>) {
@@ -293,6 +295,10 @@ impl Face for World {
         })
     }
 
+    fn removals(&self) -> Answer<'_, Vec<RemovalView>> {
+        self.answer(|state| state.removals.clone())
+    }
+
     fn graph(&self) -> Answer<'_, Value> {
         self.answer(|state| state.graph.clone())
     }
@@ -371,6 +377,17 @@ impl Face for World {
 
     fn release<'a>(&'a self, pkgbase: &'a PkgBase) -> Answer<'a, ()> {
         self.command(format!("release {pkgbase}"), |_| Ok(()))
+    }
+
+    fn promote(&self, what: Promote) -> Answer<'_, PromotionView> {
+        self.command(format!("{what:?}"), |_| Ok(garden::promotion()))
+    }
+
+    fn confirm_removals<'a>(&'a self, repository: &'a str, seen: Vec<PkgBase>) -> Answer<'a, Vec<RemovalView>> {
+        self.command(format!("remove {seen:?} of {repository}"), |state| {
+            state.removals.retain(|removal| removal.repository != repository);
+            Ok(state.removals.clone())
+        })
     }
 
     fn pause(&self) -> Answer<'_, ()> {

@@ -30,6 +30,15 @@ impl Signed {
         Self { world, key, stop }
     }
 
+    /// Signs with another key from now on, until the token is cancelled.
+    async fn changes_key(&mut self) -> tokio_util::sync::CancellationToken {
+        let (key, socket) = (Key::new(), self.world.root.path().join("n"));
+        let (signing, stop) = key.serves(&socket, &[self.world.publisher.dir().to_owned()], own()).await;
+        self.world.publisher = self.world.publisher.clone().signed_by(Some(signing));
+        self.key = key;
+        stop
+    }
+
     /// Whether everything that is published is signed, by gpgv and with the public key that is published.
     fn whole(&self) -> Vec<String> {
         let publisher = &self.world.publisher;
@@ -239,6 +248,43 @@ impl Machine {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_comes_back_is_signed_by_the_key_of_today() {
+    let mut signed = Signed::new().await;
+    let with = signed.world.publisher.clone();
+    signed.world.publisher = with.clone().signed_by(None);
+    signed.world.publish("foo", "1-1", &["foo"]).await.unwrap();
+    signed.world.publish("foo", "2-1", &["foo"]).await.unwrap();
+    signed.world.publisher = with;
+    // The old file is published again, not the one that was made now.
+    let other = signed.world.pack("foo-1-1-any.pkg.tar.zst", &pkginfo("foo", "foo", "1-1"), "other content");
+    signed.world.publisher.publish(&[other], &expected("foo", "1-1", &["foo"])).await.unwrap();
+    assert_eq!((signed.world.published(), signed.whole()), (vec!["foo 1-1".to_owned()], Vec::new()));
+    signed.world.publish("foo", "3-1", &["foo"]).await.unwrap();
+    let stop = signed.changes_key().await;
+    signed.world.publish("bar", "1-1", &["bar"]).await.unwrap();
+    signed.world.publisher.roll_back(3).await.unwrap();
+    assert_eq!((signed.world.published(), signed.whole()), (vec!["foo 1-1".to_owned()], Vec::new()));
+    stop.cancel();
+}
+
+/// Of five thousand packages, those that are signed already are not signed again because the signer went away.
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_everything_goes_on_where_it_was_left() {
+    let mut signed = Signed::new().await;
+    let with = signed.world.publisher.clone();
+    signed.world.publisher = with.clone().signed_by(None);
+    signed.world.publish("old", "1-1", &["a", "b", "c"]).await.unwrap();
+    // The key, the new package, three old ones and two databases: seven answers.
+    for (answers, goes_well) in [(4, false), (5, true)] {
+        let socket = dies_after(&signed.world, answers);
+        let signing = Signing { key: signed.key.fingerprint.clone(), socket };
+        signed.world.publisher = with.clone().signed_by(Some(signing));
+        assert_eq!(signed.world.publish("foo", "1-1", &["foo"]).await.is_ok(), goes_well, "{answers}");
+    }
+    assert_eq!(signed.whole(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pacman_that_requires_signatures_installs_what_we_published_and_refuses_what_others_changed() {
     let signed = Signed::new().await;
     let root = signed.world.root.path();
@@ -273,6 +319,26 @@ async fn pacman_that_requires_signatures_installs_what_we_published_and_refuses_
     std::fs::copy(&evil, dir.join("foo-1-1-any.pkg.tar.zst")).unwrap();
     repo_tool::add(database.parent().unwrap(), "test.db.tar.zst", &[dir.join("foo-1-1-any.pkg.tar.zst")]).unwrap();
     assert!(trusting.pacman(&["-Sy"]).is_err());
+}
+
+/// Some versions of `repo-add` put signatures into the database, and pacman goes by those.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_change_of_the_key_pacman_installs_what_was_published_before() {
+    let mut signed = Signed::new().await;
+    let root = signed.world.root.path().to_owned();
+    std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).unwrap();
+    signed.world.publish("foo", "1-1", &["foo", "foo-docs"]).await.unwrap();
+    let dir = signed.world.publisher.dir().to_owned();
+    let stop = signed.changes_key().await;
+    signed.world.publish("bar", "1-1", &["bar"]).await.unwrap();
+    assert_eq!(signed.whole(), Vec::<String>::new());
+    let trusting = Machine::new(&root, &format!("file://{}", dir.display()), &dir.join("test.gpg"), true);
+    trusting.pacman(&["-Sy"]).unwrap();
+    trusting.pacman(&["-S", "foo", "foo-docs", "bar"]).unwrap();
+    // What went back to a time before the change is read by pacman, too.
+    signed.world.publisher.roll_back(1).await.unwrap();
+    assert_eq!(signed.whole(), Vec::<String>::new());
+    stop.cancel();
 }
 
 async fn serve_file(

@@ -20,7 +20,7 @@ type Breakage = fn(&Path);
 #[tokio::test]
 async fn every_way_in_which_a_tree_can_be_broken_is_found() {
     const FOO: &str = "foo-2-1-any.pkg.tar.zst";
-    let breakages: [(Breakage, &[&str]); 10] = [
+    let breakages: [(Breakage, &[&str]); 14] = [
         (|_| (), &[]),
         (|dir| std::fs::remove_file(dir.join(FOO)).unwrap(), &["repo-file-missing"]),
         (|dir| std::fs::write(dir.join(FOO), "short").unwrap(), &["repo-file-size"]),
@@ -53,6 +53,10 @@ async fn every_way_in_which_a_tree_can_be_broken_is_found() {
             },
             &["repo-link", "repo-files-database"],
         ),
+        (|dir| change(&dir.join("pkgs.txt"), |text| text.replace("foo-2-1", "foo-3-1")), &["repo-list"]),
+        (|dir| change(&dir.join("pkgs.files.txt"), |text| text + "more-1-1-any.pkg.tar.zst\n"), &["repo-list"]),
+        (|dir| change(&dir.join("lastupdate"), |_| "17\n".to_owned()), &["repo-list"]),
+        (|dir| std::fs::remove_file(dir.join(".generations/3/pkgs.txt")).unwrap(), &["repo-list"]),
     ];
     for (number, (breakage, wanted)) in breakages.into_iter().enumerate() {
         let world = world();
@@ -64,6 +68,27 @@ async fn every_way_in_which_a_tree_can_be_broken_is_found() {
         assert!(wanted.iter().all(|code| found.contains(code)), "{number}: {found:?}");
         assert_eq!(found.is_empty(), wanted.is_empty(), "{number}: {found:?}");
     }
+}
+
+fn change(file: &Path, change: impl FnOnce(String) -> String) {
+    let text = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, change(text)).unwrap();
+}
+
+#[tokio::test]
+async fn a_list_that_differs_is_told_with_the_line() {
+    let world = world();
+    world.publish("foo", "1-1", &["foo"]).await.unwrap();
+    let told = |text: &str| {
+        std::fs::write(world.publisher.dir().join("pkgs.files.txt"), text).unwrap();
+        let proof = prove(&world.publisher, &Against::default()).unwrap();
+        proof.findings.iter().map(|finding| finding.message.clone()).collect::<Vec<_>>()
+    };
+    const FOO: &str = "foo-1-1-any.pkg.tar.zst";
+    assert_eq!(told(&format!("{FOO}\n")), Vec::<String>::new());
+    assert_eq!(told(""), [format!("it has no line `{FOO}`")]);
+    assert_eq!(told("x\u{1b}[1m\n"), [format!("it has no line `{FOO}`, and one `x\\u{{1b}}[1m`")]);
+    assert_eq!(told(&format!("{FOO}\n{FOO}\n")), ["its lines are in another order, or there more than once"]);
 }
 
 #[tokio::test]
@@ -197,6 +222,62 @@ async fn staged_packages_move_together_or_not_at_all() {
     assert!(current.entries.iter().all(|entry| entry.origin == Origin::Built && entry.build == Some(BuildId(7))));
     assert_eq!(codes_in(&world.publisher), Vec::<&str>::new());
     assert_eq!(world.publisher.promote(&staging, None).await.unwrap().generation, None);
+}
+
+/// Builds go to staging or to a target, and what they may not take is anywhere in the monorepo's repositories.
+#[tokio::test]
+async fn what_comes_in_is_compared_with_every_repository_of_the_monorepo() {
+    use crate::domain::publication::target::Target;
+    use crate::publish::outlets::{Outlet, Outlets};
+    let world = world();
+    let at = |folder: &str, name| Publisher::new(world.root.path().join("repo").join(folder), name);
+    let main = Outlet { release: world.publisher.clone(), staging: Some(at("staging", "test-staging")) };
+    let extra = Outlet { release: at("extra", "extra"), staging: None };
+    let outlets = Outlets::new(main, vec![(Target::new("extra", &["extra-*".to_owned()]).unwrap(), extra)]);
+    world.publish("foo", "2-1", &["foo", "victim"]).await.unwrap();
+    for thief in ["evil", "extra-evil"] {
+        let files = [world.member(thief, "victim", "3-1")];
+        let unknown = expected(thief, "3-1", &[thief]);
+        let error = outlets.entrance(&base(thief)).publish(&files, &unknown).await.unwrap_err();
+        assert_eq!(codes(&error), ["package-not-its-own"], "{thief}");
+    }
+    let entrance = outlets.entrance(&base("foo"));
+    let older = [world.member("foo", "foo", "1-1")];
+    let generation = entrance.publish(&older, &expected("foo", "1-1", &["foo"])).await.unwrap();
+    let told: Vec<_> = generation.findings.iter().map(|finding| finding.code).collect();
+    assert_eq!((entrance.dir().ends_with("staging"), told), (true, vec!["package-downgrade"]));
+    // Then what is in staging is what counts.
+    let generation = entrance.publish(&[world.member("foo", "foo", "1-2")], &expected("foo", "1-2", &["foo"])).await;
+    assert!(generation.unwrap().findings.is_empty());
+}
+
+/// What was checked is what the release gets: a package that it has with other content does not move.
+#[tokio::test]
+async fn a_staged_file_that_the_release_has_otherwise_stays_and_keeps_others_from_breaking_it() {
+    let world = world();
+    let staging = Publisher::new(world.root.path().join("repo/staging"), "test-staging");
+    world.publish("lib", "1-1", &["lib"]).await.unwrap();
+    let app = |needs: &str| {
+        let info = format!("{}depend = {needs}\n", pkginfo("app", "app", "1-1"));
+        [world.pack("app-1-1-any.pkg.tar.zst", &info, needs)]
+    };
+    world.publisher.publish(&app("lib=1"), &expected("app", "1-1", &["app"])).await.unwrap();
+    staging.publish(&[world.member("lib", "lib", "2-1")], &expected("lib", "2-1", &["lib"])).await.unwrap();
+    staging.publish(&app("lib=2"), &expected("app", "1-1", &["app"])).await.unwrap();
+    let released = world.published();
+
+    let both = [base("app"), base("lib")];
+    let error = world.publisher.promote(&staging, Some(&both)).await.unwrap_err().to_string();
+    assert!(error.contains("`app` needs `lib=1`, which `lib` 1-1 had"), "{error}");
+    assert!(error.contains("raise the `pkgrel` of `app`"), "{error}");
+    let moved = world.publisher.promote(&staging, Some(&both[..1])).await.unwrap();
+    assert_eq!((moved.packages.len(), moved.not_replaced.as_slice()), (0, &["app-1-1-any.pkg.tar.zst".to_owned()][..]));
+    assert_eq!(world.published(), released);
+    assert_eq!(staging.current().unwrap().len(), 2, "the good one is still there");
+    // What does not need it moves without it.
+    staging.publish(&[world.member("new", "new", "1-1")], &expected("new", "1-1", &["new"])).await.unwrap();
+    let moved = world.publisher.promote(&staging, Some(&[base("app"), base("new")])).await.unwrap();
+    assert_eq!((moved.packages, moved.not_replaced.len()), (vec![base("new")], 1));
 }
 
 /// Killed between the release and the clearing of staging, the next promotion finishes it.

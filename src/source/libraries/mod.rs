@@ -5,6 +5,7 @@
 
 mod read;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +35,7 @@ const LONGEST: Duration = Duration::from_mins(10);
 /// Bytes of one as it is packed: some eight times the largest there is.
 const MOST_PACKED: u64 = 512 << 20;
 /// Raised when what is kept of a database changes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Asks for the databases of `CI_LIB_DB`.
 #[derive(Debug)]
@@ -88,6 +89,18 @@ impl LibraryDatabases {
             Consulted { origin, answer }
         };
         stream::iter(urls.to_vec()).map(one).buffered(AT_ONCE).collect().await
+    }
+
+    /// The names of all packages in databases as they were read last. Nobody is asked; one that was never read has
+    /// none.
+    pub async fn known_names(&self, urls: impl Iterator<Item = &String>) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for url in urls {
+            if let Some(kept) = self.load(url).await {
+                names.extend(kept.database.names.iter().cloned());
+            }
+        }
+        names
     }
 
     async fn patiently(&self, url: &str) -> Result<Arc<LibraryDatabase>, Trouble> {
@@ -212,6 +225,14 @@ impl Validators {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         Self { etag: text(ETAG), last_modified: text(LAST_MODIFIED) }
     }
+}
+
+/// The name of a pacman repository, by the address of its database.
+#[must_use]
+pub fn database_name(url: &str) -> &str {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let file = path.rsplit_once('/').map_or(path, |(_, file)| file);
+    [".db", ".files"].into_iter().find_map(|ending| Some(file.rsplit_once(ending)?.0)).unwrap_or(file)
 }
 
 /// An address as everybody may see it: without login and query.

@@ -113,7 +113,7 @@ impl Reader {
             }
         }
         if name.is_some() || base.is_some() || version.is_some() {
-            self.package(folder, base.or(name), version)?;
+            self.package(folder, name, base.or(name), version)?;
         }
         Ok(())
     }
@@ -143,12 +143,19 @@ impl Reader {
         if self.names > self.limits.names { Err(ReadError::TooMany(self.limits.names)) } else { Ok(()) }
     }
 
-    fn package(&mut self, folder: &str, base: Option<&str>, version: Option<&str>) -> Result<(), ReadError> {
+    fn package(
+        &mut self,
+        folder: &str,
+        name: Option<&str>,
+        base: Option<&str>,
+        version: Option<&str>,
+    ) -> Result<(), ReadError> {
         let missing = |field| ReadError::Entry { entry: folder.to_owned(), field };
         let base = base.and_then(|base| PkgBase::new(base).ok()).ok_or_else(|| missing("NAME or BASE"))?;
         let plain = |version: &&str| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_graphic());
         let version = Version::new(version.filter(plain).ok_or_else(|| missing("VERSION"))?);
         self.count(1)?;
+        self.found.names.insert(name.unwrap_or(base.as_str()).to_owned());
         self.bases.insert(folder.to_owned(), base.to_string());
         let known = self.found.versions.entry(base.to_string()).or_insert_with(|| version.clone());
         if *known < version {

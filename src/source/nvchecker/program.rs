@@ -17,7 +17,7 @@ use crate::source::failure::Failure;
 use crate::sys::env;
 use crate::sys::install::what_to_install;
 use crate::sys::process::{Output, Program};
-use crate::sys::sandbox::{ANSWER, Access, Mount, Network, SandboxSpec, explain};
+use crate::sys::sandbox::{ANSWER, Access, Mount, Network, SandboxSpec, System, explain};
 use crate::sys::scratch::Scratch;
 
 /// How long one check may take.
@@ -90,6 +90,7 @@ fn sandbox(program: &Path, prepared: &Path) -> SandboxSpec {
     let mut variables = BTreeMap::from([("HOME", "/tmp"), ("PATH", "/usr/local/bin:/usr/bin"), ("LANG", "C.UTF-8")]);
     variables.insert("PYTHONDONTWRITEBYTECODE", "1");
     SandboxSpec {
+        system: System::of_this_machine(),
         network: Network::Shared,
         mounts: vec![Mount { from: prepared.to_owned(), to: PLACE, access: Access::Read }],
         repositories: homes(program).into_iter().map(|dir| (dir.clone(), dir.to_string_lossy().into_owned())).collect(),

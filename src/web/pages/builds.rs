@@ -3,11 +3,12 @@
 use askama::Template;
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
+use serde_json::Value;
 
 use super::{Who, page};
 use crate::controller::caches::CacheUseView;
 use crate::controller::face::BuildFilter;
-use crate::controller::view::{AttemptView, BuildPage};
+use crate::controller::view::{AskedView, AttemptView, BuildPage};
 use crate::domain::build::{BuildEvent, BuildState};
 use crate::domain::words::size;
 use crate::logstore::LogStore;
@@ -107,6 +108,7 @@ struct One {
     commit: String,
     created: Moment,
     why: Option<String>,
+    asked: Option<Asked>,
     run_href: Option<String>,
     waits_for: Vec<Link>,
     is_final: bool,
@@ -116,6 +118,44 @@ struct One {
     /// The attempt whose log is shown; may be empty.
     attempt: String,
     log: Option<LogPart>,
+}
+
+/// What a build was asked for by.
+struct Asked {
+    pipeline: String,
+    trigger: String,
+    before: Option<String>,
+    moved: Vec<Moved>,
+}
+
+/// Something that a build was decided by: as it was, and as it is.
+struct Moved {
+    what: &'static str,
+    before: String,
+    after: String,
+}
+
+impl Asked {
+    fn new(asked: &AskedView) -> Self {
+        let watched = asked.watched.as_ref().unwrap_or(&Value::Null);
+        let words = |value: &Value| match value {
+            Value::Array(all) => all.iter().map(|one| one.as_str().unwrap_or("-")).collect::<Vec<_>>().join(" "),
+            one => one.as_str().unwrap_or_default().to_owned(),
+        };
+        let moved = |what, before: &str, after: &str| {
+            let (before, after) = (words(&watched[before]), words(&watched[after]));
+            let known = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+            (!after.is_empty()).then(|| Moved { what, before: known(before), after })
+        };
+        let upstream = moved("Upstream", "before", "after");
+        let seen = moved("Its changed.sh saw", "seen_before", "seen_after");
+        Self {
+            pipeline: asked.pipeline.clone(),
+            trigger: asked.trigger.clone(),
+            before: asked.before.map(|commit| commit.short()),
+            moved: upstream.into_iter().chain(seen).collect(),
+        }
+    }
 }
 
 struct AttemptRow {
@@ -212,6 +252,7 @@ impl One {
             waits_for: build.waits_for.iter().map(|name| Link::package(name.as_str())).collect(),
             is_final: build.state.is_final(),
             may_retry: build.state.after(BuildEvent::Retry).is_ok(),
+            asked: found.asked.as_ref().map(Asked::new),
             why: found.why.as_deref().map(one_line),
             attempts: found.attempts.iter().map(attempt_row).collect(),
             caches: found

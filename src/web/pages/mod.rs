@@ -1,6 +1,7 @@
 //! One file per page or pair of pages: what it asks, its view model, its template.
 
 mod builds;
+mod generations;
 mod graph;
 mod overview;
 mod packages;
@@ -35,6 +36,8 @@ pub fn routes() -> Router<Pages> {
         .route("/runs/{id}", get(runs::one))
         .route("/reviews", get(reviews::list))
         .route("/reviews/{pkgbase}", get(reviews::one))
+        .route("/generations", get(generations::list))
+        .route("/generations/{repository}/{number}", get(generations::one))
         .route("/graph", get(graph::graph))
         .route("/login", get(sign_in::form))
 }

@@ -5,6 +5,7 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use jiff::Timestamp;
 
+use super::generations::HeldRow;
 use super::reviews::{Task, task_of_review};
 use super::{Who, page};
 use crate::controller::face::{BuildFilter, Face, PackageFilter};
@@ -25,6 +26,7 @@ struct Overview {
     frame: Frame,
     repositories: Vec<RepositoryHead>,
     figures: Figures,
+    held: Vec<HeldRow>,
     attention: Vec<Task>,
     more_attention: usize,
     problems: Vec<ProblemRow>,
@@ -58,10 +60,11 @@ pub async fn overview(State(pages): State<Pages>, Extension(visitor): Who) -> Re
     let finished = face.builds(BuildFilter { limit: 60, ..BuildFilter::default() }).await?;
     let runs = face.runs(6).await?;
     let (last_run, problems) = last_problems(face, &runs).await?;
+    let held = HeldRow::all(face.removals().await?);
     let figures = Figures {
         building: queue.underway.len(),
         queued: queue.ready.len() + queue.waiting.len() + queue.blocked.len(),
-        attention: attention.len() + problems.len(),
+        attention: attention.len() + problems.len() + held.len(),
         published: published(&face.generations().await?),
     };
     let more_attention = attention.len().saturating_sub(MOST_TASKS);
@@ -69,6 +72,7 @@ pub async fn overview(State(pages): State<Pages>, Extension(visitor): Who) -> Re
     page(&Overview {
         repositories: repositories.iter().map(|repository| head(repository, now)).collect(),
         figures,
+        held,
         attention,
         more_attention,
         problems,

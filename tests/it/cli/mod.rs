@@ -2,6 +2,7 @@
 
 mod classify;
 mod demo;
+mod doctor;
 mod job;
 mod plan;
 mod read_only;

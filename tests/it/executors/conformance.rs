@@ -149,6 +149,7 @@ pub fn order(attempt: &str, files: Folder, repositories: Vec<PackageRepository>)
         source_date_epoch: 1_700_000_000,
         proposal: None,
         skip_exit_code: 123,
+        route: pkgwarden::domain::chaotic::Route::default(),
     }
 }
 

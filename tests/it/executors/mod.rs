@@ -7,6 +7,8 @@
 
 mod build_script;
 mod buildomat;
+mod chaotic;
+mod bullmq;
 mod command;
 mod conformance;
 mod copr;

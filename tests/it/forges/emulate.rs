@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncBufReadExt as _;
 
 use super::stage::wanted;
+use crate::support::node::services;
 
 const SEED: &str = "tokens:\n  token-of-keeper:\n    login: keeper\n    scopes: [repo, user]\ngithub:\n  users:\n\
     \x20   - login: keeper\n    - login: mira\n    - login: pia\n  repos:\n    - owner: keeper\n      name: packages\n\
@@ -32,8 +33,7 @@ struct Emulator {
 
 impl Emulator {
     async fn start() -> Self {
-        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/services-1");
-        assert!(tools.join("complete").exists(), "{} is missing; `.ci/setup --tests` installs it", tools.display());
+        let tools = services();
         let dir = tempfile::tempdir().unwrap();
         let seed = dir.path().join("seed.yaml");
         std::fs::write(&seed, SEED).unwrap();

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::support::node::services;
+
 /// Endpoints, and the type that the client has for their answers.
 const TYPES: [(&str, &str); 12] = [
     ("GET /user", "ExpandedUserSchema"),
@@ -70,7 +72,7 @@ fn fits(value: &Value, is: &str) -> bool {
 #[test]
 fn gitlabs_answers_are_what_another_client_expects() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let types = root.join("target/services-1/node_modules/@gitbeaker/core/dist/index.d.ts");
+    let types = services().join("node_modules/@gitbeaker/core/dist/index.d.ts");
     let source = std::fs::read_to_string(&types)
         .unwrap_or_else(|error| panic!("{}: {error}; `.ci/setup --tests` installs it", types.display()));
     let text = std::fs::read_to_string(root.join("fixtures/forges/gitlab.json")).unwrap();

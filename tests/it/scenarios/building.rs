@@ -15,7 +15,7 @@ use crate::support::{Change, Pkg, Scene};
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Hands out what is enqueued until nothing is left to do.
-async fn build_all(scene: &Scene, serving: &Serving) {
+pub async fn build_all(scene: &Scene, serving: &Serving) {
     let stop = CancellationToken::new();
     let dispatcher = serving.dispatcher.clone().unwrap();
     let running = tokio::spawn(dispatcher.run(stop.clone()));

@@ -2,15 +2,19 @@
 
 mod audit;
 mod bad_input;
-mod building;
+pub mod building;
 mod by_program;
 mod campaign;
+mod changed;
 mod clones;
 mod crash;
 mod crowd;
 mod defects;
 mod fleet;
+mod failover;
+mod fencing;
 mod foreign_builder;
+mod foreign_worker;
 mod format;
 mod full_disk;
 mod handback;

@@ -47,6 +47,7 @@ async fn publish(folder: &Path, version: &str) -> Generation {
         members: members.iter().map(|name| PkgName::new(name).unwrap()).collect(),
         build: None,
         allow_prohibited: false,
+        official: std::sync::Arc::default(),
     };
     Publisher::new(folder.join("repo"), "test").publish(&files, &expected).await.unwrap()
 }

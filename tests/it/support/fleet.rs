@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_mins(40);
 pub struct Fleet {
     pub scene: Scene,
     pub redis: Redis,
-    serve: Option<Serve>,
+    pub serve: Option<Serve>,
     pub builders: Vec<(String, Serve)>,
 }
 
@@ -79,6 +79,34 @@ impl Fleet {
 
     pub async fn builds(&self) -> Vec<Build> {
         self.scene.store().builds(BuildFilter::default(), 1000).await.unwrap_or_default()
+    }
+
+    /// The directory in which a builder builds an attempt, as soon as that has begun.
+    pub async fn begun(&self, builder: &str, attempt: &str) -> PathBuf {
+        let tree = self.scene.path(&format!("data/builders/{builder}/work/{attempt}/tree/start"));
+        let log = self.scene.path(&format!("data/builders/{builder}/logs/{attempt}.log"));
+        let wait = async {
+            while !std::fs::read_to_string(&log).is_ok_and(|log| log.contains("Starting build()")) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let begun = tokio::time::timeout(Duration::from_mins(4), wait).await;
+        assert!(begun.is_ok(), "{builder} never began {attempt}");
+        tree
+    }
+
+    /// The last attempt at a package.
+    pub async fn attempt(&self, package: &str) -> pkgwarden::store::attempts::Attempt {
+        let builds = self.builds().await;
+        let build = builds.iter().find(|build| build.pkgbase.as_str() == package).unwrap();
+        self.scene.store().build(build.id).await.unwrap().unwrap().attempts.pop().expect("it was tried")
+    }
+
+    /// The packages that pacman sees.
+    pub fn published(&self) -> Vec<String> {
+        let mut names = names_in(&self.scene.path("published/packages"));
+        names.retain(|name| name.ends_with(".pkg.tar.zst"));
+        names
     }
 
     /// Waits until all builds are as it says.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pkgwarden::sys::process::Child;
+use pkgwarden::sys::process::{Child, Program};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::ChildStderr;
 
@@ -29,13 +29,18 @@ impl Scene {
 
     /// Starts `pkgwarden ARGS`, which goes on until it is told to end.
     pub fn start(&self, args: &[&str], env: &[(&str, &str)]) -> Serve {
-        let mut child = self.program(self.monorepo.path(), args, env).spawn().expect("it starts");
-        let stderr = BufReader::new(child.stderr().expect("piped")).lines();
-        Serve { child, stderr, heard: String::new() }
+        Serve::of(self.program(self.monorepo.path(), args, env))
     }
 }
 
 impl Serve {
+    /// Any program that goes on until it is told to end.
+    pub fn of(program: Program) -> Self {
+        let mut child = program.spawn().expect("it starts");
+        let stderr = BufReader::new(child.stderr().expect("piped")).lines();
+        Self { child, stderr, heard: String::new() }
+    }
+
     /// Reads on until a line has this text, and returns the line.
     pub async fn says(&mut self, text: &str) -> String {
         let read = async {

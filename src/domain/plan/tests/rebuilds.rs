@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::addition::Provenance;
+use crate::domain::policy::Rebuilds;
 
 #[test]
 fn a_bump_counts_on_and_keeps_the_rest_of_the_configuration() {
@@ -147,13 +148,17 @@ fn a_person_bumps_a_vcs_package_from_the_version_that_was_built() {
 
 #[test]
 fn versions_that_are_published_are_looked_up_where_bumps_are_counted_and_only_there() {
-    let wanted = |message: &str, pipeline: &Pipeline| needs_published(pipeline, &Story::new().committed(message).since);
+    let asked = |message: &str, pipeline: &Pipeline, rebuilds| {
+        needs_published(pipeline, &Story::new().committed(message).since, rebuilds)
+    };
+    let wanted = |message: &str, pipeline: &Pipeline| asked(message, pipeline, Rebuilds::Sonames);
     assert!(wanted("x", &Pipeline::Bump(vec![])) && wanted("x", &Pipeline::OnSchedule));
     assert!(
         wanted("x [bump a]", &Pipeline::OnCommit)
             && wanted("x\n\n[bump all]", &Pipeline::Add(vec![], Provenance::default()))
     );
     assert!(!wanted("chore(bump): a", &Pipeline::OnCommit) && !wanted("x [deploy a]", &Pipeline::OnCommit));
+    assert!(asked("x", &Pipeline::OnCommit, Rebuilds::Always) && !asked("x", &Pipeline::Deploy(vec![]), Rebuilds::Always));
 }
 
 #[test]
@@ -188,4 +193,56 @@ fn libraries_of_packages_on_the_blacklist_rebuild_nothing_and_are_told() {
     let plan =
         story.libraries("2-1", &[("a", "1.0-1", "libboost.so.1")], &["libboost.so.2"]).plan(&Pipeline::OnSchedule);
     assert_eq!((built(&plan), codes(&plan)), (vec![], vec!["library-missing"]));
+}
+
+/// What a schedule builds under a policy, after `lib` was changed by a person and `boost` by its source.
+fn rebuilt_under(rebuilds: Rebuilds) -> Vec<String> {
+    let mut story = Story::new()
+        .package("lib", "1.0-1", &[])
+        .package("tool", "1.0-1", &["lib"])
+        .package("app", "1.0-1", &["tool"])
+        .package("linked", "1.0-1", &[])
+        .package("other", "1.0-1", &[])
+        .libraries("1-1", &[("linked", "1.0-1", "libboost.so.1")], &["libboost.so.1"]);
+    story.policy.rebuilds = rebuilds;
+    let first = story.plan(&Pipeline::OnSchedule);
+    assert!(built(&first).is_empty(), "{:?}", first.builds);
+    let story = story.after(&first).libraries("2-1", &[("linked", "1.0-1", "libboost.so.1")], &["libboost.so.2"]);
+    let plan = story.committed("fix(lib): build").changed("lib").plan(&Pipeline::OnSchedule);
+    let told = |build: &BuildRequest| format!("{} {:?} after {:?}", build.pkgbase, build.reason, texts(&build.after));
+    plan.builds.iter().map(told).collect()
+}
+
+fn texts(names: &[PkgBase]) -> Vec<&str> {
+    names.iter().map(PkgBase::as_str).collect()
+}
+
+#[test]
+fn the_policy_says_whether_dependants_are_built_anew_never_for_a_library_or_always_and_in_order() {
+    let lib = "lib Changed after []";
+    assert_eq!(rebuilt_under(Rebuilds::Never), [lib]);
+    let linked = "linked Rebuild after []";
+    assert_eq!(rebuilt_under(Rebuilds::Sonames), [lib, linked]);
+    let (tool, app) = ("tool Rebuild after [\"lib\"]", "app Rebuild after [\"tool\"]");
+    let mut all = rebuilt_under(Rebuilds::Always);
+    assert!(all.iter().position(|one| one == tool) < all.iter().position(|one| one == app), "{all:?}");
+    all.sort();
+    assert_eq!(all, [app, lib, linked, tool]);
+}
+
+#[test]
+fn what_is_built_anew_for_a_change_is_committed_with_a_bump_and_a_blacklisted_change_builds_nothing() {
+    let story = || {
+        let mut story = Story::new().package("lib", "1.0-1", &[]).package("app", "1.0-1", &["lib"]);
+        story.policy.rebuilds = Rebuilds::Always;
+        story.committed("fix(lib): build").changed("lib")
+    };
+    let plan = story().plan(&Pipeline::OnCommit);
+    assert_eq!((built(&plan), bump_of(&plan, "app").as_deref()), (vec!["lib", "app"], Some("1.0-1/1")));
+    assert_eq!(decision(&plan, "app").why, "bumped to 1.0-1.1: lib is built");
+    let mut blacklisted = story();
+    blacklisted.snapshot.settings.rebuild_blacklist.insert("lib".into());
+    assert_eq!(built(&blacklisted.plan(&Pipeline::OnCommit)), ["lib"]);
+    let deployed = story().plan(&Pipeline::Deploy(vec![Target::parse("lib").expect("a target")]));
+    assert_eq!(built(&deployed), ["lib"], "who asks for one package gets one");
 }

@@ -27,6 +27,7 @@ fn expected() -> Expected {
         members: [PkgName::new("foo").unwrap()].into(),
         build: None,
         allow_prohibited: false,
+        official: std::sync::Arc::default(),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::build::Outcome;
 use crate::domain::job::Job;
 use crate::executor::{AttemptReport, Ending, Executor, ExecutorError, Handle};
 use crate::logstore::{LogError, LogStore};
+use crate::telemetry::in_full;
 
 /// What a build is carried out with.
 pub struct Carrier {
@@ -70,7 +71,7 @@ pub async fn out(carrier: &Carrier, job: Job) -> Result<Value, String> {
     }
     let said = ended.unwrap_or_else(|trouble| {
         let (status, kind) = trouble.blame();
-        Err(Thrown { status, kind, exit_code: None, message: with_causes(&trouble) })
+        Err(Thrown { status, kind, exit_code: None, message: in_full(&trouble) })
     });
     match said {
         Ok(returned) => Ok(serde_json::to_value(returned).expect("texts and numbers are JSON")),
@@ -80,6 +81,11 @@ pub async fn out(carrier: &Carrier, job: Job) -> Result<Value, String> {
 
 impl Carrier {
     async fn build(&self, job: Job, handle: &Handle, began: Instant) -> Result<Result<Returned, Thrown>, Trouble> {
+        // Before anything is asked: until then another builder may count as the one that has it.
+        tokio::select! {
+            () = self.stop.cancelled() => return Err(Trouble::Stopped),
+            claimed = self.client.claim() => claimed?,
+        }
         let ready = async {
             let files = self.client.files().await?;
             Ok::<_, RemoteError>((files, self.client.log_length().await?))
@@ -163,10 +169,4 @@ fn said(report: &AttemptReport) -> Result<Success, Thrown> {
         Ending::Done(Outcome::Lost) | Ending::Infrastructure => (Failure::Failed, Kind::Infrastructure),
     };
     Err(Thrown { status, kind, exit_code: report.exit_code, message: report.message.clone() })
-}
-
-/// An error and what caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::domain::cache::policy::{CachePolicy, RefClass};
+use crate::domain::chaotic::Route;
 use crate::domain::folder::Folder;
 use crate::domain::job::{Job, PacmanRepository, Places};
 use crate::domain::name::{Oid, PkgBase};
@@ -92,6 +93,7 @@ pub fn order(job: &Job, files: Folder, rules: &Rules) -> Result<BuildOrder, Stri
         caches: rules.caches.limit(job.caches.clone(), class),
         source_date_epoch: job.source_date_epoch,
         skip_exit_code: job.skip_exit_code,
+        route: Route::default(),
     })
 }
 

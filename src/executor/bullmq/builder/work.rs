@@ -35,6 +35,7 @@ pub async fn process(inner: Arc<Inner>, queue: String, job: Job) -> Result<Value
     let Some(client) = Client::of(&document) else {
         return Err(refused("the build document does not say where to bring what".to_owned()));
     };
+    let client = client.holding(&token);
     let known = inner.underway().get(job.id()).cloned();
     let underway = match known {
         Some(underway) => underway,

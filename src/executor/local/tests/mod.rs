@@ -3,6 +3,7 @@
 mod building;
 mod caching;
 mod ending;
+mod imaged;
 mod interfering;
 mod isolation;
 mod signatures;
@@ -72,6 +73,7 @@ impl World {
             source_date_epoch: 1_700_000_000,
             proposal: None,
             skip_exit_code: 123,
+            route: crate::domain::chaotic::Route::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use pkgwarden::domain::build::Outcome;
 use pkgwarden::domain::folder::Folder;
-use pkgwarden::executor::api::Api;
+use pkgwarden::executor::api::{Api, Proof};
 use pkgwarden::executor::buildomat::{Buildomat, BuildomatExecutor, Client, Making, SCRIPT};
 use pkgwarden::executor::{BuildOrder, Ending, Executor};
 use pkgwarden::logstore::LogStore;
@@ -42,7 +42,8 @@ impl Rig for BuildomatRig {
         let (logs, work_dir, url) = (self.path("logs"), self.path("buildomat"), self.fake.url.clone());
         async move {
             let logs = LogStore::new(logs).unwrap();
-            let api = Api::new(url.parse().unwrap(), "token-of-keeper".to_owned().into()).unwrap();
+            let api =
+                Api::new("buildomat", url.parse().unwrap(), Proof::Token("token-of-keeper".to_owned().into())).unwrap();
             let making = Making { target: "archlinux".to_owned(), script: SCRIPT.to_owned() };
             let server = Buildomat {
                 client: Client::new(api),

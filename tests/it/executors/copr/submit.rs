@@ -6,6 +6,7 @@ use base64::Engine as _;
 use pkgwarden::domain::build::Outcome;
 use pkgwarden::domain::copr::Project;
 use pkgwarden::domain::folder::Folder;
+use pkgwarden::executor::api::ApiError;
 use pkgwarden::executor::copr::CoprError;
 use pkgwarden::executor::copr::client::Client;
 use pkgwarden::executor::copr::login::Login;
@@ -203,7 +204,7 @@ async fn what_copr_says_is_understood() {
     let options = Options { chroots: vec!["nope-x86_64".into()], ..Options::default() };
     let refused = client.submit(&project, &Source::Url("x.src.rpm".into()), &options).await.unwrap_err();
     assert!(refused.to_string().contains("'nope-x86_64' is not a valid choice"), "{refused}");
-    assert!(matches!(refused, CoprError::Refused { status: 400, .. }) && !refused.may_have_worked());
+    assert!(matches!(refused, CoprError::Api(ApiError::Refused { status: 400, .. })) && !refused.may_have_worked());
     let ids = client.submit(&project, &Source::Url("x.src.rpm".into()), &Options::default()).await.unwrap();
     assert_eq!(ids, [101], "an answer that is a list");
     assert_eq!(client.source_stage(101).await.unwrap(), None, "an error, until there is a place");
@@ -221,7 +222,7 @@ async fn a_login_goes_nowhere_else() {
     let dir = tempfile::tempdir().unwrap();
     let login = Login::read(&copr.login(dir.path())).unwrap();
     let insecure = Client::new(Url::parse("http://copr.example").unwrap(), Some(login.clone())).unwrap_err();
-    assert!(matches!(insecure, CoprError::Insecure { .. }), "{insecure}");
+    assert!(matches!(insecure, CoprError::Api(ApiError::Insecure { .. })), "{insecure}");
     copr.world().ail("GET /api_3/auth-check", [Fault::Redirect(format!("{}/api_3/auth-check", elsewhere.url))]);
     let client = Client::new(login.url.clone(), Some(login)).unwrap();
     let moved = client.who_am_i().await.unwrap_err();

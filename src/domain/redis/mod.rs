@@ -1,5 +1,7 @@
 //! Where a Redis server is: its URL in parts. Not how it is reached.
 
+pub mod health;
+
 use std::fmt;
 use std::str::FromStr;
 

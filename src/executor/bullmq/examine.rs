@@ -1,0 +1,62 @@
+//! Asks a server for what is to be known before queues are put there. Changes nothing.
+
+use std::collections::HashMap;
+
+use super::link::Link;
+use super::server::{RedisConfig, RedisError};
+use crate::domain::redis::health::Facts;
+
+/// What builders, the controller and workers of others do there; `KEY` is one of ours.
+const NEEDED: [&str; 22] = [
+    "hset KEY a b",
+    "hgetall KEY",
+    "del KEY",
+    "exists KEY",
+    "set KEY a",
+    "get KEY",
+    "pexpire KEY 1",
+    "lpush KEY a",
+    "lrange KEY 0 1",
+    "lrem KEY 0 a",
+    "rpoplpush KEY KEY",
+    "zadd KEY 1 a",
+    "zrange KEY 0 1",
+    "bzpopmin KEY 1",
+    "sadd KEY a",
+    "smembers KEY",
+    "xadd KEY * a b",
+    "xread streams KEY 0",
+    "evalsha 0 0",
+    "script load a",
+    "client setname a",
+    "client list",
+];
+/// Which of them the user may not give, without giving one. Servers before 7.0 cannot say.
+const CHECK: &str = r#"
+local refused = {}
+if redis.acl_check_cmd then
+  for _, line in ipairs(ARGV) do
+    local words = {}
+    for word in string.gmatch(line, "%S+") do words[#words + 1] = word == "KEY" and KEYS[1] or word end
+    if not redis.acl_check_cmd(unpack(words)) then refused[#refused + 1] = line end
+  end
+end
+return refused
+"#;
+
+/// Looks at a server.
+///
+/// # Errors
+/// If it cannot be used at all.
+pub async fn look(config: RedisConfig, prefix: &str) -> Result<Facts, RedisError> {
+    let link = Link::new(config, prefix.to_owned());
+    link.ask::<String>(&redis::cmd("PING")).await?;
+    let info: Option<String> = link.ask(&redis::cmd("INFO")).await.ok();
+    let config: Option<HashMap<String, String>> = link.ask(redis::cmd("CONFIG").arg("GET").arg("save")).await.ok();
+    let mut check = redis::cmd("EVAL");
+    check.arg(CHECK).arg(1).arg(format!("{prefix}:pkgwarden:builders")).arg(&NEEDED);
+    let refused: Vec<String> = link.ask(&check).await?;
+    let first = |line: &String| line.split(' ').next().map(str::to_owned);
+    let refused = refused.iter().filter_map(first).collect();
+    Ok(Facts { info, save: config.and_then(|mut config| config.remove("save")), refused })
+}
