@@ -1,5 +1,7 @@
 """What the two examples share: what is said to pkgwarden on standard output, and to a service over HTTP."""
 
+import contextlib
+import http.client
 import json
 import os
 import re
@@ -17,6 +19,10 @@ import zipfile
 PAUSE = float(os.environ.get("BUILD_POLL", "5"))
 # The most that is taken of what a build made, in bytes.
 MOST = 16 << 30
+# The status of a program that pkgwarden takes for a failure of the infrastructure. No package says that of itself.
+TEMPORARY = 75
+# What is raised where a service, or the way there, is not as it should be.
+BROKEN = (OSError, http.client.HTTPException)
 
 
 class Stopped(Exception):
@@ -79,7 +85,7 @@ class Service:
         self.url = url.rstrip("/")
         self.headers = headers
 
-    def open(self, method, path, body=None, headers=None):
+    def open(self, method, path, body=None, headers=None, timeout=60):
         """Asks once. The token does not follow a redirect: files mostly lie with somebody else."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers or {})
@@ -87,16 +93,41 @@ class Service:
             request.add_header("Content-Type", "application/json")
         for name, value in self.headers.items():
             request.add_unredirected_header(name, value)
-        return urllib.request.urlopen(request, timeout=60)
+        return urllib.request.urlopen(request, timeout=timeout)
 
     def ask(self, method, path, body=None):
         """Asks once, and gives the answer as JSON."""
         try:
-            with self.open(method, path, body) as answer:
+            # Shorter than the time that pkgwarden gives us to stop what we began.
+            with self.open(method, path, body, timeout=20) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
             raise Refused(error.code, error.read(400).decode(errors="replace")) from error
         return json.loads(text) if text else None
+
+    @contextlib.contextmanager
+    def started(self, path, body, place):
+        """Starts something that builds, and cancels it unless it is followed to its end; `place` says where it is.
+
+        A signal waits until it is known what was started."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            made = self.ask("POST", path, body)
+            try:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+                yield made
+            except BaseException:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                self.cancel(place(made))
+                raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def cancel(self, place):
+        try:
+            self.ask("POST", f"{place}/cancel")
+        except (Refused, ValueError, *BROKEN) as error:
+            note(f"it could not be cancelled: {error!r}")
 
     def look(self, path, headers=None, into=None):
         """Reads until it can be read, however long the service is away; `into` takes what is large.
@@ -115,7 +146,7 @@ class Service:
                     return error.code, b""
                 if error.code < 500 and error.code not in (408, 429):
                     raise Refused(error.code, error.read(400).decode(errors="replace")) from error
-            except OSError:
+            except BROKEN:
                 pass
             if into is not None:
                 into.seek(0)
@@ -127,6 +158,20 @@ class Service:
         """The same, of JSON; nothing if it is not there."""
         status, text = self.look(path)
         return json.loads(text) if status == 200 else None
+
+
+def status_of(text):
+    """The status in what a build left, which may be anything."""
+    text = text.strip()
+    number = int(text) if re.fullmatch(rb"[0-9]{1,3}", text) else 1
+    return number if number < 256 else 1
+
+
+def leave(left, failed):
+    """Ends as the build did, by the status that it left. The service knows better whether it failed."""
+    if failed:
+        sys.exit(1 if left in (None, 0, TEMPORARY) else left)
+    sys.exit(left or 0)
 
 
 def take_artefacts(service, path, artefact_dir):
@@ -142,7 +187,8 @@ def take_artefacts(service, path, artefact_dir):
             for entry in files.infolist():
                 name = entry.filename.rsplit("/", 1)[-1]
                 if name == "status":
-                    left = int(files.read(entry).strip() or b"1")
+                    with files.open(entry) as source:
+                        left = status_of(source.read(5))
                 elif re.fullmatch(r"[^.][^\0]*\.pkg\.tar\.(zst|xz|gz)", name):
                     with files.open(entry) as source, open(os.path.join(artefact_dir, name), "xb") as target:
                         shutil.copyfileobj(source, target)
@@ -184,5 +230,5 @@ def run(carry_out):
         end("cancelled", "it was stopped")
     except Refused as error:
         end("failed", f"the service refused: {error}", infrastructure=True)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, *BROKEN) as error:
         end("failed", f"what the service answered is of no use: {error!r}", infrastructure=True)

@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::{building, executors};
 use crate::builder::workspace::make_enterable;
 use crate::config::Settings;
-use crate::config::settings::{Bullmq, Chaotic};
+use crate::config::settings::{Bullmq, Chaotic, LocalExecutor as LocalSettings, Repository};
 use crate::config::value::RedisAddress;
 use crate::controller::doctor::{Check, Status};
 use crate::domain::lane::{MAX_CLASS, is_name};
 use crate::domain::redis::health::{self, Level};
 use crate::executor::bullmq::BullmqConfig;
-use crate::executor::bullmq::builder::{Builder, BuilderConfig};
+use crate::executor::bullmq::builder::{Builder, BuilderConfig, Rules};
 use crate::executor::bullmq::examine;
 use crate::executor::bullmq::server::RedisConfig;
 use crate::executor::local::{LocalConfig, LocalExecutor};
@@ -142,12 +142,7 @@ pub async fn station(settings: &Settings, wanted: Wanted) -> Result<Station> {
     // Of builds that this builder has lost.
     crate::builder::workspace::remove_all(&logs_dir).map_err(|source| FsError::new("clear", &logs_dir, source))?;
     let logs = LogStore::new(logs_dir)?;
-    let local = &repository.executor.local;
-    let mut config = LocalConfig { slots: wanted.slots, pgp: local.pgp, ..LocalConfig::under(&dir) };
-    config.image = executors::image(local, &dir);
-    if let Some(user) = &local.user {
-        config.user.clone_from(user);
-    }
+    let config = local_config(&repository.executor.local, &wanted, &dir);
     let image = config.image.clone();
     let executor = LocalExecutor::open(config, logs.clone())?;
     executor.keep_only(std::collections::BTreeSet::new()).await?;
@@ -161,8 +156,30 @@ pub async fn station(settings: &Settings, wanted: Wanted) -> Result<Station> {
         class: wanted.class,
         slots: wanted.slots,
         patience: wanted.patience,
+        rules: rules(settings, repository),
     };
     Ok(Station { builder: Builder::new(config, Arc::new(executor), logs), _lock: lock })
+}
+
+/// What builds are carried out with: what is set for builds on this machine.
+fn local_config(local: &LocalSettings, wanted: &Wanted, dir: &Path) -> LocalConfig {
+    let mut config = LocalConfig { slots: wanted.slots, pgp: local.pgp, ..LocalConfig::under(dir) };
+    config.caches.quota = local.cache_bytes;
+    config.image = executors::image(local, dir);
+    if let Some(user) = &local.user {
+        config.user.clone_from(user);
+    }
+    config
+}
+
+/// How far documents are believed: as far as the settings of this machine go.
+fn rules(settings: &Settings, repository: &Repository) -> Rules {
+    let servers = repository.executor.local.repositories.iter().map(|written| written.server.clone());
+    Rules {
+        directories: servers.filter(|server| server.starts_with("file://")).collect(),
+        caches: repository.policy.caches,
+        controller: settings.server.public_url.as_ref().map(ToString::to_string),
+    }
 }
 
 impl Station {
@@ -172,5 +189,29 @@ impl Station {
     /// If the server refuses what a builder has to do.
     pub async fn run(&self, drain: CancellationToken, stop: CancellationToken) -> Result<()> {
         Ok(self.builder.run(drain, stop).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::load;
+
+    #[test]
+    fn a_builder_builds_with_what_is_set_on_its_own_machine() {
+        let text = "[server]\npublic_url = \"https://builds.example/\"\n[executor]\nkind = \"bullmq\"\n[executor.local]\n\
+                    user = \"builder\"\ncache_gib = 3\nrepository = [{ name = \"own\", server = \"file:///srv/own\" }, \
+                    { name = \"core\", server = \"https://mirror.example/core\" }]\n[policy.caches]\nproposals = false\n";
+        let settings = load(Some(("pkgwarden.toml", text)), &BTreeMap::new()).unwrap();
+        let patience = Duration::from_secs(1);
+        let wanted = Wanted { name: "one".to_owned(), class: 0, slots: 2, patience };
+        let config = local_config(&settings.repositories[0].executor.local, &wanted, Path::new("/srv/one"));
+        assert_eq!((config.slots, config.caches.quota, &*config.user), (2, 3 << 30, "builder"));
+        let rules = rules(&settings, &settings.repositories[0]);
+        assert_eq!(rules.directories, ["file:///srv/own".to_owned()].into());
+        assert_eq!(rules.controller.as_deref(), Some("https://builds.example/"));
+        assert!(!rules.caches.proposals);
     }
 }

@@ -417,9 +417,7 @@ fn limits(repository: &settings::Repository) -> Limits {
     let executor = &repository.executor;
     let package_repositories = executor.local.repositories.iter().map(package_repository).collect();
     let schedule = executor.limits.clone();
-    // A fleet counts its own places.
-    let slots = if executor.kind == ExecutorKind::Bullmq { usize::MAX } else { executor.slots };
-    Limits { slots, timeout: executor.timeout, package_repositories, schedule }
+    Limits { slots: executor.slots, timeout: executor.timeout, package_repositories, schedule }
 }
 
 fn package_repository(written: &settings::PacmanRepository) -> PackageRepository {

@@ -53,6 +53,12 @@ impl Expectation {
         Self { arch: arch.to_owned(), names }
     }
 
+    /// How many packages that can be, where that is known.
+    #[must_use]
+    pub fn count(&self) -> Option<usize> {
+        self.names.as_ref().map(BTreeSet::len)
+    }
+
     /// Whether a file of this name is a package this build may make.
     #[must_use]
     pub fn allows(&self, file: &str) -> bool {

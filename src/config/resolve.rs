@@ -237,9 +237,12 @@ fn project_host(url: &Address, api: Option<&Address>, place: &str, token_file: O
 }
 
 fn resolve_executor(executor: WrittenExecutor) -> Executor {
+    let kind = given(executor.kind);
+    // A fleet counts its own places.
+    let slots = executor.slots.unwrap_or(if kind == ExecutorKind::Bullmq { usize::MAX } else { 1 });
     Executor {
-        kind: given(executor.kind),
-        slots: given(executor.slots),
+        kind,
+        slots,
         timeout: given(executor.timeout).duration(),
         limits: resolve_limits(executor.limits),
         local: LocalExecutor {

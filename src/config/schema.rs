@@ -177,8 +177,7 @@ mod tests {
         "#);
         insta::assert_json_snapshot!(schema()["properties"]["executor"]["properties"]["slots"], @r#"
         {
-          "default": 1,
-          "description": "Builds at once on this machine.",
+          "description": "Builds at once. Without it: one; with `bullmq`, as many as builders have places for.",
           "examples": [
             1
           ],

@@ -226,7 +226,7 @@ pub enum ForgeKind {
 pub struct Executor {
     /// What kind of executor it is.
     pub kind: ExecutorKind,
-    /// Builds at once on this machine.
+    /// Builds at once.
     pub slots: usize,
     /// How long one build may take, before `BUILDER_EXTRA_TIMEOUT`.
     pub timeout: Duration,
@@ -485,6 +485,14 @@ mod tests {
         );
         assert_eq!(two("executor.slots = 3", "executor.slots = 3"), Ok(()));
         assert_eq!(two("executor.kind = \"none\"", "executor.slots = 3"), Ok(()));
+    }
+
+    #[test]
+    fn the_builds_of_a_fleet_are_bounded_where_that_is_written() {
+        let slots = |text: &str| load_text(&format!("[executor]\n{text}")).repositories[0].executor.slots;
+        assert_eq!(slots(""), 1);
+        assert_eq!(slots("kind = \"bullmq\""), usize::MAX, "its builders count");
+        assert_eq!(slots("kind = \"bullmq\"\nslots = 16"), 16);
     }
 
     #[test]

@@ -266,7 +266,7 @@ section! {
     WrittenExecutor {
         /// What kind of executor it is; `none` only plans.
         kind: ExecutorKind,
-        /// Builds at once on this machine.
+        /// Builds at once. Without it: one; with `bullmq`, as many as builders have places for.
         #[schemars(range(min = 1, max = 256), example = 1)]
         slots: usize,
         /// How long one build may take, before `BUILDER_EXTRA_TIMEOUT`.

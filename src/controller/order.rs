@@ -11,7 +11,7 @@ use super::snapshot::SMALL_FILE;
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::config;
 use crate::domain::bump::effective_version;
-use crate::domain::cache::policy::{RefClass, ReleaseCaches};
+use crate::domain::cache::policy::RefClass;
 use crate::domain::chaotic::Route;
 use crate::domain::folder::Folder;
 use crate::domain::name::Oid;
@@ -62,7 +62,7 @@ impl Dispatcher {
                 .collect(),
             timeout: self.limits.borrow().timeout,
             extra_timeout: settings.extra_timeout,
-            cache_sources: settings.cache_sources && site.policy.caches.release != ReleaseCaches::None,
+            cache_sources: settings.cache_sources && site.policy.caches.lets_sources(RefClass::Release),
             caches: site.policy.caches.plan(config::cache::declared(&files), RefClass::Release),
             allow_prohibited: settings.allow_prohibited,
             source_date_epoch: time.as_second(),

@@ -26,6 +26,31 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// With room for so many packages: one with more members than that would be built to its end each time, for nothing.
+    #[must_use]
+    pub fn for_packages(self, count: usize) -> Self {
+        Self { files: self.files.max(count), ..self }
+    }
+
+    /// Whether files of these sizes may be brought together.
+    ///
+    /// # Errors
+    /// [`Refusal::TooMany`], [`Refusal::TooLarge`].
+    pub fn admit(self, sizes: &[u64]) -> Result<(), Refusal> {
+        if sizes.len() > self.files {
+            return Err(Refusal::TooMany(self.files));
+        }
+        if sizes.iter().any(|size| *size > self.file) {
+            return Err(Refusal::TooLarge { what: "a file", limit: self.file });
+        }
+        if sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size)) > self.attempt {
+            return Err(Refusal::TooLarge { what: "all files of an attempt", limit: self.attempt });
+        }
+        Ok(())
+    }
+}
+
 /// SHA-256 of a whole file.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -302,6 +327,18 @@ mod tests {
         assert_eq!(ask(100, 51, 1), Err(Refusal::TooLarge { what: "all files of an attempt", limit: 150 }));
         assert_eq!(ask(u64::MAX, u64::MAX, 1), Err(Refusal::TooLarge { what: "a file", limit: 100 }));
         assert_eq!(ask(1, 0, 2), Err(Refusal::TooMany(2)));
+    }
+
+    #[test]
+    fn what_lies_ready_is_admitted_as_a_whole_or_not_at_all() {
+        let limits = Limits { file: 100, attempt: 150, files: 2 };
+        assert_eq!(limits.admit(&[100, 50]), Ok(()));
+        assert_eq!(limits.admit(&[101]), Err(Refusal::TooLarge { what: "a file", limit: 100 }));
+        assert_eq!(limits.admit(&[100, 51]), Err(Refusal::TooLarge { what: "all files of an attempt", limit: 150 }));
+        assert_eq!(limits.admit(&[1, 1, 1]), Err(Refusal::TooMany(2)));
+        assert_eq!(limits.for_packages(3).admit(&[1, 1, 1]), Ok(()));
+        let any = Limits { file: u64::MAX, ..limits };
+        assert_eq!(any.admit(&[u64::MAX, 2]), Err(Refusal::TooLarge { what: "all files of an attempt", limit: 150 }));
     }
 
     #[test]

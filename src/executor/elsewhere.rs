@@ -2,6 +2,8 @@
 //! to know of it, so that a controller that begins anew finds it again and follows it on.
 
 use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -117,7 +119,8 @@ impl<C: Carrier> Elsewhere<C> {
     fn accept(&self, order: &BuildOrder) -> Result<(), ExecutorError> {
         let dir = self.dir(&order.attempt)?;
         if !self.inner.carrier.has(&dir) && kept::report(&dir).is_none() {
-            let fresh = remove_all(&dir).and_then(|()| std::fs::create_dir_all(&dir));
+            // What lies there may name what nobody else is to know: the token of the attempt.
+            let fresh = remove_all(&dir).and_then(|()| DirBuilder::new().mode(0o700).create(&dir));
             fresh.map_err(|error| FsError::new("create", &dir, error))?;
             self.inner.carrier.accept(order, &dir, &self.inner.logs)?;
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 
+use super::odd::is_problem;
 use super::{Came, Client, RemoteError, Rest, number, refused, retry_after};
 use crate::logstore::LogStore;
 
@@ -74,7 +75,7 @@ impl Client {
                     rest.take(retry_after(answer.headers())).await;
                     continue;
                 }
-                StatusCode::PAYLOAD_TOO_LARGE => Err(RemoteError::LogFull),
+                StatusCode::PAYLOAD_TOO_LARGE if is_problem(answer.headers()) => Err(RemoteError::LogFull),
                 _ => Err(refused("the log", answer).await),
             };
         }

@@ -5,6 +5,7 @@
 
 mod claim;
 mod log;
+mod odd;
 mod upload;
 mod wish;
 
@@ -19,6 +20,7 @@ use crate::domain::job::{Job, JobToken, Places};
 use crate::logstore::LogError;
 use crate::sys::fs::FsError;
 use crate::sys::http::client_without_redirects;
+use odd::Oddities;
 
 pub use wish::Unwanted;
 
@@ -41,6 +43,12 @@ pub enum RemoteError {
     /// The log is as long as it may be.
     #[error("the controller takes no more of the log")]
     LogFull,
+    /// More than a build may bring.
+    #[error("the controller takes no more of what the build makes: {detail}")]
+    TooLarge {
+        /// What it says.
+        detail: String,
+    },
     /// The controller does not want it.
     #[error("the controller refuses {what}: {detail}")]
     Refused {
@@ -66,6 +74,7 @@ pub struct Client {
     http: reqwest::Client,
     places: Places,
     token: JobToken,
+    odd: Oddities,
     claim: Option<String>,
 }
 
@@ -90,7 +99,8 @@ impl Client {
     #[must_use]
     pub fn of(job: &Job) -> Option<Self> {
         let (places, token) = (job.places.clone()?, job.token.clone()?);
-        Some(Self { http: client_without_redirects(PATIENCE), places, token, claim: None })
+        let (http, odd) = (client_without_redirects(PATIENCE), Oddities::default());
+        Some(Self { http, places, token, odd, claim: None })
     }
 
     /// The files of the package at exactly the commit that is built.
@@ -124,7 +134,9 @@ impl Client {
     }
 
     async fn ask(&self, request: RequestBuilder) -> Came {
-        let answer = match request.send().await {
+        let (http, Ok(request)) = request.build_split() else { return Came::Nothing(None) };
+        let question = Oddities::question(request.method(), request.url());
+        let answer = match http.execute(request).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::debug!(error = &error.without_url() as &dyn std::error::Error, "the controller is away");
@@ -136,6 +148,10 @@ impl Client {
         if passing || status.is_server_error() {
             tracing::debug!(status = status.as_u16(), "the controller cannot now");
             return Came::Nothing(retry_after(answer.headers()));
+        }
+        if self.odd.is_passing(question, status, answer.headers()) {
+            tracing::debug!(status = status.as_u16(), "somebody else answers in the place of the controller");
+            return Came::Nothing(None);
         }
         Came::Answer(answer)
     }
@@ -168,7 +184,12 @@ async fn refused(what: &str, answer: Response) -> RemoteError {
         let detail = "it leads elsewhere, where the token must not go; set server.public_url to the final address";
         return RemoteError::Refused { what: what.to_owned(), detail: detail.to_owned() };
     }
-    RemoteError::Refused { what: what.to_owned(), detail: detail(status, answer).await }
+    let is_ours = odd::is_problem(answer.headers());
+    let detail = detail(status, answer).await;
+    if status == StatusCode::PAYLOAD_TOO_LARGE && is_ours {
+        return RemoteError::TooLarge { detail };
+    }
+    RemoteError::Refused { what: what.to_owned(), detail }
 }
 
 /// What the controller says about a refusal, in a line.

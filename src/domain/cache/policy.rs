@@ -92,6 +92,27 @@ impl CachePolicy {
         let sets = declared.into_iter().filter(|set| all || (verified && set.is_verified()));
         Plan { sets: sets.collect(), commands: all }
     }
+
+    /// The same for what a machine elsewhere was told: not more than that, and of verified sets only what they are made for.
+    #[must_use]
+    pub fn limit(self, told: Plan, class: RefClass) -> Plan {
+        let mut plan = self.plan(told.sets, class);
+        plan.commands &= told.commands;
+        for set in plan.sets.iter_mut().filter(|set| set.is_verified()) {
+            let ready = super::ready::srcdest();
+            (set.include, set.exclude) = (ready.include, ready.exclude);
+        }
+        plan
+    }
+
+    /// Whether a build may keep and find its sources.
+    #[must_use]
+    pub fn lets_sources(self, class: RefClass) -> bool {
+        match class {
+            RefClass::Release => self.release != ReleaseCaches::None,
+            RefClass::Proposal(_) => self.proposals,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Follows one attempt from wherever it is to its end, which it reports.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use sha2::{Digest as _, Sha256};
 use super::Buildomat;
 use super::client::TAG;
 use super::state::{Record, State, Stop};
-use super::wire::{Job, JobAddInput, JobEvent, JobSubmit, TaskSubmit};
+use super::wire::{Job, JobAddInput, JobEvent, JobOutput, JobSubmit, TaskSubmit};
 use crate::builder::artefact::{self, Collected};
 use crate::domain::build::Outcome;
+use crate::domain::upload::Limits;
 use crate::executor::api::ApiError;
 use crate::executor::elsewhere::Attempt;
 use crate::executor::kept::blocking;
@@ -296,12 +298,18 @@ impl<'a> Followed<'a> {
         let brought = self.state.brought();
         fs::create_dir_all(&brought).map_err(|error| FsError::new("create", &brought, error))?;
         let client = &self.buildomat.client;
-        for output in self.patiently(|| client.outputs(job)).await? {
-            let name = output.path.rsplit('/').next().unwrap_or_default().to_owned();
-            if self.record.expected.allows(&name) {
-                let to = brought.join(&name);
-                self.patiently(|| client.fetch(job, &output, &to)).await?;
-            }
+        let outputs = self.patiently(|| client.outputs(job)).await?;
+        let expected = &self.record.expected;
+        let named = outputs.into_iter().map(|output| (file_name(&output), output));
+        let packages: BTreeMap<_, _> = named.filter(|(name, _)| expected.allows(name)).collect();
+        let limits = Limits::default().for_packages(expected.count().unwrap_or(0));
+        let sizes: Vec<u64> = packages.values().map(|output| output.size).collect();
+        if let Err(refusal) = limits.admit(&sizes) {
+            return Ok(self.report(done(Outcome::Failed, &format!("what the job left is not taken: {refusal}"))));
+        }
+        for (name, output) in &packages {
+            let to = brought.join(name);
+            self.patiently(|| client.fetch(job, output, &to)).await?;
         }
         let collected = self.take_packages().await?;
         if collected.artefacts.is_empty() {
@@ -344,6 +352,11 @@ impl<'a> Followed<'a> {
             () = tokio::time::sleep(self.buildomat.pause) => {}
         }
     }
+}
+
+/// What a file that a job left is called.
+fn file_name(output: &JobOutput) -> String {
+    output.path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 fn done(outcome: Outcome, message: &str) -> (Ending, String) {

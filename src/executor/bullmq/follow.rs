@@ -49,18 +49,19 @@ impl Followed {
 
     async fn see_through(&self) -> AttemptReport {
         let (bell, began) = (self.inner.bells.of(&self.record.place.id), Instant::now());
-        let mut course = Course::of(!self.fresh);
+        let may_take = Duration::from_secs(self.record.job["timeout_s"].as_u64().unwrap_or(u64::MAX));
+        let mut course = Course::of(!self.fresh, may_take);
         let (mut wished, mut away) = (false, false);
         loop {
             let cancelled = self.reins.cancel.is_cancelled();
-            if cancelled && !wished {
+            if (cancelled || course.is_overdue()) && !wished {
                 wished = self.wish_to_stop();
             }
             match self.look().await {
                 Ok(seen) => {
                     away = false;
                     if let Some(report) = self.act(course.step(seen, cancelled, began.elapsed())).await {
-                        return report;
+                        return if course.is_overdue() { overdue(report) } else { report };
                     }
                 }
                 Err(error) if !away => {
@@ -92,7 +93,7 @@ impl Followed {
             return Ok(Seen::Missing { held: self.inner.is_held(&self.attempt) });
         };
         Ok(match queue.get_job_state(&place.id).await.map_err(failed)? {
-            JobState::Active => Seen::Active(job.processed_by().map(str::to_owned)),
+            JobState::Active => Seen::Active(job.attempts_started()),
             // Read before its state, it may have ended between.
             JobState::Completed => match queue.get_job(&place.id).await.map_err(failed)? {
                 Some(job) => Seen::Completed(job.returnvalue().to_owned()),
@@ -126,8 +127,9 @@ impl Followed {
             }
             Step::Withdraw => self.withdraw().await.then(cancelled),
             Step::Cancelled => Some(cancelled()),
+            Step::TimedOut => Some(overdue(cancelled())),
             Step::Returned(json) => Some(self.returned(&json)),
-            Step::Thrown(text) => Some(thrown(answer::thrown(&text))),
+            Step::Thrown(text) => Some(thrown(answer::thrown(&text), self.is_wished_to_stop())),
         }
     }
 
@@ -153,6 +155,11 @@ impl Followed {
             );
         }
         told.is_ok()
+    }
+
+    /// Whether somebody wanted it to stop, in this process or before.
+    fn is_wished_to_stop(&self) -> bool {
+        self.reins.cancel.is_cancelled() || self.inner.exchange.is_cancelled(&self.attempt)
     }
 
     /// What the builder returned, if it is what has arrived here.
@@ -195,7 +202,32 @@ fn cancelled() -> AttemptReport {
     AttemptReport::ended(Ending::Done(Outcome::Cancelled), "the build was cancelled")
 }
 
-fn thrown(thrown: Thrown) -> AttemptReport {
-    let ending = thrown.outcome().map_or(Ending::Infrastructure, Ending::Done);
+/// What was stopped because it took too long was not cancelled.
+fn overdue(report: AttemptReport) -> AttemptReport {
+    if report.ending != Ending::Done(Outcome::Cancelled) {
+        return report;
+    }
+    AttemptReport::ended(Ending::Done(Outcome::TimedOut), "its builder did not end it in time")
+}
+
+/// What a builder threw; that it stopped counts as an end only if that was `wished`.
+fn thrown(thrown: Thrown, wished: bool) -> AttemptReport {
+    let ending = match thrown.outcome() {
+        Some(Outcome::Cancelled) if !wished => Ending::Infrastructure,
+        Some(outcome) => Ending::Done(outcome),
+        None => Ending::Infrastructure,
+    };
     AttemptReport::ended(ending, thrown.message).with_status(thrown.exit_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_builder_cancels_nothing_that_nobody_wished_to_stop() {
+        let text = r#"{"status":"cancelled","kind":"infrastructure","message":"the build was stopped"}"#;
+        assert_eq!(thrown(answer::thrown(text), true).ending, Ending::Done(Outcome::Cancelled));
+        assert_eq!(thrown(answer::thrown(text), false).ending, Ending::Infrastructure, "another try is due");
+    }
 }

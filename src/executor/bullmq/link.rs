@@ -96,6 +96,25 @@ impl Link {
         answer.map_err(|error| self.0.config.unusable(&error))
     }
 
+    /// Does something that the server may not let us do: `None` if it does not.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    pub async fn ask_if_allowed<T: redis::FromRedisValue>(
+        &self,
+        command: &redis::Cmd,
+    ) -> Result<Option<T>, RedisError> {
+        let connection = self.connection().await?;
+        let mut command = command.clone();
+        let answer = tokio::time::timeout(PATIENCE, connection.cmd(&mut command)).await;
+        match answer.map_err(|_| self.0.config.unusable(&"it does not answer"))? {
+            Ok(answer) => Ok(Some(answer)),
+            // No right to it, and no such command.
+            Err(bullmq::Error::Redis(error)) if matches!(error.code(), Some("NOPERM" | "ERR")) => Ok(None),
+            Err(error) => Err(self.0.config.unusable(&error)),
+        }
+    }
+
     /// Looks once whether the server is there.
     pub async fn look(&self) {
         let found = self.ask::<String>(&redis::cmd("PING")).await.map(drop).map_err(|error| error.to_string());

@@ -12,6 +12,7 @@ mod judge;
 pub mod link;
 pub mod roster;
 pub mod server;
+mod strangers;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::exchange::Exchange;
 use super::kept::{self, attempt_of, blocking};
@@ -40,6 +42,7 @@ use judge::Locks;
 use link::Link;
 use roster::Announcement;
 use server::RedisConfig;
+use strangers::Strangers;
 use task::{Place, Record, Task, task};
 use watch::{Bells, Sweeper};
 
@@ -230,14 +233,12 @@ impl Inner {
 
 /// Asks again and again who is there. While Redis is away, whoever was there is taken to be there.
 async fn call_roll(inner: Arc<Inner>) {
+    let mut strangers = Strangers::default();
     loop {
-        if let Ok(announced) = roster::present(&inner.link).await {
-            let workers = match inner.link.queue(&inner.config.queue).await {
-                Ok(queue) => queue.get_workers_count().await.ok(),
-                Err(_) => None,
-            };
-            // Some servers do not tell; then it is taken that there are.
-            let foreign = workers.is_none_or(|workers| workers > announced.len());
+        if let Ok(announced) = roster::present(&inner.link).await
+            && let Ok(workers) = strangers::workers(&inner.link, &inner.config.queue).await
+        {
+            let foreign = strangers.are_there(&announced, workers.as_deref(), Instant::now());
             *inner.roster.lock().expect("nobody panics with it") = Roster { announced, foreign };
         }
         tokio::time::sleep(roster::BEAT / 2).await;

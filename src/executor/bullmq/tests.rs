@@ -10,7 +10,7 @@ use super::hold::{Held, Hold};
 use super::link::Link;
 use super::roster::{self, Announcement};
 use super::server::RedisConfig;
-use super::{BullmqConfig, BullmqExecutor};
+use super::{BullmqConfig, BullmqExecutor, strangers};
 use crate::domain::folder::Folder;
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::upload::Refusal;
@@ -19,14 +19,14 @@ use crate::executor::{BuildOrder, Executor as _};
 use crate::logstore::LogStore;
 use crate::sys::process::{Child, Program};
 
-struct Redis {
+pub(super) struct Redis {
     url: String,
     child: Child,
     dir: tempfile::TempDir,
 }
 
 impl Redis {
-    async fn start(arguments: &[&str]) -> Self {
+    pub(super) async fn start(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let program = Program::new("redis-server").args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
@@ -48,6 +48,10 @@ impl Redis {
 
     fn port(&self) -> &str {
         self.url.trim_start_matches("redis://127.0.0.1:").trim_end_matches("/0")
+    }
+
+    pub(super) fn link(&self) -> Link {
+        link(&self.url)
     }
 }
 
@@ -157,6 +161,25 @@ async fn a_wrong_password_is_said_without_it_and_a_user_of_an_acl_may_come_in() 
     assert!(!said.contains("wr0ng"), "{said}");
     let right = link(&redis.url.replace("redis://", "redis://warden:p%40ss@"));
     right.ask::<String>(&redis::cmd("PING")).await.unwrap();
+}
+
+#[tokio::test]
+async fn workers_are_seen_by_their_connections_and_where_that_is_not_allowed_it_is_said() {
+    let users = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(users.path(), "user default on nopass ~* &* +@all\nuser careful on >x ~* &* +@all -@dangerous\n")
+        .unwrap();
+    let redis = Redis::start(&["--aclfile", &users.path().display().to_string()]).await;
+    let careful = link(&redis.url.replace("redis://", "redis://careful:x@"));
+    assert_eq!(strangers::workers(&careful, "builds").await.unwrap(), None);
+    let link = redis.link();
+    assert_eq!(strangers::workers(&link, "builds").await.unwrap(), Some(vec![]));
+    let worker = worker(&link, LOCK).await;
+    worker.run().await.unwrap();
+    while strangers::workers(&link, "builds").await.unwrap() != Some(vec![String::new()]) {
+        tokio::task::yield_now().await;
+    }
+    drop(redis);
+    strangers::workers(&link, "builds").await.unwrap_err();
 }
 
 #[tokio::test]

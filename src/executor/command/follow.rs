@@ -26,6 +26,8 @@ use crate::sys::fs::FsError;
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long a program that was asked to end may take to see to it that nothing of its build goes on.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// How long it is waited for what was killed. What left its group lives on, and is nothing that could be waited for.
+const KILLED: SignedDuration = SignedDuration::from_secs(5);
 /// How long it may take until a program prints its first line, if that is to count.
 const SILENT: SignedDuration = SignedDuration::from_secs(5);
 /// How much is read at once.
@@ -74,8 +76,9 @@ impl Followed<'_> {
         let silent_until = self.program.clock.now() + SILENT;
         loop {
             // In this order: what was printed before the end is read after it.
+            let given_up = stopping.is_some_and(|(_, since)| self.program.clock.now() > since + GRACE + KILLED);
             let (status, lives) = (self.task.status(), self.task.lives());
-            let is_over = status.is_some() || !lives;
+            let is_over = status.is_some() || !lives || given_up;
             let read = tail.read_on(&self.task, &mut self.attempt.log, is_over);
             if is_over || tail.has_begun(self.program.clock.now() > silent_until) {
                 self.tell_beginning();
@@ -83,11 +86,18 @@ impl Followed<'_> {
             match read {
                 Err(Trouble::Log(LogError::LimitReached { .. })) => {
                     stopping = stopping.or_else(|| Some(self.stop_for(Stop::LogLimit)));
+                    // Nobody reads it any more, and it must not fill the disk until the program has ended.
+                    tail.read = 0;
+                    if let Err(error) = self.task.drop_output() {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "what a build prints is not dropped");
+                    }
                 }
                 Err(trouble) => tracing::warn!("what a build prints is written down later: {trouble}"),
                 Ok(()) => {}
             }
             if is_over && tail.said.is_empty() {
+                // What it left running must not change what is collected now.
+                self.task.signal(Signal::SIGKILL);
                 return self.conclude(status, stopping.map(|(stop, _)| stop), tail.ended).await;
             }
             stopping = stopping.or_else(|| self.begin_to_stop());

@@ -15,10 +15,12 @@ use crate::sys::fs::{FsError, write_atomic};
 use crate::sys::process::Program;
 
 /// Runs the program and writes down how it ended, whatever becomes of whoever started it. As long as anything of it
-/// lives, the lock that it was given as its standard error stays locked. It is not the one to end on SIGTERM.
+/// lives, the lock that it was given as its standard error stays locked. It is not the one to end on SIGTERM. Beside its
+/// number stands what the kernel says of it, behind its name: when it began is among that.
 const SUPERVISE: &str = r#"exec 9>&2 2>&1
 trap : TERM
-echo "$$" >pid.new && mv pid.new pid
+read -r stat </proc/$$/stat
+echo "$$ ${stat##*) }" >pid.new && mv pid.new pid
 "$@"
 echo "$?" >status.new && mv status.new status"#;
 
@@ -115,12 +117,27 @@ impl Task {
         matches!(lock, Ok(Err(TryLockError::WouldBlock)))
     }
 
-    /// Sends a signal to all of it, if it lives. A supervisor that has just been started may not be known yet.
+    /// Sends a signal to all of it that is still in its group, if anything of it lives. A supervisor that has just been
+    /// started may not be known yet.
     pub fn signal(&self, signal: Signal) {
-        if let Some(group) = self.number("pid").filter(|pid| *pid > 1 && self.lives()) {
+        let Ok(known) = fs::read_to_string(self.dir.join("pid")) else { return };
+        let (number, known) = known.split_once(' ').unwrap_or((&known, ""));
+        let Some(group) = number.trim().parse().ok().filter(|pid: &i32| *pid > 1 && self.lives()) else { return };
+        // The number may be somebody else's by now, when the supervisor is gone and what lives has left the group.
+        let now = fs::read_to_string(format!("/proc/{group}/stat")).ok();
+        let is_other = now.is_some_and(|now| {
+            let now = now.rsplit_once(") ").map(|(_, now)| now).unwrap_or_default();
+            began(known).is_some_and(|known| began(now) != Some(known))
+        });
+        if !is_other {
             // If all of it has ended meanwhile, that is what was wanted.
             let _ = killpg(Pid::from_raw(group), signal);
         }
+    }
+
+    /// Drops what it has printed so far; what it prints from now on stands at the beginning.
+    pub fn drop_output(&self) -> io::Result<()> {
+        OpenOptions::new().write(true).open(self.output())?.set_len(0)
     }
 
     /// Marks that it is to be stopped, also for later processes.
@@ -153,4 +170,9 @@ impl Task {
     fn number(&self, name: &str) -> Option<i32> {
         fs::read_to_string(self.dir.join(name)).ok()?.trim().parse().ok()
     }
+}
+
+/// When a process began, out of what the kernel says of it behind its name.
+fn began(stat: &str) -> Option<&str> {
+    stat.split_whitespace().nth(19)
 }

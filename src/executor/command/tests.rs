@@ -26,8 +26,13 @@ struct World {
 
 impl World {
     fn new(script: &str) -> Self {
+        Self::with_limit(script, 64 << 20)
+    }
+
+    /// With logs of so many bytes at most.
+    fn with_limit(script: &str, limit: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let logs = LogStore::new(dir.path().join("logs")).unwrap();
+        let logs = LogStore::with_limit(dir.path().join("logs"), limit).unwrap();
         let clock = Arc::new(ManualClock::new("2026-05-01T12:00:00Z".parse().unwrap()));
         fs::write(dir.path().join("program"), script).unwrap();
         let executor = Self::open(dir.path(), &logs, &clock);
@@ -89,6 +94,25 @@ impl World {
         let logs = LogStore::new(dir.path().join("logs")).unwrap();
         let executor = Self::open(dir.path(), &logs, &clock);
         Self { dir, logs, clock, executor }
+    }
+
+    /// The end of a build that has to be stopped by force, for which time passes.
+    async fn ended_by_force(&self, handle: &Handle) -> AttemptReport {
+        let waiting = self.executor.finished(handle);
+        tokio::pin!(waiting);
+        loop {
+            tokio::select! {
+                report = &mut waiting => return report.unwrap(),
+                () = tokio::task::yield_now() => self.clock.advance(SignedDuration::from_millis(1)),
+            }
+        }
+    }
+
+    /// The state of a process, as the kernel calls it, that wrote its number down; `None` if it is gone.
+    fn state_of_left(&self) -> Option<char> {
+        let pid = fs::read_to_string(self.dir.path().join("left")).unwrap();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).ok()?;
+        stat.rsplit_once(") ").unwrap().1.chars().next()
     }
 
     fn leftovers(&self) -> usize {
@@ -262,15 +286,78 @@ async fn a_build_that_takes_too_long_is_stopped_by_force_if_it_does_not_listen()
     world.wait_for_log("a1", "up\n").await;
     world.executor.started(&handle).await.unwrap();
     world.clock.advance(SignedDuration::from_secs(91));
-    let waiting = world.executor.finished(&handle);
-    tokio::pin!(waiting);
-    let report = loop {
-        tokio::select! {
-            report = &mut waiting => break report.unwrap(),
-            () = tokio::task::yield_now() => world.clock.advance(SignedDuration::from_millis(1)),
-        }
-    };
-    assert_eq!(report.ending, Ending::Done(Outcome::TimedOut));
+    assert_eq!(world.ended_by_force(&handle).await.ending, Ending::Done(Outcome::TimedOut));
+}
+
+#[tokio::test]
+async fn what_left_the_group_of_its_program_holds_nobody_up() {
+    let script = "setsid sh -c 'echo $$ >../../left; exec sleep 1000' & trap '' TERM\n\
+                  until [ -s ../../left ]; do sleep 0.1; done; echo up; while :; do sleep 0.1; done";
+    let world = World::new(script);
+    let handle = world.executor.submit(World::order("a1")).await.unwrap();
+    world.wait_for_log("a1", "up\n").await;
+    world.executor.cancel(&handle).await.unwrap();
+    assert_eq!(world.ended_by_force(&handle).await.ending, Ending::Done(Outcome::Cancelled));
+    assert_eq!(world.state_of_left(), Some('S'), "it lives, and has the lock");
+    world.executor.discard(&handle).await.unwrap();
+    assert_eq!(world.leftovers(), 0);
+    let left = fs::read_to_string(world.dir.path().join("left")).unwrap().trim().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(left), Signal::SIGKILL).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_program_leaves_running_ends_before_its_packages_are_taken() {
+    let world = World::new(&format!("sleep 1000 & echo $! >../../left; {MAKES}"));
+    assert_eq!(world.build("a1").await.ending, Ending::Done(Outcome::Succeeded));
+    while world.state_of_left().is_some_and(|state| state != 'Z') {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_belongs_to_somebody_else_by_now_gets_no_signal() {
+    let world = World::new(
+        "setsid sh -c 'echo $$ >../../left; exec sleep 1000' &\n\
+                            until [ -s ../../left ]; do sleep 0.1; done; echo up; sleep 1000",
+    );
+    let handle = world.executor.submit(World::order("a1")).await.unwrap();
+    world.wait_for_log("a1", "up\n").await;
+    let task = task::Task::at(&world.dir.path().join("commands/a1"));
+    let ours = fs::read_to_string(task.dir.join("pid")).unwrap();
+    let other = fs::read_to_string(world.dir.path().join("left")).unwrap();
+    fs::write(task.dir.join("pid"), ours.replacen(ours.split_once(' ').unwrap().0, other.trim(), 1)).unwrap();
+    // Another that began at another time: what the kernel says of the supervisor is of the program before it.
+    let stat = ours.split(' ').nth(20).unwrap();
+    fs::write(task.dir.join("pid"), fs::read_to_string(task.dir.join("pid")).unwrap().replace(stat, "1")).unwrap();
+    task.signal(Signal::SIGKILL);
+    assert_eq!(world.state_of_left(), Some('S'));
+    fs::write(task.dir.join("pid"), other.trim()).unwrap();
+    task.signal(Signal::SIGKILL);
+    while world.state_of_left().is_some_and(|state| state != 'Z') {
+        tokio::task::yield_now().await;
+    }
+    fs::write(task.dir.join("pid"), ours).unwrap();
+    world.executor.cancel(&handle).await.unwrap();
+    assert_eq!(world.executor.finished(&handle).await.unwrap().ending, Ending::Done(Outcome::Cancelled));
+}
+
+#[tokio::test]
+async fn what_is_printed_beyond_the_limit_of_the_log_does_not_fill_the_disk() {
+    let world =
+        World::with_limit("trap '' TERM; head -c 3000000 /dev/zero; echo; while :; do sleep 0.1; done", 100_000);
+    let handle = world.executor.submit(World::order("a1")).await.unwrap();
+    world.wait_for_log("a1", "reached its limit").await;
+    assert_eq!(world.ended_by_force(&handle).await.ending, Ending::Done(Outcome::Failed));
+    let printed = fs::metadata(task::Task::at(&world.dir.path().join("commands/a1")).output()).unwrap();
+    assert!(printed.len() < 1_000_000, "{}", printed.len());
+}
+
+#[tokio::test]
+async fn what_an_attempt_is_told_is_for_nobody_else_on_the_machine() {
+    let world = World::new("exit 1");
+    world.build("a1").await;
+    let dir = fs::metadata(world.dir.path().join("commands/a1")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&dir.permissions()) & 0o777, 0o700);
 }
 
 #[tokio::test]

@@ -145,11 +145,9 @@ impl Exchange {
         }
         let failed = |error| FsError::new("keep the attempt in", &dir, error);
         remove_all(&dir).map_err(failed)?;
-        let record = Record {
-            expected: Expectation::of(&order.pkgbase, &order.arch, &order.files),
-            limits,
-            log_begins: self.0.logs.position(&order.attempt)?.len,
-        };
+        let expected = Expectation::of(&order.pkgbase, &order.arch, &order.files);
+        let limits = limits.for_packages(expected.count().unwrap_or(0));
+        let record = Record { expected, limits, log_begins: self.0.logs.position(&order.attempt)?.len };
         Attempt::create(&dir, &bundle(&order.files).map_err(failed)?, &record)?;
         Ok(Grant { token })
     }
@@ -167,7 +165,8 @@ impl Exchange {
                 // Where nothing was published yet, there is no repository, and pacman would miss it.
                 Some(name) if dir.join(format!("{}.db", repository.name)).exists() => {
                     repository.server = Server::Url(format!("{address}/repo/{name}"));
-                    repository.sig_level.get_or_insert_with(|| "Optional TrustAll".to_owned());
+                    // Where it is signed, no builder has the key; `Optional` would forgive a missing signature only.
+                    repository.sig_level.get_or_insert_with(|| "Never".to_owned());
                     true
                 }
                 _ => false,
@@ -231,6 +230,13 @@ impl Exchange {
     /// If the attempt is over.
     pub fn wish<'a>(&self, caller: impl Into<Caller<'a>>) -> Result<watch::Receiver<Wish>, ExchangeError> {
         self.served(caller.into())?.wish().ok_or_else(|| Refusal::Over.into())
+    }
+
+    /// Whether the builder of an attempt is to stop, whoever that is.
+    #[must_use]
+    pub fn is_cancelled(&self, attempt: &str) -> bool {
+        let wish = self.attempt(attempt).ok().and_then(|attempt| attempt.wish());
+        wish.is_some_and(|wish| *wish.borrow() == Wish::Cancelled)
     }
 
     /// Has the builder of an attempt stop. For one that is over, nothing is done.

@@ -449,3 +449,21 @@ proptest! {
         prop_assert_eq!(fs::read(&made[0].path).unwrap(), all);
     }
 }
+
+#[tokio::test]
+async fn a_package_with_many_members_may_bring_all_of_them() {
+    let world = World::new();
+    let names: Vec<String> = (0..70).map(|number| format!("foo-{number}")).collect();
+    let members = names.iter().map(|name| format!("\npkgname = {name}\n")).collect::<String>();
+    let srcinfo = format!("pkgbase = foo\n\tpkgver = 1\n\tpkgrel = 1\n\tarch = any\n{members}");
+    let files = Folder::default().with("PKGBUILD", "").with(".SRCINFO", srcinfo);
+    world.exchange.admit(&BuildOrder { files, ..order("1-1-b") }, Limits { files: 64, ..Limits::default() }).unwrap();
+    for name in names.iter().map(String::as_str).chain(["foo-debug"]) {
+        let body = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"x"))]);
+        let file = format!("{name}-1-1-any.pkg.tar.zst");
+        assert_eq!(refusal(world.exchange.receive("1-1-b", &file, &whole(b"x"), body).await), Ok(Received::Complete));
+    }
+    let body = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"x"))]);
+    let more = world.exchange.receive("1-1-b", "foo-0-2-1-any.pkg.tar.zst", &whole(b"x"), body).await;
+    assert_eq!(refusal(more), Err(Refusal::TooMany(71)));
+}

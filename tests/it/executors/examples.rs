@@ -9,9 +9,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use pkgwarden::domain::folder::Folder;
 use pkgwarden::executor::command::{CommandConfig, CommandExecutor};
-use pkgwarden::executor::{BuildOrder, Executor};
+use pkgwarden::executor::{BuildOrder, Ending, Executor};
 use pkgwarden::logstore::LogStore;
 use pkgwarden::sys::clock::SystemClock;
+use pkgwarden::sys::process::Program;
 
 use super::conformance::{self, Rig, Story, conforms};
 use super::service::{Kind, Service};
@@ -95,8 +96,36 @@ impl Rig for ExampleRig {
     }
 }
 
+/// What nobody follows any more must not go on: another try would begin a second one beside it.
+async fn a_run_that_cannot_be_followed_is_cancelled(kind: Kind) {
+    let rig = ExampleRig::new(kind).await;
+    let (executor, _logs) = rig.open().await;
+    let handle = executor.submit(rig.order("a1", Story::Waits)).await.unwrap();
+    executor.started(&handle).await.unwrap();
+    rig.service.expires();
+    let report = executor.finished(&handle).await.unwrap();
+    assert_eq!(report.ending, Ending::Infrastructure, "{report:?}");
+    assert_eq!(rig.service.running(), [""; 0]);
+    executor.discard(&handle).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_status_that_a_build_left_is_read_as_one_whatever_it_is() {
+    let script = "import service\n\
+                  for text in [b'0\\n', b'4', b'255', b'256', b'-1', b'', b'99999', b'x']: print(service.status_of(text))\n";
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/command");
+    let python = Program::new("python3").args(["-B", "-c", script]).current_dir(dir);
+    let said = python.run().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "0\n4\n255\n1\n1\n1\n1\n1\n", "{}", said.stderr_text());
+}
+
 mod gitlab {
     use super::*;
+
+    #[tokio::test]
+    async fn a_run_that_cannot_be_followed_is_cancelled() {
+        super::a_run_that_cannot_be_followed_is_cancelled(Kind::GitLab).await;
+    }
 
     conforms!(ExampleRig::new(Kind::GitLab).await);
 }
@@ -105,6 +134,11 @@ mod github {
     use super::*;
 
     conforms!(ExampleRig::new(Kind::GitHub).await);
+
+    #[tokio::test]
+    async fn a_run_that_cannot_be_followed_is_cancelled() {
+        super::a_run_that_cannot_be_followed_is_cancelled(Kind::GitHub).await;
+    }
 
     #[tokio::test]
     async fn what_is_asked_is_what_github_describes() {

@@ -5,6 +5,7 @@
 //!
 //! Not here: what only one executor does; its tests stand beside it.
 
+mod build_script;
 mod buildomat;
 mod bullmq;
 mod chaotic;

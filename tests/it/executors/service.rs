@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use pkgwarden::sys::process::Program;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -47,8 +50,10 @@ struct World {
     /// Archives of what runs leave: after a good end, after a bad one.
     left: [Vec<u8>; 2],
     address: Mutex<Option<SocketAddr>>,
-    /// How many questions came: every fifth is not answered, and every second log is sent whole.
+    /// How many questions came: every fifth is not answered, every seventh in half, and every second log is sent whole.
     asked: Mutex<usize>,
+    /// Whether the token is good for no more questions.
+    expired: AtomicBool,
 }
 
 /// A service that carries out builds.
@@ -74,6 +79,7 @@ impl Service {
             exchanges: Mutex::default(),
             address: Mutex::default(),
             asked: Mutex::default(),
+            expired: AtomicBool::default(),
         };
         let world = Arc::new(world);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -97,6 +103,11 @@ impl Service {
 
     pub fn loses(&self, attempt: &str) {
         self.world.ends(attempt, End::Lost);
+    }
+
+    /// From now on, nothing more is told.
+    pub fn expires(&self) {
+        self.world.expired.store(true, Ordering::SeqCst);
     }
 
     pub fn begun(&self, attempt: &str) -> usize {
@@ -192,8 +203,14 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response<B
         return stored(&world, &asked);
     }
     assert_eq!(asked.who.as_deref(), Some("keeper"), "{asked:?}");
+    if is_question && world.expired.load(Ordering::SeqCst) {
+        return with(401, b"{}".to_vec());
+    }
     if is_question && count.is_multiple_of(5) {
         return with(502, b"<html>Bad Gateway</html>".to_vec());
+    }
+    if is_question && count.is_multiple_of(7) {
+        return broken_off();
     }
     match world.kind {
         Kind::GitLab => gitlab(&world, &asked, &headers, count),
@@ -203,6 +220,13 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response<B
 
 fn with(status: u16, body: Vec<u8>) -> Response<Body> {
     Response::builder().status(status).body(Body::from(body)).unwrap()
+}
+
+/// An answer whose connection breaks in the middle.
+fn broken_off() -> Response<Body> {
+    let pieces = [Ok("[{\"id"), Err(std::io::Error::other("the connection broke"))];
+    let body = Body::from_stream(futures_util::stream::iter(pieces));
+    Response::builder().status(200).header("content-length", 1000).body(body).unwrap()
 }
 
 /// An answer in JSON, which is kept to be compared with descriptions.
@@ -240,7 +264,9 @@ fn gitlab(world: &World, asked: &Asked, headers: &HeaderMap, count: usize) -> Re
     match (asked.method.as_str(), rest) {
         ("POST", ["pipeline"]) => {
             assert_eq!(asked.body["variables"][0]["key"], "PKGWARDEN_BUILD");
-            let number = world.begin(asked.body["variables"][0]["value"].as_str().unwrap());
+            let value = asked.body["variables"][0]["value"].as_str().unwrap();
+            assert!(!value.contains('$'), "GitLab would fill something in: {value}");
+            let number = world.begin(&String::from_utf8(STANDARD.decode(value).unwrap()).unwrap());
             told(world, asked, 201, json!({"id": number, "web_url": format!("https://gitlab.example/{number}")}))
         }
         ("GET", ["pipelines", id, "jobs"]) => {

@@ -14,8 +14,11 @@ use pkgwarden::domain::build::BuildState;
 use pkgwarden::store::attempts::AttemptEnding;
 use pkgwarden::store::builds::Build;
 
-use crate::support::Pkg;
 use crate::support::fleet::Fleet;
+use crate::support::redis::Redis;
+use crate::support::scene::names_in;
+use crate::support::signing::SigningKey;
+use crate::support::{Pkg, Scene};
 
 /// How many packages there are, where nobody says another number.
 const PACKAGES: usize = 24;
@@ -152,5 +155,25 @@ async fn a_class_finds_its_builder_a_cancelled_build_stops_and_one_that_is_told_
     fleet.until("its end", |builds| is(builds, "long", BuildState::Cancelled)).await;
     let long = fleet.builds().await.into_iter().find(|build| build.pkgbase.as_str() == "long").unwrap();
     assert_eq!(long.attempts, 1, "what was given back is the same attempt");
+    fleet.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn builders_install_from_a_repository_that_is_signed() {
+    let packages = [Pkg::new("first"), Pkg::new("second").needs(&["first"])];
+    let mut scene = Scene::of(&packages).await;
+    let _key = SigningKey::signs(&mut scene);
+    let redis = Redis::start(&scene.path("redis"), &[]).await;
+    let url = redis.url();
+    let mut fleet = Fleet::on(scene, &packages, redis, &url).await;
+    fleet.begin("one", &[]);
+    let builds = fleet.until("the end", |builds| builds.len() == 2 && builds.iter().all(is_over)).await;
+    for build in builds {
+        assert_eq!((build.state, build.attempts), (BuildState::Succeeded, 1), "{}: {:?}", build.pkgbase, build.message);
+    }
+    let published = names_in(&fleet.scene.path("published/packages"));
+    for signed in ["second-1.0-2-any.pkg.tar.zst.sig", "test.db.sig"] {
+        assert!(published.iter().any(|name| name == signed), "{published:?}");
+    }
     fleet.end().await;
 }

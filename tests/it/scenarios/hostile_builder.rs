@@ -275,6 +275,6 @@ async fn an_upload_goes_on_after_the_controller_was_killed_in_the_middle_of_it_w
         "it was built once"
     );
     elsewhere.is_well().await;
-    assert_eq!(client.until_unwanted().await.unwrap(), Unwanted::Over);
+    assert_eq!(client.until_unwanted().await, Unwanted::Over);
     elsewhere.stops(serve).await;
 }

@@ -22,6 +22,7 @@ pub mod sealed;
 pub mod sentinels;
 pub mod serving;
 pub mod shape;
+pub mod signing;
 pub mod talking;
 pub mod told;
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::order::order;
+use super::order::{Rules, order};
 use crate::builder::remote::{Client, RemoteError};
 use crate::domain::answer::{Failure, Kind, Returned, Success, Thrown};
 use crate::domain::build::Outcome;
@@ -19,6 +19,7 @@ use crate::telemetry::in_full;
 pub struct Carrier {
     pub executor: Arc<dyn Executor>,
     pub logs: LogStore,
+    pub rules: Rules,
     /// What the builder is called.
     pub name: String,
     /// Another builder had begun it.
@@ -43,6 +44,20 @@ enum Trouble {
     Document(String),
 }
 
+impl Trouble {
+    /// What it means for the build, and whose fault it is.
+    const fn blame(&self) -> (Failure, Kind) {
+        match self {
+            Self::Stopped => (Failure::Cancelled, Kind::Infrastructure),
+            // It will be as much next time.
+            Self::Remote(RemoteError::LogFull | RemoteError::TooLarge { .. }) => (Failure::Failed, Kind::Package),
+            Self::Remote(_) | Self::Executor(_) | Self::Log(_) | Self::Document(_) => {
+                (Failure::Failed, Kind::Infrastructure)
+            }
+        }
+    }
+}
+
 /// Carries it out: what is to be returned, or thrown. Nothing of it stays on this machine.
 pub async fn out(carrier: &Carrier, job: Job) -> Result<Value, String> {
     let (began, attempt) = (Instant::now(), job.attempt.clone());
@@ -55,8 +70,8 @@ pub async fn out(carrier: &Carrier, job: Job) -> Result<Value, String> {
         tracing::warn!(attempt, error = &error as &dyn std::error::Error, "the log of a build is not cleared away");
     }
     let said = ended.unwrap_or_else(|trouble| {
-        let status = if matches!(trouble, Trouble::Stopped) { Failure::Cancelled } else { Failure::Failed };
-        Err(Thrown { status, kind: Kind::Infrastructure, exit_code: None, message: in_full(&trouble) })
+        let (status, kind) = trouble.blame();
+        Err(Thrown { status, kind, exit_code: None, message: in_full(&trouble) })
     });
     match said {
         Ok(returned) => Ok(serde_json::to_value(returned).expect("texts and numbers are JSON")),
@@ -76,7 +91,7 @@ impl Carrier {
             Ok::<_, RemoteError>((files, self.client.log_length().await?))
         };
         let (files, begins) = self.unless_stopped(ready).await??;
-        let order = order(&job, files).map_err(Trouble::Document)?;
+        let order = order(&job, files, &self.rules).map_err(Trouble::Document)?;
         let goes_on = if self.is_again { "goes on with a build that another had begun" } else { "builds" };
         self.logs.writer(&job.attempt)?.note(&format!("builder {} {goes_on}", self.name))?;
         self.executor.submit(order).await?;
@@ -105,7 +120,7 @@ impl Carrier {
         let log = self.client.bring_log(&self.logs, &handle.attempt, begins);
         let finished = self.executor.finished(handle);
         tokio::pin!(unwanted, log, finished);
-        let (mut told, mut brought) = (false, false);
+        let (mut told, mut brought) = (false, None);
         let report = loop {
             tokio::select! {
                 report = &mut finished => break report?,
@@ -113,20 +128,22 @@ impl Carrier {
                     (told, stopped) = (true, true);
                     self.executor.cancel(handle).await?;
                 }
-                log = &mut log, if !brought => {
-                    brought = true;
+                log = &mut log, if brought.is_none() => {
                     if log.is_err() {
                         self.executor.cancel(handle).await?;
                     }
+                    brought = Some(log);
                 }
             }
         };
         if stopped || self.stop.is_cancelled() {
             return Err(Trouble::Stopped);
         }
-        if !brought {
-            self.unless_stopped(log).await??;
-        }
+        // A build that was stopped for its log did not end as somebody wished.
+        match brought {
+            Some(log) => log?,
+            None => self.unless_stopped(log).await??,
+        };
         Ok(report)
     }
 

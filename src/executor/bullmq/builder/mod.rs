@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use bullmq::worker::WorkerEvent;
 use bullmq::{Worker, WorkerOptions};
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::link::Link;
@@ -21,6 +23,8 @@ use super::server::{RedisConfig, RedisError};
 use crate::domain::lane::{Lanes, Station};
 use crate::executor::Executor;
 use crate::logstore::LogStore;
+
+pub use order::Rules;
 
 /// How long a job stays ours without our word.
 const LOCK: Duration = Duration::from_secs(15);
@@ -52,6 +56,8 @@ pub struct BuilderConfig {
     pub slots: usize,
     /// How long builds under way may go on after it was told to end.
     pub patience: Duration,
+    /// What it does, and what not.
+    pub rules: Rules,
 }
 
 /// A builder.
@@ -108,8 +114,27 @@ impl Builder {
     /// If the server refuses what a builder has to do.
     pub async fn run(&self, drain: CancellationToken, stop: CancellationToken) -> Result<(), RedisError> {
         let inner = &self.inner;
-        let Some(workers) = self.begin(&drain).await else { return Ok(()) };
-        let heart = tokio::spawn(beat(Arc::clone(inner)));
+        // Said before the first worker is there: one that does not say what it is counts as somebody else's.
+        let mut tasks = JoinSet::new();
+        tasks.spawn(beat(Arc::clone(inner)));
+        let worked = self.work(&drain, &stop, &mut tasks).await;
+        tasks.shutdown().await;
+        // If Redis is away, it forgets us by itself.
+        let _ = roster::withdraw(&inner.link, &inner.config.name).await;
+        worked
+    }
+
+    async fn work(
+        &self,
+        drain: &CancellationToken,
+        stop: &CancellationToken,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(), RedisError> {
+        let inner = &self.inner;
+        let Some(workers) = self.begin(drain).await else { return Ok(()) };
+        for index in 0..workers.len() {
+            tasks.spawn(drain_events(Arc::clone(inner), index));
+        }
         let taken = inner.queues();
         tracing::info!(name = inner.config.name, queues = ?taken, slots = inner.config.slots, "takes builds");
         drain.cancelled().await;
@@ -125,9 +150,6 @@ impl Builder {
         for closed in join_all(workers.iter().map(|worker| worker.close(closing))).await {
             closed.map_err(|error| inner.config.redis.unusable(&error))?;
         }
-        heart.abort();
-        // If Redis is away, it forgets us by itself.
-        let _ = roster::withdraw(&inner.link, &inner.config.name).await;
         Ok(())
     }
 
@@ -232,6 +254,99 @@ async fn beat(inner: Arc<Inner>) {
     }
 }
 
+/// Takes what a worker tells of itself, which it keeps in memory until somebody does.
+async fn drain_events(inner: Arc<Inner>, worker: usize) {
+    let Some(worker) = inner.workers.get().and_then(|workers| workers.get(worker)) else { return };
+    while let Some(event) = worker.next_event().await {
+        if let WorkerEvent::Error(error) = event {
+            tracing::debug!(error, "a worker of a queue has trouble");
+        }
+    }
+}
+
 fn millis(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use futures_util::future::BoxFuture;
+
+    use super::super::tests::Redis;
+    use super::*;
+    use crate::domain::cache::policy::CachePolicy;
+    use crate::executor::{AttemptReport, BuildOrder, ExecutorError, Handle};
+
+    /// Nobody gives it anything to build.
+    struct Idle;
+
+    impl Executor for Idle {
+        fn name(&self) -> &'static str {
+            "idle"
+        }
+
+        fn ready(&self) -> Result<(), ExecutorError> {
+            Ok(())
+        }
+
+        fn submit(&self, _: BuildOrder) -> BoxFuture<'_, Result<Handle, ExecutorError>> {
+            unreachable!()
+        }
+
+        fn started<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
+            unreachable!()
+        }
+
+        fn finished<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<AttemptReport, ExecutorError>> {
+            unreachable!()
+        }
+
+        fn cancel<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
+            unreachable!()
+        }
+
+        fn discard<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
+            unreachable!()
+        }
+
+        fn keep_only(&self, _: BTreeSet<String>) -> BoxFuture<'_, Result<(), ExecutorError>> {
+            unreachable!()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_workers_tell_of_themselves_piles_up_nowhere() {
+        let (redis, dir) = (Redis::start(&[]).await, tempfile::tempdir().unwrap());
+        let config = BuilderConfig {
+            redis: redis.link().config().clone(),
+            prefix: "bull".to_owned(),
+            queue: "builds".to_owned(),
+            name: "one".to_owned(),
+            class: 0,
+            slots: 1,
+            patience: Duration::ZERO,
+            rules: Rules { directories: BTreeSet::new(), caches: CachePolicy::default(), controller: None },
+        };
+        let builder = Builder::new(config, Arc::new(Idle), LogStore::new(dir.path()).unwrap());
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let look = async {
+            while builder.inner.workers.get().is_none() {
+                tokio::task::yield_now().await;
+            }
+            let worker = &builder.inner.workers.get().unwrap()[0];
+            // It tells something every two seconds. Who takes that keeps us waiting; a first one may be ours.
+            let mut left = 0;
+            while left < 3 && tokio::time::timeout(Duration::from_secs(5), worker.next_event()).await.is_ok() {
+                left += 1;
+            }
+            drain.cancel();
+            stop.cancel();
+            left
+        };
+        let (ran, left) = tokio::join!(builder.run(drain.clone(), stop.clone()), look);
+        ran.unwrap();
+        assert!(left < 3, "nobody takes what a worker tells");
+    }
 }

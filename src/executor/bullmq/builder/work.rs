@@ -29,6 +29,9 @@ pub async fn process(inner: Arc<Inner>, queue: String, job: Job) -> Result<Value
         Ok(document) => document,
         Err(error) => return Err(refused(format!("this is no build document: {error}"))),
     };
+    if let Some(Err(reason)) = document.places.as_ref().map(|places| inner.config.rules.check_places(places)) {
+        return Err(refused(format!("the build document is not usable: {reason}")));
+    }
     let Some(client) = Client::of(&document) else {
         return Err(refused("the build document does not say where to bring what".to_owned()));
     };
@@ -73,6 +76,7 @@ fn begin(
     let carrier = Carrier {
         executor: Arc::clone(&inner.executor),
         logs: inner.logs.clone(),
+        rules: inner.config.rules.clone(),
         name: inner.config.name.clone(),
         is_again: job.attempts_started() > 1,
         client,

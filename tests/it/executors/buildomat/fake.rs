@@ -231,13 +231,16 @@ fn act(world: &Arc<World>, asked: &Asked, bytes: Bytes) -> Response<Body> {
         }
         ("GET", ["0", "jobs", id, "outputs"]) => {
             assert_eq!(jobs[number(id) - 1].end, Some(End::Good));
+            let job_is_bulky = jobs[number(id) - 1].attempt.contains("bulky");
             let left = [
-                json!({"id": "1", "path": MADE.0, "size": MADE.1.len()}),
+                json!({"id": "1", "path": MADE.0, "size": if job_is_bulky { 5_u64 << 30 } else { MADE.1.len() as u64 }}),
                 json!({"id": "2", "path": "/out/../../etc/passwd", "size": 1}),
             ];
             told(world, asked, 200, json!(left))
         }
-        ("GET", ["0", "jobs", _, "outputs", "1"]) => with(200, Bytes::from_static(MADE.1)),
+        ("GET", ["0", "jobs", id, "outputs", "1"]) if !jobs[number(id) - 1].attempt.contains("bulky") => {
+            with(200, Bytes::from_static(MADE.1))
+        }
         other => panic!("nobody asks for {other:?}"),
     }
 }

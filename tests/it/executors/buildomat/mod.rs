@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use pkgwarden::domain::build::Outcome;
 use pkgwarden::domain::folder::Folder;
 use pkgwarden::executor::api::{Api, Proof};
 use pkgwarden::executor::buildomat::{Buildomat, BuildomatExecutor, Client, Making, SCRIPT};
-use pkgwarden::executor::{BuildOrder, Executor};
+use pkgwarden::executor::{BuildOrder, Ending, Executor};
 use pkgwarden::logstore::LogStore;
 use pkgwarden::sys::clock::SystemClock;
 
@@ -93,4 +94,16 @@ async fn everything_that_is_said_is_as_buildomat_describes_it() {
     let faults: Vec<_> = rows.iter().filter(|(_, row)| !row.faults.is_empty()).collect();
     assert_eq!(faults.len(), 0, "{faults:#?}");
     assert_eq!(rows.len(), 7, "{rows:#?}");
+}
+
+#[tokio::test]
+async fn what_a_job_left_is_not_fetched_if_it_is_more_than_a_build_may_bring() {
+    let rig = BuildomatRig::new().await;
+    let (executor, _logs) = rig.open().await;
+    let handle = executor.submit(rig.order("bulky1", Story::Succeeds)).await.unwrap();
+    let report = executor.finished(&handle).await.unwrap();
+    assert_eq!(report.ending, Ending::Done(Outcome::Failed), "{report:?}");
+    assert!(report.message.ends_with("a file may have 4294967296 bytes"), "{}", report.message);
+    executor.discard(&handle).await.unwrap();
+    assert_eq!(rig.leftovers(), [""; 0]);
 }
