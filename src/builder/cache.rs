@@ -32,8 +32,13 @@ const LONGEST_REQUEST: usize = 64 << 10;
 /// How much larger than its files a tar may be.
 const BESIDE: u64 = 64 << 10;
 
+/// The most bytes of the paths of a set together, and of where its links lead: 64 MiB.
+const MOST_TEXT: usize = 64 << 20;
+/// Where programs are that no package has brought.
+const SYSTEM_PATH: &str = "/usr/bin:/bin";
+
 /// Packs the files of a list, with no more than so many bytes.
-const PACK: &str = "set -o pipefail; bsdtar -c -f - --format pax --no-acls --no-xattrs --no-fflags -n -C / --null \
+const PACK: &str = "set -o pipefail; bsdtar -c -f - --format gnutar --no-acls --no-xattrs --no-fflags -n -C / --null \
                     -T /pkgwarden/list | head -c \"$1\" >\"/pkgwarden/requests/$2\"";
 
 /// Says for each of some programs in one line what its version is.
@@ -138,12 +143,20 @@ pub fn packing(
     spec.mounts.push(Mount { from: list, to: "/pkgwarden/list", access: Access::Read });
     let max = (longest_tar(max_bytes) + 1).to_string();
     become_step(spec, workspace, ["/bin/bash", "-c", PACK, "pack", &max, name]);
+    trust_only_the_system(spec);
     Ok(())
 }
 
 /// Turns the sandbox of a build into one that unpacks `answers/NAME`.
 pub fn unpacking(spec: &mut SandboxSpec, workspace: &Workspace, name: &str) {
     become_step(spec, workspace, ["bsdtar", "-x", "-f", &format!("/pkgwarden/answers/{name}"), "-C", "/"]);
+    trust_only_the_system(spec);
+}
+
+/// What packs and unpacks is the system's: what a build installed could make of it what it wants.
+fn trust_only_the_system(spec: &mut SandboxSpec) {
+    spec.env.retain(|name, _| matches!(name.as_str(), "HOME" | "LANG" | "LC_ALL" | "TZ"));
+    spec.env.insert("PATH".to_owned(), SYSTEM_PATH.to_owned());
 }
 
 /// Turns the sandbox of a build into one that prints the versions of tools into `pkgdest/printed`.
@@ -174,7 +187,7 @@ pub fn select(workspace: &Workspace, set: &Set, sources: Option<&BTreeSet<String
         glob_set(patterns).map_err(failed)
     };
     let (include, exclude) = (globs(&set.include)?, globs(&set.exclude)?);
-    let mut walk = Walk { include, exclude, found: Vec::new(), seen: 0 };
+    let mut walk = Walk { include, exclude, found: Vec::new(), seen: 0, text: 0 };
     for (inside, name) in [(HOME, "home"), ("/srcdest", "srcdest")] {
         if set.include.iter().any(|pattern| expanded(pattern).starts_with(inside)) {
             walk.enter(&workspace.path(name), Path::new(inside), 0)?;
@@ -256,6 +269,8 @@ struct Walk {
     /// Paths as the build sees them, with what changes when the file does.
     found: Vec<(String, String)>,
     seen: usize,
+    /// Bytes of what was found.
+    text: usize,
 }
 
 impl Walk {
@@ -287,6 +302,10 @@ impl Walk {
                     // Sockets and the like mean nothing to another build.
                     () => continue,
                 };
+                self.text += path.len() + state.len();
+                if self.text > MOST_TEXT {
+                    return Err(too_much());
+                }
                 self.found.push((path.trim_start_matches('/').to_owned(), state));
             }
             if kind.is_dir() {

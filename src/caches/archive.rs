@@ -9,6 +9,7 @@ use tar::{EntryType, Header};
 use super::CacheError;
 use crate::domain::cache::archive::{Kind, Members, Unsafe};
 use crate::domain::cache::key::hex;
+use crate::sys::tarred::Plain;
 use crate::sys::unpack::Bounded;
 
 /// How hard is compressed: fast, since most of what is kept is compressed already.
@@ -63,7 +64,7 @@ pub fn pack(tar: impl Read, to: &File, max: u64) -> Result<Packed, CacheError> {
     let mut writer = tar::Builder::new(packer);
     let mut members = Members::new(max);
     let limit = max.saturating_mul(2).saturating_add(BESIDE);
-    let mut reader = tar::Archive::new(Bounded::new(BufReader::new(tar), limit));
+    let mut reader = tar::Archive::new(Plain::new(Bounded::new(BufReader::new(tar), limit)));
     for entry in reader.entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
         let (path, target) = admit(&mut members, &entry)?;
@@ -89,7 +90,7 @@ pub fn verify(mut object: &File, sha256: &str, content: &Content) -> io::Result<
     let mut unpacker = zstd::Decoder::new(object)?;
     unpacker.window_log_max(WINDOW)?;
     let limit = content.bytes.saturating_add(content.members.saturating_mul(PER_MEMBER)).saturating_add(BESIDE);
-    let mut reader = tar::Archive::new(Bounded::new(unpacker, limit));
+    let mut reader = tar::Archive::new(Plain::new(Bounded::new(unpacker, limit)));
     let mut members = Members::new(content.bytes);
     for entry in reader.entries()? {
         admit(&mut members, &entry?).map_err(|error| wrong(&error.to_string()))?;

@@ -14,4 +14,5 @@ pub mod sandbox;
 pub mod scratch;
 pub mod secret;
 pub mod signal;
+pub mod tarred;
 pub mod unpack;
