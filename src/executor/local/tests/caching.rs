@@ -229,6 +229,18 @@ async fn repositories_and_files_without_a_sum_are_not_restored_where_sources_hav
     assert_eq!((world.did("a2"), world.found("a2").as_str()), (vec!["used srcdest".to_owned()], ""));
 }
 
+#[tokio::test]
+async fn a_build_that_asks_without_end_is_told_so_and_comes_to_its_own() {
+    let world = World::new();
+    let asks = "build() { for _ in {1..205}; do pkgwarden-cache restore none; done; echo \"found: an end\"; }";
+    let order = world.caching("a1", (asks, ""), OPEN);
+    world.succeed(BuildOrder { timeout: Duration::from_mins(5), ..order }).await;
+    assert_eq!(world.found("a1"), "an end");
+    let log = world.log("a1");
+    assert_eq!(log.matches("none: nothing is saved").count(), 200, "{log}");
+    assert_eq!(log.matches("has asked more than 200 times").count(), 5, "{log}");
+}
+
 /// Serves these bytes under every path, for as long as the test runs.
 async fn served(bytes: &'static str) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
