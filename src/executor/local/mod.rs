@@ -4,6 +4,7 @@ mod attempt;
 mod caching;
 mod desk;
 mod hooks;
+mod inside;
 mod launcher;
 pub mod probe;
 mod step;
