@@ -18,17 +18,22 @@ use crate::controller::dispatch::Dispatcher;
 use crate::controller::{Controller, supervise};
 use crate::http::{self, Server, UnixSocket};
 use crate::sys::clock::Clock;
-use crate::sys::secret;
+use crate::sys::secret::{self, ExposeSecret as _, SecretString};
 
 /// The unix socket in the data directory.
 pub const SOCKET: &str = "control.sock";
 /// How long builds may go on after the program was told to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What browsers sign in with if no token is configured, in the data directory.
+pub const PAGE_KEY: &str = "pages.key";
+
 /// A program that serves.
 pub struct Running {
     /// Where pages and API are.
     pub address: SocketAddr,
+    /// The link that signs a browser in, if no token is configured. It is a secret.
+    pub sign_in: Option<SecretString>,
     /// Answers and commands, for whoever is in the same process.
     pub controller: Controller,
     dispatcher: Option<Arc<Dispatcher>>,
@@ -54,14 +59,15 @@ pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Re
         );
     }
     let (stop, close, loops) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-    let token = settings.server.token_file.as_deref().map(secret::from_file).transpose()?;
+    let keys = keys(settings)?;
+    let page_key = keys.pages.clone();
     let server = Server::new(http::Options {
         face: Arc::new(controller.clone()),
         inbox: Some(controller.inbox().clone()),
         builders: exchange.clone().map(Builders::new),
         published: controller.published(),
         clock,
-        token,
+        keys,
         hosts: settings.server.hosts.clone(),
         public_url: settings.server.public_url.as_ref().map(ToString::to_string),
         stop: close.clone(),
@@ -71,10 +77,11 @@ pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Re
         format!("cannot listen on {}; choose another address with server.listen", settings.server.listen)
     })?;
     let address = tcp.local_addr()?;
+    let reached = settings.server.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
     if let Some(exchange) = &exchange {
-        let here = format!("http://{address}");
-        exchange.reached_at(&settings.server.public_url.as_ref().map_or(here, ToString::to_string));
+        exchange.reached_at(&reached);
     }
+    let sign_in = page_key.map(|key| sign_in_link(&reached, &key));
     let socket = UnixSocket::bind(&settings.server.data_dir.join(SOCKET)).await?;
     let listening = tokio::spawn(async move { http::serve(&server, Some(tcp), Some(socket)).await });
     supervise::start(&controller, &loops, &stop);
@@ -86,7 +93,20 @@ pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Re
         let (program, close) = (std::env::current_exe()?, close.clone());
         tokio::spawn(async move { signer::keep(&program, &wanted, close).await });
     }
-    Ok(Running { address, controller, dispatcher, loops, stop, listening, close, _serving_lock: lock })
+    Ok(Running { address, sign_in, controller, dispatcher, loops, stop, listening, close, _serving_lock: lock })
+}
+
+/// What changes are allowed with: the token that is configured, or else a key for the pages that is drawn at the first
+/// start. Without either, whoever reaches a loopback address could press every button, code of packages among them.
+fn keys(settings: &Settings) -> Result<http::Keys> {
+    Ok(match &settings.server.token_file {
+        Some(file) => http::Keys { token: Some(secret::from_file(file)?), pages: None },
+        None => http::Keys { token: None, pages: Some(secret::kept(&settings.server.data_dir.join(PAGE_KEY))?) },
+    })
+}
+
+fn sign_in_link(reached: &str, key: &SecretString) -> SecretString {
+    format!("{}/sign-in?key={}", reached.trim_end_matches('/'), key.expose_secret()).into()
 }
 
 impl Running {

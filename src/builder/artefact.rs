@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::folder::Folder;
 use crate::domain::name::{PkgBase, PkgName};
 use crate::domain::srcinfo::Srcinfo;
+use crate::sys::held::Held;
 
 /// How the name of every package ends.
 pub const EXTENSION: &str = ".pkg.tar.zst";
@@ -109,9 +110,14 @@ pub fn collect(from: &Path, to: &Path, expected: &Expectation, go_on: impl Fn() 
 
 fn take(from: &Path, to: &Path, name: &str, go_on: &impl Fn() -> bool) -> io::Result<Artefact> {
     fs::rename(from, to)?;
-    chown(to, Some(nix::unistd::geteuid().as_raw()), Some(nix::unistd::getegid().as_raw()))?;
-    fs::set_permissions(to, Permissions::from_mode(0o644))?;
-    let mut file = OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits()).open(to)?;
+    // What was a file when it was looked at may have become a link by now, which would lead us elsewhere.
+    let held = Held::whatever(to)?;
+    if !held.metadata()?.is_file() {
+        return Err(io::Error::other(format!("`{name}` is no ordinary file any more")));
+    }
+    chown(held.path(), Some(nix::unistd::geteuid().as_raw()), Some(nix::unistd::getegid().as_raw()))?;
+    fs::set_permissions(held.path(), Permissions::from_mode(0o644))?;
+    let mut file = File::open(held.path())?;
     let (size, sha256) = digest(&mut file, go_on)?;
     Ok(Artefact { path: to.to_owned(), name: name.to_owned(), size, sha256 })
 }

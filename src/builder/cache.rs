@@ -4,6 +4,7 @@
 //! made, and what is brought back belongs to whoever builds. What may be in an archive, and whether one is kept, is
 //! decided elsewhere.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -13,7 +14,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use nix::sys::stat::Mode;
 use sha2::{Digest, Sha256};
 
-use super::workspace::{Workspace, make_enterable};
+use super::workspace::{Workspace, make_enterable, remove_all};
 use crate::domain::cache::key::hex;
 use crate::domain::cache::{HOME, Set, expanded};
 use crate::sys::fs::FsError;
@@ -31,8 +32,13 @@ const LONGEST_REQUEST: usize = 64 << 10;
 /// How much larger than its files a tar may be.
 const BESIDE: u64 = 64 << 10;
 
+/// The most bytes of the paths of a set together, and of where its links lead: 64 MiB.
+const MOST_TEXT: usize = 64 << 20;
+/// Where programs are that no package has brought.
+const SYSTEM_PATH: &str = "/usr/bin:/bin";
+
 /// Packs the files of a list, with no more than so many bytes.
-const PACK: &str = "set -o pipefail; bsdtar -c -f - --format pax --no-acls --no-xattrs --no-fflags -n -C / --null \
+const PACK: &str = "set -o pipefail; bsdtar -c -f - --format gnutar --no-acls --no-xattrs --no-fflags -n -C / --null \
                     -T /pkgwarden/list | head -c \"$1\" >\"/pkgwarden/requests/$2\"";
 
 /// Says for each of some programs in one line what its version is.
@@ -137,12 +143,20 @@ pub fn packing(
     spec.mounts.push(Mount { from: list, to: "/pkgwarden/list", access: Access::Read });
     let max = (longest_tar(max_bytes) + 1).to_string();
     become_step(spec, workspace, ["/bin/bash", "-c", PACK, "pack", &max, name]);
+    trust_only_the_system(spec);
     Ok(())
 }
 
 /// Turns the sandbox of a build into one that unpacks `answers/NAME`.
 pub fn unpacking(spec: &mut SandboxSpec, workspace: &Workspace, name: &str) {
     become_step(spec, workspace, ["bsdtar", "-x", "-f", &format!("/pkgwarden/answers/{name}"), "-C", "/"]);
+    trust_only_the_system(spec);
+}
+
+/// What packs and unpacks is the system's: what a build installed could make of it what it wants.
+fn trust_only_the_system(spec: &mut SandboxSpec) {
+    spec.env.retain(|name, _| matches!(name.as_str(), "HOME" | "LANG" | "LC_ALL" | "TZ"));
+    spec.env.insert("PATH".to_owned(), SYSTEM_PATH.to_owned());
 }
 
 /// Turns the sandbox of a build into one that prints the versions of tools into `pkgdest/printed`.
@@ -162,21 +176,27 @@ fn mounts(workspace: &Workspace) -> Vec<Mount> {
     MOUNTS.iter().map(|&(from, to, access)| Mount { from: workspace.path(from), to, access }).collect()
 }
 
-/// What of a build belongs to a set. Nothing may be running in it.
+/// What of a build belongs to a set; of its sources only those files, if they are named. Nothing may be running in it.
 ///
 /// # Errors
 /// If it cannot be read, or is more than any set may hold.
-pub fn select(workspace: &Workspace, set: &Set) -> Result<Selection, FsError> {
+pub fn select(workspace: &Workspace, set: &Set, sources: Option<&BTreeSet<String>>) -> Result<Selection, FsError> {
     let globs = |patterns: &[String]| {
         let failed =
             |error: globset::Error| FsError::new("match", Path::new(&set.name.to_string()), io::Error::other(error));
         glob_set(patterns).map_err(failed)
     };
-    let mut walk = Walk { include: globs(&set.include)?, exclude: globs(&set.exclude)?, found: Vec::new(), seen: 0 };
+    let (include, exclude) = (globs(&set.include)?, globs(&set.exclude)?);
+    let mut walk = Walk { include, exclude, found: Vec::new(), seen: 0, text: 0 };
     for (inside, name) in [(HOME, "home"), ("/srcdest", "srcdest")] {
         if set.include.iter().any(|pattern| expanded(pattern).starts_with(inside)) {
             walk.enter(&workspace.path(name), Path::new(inside), 0)?;
         }
+    }
+    if let Some(sources) = sources {
+        walk.found.retain(|(path, state)| {
+            state.starts_with('f') && path.strip_prefix("srcdest/").is_some_and(|name| sources.contains(name))
+        });
     }
     walk.found.sort();
     let mut hash = Sha256::new();
@@ -190,12 +210,31 @@ pub fn select(workspace: &Workspace, set: &Set) -> Result<Selection, FsError> {
     Ok(Selection { paths, fingerprint: hex(&hash.finalize()) })
 }
 
+/// Removes what was restored beside these sources: what nobody compares with a sum before it is used.
+///
+/// # Errors
+/// If the disk says no.
+pub fn keep_sources(workspace: &Workspace, sources: &BTreeSet<String>) -> Result<(), FsError> {
+    let dir = workspace.path("srcdest");
+    let keep = || -> io::Result<()> {
+        for entry in fs::read_dir(&dir)? {
+            let entry = entry?;
+            let is_source = entry.file_name().to_str().is_some_and(|name| sources.contains(name));
+            if !(is_source && entry.file_type()?.is_file()) {
+                remove_all(&entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    keep().map_err(|error| FsError::new("clean", &dir, error))
+}
+
 /// Removes what belongs to a set, so that the build begins without it after all.
 ///
 /// # Errors
 /// If the disk says no.
 pub fn clear(workspace: &Workspace, set: &Set) -> Result<(), FsError> {
-    for path in select(workspace, set)?.paths.iter().rev() {
+    for path in select(workspace, set, None)?.paths.iter().rev() {
         let place = outside(workspace, path);
         let is_dir = fs::symlink_metadata(&place).is_ok_and(|metadata| metadata.is_dir());
         let removed = if is_dir { fs::remove_dir(&place) } else { fs::remove_file(&place) };
@@ -230,6 +269,8 @@ struct Walk {
     /// Paths as the build sees them, with what changes when the file does.
     found: Vec<(String, String)>,
     seen: usize,
+    /// Bytes of what was found.
+    text: usize,
 }
 
 impl Walk {
@@ -261,6 +302,10 @@ impl Walk {
                     // Sockets and the like mean nothing to another build.
                     () => continue,
                 };
+                self.text += path.len() + state.len();
+                if self.text > MOST_TEXT {
+                    return Err(too_much());
+                }
                 self.found.push((path.trim_start_matches('/').to_owned(), state));
             }
             if kind.is_dir() {
@@ -305,7 +350,7 @@ mod tests {
         nix::unistd::mkfifo(&home.join("a/fifo"), Mode::S_IRUSR).unwrap();
         fs::write(workspace.path("srcdest/src.tar"), "x").unwrap();
         let paths = |include: &[&str], exclude: &[&str]| {
-            select(&workspace, &set(include, exclude)).unwrap().paths.join(" ").replace("home/build", "~")
+            select(&workspace, &set(include, exclude), None).unwrap().paths.join(" ").replace("home/build", "~")
         };
         assert_eq!(paths(&["~/a"], &["~/a/b/*.tmp"]), "~/a ~/a/b ~/a/b/one.o ~/a/empty ~/a/keep ~/a/link");
         assert_eq!(paths(&["~/a/**"], &["~/a/b/**"]), "~/a ~/a/empty ~/a/keep ~/a/link");
@@ -320,7 +365,7 @@ mod tests {
     fn every_change_changes_the_fingerprint() {
         let (_dir, workspace) = workspace();
         let home = workspace.path("home");
-        let print = || select(&workspace, &set(&["~/**"], &[])).unwrap().fingerprint;
+        let print = || select(&workspace, &set(&["~/**"], &[]), None).unwrap().fingerprint;
         let mut seen = vec![print()];
         fs::write(home.join("a"), "1").unwrap();
         seen.push(print());

@@ -42,7 +42,7 @@ word=-
 if [[ $action == save ]]; then
   word=packed
   printf '%s\0' "${paths[@]}" |
-    bsdtar -c -f - --format pax --no-acls --no-xattrs --no-fflags -C / --null -T - |
+    bsdtar -c -f - --format gnutar --no-acls --no-xattrs --no-fflags -C / --null -T - |
     head -c "$PKGWARDEN_CACHE_MAX" >"$mine.tar" || word=failed
 fi
 printf '%s\0' "$action" "$name" "$word" >"$mine.words"

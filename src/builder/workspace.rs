@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::folder::{FileMode, Folder};
 use crate::sys::fs::FsError;
+use crate::sys::held::Held;
 
 use super::user::BuildUser;
 
@@ -270,34 +271,38 @@ fn copy_tree(from: &Path, to: &Path, user: &BuildUser) -> io::Result<()> {
 
 /// Removes a directory, also one in which a build left directories it had closed to itself, or as many inside
 /// each other as to exhaust whoever goes down into them: they are brought up one by one instead.
+///
+/// Something of the build may live on for a moment and put links in the place of directories, so each directory is held
+/// before anything is done in it.
 pub fn remove_all(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
         Ok(metadata) if !metadata.is_dir() => return fs::remove_file(path),
-        Ok(_) => open_directory(path)?,
+        Ok(_) => {}
     }
+    let dir = open_directory(path)?;
     let mut names = 0..;
-    while flatten(path, &mut names)? {}
+    while flatten(&dir, &mut names)? {}
     fs::remove_dir(path)
 }
 
 /// Removes what is in a directory, except what was in directories in directories of it, which is in it
 /// afterwards. Says whether there is anything left.
-fn flatten(path: &Path, names: &mut impl Iterator<Item = u64>) -> io::Result<bool> {
+fn flatten(dir: &Held, names: &mut impl Iterator<Item = u64>) -> io::Result<bool> {
     let mut is_left = false;
-    for entry in fs::read_dir(path)? {
+    for entry in fs::read_dir(dir.path())? {
         let entry = entry?;
         if !entry.file_type()?.is_dir() {
             fs::remove_file(entry.path())?;
             continue;
         }
-        open_directory(&entry.path())?;
-        for inner in fs::read_dir(entry.path())? {
+        let middle = open_directory(&entry.path())?;
+        for inner in fs::read_dir(middle.path())? {
             let inner = inner?;
             if inner.file_type()?.is_dir() {
                 open_directory(&inner.path())?;
-                bring_up(&inner.path(), path, names)?;
+                bring_up(&inner.path(), &dir.path(), names)?;
                 is_left = true;
             } else {
                 fs::remove_file(inner.path())?;
@@ -320,8 +325,11 @@ fn bring_up(from: &Path, to: &Path, names: &mut impl Iterator<Item = u64>) -> io
     unreachable!("there is always a further name")
 }
 
-fn open_directory(path: &Path) -> io::Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(0o700))
+/// Holds a directory, and opens it to us.
+fn open_directory(path: &Path) -> io::Result<Held> {
+    let dir = Held::directory(path)?;
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o700))?;
+    Ok(dir)
 }
 
 #[cfg(test)]
@@ -375,6 +383,42 @@ mod tests {
         symlink(&kept, workspace.tree().parent().unwrap()).unwrap();
         workspace.remove().unwrap();
         assert!(kept.join("file").exists() && !workspace.tree().parent().unwrap().is_symlink());
+    }
+
+    /// What a build left running may put a link in the place of a directory at any moment.
+    #[test]
+    fn nothing_is_done_where_a_link_leads_that_takes_the_place_of_a_directory_meanwhile() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let dir = tempfile::tempdir().unwrap();
+        let [ours, tree] = ["ours", "tree"].map(|name| dir.path().join(name));
+        fs::create_dir(&ours).unwrap();
+        fs::write(ours.join("file"), "x").unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let flags = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
+                    let _ = nix::fcntl::renameat2(
+                        nix::fcntl::AT_FDCWD,
+                        &tree.join("directory"),
+                        nix::fcntl::AT_FDCWD,
+                        &tree.join("link"),
+                        flags,
+                    );
+                }
+            });
+            for _ in 0..2_000 {
+                fs::create_dir(&tree).unwrap();
+                symlink(&ours, tree.join("link")).unwrap();
+                fs::create_dir(tree.join("directory")).unwrap();
+                fs::write(tree.join("directory/file"), "y").unwrap();
+                // It may find something else than it saw before; then it is tried again.
+                while remove_all(&tree).is_err() {}
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        assert!(ours.join("file").exists());
+        assert_eq!(fs::metadata(&ours).unwrap().permissions().mode() & 0o777, 0o755, "nor was it opened or closed");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek as _, Write};
+use std::ops::ControlFlow;
 
 use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
@@ -9,7 +10,7 @@ use tar::{EntryType, Header};
 use super::CacheError;
 use crate::domain::cache::archive::{Kind, Members, Unsafe};
 use crate::domain::cache::key::hex;
-use crate::sys::unpack::Bounded;
+use crate::sys::tarball::{self, Bounds};
 
 /// How hard is compressed: fast, since most of what is kept is compressed already.
 const LEVEL: i32 = 3;
@@ -63,13 +64,13 @@ pub fn pack(tar: impl Read, to: &File, max: u64) -> Result<Packed, CacheError> {
     let mut writer = tar::Builder::new(packer);
     let mut members = Members::new(max);
     let limit = max.saturating_mul(2).saturating_add(BESIDE);
-    let mut reader = tar::Archive::new(Bounded::new(BufReader::new(tar), limit));
-    for entry in reader.entries().map_err(failed)? {
-        let mut entry = entry.map_err(failed)?;
-        let (path, target) = admit(&mut members, &entry)?;
-        let header = header_of(&entry);
-        copy(&mut writer, header, &path, target.as_deref(), &mut entry).map_err(failed)?;
-    }
+    let packed = tarball::read(BufReader::new(tar), bounds(limit), |entry| {
+        let (path, target) = admit(&mut members, entry).map_err(io::Error::other)?;
+        let header = header_of(entry);
+        copy(&mut writer, header, &path, target.as_deref(), entry)?;
+        Ok(ControlFlow::Continue(()))
+    });
+    packed.map_err(failed)?;
     let content = Content { members: members.count() as u64, bytes: members.bytes() };
     let packer = writer.into_inner().map_err(failed)?;
     let hashed = packer.finish().map_err(failed)?;
@@ -89,15 +90,20 @@ pub fn verify(mut object: &File, sha256: &str, content: &Content) -> io::Result<
     let mut unpacker = zstd::Decoder::new(object)?;
     unpacker.window_log_max(WINDOW)?;
     let limit = content.bytes.saturating_add(content.members.saturating_mul(PER_MEMBER)).saturating_add(BESIDE);
-    let mut reader = tar::Archive::new(Bounded::new(unpacker, limit));
     let mut members = Members::new(content.bytes);
-    for entry in reader.entries()? {
-        admit(&mut members, &entry?).map_err(|error| wrong(&error.to_string()))?;
-    }
+    tarball::read(unpacker, bounds(limit), |entry| {
+        admit(&mut members, entry).map_err(|error| wrong(&error.to_string()))?;
+        Ok(ControlFlow::Continue(()))
+    })?;
     if (members.count() as u64, members.bytes()) != (content.members, content.bytes) {
         return Err(wrong("it does not hold what was saved"));
     }
     object.rewind()
+}
+
+/// How many members there are is counted where they are admitted.
+const fn bounds(bytes: u64) -> Bounds {
+    Bounds { bytes, entries: usize::MAX }
 }
 
 /// Takes the next member in, and says its path and where it leads, if it is a link.
@@ -115,7 +121,6 @@ fn admit(members: &mut Members, entry: &tar::Entry<'_, impl Read>) -> Result<(St
         EntryType::Symlink => Kind::Symlink(led),
         EntryType::Link if entry.size() == 0 => Kind::Hardlink(led),
         EntryType::Link => Kind::Other("is another name with content of its own"),
-        EntryType::GNUSparse => Kind::Other("is a file with holes, which are not kept"),
         EntryType::Char | EntryType::Block => Kind::Other("is a device"),
         EntryType::Fifo => Kind::Other("is a FIFO"),
         _ => Kind::Other("is neither file, directory nor link"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions, TryLockError};
-use std::io;
+use std::io::{self, Seek as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -34,10 +34,22 @@ impl Leased {
     /// Gives the object another name, at which it stays whatever becomes of the archive; a copy where that cannot be.
     ///
     /// # Errors
-    /// If the disk says no.
+    /// If the disk says no, or there is something of that name: it may be an object, and nothing is written over it.
     pub fn give(&self, to: &Path) -> Result<(), FsError> {
-        let copied = fs::hard_link(&self.path, to).or_else(|_| fs::copy(&self.path, to).map(drop));
-        copied.map_err(|error| FsError::new("write", to, error))
+        let given = match fs::hard_link(&self.path, to) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => self.copy(to),
+            linked => linked,
+        };
+        given.map_err(|error| FsError::new("write", to, error))
+    }
+
+    /// Copies what was verified into a file of its own.
+    fn copy(&self, to: &Path) -> io::Result<()> {
+        let mut copy = File::create_new(to)?;
+        let mut object = &self.object;
+        object.rewind()?;
+        io::copy(&mut object, &mut copy)?;
+        copy.set_permissions(Permissions::from_mode(0o644))
     }
 }
 

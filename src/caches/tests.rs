@@ -276,6 +276,37 @@ fn an_object_that_means_harm_is_not_handed_out() {
     }
 }
 
+/// A build chooses under which name it is given an archive, and may choose one that it was given before.
+#[test]
+fn what_is_given_under_a_name_that_is_taken_overwrites_nothing() {
+    let world = World::new(1 << 20);
+    world.save("a", "one", b"first");
+    world.save("a", "two", b"second");
+    let (Found::Archive(first), Found::Archive(second)) = (world.find("a", "one"), world.find("a", "two")) else {
+        panic!("both are there")
+    };
+    let name = world.dir.path().join("name");
+    first.give(&name).unwrap();
+    assert!(second.give(&name).is_err() && first.give(&name).is_err());
+    assert_eq!(std::fs::read(&name).unwrap(), std::fs::read(&first.path).unwrap());
+    drop((first, second));
+    for key in ["one", "two"] {
+        assert!(matches!(world.find("a", key), Found::Archive(_)), "`{key}` is what was saved");
+    }
+}
+
+#[test]
+fn an_archive_from_another_disk_is_given_as_a_copy() {
+    let world = World::new(1 << 20);
+    world.save("a", "one", b"first");
+    let Found::Archive(found) = world.find("a", "one") else { panic!("it is there") };
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let name = elsewhere.path().join("name");
+    found.give(&name).unwrap();
+    assert_eq!(std::fs::read(&name).unwrap(), std::fs::read(&found.path).unwrap());
+    assert!(found.give(&name).is_err(), "nor is a copy written over");
+}
+
 const CRASH: &str = "PKGWARDEN_TEST_CACHES";
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use super::exit::Exit;
 use super::output::{Format, lines, table};
 use crate::demo::play::{Chapter, Demo, stamp};
 use crate::sys::clock::{Clock as _, SystemClock};
+use crate::sys::secret::ExposeSecret as _;
 use crate::sys::signal;
 use crate::telemetry::progress;
 
@@ -80,6 +81,9 @@ async fn perform(args: &Args, dir: &Path) -> Result<Option<Vec<Chapter>>, Troubl
         _ = signals.recv() => return Ok(None),
     };
     progress::line(format_args!("listening on http://{}", demo.running.address));
+    if let Some(link) = &demo.running.sign_in {
+        progress::line(format_args!("to approve reviews on the pages, sign in: {}", link.expose_secret()));
+    }
     let played = tokio::select! {
         played = play(&mut demo, args) => Some(played),
         _ = signals.recv() => None,

@@ -1,5 +1,6 @@
 //! `pkgwarden serve`: the long-running controller.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use super::context::Context;
@@ -10,6 +11,7 @@ use crate::app::serve::{self, Running};
 use crate::config::Settings;
 use crate::config::settings::LogLevel;
 use crate::sys::clock::SystemClock;
+use crate::sys::secret::{ExposeSecret as _, SecretString};
 use crate::sys::signal::{self, Signal};
 use crate::telemetry;
 
@@ -38,6 +40,9 @@ pub(super) fn run(_: Args, context: &mut Context) -> Result<Exit, CliError> {
         let mut signals = signal::listen()?;
         let running = serve::start(&settings, &dir, Arc::new(SystemClock)).await?;
         anstream::eprintln!("listening on http://{}", running.address);
+        if let Some(link) = &running.sign_in {
+            anstream::eprintln!("{}", how_to_sign_in(link, &settings));
+        }
         loop {
             match signals.recv().await {
                 Signal::Terminate | Signal::Interrupt => break,
@@ -52,6 +57,15 @@ pub(super) fn run(_: Args, context: &mut Context) -> Result<Exit, CliError> {
     });
     runtime.shutdown_background();
     result.map(|()| Exit::Done).map_err(CliError::from)
+}
+
+/// How a browser comes to have buttons. The link is a secret, so it is shown to a person and not to a journal.
+fn how_to_sign_in(link: &SecretString, settings: &Settings) -> String {
+    if std::io::stderr().is_terminal() {
+        return format!("to change something on the pages, sign in: {}", link.expose_secret());
+    }
+    let file = settings.server.data_dir.join(serve::PAGE_KEY);
+    format!("to change something on the pages, sign in on /login with the key in {}", file.display())
 }
 
 /// Takes over what may change while it runs, and says what may not. A wrong file changes nothing.

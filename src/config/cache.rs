@@ -81,11 +81,16 @@ pub fn parse(text: &str, path: &str) -> (Vec<Set>, Vec<Finding>) {
     (reader.sets, reader.findings)
 }
 
-/// The sets that the folder of a package declares.
+/// The sets that the folder of a package declares, with that of its sources if its settings want it
+/// (`BUILDER_CACHE_SOURCES`).
 #[must_use]
-pub fn declared(folder: &crate::domain::folder::Folder) -> Vec<Set> {
+pub fn declared(folder: &crate::domain::folder::Folder, sources: bool) -> Vec<Set> {
     let text = folder.get(PATH).and_then(|bytes| std::str::from_utf8(bytes).ok());
-    text.map(|text| parse(text, PATH).0).unwrap_or_default()
+    let mut sets = text.map(|text| parse(text, PATH).0).unwrap_or_default();
+    if sources && !sets.iter().any(|set| set.name.as_str() == ready::SRCDEST) {
+        sets.push(ready::srcdest());
+    }
+    sets
 }
 
 /// One file while it is being read.
@@ -207,6 +212,7 @@ fn set_of(written: WrittenSet) -> Result<Set, (String, String)> {
         tools,
         epoch: written.epoch,
         renew: written.renew.unwrap_or(base.renew),
+        verified: base.verified,
         required: written.required,
         max_bytes: written.max_mib.map_or(base.max_bytes, |mib| mib << 20),
         env: base.env,

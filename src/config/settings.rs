@@ -345,7 +345,7 @@ pub struct Chaotic {
 pub enum Protocol {
     /// Over Moleculer's bus: managers since October 2024.
     Moleculer,
-    /// Through queues of BullMQ: managers of April to October 2024.
+    /// Through queues of `BullMQ`: managers of April to October 2024.
     Bullmq,
 }
 

@@ -346,7 +346,7 @@ section! {
 section! {
     /// Builds by an existing Chaotic Manager.
     WrittenChaotic {
-        /// How it is spoken to: over Moleculer's bus, or through the queues of BullMQ that it had before October 2024.
+        /// How it is spoken to: over Moleculer's bus, or through the queues of `BullMQ` that it had before October 2024.
         protocol: Protocol,
         /// Its Redis server, as in `[executor.bullmq]`.
         #[schemars(example = "redis://127.0.0.1:6379/0")]

@@ -63,7 +63,7 @@ impl Dispatcher {
             timeout: self.limits.borrow().timeout,
             extra_timeout: settings.extra_timeout,
             cache_sources: settings.cache_sources && site.policy.caches.lets_sources(RefClass::Release),
-            caches: site.policy.caches.plan(config::cache::declared(&files), RefClass::Release),
+            caches: site.policy.caches.plan(config::cache::declared(&files, settings.cache_sources), RefClass::Release),
             allow_prohibited: settings.allow_prohibited,
             source_date_epoch: time.as_second(),
             proposal: None,

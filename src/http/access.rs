@@ -3,13 +3,11 @@
 //!
 //! - Over the unix socket everybody may: its mode lets in only the user of the controller and root.
 //! - The API over TCP wants the token; without a configured token it changes nothing.
-//! - Forms want a request from our own pages that sends back the key of this process, and a signed-in
-//!   browser; without a configured token a browser on this machine, talking to a loopback address
-//!   without a proxy between.
+//! - Forms want a request from our own pages that sends back the key of this process, and a browser that
+//!   signed in with the token or, without a configured one, with the key of the pages. That a request comes
+//!   from this machine says nothing: code of packages that fetches its sources is there, too.
 
-use std::net::IpAddr;
-
-use axum::http::header::{AUTHORIZATION, COOKIE, FORWARDED, HOST, HeaderName, ORIGIN, VIA};
+use axum::http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -22,9 +20,6 @@ use crate::web::text::hex;
 /// The cookie of a signed-in browser.
 const COOKIE_NAME: &str = "pkgwarden-session";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// Headers that only a proxy adds.
-const FORWARDING: [HeaderName; 4] =
-    [FORWARDED, VIA, HeaderName::from_static("x-forwarded-for"), HeaderName::from_static("x-real-ip")];
 
 /// How a request arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,15 +27,23 @@ pub enum Arrival {
     /// Over the unix socket.
     Socket,
     /// Over TCP.
-    Tcp {
-        /// To a loopback address.
-        loopback: bool,
-    },
+    Tcp,
+}
+
+/// What lets a request change something over TCP.
+#[derive(Debug, Default)]
+pub struct Keys {
+    /// The token that the operator has configured: for the API and the pages.
+    pub token: Option<SecretString>,
+    /// Where there is none, what browsers sign in with: for the pages only.
+    pub pages: Option<SecretString>,
 }
 
 /// What a request may do is measured against this.
 pub struct Access {
     token: Option<[u8; 32]>,
+    /// What browsers sign in with.
+    signs_in: Option<[u8; 32]>,
     form_key: String,
     session: String,
     secure_cookies: bool,
@@ -49,14 +52,17 @@ pub struct Access {
 impl Access {
     /// `seed` is drawn at random for each process; `https` says that browsers come over TLS.
     #[must_use]
-    pub fn new(token: Option<&SecretString>, seed: &[u8; 32], https: bool) -> Self {
+    pub fn new(keys: &Keys, seed: &[u8; 32], https: bool) -> Self {
+        let signs_in = keys.token.as_ref().or(keys.pages.as_ref());
         let derive = |purpose: &str| {
-            let token = token.map(|token| token.expose_secret().as_bytes()).unwrap_or_default();
-            let digest = Sha256::new().chain_update(seed).chain_update(purpose).chain_update(token).finalize();
+            let key = signs_in.map(|key| key.expose_secret().as_bytes()).unwrap_or_default();
+            let digest = Sha256::new().chain_update(seed).chain_update(purpose).chain_update(key).finalize();
             hex(&digest)
         };
+        let digest = |key: &SecretString| -> [u8; 32] { Sha256::digest(key.expose_secret()).into() };
         Self {
-            token: token.map(|token| Sha256::digest(token.expose_secret()).into()),
+            token: keys.token.as_ref().map(digest),
+            signs_in: signs_in.map(digest),
             form_key: derive("form"),
             session: derive("session"),
             secure_cookies: https,
@@ -91,7 +97,8 @@ impl Access {
     pub fn check_form(&self, arrival: Arrival, headers: &HeaderMap, key: &str) -> Result<(), Fault> {
         check_origin(headers)?;
         if !self.may_use_forms(arrival, headers) {
-            return Err(self.form_refusal());
+            return Err(Fault::new(StatusCode::FORBIDDEN, "changing something needs a signed-in browser")
+                .hint("sign in on /login"));
         }
         if !equal(key.as_bytes(), self.form_key.as_bytes()) {
             return Err(Fault::new(StatusCode::FORBIDDEN, "this form is from before the controller started")
@@ -100,44 +107,37 @@ impl Access {
         Ok(())
     }
 
-    fn form_refusal(&self) -> Fault {
-        if self.token.is_some() {
-            Fault::new(StatusCode::FORBIDDEN, "changing something needs a signed-in browser").hint("sign in on /login")
-        } else {
-            Fault::new(StatusCode::FORBIDDEN, "pages change nothing here: no token is configured")
-                .hint("set `server.token_file`, open the page on the machine itself, or use `pkgwarden ctl`")
-        }
-    }
-
     /// What a page may offer to who looks at it.
     #[must_use]
     pub fn visitor(&self, arrival: Arrival, headers: &HeaderMap) -> Visitor {
         Visitor {
             form_key: self.may_use_forms(arrival, headers).then(|| self.form_key.clone()),
-            can_sign_in: self.token.is_some(),
+            can_sign_in: self.signs_in.is_some(),
             signed_in: self.is_signed_in(headers),
         }
     }
 
     fn may_use_forms(&self, arrival: Arrival, headers: &HeaderMap) -> bool {
-        match (arrival, self.token) {
-            (Arrival::Socket, _) => true,
-            (Arrival::Tcp { .. }, Some(_)) => self.is_signed_in(headers),
-            (Arrival::Tcp { loopback }, None) => loopback && is_direct(headers),
+        match arrival {
+            Arrival::Socket => true,
+            Arrival::Tcp => self.is_signed_in(headers),
         }
     }
 
     fn is_signed_in(&self, headers: &HeaderMap) -> bool {
-        self.token.is_some()
+        self.signs_in.is_some()
             && cookies(headers)
                 .any(|(name, value)| name == COOKIE_NAME && equal(value.as_bytes(), self.session.as_bytes()))
     }
 
-    /// Whether this is the token; takes the same time whatever it is.
+    fn is_token(&self, text: &str) -> bool {
+        is_same(self.token, text)
+    }
+
+    /// Whether a browser that shows this is signed in; takes the same time whatever it is.
     #[must_use]
-    pub fn is_token(&self, text: &str) -> bool {
-        let given: [u8; 32] = Sha256::digest(text).into();
-        self.token.is_some_and(|token| equal(&token, &given))
+    pub fn signs_in(&self, text: &str) -> bool {
+        is_same(self.signs_in, text)
     }
 
     /// The cookie that signs a browser in.
@@ -177,25 +177,14 @@ pub fn check_origin(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-/// Whether a browser talks to this machine by a loopback name. A name that an attacker made point here
-/// is none of these, and a proxy in between would bring strangers.
-fn is_direct(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let proxied = FORWARDING.iter().any(|name| headers.contains_key(name));
-    !proxied && is_loopback_name(host)
-}
-
-fn is_loopback_name(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
+}
+
+fn is_same(known: Option<[u8; 32]>, text: &str) -> bool {
+    let given: [u8; 32] = Sha256::digest(text).into();
+    known.is_some_and(|known| equal(&known, &given))
 }
 
 fn equal(a: &[u8], b: &[u8]) -> bool {
@@ -206,14 +195,14 @@ fn equal(a: &[u8], b: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const TCP: Arrival = Arrival::Tcp { loopback: true };
+    const TCP: Arrival = Arrival::Tcp;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
     }
 
     fn with_token() -> Access {
-        Access::new(Some(&"hunter22".into()), &[7; 32], false)
+        Access::new(&Keys { token: Some("hunter22".into()), pages: None }, &[7; 32], false)
     }
 
     #[test]
@@ -229,7 +218,9 @@ mod tests {
 
     #[test]
     fn without_a_token_tcp_changes_nothing() {
-        let access = Access::new(None, &[7; 32], false);
+        let access = Access::new(&Keys { token: None, pages: Some("drawn".into()) }, &[7; 32], false);
+        let pages = access.check_api(TCP, &headers(&[("authorization", "Bearer drawn")]));
+        assert_eq!(pages.unwrap_err().status, StatusCode::FORBIDDEN, "that is for the pages");
         let empty = access.check_api(TCP, &headers(&[("authorization", "Bearer ")]));
         assert_eq!(empty.unwrap_err().status, StatusCode::FORBIDDEN);
         assert_eq!(access.check_api(Arrival::Socket, &HeaderMap::new()), Ok(()));
@@ -254,14 +245,19 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_only_a_browser_on_this_machine_sees_forms() {
-        let access = Access::new(None, &[7; 32], false);
+    fn without_a_token_only_the_key_of_the_pages_gives_forms() {
+        let access = Access::new(&Keys { token: None, pages: Some("drawn".into()) }, &[7; 32], false);
         let offers = |arrival, pairs: &[_]| access.visitor(arrival, &headers(pairs)).form_key.is_some();
-        assert!(offers(TCP, &[("host", "127.0.0.1:8080")]));
-        assert!(offers(TCP, &[("host", "[::1]:8080")]));
-        assert!(offers(TCP, &[("host", "localhost")]));
-        assert!(!offers(TCP, &[("host", "rebound.example")]));
-        assert!(!offers(TCP, &[("host", "localhost"), ("x-forwarded-for", "203.0.113.9")]));
-        assert!(!offers(Arrival::Tcp { loopback: false }, &[("host", "localhost")]));
+        let ours = [("host", "127.0.0.1:8080"), ("sec-fetch-site", "same-origin")];
+        assert!(!offers(TCP, &ours), "whatever is said, code of a package can say it");
+        assert!(access.signs_in("drawn") && !access.signs_in("") && !access.signs_in("other"));
+        let cookie = access.session_cookie();
+        assert!(offers(TCP, &[ours[0], ours[1], ("cookie", cookie.split(';').next().unwrap())]));
+        assert!(offers(Arrival::Socket, &[]));
+
+        let none = Access::new(&Keys::default(), &[7; 32], false);
+        let cookie = none.session_cookie();
+        assert!(!none.signs_in(""));
+        assert_eq!(none.visitor(TCP, &headers(&[("cookie", cookie.split(';').next().unwrap())])), Visitor::default());
     }
 }

@@ -1,11 +1,11 @@
 //! The forms of the pages: each changes one thing and leads to a page that shows it.
 
 use axum::Router;
-use axum::extract::{Extension, Form, FromRequestParts, Path, State};
+use axum::extract::{Extension, Form, FromRequestParts, Path, Query, State};
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use serde::Deserialize;
 
 use super::Server;
@@ -27,6 +27,7 @@ const TRIGGER: &str = "page";
 pub fn routes() -> Router<Server> {
     Router::new()
         .route("/login", post(sign_in))
+        .route("/sign-in", get(sign_in_by_link))
         .route("/logout", post(sign_out))
         .route("/packages/{pkgbase}/deploy", post(deploy))
         .route("/packages/{pkgbase}/release", post(release))
@@ -46,7 +47,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Sender {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut axum::http::request::Parts, _: &S) -> Result<Self, Fault> {
-        let arrival = parts.extensions.get().copied().unwrap_or(Arrival::Tcp { loopback: false });
+        let arrival = parts.extensions.get().copied().unwrap_or(Arrival::Tcp);
         Ok(Self { arrival, headers: parts.headers.clone() })
     }
 }
@@ -74,6 +75,13 @@ struct Decision {
     reason: String,
 }
 
+/// What stands in a link to sign in.
+#[derive(Deserialize)]
+struct Link {
+    #[serde(default)]
+    key: String,
+}
+
 #[derive(Deserialize)]
 struct SignIn {
     token: String,
@@ -92,12 +100,26 @@ async fn sign_in(
     Form(form): Form<SignIn>,
 ) -> Result<Response, Fault> {
     check_origin(&sender.headers)?;
-    if !server.access().is_token(form.token.trim()) {
+    if !server.access().signs_in(form.token.trim()) {
         let page = sign_in_page(server.pages(), visitor, form.to, true).await?;
         return Ok((StatusCode::OK, page).into_response());
     }
     let cookie = [(SET_COOKIE, server.access().session_cookie())];
     Ok((cookie, see(own_address(&form.to))).into_response())
+}
+
+/// The link that the controller prints when it starts. Whose page leads here does not matter: without the key nothing
+/// comes of it.
+async fn sign_in_by_link(
+    State(server): State<Server>,
+    Extension(visitor): Extension<Visitor>,
+    Query(link): Query<Link>,
+) -> Result<Response, Fault> {
+    if !server.access().signs_in(&link.key) {
+        let page = sign_in_page(server.pages(), visitor, "/".to_owned(), true).await?;
+        return Ok((StatusCode::OK, page).into_response());
+    }
+    Ok(([(SET_COOKIE, server.access().session_cookie())], see("/")).into_response())
 }
 
 /// An address of ours, or the first page: nobody is sent elsewhere.

@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn addresses_names_of_this_machine_and_names_that_were_given_are_ours() {
         let hosts = Hosts::new(Some("https://Packages.example/"), &["builder.lan".to_owned()]);
-        let tcp = Arrival::Tcp { loopback: true };
+        let tcp = Arrival::Tcp;
         for host in [
             "127.0.0.1:8080",
             "[::1]:8080",

@@ -113,7 +113,7 @@ impl Replies {
 
 /// The layer around every command of the API.
 pub async fn command(State(server): State<Server>, request: Request, next: Next) -> Result<Response, Fault> {
-    let arrival = request.extensions().get::<Arrival>().copied().unwrap_or(Arrival::Tcp { loopback: false });
+    let arrival = request.extensions().get::<Arrival>().copied().unwrap_or(Arrival::Tcp);
     server.access().check_api(arrival, request.headers())?;
     let key = key_of(request.headers())?;
     let (parts, body) = request.into_parts();

@@ -52,11 +52,11 @@ use crate::controller::builders::Builders;
 use crate::controller::face::Face;
 use crate::controller::inbox::Inbox;
 use crate::sys::clock::Clock;
-use crate::sys::secret::SecretString;
 use crate::web::fault::Fault;
 use crate::web::frame::Pages;
 use crate::web::text::hex;
 
+pub use self::access::Keys;
 pub use self::serve::{ServeError, UnixSocket, serve};
 
 /// How long a question may take to be answered. Streams and commands take as long as they take.
@@ -74,8 +74,8 @@ pub struct Options {
     pub published: BTreeMap<String, PathBuf>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
-    /// What changes are allowed with; without it only from this machine.
-    pub token: Option<SecretString>,
+    /// What changes are allowed with.
+    pub keys: Keys,
     /// The address that people use, if it is another one than we listen on.
     pub public_url: Option<String>,
     /// Names by which people reach it beside that.
@@ -125,7 +125,7 @@ impl Server {
         Ok(Self(Arc::new(Inner {
             hub: Hub::start(Arc::clone(&options.face), options.stop.clone()),
             pages: Pages { face: options.face, clock: options.clock },
-            access: Access::new(options.token.as_ref(), secret, https),
+            access: Access::new(&options.keys, secret, https),
             hosts: Hosts::new(options.public_url.as_deref(), &options.hosts),
             replies: Replies::default(),
             hooks: Hooks::new(options.inbox),

@@ -35,7 +35,7 @@ const CAREFUL: [(&str, &str); 6] = [
 /// Wraps every request. The [`Arrival`] is put in by the listener.
 pub async fn outermost(State(server): State<Server>, mut request: Request, next: Next) -> Response {
     let id = server.next_request_id();
-    let arrival = request.extensions().get::<Arrival>().copied().unwrap_or(Arrival::Tcp { loopback: false });
+    let arrival = request.extensions().get::<Arrival>().copied().unwrap_or(Arrival::Tcp);
     let visitor = server.access().visitor(arrival, request.headers());
     request.extensions_mut().insert(visitor.clone());
     let wants_page = is_page(request.uri().path()) && accepts_html(request.headers());

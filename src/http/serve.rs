@@ -77,8 +77,7 @@ fn bind_closed(path: &Path) -> io::Result<UnixListener> {
 pub async fn serve(server: &Server, tcp: Option<TcpListener>, unix: Option<UnixSocket>) -> Result<(), ServeError> {
     let over_tcp = async {
         let Some(listener) = tcp else { return Ok(()) };
-        let loopback = listener.local_addr().map_err(ServeError::Listener)?.ip().is_loopback();
-        let router = server.router(Arrival::Tcp { loopback });
+        let router = server.router(Arrival::Tcp);
         let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>());
         serving.with_graceful_shutdown(server.stop().clone().cancelled_owned()).await.map_err(ServeError::Listener)
     };

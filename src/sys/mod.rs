@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod env;
 pub mod fs;
+pub mod held;
 pub mod http;
 pub mod install;
 pub mod limit;

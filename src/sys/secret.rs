@@ -1,12 +1,19 @@
 //! Secrets: where they are read, and how their values are kept out of what people see.
 
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 pub use secrecy::{ExposeSecret, SecretString};
+
+use super::fs::FsError;
+
+/// Random bytes of a secret that is made here.
+const DRAWN: usize = 32;
 
 /// A secret shorter than this is not redacted: its value would be found in innocent text.
 const MIN_REDACTED: usize = 4;
@@ -60,6 +67,42 @@ pub fn lines_from_file(path: &Path) -> Result<Vec<SecretString>, SecretError> {
 /// [`SecretError::Empty`] if it is set to nothing.
 pub fn from_env(name: &str) -> Result<Option<SecretString>, SecretError> {
     super::env::var(name).map(|text| non_empty(text, || name.to_owned())).transpose()
+}
+
+/// The secret in this file, which is drawn at random if there is none, so that it stays the same over restarts.
+///
+/// # Errors
+/// If it can be neither read nor made.
+pub fn kept(path: &Path) -> Result<SecretString, FsError> {
+    match read_kept(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make(path).and_then(|()| read_kept(path)).map_err(|error| FsError::new("make the key", path, error))
+        }
+        other => other.map_err(|error| FsError::new("read the key", path, error)),
+    }
+}
+
+fn read_kept(path: &Path) -> io::Result<SecretString> {
+    let text = std::fs::read_to_string(path)?;
+    let text = text.trim_end();
+    if text.len() < DRAWN {
+        return Err(io::Error::new(ErrorKind::InvalidData, "it is too short; remove it, and a new one is made"));
+    }
+    Ok(text.into())
+}
+
+/// Nobody else can read it, at no time.
+fn make(path: &Path) -> io::Result<()> {
+    let mut random = [0; DRAWN];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let parent = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent)?;
+    let new = path.with_added_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    writeln!(file, "{}", URL_SAFE_NO_PAD.encode(random))?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    File::open(parent)?.sync_all()
 }
 
 fn non_empty(mut text: String, place: impl FnOnce() -> String) -> Result<SecretString, SecretError> {
@@ -158,6 +201,20 @@ mod tests {
         assert_eq!(secrets.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>(), ["new", "old"]);
         std::fs::write(&path, " \n\n").expect("write");
         assert!(matches!(lines_from_file(&path), Err(SecretError::Empty { .. })));
+    }
+
+    #[test]
+    fn a_key_is_drawn_once_and_nobody_else_reads_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("deep/key");
+        let drawn = kept(&path).expect("made");
+        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(kept(&path).expect("read").expose_secret(), drawn.expose_secret());
+        let other = kept(&dir.path().join("other")).expect("made");
+        assert_ne!(other.expose_secret(), drawn.expose_secret());
+        std::fs::write(&path, "abc\n").expect("write");
+        assert!(kept(&path).is_err(), "half a key is not used");
     }
 
     #[test]

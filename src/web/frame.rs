@@ -25,7 +25,7 @@ pub struct Pages {
 pub struct Visitor {
     /// What forms have to send back; `None` if this visitor may change nothing.
     pub form_key: Option<String>,
-    /// Whether there is a token to sign in with.
+    /// Whether there is anything to sign in with.
     pub can_sign_in: bool,
     /// Whether this visitor has.
     pub signed_in: bool,

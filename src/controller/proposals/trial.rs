@@ -121,7 +121,10 @@ impl Dispatcher {
             extra_timeout: 1.0,
             // What a stranger's build leaves is found by test builds of the same proposal, and by nobody else's.
             cache_sources: settings.cache_sources && site.policy.caches.proposals,
-            caches: site.policy.caches.plan(config::cache::declared(&files), RefClass::Proposal(trial.number)),
+            caches: site
+                .policy
+                .caches
+                .plan(config::cache::declared(&files, settings.cache_sources), RefClass::Proposal(trial.number)),
             allow_prohibited: false,
             source_date_epoch: time.as_second(),
             // What a proposal says of that has no say.

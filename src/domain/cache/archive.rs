@@ -8,6 +8,8 @@ use super::ROOTS;
 
 /// The most members.
 const MOST_MEMBERS: usize = 500_000;
+/// The most bytes of all paths together, also of directories that are only passed through: 64 MiB.
+const MOST_TEXT: usize = 64 << 20;
 /// The longest path, in bytes.
 const LONGEST_PATH: usize = 4_000;
 /// The most directories in each other.
@@ -49,6 +51,7 @@ enum Known {
 #[derive(Debug)]
 pub struct Members {
     known: BTreeMap<String, Known>,
+    text: usize,
     count: usize,
     bytes: u64,
     max_bytes: u64,
@@ -58,7 +61,7 @@ impl Members {
     /// An archive that may hold so many bytes in its files.
     #[must_use]
     pub const fn new(max_bytes: u64) -> Self {
-        Self { known: BTreeMap::new(), count: 0, bytes: 0, max_bytes }
+        Self { known: BTreeMap::new(), text: 0, count: 0, bytes: 0, max_bytes }
     }
 
     /// How many members there were.
@@ -107,7 +110,7 @@ impl Members {
             }
             Kind::Other(what) => return Err(fail(what)),
         };
-        match self.known.insert(clean.clone(), known) {
+        match self.know(&clean, known).map_err(fail)? {
             None => Ok(clean),
             Some(Known::Directory) if known == Known::Directory => Ok(clean),
             Some(_) => Err(fail("is there twice")),
@@ -121,10 +124,19 @@ impl Members {
                 Some(Known::Directory) => {}
                 Some(Known::File) => return Err("is inside a file"),
                 Some(Known::Symlink) => return Err("is behind a symbolic link"),
-                None => drop(self.known.insert(path[..at].to_owned(), Known::Directory)),
+                None => drop(self.know(&path[..at], Known::Directory)?),
             }
         }
         Ok(())
+    }
+
+    /// Notes a path, and says what it was until now.
+    fn know(&mut self, path: &str, known: Known) -> Result<Option<Known>, &'static str> {
+        self.text += path.len();
+        if self.text > MOST_TEXT || self.known.len() >= MOST_MEMBERS {
+            return Err("makes its paths too many, or too long altogether");
+        }
+        Ok(self.known.insert(path.to_owned(), known))
     }
 }
 
@@ -239,6 +251,12 @@ mod tests {
         for members in hostile {
             assert!(refused(members).is_some(), "{members:?}");
         }
+        // Each of these costs a hundred directories that are in no other: what is only passed through counts, too.
+        let mut wide = Members::new(100);
+        let paths = (0..).map(|number| format!("home/build/{}", format!("{number:036}/").repeat(97)));
+        let admitted = paths.take_while(|path| wide.admit(&format!("{path}x"), Kind::File(0)).is_ok()).count();
+        assert!((100..1_000).contains(&admitted), "{admitted}");
+
         let deep = format!("home/build/{}x", "d/".repeat(200));
         assert!(refused(&[(&deep, FILE)]).is_some());
         assert!(refused(&[(&format!("home/build/{}", "x".repeat(5_000)), FILE)]).is_some());

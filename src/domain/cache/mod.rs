@@ -8,6 +8,7 @@ pub mod key;
 pub mod policy;
 pub mod ready;
 pub mod retention;
+pub mod sources;
 
 use std::collections::BTreeMap;
 
@@ -109,6 +110,9 @@ pub struct Set {
     /// Whether each commit saves an archive of its own, and begins with the newest there is.
     #[serde(default)]
     pub renew: bool,
+    /// Whether only those of its files are kept and found that makepkg compares with a sum in the PKGBUILD.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verified: bool,
     /// Whether a build fails where it cannot be saved or restored. That there is none yet is no failure.
     #[serde(default)]
     pub required: bool,
@@ -131,22 +135,18 @@ impl Set {
             tools: Vec::new(),
             epoch: 0,
             renew: false,
+            verified: false,
             required: false,
             max_bytes: DEFAULT_MAX,
             env: BTreeMap::new(),
         }
     }
 
-    /// Whether makepkg checks its content before it uses it: the sources of a package.
-    #[must_use]
-    pub fn is_verified(&self) -> bool {
-        self.name.as_str() == ready::SRCDEST
-    }
-
-    /// Whether it is restored before sources are fetched. Everything else is when the tools are there that its key names.
+    /// Whether it holds what makepkg fetched: it is restored before sources are fetched, and packed when they are.
+    /// Everything else is restored when the tools are there that its key names, and packed in the end.
     #[must_use]
     pub fn is_early(&self) -> bool {
-        self.is_verified()
+        self.name.as_str() == ready::SRCDEST
     }
 }
 
@@ -168,11 +168,11 @@ impl Plan {
         self.sets.is_empty() && !self.commands
     }
 
-    /// With the ready-made set of sources, if it is wanted and not there.
+    /// With the ready-made set of sources, as far as they are verified, if it is wanted and not there.
     #[must_use]
     pub fn with_sources(mut self, wanted: bool) -> Self {
-        if wanted && !self.sets.iter().any(Set::is_verified) {
-            self.sets.push(ready::srcdest());
+        if wanted && !self.sets.iter().any(Set::is_early) {
+            self.sets.push(Set { verified: true, ..ready::srcdest() });
         }
         self
     }

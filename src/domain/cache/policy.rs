@@ -58,7 +58,7 @@ impl RefClass {
 pub enum ReleaseCaches {
     /// Nothing.
     None,
-    /// Only what is checked before it is used: sources.
+    /// Only what is checked before it is used: sources with a sum.
     #[default]
     Verified,
     /// Every set, and `pkgwarden-cache`.
@@ -89,8 +89,12 @@ impl CachePolicy {
             RefClass::Proposal(_) => self.proposals,
         };
         let verified = class == RefClass::Release && self.release == ReleaseCaches::Verified;
-        let sets = declared.into_iter().filter(|set| all || (verified && set.is_verified()));
-        Plan { sets: sets.collect(), commands: all }
+        let allowed = |set: Set| match () {
+            () if all => Some(set),
+            () if verified && set.is_early() => Some(Set { verified: true, ..set }),
+            () => None,
+        };
+        Plan { sets: declared.into_iter().filter_map(allowed).collect(), commands: all }
     }
 
     /// The same for what a machine elsewhere was told: not more than that, and of verified sets only what they are made for.
@@ -132,6 +136,11 @@ mod tests {
         assert_eq!(release(ReleaseCaches::None), (vec![], false));
         assert_eq!(release(ReleaseCaches::Verified), (vec!["srcdest".to_owned()], false));
         assert_eq!(release(ReleaseCaches::All), (vec!["srcdest".to_owned(), "ccache".to_owned()], true));
+        let srcdest = |release| {
+            let policy = CachePolicy { release, proposals: true };
+            policy.plan(vec![ready::srcdest()], RefClass::Release).sets.remove(0).verified
+        };
+        assert_eq!((srcdest(ReleaseCaches::Verified), srcdest(ReleaseCaches::All)), (true, false));
         let proposal = |allowed| names(ReleaseCaches::All, allowed, RefClass::Proposal(1));
         assert_eq!((proposal(true).0.len(), proposal(true).1), (2, true));
         assert_eq!(proposal(false), (vec![], false));

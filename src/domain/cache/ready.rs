@@ -2,7 +2,7 @@
 
 use super::{DEFAULT_MAX, Set, SetName};
 
-/// The sources of a package, which makepkg checks.
+/// The sources of a package.
 pub const SRCDEST: &str = "srcdest";
 
 /// The names of all ready-made sets.
@@ -63,7 +63,7 @@ mod tests {
             assert_eq!(set.name.as_str(), name);
             assert!(!set.include.is_empty() && set.renew, "{name}");
             assert!(set.include.iter().all(|pattern| fault_of(pattern).is_none()), "{name}");
-            assert_eq!(set.is_verified(), name == SRCDEST);
+            assert_eq!(set.is_early(), name == SRCDEST);
         }
         assert_eq!(set("ccache2"), None);
     }

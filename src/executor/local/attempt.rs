@@ -116,12 +116,15 @@ impl Attempt {
             self.step(Phase::Patch, workspace, job).await?;
         }
         rewrite_pkgbuild(workspace, |original| interference.pkgbuild(original))?;
-        self.verify_signatures(workspace, job).await?;
+        let summary = self.inspect(workspace, job).await?;
+        self.verify_signatures(&summary, workspace, job).await?;
+        self.caching.know_sources(&summary);
         if !job.repositories.is_empty() {
             self.step(Phase::Sync, workspace, job).await?;
         }
         self.restore_sets(true, workspace, job).await?;
         self.step(Phase::Fetch, workspace, job).await?;
+        self.stage_sources(workspace, job).await?;
         self.restore_sets(false, workspace, job).await?;
         self.step(Phase::Build, workspace, job).await
     }
@@ -164,15 +167,20 @@ impl Attempt {
         .await
     }
 
-    /// Sees to it that signatures are verified from here on, if they are to be.
-    async fn verify_signatures(&mut self, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
+    /// Has makepkg say what the PKGBUILD comes to, where something depends on that; otherwise says nothing.
+    async fn inspect(&mut self, workspace: &Workspace, job: &Job) -> Result<String, Stop> {
         let pkgbuild = workspace.pkgbuild()?.unwrap_or_default();
-        if !mentions_signatures(&String::from_utf8_lossy(&pkgbuild)) {
-            return Ok(());
+        if !mentions_signatures(&String::from_utf8_lossy(&pkgbuild)) && !self.caching.keeps_verified() {
+            return Ok(String::new());
         }
         self.step(Phase::Inspect, workspace, job).await?;
         let summary = workspace.take_printed()?.unwrap_or_default();
-        let signatures = Signatures::of_summary(&String::from_utf8_lossy(&summary));
+        Ok(String::from_utf8_lossy(&summary).into_owned())
+    }
+
+    /// Sees to it that signatures are verified from here on, if they are to be.
+    async fn verify_signatures(&mut self, summary: &str, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
+        let signatures = Signatures::of_summary(summary);
         match signatures.decide(&self.order.files, self.inner.config.pgp) {
             Decision::Nothing => Ok(()),
             Decision::Skip(why) => self.note(&format!("signatures are not verified: {why}")),

@@ -3,7 +3,7 @@
 //!
 //! What fails here is told in the log and fails nothing else, unless the set says that it is required.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -21,6 +21,7 @@ use crate::builder::workspace::Workspace;
 use crate::caches::{CacheError, Caches, Entry, Found, Leased, Place, Published, Staged, Wanted};
 use crate::domain::cache::key::{Facts, key};
 use crate::domain::cache::policy::RefClass;
+use crate::domain::cache::sources::compared;
 use crate::domain::cache::{Plan, Set, SetName};
 use crate::executor::BuildOrder;
 use crate::executor::kept::blocking;
@@ -42,7 +43,9 @@ pub struct Caching {
     leased: Vec<Leased>,
     /// Of each set that was restored, by which key, and what was in it then.
     restored: BTreeMap<SetName, (String, String)>,
-    /// What it saved by itself, to be kept if it succeeds.
+    /// The sources that makepkg compares with a sum: nothing else of a set that is to be verified is kept or found.
+    compared: BTreeSet<String>,
+    /// What it saved until now, to be kept if it succeeds.
     pub staged: BTreeMap<SetName, (Staged, Wanted)>,
 }
 
@@ -75,8 +78,36 @@ impl Caching {
             tools: BTreeMap::new(),
             leased: Vec::new(),
             restored: BTreeMap::new(),
+            compared: BTreeSet::new(),
             staged: BTreeMap::new(),
         }
+    }
+
+    /// Whether it keeps or finds only what makepkg compares.
+    pub fn keeps_verified(&self) -> bool {
+        self.plan.sets.iter().any(|set| set.verified)
+    }
+
+    /// The sets that are restored and saved by themselves: those of sources, or the others.
+    fn due(&self, early: bool) -> Vec<Set> {
+        let due = self.plan.sets.iter().filter(|set| set.is_early() == early && !set.include.is_empty());
+        due.cloned().collect()
+    }
+
+    /// Learns from what makepkg says of the PKGBUILD which sources it compares.
+    pub fn know_sources(&mut self, summary: &str) {
+        self.compared = compared(summary, &self.order.arch);
+    }
+
+    /// What of a build belongs to a set.
+    async fn selected(&self, workspace: &Workspace, set: &Set) -> Result<Selection, FsError> {
+        let (workspace, set, compared) = (workspace.clone(), set.clone(), self.only_of(set));
+        blocking(move || cache::select(&workspace, &set, compared.as_ref())).await
+    }
+
+    /// The only files that may be kept of a set, if not all may.
+    fn only_of(&self, set: &Set) -> Option<BTreeSet<String>> {
+        set.verified.then(|| self.compared.clone())
     }
 
     /// Remembers how often its sets have been invalidated until now: what is from before counts for it no more than for those
@@ -157,11 +188,10 @@ impl Attempt {
             self.note(&format!("cache: warning: {}; the build begins without any set", in_full(&error)))?;
             self.caching.plan = Plan::default();
         }
-        let due: Vec<Set> = self.caching.plan.sets.iter().filter(|set| set.is_early() == early).cloned().collect();
         if !early {
             self.ask_tools(workspace, job).await?;
         }
-        for set in due.iter().filter(|set| !set.include.is_empty()) {
+        for set in &self.caching.due(early) {
             let began = Instant::now();
             match self.restore_set(set, workspace, job).await {
                 Ok(Ok(entry)) => {
@@ -193,7 +223,11 @@ impl Attempt {
             blocking(move || cache::clear(&workspace, &set)).await?;
             return Err(trouble);
         }
-        let selection = selected(workspace, set).await?;
+        if let Some(compared) = self.caching.only_of(set) {
+            let workspace = workspace.clone();
+            blocking(move || cache::keep_sources(&workspace, &compared)).await?;
+        }
+        let selection = self.caching.selected(workspace, set).await?;
         self.caching.restored.insert(set.name.clone(), (entry.key.clone(), selection.fingerprint));
         Ok(Ok(entry))
     }
@@ -220,23 +254,41 @@ impl Attempt {
         Ok(())
     }
 
+    /// Packs what was fetched before anything of it is built: what the build then makes of it is found by nobody.
+    pub async fn stage_sources(&mut self, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
+        for set in self.caching.due(true) {
+            let began = Instant::now();
+            let said = match self.stage_set(&set, workspace, job).await {
+                Ok(Ok((staged, wanted))) => {
+                    let said = format!("packed {} files, to be saved if this build succeeds", staged.content.members);
+                    self.caching.staged.insert(set.name.clone(), (staged, wanted));
+                    Ok(said)
+                }
+                Ok(Err(said)) => Ok(said),
+                Err(trouble) => Err(trouble),
+            };
+            self.tell_saved(&set, said, began)?;
+        }
+        Ok(())
+    }
+
     /// Saves what this build leaves for the next one: it has succeeded.
     pub async fn save_sets(&mut self, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
-        for set in self.caching.plan.sets.clone().iter().filter(|set| !set.include.is_empty()) {
+        for set in self.caching.due(false) {
             let began = Instant::now();
-            match self.save_set(set, workspace, job).await {
-                Ok(said) => {
-                    let took = began.elapsed().as_secs_f64();
-                    self.note(&format!("cache: {}: {said}, in {took:.2} s", set.name))?;
-                }
-                Err(trouble) => self.trouble(set, "save", trouble, "the next build begins without it")?,
-            }
+            let said = match self.stage_set(&set, workspace, job).await {
+                Ok(Ok((staged, wanted))) => self.publish(staged, wanted).await,
+                Ok(Err(said)) => Ok(said),
+                Err(trouble) => Err(trouble),
+            };
+            self.tell_saved(&set, said, began)?;
         }
         for (name, (staged, wanted)) in std::mem::take(&mut self.caching.staged) {
             match self.publish(staged, wanted).await {
                 Ok(said) => self.note(&format!("cache: {name}: {said}"))?,
                 Err(trouble) => {
-                    let set = self.caching.plan.by_hand(name.as_str()).unwrap_or_else(|_| Set::by_hand(name));
+                    let declared = self.caching.plan.sets.iter().find(|set| set.name == name).cloned();
+                    let set = declared.unwrap_or_else(|| Set::by_hand(name));
                     self.trouble(&set, "save", trouble, "the next build begins without it")?;
                 }
             }
@@ -248,16 +300,32 @@ impl Attempt {
         Ok(())
     }
 
-    async fn save_set(&mut self, set: &Set, workspace: &Workspace, job: &Job) -> Result<String, Trouble> {
-        let selection = selected(workspace, set).await?;
+    fn tell_saved(&mut self, set: &Set, said: Result<String, Trouble>, began: Instant) -> Result<(), Stop> {
+        match said {
+            Ok(said) => {
+                let took = began.elapsed().as_secs_f64();
+                self.note(&format!("cache: {}: {said}, in {took:.2} s", set.name))
+            }
+            Err(trouble) => self.trouble(set, "save", trouble, "the next build begins without it"),
+        }
+    }
+
+    /// Packs a set; says why, if there is no need to.
+    async fn stage_set(
+        &mut self,
+        set: &Set,
+        workspace: &Workspace,
+        job: &Job,
+    ) -> Result<Result<(Staged, Wanted), String>, Trouble> {
+        let selection = self.caching.selected(workspace, set).await?;
         if selection.paths.is_empty() {
-            return Ok("there is nothing to save".to_owned());
+            return Ok(Err("there is nothing to save".to_owned()));
         }
         let wanted = self.caching.wanted(set)?;
         if let Some((key, fingerprint)) = self.caching.restored.get(&set.name)
             && (*key == wanted.key.exact || *fingerprint == selection.fingerprint)
         {
-            return Ok("what was restored stays: it has the same key or content".to_owned());
+            return Ok(Err("what was restored stays: it has the same key or content".to_owned()));
         }
         let name = format!("set-{}.tar", set.name);
         let mut spec = job.sandbox(Phase::Build, workspace, &[]);
@@ -270,7 +338,7 @@ impl Attempt {
             packed?;
         }
         let staged = self.caching.stage(set, &tar, &self.limits).await?;
-        self.publish(staged, wanted).await
+        Ok(Ok((staged, wanted)))
     }
 
     async fn publish(&mut self, staged: Staged, wanted: Wanted) -> Result<String, Trouble> {
@@ -306,11 +374,6 @@ impl Attempt {
             _ => Err(Stop::Verdict(Verdict::Infrastructure(said), None)),
         }
     }
-}
-
-async fn selected(workspace: &Workspace, set: &Set) -> Result<Selection, FsError> {
-    let (workspace, set) = (workspace.clone(), set.clone());
-    blocking(move || cache::select(&workspace, &set)).await
 }
 
 /// What is told of an archive that was restored.

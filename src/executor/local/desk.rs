@@ -21,10 +21,15 @@ use crate::domain::cache::Set;
 use crate::sys::fs::FsError;
 use crate::telemetry::in_full;
 
-/// A build that asks more often than this is not answered any more.
+/// A build that asks more often than this is told so, and nothing is done for it.
 const MOST_REQUESTS: usize = 200;
 /// The longest id of a request.
 const LONGEST_ID: u64 = 64;
+
+fn too_often() -> Answer {
+    let text = format!("warning: this build has asked more than {MOST_REQUESTS} times, and nothing more is done");
+    Answer { status: "problem", text }
+}
 
 /// Where a build asks.
 pub struct Desk {
@@ -54,9 +59,10 @@ impl Desk {
 
     /// Answers until nobody waits for that any more.
     pub async fn serve(mut self, caching: &mut Caching, limits: &Limits) -> ! {
-        for _ in 0..MOST_REQUESTS {
-            let Some(id) = self.next().await else { break };
-            let answer = self.answer(&id, caching, limits).await;
+        let mut answered = 0;
+        while let Some(id) = self.next().await {
+            let answer = if answered < MOST_REQUESTS { self.answer(&id, caching, limits).await } else { too_often() };
+            answered += 1;
             self.tell(&id, &answer);
         }
         std::future::pending().await

@@ -5,6 +5,7 @@ mod caching;
 mod desk;
 mod hooks;
 pub mod image;
+mod inside;
 mod launcher;
 pub mod probe;
 mod step;

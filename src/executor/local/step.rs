@@ -14,6 +14,7 @@ use crate::sys::process::{Child, ProcessError, Program};
 use crate::sys::sandbox::{ANSWER, SandboxSpec, explain};
 
 use super::image::ImageError;
+use super::inside::Inside;
 use super::launcher::Launcher;
 
 /// How long output that is still in the pipe is read after a sandbox was stopped.
@@ -103,6 +104,7 @@ pub async fn run(
     limits: &Limits,
 ) -> Result<StepEnd, StepError> {
     let mut child = launcher.spawn(program.open_stdin()).await?;
+    let mut inside = Inside::of(child.id());
     let answer = child.stdin();
     let mut output = child.stdout().expect("it was just started");
     let complaint = tokio::spawn(complaint_of(child.stderr().expect("it was just started")));
@@ -111,10 +113,11 @@ pub async fn run(
         biased;
         () = limits.cancel.cancelled() => Err(StepError::Cancelled),
         () = tokio::time::sleep_until(limits.deadline) => Err(StepError::TimedOut),
-        copied = copy(&mut output, answer, log, &mut tail) => copied,
+        copied = copy(&mut output, answer.map(|answer| (answer, &mut inside)), log, &mut tail) => copied,
     };
     if let Err(error) = ended {
         stop(child, &mut output, log, &mut tail).await;
+        inside.gone().await;
         return Err(error);
     }
     // The output ends before the process does only if the build closed it; the limits still hold.
@@ -124,13 +127,11 @@ pub async fn run(
         () = tokio::time::sleep_until(limits.deadline) => Err(StepError::TimedOut),
         status = child.wait() => Ok(Exit::from(status?)),
     };
-    let exit = match exit {
-        Ok(exit) => exit,
-        Err(error) => {
-            end(&mut child).await;
-            return Err(error);
-        }
-    };
+    if exit.is_err() {
+        end(&mut child).await;
+    }
+    inside.gone().await;
+    let exit = exit?;
     let complaint = complaint.await.unwrap_or_default();
     if exit != Exit::Code(0) && !complaint.trim().is_empty() {
         return Err(StepError::Sandbox(explain(&complaint)));
@@ -138,10 +139,10 @@ pub async fn run(
     Ok(StepEnd { exit, printed: tail.text() })
 }
 
-/// Copies output to its end, and answers the first of it.
+/// Copies output to its end. The first of it says that the sandbox is set up, and is answered.
 async fn copy(
     output: &mut (impl AsyncRead + Unpin),
-    mut answer: Option<ChildStdin>,
+    mut begin: Option<(ChildStdin, &mut Inside)>,
     log: &mut LogWriter,
     tail: &mut Tail,
 ) -> Result<(), StepError> {
@@ -156,7 +157,8 @@ async fn copy(
             LogError::LimitReached { limit } => StepError::LogLimit { limit },
             other => other.into(),
         })?;
-        if let Some(mut sandbox) = answer.take() {
+        if let Some((mut sandbox, inside)) = begin.take() {
+            inside.look();
             // One that has ended meanwhile says so by its status, not through this pipe.
             let _ = sandbox.write_all(ANSWER).await;
         }

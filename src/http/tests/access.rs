@@ -1,7 +1,7 @@
 //! Who may change what, and that commands that come twice happen once.
 
 use super::*;
-use crate::http::world::{World, garden, oid};
+use crate::http::world::{OBJECT, PAGE_KEY, World, garden, oid};
 
 #[tokio::test]
 async fn changes_without_the_token_are_refused_and_do_nothing() {
@@ -83,29 +83,74 @@ async fn post_form(url: String, fields: &[(&str, &str)], headers: &[(&str, &str)
 
 const OURS: (&str, &str) = ("sec-fetch-site", "same-origin");
 
+/// What answers a link to sign in, without going where it leads: who follows loses the cookie.
+async fn open_link(url: &str, key: &str) -> String {
+    let host = url.strip_prefix("http://").unwrap();
+    exchange(host, &format!("GET /sign-in?key={key} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")).await
+}
+
+/// The session that an answer begins, as browsers send it back.
+fn session_in(answer: &str) -> Option<String> {
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: "))?;
+    cookie.split(';').next().map(str::to_owned)
+}
+
+/// Code of a package that fetches its sources does so from this machine, and can say whatever a browser says.
 #[tokio::test]
-async fn on_loopback_a_form_approves_exactly_what_was_seen() {
+async fn who_only_comes_from_this_machine_presses_no_button() {
     let world = garden();
     let served = world.serve(None).await;
-    let page = get(&format!("{}/reviews/sundial", served.url)).await.text().await.unwrap();
-    let key = key_in(&page).expect("the page has forms");
+    let host = served.url.strip_prefix("http://").unwrap().to_owned();
+    let origin = ("origin", served.url.as_str());
+    for headers in [&[OURS][..], &[origin, ("host", &host)], &[OURS, ("cookie", "pkgwarden-session=")]] {
+        let mut ask = client().get(format!("{}/reviews/sundial", served.url));
+        for (name, value) in headers {
+            ask = ask.header(*name, *value);
+        }
+        let page = ask.send().await.unwrap().text().await.unwrap();
+        assert_eq!(key_in(&page), None, "{headers:?}");
+        assert!(page.contains("/login?to=/reviews/sundial"), "a person is told where forms are");
+        let head = oid(0xee).to_string();
+        let url = format!("{}/reviews/sundial/approve", served.url);
+        assert_eq!(post_form(url, &[("key", ""), ("head", &head)], headers).await.status(), 403, "{headers:?}");
+    }
+    let object = format!("{}/api/v1/caches/{OBJECT}/archive", served.url);
+    assert_eq!(get(&object).await.status(), 403);
+    for key in ["", "hunter22", "drawn"] {
+        let answer = open_link(&served.url, key).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && session_in(&answer).is_none(), "{answer}");
+    }
+    assert_eq!(world.read(|state| state.asked.len()), 0);
+}
+
+#[tokio::test]
+async fn the_link_of_the_start_gives_forms_that_approve_exactly_what_was_seen() {
+    let world = garden();
+    let served = world.serve(None).await;
+    let opened = open_link(&served.url, PAGE_KEY).await;
+    assert!(opened.starts_with("HTTP/1.1 303") && opened.contains("location: /\r\n"), "{opened}");
+    let session = session_in(&opened).expect("a cookie");
+    assert!(!session.contains(PAGE_KEY));
+    let cookie = ("cookie", session.as_str());
+    let review = client().get(format!("{}/reviews/sundial", served.url)).header("cookie", &session);
+    let key = key_in(&review.send().await.unwrap().text().await.unwrap()).expect("the page has forms");
     let url = format!("{}/reviews/sundial/approve", served.url);
     let head = oid(0xee).to_string();
     let fields = [("key", key.as_str()), ("head", head.as_str())];
 
-    let foreign = post_form(url.clone(), &fields, &[("sec-fetch-site", "cross-site")]).await;
-    let keyless = post_form(url.clone(), &fields[1..], &[OURS]).await;
-    let rebound = post_form(url.clone(), &fields, &[OURS, ("host", "rebound.example")]).await;
-    let proxied = post_form(url.clone(), &fields, &[OURS, ("x-forwarded-for", "203.0.113.9")]).await;
+    let foreign = post_form(url.clone(), &fields, &[("sec-fetch-site", "cross-site"), cookie]).await;
+    let keyless = post_form(url.clone(), &fields[1..], &[OURS, cookie]).await;
+    let nobody = post_form(url.clone(), &fields, &[OURS]).await;
+    let rebound = post_form(url.clone(), &fields, &[OURS, cookie, ("host", "rebound.example")]).await;
     assert_eq!(rebound.status(), 421);
-    for refused in [foreign, keyless, proxied] {
+    for refused in [foreign, keyless, nobody] {
         assert_eq!(refused.status(), 403);
     }
-    let stale = post_form(url.clone(), &[("key", &key), ("head", &oid(1).to_string())], &[OURS]).await;
+    let stale = post_form(url.clone(), &[("key", &key), ("head", &oid(1).to_string())], &[OURS, cookie]).await;
     assert_eq!(stale.status(), 409);
     assert_eq!(world.read(|state| state.asked.len()), 0);
 
-    let run = post_form(url, &fields, &[OURS]).await;
+    let run = post_form(url, &fields, &[OURS, cookie]).await;
     assert!(run.url().path().starts_with("/runs/"), "{}", run.url());
     assert_eq!(
         world.read(|state| state.asked.clone()),
@@ -125,7 +170,7 @@ async fn a_browser_signs_in_with_the_token_and_then_has_forms() {
     let login = format!("{}/login", served.url);
     let wrong = post_form(login.clone(), &[("token", "no"), ("to", "/")], &[OURS]).await;
     assert!(wrong.headers().get("set-cookie").is_none());
-    assert!(wrong.text().await.unwrap().contains("not the token"));
+    assert!(wrong.text().await.unwrap().contains("neither the token nor"));
     assert_eq!(post_form(login.clone(), &[("token", "hunter22")], &[]).await.status(), 403);
 
     // What the client would follow loses the cookie, so the answer itself is looked at.
@@ -143,21 +188,27 @@ async fn a_browser_signs_in_with_the_token_and_then_has_forms() {
 
 /// Signs in over a plain connection and gives the `Set-Cookie` line.
 async fn sign_in_cookie(url: &str) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let host = url.strip_prefix("http://").unwrap();
     let body = "token=hunter22&to=/reviews/sundial";
-    let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
     let request = format!(
         "POST /login HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}\r\nconnection: close\r\n\
          content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    let answer = exchange(host, &request).await;
     assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
     assert!(answer.contains("location: /reviews/sundial\r\n"), "{answer}");
     answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a cookie").to_owned()
+}
+
+/// Sends a request as it stands, and gives the whole answer.
+async fn exchange(host: &str, request: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 async fn deploy(world_url: &str, key: Option<&str>, body: &str) -> reqwest::Response {

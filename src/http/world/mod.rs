@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::access::Arrival;
+use super::access::{Arrival, Keys};
 use super::{Options, Server};
 use crate::controller::caches::{CacheObject, CacheUseView, CacheView, CachesRemovedView, Invalidation};
 use crate::controller::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
@@ -31,6 +31,9 @@ use crate::logstore::LogStore;
 use crate::sys::clock::{Clock, ManualClock};
 
 pub use garden::{KEY, OBJECT, attempt, build, document, garden, package, repository, review, run};
+
+/// What browsers sign in with where there is no token.
+pub const PAGE_KEY: &str = "drawn-at-the-first-start";
 
 /// What the world is like.
 #[derive(Default)]
@@ -150,7 +153,7 @@ impl World {
             builders: None,
             published: BTreeMap::new(),
             clock,
-            token: token.map(Into::into),
+            keys: Keys { token: token.map(Into::into), pages: token.is_none().then(|| PAGE_KEY.into()) },
             public_url: None,
             hosts: Vec::new(),
             stop: CancellationToken::new(),
@@ -409,5 +412,5 @@ impl Face for World {
 
 /// The routes of a world, for tests that need no socket.
 pub fn router(world: &Arc<World>) -> axum::Router {
-    world.server(None).router(Arrival::Tcp { loopback: true })
+    world.server(None).router(Arrival::Tcp)
 }

@@ -34,9 +34,8 @@ pub async fn form(
 /// The form, after a wrong token or before any.
 pub async fn sign_in_page(pages: &Pages, visitor: Visitor, to: String, wrong: bool) -> Result<Response, Fault> {
     if !visitor.can_sign_in {
-        return Err(
-            Fault::not_found("there is nothing to sign in to: no token is configured").hint("set `server.token_file`")
-        );
+        return Err(Fault::not_found("there is nothing to sign in with: no token is configured")
+            .hint("set `server.token_file`"));
     }
     let (frame, _) = pages.frame(visitor, "").await?;
     page(&SignIn { frame, wrong, to })

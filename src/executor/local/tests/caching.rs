@@ -186,6 +186,77 @@ async fn p6_what_a_proposal_saves_is_never_restored_into_a_release() {
     assert_eq!(sources.caches.sets.iter().map(|set| set.name.as_str()).collect::<Vec<_>>(), ["srcdest"]);
 }
 
+/// `build()` is where upstream's code runs; what it leaves among the sources may be anything.
+#[tokio::test]
+async fn what_a_build_makes_of_its_sources_no_later_build_finds() {
+    let world = World::new();
+    let served = served("tarball").await;
+    let sum = crate::domain::cache::key::hex(&<sha2::Sha256 as sha2::Digest>::digest("tarball"));
+    let lines = |build: &str| {
+        format!(
+            "source=(a.txt::http://{served}/a http://{served}/b.sig)\nsha256sums=({sum} SKIP)\n\
+             DLAGENTS=('http::/usr/bin/curl -sS -o %o %u')\n\
+             build() {{ {build}; }}\n{PACKAGE}"
+        )
+    };
+    let order = |attempt: &str, lines: &str| {
+        let commit = Oid::from_bytes([attempt.bytes().last().unwrap(); 20]);
+        BuildOrder { cache_sources: true, commit, ..world.small(attempt, lines) }
+    };
+    let poison = "mkdir -p $SRCDEST/upstream/hooks; echo evil >$SRCDEST/upstream/config; echo evil >$SRCDEST/a.txt\n\
+         echo evil >$SRCDEST/b.sig; echo evil >$SRCDEST/other";
+    world.succeed(order("a1", &lines(poison))).await;
+    let looks = "echo \"found: $(cd $SRCDEST; ls | tr '\\n' ' ') $(cat $SRCDEST/a.txt)\"";
+    world.succeed(order("a2", &lines(looks))).await;
+    assert_eq!(world.found("a2"), "a.txt b.sig  tarball", "{}", world.log("a2"));
+    assert_eq!(world.did("a2"), ["used srcdest"], "{}", world.log("a2"));
+    let entry = &world.uses("a2")[0].entry;
+    assert_eq!((entry.content.members, entry.content.bytes), (1, 7), "a file without a sum is fetched anew");
+    assert!(world.log("a2").contains("Found a.txt"), "{}", world.log("a2"));
+    assert!(world.log("a2").contains("Downloading b.sig"), "{}", world.log("a2"));
+}
+
+/// What was kept under a policy that lets everything through, or by an older program, is not believed either.
+#[tokio::test]
+async fn repositories_and_files_without_a_sum_are_not_restored_where_sources_have_to_be_verified() {
+    let world = World::new();
+    let lines = "build() { echo \"found: $(cd $SRCDEST; find . -mindepth 1 | tr '\\n' ' ')\"; }";
+    let fetches = "mkdir -p $SRCDEST/upstream; echo evil >$SRCDEST/upstream/config; echo evil >$SRCDEST/planted";
+    let declared = "use = [\"srcdest\"]";
+    world.succeed(world.caching("a1", (&format!("{fetches}\n{lines}"), declared), OPEN)).await;
+    assert_eq!(world.did("a1"), ["created srcdest"], "{}", world.log("a1"));
+    world.succeed(world.caching("a2", (lines, declared), CachePolicy::default())).await;
+    assert_eq!((world.did("a2"), world.found("a2").as_str()), (vec!["used srcdest".to_owned()], ""));
+}
+
+#[tokio::test]
+async fn a_build_that_asks_without_end_is_told_so_and_comes_to_its_own() {
+    let world = World::new();
+    let asks = "build() { for _ in {1..205}; do pkgwarden-cache restore none; done; echo \"found: an end\"; }";
+    let order = world.caching("a1", (asks, ""), OPEN);
+    world.succeed(BuildOrder { timeout: Duration::from_mins(5), ..order }).await;
+    assert_eq!(world.found("a1"), "an end");
+    let log = world.log("a1");
+    assert_eq!(log.matches("none: nothing is saved").count(), 200, "{log}");
+    assert_eq!(log.matches("has asked more than 200 times").count(), 5, "{log}");
+}
+
+/// Serves these bytes under every path, for as long as the test runs.
+async fn served(bytes: &'static str) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 1024];
+            let _ = stream.read(&mut asked).await;
+            let answer =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{bytes}", bytes.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
+}
+
 #[tokio::test]
 async fn p7_after_an_invalidation_no_build_finds_the_old_set_not_even_one_under_way() {
     let world = World::with(2, crate::logstore::DEFAULT_LIMIT);
