@@ -65,9 +65,8 @@ pub(super) fn manager(settings: &Chaotic) -> Result<RedisConfig> {
 
 fn server(section: &str, url: &RedisAddress, password: Option<&Path>, ca: Option<&Path>) -> Result<RedisConfig> {
     let password = password.map(secret::from_file).transpose();
-    let read = |path: &Path| {
-        std::fs::read(path).with_context(|| format!("cannot read {section}.ca_file {}", path.display()))
-    };
+    let read =
+        |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {section}.ca_file {}", path.display()));
     Ok(RedisConfig {
         url: url.url().clone(),
         password: password.with_context(|| format!("{section}.password_file"))?,

@@ -33,7 +33,11 @@ impl Dispatcher {
                 Ok(false) => {}
                 // Builds go on; the packages stay published until it works, or somebody confirms it.
                 Err(error) => {
-                    tracing::error!(repository = name, error = format!("{error:#}"), "packages that left stay published");
+                    tracing::error!(
+                        repository = name,
+                        error = format!("{error:#}"),
+                        "packages that left stay published"
+                    );
                 }
             }
         }

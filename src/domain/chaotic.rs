@@ -70,8 +70,7 @@ impl Schedule<'_> {
         let route = Route::of(self.settings);
         let target = format!("--target-repo={}", route.target);
         if !self.builds.is_empty() {
-            let mut words =
-                vec!["schedule".to_owned(), target.clone(), format!("--source-repo={}", route.source)];
+            let mut words = vec!["schedule".to_owned(), target.clone(), format!("--source-repo={}", route.source)];
             if let Some(commit) = self.commit {
                 words.extend(["--commit".to_owned(), commit.to_string()]);
             }

@@ -63,7 +63,9 @@ impl Coordinator {
                 Ok(event) if event.name == REMOVED && event.data == json!(kept.packages) => return Ok(()),
                 Ok(_) | Err(TryRecvError::Lagged(_)) => {}
                 Err(TryRecvError::Empty | TryRecvError::Closed) => {
-                    return Err(Trouble::Refused("Chaotic Manager could not remove packages; its log says why".to_owned()));
+                    return Err(Trouble::Refused(
+                        "Chaotic Manager could not remove packages; its log says why".to_owned(),
+                    ));
                 }
             }
         }
@@ -117,7 +119,8 @@ impl AtCoordinator {
     /// What stands for nothing is left out, as JSON of theirs leaves it out.
     fn params(&self) -> Value {
         let Record { pkgbase, arch, commit, class, route } = &self.record;
-        let class = class.as_deref().map(|class| class.parse::<u64>().map_or_else(|_| json!(class), |class| json!(class)));
+        let class =
+            class.as_deref().map(|class| class.parse::<u64>().map_or_else(|_| json!(class), |class| json!(class)));
         let mut params = json!({
             "arch": arch,
             "commit": commit,
@@ -198,7 +201,9 @@ impl AtCoordinator {
             Some("failed") => End::Failed,
             Some("timeout") => End::TimedOut,
             Some("canceled") => End::Cancelled,
-            Some("softwareFailure") => End::Broken("Chaotic Manager itself failed while it built or published".to_owned()),
+            Some("softwareFailure") => {
+                End::Broken("Chaotic Manager itself failed while it built or published".to_owned())
+            }
             // It is built again, or another build took its place: its queue tells which.
             _ => return is_ours,
         };

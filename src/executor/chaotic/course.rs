@@ -34,9 +34,7 @@ impl Told {
             return None;
         }
         Some(match (queue, field("event")?) {
-            ("builds", "added") => {
-                Self::Added(field("name")?.strip_prefix(job)?.strip_prefix('-')?.parse().ok()?)
-            }
+            ("builds", "added") => Self::Added(field("name")?.strip_prefix(job)?.strip_prefix('-')?.parse().ok()?),
             ("builds", "waiting" | "delayed") => Self::Waits,
             ("builds", "active") => Self::Begun,
             ("builds", "completed") => Self::Returned(field("returnvalue")?.to_owned()),
@@ -142,7 +140,9 @@ fn returned(value: &str) -> Phase {
         "0" => Phase::Publishing,
         "1" => Phase::Over(End::AlreadyBuilt),
         "2" => Phase::Over(End::Skipped),
-        other => Phase::Over(End::Broken(format!("the builder of Chaotic Manager returned `{other}`, which says nothing"))),
+        other => {
+            Phase::Over(End::Broken(format!("the builder of Chaotic Manager returned `{other}`, which says nothing")))
+        }
     }
 }
 

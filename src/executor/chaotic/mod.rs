@@ -48,6 +48,8 @@ const PREFIX: &str = "bull";
 const MIN_FREE: u64 = 64 << 20;
 /// How long after the start it is not held against a manager that it was not heard yet.
 const HELLO: Duration = Duration::from_secs(5);
+/// How often it is looked meanwhile, if somebody waits.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Which manager it is, and how it is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +173,22 @@ impl Chaotic {
         Ok(Self { manager, link, logs, pacing: config.pacing, opened, removals, _tasks: tasks })
     }
 
+    /// What is there of the manager, for somebody who wonders whether it can be used.
+    ///
+    /// # Errors
+    /// If nothing is.
+    pub async fn examine(&self) -> Result<String, Trouble> {
+        self.link.ask::<String>(&redis::cmd("PING")).await?;
+        let Manager::Coordinator(coordinator) = &self.manager else { return Ok("its Redis answers".to_owned()) };
+        while !coordinator.is_there() {
+            if self.opened.elapsed() > HELLO {
+                return Err(Trouble::Away(format!("no coordinator is on the bus of {}", self.link.config().url)));
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+        Ok(format!("its coordinator is there, with {} builders", coordinator.builders().len()))
+    }
+
     fn line(&self, record: &Record) -> Line {
         match &self.manager {
             Manager::Coordinator(coordinator) => {
@@ -179,7 +197,6 @@ impl Chaotic {
             Manager::Queues(queues) => Line::Queues(Box::new(InQueues::new(queues.clone(), record.clone()))),
         }
     }
-
 }
 
 impl Carrier for Chaotic {
@@ -229,7 +246,9 @@ impl Carrier for Chaotic {
         let pkgbase = order.pkgbase.to_string();
         let is_taken = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.+".contains(&byte);
         if !pkgbase.bytes().all(is_taken) {
-            return Err(bad("a Chaotic Manager takes lower case letters, digits and `-_.+` only in the name of a package"));
+            return Err(bad(
+                "a Chaotic Manager takes lower case letters, digits and `-_.+` only in the name of a package",
+            ));
         }
         let mut log = logs.writer(&order.attempt)?;
         log.note(&format!("by Chaotic Manager, for {}", order.route.target))?;

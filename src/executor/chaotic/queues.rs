@@ -40,9 +40,10 @@ impl Queues {
         let id = format!("{}/repo-remove/internal", kept.repo);
         let data = json!({"arch": kept.arch, "repo": kept.repo, "pkgbases": kept.packages});
         let job = queue.add(REMOVE, &data).job_id(id.clone());
-        job.remove_on_complete(RemoveOnFinish::Bool(true)).remove_on_fail(RemoveOnFinish::Bool(true)).await.map_err(
-            |error| self.failed(&error),
-        )?;
+        job.remove_on_complete(RemoveOnFinish::Bool(true))
+            .remove_on_fail(RemoveOnFinish::Bool(true))
+            .await
+            .map_err(|error| self.failed(&error))?;
         // Where one is waiting, another is not taken.
         let there = queue.get_job(&id).await.map_err(|error| self.failed(&error))?;
         if there.is_some_and(|job| *job.data() != data) {

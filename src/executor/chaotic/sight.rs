@@ -138,7 +138,8 @@ pub fn end_in_log(tail: &str, id: &str) -> Option<End> {
     if last.starts_with("Job was canceled and replaced with a new job before execution") {
         return Some(End::Replaced);
     }
-    if last.strip_prefix("Build job ").and_then(|rest| rest.strip_prefix(id)).is_some_and(|rest| rest.starts_with(' ')) {
+    if last.strip_prefix("Build job ").and_then(|rest| rest.strip_prefix(id)).is_some_and(|rest| rest.starts_with(' '))
+    {
         return Some(End::Succeeded);
     }
     let said = last.strip_prefix("Job ")?.strip_prefix(id)?.strip_prefix(' ')?;
@@ -213,7 +214,10 @@ mod tests {
         let id = "repo/x86_64/small";
         let told = |tail: &str| end_in_log(tail, id);
         assert_eq!(told("x\r\nJob repo/x86_64/small failed\r\n"), Some(End::Failed));
-        assert_eq!(told("Build job repo/x86_64/small finished at 1/2/2026, 3:04:05 UTC...\r\n\r\n"), Some(End::Succeeded));
+        assert_eq!(
+            told("Build job repo/x86_64/small finished at 1/2/2026, 3:04:05 UTC...\r\n\r\n"),
+            Some(End::Succeeded)
+        );
         assert_eq!(told("Job repo/x86_64/small was canceled."), Some(End::Cancelled));
         assert_eq!(told("Job repo/x86_64/small-git failed"), None);
         assert_eq!(told("Build job repo/x86_64/small-git finished at x"), None);
