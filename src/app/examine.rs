@@ -10,6 +10,7 @@ use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::doctor::{self, Check, Status};
 use crate::controller::linkage;
+use crate::executor::chaotic::Chaotic;
 use crate::git::{Remote, Repository};
 use crate::sys::clock::SystemClock;
 use crate::sys::scratch::Scratch;
@@ -41,6 +42,9 @@ pub async fn everything(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
         if repository.executor.kind == ExecutorKind::Bullmq {
             checks.extend(fleet::examine(&repository.executor.bullmq).await);
         }
+        if repository.executor.kind == ExecutorKind::Chaotic {
+            checks.push(examine_manager(&repository.executor.chaotic).await);
+        }
         checks.extend(examine_aur(&repository.sources.aur, &workspace).await);
     }
     // Several repositories mostly share a data directory, an executor and an AUR.
@@ -56,7 +60,7 @@ pub async fn everything(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
 
 /// For each repository whose packages are published elsewhere: what that leaves unknown.
 fn libraries(settings: &Settings) -> impl Iterator<Item = Check> {
-    let elsewhere = settings.repositories.iter().filter(|repository| repository.executor.kind == ExecutorKind::None);
+    let elsewhere = settings.repositories.iter().filter(|repository| is_elsewhere(repository.executor.kind));
     elsewhere.map(|repository| {
         let detail = "which libraries its packages need is not known, except what they declare: they are published \
                       elsewhere, and what files ask for stands in no database; CI_LIB_DB has to name the one that has them";
@@ -69,7 +73,7 @@ fn libraries(settings: &Settings) -> impl Iterator<Item = Check> {
 async fn publication(settings: &Settings) -> Vec<Check> {
     let mut checks = Vec::new();
     for settings::Repository { publish, executor, .. } in &settings.repositories {
-        if executor.kind == ExecutorKind::None {
+        if is_elsewhere(executor.kind) {
             continue;
         }
         if let Some(signing) = publishing::signing(publish) {
@@ -102,7 +106,23 @@ async fn publication(settings: &Settings) -> Vec<Check> {
 #[must_use]
 pub fn libraries_unknown(settings: Option<&Settings>, place: &Place) -> Option<&'static str> {
     let repository = chosen(settings?, place).ok()?;
-    (repository.executor.kind == ExecutorKind::None).then_some(linkage::PUBLISHED_ELSEWHERE)
+    is_elsewhere(repository.executor.kind).then_some(linkage::PUBLISHED_ELSEWHERE)
+}
+
+/// Whether others publish the packages.
+fn is_elsewhere(kind: ExecutorKind) -> bool {
+    matches!(kind, ExecutorKind::None | ExecutorKind::Chaotic)
+}
+
+/// Whether the Chaotic Manager is there.
+async fn examine_manager(chaotic: &settings::Chaotic) -> Check {
+    const HINT: &str = "executor.chaotic.url is the Redis of the manager, and protocol how it speaks";
+    let subject = chaotic.url.url().to_string();
+    let found = async { anyhow::Ok(Chaotic::open(executors::chaotic(chaotic)?)?.examine().await?) };
+    match found.await {
+        Ok(detail) => Check::found("chaotic", subject, detail),
+        Err(error) => Check::error("chaotic", subject, format!("{error:#}"), HINT),
+    }
 }
 
 async fn examine_remote(repository: &settings::Repository, dir: &Path, workspace: &Path) -> Vec<Check> {

@@ -94,7 +94,11 @@ enum Becomes {
 const NOTES: [(&str, Becomes, &str); repository::KEYS.len()] = {
     use Becomes::{Different, Kept};
     [
-        ("BUILD_REPO", Different, "only counts in files for a Chaotic Manager (`run --emit-chaotic`)"),
+        (
+            "BUILD_REPO",
+            Different,
+            "only counts for a Chaotic Manager: executor.kind = \"chaotic\", or `run --emit-chaotic`",
+        ),
         ("CI_AUR_PROXY", Kept, "requests to the AUR go through it"),
         ("CI_CLONE_DELAY", Kept, "the pause between fetches from the AUR's own git"),
         ("CI_CODE_SKIP", Kept, "the exit status with which a build says that there is nothing to build"),
@@ -147,8 +151,8 @@ const DIFFERENCES: [&str; 9] = [
     "A directive that names no package is reported and the rest still happens; policy.unknown_directive = \"stop\" gives \
      the old behaviour.",
     "A build gets the commit that was scheduled, not the newest one.",
-    "An existing Chaotic Manager can go on building: executor.kind = \"none\", and `pkgwarden run ... --emit-chaotic DIR` \
-     in the CI job.",
+    "An existing Chaotic Manager can go on building: executor.kind = \"chaotic\" with `serve`, or \"none\" and \
+     `pkgwarden run ... --emit-chaotic DIR` in the CI job.",
 ];
 
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
@@ -391,7 +395,7 @@ mod tests {
           - An update is risky if anything but versions and checksums changes. The gate compares files and runs nothing of them.
           - A directive that names no package is reported and the rest still happens; policy.unknown_directive = "stop" gives the old behaviour.
           - A build gets the commit that was scheduled, not the newest one.
-          - An existing Chaotic Manager can go on building: executor.kind = "none", and `pkgwarden run ... --emit-chaotic DIR` in the CI job.
+          - An existing Chaotic Manager can go on building: executor.kind = "chaotic" with `serve`, or "none" and `pkgwarden run ... --emit-chaotic DIR` in the CI job.
 
         problems:
           .ci/config:5: nothing reads the key TYPO; remove it, or check its spelling

@@ -102,7 +102,7 @@ impl CachePolicy {
     pub fn limit(self, told: Plan, class: RefClass) -> Plan {
         let mut plan = self.plan(told.sets, class);
         plan.commands &= told.commands;
-        for set in plan.sets.iter_mut().filter(|set| set.is_verified()) {
+        for set in plan.sets.iter_mut().filter(|set| set.is_early()) {
             let ready = super::ready::srcdest();
             (set.include, set.exclude) = (ready.include, ready.exclude);
         }

@@ -1,5 +1,7 @@
 //! Follows one attempt from wherever it is to its end, which it reports.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::coordinator::AtCoordinator;
@@ -12,6 +14,9 @@ use crate::domain::build::Outcome;
 use crate::executor::elsewhere::Attempt;
 use crate::executor::{AttemptReport, Ending};
 use crate::logstore::LogError;
+
+/// How long a manager may be away until a build that is to stop counts as stopped without its word.
+const STOPPING: Duration = Duration::from_mins(10);
 
 /// The way to a manager, for one build.
 pub enum Line {
@@ -92,8 +97,9 @@ impl<'a> Followed<'a> {
                 Ok(Some(end)) => return self.report(end),
                 Ok(None) => self.away = None,
                 Err(Trouble::Away(reason)) => {
-                    if self.is_given_up(&reason) {
-                        return AttemptReport::lost(reason);
+                    let stopping = self.attempt.reins.cancel.is_cancelled();
+                    if self.is_given_up(&reason, if stopping { STOPPING } else { self.pacing.lost_after }) {
+                        return if stopping { self.report(End::Cancelled) } else { AttemptReport::lost(reason) };
                     }
                 }
                 Err(trouble) => return AttemptReport::lost(trouble.to_string()),
@@ -150,11 +156,11 @@ impl<'a> Followed<'a> {
         self.attempt.reins.cancel.is_cancelled() || self.state.is_too_long()
     }
 
-    fn is_given_up(&mut self, reason: &str) -> bool {
+    fn is_given_up(&mut self, reason: &str, patience: Duration) -> bool {
         if self.away.is_none() {
             tracing::warn!(attempt = self.attempt.id, reason, "a build is not followed until Chaotic Manager answers");
         }
-        self.away.get_or_insert_with(Instant::now).elapsed() >= self.pacing.lost_after
+        self.away.get_or_insert_with(Instant::now).elapsed() >= patience
     }
 
     /// Copies what is new in the log of the build.

@@ -48,6 +48,8 @@ const PREFIX: &str = "bull";
 const MIN_FREE: u64 = 64 << 20;
 /// How long after the start it is not held against a manager that it was not heard yet.
 const HELLO: Duration = Duration::from_secs(5);
+/// How often it is looked meanwhile, if somebody waits.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Which manager it is, and how it is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +171,22 @@ impl Chaotic {
         };
         let (opened, removals) = (Instant::now(), Removals::default());
         Ok(Self { manager, link, logs, pacing: config.pacing, opened, removals, _tasks: tasks })
+    }
+
+    /// What is there of the manager, for somebody who wonders whether it can be used.
+    ///
+    /// # Errors
+    /// If nothing is.
+    pub async fn examine(&self) -> Result<String, Trouble> {
+        self.link.ask::<String>(&redis::cmd("PING")).await?;
+        let Manager::Coordinator(coordinator) = &self.manager else { return Ok("its Redis answers".to_owned()) };
+        while !coordinator.is_there() {
+            if self.opened.elapsed() > HELLO {
+                return Err(Trouble::Away(format!("no coordinator is on the bus of {}", self.link.config().url)));
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+        Ok(format!("its coordinator is there, with {} builders", coordinator.builders().len()))
     }
 
     fn line(&self, record: &Record) -> Line {

@@ -13,7 +13,7 @@ use crate::executor::Kept;
 /// How long it is waited after one that the manager refused.
 const REFUSED: Duration = Duration::from_mins(10);
 /// How long it is waited for a manager that is away.
-const AWAY: Duration = Duration::from_secs(30);
+const AWAY: Duration = Duration::from_secs(5);
 
 /// The removals, by repository.
 #[derive(Default)]
@@ -39,10 +39,11 @@ impl Removals {
                 Ok(()) if asked == kept => return true,
                 // Others have left since.
                 Ok(()) => begin(kept, remove),
+                // That it is away is told by whoever waits for builds.
+                Err(Trouble::Away(_)) => Removal::Waits(Instant::now() + AWAY),
                 Err(trouble) => {
                     tracing::error!(repository = repo, "packages that left stay published: {trouble}");
-                    let pause = if matches!(trouble, Trouble::Away(_)) { AWAY } else { REFUSED };
-                    Removal::Waits(Instant::now() + pause)
+                    Removal::Waits(Instant::now() + REFUSED)
                 }
             },
             Some(Removal::Waits(until)) if until > Instant::now() => Removal::Waits(until),

@@ -77,7 +77,7 @@ mod tests {
     use crate::executor::local::launcher::Launcher;
     use crate::executor::local::step::{self, Limits};
     use crate::logstore::LogStore;
-    use crate::sys::sandbox::{Network, SandboxSpec};
+    use crate::sys::sandbox::{Network, SandboxSpec, System};
 
     /// How many programs run with this among their arguments.
     fn running(argument: &str) -> usize {
@@ -94,6 +94,7 @@ mod tests {
         let seconds = format!("9{}", std::process::id());
         let script = format!("for _ in {{1..400}}; do sleep {seconds} >/dev/null 2>&1 & done; echo started");
         let spec = SandboxSpec {
+            system: System::of_this_machine(),
             network: Network::None,
             mounts: Vec::new(),
             repositories: Vec::new(),

@@ -8,7 +8,7 @@
 mod build_script;
 mod buildomat;
 mod bullmq;
-mod chaotic;
+pub mod chaotic;
 mod command;
 mod conformance;
 mod copr;

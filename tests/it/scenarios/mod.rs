@@ -3,6 +3,7 @@
 mod audit;
 mod bad_input;
 pub mod building;
+mod by_manager;
 mod by_program;
 mod campaign;
 mod changed;

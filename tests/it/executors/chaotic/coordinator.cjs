@@ -34,6 +34,13 @@ function builder() {
         log.line("Processing build job at 1/1/2026, 00:00:00 UTC");
         log.print("half of it\r\n");
         const story = stage.story(commit);
+        if (story === "floods") {
+            while (!isStopped) {
+                log.print("x".repeat(999) + "\n");
+                await stage.pause(1);
+            }
+            return { success: Status.CANCELED };
+        }
         if (story === "waits") {
             const word = await stage.wait(commit, () => isStopped);
             if (word === "stop") return { success: Status.CANCELED };

@@ -17,7 +17,7 @@ use pkgwarden::domain::folder::Folder;
 use pkgwarden::domain::name::Oid;
 use pkgwarden::executor::bullmq::server::RedisConfig;
 use pkgwarden::executor::chaotic::{Chaotic, ChaoticConfig, ChaoticExecutor, Era, Pacing};
-use pkgwarden::executor::{AttemptReport, BuildOrder, Executor, Handle};
+use pkgwarden::executor::{AttemptReport, BuildOrder, Executor, Handle, Kept};
 use pkgwarden::logstore::LogStore;
 use pkgwarden::sys::process::{Child, Program};
 use serde_json::Value;
@@ -47,9 +47,9 @@ fn commit(attempt: &str) -> Oid {
 }
 
 /// A manager on a Redis of its own, and what it is told to do.
-struct World {
+pub struct World {
     dir: tempfile::TempDir,
-    redis: Redis,
+    pub redis: Redis,
     era: Era,
     /// The version of Moleculer that it has.
     moleculer: &'static str,
@@ -57,7 +57,7 @@ struct World {
 }
 
 impl World {
-    async fn new(era: Era) -> Self {
+    pub async fn new(era: Era) -> Self {
         let mut world = Self::empty(era).await;
         world.begin().await;
         world
@@ -108,7 +108,7 @@ impl World {
     }
 
     /// Tells the manager something.
-    fn tell(&self, name: &str, text: &str) {
+    pub fn tell(&self, name: &str, text: &str) {
         std::fs::write(self.path("play").join(name), text).unwrap();
     }
 
@@ -123,17 +123,17 @@ impl World {
     }
 
     /// What was asked of one action or queue.
-    fn asked(&self, what: &str) -> Vec<Value> {
+    pub fn asked(&self, what: &str) -> Vec<Value> {
         self.said().into_iter().filter(|said| said["action"] == what || said["queue"] == what).collect()
     }
 
     /// Waits until something was said.
-    async fn until_said(&self, wanted: impl Fn(&Value) -> bool) {
+    pub async fn until_said(&self, wanted: impl Fn(&Value) -> bool) {
         until(|| self.said().iter().any(&wanted)).await;
     }
 
     fn executor(&self) -> (Arc<dyn Executor>, LogStore) {
-        open(&self.redis.url(), self.dir.path(), self.era)
+        open(self, LogStore::new(self.path("logs")).unwrap())
     }
 
     /// A build of `small` that does this.
@@ -175,14 +175,14 @@ impl World {
     }
 
     /// What the manager has of builds that are not over, and keys that it would not have without us.
-    fn open_builds(&self) -> Vec<String> {
+    pub fn open_builds(&self) -> Vec<String> {
         let expected = |key: &String| match self.era {
-            Era::Bus => key == "build-queue" || key.starts_with("build-logs:small:"),
+            Era::Bus => key == "build-queue" || key.starts_with("build-logs:"),
             Era::Queues => {
                 let kept = ["meta", "id", "events", "marker", "stalled-check", "pc"];
                 let queues = ["dispatch", "builds", "database"];
                 let mut ours = queues.iter().flat_map(|queue| kept.map(|name| format!("bull:{queue}:{name}")));
-                key.starts_with("build-logs:small:") || ours.any(|name| name == *key)
+                key.starts_with("build-logs:") || ours.any(|name| name == *key)
             }
         };
         let mut open: Vec<String> = self.keys().into_iter().filter(|key| !expected(key)).collect();
@@ -195,8 +195,12 @@ impl World {
     }
 }
 
-fn open(url: &str, dir: &Path, era: Era) -> (Arc<dyn Executor>, LogStore) {
-    let logs = LogStore::new(dir.join("logs")).unwrap();
+/// The executor as a process opens it, with these logs.
+fn open(world: &World, logs: LogStore) -> (Arc<dyn Executor>, LogStore) {
+    open_at(&world.redis.url(), world.dir.path(), world.era, logs)
+}
+
+fn open_at(url: &str, dir: &Path, era: Era, logs: LogStore) -> (Arc<dyn Executor>, LogStore) {
     let redis = RedisConfig { url: url.parse().unwrap(), password: None, ca: None };
     let manager = Chaotic::open(ChaoticConfig { redis, era, pacing: pacing() }).unwrap();
     let executor = ChaoticExecutor::open(manager, dir.join("chaotic"), logs.clone(), None).unwrap();
@@ -208,7 +212,7 @@ fn text(logs: &LogStore, attempt: &str) -> String {
 }
 
 /// Waits until something is so.
-async fn until(is_so: impl Fn() -> bool) {
+pub async fn until(is_so: impl Fn() -> bool) {
     let wait = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -222,10 +226,20 @@ async fn until_printed(logs: &LogStore, handle: &Handle, wanted: &str) {
     until(|| text(logs, &handle.attempt).contains(wanted)).await;
 }
 
+/// Asks for a removal until it is done.
+async fn until_removed(executor: &Arc<dyn Executor>, kept: &Kept) {
+    let wait = async {
+        while !executor.keep_packages(kept.clone()).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), wait).await.expect("it is done");
+}
+
 impl Rig for World {
     fn open(&self) -> BoxFuture<'static, (Arc<dyn Executor>, LogStore)> {
         let (url, dir, era) = (self.redis.url(), self.dir.path().to_owned(), self.era);
-        async move { open(&url, &dir, era) }.boxed()
+        async move { open_at(&url, &dir, era, LogStore::new(dir.join("logs")).unwrap()) }.boxed()
     }
 
     fn order(&self, attempt: &str, story: Story) -> BuildOrder {
