@@ -114,9 +114,8 @@ async fn claim(
 ) -> Result<StatusCode, Fault> {
     builder(&server, &attempt, &headers)?;
     // Half a claim would leave the builder before without its files, and with the right to bring more.
-    let claimed = idempotency::detached(async move {
-        Ok::<_, Fault>(builder(&server, &attempt, &headers)?.claim().await?)
-    });
+    let claimed =
+        idempotency::detached(async move { Ok::<_, Fault>(builder(&server, &attempt, &headers)?.claim().await?) });
     claimed.await??;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -130,12 +130,18 @@ fn persistence(info: Info<'_>, save: Option<&str>) -> Finding {
         };
     }
     match save {
-        Some("") => Finding::new(Level::Doubtful, "it keeps nothing on disk: what waits is put back after a restart", HINT),
+        Some("") => {
+            Finding::new(Level::Doubtful, "it keeps nothing on disk: what waits is put back after a restart", HINT)
+        }
         _ if info.is("rdb_last_bgsave_status", "err") => failed("it cannot write its snapshot"),
         Some(_) => {
             Finding::new(Level::Doubtful, "it writes snapshots only: a restart brings back what was true then", HINT)
         }
-        None => Finding::new(Level::Doubtful, "it has no log (appendonly no), and does not say whether it writes snapshots", HINT),
+        None => Finding::new(
+            Level::Doubtful,
+            "it has no log (appendonly no), and does not say whether it writes snapshots",
+            HINT,
+        ),
     }
 }
 
@@ -168,7 +174,8 @@ pub fn remedy(said: &str, tls: bool) -> &'static str {
         "it takes connections from its own machine only: give it a password, or let it listen where we come from"
     } else if says(&["none of the sentinels"]) {
         "check hosts and ports of the sentinels, and that `SENTINEL masters` there names the master so"
-    } else if says(&["connection refused", "no route", "network is unreachable", "failed to lookup", "name or service"]) {
+    } else if says(&["connection refused", "no route", "network is unreachable", "failed to lookup", "name or service"])
+    {
         "check host and port in executor.bullmq.url, that it runs, and that it listens there (`bind`)"
     } else if tls {
         "for TLS: name the certificates that vouch for it as executor.bullmq.ca_file, use the name that its own \

@@ -55,7 +55,9 @@ impl Followed<'_> {
     async fn observe(&self, sink: &SharedSink<'_>) -> AttemptReport {
         let id = match self.build(sink).await {
             Ok(id) => id,
-            Err(none @ NoBuild::Cancelled) => return AttemptReport::ended(Ending::Done(Outcome::Cancelled), none.to_string()),
+            Err(none @ NoBuild::Cancelled) => {
+                return AttemptReport::ended(Ending::Done(Outcome::Cancelled), none.to_string());
+            }
             Err(error) => return AttemptReport::lost(error.to_string()),
         };
         let control = Control::default();

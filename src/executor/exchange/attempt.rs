@@ -254,7 +254,8 @@ impl Attempt {
         self.quiet().await;
         let (dir, holder) = (self.dir.clone(), claim.to_owned());
         // The claim last: who has not heard that it counts claims it again.
-        let kept = blocking(move || empty(&dir).and_then(|()| write_atomic(&dir.join("claim"), holder.as_bytes()))).await;
+        let kept =
+            blocking(move || empty(&dir).and_then(|()| write_atomic(&dir.join("claim"), holder.as_bytes()))).await;
         let mut desk = self.desk();
         match &kept {
             Ok(()) => desk.uploads.clear(),

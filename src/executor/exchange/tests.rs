@@ -347,7 +347,13 @@ async fn who_has_lost_an_attempt_brings_nothing_more_and_nothing_of_it_stays() {
     assert_eq!((exchange.held(by("two"), NAME).unwrap(), world.left()), (None, Vec::new()));
     assert_eq!(refusal(exchange.append_log(by("two"), 4, b"two\n").await), Ok(8), "the log goes on");
     assert_eq!(bring(exchange, by("two"), b"two").await, Ok(Received::Complete));
-    assert_eq!(exchange.artefacts("1-1-a", &[ArtefactClaim { name: NAME.into(), size: 3, sha256: checksum(b"two").to_string() }]).unwrap().len(), 1);
+    assert_eq!(
+        exchange
+            .artefacts("1-1-a", &[ArtefactClaim { name: NAME.into(), size: 3, sha256: checksum(b"two").to_string() }])
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]

@@ -25,7 +25,9 @@ async fn when_the_master_dies_in_the_middle_of_a_build_another_takes_over_and_ea
     master.kill().await;
     sentinels.name(&fleet.redis).await;
     std::fs::write(start.join("go"), "").unwrap();
-    let over = |state: BuildState| !matches!(state, BuildState::Waiting | BuildState::Ready | BuildState::Dispatched | BuildState::Running);
+    let over = |state: BuildState| {
+        !matches!(state, BuildState::Waiting | BuildState::Ready | BuildState::Dispatched | BuildState::Running)
+    };
     let builds = fleet.until("the end", |builds| builds.iter().all(|build| over(build.state))).await;
     for build in &builds {
         assert_eq!((build.state, build.attempts), (BuildState::Succeeded, 1), "{}: {:?}", build.pkgbase, build.message);

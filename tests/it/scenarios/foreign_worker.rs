@@ -124,8 +124,10 @@ async fn jobs_that_nobody_ordered_are_refused_and_harm_nothing() {
         tokio::task::yield_now().await;
     }
     let seen = fleet.asks(&["look"]).await;
-    let reasons: Vec<Value> = seen["jobs"].as_object().unwrap().values().map(|job| job["failedReason"].clone()).collect();
-    let reasons: Vec<Value> = reasons.iter().map(|text| serde_json::from_str(text.as_str().unwrap()).unwrap()).collect();
+    let reasons: Vec<Value> =
+        seen["jobs"].as_object().unwrap().values().map(|job| job["failedReason"].clone()).collect();
+    let reasons: Vec<Value> =
+        reasons.iter().map(|text| serde_json::from_str(text.as_str().unwrap()).unwrap()).collect();
     let said = |text: &str| reasons.iter().any(|reason| reason["message"].as_str().unwrap().contains(text));
     assert!(said("this is no build document") && said("this is not the token of this attempt"), "{reasons:#?}");
     assert!(reasons.iter().all(|reason| reason["kind"] == "infrastructure"), "{reasons:#?}");

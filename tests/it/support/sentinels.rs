@@ -39,7 +39,8 @@ impl Sentinels {
         }
         let sentinels = Self { ports, _children: children };
         let ready = async {
-            while !sentinels.are_ready().await || !master.ask::<String>(&["INFO", "replication"]).await.contains("state=online")
+            while !sentinels.are_ready().await
+                || !master.ask::<String>(&["INFO", "replication"]).await.contains("state=online")
             {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
