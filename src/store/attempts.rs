@@ -461,7 +461,9 @@ mod tests {
         store.give(wave(1, &["a", "b:a"]), Overlap::Coalesce).await;
         let (a, b) = (store.newest("a").await, store.newest("b").await);
         let attempt = store.start("a").await;
+        let changes = store.subscribe();
         assert_eq!(store.cancel_build(a, at(3)).await.unwrap(), Cancelled::Asked);
+        assert!(changes.has_changed().unwrap(), "whoever is to stop it hears of it at once");
         assert_eq!(store.end(&attempt, Outcome::Failed).await.state, BuildState::Cancelled);
         assert_eq!(store.states(&["b"]).await, ["blocked"]);
         assert!(matches!(store.cancel_build(a, at(3)).await, Err(StoreError::Illegal(_))));

@@ -165,6 +165,7 @@ impl Store {
             Ok(Cancelled::Done(settle(tx, now, consequences)?))
         })
         .await
+        .inspect(|_| self.tell())
     }
 
     /// Cancels the builds of these packages that have not ended, and has those underway stopped.
@@ -178,7 +179,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<BuildId>, StoreError> {
         let repository = repository.to_owned();
-        self.write(move |tx| Ok(stop_all(tx, &repository, &packages, now)?.0)).await
+        self.write(move |tx| Ok(stop_all(tx, &repository, &packages, now)?.0)).await.inspect(|_| self.tell())
     }
 
     /// Has a build that ended tried again, at the same commit.

@@ -204,10 +204,16 @@ impl Store {
     }
 
     /// The number of the last event; it moves after a commit, when what changed can be read. Commits of
-    /// other processes are seen with the next one of this process.
+    /// other processes are seen with the next one of this process. It is also told, without having moved, that something is to
+    /// be stopped: that is no event until it has.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
+    }
+
+    /// Tells subscribers of what is no event.
+    fn tell(&self) {
+        self.inner.changes.send_modify(|_| ());
     }
 
     /// Runs one transaction that may write, and tells subscribers after its commit.

@@ -4,15 +4,18 @@
 /// The oldest server that the scripts of `BullMQ` are right for: major and minor version.
 const OLDEST: (u32, u32) = (6, 2);
 
+/// The command that BullMQ can do without.
+const LISTING: &str = "client list";
+
 /// What a server says of itself.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Facts {
     /// What it answers to `INFO`; `None` if we may not ask.
     pub info: Option<String>,
     /// `save` of its configuration: when it writes snapshots; `None` if we may not ask.
     pub save: Option<String>,
-    /// Commands that we need and may not give.
-    pub refused: Vec<String>,
+    /// Commands that we need and may not give, or why that cannot be told: scripts are refused.
+    pub refused: Result<Vec<String>, String>,
 }
 
 /// How bad it is.
@@ -50,21 +53,14 @@ impl Finding {
 /// All that is to be said of a server that answers.
 #[must_use]
 pub fn findings(facts: &Facts) -> Vec<Finding> {
-    let mut found = match &facts.info {
-        Some(info) => {
-            let info = Info(info);
-            let mut found = vec![version(info)];
-            found.extend(role(info));
-            found.extend([memory(info), persistence(info, facts.save.as_deref())]);
-            found
-        }
-        None => vec![Finding::new(
-            Level::Doubtful,
-            "its user may not ask for INFO: version, memory and persistence are not known",
-            "give the user of executor.bullmq.url `+info`, and look at maxmemory-policy and appendonly yourself",
-        )],
+    let Some(info) = facts.info.as_deref().map(Info) else {
+        let detail = "its user may not ask for INFO: version, memory and persistence are not known";
+        let hint = "give its user `+info`, or look at maxmemory-policy and appendonly yourself";
+        return vec![Finding::new(Level::Doubtful, detail, hint), rights(&facts.refused)];
     };
-    found.push(rights(&facts.refused));
+    let mut found = vec![version(info), memory(info), persistence(info, facts.save.as_deref())];
+    // What cannot be done elsewhere says nothing of rights.
+    found.push(role(info).unwrap_or_else(|| rights(&facts.refused)));
     found
 }
 
@@ -149,13 +145,18 @@ fn persistence(info: Info<'_>, save: Option<&str>) -> Finding {
     }
 }
 
-fn rights(refused: &[String]) -> Finding {
-    if refused.is_empty() {
-        return Finding::good("its user may do all that queues need");
+fn rights(refused: &Result<Vec<String>, String>) -> Finding {
+    let hint = "give its user `~PREFIX:*` for the keys, with executor.bullmq.prefix, and `+@all -@admin +client|list`";
+    match refused {
+        Ok(refused) if refused.is_empty() => Finding::good("its user may do all that queues need"),
+        Ok(refused) if *refused == [LISTING] => Finding::new(
+            Level::Doubtful,
+            "its user may not list clients: it is taken that workers of others are there",
+            "give its user `+client|list`",
+        ),
+        Ok(refused) => Finding::new(Level::Bad, format!("its user may not: {}", refused.join(", ")), hint),
+        Err(said) => Finding::new(Level::Bad, format!("scripts are refused there: {said}"), hint),
     }
-    let detail = format!("its user may not: {}", refused.join(", "));
-    let hint = "give the user of executor.bullmq.url `~PREFIX:*` for the keys, with executor.bullmq.prefix, and `+@all -@admin`";
-    Finding::new(Level::Bad, detail, hint)
 }
 
 /// What to look at, by what was said when a server could not be used.
@@ -168,7 +169,7 @@ pub fn remedy(said: &str, tls: bool) -> &'static str {
     } else if says(&["noauth", "authentication required"]) {
         "it wants a password: write it into a file, and name that as executor.bullmq.password_file"
     } else if says(&["noperm", "no permissions"]) {
-        "its user may not do this: give it `~PREFIX:*` for the keys, with executor.bullmq.prefix, and `+@all -@admin`"
+        "its user may not do this: give it `~PREFIX:*` for the keys, with executor.bullmq.prefix, and `+@all -@admin +client|list`"
     } else if says(&["protected mode"]) {
         "it takes connections from its own machine only: give it a password, or let it listen where we come from"
     } else if says(&["none of the sentinels"]) {
@@ -193,7 +194,7 @@ mod tests {
                         rdb_last_bgsave_status:ok\r\n";
 
     fn worst(info: &str) -> Vec<(Level, String)> {
-        let facts = Facts { info: Some(info.to_owned()), save: Some("3600 1".to_owned()), refused: Vec::new() };
+        let facts = Facts { info: Some(info.to_owned()), save: Some("3600 1".to_owned()), refused: Ok(Vec::new()) };
         let found = findings(&facts).into_iter();
         assert!(found.clone().all(|it| (it.level == Level::Good) == it.hint.is_empty()), "each says how to mend it");
         found.filter(|it| it.level != Level::Good).map(|it| (it.level, it.detail)).collect()
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn who_may_not_ask_hears_what_is_not_known() {
-        let facts = Facts { info: None, save: None, refused: vec!["eval".to_owned()] };
+        let facts = Facts { info: None, save: None, refused: Err("NOPERM".to_owned()) };
         let levels: Vec<_> = findings(&facts).into_iter().map(|it| it.level).collect();
         assert_eq!(levels, [Level::Doubtful, Level::Bad]);
     }

@@ -55,8 +55,14 @@ pub async fn look(config: RedisConfig, prefix: &str) -> Result<Facts, RedisError
     let config: Option<HashMap<String, String>> = link.ask(redis::cmd("CONFIG").arg("GET").arg("save")).await.ok();
     let mut check = redis::cmd("EVAL");
     check.arg(CHECK).arg(1).arg(format!("{prefix}:pkgwarden:builders")).arg(&NEEDED);
-    let refused: Vec<String> = link.ask(&check).await?;
-    let first = |line: &String| line.split(' ').next().map(str::to_owned);
-    let refused = refused.iter().filter_map(first).collect();
-    Ok(Facts { info, save: config.and_then(|mut config| config.remove("save")), refused })
+    let refused: Result<Vec<String>, _> = link.ask(&check).await;
+    let refused = refused.map(|lines| lines.iter().map(|line| name(line)).collect());
+    let save = config.and_then(|mut config| config.remove("save"));
+    Ok(Facts { info, save, refused: refused.map_err(|error| error.reason()) })
+}
+
+/// What a command is called, as people give rights to it.
+fn name(line: &str) -> String {
+    let words = if line.starts_with("client ") || line.starts_with("script ") { 2 } else { 1 };
+    line.split(' ').take(words).collect::<Vec<_>>().join(" ")
 }

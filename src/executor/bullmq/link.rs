@@ -151,6 +151,9 @@ impl Link {
             return Ok((Arc::clone(server), connection.clone()));
         }
         let server = Arc::new(Server::find(&self.0.config).await?);
+        let knocked = tokio::time::timeout(PATIENCE, server.knock()).await;
+        let knocked = knocked.map_err(|_| self.0.config.unusable(&"it does not answer"))?;
+        knocked.map_err(|error| self.0.config.unusable(&error))?;
         let made = tokio::time::timeout(PATIENCE, RedisConnection::new_managed_only(&server.options)).await;
         let made = made.map_err(|_| self.0.config.unusable(&"it does not answer"))?;
         let connection = made.map_err(|error| self.0.config.unusable(&error))?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bullmq::options::{RedisConnectionOptions, TlsCerts};
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, TlsCertificates};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -47,6 +48,17 @@ pub enum RedisError {
     },
 }
 
+impl RedisError {
+    /// Why, without saying which server.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Unusable { reason, .. } => reason.clone(),
+            Self::NoMaster { .. } => self.to_string(),
+        }
+    }
+}
+
 impl RedisConfig {
     /// An error of the client, with the server that it is about.
     #[must_use]
@@ -59,6 +71,7 @@ impl RedisConfig {
 pub struct Server {
     /// What to connect with.
     pub options: RedisConnectionOptions,
+    ca: Option<Vec<u8>>,
     relay: Option<JoinHandle<()>>,
 }
 
@@ -67,20 +80,37 @@ impl Server {
     /// finds whoever is the master then. Must be called within the runtime.
     ///
     /// # Errors
-    /// If there is no port to be had.
+    /// If no sentinel knows the master, or there is no port to be had.
     pub async fn find(config: &RedisConfig) -> Result<Self, RedisError> {
         let (host, port) = config.url.hosts[0].clone();
         let mut options = RedisConnectionOptions::new().host(host).port(port).db(config.url.db).tls(config.url.tls);
         options.username.clone_from(&config.url.user);
         options.password = password(config);
-        if let Some(ca) = config.ca.clone().filter(|_| config.url.tls) {
+        let ca = config.ca.clone().filter(|_| config.url.tls);
+        if let Some(ca) = ca.clone() {
             options = options.tls_certs(TlsCerts { root_cert: Some(ca), ..TlsCerts::default() });
         }
-        let Some(master) = &config.url.master else { return Ok(Self { options, relay: None }) };
+        let Some(master) = &config.url.master else { return Ok(Self { options, ca, relay: None }) };
         let relay = Relay { config: config.clone(), master: master.clone() };
+        relay.master().await?;
         let (address, task) = relay.start().await.map_err(|error| config.unusable(&error))?;
         let options = options.host(address.ip().to_string()).port(address.port());
-        Ok(Self { options, relay: Some(task) })
+        Ok(Self { options, ca, relay: Some(task) })
+    }
+
+    /// Connects once, and says why that is not possible. Connections that mend themselves only try again.
+    ///
+    /// # Errors
+    /// What the server, or whoever answers there, says.
+    pub async fn knock(&self) -> redis::RedisResult<()> {
+        let url = self.options.effective_url();
+        let client = match self.ca.clone() {
+            Some(ca) => Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert: Some(ca) })?,
+            None => Client::open(url)?,
+        };
+        let patience = AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE));
+        let mut connection = client.get_multiplexed_async_connection_with_config(&patience).await?;
+        redis::cmd("PING").query_async(&mut connection).await
     }
 }
 

@@ -48,7 +48,12 @@ fn wrong(found: &str) -> String {
 async fn a_redis_as_it_should_be_is_found_so() {
     let found = found_of(&[]).await;
     insta::with_settings!({filters => vec![(r"version \d[\d.]+", "version <version>")]}, {
-        insta::assert_snapshot!(found, @"");
+        insta::assert_snapshot!(found, @"
+        ok: it is of version <version>
+        ok: it keeps every key (maxmemory-policy noeviction)
+        ok: it keeps what it has on disk (appendonly yes)
+        ok: its user may do all that queues need
+        ");
     });
 }
 
@@ -58,7 +63,19 @@ async fn a_redis_that_may_drop_or_forget_jobs_is_found() {
     let unlimited = found_of(&["--maxmemory-policy", "volatile-ttl"]).await;
     let snapshots = found_of(&["--appendonly", "no", "--save", "3600 1"]).await;
     let forgetful = found_of(&["--appendonly", "no", "--save", ""]).await;
-    insta::assert_snapshot!([evicting, unlimited, snapshots, forgetful].map(|found| wrong(&found)).join("--\n"), @"");
+    insta::assert_snapshot!([evicting, unlimited, snapshots, forgetful].map(|found| wrong(&found)).join("--\n"), @"
+    error: maxmemory-policy is allkeys-lru: it drops jobs when its memory is full
+        set `maxmemory-policy noeviction` in redis.conf, and with `CONFIG SET` now
+    --
+    warning: maxmemory-policy is volatile-ttl, which does nothing as long as maxmemory is 0
+        set `maxmemory-policy noeviction` in redis.conf, and with `CONFIG SET` now
+    --
+    warning: it writes snapshots only: a restart brings back what was true then
+        set `appendonly yes` in redis.conf, and with `CONFIG SET` now
+    --
+    warning: it keeps nothing on disk: what waits is put back after a restart
+        set `appendonly yes` in redis.conf, and with `CONFIG SET` now
+    ");
 }
 
 #[tokio::test]
@@ -70,37 +87,54 @@ async fn a_redis_that_is_not_alone_is_found() {
     let replica = wrong(&found(&scene, &replica.url(), &[]).await);
     scene.ends().await;
     let cluster = wrong(&found_of(&["--cluster-enabled", "yes"]).await);
-    insta::assert_snapshot!([replica, cluster].join("--\n"), @"");
+    insta::assert_snapshot!([replica, cluster].join("--\n"), @"
+    error: it is a replica, which takes nothing
+        name the master in executor.bullmq.url, or sentinels: redis-sentinel://HOST,HOST/MASTER
+    --
+    error: it is part of a cluster, where the keys of a queue would lie on several servers
+        use a server that is none, with sentinels if it may not be away
+    ");
 }
 
 #[tokio::test]
 async fn a_redis_that_does_not_let_us_in_is_told_from_one_that_lets_us_do_too_little() {
     let scene = Scene::of(&[]).await;
     let users = scene.path("users.acl");
-    let rules = "user default off\nuser warden on >s3cret ~bull:* &* +@all -@admin\nuser narrow on >s3cret ~other:* &* +@all\n\
+    let rules = "user default off\nuser warden on >s3cret ~bull:* &* +@all -@admin +client|list\nuser narrow on >s3cret ~other:* &* +@all\n\
                  user reader on >s3cret ~* &* +@read +@connection +eval +info\nuser blind on >s3cret ~bull:* &* +@all -@dangerous\n\
                  user mute on >s3cret ~bull:* &* +@all -@scripting\n";
     std::fs::write(&users, rules).unwrap();
     let mut redis = Redis::start(&scene.path("redis"), &["--aclfile", users.to_str().unwrap()]).await;
     let url = |user: &str| redis.url().replace("redis://", &format!("redis://{user}"));
-    let mut said = Vec::new();
-    for login in [
-        "warden:s3cret@",
-        "",
-        "warden:s3cretwrong@",
-        "narrow:s3cret@",
-        "reader:s3cret@",
-        "blind:s3cret@",
-        "mute:s3cret@",
-    ] {
-        said.push(format!("{}\n{}", login.split(':').next().unwrap(), wrong(&found(&scene, &url(login), &[]).await)));
+    let expected: [(&str, &[&str]); 7] = [
+        ("warden:s3cret@", &[]),
+        ("", &["Authentication required", "it wants a password"]),
+        ("warden:s3cretwrong@", &["check the user in executor.bullmq.url and the password"]),
+        ("narrow:s3cret@", &["scripts are refused there", "~PREFIX:*"]),
+        ("reader:s3cret@", &["its user may not: hset, del, set", "+@all -@admin"]),
+        ("blind:s3cret@", &["warning: its user may not ask for INFO", "warning: its user may not list clients"]),
+        ("mute:s3cret@", &["scripts are refused there", "+@all -@admin"]),
+    ];
+    for (login, words) in expected {
+        says(&wrong(&found(&scene, &url(login), &[]).await), words);
     }
     redis.kill().await;
-    said.push(format!("nobody\n{}", wrong(&found(&scene, &redis.url(), &[]).await)));
+    says(
+        &wrong(&found(&scene, &redis.url(), &[]).await),
+        &["check host and port in executor.bullmq.url, that it runs"],
+    );
     let sentinels = format!("redis-sentinel://127.0.0.1:{}/warden", free_port());
-    said.push(format!("no sentinel\n{}", wrong(&found(&scene, &sentinels, &[]).await)));
-    insta::assert_snapshot!(said.join("--\n"), @"");
+    says(
+        &wrong(&found(&scene, &sentinels, &[]).await),
+        &["none of the sentinels", "check hosts and ports of the sentinels"],
+    );
     scene.ends().await;
+}
+
+/// All of these, and nothing at all if there are none.
+fn says(found: &str, words: &[&str]) {
+    assert_eq!(found.is_empty(), words.is_empty(), "{words:?}: {found}");
+    assert!(words.iter().all(|word| found.contains(word)), "{words:?}: {found}");
 }
 
 #[tokio::test]
@@ -117,15 +151,17 @@ async fn what_is_wrong_with_tls_is_said() {
     let (tls, plain) = (format!("rediss://localhost:{port}/0"), redis.url());
     let ca = [("PKGWARDEN__EXECUTOR__BULLMQ__CA_FILE", cert)];
     let missing = [("PKGWARDEN__EXECUTOR__BULLMQ__CA_FILE", "/nowhere/ca.pem")];
-    let said = [
-        found(&scene, &tls, &ca).await,
-        found(&scene, &tls, &[]).await,
-        found(&scene, &tls.replace("localhost", "127.0.0.2"), &ca).await,
-        found(&scene, &tls.replace("rediss", "redis"), &[]).await,
-        found(&scene, &plain.replace("redis:", "rediss:"), &ca).await,
-        found(&scene, &tls, &missing).await,
-    ];
-    insta::assert_snapshot!(said.map(|found| wrong(&found)).join("--\n"), @"");
+    says(&wrong(&found(&scene, &tls, &ca).await), &[]);
+    says(&wrong(&found(&scene, &tls, &[]).await), &["for TLS: name the certificates that vouch for it"]);
+    says(
+        &wrong(&found(&scene, &tls.replace("rediss", "redis"), &[]).await),
+        &["if it speaks TLS only, write rediss://"],
+    );
+    says(
+        &wrong(&found(&scene, &plain.replace("redis:", "rediss:"), &ca).await),
+        &["if it speaks no TLS, write redis://"],
+    );
+    says(&wrong(&found(&scene, &tls, &missing).await), &["cannot read executor.bullmq.ca_file /nowhere/ca.pem"]);
     scene.ends().await;
 }
 
