@@ -237,7 +237,7 @@ impl Prover<'_> {
     /// Files that nothing names.
     fn strays(&mut self, entries: &[DatabaseEntry]) -> Result<(), PublishError> {
         let layout = &self.publisher.layout;
-        let mut named = layout.published_files()?;
+        let mut named = layout.known_files()?;
         named.extend(layout.named_by_others()?);
         named.extend(entries.iter().map(|entry| entry.file.clone()));
         let dir = self.publisher.dir();

@@ -92,6 +92,18 @@ async fn a_list_that_differs_is_told_with_the_line() {
 }
 
 #[tokio::test]
+async fn a_proof_beside_a_publication_under_way_finds_nothing() {
+    for step in Step::ALL {
+        let mut world = world();
+        world.publish("foo", "1-1", &["foo"]).await.unwrap();
+        let sound = world.publisher.clone();
+        world.publisher.stop_after = Some(step);
+        world.publish("bar", "1-1", &["bar"]).await.unwrap_err();
+        assert_eq!(codes_in(&sound), Vec::<&str>::new(), "{step:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_dependency_that_is_nowhere_is_found() {
     let world = world();
     let with = |needs: &str| format!("{}depend = {needs}\n", pkginfo("app", "app", "1-1"));
