@@ -212,7 +212,7 @@ pub struct PackageSettings {
     pub cache_sources: bool,
     /// `BUILDER_ALLOW_PROHIBITED`.
     pub allow_prohibited: bool,
-    /// `CI_UPDATE_NETWORK`: its `.CI/update.sh` may use the network.
+    /// `CI_UPDATE_NETWORK`: its `.CI/update.sh` and `.CI/changed.sh` may use the network.
     pub update_network: bool,
 }
 

@@ -241,11 +241,7 @@ impl Layout {
     /// Removes a generation that was never published, with the package files only it brought.
     pub fn abandon(&self, number: u64) -> Result<(), PublishError> {
         let folder = self.generation(number);
-        let placed: Vec<String> = match fs::read(folder.join(PLACING)) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
-            Err(_) => Vec::new(),
-        };
-        for file in placed {
+        for file in self.placing(number) {
             self.remove_file(&file)?;
         }
         fs::remove_dir_all(&folder).map_err(failed("remove", &folder))
@@ -299,6 +295,24 @@ impl Layout {
             return gone(fs::remove_file(&path)).map_err(failed("remove", &path));
         }
         Ok(write_atomic(&path, &serde_json::to_vec_pretty(replaced).expect("a list is JSON"))?)
+    }
+
+    /// As [`Layout::published_files`], with those that a publication under way brings, or one that was cut off has left:
+    /// its manifest and its database need not be there.
+    pub fn known_files(&self) -> Result<BTreeSet<String>, PublishError> {
+        let current = self.current()?.unwrap_or(0);
+        let (unfinished, kept): (Vec<u64>, Vec<u64>) =
+            self.numbers()?.into_iter().partition(|&number| number > current);
+        let mut files: BTreeSet<String> = self.files_of(&kept)?.into_keys().collect();
+        files.extend(self.replaced()?.into_keys());
+        files.extend(unfinished.into_iter().flat_map(|number| self.placing(number)));
+        Ok(files)
+    }
+
+    /// The package files that a generation in the making brings.
+    fn placing(&self, number: u64) -> Vec<String> {
+        let written = fs::read(self.generation(number).join(PLACING));
+        written.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
     /// The package files that these generations name, the first of them first; where a manifest is damaged, the

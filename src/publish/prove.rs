@@ -244,7 +244,7 @@ impl Prover<'_> {
     /// Files that nothing names.
     fn strays(&mut self, entries: &[DatabaseEntry]) -> Result<(), PublishError> {
         let layout = &self.publisher.layout;
-        let mut named: BTreeSet<String> = layout.published_files()?.into_keys().collect();
+        let mut named = layout.known_files()?;
         match layout.named_by_others() {
             Ok(others) => named.extend(others),
             // It may name any of the files, so that none of them is known to be a stray.

@@ -178,7 +178,7 @@ mod tests {
             let mut course = fresh();
             course.step(seen.clone(), false, at(0));
             let end = HOUR + SLACK;
-            course.step(seen.clone(), false, end - at(1));
+            course.step(seen.clone(), false, end.saturating_sub(at(1)));
             assert!(!course.is_overdue());
             assert_eq!(course.step(seen.clone(), false, end), Step::Wait, "it is told to stop");
             assert!(course.is_overdue());

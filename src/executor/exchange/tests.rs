@@ -454,7 +454,7 @@ proptest! {
 async fn a_package_with_many_members_may_bring_all_of_them() {
     let world = World::new();
     let names: Vec<String> = (0..70).map(|number| format!("foo-{number}")).collect();
-    let members = names.iter().map(|name| format!("\npkgname = {name}\n")).collect::<String>();
+    let members = names.iter().fold(String::new(), |text, name| text + &format!("\npkgname = {name}\n"));
     let srcinfo = format!("pkgbase = foo\n\tpkgver = 1\n\tpkgrel = 1\n\tarch = any\n{members}");
     let files = Folder::default().with("PKGBUILD", "").with(".SRCINFO", srcinfo);
     world.exchange.admit(&BuildOrder { files, ..order("1-1-b") }, Limits { files: 64, ..Limits::default() }).unwrap();

@@ -103,7 +103,7 @@ impl World {
 
     pub fn add_build(&self, build: BuildView) {
         self.change(|state| {
-            state.builds.insert(0, BuildPage { why: None, asked: Some(garden::asked()), attempts: Vec::new(), build })
+            state.builds.insert(0, BuildPage { why: None, asked: Some(garden::asked()), attempts: Vec::new(), build });
         });
     }
 

@@ -77,6 +77,7 @@ fn change(file: &Path, change: impl FnOnce(String) -> String) {
 
 #[tokio::test]
 async fn a_list_that_differs_is_told_with_the_line() {
+    const FOO: &str = "foo-1-1-any.pkg.tar.zst";
     let world = world();
     world.publish("foo", "1-1", &["foo"]).await.unwrap();
     let told = |text: &str| {
@@ -84,11 +85,22 @@ async fn a_list_that_differs_is_told_with_the_line() {
         let proof = prove(&world.publisher, &Against::default()).unwrap();
         proof.findings.iter().map(|finding| finding.message.clone()).collect::<Vec<_>>()
     };
-    const FOO: &str = "foo-1-1-any.pkg.tar.zst";
     assert_eq!(told(&format!("{FOO}\n")), Vec::<String>::new());
     assert_eq!(told(""), [format!("it has no line `{FOO}`")]);
     assert_eq!(told("x\u{1b}[1m\n"), [format!("it has no line `{FOO}`, and one `x\\u{{1b}}[1m`")]);
     assert_eq!(told(&format!("{FOO}\n{FOO}\n")), ["its lines are in another order, or there more than once"]);
+}
+
+#[tokio::test]
+async fn a_proof_beside_a_publication_under_way_finds_nothing() {
+    for step in Step::ALL {
+        let mut world = world();
+        world.publish("foo", "1-1", &["foo"]).await.unwrap();
+        let sound = world.publisher.clone();
+        world.publisher.stop_after = Some(step);
+        world.publish("bar", "1-1", &["bar"]).await.unwrap_err();
+        assert_eq!(codes_in(&sound), Vec::<&str>::new(), "{step:?}");
+    }
 }
 
 #[tokio::test]

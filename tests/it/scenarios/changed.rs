@@ -191,8 +191,8 @@ async fn c6_what_is_dropped_is_said_and_recorded() {
     assert_eq!((&problem["code"], &problem["pkgbase"]), (&json!("build-discarded"), &json!("foo")));
     insta::assert_snapshot!(scene.builds().await, @"
     foo deploy running
-    foo deploy superseded
     bar deploy ready
+    foo deploy superseded
     ");
     scene.ends().await;
 }

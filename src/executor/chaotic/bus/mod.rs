@@ -6,11 +6,12 @@ mod packet;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
 use tokio::sync::{broadcast, oneshot};
+use tokio::time::Instant;
 
 use self::packet::{Envelope, Kind, NEWEST, Node, Us};
 use crate::executor::bullmq::link::Link;
