@@ -37,12 +37,7 @@ async fn a_release_and_a_removal(era: Era, protocol: &str, removal: &str) -> Vec
     until(|| names_in(&scene.path("data/chaotic")).is_empty() && world.open_builds().is_empty()).await;
     serve.signal(Signal::SIGTERM);
     assert_eq!(serve.ended().await.0, Some(0));
-    insta::allow_duplicates! {
-        insta::assert_snapshot!(scene.builds().await, @r"
-        foo changed succeeded
-        bar directive succeeded
-        ");
-    }
+    assert_eq!(scene.builds().await, "foo changed succeeded\nbar directive succeeded\n");
     assert_eq!(names_in(&scene.path("published/packages")), [""; 0], "it is published elsewhere");
     scene.ends().await;
     let asked: Vec<_> = ["coordinator.addJobsToQueue", "dispatch"].iter().flat_map(|what| world.asked(what)).collect();
