@@ -100,7 +100,11 @@ fn what_needs_nothing_else_is_fine_alone() {
 #[test]
 fn a_chaotic_manager_is_spoken_to_in_one_of_two_ways_at_an_address_of_redis() {
     let text = "[executor.chaotic]\nprotocol = \"http\"\nurl = \"http://manager\"\nprefix = \"x\"\n";
-    insta::assert_snapshot!(lines(text, &[]), @"");
+    insta::assert_snapshot!(lines(text, &[]), @r"
+    pkgwarden.toml:2:12: unknown variant `http`, expected `moleculer` or `bullmq`
+    pkgwarden.toml:3:7: this is not the address of a Redis server: its scheme is not one of Redis; write redis://HOST:6379/0, rediss:// for TLS, or redis-sentinel://HOST,HOST/MASTER
+    pkgwarden.toml:4:1: there is no setting `prefix` in [executor.chaotic]; `prefix` belongs in [executor.bullmq]
+    ");
 }
 
 #[test]
