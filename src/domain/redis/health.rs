@@ -4,7 +4,7 @@
 /// The oldest server that the scripts of `BullMQ` are right for: major and minor version.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// The command that BullMQ can do without.
+/// The command that `BullMQ` can do without.
 const LISTING: &str = "client list";
 
 /// What a server says of itself.
