@@ -1,4 +1,4 @@
-//! Workers, observers and producers that other people write with the npm package of BullMQ, beside a real controller.
+//! Workers, observers and producers that other people write with the npm package of `BullMQ`, beside a real controller.
 
 use nix::sys::signal::Signal;
 use pkgwarden::domain::build::BuildState;

@@ -65,7 +65,7 @@ impl Fleet {
         idle
     }
 
-    /// What somebody does with the queue who only knows BullMQ, and what that one sees.
+    /// What somebody does with the queue who only knows `BullMQ`, and what that one sees.
     pub async fn asks(&self, words: &[&str]) -> Value {
         let ran = self.outsider(words).timeout(Duration::from_mins(1)).run().await.unwrap();
         assert!(ran.status.success(), "{words:?}: {}", ran.stderr_text());
