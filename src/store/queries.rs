@@ -80,7 +80,9 @@ impl Store {
     /// The runs that asked for these builds, as far as they are on record.
     pub async fn runs_of_builds(&self, builds: BTreeSet<BuildId>) -> Result<BTreeMap<BuildId, String>, StoreError> {
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached("SELECT waves.run_id FROM builds JOIN waves ON waves.id = builds.wave WHERE builds.id = ?")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT waves.run_id FROM builds JOIN waves ON waves.id = builds.wave WHERE builds.id = ?",
+            )?;
             let mut runs = BTreeMap::new();
             for build in builds {
                 if let Some(run) = statement.query_row([build], |row| row.get(0)).optional()? {
