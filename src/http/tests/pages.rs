@@ -264,7 +264,8 @@ async fn a_generation_shows_where_each_package_came_from_and_a_held_removal_what
 
 #[tokio::test]
 async fn a_build_shows_what_it_was_asked_for_by() {
-    let html = page(&format!("{}/builds/b3", garden().serve(None).await.url)).await;
+    let served = garden().serve(None).await;
+    let html = page(&format!("{}/builds/b3", served.url)).await;
     for part in ["on-schedule, started by schedule", "<code class=\"quiet\">svn:6</code> → <code>svn:7</code>"] {
         assert!(html.contains(part), "{part} is missing in {html}");
     }

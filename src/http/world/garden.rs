@@ -312,13 +312,13 @@ pub fn garden() -> Arc<World> {
 /// A package of the published generation.
 pub fn entry() -> EntryView {
     EntryView {
-        name: "yay-git".to_owned(),
-        pkgbase: base("yay-git"),
-        version: Version::new("12-1"),
-        file: "yay-git-12-1-x86_64.pkg.tar.zst".to_owned(),
+        name: "hedge".to_owned(),
+        pkgbase: base("hedge"),
+        version: Version::new("1.4.2-1"),
+        file: "hedge-1.4.2-1-any.pkg.tar.zst".to_owned(),
         sha256: "ab".repeat(32),
         origin: serde_json::from_str("\"reused\"").unwrap(),
-        build: Some("7".to_owned()),
-        run: Some("1".to_owned()),
+        build: Some("b2".to_owned()),
+        run: Some("r1".to_owned()),
     }
 }
