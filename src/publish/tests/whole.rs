@@ -67,6 +67,15 @@ async fn every_way_in_which_a_tree_can_be_broken_is_found() {
 }
 
 #[tokio::test]
+async fn a_generation_that_is_being_made_is_in_no_proofs_way() {
+    let mut world = world();
+    world.publish("foo", "1-1", &["foo"]).await.unwrap();
+    world.publisher.stop_after = Some(Step::Begun);
+    world.publish("foo", "2-1", &["foo"]).await.unwrap_err();
+    assert_eq!(codes_in(&world.publisher), Vec::<&str>::new());
+}
+
+#[tokio::test]
 async fn a_dependency_that_is_nowhere_is_found() {
     let world = world();
     let with = |needs: &str| format!("{}depend = {needs}\n", pkginfo("app", "app", "1-1"));
