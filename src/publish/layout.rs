@@ -273,7 +273,10 @@ impl Layout {
     /// The package files that kept generations name, each as the newest of them has it, and those that are still there
     /// for readers of older ones.
     pub fn published_files(&self) -> Result<BTreeMap<String, Kept>, PublishError> {
-        let mut files = self.files_of(&self.numbers()?)?;
+        // One that is being made has neither manifest nor database yet.
+        let current = self.current()?.unwrap_or(0);
+        let numbers: Vec<u64> = self.numbers()?.into_iter().filter(|&number| number <= current).collect();
+        let mut files = self.files_of(&numbers)?;
         for (file, replaced) in self.replaced()? {
             files.entry(file).or_insert(replaced.kept);
         }

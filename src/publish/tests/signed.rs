@@ -334,7 +334,10 @@ async fn after_a_change_of_the_key_pacman_installs_what_was_published_before() {
     assert_eq!(signed.whole(), Vec::<String>::new());
     let trusting = Machine::new(&root, &format!("file://{}", dir.display()), &dir.join("test.gpg"), true);
     trusting.pacman(&["-Sy"]).unwrap();
-    trusting.pacman(&["-S", "foo", "foo-docs", "bar"]).unwrap();
+    // They have a file in common.
+    for name in ["foo", "foo-docs", "bar"] {
+        trusting.pacman(&["-S", "--overwrite", "*", name]).unwrap();
+    }
     // What went back to a time before the change is read by pacman, too.
     signed.world.publisher.roll_back(1).await.unwrap();
     assert_eq!(signed.whole(), Vec::<String>::new());

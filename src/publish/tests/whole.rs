@@ -104,6 +104,15 @@ async fn a_proof_beside_a_publication_under_way_finds_nothing() {
 }
 
 #[tokio::test]
+async fn a_generation_that_is_being_made_is_in_no_proofs_way() {
+    let mut world = world();
+    world.publish("foo", "1-1", &["foo"]).await.unwrap();
+    world.publisher.stop_after = Some(Step::Begun);
+    world.publish("foo", "2-1", &["foo"]).await.unwrap_err();
+    assert_eq!(codes_in(&world.publisher), Vec::<&str>::new());
+}
+
+#[tokio::test]
 async fn a_dependency_that_is_nowhere_is_found() {
     let world = world();
     let with = |needs: &str| format!("{}depend = {needs}\n", pkginfo("app", "app", "1-1"));
