@@ -304,11 +304,9 @@ impl Layout {
     /// its manifest and its database need not be there.
     pub fn known_files(&self) -> Result<BTreeSet<String>, PublishError> {
         let current = self.current()?.unwrap_or(0);
-        let (unfinished, kept): (Vec<u64>, Vec<u64>) =
-            self.numbers()?.into_iter().partition(|&number| number > current);
-        let mut files: BTreeSet<String> = self.files_of(&kept)?.into_keys().collect();
-        files.extend(self.replaced()?.into_keys());
-        files.extend(unfinished.into_iter().flat_map(|number| self.placing(number)));
+        let mut files: BTreeSet<String> = self.published_files()?.into_keys().collect();
+        let unfinished = self.numbers()?.into_iter().filter(|&number| number > current);
+        files.extend(unfinished.flat_map(|number| self.placing(number)));
         Ok(files)
     }
 

@@ -109,7 +109,7 @@ async fn controller(config: PathBuf, port: u16) -> (Arc<dyn Executor>, LogStore)
         builders: Some(Builders::new(exchange.clone())),
         published: BTreeMap::new(),
         clock: Arc::new(SystemClock),
-        token: None,
+        keys: http::Keys { token: None, pages: None },
         public_url: None,
         hosts: Vec::new(),
         stop: CancellationToken::new(),

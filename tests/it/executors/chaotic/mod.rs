@@ -8,7 +8,7 @@ mod queues;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -22,6 +22,7 @@ use pkgwarden::logstore::LogStore;
 use pkgwarden::sys::process::{Child, Program};
 use serde_json::Value;
 use tokio::io::AsyncBufReadExt as _;
+use tokio::time::Instant;
 
 use super::conformance::{self, Rig, Story};
 use crate::support::node::services;
