@@ -70,6 +70,8 @@ pub struct Course {
     /// The last event of `database` that was read.
     pub database: String,
     phase: Phase,
+    /// What the queue `database` told before `builds` told that it is built: nothing keeps them in order.
+    early: Option<Told>,
     log: Option<u64>,
     /// The job is not ours now.
     foreign: bool,
@@ -79,13 +81,13 @@ impl Course {
     /// Of a build that was asked for after this.
     pub fn after(mark: &Mark) -> Self {
         let (builds, database) = (mark.builds.clone(), mark.database.clone());
-        Self { builds, database, phase: Phase::Before, log: None, foreign: false }
+        Self { builds, database, phase: Phase::Before, early: None, log: None, foreign: false }
     }
 
     /// Goes on with what happened; `is_ours` says of a job that was added whether it is of the same commit.
     pub fn take(&mut self, told: Told, is_ours: bool) {
         if let Told::Added(log) = told {
-            self.foreign = !is_ours;
+            (self.foreign, self.early) = (!is_ours, None);
             if is_ours {
                 (self.phase, self.log) = (Phase::Waiting, Some(log));
             } else if matches!(self.phase, Phase::Waiting | Phase::Building | Phase::Over(End::Cancelled)) {
@@ -97,6 +99,10 @@ impl Course {
             return;
         }
         let next = match (&self.phase, told) {
+            (Phase::Waiting | Phase::Building, told @ (Told::Published | Told::NotPublished(_))) => {
+                self.early = Some(told);
+                return;
+            }
             (Phase::Waiting | Phase::Building, Told::Waits) => Phase::Waiting,
             (Phase::Waiting | Phase::Building, Told::Begun) => Phase::Building,
             (Phase::Waiting | Phase::Building, Told::Returned(value)) => returned(&value),
@@ -109,6 +115,11 @@ impl Course {
             _ => return,
         };
         self.phase = next;
+        if self.phase == Phase::Publishing
+            && let Some(told) = self.early.take()
+        {
+            self.take(told, is_ours);
+        }
     }
 
     /// Ends it, if it is not over.
@@ -196,6 +207,16 @@ mod tests {
         assert_eq!(end(published), Stage::Over(End::Succeeded));
         let broken = end([Told::Returned("0".to_owned()), Told::NotPublished("repo-add failed.".to_owned())]);
         assert!(matches!(broken, Stage::Over(End::Broken(_))), "{broken:?}");
+    }
+
+    #[test]
+    fn that_it_is_published_may_be_told_before_that_it_is_built() {
+        let published = [Told::Published, Told::Returned("0".to_owned()), Told::Removed];
+        assert_eq!(end(published), Stage::Over(End::Succeeded));
+        let broken = end([Told::NotPublished(String::new()), Told::Returned("0".to_owned())]);
+        assert!(matches!(broken, Stage::Over(End::Broken(_))), "{broken:?}");
+        let failed = end([Told::Published, Told::Thrown("Building failed.".to_owned())]);
+        assert_eq!(failed, Stage::Over(End::Failed));
     }
 
     #[test]
