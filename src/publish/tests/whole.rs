@@ -77,6 +77,7 @@ fn change(file: &Path, change: impl FnOnce(String) -> String) {
 
 #[tokio::test]
 async fn a_list_that_differs_is_told_with_the_line() {
+    const FOO: &str = "foo-1-1-any.pkg.tar.zst";
     let world = world();
     world.publish("foo", "1-1", &["foo"]).await.unwrap();
     let told = |text: &str| {
@@ -84,7 +85,6 @@ async fn a_list_that_differs_is_told_with_the_line() {
         let proof = prove(&world.publisher, &Against::default()).unwrap();
         proof.findings.iter().map(|finding| finding.message.clone()).collect::<Vec<_>>()
     };
-    const FOO: &str = "foo-1-1-any.pkg.tar.zst";
     assert_eq!(told(&format!("{FOO}\n")), Vec::<String>::new());
     assert_eq!(told(""), [format!("it has no line `{FOO}`")]);
     assert_eq!(told("x\u{1b}[1m\n"), [format!("it has no line `{FOO}`, and one `x\\u{{1b}}[1m`")]);
