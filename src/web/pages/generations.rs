@@ -23,12 +23,19 @@ struct List {
 
 /// Packages that the guard against mass removal keeps published.
 pub struct HeldRow {
+    /// The monorepo that they left.
     pub repository: String,
+    /// The packages.
     pub packages: Vec<String>,
+    /// The package repository that would lose too much.
     pub from: String,
+    /// How much it would lose.
     pub leaving: usize,
+    /// How much it has.
     pub published: usize,
+    /// What may go at once.
     pub limit: String,
+    /// What to type to have them removed.
     pub confirm: String,
 }
 
