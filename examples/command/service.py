@@ -140,6 +140,9 @@ class Service:
                     if into is None:
                         return answer.status, answer.read()
                     shutil.copyfileobj(answer, into)
+                    # Where a body is read in pieces, nothing says that it broke off.
+                    if answer.length:
+                        raise http.client.IncompleteRead(b"", answer.length)
                     return answer.status, b""
             except urllib.error.HTTPError as error:
                 if error.code in (404, 416):
