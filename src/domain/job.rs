@@ -91,6 +91,9 @@ pub struct Places {
     /// nobody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
+    /// Takes word of the archives that a builder keeps on its own machine and used; absent where nobody wants to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caches: Option<String>,
 }
 
 impl Places {
@@ -98,8 +101,14 @@ impl Places {
     #[must_use]
     pub fn of(attempt: &str) -> Self {
         let below = |name: &str| format!("{attempt}/{name}");
-        let (log, claim) = (Some(below("log")), None);
-        Self { files: below("files"), log, artefacts: below("artefacts"), wish: below("wish"), claim }
+        Self {
+            files: below("files"),
+            log: Some(below("log")),
+            artefacts: below("artefacts"),
+            wish: below("wish"),
+            claim: None,
+            caches: Some(below("caches")),
+        }
     }
 
     /// With a place for claims.

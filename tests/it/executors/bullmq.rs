@@ -11,7 +11,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use pkgwarden::app;
 use pkgwarden::config::settings;
-use pkgwarden::controller::builders::Builders;
 use pkgwarden::controller::face::Face as _;
 use pkgwarden::domain::folder::Folder;
 use pkgwarden::executor::{BuildOrder, Executor};
@@ -102,11 +101,11 @@ async fn controller(config: PathBuf, port: u16) -> (Arc<dyn Executor>, LogStore)
     let serving = app::serving(&settings, config.parent().unwrap(), Arc::new(SystemClock)).unwrap();
     let app::Serving { controller, dispatcher, exchange, lock } = serving;
     let (exchange, executor) = (exchange.unwrap(), dispatcher.unwrap().executor());
-    let logs = controller.logs().clone();
+    let (logs, builders) = (controller.logs().clone(), controller.serve_builders(exchange.clone()));
     let server = http::Server::new(http::Options {
         face: Arc::new(controller),
         inbox: None,
-        builders: Some(Builders::new(exchange.clone())),
+        builders: Some(builders),
         published: BTreeMap::new(),
         clock: Arc::new(SystemClock),
         keys: http::Keys { token: None, pages: None },
