@@ -69,6 +69,9 @@ fn began(id: u32) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{File, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -77,38 +80,34 @@ mod tests {
     use crate::executor::local::launcher::Launcher;
     use crate::executor::local::step::{self, Limits};
     use crate::logstore::LogStore;
-    use crate::sys::sandbox::{Network, SandboxSpec};
-
-    /// How many programs run with this among their arguments.
-    fn running(argument: &str) -> usize {
-        let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-        let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
-        lines.filter(|line| line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes())).count()
-    }
+    use crate::sys::sandbox::{Access, Mount, Network, SandboxSpec};
 
     #[tokio::test]
     async fn a_step_is_over_when_nothing_in_its_sandbox_runs_any_more() {
         let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        // Whatever runs in the sandbox has it locked.
+        let held = File::create(dir.path().join("held")).unwrap();
         let logs = LogStore::new(dir.path().join("logs")).unwrap();
         let launcher = Launcher::start().unwrap();
-        let seconds = format!("9{}", std::process::id());
-        let script = format!("for _ in {{1..400}}; do sleep {seconds} >/dev/null 2>&1 & done; echo started");
+        let script = "exec 9</held; flock -s 9; for _ in {1..400}; do sleep 1000 >/dev/null 2>&1 & done; echo started";
         let spec = SandboxSpec {
             network: Network::None,
-            mounts: Vec::new(),
+            mounts: vec![Mount { from: dir.path().join("held"), to: "/held", access: Access::Read }],
             repositories: Vec::new(),
             env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
             directory: "/",
-            command: ["/bin/bash", "-c", &script].map(str::to_owned).into(),
+            command: ["/bin/bash", "-c", script].map(str::to_owned).into(),
         };
         let limits = Limits { cancel: CancellationToken::new(), deadline: Instant::now() + Duration::from_mins(1) };
         let user = BuildUser::resolve("nobody").unwrap();
         for attempt in ["a1", "a2", "a3"] {
             let mut log = logs.writer(attempt).unwrap();
             let end = step::run(&launcher, step::sandboxed(&spec, user), &mut log, &limits).await.unwrap();
-            let left = running(&seconds);
-            assert_eq!((end.exit, left), (Exit::Code(0), 0), "{}", end.printed);
-            assert!(end.printed.contains("started"), "{}", end.printed);
+            let nobody_has_it = held.try_lock();
+            assert!(end.exit == Exit::Code(0) && end.printed.contains("started"), "{}", end.printed);
+            nobody_has_it.expect("everything in it has ended");
+            held.unlock().unwrap();
         }
     }
 }
