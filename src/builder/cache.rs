@@ -147,9 +147,10 @@ pub fn packing(
     Ok(())
 }
 
-/// Turns the sandbox of a build into one that unpacks `answers/NAME`.
-pub fn unpacking(spec: &mut SandboxSpec, workspace: &Workspace, name: &str) {
-    become_step(spec, workspace, ["bsdtar", "-x", "-f", &format!("/pkgwarden/answers/{name}"), "-C", "/"]);
+/// Turns the sandbox of a build into one that unpacks `answers/NAME`, or only what is of `directory`.
+pub fn unpacking(spec: &mut SandboxSpec, workspace: &Workspace, name: &str, directory: Option<&str>) {
+    let archive = format!("/pkgwarden/answers/{name}");
+    become_step(spec, workspace, ["bsdtar", "-x", "-f", &archive, "-C", "/"].into_iter().chain(directory));
     trust_only_the_system(spec);
 }
 

@@ -216,7 +216,8 @@ impl Attempt {
             Err(absent) => return Ok(Err(absent)),
         };
         let mut spec = job.sandbox(Phase::Build, workspace, &[]);
-        cache::unpacking(&mut spec, workspace, &name);
+        // What is restored before anything of the package runs is sources, whatever the archive holds.
+        cache::unpacking(&mut spec, workspace, &name, set.is_early().then_some("srcdest"));
         if let Err(trouble) = self.run_step(&spec).await {
             let (workspace, set) = (workspace.clone(), set.clone());
             blocking(move || cache::clear(&workspace, &set)).await?;
