@@ -13,7 +13,6 @@ use tokio_util::task::TaskTracker;
 
 use super::{Serving, signer};
 use crate::config::Settings;
-use crate::controller::builders::Builders;
 use crate::controller::dispatch::Dispatcher;
 use crate::controller::{Controller, supervise};
 use crate::http::{self, Server, UnixSocket};
@@ -64,7 +63,7 @@ pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Re
     let server = Server::new(http::Options {
         face: Arc::new(controller.clone()),
         inbox: Some(controller.inbox().clone()),
-        builders: exchange.clone().map(Builders::new),
+        builders: exchange.clone().map(|exchange| controller.serve_builders(exchange)),
         published: controller.published(),
         clock,
         keys,

@@ -185,6 +185,11 @@ pub fn note_use(connection: &Connection, attempt: &str, action: Action, entry: &
     Ok(())
 }
 
+/// Forgets what an attempt did.
+pub fn forget_uses(connection: &Connection, attempt: &str) -> Sql<()> {
+    connection.execute("DELETE FROM used WHERE attempt = ?1", [attempt]).map(drop)
+}
+
 /// Everything, as far as it matters for what goes first.
 pub fn held(transaction: &Transaction<'_>, is_leased: impl Fn(&str) -> bool) -> Sql<Vec<Held>> {
     let mut statement = transaction.prepare("SELECT id, sha256, size, kind, created, last_used FROM archive")?;

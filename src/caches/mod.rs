@@ -24,12 +24,18 @@ pub use self::objects::{Leased, Staged};
 use crate::domain::cache::key::Key;
 use crate::domain::cache::policy::RefClass;
 use crate::domain::cache::retention;
+pub use crate::domain::cache::told::Action;
+use crate::domain::cache::told::Told;
 use crate::domain::cache::{Set, SetName};
+use crate::domain::name::PkgBase;
 use crate::sys::clock::Clock;
 use crate::sys::fs::{FsError, ensure_free};
 
 /// No archive is begun with less room than this: 64 MiB.
 const MIN_FREE: u64 = 64 << 20;
+
+/// The number of an archive that is on another machine.
+const TOLD: i64 = 0;
 
 /// Why an archive cannot be kept or found.
 #[derive(Debug, thiserror::Error)]
@@ -112,26 +118,6 @@ pub struct Entry {
     pub created: Timestamp,
     /// When a build last used it.
     pub last_used: Timestamp,
-}
-
-/// What a build did with an archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// It began with it.
-    Used,
-    /// It saved it.
-    Created,
-}
-
-impl Action {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Used => "used",
-            Self::Created => "created",
-        }
-    }
 }
 
 /// One line of the record of a build: what it did with an archive, which may be gone by now.
@@ -362,9 +348,32 @@ impl Caches {
     pub fn uses(&self, attempts: &[String]) -> Result<Vec<Use>, CacheError> {
         let mut uses = index::uses(&self.index(), attempts)?;
         for one in &mut uses {
-            one.kept = objects::path(&self.0.config.dir, &one.entry.sha256).is_file();
+            one.kept = one.entry.id != TOLD && objects::path(&self.0.config.dir, &one.entry.sha256).is_file();
         }
         Ok(uses)
+    }
+
+    /// What an attempt did with archives of this machine, for whoever gave the order.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn told(&self, attempt: &str) -> Result<Vec<Told>, CacheError> {
+        let uses = index::uses(&self.index(), &[attempt.to_owned()])?;
+        Ok(uses.iter().filter_map(Use::told).collect())
+    }
+
+    /// Notes what a builder elsewhere tells of an attempt, in place of what it told before.
+    ///
+    /// # Errors
+    /// If the index cannot be written.
+    pub fn note_told(&self, attempt: &str, told: &[Told]) -> Result<(), CacheError> {
+        let mut index = self.index();
+        let transaction = index::begin(&mut index)?;
+        index::forget_uses(&transaction, attempt)?;
+        for one in told {
+            index::note_use(&transaction, attempt, one.action, &Entry::of(one), self.now())?;
+        }
+        Ok(transaction.commit()?)
     }
 
     /// The object of an archive, to be handed on; `None` if there is none.
@@ -403,6 +412,48 @@ impl Caches {
 
     fn index(&self) -> MutexGuard<'_, Connection> {
         self.0.index.lock().expect("nobody panics with the index")
+    }
+}
+
+impl Use {
+    fn told(&self) -> Option<Told> {
+        let entry = &self.entry;
+        Some(Told {
+            action: self.action,
+            repository: entry.place.repository.clone(),
+            pkgbase: PkgBase::new(&entry.place.pkgbase).ok()?,
+            name: entry.place.set.clone(),
+            class: entry.class.clone(),
+            key: entry.key.clone(),
+            sha256: entry.sha256.clone(),
+            size: entry.size,
+            files: entry.content.members,
+            bytes: entry.content.bytes,
+            origin: entry.origin.clone(),
+            created: entry.created,
+        })
+    }
+}
+
+impl Entry {
+    /// As a builder elsewhere tells of it.
+    fn of(told: &Told) -> Self {
+        Self {
+            id: TOLD,
+            place: Place {
+                repository: told.repository.clone(),
+                pkgbase: told.pkgbase.to_string(),
+                set: told.name.clone(),
+            },
+            class: told.class.clone(),
+            key: told.key.clone(),
+            sha256: told.sha256.clone(),
+            size: told.size,
+            content: Content { members: told.files, bytes: told.bytes },
+            origin: told.origin.clone(),
+            created: told.created,
+            last_used: told.created,
+        }
     }
 }
 

@@ -7,8 +7,11 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::watch;
 
+use crate::caches::Caches;
+use crate::domain::cache::told::Told;
 use crate::domain::upload::{Held, Put, Refusal};
 use crate::executor::exchange::{Exchange, ExchangeError, LogRoom, Received, Wish};
+use crate::executor::kept::blocking;
 
 /// Why a builder is not served.
 #[derive(Debug, thiserror::Error)]
@@ -52,19 +55,21 @@ pub enum Brought {
 #[derive(Clone)]
 pub struct Builders {
     exchange: Exchange,
+    caches: Caches,
 }
 
 /// The builder of one attempt, which has proven itself.
 pub struct Builder<'a> {
     exchange: &'a Exchange,
+    caches: &'a Caches,
     attempt: &'a str,
 }
 
 impl Builders {
-    /// Serves the builders of the attempts in this exchange.
+    /// Serves the builders of the attempts in this exchange; what they tell of theirs is noted with these caches.
     #[must_use]
-    pub const fn new(exchange: Exchange) -> Self {
-        Self { exchange }
+    pub const fn new(exchange: Exchange, caches: Caches) -> Self {
+        Self { exchange, caches }
     }
 
     /// The builder of an attempt, if this is its token. It is told of nothing else, not even what attempts there are.
@@ -73,7 +78,7 @@ impl Builders {
     /// [`Refusal::NotYours`], if it is not.
     pub fn with_token<'a>(&'a self, attempt: &'a str, token: &str) -> Result<Builder<'a>, BuildersError> {
         if self.exchange.accepts(attempt, token) {
-            Ok(Builder { exchange: &self.exchange, attempt })
+            Ok(Builder { exchange: &self.exchange, caches: &self.caches, attempt })
         } else {
             Err(Refusal::NotYours.into())
         }
@@ -114,6 +119,17 @@ impl Builder<'_> {
     /// Adds to the log; returns how much of what the builder printed is there.
     pub async fn append_log(&self, offset: u64, bytes: &[u8]) -> Result<u64, BuildersError> {
         Ok(self.exchange.append_log(self.attempt, offset, bytes).await?)
+    }
+
+    /// Notes which archives it says that it used and saved on its own machine.
+    pub async fn note_caches(&self, told: Vec<Told>) -> Result<(), BuildersError> {
+        // Only of a build that is under way.
+        let _open = self.exchange.wish(self.attempt)?;
+        let (caches, attempt) = (self.caches.clone(), self.attempt.to_owned());
+        blocking(move || caches.note_told(&attempt, &told)).await.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "what a builder tells of caches cannot be kept");
+            BuildersError::Unavailable("the index of caches cannot be written".to_owned())
+        })
     }
 
     /// Whether somebody wants the builder to stop, now and from now on. The channel closes with the attempt.

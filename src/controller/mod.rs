@@ -62,6 +62,7 @@ use crate::domain::plan::Pipeline;
 use crate::domain::policy::Person;
 use crate::domain::schedule::BuilderInfo;
 use crate::executor::Executor;
+use crate::executor::exchange::Exchange;
 use crate::logstore::LogStore;
 use crate::publish::outlets::Outlets;
 use crate::store::Store;
@@ -197,6 +198,12 @@ impl Controller {
     #[must_use]
     pub fn inbox(&self) -> &Inbox {
         &self.0.inbox
+    }
+
+    /// Serves the builders of the attempts in this exchange.
+    #[must_use]
+    pub fn serve_builders(&self, exchange: Exchange) -> builders::Builders {
+        builders::Builders::new(exchange, self.0.caches.clone())
     }
 
     /// The directories of published packages, by repository.

@@ -87,6 +87,9 @@ pub struct Places {
     pub artefacts: String,
     /// Tells whether to go on.
     pub wish: String,
+    /// Takes word of the archives that a builder keeps on its own machine and used; absent where nobody wants to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caches: Option<String>,
 }
 
 impl Places {
@@ -94,7 +97,13 @@ impl Places {
     #[must_use]
     pub fn of(attempt: &str) -> Self {
         let below = |name: &str| format!("{attempt}/{name}");
-        Self { files: below("files"), log: Some(below("log")), artefacts: below("artefacts"), wish: below("wish") }
+        Self {
+            files: below("files"),
+            log: Some(below("log")),
+            artefacts: below("artefacts"),
+            wish: below("wish"),
+            caches: Some(below("caches")),
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use crate::builder::user::UserError;
 use crate::caches::CacheError;
 use crate::domain::build::Outcome;
 use crate::domain::cache::Plan;
+use crate::domain::cache::told::Told;
 use crate::domain::folder::Folder;
 use crate::domain::job::{Job, PacmanRepository};
 use crate::domain::name::{Oid, PkgBase};
@@ -259,6 +260,12 @@ pub trait Executor: Send + Sync {
 
     /// Stops the build; [`Executor::finished`] then tells that it was cancelled, unless it had ended.
     fn cancel<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>>;
+
+    /// What a build did with archives that are kept where it ran, for whoever gave the order there. Nothing where the
+    /// controller keeps them, or nobody knows.
+    fn caches_of<'a>(&'a self, _handle: &'a Handle) -> BoxFuture<'a, Vec<Told>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
 
     /// Forgets an attempt, with what it made: for every attempt, once its end is recorded and its artefacts
     /// are taken. One that has not ended is cancelled.

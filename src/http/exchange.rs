@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::describe::{Answer, Described, Operation};
 use super::{Server, idempotency};
 use crate::controller::builders::{Brought, Builder, BuildersError};
+use crate::domain::cache::told::{LONGEST, told};
 use crate::domain::upload::{Checksum, Put, Refusal, content_range};
 use crate::web::fault::Fault;
 
@@ -72,6 +73,15 @@ pub fn routes() -> Described {
             )
             .query("offset", "where in the output of the build it begins"),
             log,
+        )
+        .route(
+            &of_builder(
+                Method::PUT,
+                "/api/v1/attempts/{attempt}/caches",
+                "Says which archives of cache sets it used and saved on its own machine, in place of what was said before",
+                Answer::Empty,
+            ),
+            caches,
         )
         .route(
             &of_builder(Method::GET, "/api/v1/attempts/{attempt}/wish", "Whether to go on", Answer::One("Wish"))
@@ -195,6 +205,21 @@ async fn log(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+async fn caches(
+    State(server): State<Server>,
+    Path(attempt): Path<String>,
+    request: Request,
+) -> Result<StatusCode, Fault> {
+    let (parts, body) = request.into_parts();
+    let builder = builder(&server, &attempt, &parts.headers)?;
+    let came = tokio::time::timeout(LOG_PATIENCE, body::to_bytes(body, LONGEST)).await;
+    let bytes = came
+        .map_err(|_| BuildersError::from(Refusal::Slow))?
+        .map_err(|_| Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "this broke off, or is too long"))?;
+    builder.note_caches(told(&bytes).map_err(Fault::bad_request)?).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Debug, serde::Deserialize)]

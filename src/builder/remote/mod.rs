@@ -3,6 +3,7 @@
 //! The controller may be away for a while at any time, and starts anew: everything here waits for it and goes on where
 //! it stopped, until it says that the build is over. Whoever does not want to wait any longer drops the future.
 
+mod caches;
 mod log;
 mod upload;
 mod wish;

@@ -9,6 +9,7 @@ pub mod policy;
 pub mod ready;
 pub mod retention;
 pub mod sources;
+pub mod told;
 
 use std::collections::BTreeMap;
 

@@ -26,6 +26,7 @@ use crate::builder::user::BuildUser;
 use crate::builder::workspace::{make_enterable, remove_all};
 use crate::caches::{CacheConfig, Caches};
 use crate::domain::build::Outcome;
+use crate::domain::cache::told::Told;
 use crate::domain::schedule::BuilderInfo;
 use crate::domain::signature::Verification;
 use crate::logstore::{LogStore, LogWriter};
@@ -249,6 +250,18 @@ fn remove_unfinished(work_dir: &Path) -> std::io::Result<()> {
 impl Executor for LocalExecutor {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn caches_of<'a>(&'a self, handle: &'a Handle) -> BoxFuture<'a, Vec<Told>> {
+        let (caches, attempt) = (self.inner.caches.clone(), handle.attempt.clone());
+        async move {
+            let told = blocking(move || caches.told(&attempt)).await;
+            told.unwrap_or_else(|error| {
+                tracing::warn!(error = &error as &dyn std::error::Error, "it is not known which caches a build used");
+                Vec::new()
+            })
+        }
+        .boxed()
     }
 
     fn builders(&self) -> Option<Vec<BuilderInfo>> {

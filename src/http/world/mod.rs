@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::{Arrival, Keys};
 use super::{Options, Server};
+use crate::controller::builders::Builders;
 use crate::controller::caches::{CacheObject, CacheUseView, CacheView, CachesRemovedView, Invalidation};
 use crate::controller::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
 use crate::controller::view::{
@@ -127,6 +128,11 @@ impl World {
     pub async fn serve_published(self: &Arc<Self>, repository: &str, dir: &std::path::Path) -> Served {
         let published = BTreeMap::from([(repository.to_owned(), dir.to_owned())]);
         Self::served(Server::new(Options { published, ..self.options(None) }).unwrap()).await
+    }
+
+    /// The same, with builders elsewhere.
+    pub async fn serve_builders(self: &Arc<Self>, builders: Builders) -> Served {
+        Self::served(Server::new(Options { builders: Some(builders), ..self.options(None) }).unwrap()).await
     }
 
     async fn served(server: Server) -> Served {

@@ -75,6 +75,11 @@ impl Carrier {
         self.logs.writer(&job.attempt)?.note(&format!("builder {} {goes_on}", self.name))?;
         self.executor.submit(order).await?;
         let report = self.watch(handle, begins).await?;
+        let told = self.executor.caches_of(handle).await;
+        // It is for people to see; the build does not depend on it.
+        if let Err(error) = self.unless_stopped(self.client.tell_caches(&told)).await? {
+            tracing::debug!(error = &error as &dyn std::error::Error, "nobody wants to know which caches a build used");
+        }
         let bring = async {
             let mut artefacts = Vec::new();
             for artefact in &report.artefacts {

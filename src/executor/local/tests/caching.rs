@@ -112,6 +112,9 @@ async fn p2_declared_globs_and_commands_drive_one_mechanism() {
     );
     assert_eq!((world.found("a2").as_str(), world.found("a3").as_str()), ("nothing", "kept"), "{}", world.log("a3"));
     assert_eq!(world.did("a3"), ["used deps"], "what is there stays: {}", world.log("a3"));
+    let told = world.executor.caches_of(&handle("a3")).await;
+    let used = world.uses("a3").remove(0).entry;
+    assert_eq!(told.iter().map(|one| (one.action, &one.sha256)).collect::<Vec<_>>(), [(Action::Used, &used.sha256)]);
     // Both are found in one list, by keys of one kind.
     let listed = world.caches().list().unwrap();
     assert_eq!(listed.iter().map(|entry| entry.key.len()).collect::<Vec<_>>(), [64, 64]);
