@@ -45,8 +45,10 @@ export class Controller {
           method, body, redirect: "error", headers: { ...this.#headers, ...headers }, signal,
         });
         const { status } = answer;
-        if (status === 401 || status === 410) throw new Over((await answer.json().catch(() => ({}))).detail ?? "over");
-        if (![408, 429].includes(status) && status < 500) return answer;
+        // A proxy in front of the controller says such things, too, while the controller starts anew.
+        const isTheirs = (answer.headers.get("content-type") ?? "").startsWith("application/problem+json");
+        if (isTheirs && (status === 401 || status === 410)) throw new Over((await answer.json()).detail ?? "over");
+        if (![401, 408, 410, 429].includes(status) && status < 500) return answer;
         after = Number(answer.headers.get("retry-after") ?? 0) * 1000;
       } catch (error) {
         if (error instanceof Over || signal?.aborted) throw error;

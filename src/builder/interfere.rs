@@ -27,6 +27,8 @@ pub struct Interference {
     pub append: Vec<u8>,
     /// The rebuild asked for.
     pub bump: Option<Bump>,
+    /// Packages that it is built with, whatever it says.
+    pub tools: Vec<&'static str>,
 }
 
 impl Interference {
@@ -35,7 +37,8 @@ impl Interference {
     pub fn of(folder: &Folder, bump: Option<Bump>) -> Self {
         let bytes = |path| folder.get(path).unwrap_or_default().to_vec();
         let has = |path| folder.get(path).is_some();
-        Self { prepare: has(PREPARE), patch: has(PATCH), prepend: bytes(PREPEND), append: bytes(APPEND), bump }
+        let (prepend, append, tools) = (bytes(PREPEND), bytes(APPEND), Vec::new());
+        Self { prepare: has(PREPARE), patch: has(PATCH), prepend, append, bump, tools }
     }
 
     /// The PKGBUILD to build with.
@@ -45,6 +48,9 @@ impl Interference {
         for part in [&self.prepend[..], original, &self.append] {
             text.extend(part);
             end_line(&mut text);
+        }
+        if !self.tools.is_empty() {
+            text.extend(format!("makedepends+=({})\n", self.tools.join(" ")).into_bytes());
         }
         if sets_pkgext(&text) {
             text.extend(PKGEXT);
@@ -124,6 +130,13 @@ mod tests {
         let interference = Interference::of(&folder, None);
         assert!(interference.patch);
         assert_eq!(interference.pkgbuild(b"pkgname=a"), b"_first=1\npkgname=a\npkgdesc=last\n");
+    }
+
+    #[test]
+    fn tools_are_made_dependencies_after_everything_that_could_set_them() {
+        let interference =
+            Interference { append: b"makedepends=(x)".to_vec(), tools: vec!["git"], ..Interference::default() };
+        assert_eq!(interference.pkgbuild(b"pkgname=a"), b"pkgname=a\nmakedepends=(x)\nmakedepends+=(git)\n");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod pacman;
 pub mod refresh;
 pub mod remote;
 pub mod script;
+pub mod tools;
 pub mod user;
 pub mod verdict;
 pub mod workspace;

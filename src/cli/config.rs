@@ -300,7 +300,6 @@ mod tests {
 
         [executor]
         kind = "local"
-        slots = 1
         timeout = "1h"
 
         [executor.limits]

@@ -80,6 +80,12 @@ impl System {
         ["/usr", "/etc"].into_iter().chain(SYSTEM).chain([NAMES_OF_THE_SYSTEM])
     }
 
+    /// Whether there is something at this path of it.
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+
     fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }

@@ -75,7 +75,7 @@ fn every_problem_is_reported_at_once_and_in_order() {
 
 #[test]
 fn mistakes_of_every_kind_are_told_at_once() {
-    let text = "[server]\npol = \"1m\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n[executor]\nkind = \"chaotic\"\n";
+    let text = "[server]\npol = \"1m\"\n[sources.aur]\ngit_url = \"https://h/x.git\"\n[executor]\nkind = \"command\"\n";
     let told = lines(text, &[("PKGWARDEN__PUBLISH__KEEP", "many")]);
     let places: Vec<_> = told.lines().filter_map(|line| line.split(": ").next()).collect();
     assert_eq!(places, ["pkgwarden.toml:2:1", "pkgwarden.toml:4:11", "pkgwarden.toml:6:8", "PKGWARDEN__PUBLISH__KEEP"]);

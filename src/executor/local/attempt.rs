@@ -7,6 +7,7 @@ use crate::builder::cache;
 use crate::builder::interfere::{Interference, for_any_machine};
 use crate::builder::makepkg::{Job, Phase};
 use crate::builder::pacman::{PackageRepository, Server};
+use crate::builder::tools;
 use crate::builder::verdict::{Exit, Verdict, judge};
 use crate::builder::workspace::{Workspace, WorkspaceError};
 use crate::domain::build::Outcome;
@@ -107,7 +108,7 @@ impl Attempt {
     }
 
     async fn make(&mut self, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
-        let interference = Interference::of(&self.order.files, self.order.bump.clone());
+        let mut interference = Interference::of(&self.order.files, self.order.bump.clone());
         rewrite_pkgbuild(workspace, for_any_machine)?;
         if interference.prepare {
             self.step(Phase::Prepare, workspace, job).await?;
@@ -115,6 +116,10 @@ impl Attempt {
         if interference.patch {
             self.step(Phase::Patch, workspace, job).await?;
         }
+        let pkgbuild = workspace.pkgbuild()?.unwrap_or_default();
+        let pkgbuild = String::from_utf8_lossy(&pkgbuild);
+        let has = |path: &str| job.system.has(path);
+        interference.tools = tools::lacking(&self.order.pkgbase, &pkgbuild, &job.repositories, has);
         rewrite_pkgbuild(workspace, |original| interference.pkgbuild(original))?;
         let summary = self.inspect(workspace, job).await?;
         self.verify_signatures(&summary, workspace, job).await?;
