@@ -93,7 +93,7 @@ pub struct Places {
     pub claim: Option<String>,
     /// Takes word of the archives that a builder keeps on its own machine and used; absent where nobody wants to know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub caches: Option<String>,
+    pub used_caches: Option<String>,
 }
 
 impl Places {
@@ -107,7 +107,7 @@ impl Places {
             artefacts: below("artefacts"),
             wish: below("wish"),
             claim: None,
-            caches: Some(below("caches")),
+            used_caches: Some(below("caches")),
         }
     }
 

@@ -16,7 +16,7 @@ impl Client {
     /// # Errors
     /// [`RemoteError`], if the controller does not want to know.
     pub async fn tell_caches(&self, told: &[Told]) -> Result<(), RemoteError> {
-        let Some(place) = self.places.caches.as_ref().filter(|_| !told.is_empty()) else { return Ok(()) };
+        let Some(place) = self.places.used_caches.as_ref().filter(|_| !told.is_empty()) else { return Ok(()) };
         let telling = async {
             let mut rest = Rest::default();
             loop {

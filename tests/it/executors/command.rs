@@ -70,7 +70,8 @@ impl Rig for CommandRig {
 
     fn lose(&self, attempt: &str) -> BoxFuture<'_, ()> {
         let pid = fs::read_to_string(self.path("commands").join(attempt).join("pid")).unwrap();
-        killpg(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
+        let group = pid.split_whitespace().next().unwrap().parse().unwrap();
+        killpg(Pid::from_raw(group), Signal::SIGKILL).unwrap();
         async {}.boxed()
     }
 
