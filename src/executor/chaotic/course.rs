@@ -84,13 +84,21 @@ impl Course {
         Self { builds, database, phase: Phase::Before, early: None, log: None, foreign: false }
     }
 
-    /// Goes on with what happened; `is_ours` says of a job that was added whether it is of the same commit.
-    pub fn take(&mut self, told: Told, is_ours: bool) {
+    /// Goes on with what happened; `is_ours` says of a job that was added whether it is of the same commit, as far as
+    /// that is known.
+    pub fn take(&mut self, told: Told, is_ours: Option<bool>) {
         if let Told::Added(log) = told {
+            // The first one that comes after ours was asked for is ours, unless it is known better.
+            let unknown = is_ours.is_none() && self.log.is_some();
+            let is_ours = is_ours.unwrap_or(!unknown);
             (self.foreign, self.early) = (!is_ours, None);
+            let is_open = matches!(self.phase, Phase::Waiting | Phase::Building | Phase::Over(End::Cancelled));
             if is_ours {
                 (self.phase, self.log) = (Phase::Waiting, Some(log));
-            } else if matches!(self.phase, Phase::Waiting | Phase::Building | Phase::Over(End::Cancelled)) {
+            } else if is_open && unknown {
+                const GONE: &str = "a build of the package came and went there, and nobody knows of which commit";
+                self.phase = Phase::Over(End::Broken(GONE.to_owned()));
+            } else if is_open {
                 self.phase = Phase::Over(End::Replaced);
             }
             return;
@@ -178,7 +186,7 @@ mod tests {
     fn course(told: impl IntoIterator<Item = Told>) -> Course {
         let mut course = Course::after(&Mark::default());
         for told in told {
-            course.take(told, true);
+            course.take(told, Some(true));
         }
         course
     }
@@ -235,21 +243,33 @@ mod tests {
     fn another_build_in_its_place_ends_it_and_the_same_again_goes_on() {
         let mut replaced = course([Told::Added(7), Told::Begun, Told::Removed]);
         assert_eq!(replaced.sight().stage, Stage::Over(End::Cancelled));
-        replaced.take(Told::Added(8), false);
-        replaced.take(Told::Thrown("Building failed.".to_owned()), true);
+        replaced.take(Told::Added(8), Some(false));
+        replaced.take(Told::Thrown("Building failed.".to_owned()), Some(true));
         assert_eq!(replaced.sight(), Sight { stage: Stage::Over(End::Replaced), log: Some(7) });
         let again = course([Told::Added(7), Told::Begun, Told::Removed, Told::Added(8), Told::Begun]);
         assert_eq!(again.sight(), Sight { stage: Stage::Running(None), log: Some(8) });
     }
 
     #[test]
+    fn a_success_of_nobody_knows_what_is_none_of_ours() {
+        let mut course = course([Told::Added(7), Told::Begun, Told::Removed]);
+        for told in [Told::Added(8), Told::Begun, Told::Returned("0".to_owned()), Told::Published] {
+            course.take(told, None);
+        }
+        assert!(matches!(course.sight().stage, Stage::Over(End::Broken(_))), "{:?}", course.sight());
+        let mut lonely = Course::after(&Mark::default());
+        lonely.take(Told::Added(7), None);
+        assert_eq!(lonely.sight().stage, Stage::Queued, "the first that comes is what was asked for");
+    }
+
+    #[test]
     fn a_build_of_others_that_came_before_is_passed_over() {
         let mut course = Course::after(&Mark::default());
-        course.take(Told::Added(6), false);
-        course.take(Told::Begun, true);
+        course.take(Told::Added(6), Some(false));
+        course.take(Told::Begun, Some(true));
         assert_eq!(course.sight().stage, Stage::Missing);
-        course.take(Told::Added(7), true);
-        course.take(Told::Begun, true);
+        course.take(Told::Added(7), Some(true));
+        course.take(Told::Begun, Some(true));
         assert_eq!(course.sight(), Sight { stage: Stage::Running(None), log: Some(7) });
     }
 }

@@ -203,21 +203,22 @@ impl InQueues {
         for told in self.queues.after("builds", &mut course.builds, id).await? {
             let is_ours = match &told {
                 Told::Added(log) => self.is_ours(*log).await?,
-                _ => true,
+                _ => Some(true),
             };
             course.take(told, is_ours);
         }
         for told in self.queues.after("database", &mut course.database, id).await? {
-            course.take(told, true);
+            course.take(told, Some(true));
         }
         Ok(())
     }
 
-    /// Whether the job that was added with this number is of our commit; one that is gone may well be.
-    async fn is_ours(&self, log: u64) -> Result<bool, Trouble> {
+    /// Whether the job that was added with this number is of our commit; of one that is gone, nobody knows.
+    async fn is_ours(&self, log: u64) -> Result<Option<bool>, Trouble> {
         let queue = self.queues.link.queue("builds").await?;
         let job = queue.get_job(&self.id()).await.map_err(|error| self.queues.failed(&error))?;
-        let Some(job) = job.filter(|job| job.data()["timestamp"] == log) else { return Ok(true) };
-        Ok(job.data()["commit"].as_str().and_then(|commit| commit.split(':').next()) == Some(&self.record.commit))
+        let Some(job) = job.filter(|job| job.data()["timestamp"] == log) else { return Ok(None) };
+        let commit = job.data()["commit"].as_str().and_then(|commit| commit.split(':').next());
+        Ok(Some(commit == Some(&self.record.commit)))
     }
 }

@@ -3,11 +3,12 @@
 use crate::support::elsewhere::Elsewhere;
 use crate::support::scene::write_program;
 
-/// The shell scripts of the document, in order.
+/// The programs of the document, in order.
 fn scripts() -> Vec<String> {
     let document = include_str!("../../../docs/builders.md");
     let after_fence = document.split("```sh\n").skip(1);
-    after_fence.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+    let scripts = after_fence.map(|rest| rest.split("```").next().unwrap().to_owned());
+    scripts.filter(|script| script.starts_with("#!")).collect()
 }
 
 #[tokio::test]

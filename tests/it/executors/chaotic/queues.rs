@@ -143,8 +143,8 @@ async fn a_build_that_somebody_else_replaces_is_cancelled() {
     let schedule = world.program().env("SCHEDULE", asked("2-1").to_string());
     assert!(schedule.run().await.unwrap().status.success());
     let report = executor.finished(&handle).await.unwrap();
-    // Its container is killed, which is all that is told.
-    let ends = [Ending::Done(Outcome::Cancelled), Ending::Done(Outcome::Failed)];
+    // Its container is killed, which is all that is told. The other one may be gone before anybody looks whose it is.
+    let ends = [Ending::Done(Outcome::Cancelled), Ending::Done(Outcome::Failed), Ending::Infrastructure];
     assert!(ends.contains(&report.ending), "{report:?}\n{}", text(&logs, "1-1"));
 }
 
