@@ -9,7 +9,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::dispatch::Dispatcher;
 use crate::publish::outlets::Outlets;
-use crate::store::removals::Removal;
 
 /// How long after the first removal that did not go well it is tried again; twice as long after each further one.
 const PAUSE: SignedDuration = SignedDuration::from_secs(15);
@@ -19,8 +18,8 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(10);
 /// Why packages of a repository stay published.
 #[derive(Debug)]
 pub(super) struct Refused {
-    /// The newest of the removals: with another, it is tried at once.
-    newest: i64,
+    /// The removals: with others, or fewer, it is tried at once.
+    ids: Vec<i64>,
     /// What was said of it.
     told: String,
     pause: SignedDuration,
@@ -59,10 +58,11 @@ impl Dispatcher {
         refused: &mut BTreeMap<String, Refused>,
     ) -> Result<bool> {
         let departed = self.parts.store.pending_removals(name).await?;
-        let (Some(newest), now) = (departed.last().map(|removal| removal.id), self.parts.clock.now()) else {
+        if departed.is_empty() {
             return Ok(false);
-        };
-        let before = refused.get(name).filter(|before| before.newest == newest);
+        }
+        let ids: Vec<i64> = departed.iter().map(|removal| removal.id).collect();
+        let (before, now) = (refused.get(name).filter(|before| before.ids == ids), self.parts.clock.now());
         if before.is_some_and(|before| now < before.again) {
             return Ok(false);
         }
@@ -76,14 +76,13 @@ impl Dispatcher {
             }
             let pause = before.map_or(PAUSE, |before| LONGEST_PAUSE.min(before.pause * 2));
             let again = now.checked_add(pause).unwrap_or(now);
-            refused.insert(name.to_owned(), Refused { newest, told, pause, again });
+            refused.insert(name.to_owned(), Refused { ids, told, pause, again });
             return Ok(false);
         }
         refused.remove(name);
         if !removed? {
             return Ok(false);
         }
-        let ids: Vec<i64> = departed.iter().map(|Removal { id, .. }| *id).collect();
         self.parts.store.finish_removals(&ids, self.parts.clock.now()).await?;
         tracing::info!(repository = name, packages = ?names, "removed packages that left the monorepo");
         Ok(true)
