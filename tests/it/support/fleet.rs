@@ -83,8 +83,9 @@ impl Fleet {
 
     /// The directory in which a builder builds an attempt, as soon as that has begun.
     pub async fn begun(&self, builder: &str, attempt: &str) -> PathBuf {
-        let tree = self.scene.path(&format!("data/builders/{builder}/work/{attempt}/tree/start"));
-        let log = self.scene.path(&format!("data/builders/{builder}/logs/{attempt}.log"));
+        let place = self.scene.path("data/builders").join(builder);
+        let tree = place.join("work").join(attempt).join("tree/start");
+        let log = place.join("logs").join(format!("{attempt}.log"));
         let wait = async {
             while !std::fs::read_to_string(&log).is_ok_and(|log| log.contains("Starting build()")) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
