@@ -31,45 +31,19 @@ pub(super) fn exchange(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::builder::remote::{Client, RemoteError};
     use crate::caches::{CacheConfig, Caches};
     use crate::controller::builders::Builders;
-    use crate::domain::cache::Plan;
     use crate::domain::cache::told::{Told, told};
-    use crate::domain::folder::Folder;
-    use crate::domain::name::{Oid, PkgBase};
     use crate::domain::upload::Limits;
-    use crate::executor::BuildOrder;
+    use crate::executor::{BuildOrder, testing};
     use crate::http::world::World;
     use crate::sys::clock::SystemClock;
 
     fn order(attempt: &str) -> BuildOrder {
-        BuildOrder {
-            attempt: attempt.to_owned(),
-            repository: "mine".to_owned(),
-            url: None,
-            arch: "any".to_owned(),
-            pkgbase: PkgBase::new("foo").unwrap(),
-            commit: Oid::from_bytes([7; 20]),
-            proposal: None,
-            files: Folder::default().with("PKGBUILD", "pkgname=foo\n"),
-            expected_version: None,
-            class: None,
-            bump: None,
-            package_repositories: Vec::new(),
-            published: Vec::new(),
-            timeout: Duration::from_mins(1),
-            extra_timeout: 1.0,
-            cache_sources: false,
-            allow_prohibited: false,
-            caches: Plan::default(),
-            source_date_epoch: 0,
-            skip_exit_code: 123,
-            route: crate::domain::chaotic::Route::default(),
-        }
+        BuildOrder { arch: "any".to_owned(), ..testing::order(attempt) }
     }
 
     fn archive(action: &str) -> Told {

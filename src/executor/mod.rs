@@ -13,6 +13,8 @@ pub mod elsewhere;
 pub mod exchange;
 pub mod kept;
 pub mod local;
+#[cfg(test)]
+pub mod testing;
 pub mod tracked;
 
 use std::collections::BTreeSet;

@@ -11,11 +11,9 @@ use super::link::Link;
 use super::roster::{self, Announcement};
 use super::server::RedisConfig;
 use super::{BullmqConfig, BullmqExecutor, strangers};
-use crate::domain::folder::Folder;
-use crate::domain::name::{Oid, PkgBase};
 use crate::domain::upload::Refusal;
 use crate::executor::exchange::{Caller, Exchange, ExchangeError, Key, Wish};
-use crate::executor::{BuildOrder, Executor as _};
+use crate::executor::{BuildOrder, Executor as _, testing};
 use crate::logstore::LogStore;
 use crate::sys::process::{Child, Program};
 
@@ -242,29 +240,7 @@ fn controller(dir: &Path, url: &str) -> (BullmqExecutor, Exchange) {
 }
 
 fn order(attempt: &str) -> BuildOrder {
-    BuildOrder {
-        attempt: attempt.into(),
-        repository: "packages".into(),
-        url: None,
-        arch: "x86_64".into(),
-        pkgbase: PkgBase::new("foo").unwrap(),
-        commit: Oid::from_bytes([7; 20]),
-        proposal: None,
-        files: Folder::default().with("PKGBUILD", "pkgname=foo\n"),
-        expected_version: None,
-        class: None,
-        bump: None,
-        package_repositories: Vec::new(),
-        published: Vec::new(),
-        timeout: Duration::from_mins(1),
-        extra_timeout: 1.0,
-        cache_sources: false,
-        allow_prohibited: false,
-        caches: crate::domain::cache::Plan::default(),
-        source_date_epoch: 0,
-        skip_exit_code: 123,
-        route: crate::domain::chaotic::Route::default(),
-    }
+    BuildOrder { repository: "packages".to_owned(), ..testing::order(attempt) }
 }
 
 /// The clock stands still here unless everybody waits for it, so that whoever waits for it is found out.

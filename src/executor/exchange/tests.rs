@@ -13,8 +13,8 @@ use super::*;
 use crate::builder::bundle::unbundle;
 use crate::builder::pacman::PackageRepository;
 use crate::domain::folder::Folder;
-use crate::domain::name::{Oid, PkgBase};
 use crate::domain::upload::{Checksum, Put};
+use crate::executor::testing;
 
 const NAME: &str = "foo-1-1-any.pkg.tar.zst";
 const SRCINFO: &str = "pkgbase = foo\n\tpkgver = 1\n\tpkgrel = 1\n\tarch = any\n\npkgname = foo\n";
@@ -79,31 +79,13 @@ fn refusal<T>(result: Result<T, ExchangeError>) -> Result<T, Refusal> {
 fn order(attempt: &str) -> BuildOrder {
     let server = |server| PackageRepository { name: "x".into(), server, sig_level: None };
     BuildOrder {
-        attempt: attempt.into(),
-        repository: "mine".into(),
-        url: None,
-        arch: "x86_64".into(),
-        pkgbase: PkgBase::new("foo").unwrap(),
-        commit: Oid::from_bytes([7; 20]),
-        proposal: None,
         files: Folder::default().with("PKGBUILD", "pkgname=foo\n").with(".SRCINFO", SRCINFO),
-        expected_version: None,
-        class: None,
-        bump: None,
         package_repositories: vec![
             server(Server::Directory("/srv/repo".into())),
             server(Server::Directory("/srv/trials/7".into())),
             server(Server::Url("https://mirror.example/$repo".into())),
         ],
-        published: Vec::new(),
-        timeout: Duration::from_mins(1),
-        extra_timeout: 1.0,
-        cache_sources: false,
-        allow_prohibited: false,
-        caches: crate::domain::cache::Plan::default(),
-        source_date_epoch: 0,
-        skip_exit_code: 123,
-        route: crate::domain::chaotic::Route::default(),
+        ..testing::order(attempt)
     }
 }
 
