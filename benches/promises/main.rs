@@ -8,6 +8,7 @@ mod generator;
 mod graph;
 mod monorepo;
 mod plan;
+mod sketch;
 mod snapshot;
 mod sources;
 

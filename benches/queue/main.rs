@@ -9,23 +9,23 @@
 #![expect(clippy::disallowed_methods, reason = "time is what is measured")]
 
 mod flow;
-#[path = "../promises/generator.rs"]
-mod generator;
-#[expect(dead_code, reason = "it reads other repositories, too")]
-#[path = "../promises/monorepo.rs"]
-mod monorepo;
 mod record;
+#[expect(dead_code, reason = "of a package only its name and what it needs count here")]
+#[path = "../promises/sketch.rs"]
+mod sketch;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use pkgwarden::domain::build::{BuildReason, BuildRequest};
-use pkgwarden::domain::graph::Graph;
-use pkgwarden::domain::lint;
 use pkgwarden::domain::name::PkgBase;
 use pkgwarden::domain::schedule::Lane;
+
+use sketch::{Dice, Sketch};
+
+/// How many packages the monorepo has. None has so many.
+const PACKAGES: usize = 100_000;
 
 /// How long the parts of a whole pass took.
 pub struct Pass {
@@ -65,21 +65,23 @@ fn write(builds: &[BuildRequest], edges: usize, ours: &Pass, theirs: &Pass, (fir
     std::fs::write(path, text).expect("writable");
 }
 
-/// Every package of the generated monorepo, each after what it needs.
+/// Every package of a made up monorepo, each after what it needs of the others.
 fn wave() -> Vec<BuildRequest> {
-    let snapshot = monorepo::huge().fresh_snapshot();
-    let official = lint::known_elsewhere(snapshot.version_state.as_deref());
-    let graph = Graph::build(snapshot.packages.values().map(Arc::as_ref), &official);
-    let all: BTreeSet<PkgBase> = graph.nodes().iter().cloned().collect();
-    let mut before = graph.wave(&all);
-    let request = |pkgbase: PkgBase| BuildRequest {
+    let sketches = sketch::packages(PACKAGES, &mut Dice::new(42));
+    let names: BTreeSet<&str> = sketches.iter().map(|sketch| sketch.name.as_str()).collect();
+    sketches.iter().map(|sketch| request(sketch, &names)).collect()
+}
+
+fn request(sketch: &Sketch, names: &BTreeSet<&str>) -> BuildRequest {
+    let name = |name: &str| PkgBase::new(name).expect("a name of a package");
+    let needed: BTreeSet<&str> = sketch.depends.iter().map(String::as_str).filter(|it| names.contains(it)).collect();
+    BuildRequest {
+        pkgbase: name(&sketch.name),
         arch: "x86_64".to_owned(),
         class: None,
         reason: BuildReason::Changed,
         lane: Lane::Normal,
-        after: before.remove(&pkgbase).unwrap_or_default().members,
+        after: needed.into_iter().map(name).collect(),
         needs: Vec::new(),
-        pkgbase,
-    };
-    graph.order_of(&all).into_iter().map(request).collect()
+    }
 }

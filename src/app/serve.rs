@@ -38,7 +38,7 @@ pub struct Running {
     dispatcher: Option<Arc<Dispatcher>>,
     loops: TaskTracker,
     stop: CancellationToken,
-    listening: JoinHandle<Result<(), http::ServeError>>,
+    listening: JoinHandle<()>,
     /// Cancelled when everything else has come to rest: pages stay up until then.
     close: CancellationToken,
     _serving_lock: std::fs::File,
@@ -139,7 +139,7 @@ impl Running {
             dispatcher.drain(patience).await;
         }
         self.close.cancel();
-        self.listening.await.context("the server was interrupted")??;
+        self.listening.await.context("the server was interrupted")?;
         Ok(())
     }
 }

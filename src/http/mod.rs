@@ -6,6 +6,7 @@ pub mod access;
 mod caches;
 mod chaotic;
 mod commands;
+mod connections;
 mod describe;
 mod exchange;
 mod follow;
@@ -38,6 +39,7 @@ use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router, middleware};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::TimeoutLayer;
 
@@ -212,9 +214,16 @@ impl Server {
             .route("/logs.html", get(chaotic::page))
             .route("/logs/logs.html", get(chaotic::page))
             .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, PATIENCE));
+        let streams = match arrival {
+            Arrival::Tcp => streams.router().layer(middleware::from_fn_with_state(
+                Arc::new(Semaphore::new(connections::MOST_FOLLOWING)),
+                connections::following,
+            )),
+            Arrival::Socket => streams.router(),
+        };
         Router::new()
             .merge(timed)
-            .merge(streams.router())
+            .merge(streams)
             .merge(commands)
             .merge(deliveries().router().layer(hooks::patience()))
             .merge(exchange::routes().router())

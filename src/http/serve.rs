@@ -4,11 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+use tower::Service as _;
 
-use super::Server;
 use super::access::Arrival;
+use super::{Server, connections};
 
 /// Why the server cannot listen, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +35,6 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
-    /// A listener failed.
-    #[error("cannot go on listening")]
-    Listener(#[source] io::Error),
 }
 
 /// The unix socket: whoever may open it may do everything. It goes away with this value.
@@ -74,19 +75,54 @@ fn bind_closed(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Answers requests until the server's `stop` is cancelled, then lets those that are underway end.
-pub async fn serve(server: &Server, tcp: Option<TcpListener>, unix: Option<UnixSocket>) -> Result<(), ServeError> {
+pub async fn serve(server: &Server, tcp: Option<TcpListener>, unix: Option<UnixSocket>) {
     let over_tcp = async {
-        let Some(listener) = tcp else { return Ok(()) };
-        let router = server.router(Arrival::Tcp);
-        let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>());
-        serving.with_graceful_shutdown(server.stop().clone().cancelled_owned()).await.map_err(ServeError::Listener)
+        if let Some(listener) = tcp {
+            serve_tcp(server, &listener).await;
+        }
     };
     let over_unix = async {
-        let Some(UnixSocket { listener, path }) = unix else { return Ok(()) };
-        let serving = axum::serve(listener, server.router(Arrival::Socket).into_make_service());
-        let ended = serving.with_graceful_shutdown(server.stop().clone().cancelled_owned()).await;
-        drop(path);
-        ended.map_err(ServeError::Listener)
+        if let Some(UnixSocket { listener, path }) = unix {
+            serve_unix(server, &listener).await;
+            drop(path);
+        }
     };
-    tokio::try_join!(over_tcp, over_unix).map(drop)
+    tokio::join!(over_tcp, over_unix);
+}
+
+async fn serve_tcp(server: &Server, listener: &TcpListener) {
+    let mut services = server.router(Arrival::Tcp).into_make_service_with_connect_info::<SocketAddr>();
+    let (open, stop, places) = (TaskTracker::new(), server.stop(), Arc::new(Semaphore::new(connections::MOST)));
+    while let Some((place, connected)) = stop.run_until_cancelled(next(listener, &places)).await {
+        let Some((stream, address)) = connections::accepted(connected).await else { continue };
+        let Ok(service) = services.call(address).await;
+        let stop = stop.clone();
+        open.spawn(async move {
+            connections::serve(stream, service, stop).await;
+            drop(place);
+        });
+    }
+    open.close();
+    open.wait().await;
+}
+
+/// A place for a connection, and then a connection.
+async fn next(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (OwnedSemaphorePermit, io::Result<(TcpStream, SocketAddr)>) {
+    let place = places.clone().acquire_owned().await.expect("it is never closed");
+    (place, listener.accept().await)
+}
+
+async fn serve_unix(server: &Server, listener: &UnixListener) {
+    let router = server.router(Arrival::Socket);
+    let (open, stop) = (TaskTracker::new(), server.stop());
+    while let Some(connected) = stop.run_until_cancelled(listener.accept()).await {
+        if let Some((stream, _)) = connections::accepted(connected).await {
+            open.spawn(connections::serve(stream, router.clone(), stop.clone()));
+        }
+    }
+    open.close();
+    open.wait().await;
 }

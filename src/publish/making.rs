@@ -8,6 +8,7 @@ use super::difference::{Difference, sha256};
 use super::generation::published;
 use super::layout::{Kept, failed, write_synced};
 use super::signer::{Signing, gpg, signature_of};
+use super::verify::Verified;
 use super::{Generation, PublishError, PublishedPackage, Publisher, Step, repo_tool};
 use crate::domain::name::PkgName;
 use crate::sys::fs::write_atomic;
@@ -236,12 +237,35 @@ impl Publisher {
         wanted.extend(difference.entering().map(|file| (file.name.as_str(), file.file.as_str())));
         let found: BTreeMap<&str, &str> =
             entries.iter().map(|entry| (entry.name.as_str(), entry.file.as_str())).collect();
+        is_as_checked(&entries, difference)?;
         match wanted.iter().find(|&(name, file)| found.get(name) != Some(file)) {
             Some((name, file)) => Err(PublishError::WrongDatabase(format!("`{name}` is not there as `{file}`"))),
             None if found.len() > wanted.len() => {
                 Err(PublishError::WrongDatabase("it has packages that nobody added".to_owned()))
             }
             None => Ok(entries),
+        }
+    }
+}
+
+/// What stands in the database of what comes into it is what was checked of it.
+fn is_as_checked(entries: &[DatabaseEntry], difference: &Difference) -> Result<(), PublishError> {
+    let by_file: BTreeMap<&str, &DatabaseEntry> = entries.iter().map(|entry| (entry.file.as_str(), entry)).collect();
+    let differs = |checked: &&Verified| {
+        let entry = by_file.get(checked.file.as_str());
+        let is_it = |entry: &DatabaseEntry| {
+            entry.name == checked.name
+                && entry.base == checked.base
+                && entry.version.as_str() == checked.version.as_str()
+        };
+        !entry.is_some_and(|entry| is_it(entry))
+    };
+    match difference.entering().find(differs) {
+        None => Ok(()),
+        Some(checked) => {
+            let Verified { name, base, version, file, .. } = checked;
+            let problem = format!("it does not say of `{file}` that it is `{name}` {version} of `{base}`");
+            Err(PublishError::WrongDatabase(problem))
         }
     }
 }

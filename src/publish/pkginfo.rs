@@ -1,19 +1,24 @@
 //! Reads the `.PKGINFO` of a built package.
 //!
-//! `repo-add` makes a shell variable of every key in it, so a key that makepkg does not write is refused
-//! here: it could run a command (`a[$(…)] = x`) where packages are signed.
+//! `repo-add` makes a shell variable of every key in it and copies every value into the database as a line of its own,
+//! and believes both. What makepkg does not write is refused here: a key could run a command (`a[$(…)] = x`) where
+//! packages are signed, an empty value ends a list in the database and `%REPLACES%` begins one, a carriage return becomes
+//! a part of a version, and for each line `repo-add` starts a process while everybody waits for it.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
 use crate::domain::publication::file::Pkginfo;
 use crate::sys::tarball::{self, Bounds};
 
-/// Every key that makepkg writes.
-const KEYS: [&str; 20] = [
-    "arch",
+/// Every key that makepkg writes once at most.
+const SINGLE: [&str; 9] = ["arch", "builddate", "packager", "pkgbase", "pkgdesc", "pkgname", "pkgver", "size", "url"];
+/// Those of them whose value may be empty.
+const EMPTY: [&str; 3] = ["packager", "pkgdesc", "url"];
+/// Every key that it writes for each value of a list.
+const LISTS: [&str; 11] = [
     "backup",
-    "builddate",
     "checkdepend",
     "conflict",
     "depend",
@@ -21,15 +26,8 @@ const KEYS: [&str; 20] = [
     "license",
     "makedepend",
     "optdepend",
-    "packager",
-    "pkgbase",
-    "pkgdesc",
-    "pkgname",
-    "pkgver",
     "provides",
     "replaces",
-    "size",
-    "url",
     "xdata",
 ];
 /// `.PKGINFO` is among the first entries: makepkg puts the files whose names begin with a dot first.
@@ -37,7 +35,9 @@ const MAX_ENTRIES: usize = 16;
 /// How much of a package is unpacked to find it.
 const BOUNDS: Bounds = Bounds { bytes: 256 << 20, entries: MAX_ENTRIES };
 /// More than any real `.PKGINFO`.
-pub(super) const MAX_BYTES: usize = 4 << 20;
+pub(super) const MAX_BYTES: usize = 512 << 10;
+/// The same in lines, of which `repo-add` reads some 700 in a second.
+const MAX_LINES: usize = 2_000;
 
 /// The bytes of the first `.PKGINFO` in a package.
 pub(super) fn extract(package: impl Read) -> io::Result<Vec<u8>> {
@@ -63,31 +63,25 @@ pub(super) fn extract(package: impl Read) -> io::Result<Vec<u8>> {
 /// Reads the text of a `.PKGINFO`, or says what is wrong with it.
 pub(super) fn parse(bytes: &[u8]) -> Result<Pkginfo, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
-    let mut values = std::collections::BTreeMap::new();
-    let mut lists = Pkginfo::default();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim_start();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
+    let (mut single, mut lists) = (BTreeMap::new(), Pkginfo::default());
+    for (number, line) in (1..).zip(text.split_terminator('\n')) {
+        if number > MAX_LINES {
+            return Err(format!("has more than {MAX_LINES} lines"));
         }
-        let (key, value) = line.split_once(" = ").unwrap_or((line, ""));
-        if !KEYS.contains(&key) {
-            return Err(format!("line {}: `{}` is not a key that makepkg writes", number + 1, key.escape_debug()));
-        }
+        let entry = entry(line).map_err(|problem| format!("line {number}: {problem}"))?;
+        let Some((key, value)) = entry else { continue };
         match key {
             "group" => lists.groups.push(value.to_owned()),
             "replaces" => lists.replaces.push(value.to_owned()),
             "conflict" => lists.conflicts.push(value.to_owned()),
             "provides" => lists.provides.push(value.to_owned()),
+            key if SINGLE.contains(&key) && single.insert(key, value).is_some() => {
+                return Err(format!("line {number}: `{key}` is there a second time"));
+            }
             _ => {}
         }
-        // The last one counts, as for repo-add.
-        values.insert(key, value);
     }
-    let mut field = |key: &str| {
-        let value = values.remove(key).filter(|value| !value.is_empty());
-        value.map(str::to_owned).ok_or_else(|| format!("has no `{key}`"))
-    };
+    let mut field = |key: &str| single.remove(key).map(str::to_owned).ok_or_else(|| format!("has no `{key}`"));
     Ok(Pkginfo {
         pkgname: field("pkgname")?,
         pkgbase: field("pkgbase")?,
@@ -96,6 +90,30 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Pkginfo, String> {
         builddate: field("builddate")?,
         ..lists
     })
+}
+
+/// The key and the value of a line, if it has them: what we read in it is what `repo-add` reads in it, and what stands in
+/// the database afterwards is one line that is no field of its own.
+fn entry(line: &str) -> Result<Option<(&str, &str)>, String> {
+    if let Some(control) = line.chars().find(|letter| letter.is_control()) {
+        return Err(format!("it has a control character ({})", control.escape_default()));
+    }
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let (key, value) = line.split_once(" = ").unwrap_or((line, ""));
+    if !SINGLE.contains(&key) && !LISTS.contains(&key) {
+        return Err(format!("`{}` is not a key that makepkg writes", key.escape_debug()));
+    }
+    // repo-add trims what separates, too.
+    let bare = value.trim_matches(|letter: char| letter.is_whitespace() || letter == '=');
+    if bare.is_empty() && !(value.is_empty() && EMPTY.contains(&key)) {
+        return Err(format!("`{key}` is empty"));
+    }
+    if bare.starts_with('%') && bare.ends_with('%') {
+        return Err(format!("`{value}` would be a field of its own in a database"));
+    }
+    Ok(Some((key, value)))
 }
 
 #[cfg(test)]
@@ -115,10 +133,34 @@ mod tests {
 
     #[test]
     fn a_key_that_would_run_a_command_is_refused() {
-        for line in ["a[$(touch${IFS}/tmp/x)] = y", "  PATH = /tmp", "a[`id`]", "pkgname=foo", "\tx = y", "=x"] {
+        for line in ["a[$(touch${IFS}/tmp/x)] = y", "  PATH = /tmp", "a[`id`]", "pkgname=foo", " depend = y", "=x"] {
             let error = parse(format!("{GOOD}{line}\n").as_bytes()).unwrap_err();
             assert!(error.starts_with("line 12: "), "{line:?}: {error}");
         }
+    }
+
+    #[test]
+    fn what_would_be_more_than_one_line_of_its_field_in_a_database_is_refused() {
+        for (line, problem) in [
+            ("license = ", "`license` is empty"),
+            ("license =", "`license =` is not a key that makepkg writes"),
+            ("license =  = ", "`license` is empty"),
+            ("depend = \u{2003}", "`depend` is empty"),
+            ("license = %REPLACES%", "`%REPLACES%` would be a field of its own in a database"),
+            ("pkgdesc = =%NAME% ", "`=%NAME% ` would be a field of its own in a database"),
+            ("license = GPL\r", "it has a control character (\\r)"),
+            ("license = GPL\u{85}x", "it has a control character (\\u{85})"),
+            ("\tlicense = GPL", "it has a control character (\\t)"),
+        ] {
+            let text = GOOD.replace("pkgdesc = \n", "");
+            assert_eq!(parse(format!("{text}{line}\n").as_bytes()).unwrap_err(), format!("line 11: {problem}"));
+        }
+        assert_eq!(
+            parse(format!("{GOOD}arch = any\n").as_bytes()).unwrap_err(),
+            "line 12: `arch` is there a second time"
+        );
+        let long = format!("{GOOD}{}", "license = GPL\n".repeat(MAX_LINES));
+        assert_eq!(parse(long.as_bytes()).unwrap_err(), "has more than 2000 lines");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::database::{self, DatabaseEntry};
 use super::difference::sha256;
 use super::layout::failed;
 use super::signer::{SUFFIX, gpg, signature_of};
-use super::{Generation, PublishError, Publisher, archive, listing};
+use super::{Generation, PublishError, Publisher, archive, listing, pkginfo};
 use crate::domain::finding::Finding;
 use crate::domain::publication::key::Fingerprint;
 use crate::domain::publication::need::{Need, Offer, offer};
@@ -179,6 +179,12 @@ impl Prover<'_> {
         if let Some(size) = entry.size.filter(|&size| size != metadata.len()) {
             let message = format!("it has {} bytes, and the database says {size}", metadata.len());
             return self.tell("repo-file-size", &entry.file, message, RESTORE);
+        }
+        // What is packed otherwise was published before us.
+        let info = fs::File::open(&path).and_then(pkginfo::extract);
+        if let Some(problem) = info.ok().and_then(|info| pkginfo::parse(&info).err()) {
+            let message = format!("its .PKGINFO {problem}, so that its entry in the database may say what it likes");
+            self.tell("repo-file-strange", &entry.file, message, "remove the package, and build it again");
         }
         match sha256(&path) {
             Ok(found) if found == entry.sha256 || entry.sha256.is_empty() => {

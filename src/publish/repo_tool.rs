@@ -8,7 +8,8 @@ use crate::sys::process::Program;
 
 /// Arguments at a time: far below what the system allows.
 const BATCH: usize = 200;
-const TIMEOUT: Duration = Duration::from_mins(30);
+/// Everybody who publishes waits meanwhile.
+const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Adds package files, replacing older versions of the same packages.
 pub(super) fn add(folder: &Path, database: &str, files: &[PathBuf]) -> Result<(), PublishError> {

@@ -227,6 +227,13 @@ async fn what_is_not_the_builds_is_refused_with_the_file_and_the_field() {
         ("foo-1-1.pkg.tar.zst", good.clone(), "package-file-name"),
         ("victim-1-1-any.pkg.tar.zst", good.replace("pkgname = foo", "pkgname = victim"), "package-not-its-own"),
         (file, format!("{good}a[$(touch${{IFS}}/tmp/pwned)] = x\n"), "package-unreadable"),
+        (
+            file,
+            format!("{good}license = A\nlicense = \nlicense = %REPLACES%\nlicense = victim\n"),
+            "package-unreadable",
+        ),
+        (file, good.replace("pkgver = 1-1", "pkgver = 1-1\r"), "package-unreadable"),
+        (file, format!("{good}{}", "license = A\n".repeat(2_000)), "package-unreadable"),
         (file, format!("{good}group = base-devel\n"), "package-prohibited-field"),
         (file, format!("{good}replaces = victim\n"), "package-prohibited-field"),
     ];

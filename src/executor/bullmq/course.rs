@@ -14,6 +14,8 @@ pub const SLACK: Duration = Duration::from_hours(1);
 /// What Redis says of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
+    /// Redis does not answer, or makes no sense.
+    Unknown,
     /// Redis does not know it; `held` if a builder says that it builds it.
     Missing {
         /// Whether a builder has it.
@@ -96,10 +98,10 @@ impl Course {
     pub fn step(&mut self, seen: Seen, cancelled: bool, now: Duration) -> Step {
         self.count(&seen, now);
         let cancelled = cancelled || self.overdue;
-        let missing = if matches!(seen, Seen::Missing { .. }) { Some(*self.missing.get_or_insert(now)) } else { None };
-        self.missing = missing;
-        if !matches!(seen, Seen::Missing { .. }) {
-            self.added = true;
+        match seen {
+            Seen::Unknown => {}
+            Seen::Missing { .. } => _ = self.missing.get_or_insert(now),
+            _ => (self.missing, self.added) = (None, true),
         }
         let stopping = cancelled.then(|| *self.stopping.get_or_insert(now));
         let given_up = stopping.is_some_and(|since| now.saturating_sub(since) >= STOPPING);
@@ -113,10 +115,10 @@ impl Course {
             Seen::Missing { held: false } if cancelled => Step::Cancelled,
             Seen::Active(_) if !cancelled => Step::Begin,
             Seen::Missing { held: false } => {
-                let gone = missing.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+                let gone = self.missing.map_or(Duration::ZERO, |since| now.saturating_sub(since));
                 if !self.added || gone >= GRACE { Step::Add } else { Step::Wait }
             }
-            Seen::Missing { held: true } | Seen::Queued | Seen::Active(_) => Step::Wait,
+            Seen::Unknown | Seen::Missing { held: true } | Seen::Queued | Seen::Active(_) => Step::Wait,
         }
     }
 }
@@ -164,6 +166,15 @@ mod tests {
         assert_eq!(course.step(Seen::Active(1), true, at(1)), Step::Wait);
         assert_eq!(course.step(Seen::Active(1), true, at(0) + STOPPING), Step::Cancelled);
         assert_eq!(fresh().step(LOST, true, at(0)), Step::Cancelled);
+    }
+
+    #[test]
+    fn a_cancelled_job_is_given_up_also_while_redis_does_not_answer() {
+        let mut course = fresh();
+        assert_eq!(course.step(Seen::Unknown, false, at(0)), Step::Wait, "it may have been added before");
+        assert_eq!(course.step(LOST, false, at(1)), Step::Add);
+        assert_eq!(course.step(Seen::Unknown, true, at(2)), Step::Wait);
+        assert_eq!(course.step(Seen::Unknown, true, at(2) + STOPPING), Step::Cancelled);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bullmq::JobState;
+use bullmq::{JobState, QueueKeys};
 use tokio::time::Instant;
 
 use super::course::{Course, Seen, Step};
@@ -57,22 +57,16 @@ impl Followed {
             if (cancelled || course.is_overdue()) && !wished {
                 wished = self.wish_to_stop();
             }
-            match self.look().await {
-                Ok(seen) => {
-                    away = false;
-                    if let Some(report) = self.act(course.step(seen, cancelled, began.elapsed())).await {
-                        return if course.is_overdue() { overdue(report) } else { report };
-                    }
+            let seen = self.look().await.unwrap_or_else(|error| {
+                if !away {
+                    let error = error.to_string();
+                    tracing::warn!(attempt = self.attempt, error, "a build is not followed until Redis answers");
                 }
-                Err(error) if !away => {
-                    away = true;
-                    tracing::warn!(
-                        attempt = self.attempt,
-                        error = error.to_string(),
-                        "a build is not followed until Redis answers"
-                    );
-                }
-                Err(_) => {}
+                Seen::Unknown
+            });
+            away = seen == Seen::Unknown;
+            if let Some(report) = self.act(course.step(seen, cancelled, began.elapsed())).await {
+                return if course.is_overdue() { overdue(report) } else { report };
             }
             let told =
                 async { if cancelled { std::future::pending().await } else { self.reins.cancel.cancelled().await } };
@@ -89,9 +83,14 @@ impl Followed {
         let place = &self.record.place;
         let failed = |error| self.inner.link.config().unusable(&error);
         let queue = self.inner.link.queue(&place.queue).await?;
-        let Some(job) = queue.get_job(&place.id).await.map_err(failed)? else {
-            return Ok(Seen::Missing { held: self.inner.is_held(&self.attempt) });
+        let job = match queue.get_job(&place.id).await {
+            Err(bullmq::Error::Redis(error)) if error.code() == Some("WRONGTYPE") => {
+                self.make_room().await?;
+                None
+            }
+            job => job.map_err(failed)?,
         };
+        let Some(job) = job else { return Ok(Seen::Missing { held: self.inner.is_held(&self.attempt) }) };
         Ok(match queue.get_job_state(&place.id).await.map_err(failed)? {
             JobState::Active => Seen::Active(job.attempts_started()),
             // Read before its state, it may have ended between.
@@ -106,6 +105,14 @@ impl Followed {
             JobState::Waiting | JobState::Delayed | JobState::Prioritized | JobState::WaitingChildren => Seen::Queued,
             JobState::Unknown => Seen::Missing { held: self.inner.is_held(&self.attempt) },
         })
+    }
+
+    /// Takes away what somebody else put where the job belongs, so that it can be put back.
+    async fn make_room(&self) -> Result<(), RedisError> {
+        let (link, place) = (&self.inner.link, &self.record.place);
+        tracing::warn!(attempt = self.attempt, job = place.id, "something else is in the place of a job, and goes");
+        let key = QueueKeys::new(&place.queue, Some(link.prefix())).job_key(&place.id);
+        link.ask::<u64>(redis::cmd("DEL").arg(key)).await.map(drop)
     }
 
     async fn act(&self, step: Step) -> Option<AttemptReport> {

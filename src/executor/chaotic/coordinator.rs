@@ -84,6 +84,8 @@ pub struct AtCoordinator {
     events: broadcast::Receiver<Arc<Event>>,
     /// Ends that were told: of which log.
     told: Vec<(u64, End)>,
+    /// The log in which an end stood when it was last looked at, and nobody had told of it.
+    untold: Option<u64>,
 }
 
 /// What stands in the coordinator's queue under the id of a build.
@@ -96,7 +98,7 @@ impl AtCoordinator {
     /// Hears of the build from now on.
     pub fn new(coordinator: Coordinator, record: Record) -> Self {
         let events = coordinator.bus.listen();
-        Self { coordinator, record, events, told: Vec::new() }
+        Self { coordinator, record, events, told: Vec::new(), untold: None }
     }
 
     /// What is there before it is asked.
@@ -152,7 +154,11 @@ impl AtCoordinator {
         if let Some(of) = log.or(newest) {
             let tail = self.coordinator.logs.tail(&self.record.pkgbase, of).await?;
             if let Some(end) = end_in_log(&tail, &self.id()) {
-                return self.over(of, end).await;
+                // The log comes first, and says less than what is told next: it is believed when nothing was.
+                if self.untold.replace(of) == Some(of) {
+                    return self.over(of, end).await;
+                }
+                return Ok(Sight { stage: Stage::Missing, log: Some(of) });
             }
         }
         let replaced = entry.is_some() && log.is_some();

@@ -350,7 +350,7 @@ async fn the_socket_is_for_its_owner_only_and_for_one_controller() {
     let serving = server.clone();
     let task = tokio::spawn(async move { serve(&serving, None, Some(socket)).await });
     server.stop().cancel();
-    task.await.unwrap().unwrap();
+    task.await.unwrap();
     assert!(!path.exists());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod connections;
 mod logs;
 mod pages;
 mod streams;

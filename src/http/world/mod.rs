@@ -143,7 +143,7 @@ impl World {
         let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", tcp.local_addr().unwrap());
         let serving = server.clone();
-        tokio::spawn(async move { super::serve(&serving, Some(tcp), None).await.unwrap() });
+        tokio::spawn(async move { super::serve(&serving, Some(tcp), None).await });
         Served { url, stop: server.stop().clone() }
     }
 

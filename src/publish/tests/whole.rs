@@ -112,6 +112,20 @@ async fn a_generation_that_is_being_made_is_in_no_proofs_way() {
     assert_eq!(codes_in(&world.publisher), Vec::<&str>::new());
 }
 
+/// As `repo-add` alone publishes it.
+#[tokio::test]
+async fn a_package_whose_entry_may_say_what_it_likes_is_found() {
+    let world = world();
+    let dir = world.publisher.dir();
+    std::fs::create_dir_all(dir).unwrap();
+    let info =
+        format!("{}license = A\nlicense = \nlicense = %REPLACES%\nlicense = bash\n", pkginfo("foo", "foo", "1-1"));
+    let package = pack(&dir.join("foo-1-1-any.pkg.tar.zst"), &info, "x");
+    let added = Program::new("repo-add").arg(dir.join("test.db.tar.zst")).arg(package).run_blocking().unwrap();
+    assert!(added.status.success());
+    assert!(codes_in(&world.publisher).contains(&"repo-file-strange"));
+}
+
 #[tokio::test]
 async fn a_dependency_that_is_nowhere_is_found() {
     let world = world();

@@ -12,8 +12,9 @@ use futures_util::future::BoxFuture;
 use pkgwarden::app;
 use pkgwarden::config::settings;
 use pkgwarden::controller::face::Face as _;
+use pkgwarden::domain::build::Outcome;
 use pkgwarden::domain::folder::Folder;
-use pkgwarden::executor::{BuildOrder, Executor};
+use pkgwarden::executor::{BuildOrder, Ending, Executor};
 use pkgwarden::http;
 use pkgwarden::logstore::LogStore;
 use pkgwarden::sys::clock::SystemClock;
@@ -118,7 +119,7 @@ async fn controller(config: PathBuf, port: u16) -> (Arc<dyn Executor>, LogStore)
     tokio::spawn(async move {
         // Given back when the process ends, as everything else.
         let _lock = lock;
-        http::serve(&server, Some(tcp), None).await.unwrap();
+        http::serve(&server, Some(tcp), None).await;
     });
     (executor, logs)
 }
@@ -212,4 +213,24 @@ async fn whoever_asks_whether_to_go_on_is_answered_when_that_changes_and_not_lat
     let (told, ()) = tokio::join!(ask(60), cancel);
     assert_eq!(told, "cancelled");
     executor.discard(&handle).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_somebody_put_in_the_place_of_a_job_goes_and_the_build_is_carried_out() {
+    let rig = BullmqRig::new().await;
+    rig.builder.lock().unwrap().kill();
+    let (executor, _) = rig.open().await;
+    let handle = executor.submit(rig.order("1-1", Story::Succeeds)).await.unwrap();
+    let job = "bull:builds:mine/x86_64/small/1-1";
+    let until = async |kind: &str| {
+        while rig.redis.ask::<String>(&["TYPE", job]).await != kind {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    until("hash").await;
+    rig.redis.ask::<String>(&["SET", job, "theirs"]).await;
+    until("hash").await;
+    *rig.builder.lock().unwrap() = builder(rig.dir.path());
+    let report = executor.finished(&handle).await.unwrap();
+    assert_eq!(report.ending, Ending::Done(Outcome::Succeeded), "{report:?}");
 }

@@ -90,6 +90,14 @@ async fn an_end_that_nobody_told_of_is_read_from_the_log() {
 }
 
 #[tokio::test]
+async fn an_end_that_is_told_after_the_last_line_of_the_log_is_what_was_told() {
+    let world = World::new(Era::Bus).await;
+    world.tell("fault-late", "");
+    let (report, log) = world.see("explodes").await;
+    assert_eq!(report.ending, Ending::Infrastructure, "{report:?}\n{log}");
+}
+
+#[tokio::test]
 async fn a_request_without_an_answer_is_not_made_twice_if_it_was_heard() {
     let world = World::new(Era::Bus).await;
     world.tell("fault-silent-addJobsToQueue", "");

@@ -104,6 +104,9 @@ function coordinator(broker) {
         [Status.CANCELED]: ["builds.canceled", (id) => `Job ${id} was canceled.`],
     };
 
+    // What is told only once somebody has looked into the queue without finding the build there any more.
+    const late = [];
+
     async function end(job, nodeID, result) {
         const id = idOf(job);
         const labels = {
@@ -124,7 +127,8 @@ function coordinator(broker) {
         }
         if (result.exploded) event = "builds.softwareFailure";
         job.log.line(line(id));
-        if (!stage.fault("event")) await broker.broadcast(event, labels);
+        if (stage.fault("late")) late.push([event, labels]);
+        else if (!stage.fault("event")) await broker.broadcast(event, labels);
         void job.log.end();
         if (job.replacement) queue.set(id, job.replacement);
         else queue.delete(id);
@@ -211,6 +215,7 @@ function coordinator(broker) {
                 stage.say({ removal: result.success });
             },
             getQueue() {
+                for (const [event, labels] of late.splice(0)) setImmediate(() => broker.broadcast(event, labels));
                 return [...queue.values()].map((job) => ({
                     status: job.node ? "active" : "queued",
                     node: job.node,
