@@ -228,30 +228,38 @@ fn changed(
             of("version-literal", Weight::Version, "a version in a text moved too")
         }
         Sort::Description => of("description-changed", Weight::Review, "a text that describes the package changed"),
-        Sort::Address => {
-            let secure = was.len() == 1
-                && is.len() == 1
-                && was[0].strip_prefix("http:") == is[0].strip_prefix("https:")
-                && was[0].starts_with("http:");
-            if follows && !whole {
-                of("version-literal", Weight::Version, "a version in the address of the project moved too")
-            } else if secure {
-                of("https", Weight::Stronger, "the address of the project is reached over https now")
-            } else {
-                let place = |texts: &[String]| {
-                    let source = Source::split(texts.first()?);
-                    Some((source.authority.to_owned(), source.owner().map(str::to_owned)))
-                };
-                let only_shown = place(was) == place(is) && !step.feeding.contains("url");
-                let weight = if only_shown { Weight::Review } else { Weight::Trust };
-                of("url-changed", weight, "the address of the project changed")
-            }
+        Sort::Address if follows && !whole => {
+            of("version-literal", Weight::Version, "a version in the address of the project moved too")
         }
+        Sort::Address => project(was, is, step, of),
         Sort::Own => own(name, was, step, of),
         Sort::Environment => {
             of("variable-changed", Weight::Trust, &format!("`{name}` changed, which may steer makepkg or a program"))
         }
     }
+}
+
+/// Another address of the project.
+fn project(
+    was: &[String],
+    is: &[String],
+    step: &Step,
+    of: impl Fn(&'static str, Weight, &str) -> Vec<Reason>,
+) -> Vec<Reason> {
+    let secure = was.len() == 1
+        && is.len() == 1
+        && was[0].strip_prefix("http:") == is[0].strip_prefix("https:")
+        && was[0].starts_with("http:");
+    if secure {
+        return of("https", Weight::Stronger, "the address of the project is reached over https now");
+    }
+    let place = |texts: &[String]| {
+        let source = Source::split(texts.first()?);
+        Some((source.authority.to_owned(), source.owner().map(str::to_owned)))
+    };
+    let only_shown = place(was) == place(is) && !step.feeding.contains("url");
+    let weight = if only_shown { Weight::Review } else { Weight::Trust };
+    of("url-changed", weight, "the address of the project changed")
 }
 
 fn own(name: &str, was: &[String], step: &Step, of: impl Fn(&'static str, Weight, &str) -> Vec<Reason>) -> Vec<Reason> {
@@ -286,16 +294,7 @@ fn list(
     let place = (PKGBUILD, line);
     let mut reasons = Vec::new();
     if gone.is_empty() && come.is_empty() {
-        if was != is && name == "options" && contradict(is) {
-            let message = "the last of two options that contradict each other counts, and it is another";
-            reasons.push(reason("element-added", Weight::Review, place, None, None, message));
-        } else if was != is && !is_only_declared(name, (old, recipe)) {
-            reasons.push(reordered(name, place));
-        } else if was != is {
-            let message = format!("the elements of `{name}` stand in another order");
-            reasons.push(reason("order", Weight::Cosmetic, place, None, None, &message));
-        }
-        return reasons;
+        return if was == is { Vec::new() } else { vec![in_another_order(name, is, (old, recipe), place)] };
     }
     let few = gone.len() * come.len() <= MOST_PAIRS;
     come.retain(|new| {
@@ -347,6 +346,24 @@ fn list(
         reasons.push(reason(code(false), weight, place, Some(shown.as_bytes()), None, &message));
     }
     reasons
+}
+
+/// The same elements stand in another order.
+fn in_another_order(
+    name: &str,
+    is: &[String],
+    recipes: (&Recipe<'_>, &Recipe<'_>),
+    place: (&str, Option<u32>),
+) -> Reason {
+    if name == "options" && contradict(is) {
+        let message = "the last of two options that contradict each other counts, and it is another";
+        return reason("element-added", Weight::Review, place, None, None, message);
+    }
+    if !is_only_declared(name, recipes) {
+        return reordered(name, place);
+    }
+    let message = format!("the elements of `{name}` stand in another order");
+    reason("order", Weight::Cosmetic, place, None, None, &message)
 }
 
 /// Whether nothing but makepkg looks into an array, to which its order means nothing.
