@@ -318,34 +318,39 @@ fn list(
     if same_elements && !was.iter().zip(is).all(stays) && !is_only_declared(name, (old, recipe)) {
         reasons.push(reordered(name, place));
     }
-    let dependencies = sort(name) == Sort::Dependencies;
-    let weight = if sort(name) == Sort::Keys { Weight::Trust } else { Weight::Review };
-    let code = |added: bool| match (sort(name), added) {
-        (Sort::Keys, _) => "keys-changed",
-        (Sort::Dependencies, true) => "dependency-added",
-        (Sort::Dependencies, false) => "dependency-removed",
-        (_, true) => "element-added",
-        (_, false) => "element-removed",
-    };
-    let what = if dependencies { "dependency" } else { "element" };
-    let dangerous = |element: &String| {
-        let secret = ["etc/sudoers", "etc/pam.d", "etc/shadow", "etc/passwd"];
-        name == "backup" && secret.iter().any(|path| element.starts_with(path))
-    };
-    come.sort_by_key(|element| !dangerous(element));
-    for element in come.into_iter().take(REPORTED) {
-        let message = format!("`{name}` has an {what} that it had not").replace("an dep", "a dep");
-        let shown = shown_value(std::slice::from_ref(element));
-        let weight = if dangerous(element) { Weight::Trust } else { weight };
-        let place = (PKGBUILD, line_of(element));
-        reasons.push(reason(code(true), weight, place, None, Some(shown.as_bytes()), &message));
-    }
-    for element in gone.into_iter().take(REPORTED) {
-        let message = format!("`{name}` has lost an {what}").replace("an dep", "a dep");
-        let shown = shown_value(std::slice::from_ref(element));
-        reasons.push(reason(code(false), weight, place, Some(shown.as_bytes()), None, &message));
-    }
+    come.sort_by_key(|element| !is_dangerous(name, element));
+    reasons.extend(come.into_iter().take(REPORTED).map(|element| came(name, element, (PKGBUILD, line_of(element)))));
+    reasons.extend(gone.into_iter().take(REPORTED).map(|element| went(name, element, place)));
     reasons
+}
+
+/// A list has an element that it had not.
+fn came(name: &str, element: &String, place: (&str, Option<u32>)) -> Reason {
+    let (code, what) = match sort(name) {
+        Sort::Keys => ("keys-changed", "an element"),
+        Sort::Dependencies => ("dependency-added", "a dependency"),
+        _ => ("element-added", "an element"),
+    };
+    let weight = if is_dangerous(name, element) { Weight::Trust } else { weight_of(name) };
+    let shown = shown_value(std::slice::from_ref(element));
+    reason(code, weight, place, None, Some(shown.as_bytes()), &format!("`{name}` has {what} that it had not"))
+}
+
+/// A list has an element no more.
+fn went(name: &str, element: &String, place: (&str, Option<u32>)) -> Reason {
+    let (code, what) = match sort(name) {
+        Sort::Keys => ("keys-changed", "an element"),
+        Sort::Dependencies => ("dependency-removed", "a dependency"),
+        _ => ("element-removed", "an element"),
+    };
+    let shown = shown_value(std::slice::from_ref(element));
+    reason(code, weight_of(name), place, Some(shown.as_bytes()), None, &format!("`{name}` has lost {what}"))
+}
+
+/// Whether a package would keep files by which machines decide who may do what.
+fn is_dangerous(name: &str, element: &str) -> bool {
+    let secret = ["etc/sudoers", "etc/pam.d", "etc/shadow", "etc/passwd"];
+    name == "backup" && secret.iter().any(|path| element.starts_with(path))
 }
 
 /// The same elements stand in another order.
