@@ -171,6 +171,7 @@ mod tests {
         archive.append_link(&mut link, "out", "../..").unwrap();
         let mut file = tar::Header::new_gnu();
         file.set_size(1);
+        file.set_mode(0o644);
         archive.append_data(&mut file, "out/x", &b"x"[..]).unwrap();
         let folder = unbundle(&*archive.into_inner().unwrap()).unwrap();
         let to = dir.path().join("a/b");
