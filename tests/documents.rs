@@ -71,6 +71,26 @@ fn every_function_and_file_that_architecture_names_is_there() {
     assert!(gone.is_empty(), "ARCHITECTURE.md names files that are not there: {gone:#?}");
 }
 
+/// The folders of modules right below this one.
+fn modules_below(folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(root().join(folder)).expect("the source can be listed");
+    let paths = entries.map(|entry| entry.expect("the source can be listed").path());
+    let names = paths.filter(|path| path.join("mod.rs").is_file()).filter_map(|path| {
+        let name = path.file_name()?.to_str()?;
+        Some(format!("{folder}/{name}"))
+    });
+    names.collect()
+}
+
+#[test]
+fn architecture_describes_every_folder_of_modules() {
+    let text = read("ARCHITECTURE.md");
+    let folders = [modules_below("src"), modules_below("src/domain")].concat();
+    let missing: Vec<_> = folders.iter().filter(|folder| !text.contains(&format!("\n| `{folder}` | "))).collect();
+    assert!(folders.len() > 20, "only {} were found", folders.len());
+    assert!(missing.is_empty(), "ARCHITECTURE.md does not describe {missing:#?}");
+}
+
 /// The blocks of a document in this language.
 fn blocks(text: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");

@@ -9,6 +9,8 @@ use jiff::SignedDuration;
 use tar::{EntryType, Header};
 
 use super::*;
+use crate::domain::cache::key::Key;
+use crate::domain::cache::policy::RefClass;
 use crate::sys::clock::ManualClock;
 use crate::sys::process::Program;
 

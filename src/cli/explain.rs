@@ -23,6 +23,7 @@ use crate::domain::name::{Oid, PkgBase};
 use crate::domain::observed::Observations;
 use crate::domain::plan::{self, Action, Pipeline};
 use crate::domain::revision::Revision;
+use crate::domain::state::PackageState;
 use crate::sys::clock::{Clock as _, SystemClock};
 use crate::web::text::one_line;
 use crate::web::time;
@@ -128,6 +129,29 @@ struct Seen {
     rebuilt_for: BTreeSet<Soname>,
 }
 
+impl Seen {
+    fn of(state: &PackageState) -> Self {
+        let cursor = state.cursor();
+        Self {
+            source_commit: cursor.as_ref().map(|cursor| cursor.commit),
+            source_stamp: cursor.as_ref().and_then(|cursor| cursor.stamp),
+            source_version: cursor.and_then(|cursor| cursor.version),
+            upstream: state.upstream().into_iter().flatten().collect(),
+            rejected: state.rejected().map(str::to_owned),
+            rebuilt_for: state.rebuilt_for(),
+        }
+    }
+
+    fn source(&self) -> String {
+        match (self.source_commit, &self.source_version, self.source_stamp) {
+            (Some(_), Some(version), _) => format!("version {version}"),
+            (Some(commit), None, Some(_)) => commit.to_string(),
+            (Some(commit), None, None) => format!("{commit}, to be confirmed"),
+            (None, ..) => "never".to_owned(),
+        }
+    }
+}
+
 /// What an on-commit run would do with it.
 #[derive(Serialize)]
 struct OnCommit {
@@ -172,7 +196,6 @@ fn explain(
     let official = inspect::recorded_names(snapshot);
     let graph = Graph::build(snapshot.packages.values().map(Arc::as_ref), &official);
     let state = snapshot.states.get(&package.pkgbase).cloned().unwrap_or_default();
-    let cursor = state.cursor();
     let members = package.srcinfo.iter().flat_map(|srcinfo| &srcinfo.members);
     let mut problems = package.findings.clone();
     let mut observations = Observations::default();
@@ -209,14 +232,7 @@ fn explain(
         needs_known: package.srcinfo.is_some(),
         perhaps_needed_by: unknown.map(|other| other.pkgbase.clone()).collect(),
         needed_by: graph.dependants(&package.pkgbase),
-        seen: Seen {
-            source_commit: cursor.as_ref().map(|cursor| cursor.commit),
-            source_stamp: cursor.as_ref().and_then(|cursor| cursor.stamp),
-            source_version: cursor.and_then(|cursor| cursor.version),
-            upstream: state.upstream().into_iter().flatten().collect(),
-            rejected: state.rejected().map(str::to_owned),
-            rebuilt_for: state.rebuilt_for(),
-        },
+        seen: Seen::of(&state),
         libraries_unknown: None,
         sources,
         keepers: state.told_keepers().map(|keepers| keepers.people()),
@@ -331,14 +347,7 @@ fn text(it: &Explanation) -> String {
     for soname in &it.seen.rebuilt_for {
         line("rebuilt for", &format!("{soname}, which is gone"));
     }
-    match (it.seen.source_commit, it.seen.source_stamp) {
-        (Some(_), _) if it.seen.source_version.is_some() => {
-            line("source seen", &format!("version {}", it.seen.source_version.as_deref().unwrap_or_default()));
-        }
-        (Some(commit), Some(_)) => line("source seen", &commit.to_string()),
-        (Some(commit), None) => line("source seen", &format!("{commit}, to be confirmed")),
-        (None, _) => line("source seen", "never"),
-    }
+    line("source seen", &it.seen.source());
     for commit in &it.seen.upstream {
         line("upstream", &commit.to_string());
     }

@@ -1,6 +1,6 @@
 //! The command line: arguments in, results to standard output, everything else to standard error.
 //!
-//! Each command is one file with its `Args`, whose doc comment is the help text, and a `run`. What a
+//! Each command is one file, or a folder if it has many parts, with its `Args`, whose doc comment is the help text, and a `run`. What a
 //! command *does* is decided below this module; here it is only asked for and shown.
 
 mod args;

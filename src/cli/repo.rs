@@ -56,17 +56,7 @@ enum What {
         target: Option<String>,
     },
     /// Move packages from staging to the release, if nothing there breaks; ends with status 3 if it would
-    Promote {
-        /// Packages, or `all`
-        #[arg(required = true, value_name = "PKG|all")]
-        packages: Vec<String>,
-        /// The package repository they move to [default: the main one]
-        #[arg(long, value_name = "NAME")]
-        target: Option<String>,
-        /// Only tell what would be missing
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Promote(Promote),
     /// Remove what is published and not in the monorepo any more
     RemoveDeparted {
         /// The commit that has the packages
@@ -99,6 +89,27 @@ struct Verify {
     official: Vec<PathBuf>,
 }
 
+/// What moves from staging to the release.
+#[derive(Debug, clap::Args)]
+pub struct Promote {
+    /// Packages, or `all`
+    #[arg(required = true, value_name = "PKG|all")]
+    packages: Vec<String>,
+    /// The package repository they move to [default: the main one]
+    #[arg(long, value_name = "NAME")]
+    pub(super) target: Option<String>,
+    /// Only tell what would be missing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+impl Promote {
+    /// The packages that are named, or `None` for all.
+    pub(super) fn named(&self) -> Option<&[String]> {
+        (self.packages != ["all"]).then_some(&self.packages)
+    }
+}
+
 pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let name = args.repository.as_deref();
     match args.what {
@@ -118,9 +129,9 @@ pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
                 format!("published generation {} with the packages of {number}\n", generation.number)
             })
         }
-        What::Promote { packages, target, dry_run } => {
+        What::Promote(what) => {
             let shop = shop(context, name)?;
-            promote(&shop, context, &packages, target.as_deref(), dry_run)
+            promote(&shop, context, &what)
         }
         What::RemoveDeparted { rev, dry_run, force } => {
             let present: BTreeSet<PkgBase> = context.inspection()?.snapshot(&rev)?.packages.into_keys().collect();
@@ -154,22 +165,15 @@ fn verify(args: Verify, context: &mut Context) -> Result<Exit, CliError> {
     Ok(if proof.findings.is_empty() { Exit::Done } else { Exit::NeedsPerson })
 }
 
-fn promote(
-    shop: &Shop,
-    context: &mut Context,
-    packages: &[String],
-    target: Option<&str>,
-    dry_run: bool,
-) -> Result<Exit, CliError> {
-    let named = |name: &String| {
+fn promote(shop: &Shop, context: &mut Context, what: &Promote) -> Result<Exit, CliError> {
+    let package = |name: &String| {
         PkgBase::new(name).map_err(|error| CliError::usage(format!("`{}` is no package: {error}", escaped(name))))
     };
-    let chosen: Option<Vec<PkgBase>> = match packages {
-        [all] if all == "all" => None,
-        named_ones => Some(named_ones.iter().map(named).collect::<Result<_, _>>()?),
-    };
+    let chosen: Option<Vec<PkgBase>> =
+        what.named().map(|names| names.iter().map(package).collect::<Result<_, _>>()).transpose()?;
+    let target = what.target.as_deref();
     let obstacles = block_on(shop.obstacles(target, chosen.as_deref()))?;
-    if dry_run || !obstacles.is_empty() {
+    if what.dry_run || !obstacles.is_empty() {
         show(context, &serde_json::json!({"moved": false, "missing": obstacles}), |_| {
             let told: Vec<String> = obstacles.iter().map(|reason| escaped(&reason.message).clone()).collect();
             if told.is_empty() { "nothing is missing: they can move\n".to_owned() } else { told.join("\n") + "\n" }

@@ -7,7 +7,9 @@
 //!
 //! - [`world`]: makes a world, serves it, and what people do in it, each group in a file of its own
 //! - [`event`]: what happens by itself, step by step
+//! - [`play`]: the program over such a world, and the story that `demo --once` tells
 //! - [`fixtures`], [`recipe`]: the packages, and how their recipes change
+//! - [`server`], `aur`, `repository`, `tarball`: what stands in for the AUR, upstreams and their downloads
 
 pub mod event;
 pub mod fixtures;

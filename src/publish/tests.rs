@@ -13,7 +13,9 @@ use crate::domain::version::Version;
 use crate::sys::clock::ManualClock;
 use crate::sys::process::Program;
 
+mod refused;
 mod signed;
+mod taken_over;
 mod whole;
 
 const NOW: i64 = 1_767_225_600;
@@ -211,83 +213,6 @@ async fn replaced_files_stay_for_a_day_whatever_comes_after_them() {
 }
 
 #[tokio::test]
-async fn what_is_not_the_builds_is_refused_with_the_file_and_the_field() {
-    let world = world();
-    world.publish("victim", "1-1", &["victim"]).await.unwrap();
-    let good = pkginfo("foo", "foo", "1-1");
-    let file = "foo-1-1-any.pkg.tar.zst";
-    let cases = [
-        (file, good.replace("pkgbase = foo", "pkgbase = bar"), "package-base"),
-        (file, good.replace("pkgver = 1-1", "pkgver = 1-2"), "package-version"),
-        (file, good.replace("arch = any", "arch = aarch64"), "package-arch"),
-        (file, good.replace("1700000000", "99999999999"), "package-build-date"),
-        (file, good.replace("1700000000", "soon"), "package-build-date"),
-        (file, good.replace("pkgname = foo", "pkgname = ../foo"), "package-name"),
-        (file, good.replace("pkgname = foo", "pkgname = victim"), "package-file-name"),
-        ("foo-1-1.pkg.tar.zst", good.clone(), "package-file-name"),
-        ("victim-1-1-any.pkg.tar.zst", good.replace("pkgname = foo", "pkgname = victim"), "package-not-its-own"),
-        (file, format!("{good}a[$(touch${{IFS}}/tmp/pwned)] = x\n"), "package-unreadable"),
-        (
-            file,
-            format!("{good}license = A\nlicense = \nlicense = %REPLACES%\nlicense = victim\n"),
-            "package-unreadable",
-        ),
-        (file, good.replace("pkgver = 1-1", "pkgver = 1-1\r"), "package-unreadable"),
-        (file, format!("{good}{}", "license = A\n".repeat(2_000)), "package-unreadable"),
-        (file, format!("{good}group = base-devel\n"), "package-prohibited-field"),
-        (file, format!("{good}replaces = victim\n"), "package-prohibited-field"),
-    ];
-    for (file, pkginfo, wanted) in cases {
-        let bad = world.pack(file, &pkginfo, "x");
-        let sound = world.member("foo", "foo-docs", "1-1");
-        let all = expected("foo", "1-1", &["foo", "foo-docs"]);
-        let error = world.publisher.publish(&[sound, bad], &all).await.unwrap_err();
-        assert!(codes(&error).contains(&wanted), "{error}");
-        assert!(error.to_string().contains(file) && error.is_the_builds_fault(), "{error}");
-        assert_eq!(world.published(), ["victim 1-1"]);
-        assert_eq!(world.files(), ["victim-1-1-any.pkg.tar.zst"]);
-    }
-}
-
-#[tokio::test]
-async fn files_that_are_no_packages_are_refused() {
-    let world = world();
-    let path = world.root.path().join("foo-1-1-any.pkg.tar.zst");
-    for bytes in [&b""[..], b"not a package", &zstd::encode_all(&b"not an archive"[..], 1).unwrap()] {
-        std::fs::write(&path, bytes).unwrap();
-        let error = world.publisher.publish(&[&path], &expected("foo", "1-1", &["foo"])).await.unwrap_err();
-        assert_eq!(codes(&error), ["package-unreadable"], "{error}");
-    }
-    let none: [&Path; 0] = [];
-    let error = world.publisher.publish(&none, &expected("foo", "1-1", &[])).await.unwrap_err();
-    assert!(matches!(error, PublishError::Nothing(_)));
-}
-
-/// A file of some hundred kilobytes, which a reader of archives takes into memory as what it says it is.
-#[tokio::test]
-async fn a_package_with_a_huge_header_is_the_packages_fault_and_costs_no_memory() {
-    let world = world();
-    let mut archive = tar::Builder::new(Vec::new());
-    let info = pkginfo("foo", "foo", "1-1");
-    let mut header = tar::Header::new_gnu();
-    header.set_size(info.len() as u64);
-    header.set_mode(0o644);
-    archive.append_data(&mut header, ".PKGINFO", info.as_bytes()).unwrap();
-    let mut header = tar::Header::new_gnu();
-    header.set_path("././@LongLink").unwrap();
-    header.set_entry_type(tar::EntryType::GNULongName);
-    header.set_size(256 << 20);
-    header.set_cksum();
-    archive.append(&header, std::io::Read::take(std::io::repeat(0), 256 << 20)).unwrap();
-    let path = world.root.path().join("foo-1-1-any.pkg.tar.zst");
-    std::fs::write(&path, zstd::encode_all(&*archive.into_inner().unwrap(), 1).unwrap()).unwrap();
-    let error = world.publisher.publish(&[&path], &expected("foo", "1-1", &["foo"])).await.unwrap_err();
-    assert_eq!(codes(&error), ["package-unreadable"], "{error}");
-    assert!(error.to_string().contains("one of its headers is larger than any real one"), "{error}");
-    assert!(linkage::read(&path).is_err());
-}
-
-#[tokio::test]
 async fn a_member_nobody_knew_is_published_and_reported() {
     let world = world();
     let files = [world.member("foo-git", "foo-git", "r9.abc-1"), world.member("foo-git", "foo-git-debug", "r9.abc-1")];
@@ -349,58 +274,6 @@ async fn a_full_disk_is_said_and_the_old_generation_stays() {
     assert!(!error.is_the_builds_fault());
     assert_eq!(world.published(), ["foo 1-1"]);
     assert_eq!(world.files().len(), 1);
-}
-
-#[tokio::test]
-async fn a_repository_made_by_hand_is_taken_over() {
-    let world = world();
-    let dir = world.publisher.dir().to_owned();
-    std::fs::create_dir_all(&dir).unwrap();
-    let file = dir.join("old-1-1-any.pkg.tar.zst");
-    std::fs::rename(world.member("old", "old", "1-1"), &file).unwrap();
-    repo_tool::add(&dir, "test.db.tar.zst", &[file]).unwrap();
-    assert_eq!(world.published(), ["old 1-1"]);
-    world.publish("foo", "1-1", &["foo"]).await.unwrap();
-    assert_eq!(world.published(), ["foo 1-1", "old 1-1"]);
-    for name in ["test.db", "test.db.tar.zst", "test.files", "test.files.tar.zst"] {
-        let target = std::fs::read_link(dir.join(name)).unwrap();
-        assert!(target.starts_with(".current"), "{name} leads to {}", target.display());
-    }
-}
-
-/// `repo-add` makes what it is asked for: the manual and most guides show gzip, with the short name as a link.
-#[tokio::test]
-async fn a_repository_made_by_hand_is_taken_over_however_it_is_packed() {
-    for packing in ["gz", "xz", "zst"] {
-        let world = world();
-        let dir = world.publisher.dir().to_owned();
-        std::fs::create_dir_all(&dir).unwrap();
-        let file = dir.join("old-1-1-any.pkg.tar.zst");
-        std::fs::rename(world.member("old", "old", "1-1"), &file).unwrap();
-        repo_tool::add(&dir, &format!("test.db.tar.{packing}"), &[file]).unwrap();
-        assert_eq!(world.published(), ["old 1-1"], "{packing}");
-        assert!(world.publisher.has_published());
-        world.publish("foo", "1-1", &["foo"]).await.unwrap();
-        assert_eq!(world.published(), ["foo 1-1", "old 1-1"], "{packing}");
-        let proof = prove::prove(&world.publisher, &prove::Against::default()).unwrap();
-        assert!(proof.findings.is_empty(), "{packing}: {:?}", proof.findings);
-    }
-}
-
-#[tokio::test]
-async fn a_database_of_somebody_else_that_cannot_be_read_is_not_replaced() {
-    let world = world();
-    let dir = world.publisher.dir().to_owned();
-    std::fs::create_dir_all(&dir).unwrap();
-    symlink("test.db.tar.gz", dir.join("test.db")).unwrap();
-    for broken in [None, Some("no database")] {
-        if let Some(text) = broken {
-            std::fs::write(dir.join("test.db.tar.gz"), text).unwrap();
-        }
-        let error = world.publish("foo", "1-1", &["foo"]).await.unwrap_err();
-        assert!(error.to_string().contains("test.db"), "{error}");
-        assert_eq!(std::fs::read_link(dir.join("test.db")).unwrap(), Path::new("test.db.tar.gz"));
-    }
 }
 
 #[tokio::test]
@@ -496,34 +369,4 @@ fn a_link_that_leads_nowhere_of_ours_is_not_followed() {
     std::fs::create_dir_all(world.publisher.dir()).unwrap();
     symlink("/etc/passwd", world.publisher.dir().join(".current")).unwrap();
     assert!(world.publisher.current().unwrap_err().to_string().contains(".current"));
-}
-
-#[tokio::test]
-async fn a_repository_without_a_name_takes_the_first_it_is_given_and_keeps_it() {
-    let world = world();
-    let unnamed = || Publisher::unnamed(world.publisher.dir());
-    let files = [world.member("foo", "foo", "1-1")];
-    let foo = expected("foo", "1-1", &["foo"]);
-    let error = unnamed().publish(&files, &foo).await.unwrap_err();
-    assert!(matches!(error, PublishError::NoName(_)), "{error}");
-    assert!(unnamed().current().unwrap().is_empty() && unnamed().remove(&[base("foo")]).await.unwrap().is_none());
-    let first = unnamed();
-    first.settle_name("monorepo");
-    first.publish(&files, &foo).await.unwrap();
-    assert!(first.dir().join("monorepo.db").exists());
-    let later = unnamed();
-    later.settle_name("renamed");
-    assert_eq!((later.name(), later.current().unwrap().len()), (Some("monorepo"), 1));
-}
-
-/// A new name begins an empty database: every package that was published would be gone.
-#[tokio::test]
-async fn a_published_repository_is_not_renamed_by_a_setting() {
-    let world = world();
-    world.publish("foo", "1-1", &["foo"]).await.unwrap();
-    let other = Publisher::new(world.publisher.dir(), "other");
-    let files = [world.member("bar", "bar", "1-1")];
-    let error = other.publish(&files, &expected("bar", "1-1", &["bar"])).await.unwrap_err();
-    assert!(error.to_string().contains("is published as `test` and cannot become `other`"), "{error}");
-    assert_eq!(world.published(), ["foo 1-1"]);
 }

@@ -18,6 +18,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, Output};
 use super::pipeline::{Because, Leavers, Newcomers, package};
+use super::repo::Promote;
 use crate::app::serve::SOCKET;
 use crate::domain::cache::SetName;
 use crate::domain::name::{Oid, PkgBase};
@@ -243,17 +244,7 @@ pub enum RepoCommand {
         target: Option<String>,
     },
     /// Move packages from staging to the release, if nothing there breaks
-    Promote {
-        /// Packages, or `all`
-        #[arg(required = true, value_name = "PKG|all")]
-        packages: Vec<String>,
-        /// The package repository they move to [default: the main one]
-        #[arg(long, value_name = "NAME")]
-        target: Option<String>,
-        /// Only tell what would be missing
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Promote(Promote),
     /// What left the monorepo and is still published; ends with status 3 if somebody has to confirm that it goes
     Removals {
         /// Have what is listed removed, although it is more than `publish.max_removals` allows

@@ -8,13 +8,14 @@ use super::client::address;
 use super::show::{list, text};
 use super::{CliError, Exit, RepoCommand, Session};
 use crate::cli::output::{lines, number_of, table};
+use crate::cli::repo::Promote;
 
 impl Session<'_> {
     pub(super) async fn repo(&mut self, command: RepoCommand) -> Result<Exit, CliError> {
         match command {
             RepoCommand::Generations => self.generations().await,
             RepoCommand::Generation { number, target } => self.generation(number, target).await,
-            RepoCommand::Promote { packages, target, dry_run } => self.promote(&packages, target, dry_run).await,
+            RepoCommand::Promote(what) => self.promote(&what).await,
             RepoCommand::Removals { confirm } => self.removals(confirm).await,
         }
     }
@@ -38,12 +39,10 @@ impl Session<'_> {
         Ok(Exit::Done)
     }
 
-    async fn promote(&mut self, packages: &[String], target: Option<String>, dry_run: bool) -> Result<Exit, CliError> {
-        let all = packages == ["all"];
-        let packages = (!all).then_some(packages);
-        let body = json!({"repository": target, "packages": packages, "dry_run": dry_run});
+    async fn promote(&mut self, what: &Promote) -> Result<Exit, CliError> {
+        let body = json!({"repository": what.target, "packages": what.named(), "dry_run": what.dry_run});
         let done = self.client.post("/api/v1/promote", &body).await?;
-        self.print(&done, |_| promotion(&done, dry_run))?;
+        self.print(&done, |_| promotion(&done, what.dry_run))?;
         Ok(if list(&done, "missing").is_empty() { Exit::Done } else { Exit::NeedsPerson })
     }
 

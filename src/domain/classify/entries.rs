@@ -55,13 +55,18 @@ impl Entry<'_> {
         Source::split(self.text)
     }
 
+    /// The algorithm of the best checksum, the checksum, and its strength.
+    pub fn best(&self) -> Option<(&'static str, &str, u16)> {
+        let valid = |(name, digits, strength): (&'static str, usize, u16)| {
+            let sum = *self.sums.get(name)?;
+            is_sum(sum, digits).then_some((name, sum, strength))
+        };
+        ALGORITHMS.into_iter().filter_map(valid).max_by_key(|found| found.2)
+    }
+
     /// The strength of the best checksum.
     pub fn strength(&self) -> u16 {
-        let valid = |(name, digits, strength): &(&str, usize, u16)| {
-            let sum = self.sums.get(name)?;
-            is_sum(sum, *digits).then_some(*strength)
-        };
-        ALGORITHMS.iter().filter_map(valid).max().unwrap_or(0)
+        self.best().map_or(0, |(.., strength)| strength)
     }
 }
 

@@ -228,30 +228,38 @@ fn changed(
             of("version-literal", Weight::Version, "a version in a text moved too")
         }
         Sort::Description => of("description-changed", Weight::Review, "a text that describes the package changed"),
-        Sort::Address => {
-            let secure = was.len() == 1
-                && is.len() == 1
-                && was[0].strip_prefix("http:") == is[0].strip_prefix("https:")
-                && was[0].starts_with("http:");
-            if follows && !whole {
-                of("version-literal", Weight::Version, "a version in the address of the project moved too")
-            } else if secure {
-                of("https", Weight::Stronger, "the address of the project is reached over https now")
-            } else {
-                let place = |texts: &[String]| {
-                    let source = Source::split(texts.first()?);
-                    Some((source.authority.to_owned(), source.owner().map(str::to_owned)))
-                };
-                let only_shown = place(was) == place(is) && !step.feeding.contains("url");
-                let weight = if only_shown { Weight::Review } else { Weight::Trust };
-                of("url-changed", weight, "the address of the project changed")
-            }
+        Sort::Address if follows && !whole => {
+            of("version-literal", Weight::Version, "a version in the address of the project moved too")
         }
+        Sort::Address => project(was, is, step, of),
         Sort::Own => own(name, was, step, of),
         Sort::Environment => {
             of("variable-changed", Weight::Trust, &format!("`{name}` changed, which may steer makepkg or a program"))
         }
     }
+}
+
+/// Another address of the project.
+fn project(
+    was: &[String],
+    is: &[String],
+    step: &Step,
+    of: impl Fn(&'static str, Weight, &str) -> Vec<Reason>,
+) -> Vec<Reason> {
+    let secure = was.len() == 1
+        && is.len() == 1
+        && was[0].strip_prefix("http:") == is[0].strip_prefix("https:")
+        && was[0].starts_with("http:");
+    if secure {
+        return of("https", Weight::Stronger, "the address of the project is reached over https now");
+    }
+    let place = |texts: &[String]| {
+        let source = Source::split(texts.first()?);
+        Some((source.authority.to_owned(), source.owner().map(str::to_owned)))
+    };
+    let only_shown = place(was) == place(is) && !step.feeding.contains("url");
+    let weight = if only_shown { Weight::Review } else { Weight::Trust };
+    of("url-changed", weight, "the address of the project changed")
 }
 
 fn own(name: &str, was: &[String], step: &Step, of: impl Fn(&'static str, Weight, &str) -> Vec<Reason>) -> Vec<Reason> {
@@ -286,16 +294,7 @@ fn list(
     let place = (PKGBUILD, line);
     let mut reasons = Vec::new();
     if gone.is_empty() && come.is_empty() {
-        if was != is && name == "options" && contradict(is) {
-            let message = "the last of two options that contradict each other counts, and it is another";
-            reasons.push(reason("element-added", Weight::Review, place, None, None, message));
-        } else if was != is && !is_only_declared(name, (old, recipe)) {
-            reasons.push(reordered(name, place));
-        } else if was != is {
-            let message = format!("the elements of `{name}` stand in another order");
-            reasons.push(reason("order", Weight::Cosmetic, place, None, None, &message));
-        }
-        return reasons;
+        return if was == is { Vec::new() } else { vec![in_another_order(name, is, (old, recipe), place)] };
     }
     let few = gone.len() * come.len() <= MOST_PAIRS;
     come.retain(|new| {
@@ -319,34 +318,57 @@ fn list(
     if same_elements && !was.iter().zip(is).all(stays) && !is_only_declared(name, (old, recipe)) {
         reasons.push(reordered(name, place));
     }
-    let dependencies = sort(name) == Sort::Dependencies;
-    let weight = if sort(name) == Sort::Keys { Weight::Trust } else { Weight::Review };
-    let code = |added: bool| match (sort(name), added) {
-        (Sort::Keys, _) => "keys-changed",
-        (Sort::Dependencies, true) => "dependency-added",
-        (Sort::Dependencies, false) => "dependency-removed",
-        (_, true) => "element-added",
-        (_, false) => "element-removed",
-    };
-    let what = if dependencies { "dependency" } else { "element" };
-    let dangerous = |element: &String| {
-        let secret = ["etc/sudoers", "etc/pam.d", "etc/shadow", "etc/passwd"];
-        name == "backup" && secret.iter().any(|path| element.starts_with(path))
-    };
-    come.sort_by_key(|element| !dangerous(element));
-    for element in come.into_iter().take(REPORTED) {
-        let message = format!("`{name}` has an {what} that it had not").replace("an dep", "a dep");
-        let shown = shown_value(std::slice::from_ref(element));
-        let weight = if dangerous(element) { Weight::Trust } else { weight };
-        let place = (PKGBUILD, line_of(element));
-        reasons.push(reason(code(true), weight, place, None, Some(shown.as_bytes()), &message));
-    }
-    for element in gone.into_iter().take(REPORTED) {
-        let message = format!("`{name}` has lost an {what}").replace("an dep", "a dep");
-        let shown = shown_value(std::slice::from_ref(element));
-        reasons.push(reason(code(false), weight, place, Some(shown.as_bytes()), None, &message));
-    }
+    come.sort_by_key(|element| !is_dangerous(name, element));
+    reasons.extend(come.into_iter().take(REPORTED).map(|element| came(name, element, (PKGBUILD, line_of(element)))));
+    reasons.extend(gone.into_iter().take(REPORTED).map(|element| went(name, element, place)));
     reasons
+}
+
+/// A list has an element that it had not.
+fn came(name: &str, element: &String, place: (&str, Option<u32>)) -> Reason {
+    let (code, what) = match sort(name) {
+        Sort::Keys => ("keys-changed", "an element"),
+        Sort::Dependencies => ("dependency-added", "a dependency"),
+        _ => ("element-added", "an element"),
+    };
+    let weight = if is_dangerous(name, element) { Weight::Trust } else { weight_of(name) };
+    let shown = shown_value(std::slice::from_ref(element));
+    reason(code, weight, place, None, Some(shown.as_bytes()), &format!("`{name}` has {what} that it had not"))
+}
+
+/// A list has an element no more.
+fn went(name: &str, element: &String, place: (&str, Option<u32>)) -> Reason {
+    let (code, what) = match sort(name) {
+        Sort::Keys => ("keys-changed", "an element"),
+        Sort::Dependencies => ("dependency-removed", "a dependency"),
+        _ => ("element-removed", "an element"),
+    };
+    let shown = shown_value(std::slice::from_ref(element));
+    reason(code, weight_of(name), place, Some(shown.as_bytes()), None, &format!("`{name}` has lost {what}"))
+}
+
+/// Whether a package would keep files by which machines decide who may do what.
+fn is_dangerous(name: &str, element: &str) -> bool {
+    let secret = ["etc/sudoers", "etc/pam.d", "etc/shadow", "etc/passwd"];
+    name == "backup" && secret.iter().any(|path| element.starts_with(path))
+}
+
+/// The same elements stand in another order.
+fn in_another_order(
+    name: &str,
+    is: &[String],
+    recipes: (&Recipe<'_>, &Recipe<'_>),
+    place: (&str, Option<u32>),
+) -> Reason {
+    if name == "options" && contradict(is) {
+        let message = "the last of two options that contradict each other counts, and it is another";
+        return reason("element-added", Weight::Review, place, None, None, message);
+    }
+    if !is_only_declared(name, recipes) {
+        return reordered(name, place);
+    }
+    let message = format!("the elements of `{name}` stand in another order");
+    reason("order", Weight::Cosmetic, place, None, None, &message)
 }
 
 /// Whether nothing but makepkg looks into an array, to which its order means nothing.

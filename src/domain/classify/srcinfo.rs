@@ -74,31 +74,28 @@ pub(super) fn compare(
             }
             None if key.0 > 0 && functions_changed => reasons.extend(of_function(differs(key.1, was, is, forms))),
             None => {
-                // What is only partly known has to come from the PKGBUILD or to be there already.
                 let parts = recipe.filter(|_| key.0 == 0).map_or(&[][..], |recipe| recipe.elements(key.1));
-                if !parts.is_empty() && was.len() == is.len() {
-                    let named = |field: &Field<'_>| parts.iter().any(|part| part == field.value);
-                    let (was, is): (Vec<_>, Vec<_>) = was.iter().zip(is).filter(|(_, is)| !named(is)).unzip();
-                    reasons.extend(differs(key.1, &was, &is, forms));
-                } else {
-                    reasons.extend(differs(key.1, was, is, forms));
-                }
+                reasons.extend(partly_known(key.1, parts, (was, is), forms));
             }
         }
     }
     reasons.truncate(REPORTED);
     if reasons.is_empty() && old != new {
-        let equal = before.len() == after.len()
-            && before.iter().zip(&after).all(|(a, b)| a.0 == b.0 && texts(a.1).eq(texts(b.1)));
-        reasons.push(if equal {
-            let message = "only comments, white space or the order of fields changed";
-            reason("srcinfo-layout", Weight::Cosmetic, (SRCINFO, None), None, None, message)
-        } else {
-            let message = "the summary was regenerated and agrees with the PKGBUILD";
-            reason("srcinfo-regenerated", Weight::Version, (SRCINFO, None), None, None, message)
-        });
+        reasons.push(harmless(&before, &after));
     }
     reasons
+}
+
+/// What to say of a summary that differs in nothing there is a word to say against.
+fn harmless(before: &Fields<'_>, after: &Fields<'_>) -> Reason {
+    let equal =
+        before.len() == after.len() && before.iter().zip(after).all(|(a, b)| a.0 == b.0 && texts(a.1).eq(texts(b.1)));
+    let (code, weight, message) = if equal {
+        ("srcinfo-layout", Weight::Cosmetic, "only comments, white space or the order of fields changed")
+    } else {
+        ("srcinfo-regenerated", Weight::Version, "the summary was regenerated and agrees with the PKGBUILD")
+    };
+    reason(code, weight, (SRCINFO, None), None, None, message)
 }
 
 /// How the version moved from one summary to the other, which may have stayed behind the PKGBUILD.
@@ -273,6 +270,16 @@ fn values<'f, 'a>(fields: &'f Fields<'a>, key: (usize, &'a str)) -> &'f [Field<'
 
 fn texts<'a>(fields: &'a [Field<'_>]) -> impl Iterator<Item = &'a str> {
     fields.iter().map(|field| field.value)
+}
+
+/// What differs where the PKGBUILD is known only in `parts`: a value has to come from it or to be there already.
+fn partly_known(key: &str, parts: &[String], (was, is): (&[Field<'_>], &[Field<'_>]), forms: &Forms) -> Vec<Reason> {
+    if parts.is_empty() || was.len() != is.len() {
+        return differs(key, was, is, forms);
+    }
+    let named = |field: &Field<'_>| parts.iter().any(|part| part == field.value);
+    let (was, is): (Vec<_>, Vec<_>) = was.iter().zip(is).filter(|(_, is)| !named(is)).unzip();
+    differs(key, &was, &is, forms)
 }
 
 /// What differs between the values of one key, apart from the version in places where it may stand.

@@ -159,20 +159,10 @@ pub(super) fn verified(
     if was.sums == is.sums {
         return None;
     }
-    let best = |entry: &Entry<'_>| -> String {
-        let best = ALGORITHMS
-            .iter()
-            .filter(|(name, digits, _)| entry.sums.get(name).is_some_and(|sum| is_sum(sum, *digits)))
-            .max_by_key(|found| found.2);
-        best.map_or_else(|| "SKIP".to_owned(), |(name, ..)| entry.sums[name].to_owned())
-    };
-    let (text_old, text_new) = (best(was), best(is));
+    let shown = |entry: &Entry<'_>| entry.best().map_or("SKIP", |(_, sum, _)| sum).to_owned();
+    let (text_old, text_new) = (shown(was), shown(is));
     let line = || {
-        let strongest = |entry: &Entry<'_>| {
-            let valid =
-                |(name, digits, _): &&(&str, usize, u16)| entry.sums.get(*name).is_some_and(|sum| is_sum(sum, *digits));
-            ALGORITHMS.iter().filter(valid).max_by_key(|found| found.2).map(|found| format!("{}sums{suffix}", found.0))
-        };
+        let strongest = |entry: &Entry<'_>| entry.best().map(|(name, ..)| format!("{name}sums{suffix}"));
         let any = || is.sums.keys().next().map(|name| format!("{name}sums{suffix}"));
         let candidates = [strongest(is), strongest(was), any()].into_iter().flatten();
         candidates.into_iter().find_map(|name| recipe.line_of_element(&name, is.index))

@@ -49,75 +49,59 @@ impl<'a> State<'a> {
         let mut at = 0;
         while at < parts.len() {
             let (end, part) = (close(parts, at), &parts[at]);
+            let expansion = &parts[at..end];
             let last = fields.last_mut().expect("never empty");
             match part.kind {
                 Kind::Bare if part.text.contains(['*', '?', '[', '~', '(']) => return unknown(),
                 Kind::Bare | Kind::Quoted => last.push_str(&part.text),
                 Kind::Param | Kind::QuotedParam | Kind::Length => {
-                    let Some(values) = self.parameter(&parts[at..end]) else {
-                        last.push_str(&hole(&render(&parts[at..end])));
+                    let found = match self.parameter(expansion) {
+                        Some(values) if part.kind == Kind::QuotedParam => quoted(values, expansion, parts),
+                        Some(values) => self.split(values, parts.len() == expansion.len()),
                         // Without quotes it may become any number of elements.
-                        if part.kind != Kind::QuotedParam || is_all(&parts[at..end]) {
-                            return unknown();
-                        }
-                        at = end;
-                        continue;
+                        None if part.kind != Kind::QuotedParam || is_all(expansion) => Becomes::Unknown,
+                        None => Becomes::Joined(vec![hole(&render(expansion))]),
                     };
-                    let whole = parts.len() == end - at;
-                    if part.kind == Kind::QuotedParam {
-                        if !is_all(&parts[at..end]) {
-                            last.push_str(&values.join(" "));
-                        } else if values.is_empty() {
-                            return if parts.iter().all(|part| {
-                                part.kind != Kind::Bare && part.text.is_empty()
-                                    || part.kind == Kind::QuotedParam
-                                    || part.kind == Kind::Index
-                                    || part.kind == Kind::End
-                            }) && only_index(&parts[at..end])
-                            {
-                                Vec::new()
-                            } else {
-                                unknown()
-                            };
-                        } else {
+                    match found {
+                        Becomes::Joined(values) => {
                             let mut values = values.into_iter();
-                            last.push_str(&values.next().expect("not empty"));
+                            last.push_str(&values.next().unwrap_or_default());
                             fields.extend(values);
                         }
-                    } else {
-                        let splits = |value: &String| {
-                            self.unusual || value.is_empty() || value.contains([' ', '\t', '\n', '*', '?', '[', '\\'])
-                        };
-                        if values.iter().any(splits) {
-                            let patterns = values.iter().any(|value| value.contains(['*', '?', '[', '\\', HOLE_START]));
-                            if !whole || patterns || self.unusual {
-                                return unknown();
-                            }
-                            return values
-                                .iter()
-                                .flat_map(|value| value.split_ascii_whitespace())
-                                .map(str::to_owned)
-                                .collect();
-                        }
-                        // A hole may hold blanks.
-                        if values.iter().any(|value| !is_known(value)) {
-                            return unknown();
-                        }
-                        let mut values = values.into_iter();
-                        match values.next() {
-                            Some(first) => last.push_str(&first),
-                            None if whole => return Vec::new(),
-                            None => return unknown(),
-                        }
-                        fields.extend(values);
+                        Becomes::Whole(values) => return values,
+                        Becomes::Unknown => return unknown(),
                     }
                 }
-                Kind::QuotedSubstitution => last.push_str(&hole(&render(&parts[at..end]))),
+                Kind::QuotedSubstitution => last.push_str(&hole(&render(expansion))),
                 _ => return unknown(),
             }
             at = end;
         }
         fields
+    }
+
+    /// What values become without quotes: the shell splits them and takes them for patterns. `whole` if the word is
+    /// nothing else.
+    fn split(&self, values: Vec<String>, whole: bool) -> Becomes {
+        let splits =
+            |value: &String| self.unusual || value.is_empty() || value.contains([' ', '\t', '\n', '*', '?', '[', '\\']);
+        if values.iter().any(splits) {
+            let patterns = values.iter().any(|value| value.contains(['*', '?', '[', '\\', HOLE_START]));
+            if !whole || patterns || self.unusual {
+                return Becomes::Unknown;
+            }
+            let words = values.iter().flat_map(|value| value.split_ascii_whitespace());
+            return Becomes::Whole(words.map(str::to_owned).collect());
+        }
+        // A hole may hold blanks.
+        let is_unknown = values.iter().any(|value| !is_known(value));
+        if values.is_empty() && whole {
+            Becomes::Whole(values)
+        } else if values.is_empty() || is_unknown {
+            Becomes::Unknown
+        } else {
+            Becomes::Joined(values)
+        }
     }
 
     /// The values of `${…}`: several only for all elements of an array.
@@ -258,6 +242,31 @@ impl<'a> State<'a> {
 }
 
 /// Whether it is `${x[@]}`, with or without an operator.
+/// What a parameter becomes among the other parts of a word.
+enum Becomes {
+    /// Elements of which the first goes on where the word is, and the last is gone on with.
+    Joined(Vec<String>),
+    /// The elements of the whole word.
+    Whole(Vec<String>),
+    /// The whole word cannot be told.
+    Unknown,
+}
+
+/// What values become in quotes, which keep the elements of an array apart.
+fn quoted(values: Vec<String>, expansion: &[Event<'_>], parts: &[Event<'_>]) -> Becomes {
+    if !is_all(expansion) {
+        return Becomes::Joined(vec![values.join(" ")]);
+    }
+    if !values.is_empty() {
+        return Becomes::Joined(values);
+    }
+    let is_nothing = |part: &Event<'_>| {
+        part.kind != Kind::Bare && part.text.is_empty()
+            || matches!(part.kind, Kind::QuotedParam | Kind::Index | Kind::End)
+    };
+    if parts.iter().all(is_nothing) && only_index(expansion) { Becomes::Whole(Vec::new()) } else { Becomes::Unknown }
+}
+
 fn is_all(events: &[Event<'_>]) -> bool {
     matches!(events, [_, index, all, ..] if index.kind == Kind::Index && all.text == "@")
 }

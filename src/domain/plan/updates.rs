@@ -97,33 +97,57 @@ impl Draft<'_> {
         let alarming = verdict.severity == Weight::Hostile || self.campaigns.contains_key(pkgbase);
         let to_be_read = wants_review && self.is_read_anyway(pkgbase);
         if (verdict.verdict == Decision::Minor && !to_be_read) || (!wants_review && !alarming) {
-            if let Some(why) = self.has_to_wait(pkgbase, &content) {
-                self.decide_update(pkgbase, Action::Skip, verdict, &why);
-                return;
-            }
-            state.set_first_seen(None);
-            state.set_proposed(None);
-            state.set_newer(None);
-            if let Some(keepers) = self.keepers_to_remember(pkgbase) {
-                state.set_keepers(Some(&keepers));
-            }
-            self.put_state(pkgbase, state);
-            self.commit_update(pkgbase, verdict, committed);
+            self.take_by_itself(pkgbase, state, verdict, committed, &content);
         } else {
-            let waits = self.inputs.observations.waiting.get(pkgbase) == Some(&content);
-            let people = self.people_on(pkgbase);
-            if !waits && !people.is_empty() {
-                self.wait_behind(pkgbase, &people, verdict);
-                return;
-            }
-            state.set_first_seen(None);
-            state.set_newer(None);
-            state.set_proposed(Some(&content));
-            state.set_proposed_weight(Some(verdict.severity));
-            state.set_proposed_keepers(self.keepers_to_remember(pkgbase).as_ref());
-            self.put_state(pkgbase, state);
-            self.propose(pkgbase, verdict, committed, &content);
+            self.put_before_people(pkgbase, state, verdict, committed, &content);
         }
+    }
+
+    /// Commits an update that nobody has to read, when it has waited as long as it has to.
+    fn take_by_itself(
+        &mut self,
+        pkgbase: &PkgBase,
+        mut state: PackageState,
+        verdict: Verdict,
+        folder: Folder,
+        content: &str,
+    ) {
+        if let Some(why) = self.has_to_wait(pkgbase, content) {
+            self.decide_update(pkgbase, Action::Skip, verdict, &why);
+            return;
+        }
+        state.set_first_seen(None);
+        state.set_proposed(None);
+        state.set_newer(None);
+        if let Some(keepers) = self.keepers_to_remember(pkgbase) {
+            state.set_keepers(Some(&keepers));
+        }
+        self.put_state(pkgbase, state);
+        self.commit_update(pkgbase, verdict, folder);
+    }
+
+    /// Proposes an update, unless people work on the branch that it would go to.
+    fn put_before_people(
+        &mut self,
+        pkgbase: &PkgBase,
+        mut state: PackageState,
+        verdict: Verdict,
+        folder: Folder,
+        content: &str,
+    ) {
+        let waits = self.inputs.observations.waiting.get(pkgbase).is_some_and(|waiting| waiting == content);
+        let people = self.people_on(pkgbase);
+        if !waits && !people.is_empty() {
+            self.wait_behind(pkgbase, &people, verdict);
+            return;
+        }
+        state.set_first_seen(None);
+        state.set_newer(None);
+        state.set_proposed(Some(content));
+        state.set_proposed_weight(Some(verdict.severity));
+        state.set_proposed_keepers(self.keepers_to_remember(pkgbase).as_ref());
+        self.put_state(pkgbase, state);
+        self.propose(pkgbase, verdict, folder, content);
     }
 
     /// Whether a person reads an update whatever the gate says: one to a version that nvchecker found.

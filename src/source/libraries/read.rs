@@ -4,11 +4,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 
 use crate::domain::library::database::{LibraryDatabase, fields};
 use crate::domain::library::soname::{Bits, Soname};
 use crate::domain::name::PkgBase;
 use crate::domain::version::Version;
+use crate::sys::tarball::{self, Bounds};
 use crate::sys::unpack::{Bounded, unpacked};
 
 /// How much is read at most.
@@ -52,21 +54,28 @@ pub enum ReadError {
 
 /// Reads `NAME.db` or `NAME.files` to the end.
 pub fn read(packed: impl Read, limits: ReadLimits) -> Result<LibraryDatabase, ReadError> {
-    let mut archive = tar::Archive::new(Bounded::new(unpacked(packed)?, limits.unpacked));
-    let mut reader = Reader { limits, ..Reader::default() };
-    for entry in archive.entries()? {
-        let entry = entry?;
+    let mut archive = Bounded::new(unpacked(packed)?, limits.unpacked);
+    let (mut reader, mut wrong) = (Reader { limits, ..Reader::default() }, None);
+    // Every package has a folder and some files, and one name at least.
+    let bounds = Bounds { bytes: limits.unpacked, entries: limits.names.saturating_mul(4) };
+    tarball::read(&mut archive, bounds, |entry| {
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let Some((folder, file)) = path.trim_start_matches("./").split_once('/') else { continue };
+        let Some((folder, file)) = path.trim_start_matches("./").split_once('/') else {
+            return Ok(ControlFlow::Continue(()));
+        };
         if !matches!(file, "desc" | "files" | "depends") {
-            continue;
+            return Ok(ControlFlow::Continue(()));
         }
         let mut text = Vec::new();
         Bounded::new(entry, limits.file).read_to_end(&mut text)?;
-        reader.file(folder, &String::from_utf8_lossy(&text))?;
+        wrong = reader.file(folder, &String::from_utf8_lossy(&text)).err();
+        Ok(if wrong.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    if let Some(error) = wrong {
+        return Err(error);
     }
     // Up to the checksum at the end of the packed stream.
-    io::copy(&mut archive.into_inner(), &mut io::sink())?;
+    io::copy(&mut archive, &mut io::sink())?;
     reader.finish()
 }
 
@@ -275,6 +284,53 @@ mod tests {
         );
         assert!(matches!(limits(90_000, 4000, 90), Err(ReadError::TooMany(90))));
         assert!(limits(90_000, 4000, 1000).is_ok());
+    }
+
+    /// As a server may send it that was broken into: names and headers that would be taken into memory, and a file with
+    /// a hole that would be made up, each of a gigabyte.
+    #[test]
+    fn a_small_archive_that_says_it_is_huge_is_refused_before_it_is_made_up() {
+        for (kind, said) in [(b'L', "one of its headers"), (b'x', "one of its headers"), (b'S', "a file with holes")] {
+            let mut header = tar::Header::new_gnu();
+            header.set_path("foo-1/desc").expect("short");
+            header.set_entry_type(tar::EntryType::new(kind));
+            header.set_size(if kind == b'S' { 0 } else { 1 << 30 });
+            let gnu = header.as_gnu_mut().expect("of GNU");
+            if kind == b'S' {
+                gnu.set_real_size(1 << 30);
+                gnu.sparse[0].set_offset(1 << 30);
+                gnu.sparse[0].set_length(0);
+            }
+            header.set_cksum();
+            let mut zeros = io::repeat(0).take(1 << 40);
+            let archive = io::Cursor::new(header.as_bytes().to_vec()).chain(&mut zeros);
+            let error = read(archive, ReadLimits::default()).expect_err("refused").to_string();
+            assert!(error.contains(said), "{}: {error}", kind as char);
+            assert!((1 << 40) - zeros.limit() < 4 << 20, "{}: {error}", kind as char);
+        }
+    }
+
+    /// Nothing of it is ever written to a path, so that such names are only odd ones.
+    #[test]
+    fn names_that_would_lead_out_are_names_and_links_are_empty() {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut entry = |path: &str, kind: tar::EntryType, text: &str| {
+            let mut header = tar::Header::new_gnu();
+            header.as_gnu_mut().expect("of GNU").name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_entry_type(kind);
+            header.set_size(text.len() as u64);
+            if kind.is_symlink() {
+                header.set_link_name("/etc/passwd").expect("short");
+            }
+            header.set_cksum();
+            archive.append(&header, text.as_bytes()).expect("in memory");
+        };
+        entry("../../desc", tar::EntryType::Regular, "%NAME%\nevil\n\n%VERSION%\n1-1\n");
+        entry("foo-1/desc", tar::EntryType::Regular, FOO);
+        entry("foo-1/files", tar::EntryType::Symlink, "");
+        let database = read(&*archive.into_inner().expect("in memory"), ReadLimits::default()).expect("usable");
+        assert_eq!(database.versions.keys().collect::<Vec<_>>(), ["foo"]);
+        assert!(!database.lists_files);
     }
 
     proptest! {

@@ -1,16 +1,19 @@
 //! Source `alpm`: the version of a package in a database of pacman on this machine.
 
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::options::Options;
 use super::release::{Release, Said};
+use crate::sys::tarball::{self, Bounds};
+use crate::sys::unpack::unpacked;
 
 /// The repositories that are looked at if the file names none.
 const REPOSITORIES: [&str; 3] = ["core", "extra", "multilib"];
 
 /// More than any real database unpacks to.
-const MAX_UNPACKED: u64 = 1 << 30;
+const BOUNDS: Bounds = Bounds { bytes: 1 << 30, entries: 1_000_000 };
 
 /// More than any real description of a package.
 const MAX_DESC: u64 = 4 << 20;
@@ -94,34 +97,23 @@ struct Described {
 }
 
 fn find(path: &Path, package: &str) -> io::Result<Option<Described>> {
-    let mut archive = tar::Archive::new(unpacked(path)?.take(MAX_UNPACKED));
-    for entry in archive.entries()? {
-        let entry = entry?;
+    let mut found = None;
+    tarball::read(unpacked(std::fs::File::open(path)?)?, BOUNDS, |entry| {
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         // `name-version-release/desc`: most are told by their folder alone.
         if !name.ends_with("/desc") || !name.trim_start_matches("./").starts_with(package) {
-            continue;
+            return Ok(ControlFlow::Continue(()));
         }
         let mut text = String::new();
         entry.take(MAX_DESC).read_to_string(&mut text)?;
-        if field(&text, "NAME").next() == Some(package) {
-            let version = field(&text, "VERSION").next().unwrap_or_default().to_owned();
-            return Ok(Some(Described { version, provides: field(&text, "PROVIDES").map(str::to_owned).collect() }));
+        if field(&text, "NAME").next() != Some(package) {
+            return Ok(ControlFlow::Continue(()));
         }
-    }
-    Ok(None)
-}
-
-fn unpacked(path: &Path) -> io::Result<Box<dyn Read>> {
-    let mut file = std::fs::File::open(path)?;
-    let mut magic = [0; 4];
-    let length = file.read(&mut magic)?;
-    let whole = io::Cursor::new(magic[..length].to_vec()).chain(file);
-    Ok(match magic {
-        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(whole)?),
-        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::new(whole))),
-        _ => Box::new(io::BufReader::new(whole)),
-    })
+        let version = field(&text, "VERSION").next().unwrap_or_default().to_owned();
+        found = Some(Described { version, provides: field(&text, "PROVIDES").map(str::to_owned).collect() });
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
 }
 
 /// The lines under a heading.

@@ -21,7 +21,7 @@ use pkgwarden::sys::clock::SystemClock;
 use pkgwarden::sys::process::{Child, Program};
 use tokio_util::sync::CancellationToken;
 
-use super::conformance::{self, HALF, Rig, Story, WHOLE, conforms};
+use super::conformance::{self, Rig, Story, conforms};
 use crate::support::redis::{Redis, free_port};
 use crate::support::scene::names_in;
 
@@ -130,17 +130,8 @@ impl Rig for BullmqRig {
     }
 
     fn order(&self, attempt: &str, story: Story) -> BuildOrder {
-        let then = match story {
-            Story::Succeeds => String::new(),
-            Story::Fails => "return 1".to_owned(),
-            Story::Waits => "while ! [[ -e $startdir/go ]]; do sleep 0.02; done".to_owned(),
-        };
-        let recipe = format!(
-            "pkgname=small\npkgver=1\npkgrel=1\narch=(any)\n\
-             build() {{\n  echo '{HALF}'\n  {then}\n  echo '{WHOLE}'\n}}\npackage() {{ :; }}\n"
-        );
         let srcinfo = "pkgbase = small\n\tpkgver = 1\n\tpkgrel = 1\n\tarch = any\n\npkgname = small\n";
-        let files = Folder::default().with("PKGBUILD", recipe).with(".SRCINFO", srcinfo);
+        let files = Folder::default().with("PKGBUILD", story.recipe()).with(".SRCINFO", srcinfo);
         conformance::order(attempt, files, Vec::new())
     }
 

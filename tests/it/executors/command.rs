@@ -1,7 +1,7 @@
 //! Builds by a program of the operator's.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -15,6 +15,19 @@ use pkgwarden::logstore::LogStore;
 use pkgwarden::sys::clock::SystemClock;
 
 use super::conformance::{self, HALF, Rig, Story, WHOLE, conforms};
+
+/// An executor that has builds carried out by the script `program` of this directory.
+pub fn open(dir: &Path) -> BoxFuture<'static, (Arc<dyn Executor>, LogStore)> {
+    let dir = dir.to_owned();
+    async move {
+        let logs = LogStore::new(dir.join("logs")).unwrap();
+        let words = vec!["/bin/sh".to_owned(), dir.join("program").display().to_string()];
+        let config = CommandConfig { words, env: Vec::new(), work_dir: dir.join("commands") };
+        let executor = CommandExecutor::start(config, logs.clone(), None, Arc::new(SystemClock)).unwrap();
+        (Arc::new(executor) as Arc<dyn Executor>, logs)
+    }
+    .boxed()
+}
 
 /// A machine with a program that carries out builds.
 struct CommandRig {
@@ -43,24 +56,11 @@ impl CommandRig {
 
 impl Rig for CommandRig {
     fn open(&self) -> BoxFuture<'static, (Arc<dyn Executor>, LogStore)> {
-        let (logs, work_dir) = (self.path("logs"), self.path("commands"));
-        let words = vec!["/bin/sh".to_owned(), self.path("program").display().to_string()];
-        async move {
-            let logs = LogStore::new(logs).unwrap();
-            let config = CommandConfig { words, env: Vec::new(), work_dir };
-            let executor = CommandExecutor::start(config, logs.clone(), None, Arc::new(SystemClock)).unwrap();
-            (Arc::new(executor) as Arc<dyn Executor>, logs)
-        }
-        .boxed()
+        open(self.dir.path())
     }
 
     fn order(&self, attempt: &str, story: Story) -> BuildOrder {
-        let word = match story {
-            Story::Succeeds => "succeeds",
-            Story::Fails => "fails",
-            Story::Waits => "waits",
-        };
-        conformance::order(attempt, Folder::default().with("PKGBUILD", word), Vec::new())
+        conformance::order(attempt, Folder::default().with("PKGBUILD", story.word()), Vec::new())
     }
 
     fn let_go(&self, attempt: &str) -> BoxFuture<'_, ()> {

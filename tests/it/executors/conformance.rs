@@ -24,6 +24,30 @@ pub enum Story {
     Waits,
 }
 
+impl Story {
+    /// For those on stage that are told what to do in a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Succeeds => "succeeds",
+            Self::Fails => "fails",
+            Self::Waits => "waits",
+        }
+    }
+
+    /// A PKGBUILD that does it. It is let go by a file `go` beside it.
+    pub fn recipe(self) -> String {
+        let then = match self {
+            Self::Succeeds => "",
+            Self::Fails => "return 1",
+            Self::Waits => "while ! [[ -e $startdir/go ]]; do sleep 0.02; done",
+        };
+        format!(
+            "pkgname=small\npkgver=1\npkgrel=1\narch=(any)\n\
+             build() {{\n  echo '{HALF}'\n  {then}\n  echo '{WHOLE}'\n}}\npackage() {{ :; }}\n"
+        )
+    }
+}
+
 /// What builds print when they have begun.
 pub const HALF: &str = "half of it";
 /// What builds print that come to a good end.

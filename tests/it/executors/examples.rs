@@ -1,19 +1,17 @@
 //! The examples of programs that builds can be handed to: GitLab's pipelines and GitHub's workflows.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use pkgwarden::domain::folder::Folder;
-use pkgwarden::executor::command::{CommandConfig, CommandExecutor};
 use pkgwarden::executor::{BuildOrder, Ending, Executor};
 use pkgwarden::logstore::LogStore;
-use pkgwarden::sys::clock::SystemClock;
 use pkgwarden::sys::process::Program;
 
+use super::command;
 use super::conformance::{self, Rig, Story, conforms};
 use super::service::{Kind, Service};
 use crate::support::forges::description::Description;
@@ -23,36 +21,14 @@ use crate::support::scene::names_in;
 struct ExampleRig {
     dir: tempfile::TempDir,
     service: Service,
-    kind: Kind,
 }
 
 impl ExampleRig {
     async fn new(kind: Kind) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let service = Service::start(kind, dir.path()).await;
-        Self { dir, service, kind }
-    }
-
-    /// The words that start the example with the settings of this world.
-    fn words(&self) -> Vec<String> {
-        let (example, settings) = match self.kind {
-            Kind::GitLab => {
-                ("gitlab-pipeline", "GITLAB_URL=URL GITLAB_PROJECT=them/builds GITLAB_TOKEN=token-of-keeper")
-            }
-            Kind::GitHub => {
-                ("github-workflow", "GITHUB_API_URL=URL GITHUB_REPOSITORY=them/builds GITHUB_TOKEN=token-of-keeper")
-            }
-        };
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/command").join(example);
-        let settings = settings.replace("URL=URL", &format!("URL={}", self.service.url()));
-        let script = format!(
-            "#!/bin/sh\nexport PYTHONDONTWRITEBYTECODE=1 BUILD_POLL=0.02 {settings}\nexec {}\n",
-            example.display()
-        );
-        let program = self.path("program");
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        vec!["/bin/sh".to_owned(), program.display().to_string()]
+        fs::write(dir.path().join("program"), program(kind, &service.url())).unwrap();
+        Self { dir, service }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -60,16 +36,22 @@ impl ExampleRig {
     }
 }
 
+/// A script that starts the example with the settings of this world.
+fn program(kind: Kind, url: &str) -> String {
+    let (example, settings) = match kind {
+        Kind::GitLab => ("gitlab-pipeline", "GITLAB_URL=URL GITLAB_PROJECT=them/builds GITLAB_TOKEN=token-of-keeper"),
+        Kind::GitHub => {
+            ("github-workflow", "GITHUB_API_URL=URL GITHUB_REPOSITORY=them/builds GITHUB_TOKEN=token-of-keeper")
+        }
+    };
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/command").join(example);
+    let settings = settings.replace("URL=URL", &format!("URL={url}"));
+    format!("export PYTHONDONTWRITEBYTECODE=1 BUILD_POLL=0.02 {settings}\nexec {}\n", example.display())
+}
+
 impl Rig for ExampleRig {
     fn open(&self) -> BoxFuture<'static, (Arc<dyn Executor>, LogStore)> {
-        let (logs, work_dir, words) = (self.path("logs"), self.path("commands"), self.words());
-        async move {
-            let logs = LogStore::new(logs).unwrap();
-            let config = CommandConfig { words, env: Vec::new(), work_dir };
-            let executor = CommandExecutor::start(config, logs.clone(), None, Arc::new(SystemClock)).unwrap();
-            (Arc::new(executor) as Arc<dyn Executor>, logs)
-        }
-        .boxed()
+        command::open(self.dir.path())
     }
 
     fn order(&self, attempt: &str, story: Story) -> BuildOrder {

@@ -15,7 +15,7 @@ use pkgwarden::executor::local::{LocalConfig, LocalExecutor};
 use pkgwarden::executor::{BuildOrder, Executor};
 use pkgwarden::logstore::LogStore;
 
-use super::conformance::{self, HALF, Rig, Story, WHOLE, conforms};
+use super::conformance::{self, Rig, Story, conforms};
 
 /// A machine that builds.
 struct LocalRig {
@@ -52,18 +52,9 @@ impl Rig for LocalRig {
     }
 
     fn order(&self, attempt: &str, story: Story) -> BuildOrder {
-        let then = match story {
-            Story::Succeeds => String::new(),
-            Story::Fails => "return 1".to_owned(),
-            Story::Waits => "while ! [[ -e $startdir/go ]]; do sleep 0.02; done".to_owned(),
-        };
-        let recipe = format!(
-            "pkgname=small\npkgver=1\npkgrel=1\narch=(any)\n\
-             build() {{\n  echo '{HALF}'\n  {then}\n  echo '{WHOLE}'\n}}\npackage() {{ :; }}\n"
-        );
         let server = Server::Directory(self.path("repo"));
         let repository = PackageRepository { name: "mine".into(), server, sig_level: None };
-        conformance::order(attempt, Folder::default().with("PKGBUILD", recipe), vec![repository])
+        conformance::order(attempt, Folder::default().with("PKGBUILD", story.recipe()), vec![repository])
     }
 
     fn let_go(&self, attempt: &str) -> BoxFuture<'_, ()> {

@@ -7,11 +7,11 @@ use pkgwarden::domain::name::PkgBase;
 use pkgwarden::domain::policy::BuildClass;
 use pkgwarden::domain::schedule::BuilderInfo;
 use pkgwarden::executor::chaotic::Era;
-use pkgwarden::executor::{BuildOrder, Ending, ExecutorError, Kept};
+use pkgwarden::executor::{BuildOrder, Ending, ExecutorError};
 use pkgwarden::logstore::LogStore;
 use serde_json::json;
 
-use super::{World, commit, open, text, until, until_printed, until_removed};
+use super::{World, commit, each_ends, kept, open, text, until, until_printed, until_removed};
 use crate::executors::conformance::{HALF, Rig as _, WHOLE, conforms};
 
 conforms!(World::new(Era::Bus).await);
@@ -71,11 +71,7 @@ async fn every_end_is_told_as_what_it_is() {
         ("explodes", Ending::Infrastructure),
         ("is-not-brought", Ending::Infrastructure),
     ];
-    for (story, ending) in ends {
-        let (report, log) = World::new(Era::Bus).await.see(story).await;
-        assert_eq!(report.ending, ending, "{story}: {report:?}\n{log}");
-        assert!(!report.message.is_empty() && log.contains(HALF), "{story}: {report:?}\n{log}");
-    }
+    each_ends(Era::Bus, &ends).await;
 }
 
 #[tokio::test]
@@ -191,15 +187,8 @@ async fn a_redis_that_is_restarted_is_found_again() {
 
 #[tokio::test]
 async fn a_build_that_somebody_else_replaces_is_cancelled() {
-    let world = World::new(Era::Bus).await;
-    let (executor, logs) = world.executor();
-    let handle = executor.submit(world.build("1-1", "waits")).await.unwrap();
-    until_printed(&logs, &handle, HALF).await;
-    world.build("2-1", "succeeds");
-    let schedule = world.program().env("SCHEDULE", asked("2-1").to_string());
-    assert!(schedule.run().await.unwrap().status.success());
-    let report = executor.finished(&handle).await.unwrap();
-    assert_eq!(report.ending, Ending::Done(Outcome::Cancelled), "{report:?}\n{}", text(&logs, "1-1"));
+    let (report, log) = World::new(Era::Bus).await.see_replaced(&asked("2-1")).await;
+    assert_eq!(report.ending, Ending::Done(Outcome::Cancelled), "{report:?}\n{log}");
     assert!(report.message.contains("in its place"), "{report:?}");
 }
 
@@ -231,11 +220,6 @@ async fn a_build_that_prints_without_end_is_stopped_and_fails() {
     assert!(logs.position("1-1").unwrap().len < 101_000);
     executor.discard(&handle).await.unwrap();
     assert_eq!(world.leftovers(), Vec::<String>::new());
-}
-
-fn kept(names: &[&str]) -> Kept {
-    let packages = names.iter().map(|name| PkgBase::new(name).unwrap()).collect();
-    Kept { repo: "mine".into(), arch: "x86_64".into(), packages }
 }
 
 #[tokio::test]

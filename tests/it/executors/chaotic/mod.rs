@@ -14,17 +14,17 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use pkgwarden::domain::chaotic::Route;
 use pkgwarden::domain::folder::Folder;
-use pkgwarden::domain::name::Oid;
+use pkgwarden::domain::name::{Oid, PkgBase};
 use pkgwarden::executor::bullmq::server::RedisConfig;
 use pkgwarden::executor::chaotic::{Chaotic, ChaoticConfig, ChaoticExecutor, Era, Pacing};
-use pkgwarden::executor::{AttemptReport, BuildOrder, Executor, Handle, Kept};
+use pkgwarden::executor::{AttemptReport, BuildOrder, Ending, Executor, Handle, Kept};
 use pkgwarden::logstore::LogStore;
 use pkgwarden::sys::process::{Child, Program};
 use serde_json::Value;
 use tokio::io::AsyncBufReadExt as _;
 use tokio::time::Instant;
 
-use super::conformance::{self, Rig, Story};
+use super::conformance::{self, HALF, Rig, Story};
 use crate::support::node::services;
 use crate::support::redis::Redis;
 use crate::support::scene::names_in;
@@ -159,6 +159,17 @@ impl World {
         (report, text(&logs, "1-1"))
     }
 
+    /// Has a build begin, and then somebody else ask for the same package: what comes of the first, with its log.
+    async fn see_replaced(&self, asked_for_second: &Value) -> (AttemptReport, String) {
+        let (executor, logs) = self.executor();
+        let handle = executor.submit(self.build("1-1", "waits")).await.unwrap();
+        until_printed(&logs, &handle, HALF).await;
+        self.build("2-1", "succeeds");
+        let schedule = self.program().env("SCHEDULE", asked_for_second.to_string());
+        assert!(schedule.run().await.unwrap().status.success());
+        (executor.finished(&handle).await.unwrap(), text(&logs, "1-1"))
+    }
+
     /// All keys that are there, without what changes from run to run.
     fn keys(&self) -> Vec<String> {
         let mut connection = redis::Client::open(self.redis.url()).unwrap().get_connection().unwrap();
@@ -194,6 +205,21 @@ impl World {
         }
         open
     }
+}
+
+/// What these stories come to in a world of this time, each told with a reason.
+async fn each_ends(era: Era, ends: &[(&str, Ending)]) {
+    for (story, ending) in ends {
+        let (report, log) = World::new(era).await.see(story).await;
+        assert_eq!(report.ending, *ending, "{story}: {report:?}\n{log}");
+        assert!(!report.message.is_empty() && log.contains(HALF), "{story}: {report:?}\n{log}");
+    }
+}
+
+/// Nothing stays but these packages.
+fn kept(names: &[&str]) -> Kept {
+    let packages = names.iter().map(|name| PkgBase::new(name).unwrap()).collect();
+    Kept { repo: "mine".into(), arch: "x86_64".into(), packages }
 }
 
 /// The executor as a process opens it, with these logs.
@@ -244,12 +270,7 @@ impl Rig for World {
     }
 
     fn order(&self, attempt: &str, story: Story) -> BuildOrder {
-        let story = match story {
-            Story::Succeeds => "succeeds",
-            Story::Fails => "fails",
-            Story::Waits => "waits",
-        };
-        self.build(attempt, story)
+        self.build(attempt, story.word())
     }
 
     fn let_go(&self, attempt: &str) -> BoxFuture<'_, ()> {

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use pkgwarden::domain::build::Outcome;
-use pkgwarden::domain::name::PkgBase;
+use pkgwarden::executor::Ending;
 use pkgwarden::executor::chaotic::Era;
-use pkgwarden::executor::{Ending, Kept};
 use serde_json::{Value, json};
 
-use super::{World, commit, text, until, until_printed, until_removed};
+use super::{World, commit, each_ends, kept, text, until, until_printed, until_removed};
 use crate::executors::conformance::{HALF, Rig as _, conforms, end_at_once};
 
 conforms!(World::new(Era::Queues).await);
@@ -86,11 +85,7 @@ async fn every_end_is_told_as_what_it_is() {
         ("is-not-brought", Ending::Infrastructure),
         ("is-not-published", Ending::Infrastructure),
     ];
-    for (story, ending) in ends {
-        let (report, log) = World::new(Era::Queues).await.see(story).await;
-        assert_eq!(report.ending, ending, "{story}: {report:?}\n{log}");
-        assert!(!report.message.is_empty() && log.contains(HALF), "{story}: {report:?}\n{log}");
-    }
+    each_ends(Era::Queues, &ends).await;
 }
 
 #[tokio::test]
@@ -135,26 +130,17 @@ async fn a_build_in_a_redis_that_was_emptied_is_lost_and_nobodys_fault() {
 
 #[tokio::test]
 async fn a_build_that_somebody_else_replaces_is_cancelled() {
-    let world = World::new(Era::Queues).await;
-    let (executor, logs) = world.executor();
-    let handle = executor.submit(world.build("1-1", "waits")).await.unwrap();
-    until_printed(&logs, &handle, HALF).await;
-    world.build("2-1", "succeeds");
-    let schedule = world.program().env("SCHEDULE", asked("2-1").to_string());
-    assert!(schedule.run().await.unwrap().status.success());
-    let report = executor.finished(&handle).await.unwrap();
+    let (report, log) = World::new(Era::Queues).await.see_replaced(&asked("2-1")).await;
     // Its container is killed, which is all that is told. The other one may be gone before anybody looks whose it is.
     let ends = [Ending::Done(Outcome::Cancelled), Ending::Done(Outcome::Failed), Ending::Infrastructure];
-    assert!(ends.contains(&report.ending), "{report:?}\n{}", text(&logs, "1-1"));
+    assert!(ends.contains(&report.ending), "{report:?}\n{log}");
 }
 
 #[tokio::test]
 async fn packages_that_left_are_removed_by_naming_those_that_stay() {
     let world = World::new(Era::Queues).await;
     let (executor, _) = world.executor();
-    let packages = ["a", "b+c"].map(|name| PkgBase::new(name).unwrap()).into();
-    let kept = Kept { repo: "mine".into(), arch: "x86_64".into(), packages };
-    until_removed(&executor, &kept).await;
+    until_removed(&executor, &kept(&["a", "b+c"])).await;
     world.until_said(|said| said["queue"] == "database").await;
     let asked = &world.asked("database")[0];
     assert_eq!((&asked["name"], &asked["id"]), (&json!("auto-repo-remove"), &json!("mine/repo-remove/internal")));

@@ -1,0 +1,152 @@
+//! Free places are used at once, and what keeps us from publishing keeps builds waiting.
+
+use std::collections::BTreeSet;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::*;
+use crate::domain::build::Wave;
+use crate::domain::policy::Overlap;
+use crate::executor::{AttemptReport, BuildOrder, Ending, ExecutorError};
+use crate::publish::testing::{package, pkginfo};
+use crate::publish::{Expected, Publisher, Rules};
+use crate::store::testing::{at, base, wave};
+use crate::sys::clock::ManualClock;
+
+/// Builds that fail at once, and take a second to be cleared away.
+struct Untidy;
+
+impl Executor for Untidy {
+    fn name(&self) -> &'static str {
+        "untidy"
+    }
+
+    fn ready(&self) -> Result<(), ExecutorError> {
+        Ok(())
+    }
+
+    fn submit(&self, order: BuildOrder) -> BoxFuture<'_, Result<Handle, ExecutorError>> {
+        async move { Ok(Handle { executor: self.name().to_owned(), attempt: order.attempt }) }.boxed()
+    }
+
+    fn started<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn finished<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<AttemptReport, ExecutorError>> {
+        let ending = Ending::Done(crate::domain::build::Outcome::Failed);
+        let message = "it failed".to_owned();
+        async move { Ok(AttemptReport { ending, artefacts: Vec::new(), exit_code: None, message }) }.boxed()
+    }
+
+    fn cancel<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn discard<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        tokio::time::sleep(Duration::from_secs(1)).map(Ok).boxed()
+    }
+
+    fn keep_only(&self, _: BTreeSet<String>) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
+fn dispatcher(dir: &std::path::Path, store: &Store, publisher: Option<Publisher>) -> Arc<Dispatcher> {
+    let limits = Limits {
+        slots: 1,
+        timeout: Duration::from_secs(1),
+        package_repositories: Vec::new(),
+        schedule: schedule::Limits::default(),
+    };
+    Dispatcher::new(Parts {
+        store: store.clone(),
+        sites: BTreeMap::new(),
+        executor: Arc::new(Untidy),
+        limits,
+        outlets: publisher.into_iter().map(|publisher| ("repo".to_owned(), Outlets::only(publisher))).collect(),
+        wakes: BTreeMap::new(),
+        trials_dir: dir.join("trials"),
+        logs: LogStore::new(dir.join("logs")).unwrap(),
+        clock: Arc::new(ManualClock::new(at(0))),
+    })
+}
+
+/// The end of a build is on record, and told, before its slot is free: nobody may sleep on that.
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_becomes_free_is_used_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("record.sqlite")).unwrap();
+    store.give(wave(1, &["first", "second"]), Overlap::Coalesce).await;
+    store.begin_attempt(store.newest("first").await, "untidy", at(0)).await.unwrap();
+    let (begun, stop) = (tokio::time::Instant::now(), CancellationToken::new());
+    let mut changes = store.subscribe();
+    let running = tokio::spawn(dispatcher(dir.path(), &store, None).run(stop.clone()));
+    let second = store.newest("second").await;
+    while store.build(second).await.unwrap().unwrap().attempts.is_empty() {
+        changes.changed().await.unwrap();
+    }
+    assert_eq!(begun.elapsed().as_secs(), 1, "as soon as the first was cleared away");
+    stop.cancel();
+    running.await.unwrap();
+}
+
+/// Whoever publishes, or promotes a whole repository, has the lock for long.
+#[tokio::test]
+async fn no_build_waits_until_packages_that_left_can_be_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("record.sqlite")).unwrap();
+    let publisher = Publisher::new(dir.path().join("repo"), "repo");
+    std::fs::create_dir(publisher.dir()).unwrap();
+    let lock = std::fs::File::create(publisher.dir().join(".lock")).unwrap();
+    let lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
+    let remove = vec![base("gone")];
+    store.give(Wave { remove, ..wave(1, &["first"]) }, Overlap::Coalesce).await;
+    let (stop, mut changes) = (CancellationToken::new(), store.subscribe());
+    let running = tokio::spawn(dispatcher(dir.path(), &store, Some(publisher)).run(stop.clone()));
+    let first = store.newest("first").await;
+    let begun = async {
+        while store.build(first).await.unwrap().unwrap().attempts.is_empty() {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), begun).await.expect("it is handed out");
+    assert_eq!(store.pending_removals("repo").await.unwrap().len(), 1);
+    drop(lock);
+    while !store.pending_removals("repo").await.unwrap().is_empty() {
+        changes.changed().await.unwrap();
+    }
+    stop.cancel();
+    running.await.unwrap();
+}
+
+/// A build of some hours is not done again because a file of ours is away.
+#[tokio::test(start_paused = true)]
+async fn what_was_built_waits_for_whatever_keeps_us_from_publishing_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("record.sqlite")).unwrap();
+    store.give(wave(1, &["foo"]), Overlap::Coalesce).await;
+    let build = store.build(store.newest("foo").await).await.unwrap().unwrap().build;
+    let core = dir.path().join("core.db");
+    let rules = Rules { official_databases: vec![core.clone()], ..Rules::default() };
+    let publisher = Publisher::new(dir.path().join("repo"), "test").by_rules(rules);
+    let files = [package(&dir.path().join("foo-1-1-any.pkg.tar.zst"), &pkginfo("foo", "foo", "1-1"))];
+    let expected = Expected {
+        pkgbase: build.pkgbase.clone(),
+        version: None,
+        arch: "x86_64".into(),
+        members: BTreeSet::new(),
+        build: Some(build.id),
+        allow_prohibited: false,
+        official: Arc::default(),
+    };
+    let dispatcher = dispatcher(dir.path(), &store, None);
+    let publishing = dispatcher.publish(&build, &publisher, &files, &expected);
+    tokio::pin!(publishing);
+    let hour = tokio::time::timeout(Duration::from_hours(1), &mut publishing).await;
+    assert!(hour.is_err(), "it is still wanted after an hour: {hour:?}");
+    std::fs::write(&core, tar::Builder::new(Vec::new()).into_inner().unwrap()).unwrap();
+    assert_eq!(publishing.await.unwrap().entries.len(), 1);
+}
