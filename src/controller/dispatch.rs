@@ -70,8 +70,8 @@ pub struct Dispatcher {
     pub(super) parts: Parts,
     pub(super) limits: watch::Sender<Limits>,
     pub(super) underway: Mutex<HashMap<BuildId, Underway>>,
-    /// Who had how many turns.
-    pub(super) turns: Mutex<Turns>,
+    /// Who had how many turns; `None` before it was read from the record.
+    pub(super) turns: tokio::sync::Mutex<Option<Turns>>,
     /// Test builds of proposals, by their ids.
     pub(super) trials: Mutex<HashMap<i64, Handle>>,
     /// What test builds made is removed by one at a time.
@@ -95,7 +95,7 @@ impl Dispatcher {
             limits: watch::Sender::new(parts.limits.clone()),
             parts,
             underway: Mutex::default(),
-            turns: Mutex::default(),
+            turns: tokio::sync::Mutex::default(),
             trials: Mutex::default(),
             clearing: tokio::sync::Mutex::default(),
             freed: Notify::new(),
