@@ -17,6 +17,7 @@ use super::removing::Refused;
 use super::site::Site;
 use super::slots::Underway;
 use crate::builder::pacman::PackageRepository;
+use crate::caches::Caches;
 use crate::domain::queue::BuildId;
 use crate::domain::schedule::{self, Running, Turns};
 use crate::executor::{Executor, Handle};
@@ -48,6 +49,8 @@ pub struct Parts {
     pub trials_dir: PathBuf,
     /// The logs.
     pub logs: LogStore,
+    /// What builds keep for the next one.
+    pub caches: Caches,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -368,6 +371,7 @@ mod tests {
             wakes: BTreeMap::new(),
             trials_dir: dir.join("trials"),
             logs: LogStore::new(dir.join("logs")).unwrap(),
+            caches: Caches::in_tests(dir),
             clock: Arc::new(ManualClock::new(at(0))),
         })
     }

@@ -79,6 +79,7 @@ mod tests {
 
     use super::super::dispatch::{Limits, Parts};
     use super::*;
+    use crate::caches::Caches;
     use crate::domain::build::Wave;
     use crate::domain::policy::{BuildClass, Overlap};
     use crate::domain::schedule::{self, BuilderInfo, Lane};
@@ -141,6 +142,7 @@ mod tests {
             wakes: BTreeMap::new(),
             trials_dir: dir.join("trials"),
             logs: LogStore::new(dir.join("logs")).unwrap(),
+            caches: Caches::in_tests(dir),
             clock: Arc::new(ManualClock::new(at(0))),
         })
     }

@@ -220,12 +220,12 @@ pub(super) fn lower(tx: &Connection, mut builds: Vec<BuildId>) -> Result<(), Sto
     Ok(())
 }
 
-/// Makes whatever these builds wait for as urgent as they are, and so on.
+/// Makes whatever these builds wait for as urgent as they are, and so on. One of them may have ended: it waits for nothing.
 pub(super) fn raise(tx: &Connection, mut builds: Vec<BuildId>) -> Result<(), StoreError> {
     let mut needed = tx.prepare_cached(&format!(
         "SELECT needed.id, waiting.lane FROM builds AS waiting
          JOIN waits ON waits.build = waiting.id JOIN builds AS needed ON needed.id = waits.dependency
-         WHERE waiting.id = ?1 AND needed.lane > waiting.lane AND needed.state IN ({LIVE})
+         WHERE waiting.id = ?1 AND needed.lane > waiting.lane AND needed.state IN ({LIVE}) AND waiting.state IN ({LIVE})
          UNION ALL SELECT needed.id, waiting.lane FROM builds AS waiting JOIN builds AS needed ON needed.id = waiting.behind
          WHERE waiting.id = ?1 AND needed.lane > waiting.lane"
     ))?;
