@@ -227,7 +227,7 @@ fn what_is_about_to_be_saved_takes_its_room_at_once() {
 fn what_a_condemned_package_saved_is_found_by_nobody_and_can_be_looked_at() {
     let world = World::new(70_000);
     let package = PkgBase::new("p").unwrap();
-    let other = Wanted { place: Place { pkgbase: "q".into(), ..wanted("a", "q").place }, ..wanted("a", "q") };
+    let other = Wanted { place: Place { pkgbase: "q".into(), ..wanted("q", "q").place }, ..wanted("q", "q") };
     let proposed = Wanted { class: RefClass::Proposal(7), ..wanted("a", "k") };
     for wanted in [&wanted("a", "k"), &wanted("b", "k2"), &proposed, &other] {
         let staged = world.caches.stage(Cursor::new(tar_with(b"kept")), 1 << 20).unwrap();

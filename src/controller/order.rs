@@ -48,6 +48,7 @@ impl Dispatcher {
         };
         let caches = config::cache::declared(&files, settings.cache_sources);
         let caches = site.policy.caches.plan(caches, RefClass::Release);
+        let caches = self.trusted(caches, &build.repository, &build.pkgbase).await?;
         Ok(BuildOrder {
             attempt: attempt.to_owned(),
             repository: build.repository.clone(),
@@ -67,7 +68,7 @@ impl Dispatcher {
             timeout: self.limits.borrow().timeout,
             extra_timeout: settings.extra_timeout,
             cache_sources: settings.cache_sources && site.policy.caches.lets_sources(RefClass::Release),
-            caches: self.trusted(caches, &build.repository, &build.pkgbase).await?,
+            caches,
             allow_prohibited: settings.allow_prohibited,
             source_date_epoch: time.as_second(),
             proposal: None,
