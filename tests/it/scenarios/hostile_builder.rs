@@ -230,9 +230,10 @@ async fn what_builders_keep_of_a_package_counts_no_more_when_a_build_of_it_made_
     serve.says("what its builds kept for the next one is not found any more").await;
     serve.says("a build ended").await;
 
-    elsewhere.scene.push("feat(foo): three", &Pkg::new("foo").release("3").changes()).await;
+    let keeps = Pkg::new("foo").release("3").config("BUILDER_CACHE_SOURCES=true\n");
+    elsewhere.scene.push("feat(foo): keep sources", &keeps.changes()).await;
     let job = elsewhere.job().await;
-    assert_eq!(job.caches.condemned, 1, "and it is told so with the next build");
+    assert_eq!((job.caches.sets.len(), job.caches.condemned), (1, 1), "it is told so with what it may keep");
     elsewhere.end(r#"{"status":"failed"}"#).await;
     serve.says("a build ended").await;
     elsewhere.stops(serve).await;
