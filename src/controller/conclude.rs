@@ -145,7 +145,7 @@ impl Dispatcher {
         let package = build.pkgbase.as_str();
         match condemned {
             Ok(archives) => {
-                tracing::warn!(package, archives, "what its builds kept for the next one is not found any more")
+                tracing::warn!(package, archives, "what its builds kept for the next one is not found any more");
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
