@@ -34,6 +34,8 @@ const DATA: &[&str] = &[
     "UPDATE builds SET lane = 0, path = 60000 WHERE id = 2;
      INSERT INTO durations (repository, arch, pkgbase, millis) VALUES ('repo', 'x86_64', 'a', 1000);",
     "UPDATE builds SET lane = 1 WHERE id = 2;",
+    "UPDATE builds SET asked_lane = 3 WHERE id = 2;
+     INSERT INTO turns (id, body) VALUES (1, '{}');",
 ];
 
 #[tokio::test]

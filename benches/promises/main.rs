@@ -3,6 +3,7 @@
 //!
 //! `.ci/bench` runs them and writes `docs/performance.md`.
 
+mod caches;
 mod classify;
 mod generator;
 mod graph;
@@ -14,5 +15,5 @@ mod sources;
 
 use criterion::{criterion_group, criterion_main};
 
-criterion_group!(benches, snapshot::bench, plan::bench, classify::bench, graph::bench, sources::bench);
+criterion_group!(benches, snapshot::bench, plan::bench, classify::bench, graph::bench, sources::bench, caches::bench);
 criterion_main!(benches);

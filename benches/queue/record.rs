@@ -65,6 +65,7 @@ async fn next(store: &Store, turns: &mut Turns) -> Option<Build> {
     let limits = Limits::default();
     let situation = Situation { heads: &heads, running: &[], free: 1, builders: None, limits: &limits };
     let chosen = *choose(&situation, turns).first()?;
+    store.keep_turns(turns).await.expect("written");
     Some(store.build(chosen).await.expect("readable").expect("it is there").build)
 }
 

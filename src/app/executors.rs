@@ -18,7 +18,7 @@ use crate::executor::bullmq::BullmqExecutor;
 use crate::executor::chaotic::{Chaotic, ChaoticConfig, ChaoticExecutor, Era, Pacing};
 use crate::executor::command::{CommandConfig, CommandExecutor};
 use crate::executor::exchange::Exchange;
-use crate::executor::local::image::ImageConfig;
+use crate::executor::local::image::{ImageConfig, ImageError};
 use crate::executor::local::{LocalConfig, LocalExecutor};
 use crate::logstore::LogStore;
 use crate::sys::clock::Clock;
@@ -105,7 +105,11 @@ pub(super) async fn examine_image(local: &settings::LocalExecutor, dir: &Path) -
         Ok(true) => Check::found(AREA, &image.name, format!("{} has it", image.engine)),
         Ok(false) => Check::found(AREA, &image.name, format!("the first build will have {} fetch it", image.engine)),
         Err(error) => {
-            Check::error(AREA, &image.name, in_full(&error), "install it, or name another `executor.local.engine`")
+            let remedy = match error {
+                ImageError::Engine(_) => "install it, or name another `executor.local.engine`",
+                _ => "start it, and see that this user may talk to it",
+            };
+            Check::error(AREA, &image.name, in_full(&error), remedy)
         }
     })
 }

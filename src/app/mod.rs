@@ -324,9 +324,9 @@ pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result
     }
     let (poll, inbox) = (watch::Sender::new(settings.server.poll), hooks::inbox(settings, &store, &clock)?);
     let exchange = exchange::exchange(settings, &kept, &logs)?;
-    let dispatcher = dispatcher(settings, &kept, &store, (&logs, exchange.as_ref()), &clock)?;
-    let executor = dispatcher.as_ref().map(|dispatcher| dispatcher.executor());
     let caches = Caches::open(cache_config(settings), clock.clone())?;
+    let dispatcher = dispatcher(settings, &kept, (&store, &caches), (&logs, exchange.as_ref()), &clock)?;
+    let executor = dispatcher.as_ref().map(|dispatcher| dispatcher.executor());
     let paused = AtomicBool::new(false);
     let controller = Controller::new(Inner { kept, store, logs, caches, clock, paused, poll, inbox, executor });
     Ok(Serving { controller, dispatcher, exchange, lock })
@@ -382,7 +382,7 @@ fn address_of(repository: &settings::Repository, dir: &Path) -> Result<(String, 
 fn dispatcher(
     settings: &Settings,
     kept: &BTreeMap<String, Kept>,
-    store: &Store,
+    (store, caches): (&Store, &Caches),
     (logs, exchange): (&LogStore, Option<&Exchange>),
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Arc<Dispatcher>>> {
@@ -397,6 +397,7 @@ fn dispatcher(
         wakes: kept.iter().map(|(name, kept)| (name.clone(), kept.wake.clone())).collect(),
         trials_dir: settings.server.data_dir.join("trials"),
         logs: logs.clone(),
+        caches: caches.clone(),
         clock: clock.clone(),
     })))
 }

@@ -78,6 +78,8 @@ pub struct Entry {
     pub created: Timestamp,
     /// When a build last used it.
     pub last_used: Timestamp,
+    /// Why nobody finds it any more, if that is so: see [`super::Caches::condemn`].
+    pub condemned: Option<String>,
 }
 
 /// One line of the record of a build: what it did with an archive, which may be gone by now.
@@ -131,6 +133,7 @@ impl Entry {
             origin: told.origin.clone(),
             created: told.created,
             last_used: told.created,
+            condemned: None,
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The index: which archive is found by which key, how often sets were invalidated, and what builds did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use rusqlite::types::{Type, Value};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params, params_from_iter};
 
 use super::archive::Content;
 use super::{Action, Entry, Place, Use, Wanted};
@@ -40,6 +40,13 @@ CREATE TABLE IF NOT EXISTS used (
     origin TEXT NOT NULL, created INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS used_attempt ON used (attempt);
+-- How often what was saved of a package was condemned, and why it is held now, if it is.
+CREATE TABLE IF NOT EXISTS condemned (
+    repository TEXT NOT NULL, pkgbase TEXT NOT NULL, number INTEGER NOT NULL, held TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (repository, pkgbase)
+);
+-- Archives that nobody finds any more, and why.
+CREATE TABLE IF NOT EXISTS condemned_archive (id INTEGER PRIMARY KEY, why TEXT NOT NULL);
 ";
 
 const COLUMNS: &str = "repository, pkgbase, name, class, key, sha256, size, members, bytes, origin, created";
@@ -61,7 +68,8 @@ pub fn begin(connection: &mut Connection) -> Sql<Transaction<'_>> {
     connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
-/// How often a set was invalidated: by itself, with all of its repository, and with all there are.
+/// How often a set was invalidated: by itself, with all of its repository, with all there are, and with all that its package
+/// had saved.
 pub fn epoch(connection: &Connection, place: &Place) -> Sql<u64> {
     let sum: i64 = connection.query_row(
         "SELECT COALESCE(SUM(number), 0) FROM epoch
@@ -69,7 +77,39 @@ pub fn epoch(connection: &Connection, place: &Place) -> Sql<u64> {
         params![place.set.as_str(), place.repository, place.pkgbase],
         |row| row.get(0),
     )?;
-    Ok(u64::try_from(sum).unwrap_or_default())
+    Ok(u64::try_from(sum).unwrap_or_default() + condemnations(connection, &place.repository, &place.pkgbase)?)
+}
+
+/// How often what was saved of a package was condemned.
+pub fn condemnations(connection: &Connection, repository: &str, pkgbase: &str) -> Sql<u64> {
+    let sql = "SELECT number FROM condemned WHERE repository = ?1 AND pkgbase = ?2";
+    let number = connection.query_row(sql, [repository, pkgbase], |row| unsigned(row, 0)).optional()?;
+    Ok(number.unwrap_or_default())
+}
+
+/// Condemns what was saved of a package until now; says how many archives that are.
+pub fn condemn(transaction: &Transaction<'_>, repository: &str, pkgbase: &str, why: &str) -> Sql<usize> {
+    transaction.execute(
+        "INSERT INTO condemned (repository, pkgbase, number) VALUES (?1, ?2, 1) ON CONFLICT DO UPDATE SET number = number + 1",
+        [repository, pkgbase],
+    )?;
+    transaction.execute(
+        "INSERT OR IGNORE INTO condemned_archive (id, why) SELECT id, ?3 FROM archive WHERE repository = ?1 AND pkgbase = ?2",
+        [repository, pkgbase, why],
+    )
+}
+
+/// The packages of a repository that were last told to be held, with why.
+pub fn holds(connection: &Connection, repository: &str) -> Sql<BTreeMap<String, String>> {
+    let mut statement =
+        connection.prepare("SELECT pkgbase, held FROM condemned WHERE repository = ?1 AND held <> ''")?;
+    statement.query_map([repository], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// Notes why a package that was condemned is held; nothing, if it is not any more.
+pub fn set_hold(transaction: &Transaction<'_>, repository: &str, pkgbase: &str, why: &str) -> Sql<()> {
+    let sql = "UPDATE condemned SET held = ?3 WHERE repository = ?1 AND pkgbase = ?2";
+    transaction.execute(sql, [repository, pkgbase, why]).map(drop)
 }
 
 /// Counts an invalidation.
@@ -102,10 +142,11 @@ pub fn remove_set(
 
 /// The archive that serves best: by its key, else the newest of its kind; of each, what the build's own kind wrote first.
 pub fn choose(transaction: &Transaction<'_>, wanted: &Wanted) -> Sql<Option<Entry>> {
-    let exact = format!("SELECT id, {COLUMNS}, last_used FROM archive WHERE class = ?1 AND key = ?2");
-    let newest = format!(
-        "SELECT id, {COLUMNS}, last_used FROM archive WHERE class = ?1 AND scope = ?2 ORDER BY created DESC, id DESC LIMIT 1"
+    let trusted = format!(
+        "SELECT id, {COLUMNS}, last_used, NULL FROM archive WHERE id NOT IN (SELECT id FROM condemned_archive) AND class = ?1"
     );
+    let exact = format!("{trusted} AND key = ?2");
+    let newest = format!("{trusted} AND scope = ?2 ORDER BY created DESC, id DESC LIMIT 1");
     let by_key = wanted.class.reads().into_iter().map(|class| (class, &exact, &wanted.key.exact));
     let by_scope = wanted.class.reads().into_iter().map(|class| (class, &newest, &wanted.key.scope));
     for (class, sql, value) in by_key.chain(by_scope.filter(|_| wanted.renew)) {
@@ -123,30 +164,32 @@ pub fn is_taken(transaction: &Transaction<'_>, wanted: &Wanted) -> Sql<bool> {
     transaction.prepare(sql)?.exists(params![wanted.class.writes().word(), wanted.key.exact])
 }
 
+/// What stands in [`COLUMNS`] of an archive.
+fn values(entry: &Entry) -> [Value; 11] {
+    let Place { repository, pkgbase, set } = entry.place.clone();
+    [
+        repository.into(),
+        pkgbase.into(),
+        set.to_string().into(),
+        entry.class.clone().into(),
+        entry.key.clone().into(),
+        entry.sha256.clone().into(),
+        signed(entry.size).into(),
+        signed(entry.content.members).into(),
+        signed(entry.content.bytes).into(),
+        entry.origin.clone().into(),
+        entry.created.as_millisecond().into(),
+    ]
+}
+
 /// Enters an archive.
 pub fn insert(transaction: &Transaction<'_>, entry: Entry, scope: &str, kind: Option<String>) -> Sql<Entry> {
     let sql = format!(
         "INSERT INTO archive ({COLUMNS}, last_used, scope, kind)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13)"
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     );
-    transaction.execute(
-        &sql,
-        params![
-            entry.place.repository,
-            entry.place.pkgbase,
-            entry.place.set.as_str(),
-            entry.class,
-            entry.key,
-            entry.sha256,
-            signed(entry.size),
-            signed(entry.content.members),
-            signed(entry.content.bytes),
-            entry.origin,
-            entry.created.as_millisecond(),
-            scope,
-            kind,
-        ],
-    )?;
+    let more: [Value; 3] = [entry.created.as_millisecond().into(), scope.to_owned().into(), kind.into()];
+    transaction.execute(&sql, params_from_iter(values(&entry).into_iter().chain(more)))?;
     Ok(Entry { id: transaction.last_insert_rowid(), ..entry })
 }
 
@@ -159,30 +202,12 @@ pub fn touch(transaction: &Transaction<'_>, id: i64, now: Timestamp) -> Sql<()> 
 /// Notes what a build did with an archive.
 pub fn note_use(connection: &Connection, attempt: &str, action: Action, entry: &Entry, now: Timestamp) -> Sql<()> {
     let sql = format!(
-        "INSERT INTO used (attempt, action, at, archive, {COLUMNS})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+        "INSERT INTO used ({COLUMNS}, attempt, action, at, archive)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     );
-    connection.execute(
-        &sql,
-        params![
-            attempt,
-            action.as_str(),
-            now.as_millisecond(),
-            entry.id,
-            entry.place.repository,
-            entry.place.pkgbase,
-            entry.place.set.as_str(),
-            entry.class,
-            entry.key,
-            entry.sha256,
-            signed(entry.size),
-            signed(entry.content.members),
-            signed(entry.content.bytes),
-            entry.origin,
-            entry.created.as_millisecond(),
-        ],
-    )?;
-    Ok(())
+    let more: [Value; 4] =
+        [attempt.to_owned().into(), action.as_str().to_owned().into(), now.as_millisecond().into(), entry.id.into()];
+    connection.execute(&sql, params_from_iter(values(entry).into_iter().chain(more))).map(drop)
 }
 
 /// Forgets what an attempt did.
@@ -192,7 +217,9 @@ pub fn forget_uses(connection: &Connection, attempt: &str) -> Sql<()> {
 
 /// Everything, as far as it matters for what goes first.
 pub fn held(transaction: &Transaction<'_>, is_leased: impl Fn(&str) -> bool) -> Sql<Vec<Held>> {
-    let mut statement = transaction.prepare("SELECT id, sha256, size, kind, created, last_used FROM archive")?;
+    let mut statement = transaction.prepare(
+        "SELECT id, sha256, size, kind, created, last_used, id IN (SELECT id FROM condemned_archive) FROM archive",
+    )?;
     let rows = statement.query_map([], |row| {
         let sha256: String = row.get(1)?;
         Ok(Held {
@@ -203,6 +230,7 @@ pub fn held(transaction: &Transaction<'_>, is_leased: impl Fn(&str) -> bool) -> 
             kind: row.get(3)?,
             created: time(row, 4)?,
             last_used: time(row, 5)?,
+            condemned: row.get(6)?,
         })
     })?;
     rows.collect()
@@ -223,25 +251,40 @@ pub fn objects(transaction: &Transaction<'_>) -> Sql<BTreeSet<String>> {
     transaction.prepare("SELECT DISTINCT sha256 FROM archive")?.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Forgets what builds did long ago.
+/// The bytes of all objects that archives have.
+pub fn size(connection: &Connection) -> Sql<u64> {
+    let sql = "SELECT COALESCE(SUM(size), 0) FROM (SELECT DISTINCT sha256, size FROM archive)";
+    connection.query_row(sql, [], |row| unsigned(row, 0))
+}
+
+/// Forgets what builds did long ago, and why archives were condemned of which nothing is left.
 pub fn forget_old_uses(transaction: &Transaction<'_>) -> Sql<()> {
-    transaction.execute("DELETE FROM used WHERE id <= (SELECT MAX(id) FROM used) - ?1", [USES]).map(drop)
+    transaction.execute("DELETE FROM used WHERE id <= (SELECT MAX(id) FROM used) - ?1", [USES])?;
+    let sql = "DELETE FROM condemned_archive
+               WHERE id NOT IN (SELECT id FROM archive) AND id NOT IN (SELECT archive FROM used)";
+    transaction.execute(sql, []).map(drop)
 }
 
 /// Every archive, the one used last first.
 pub fn list(connection: &Connection) -> Sql<Vec<Entry>> {
-    let sql = format!("SELECT id, {COLUMNS}, last_used FROM archive ORDER BY last_used DESC, id DESC");
+    let sql = format!(
+        "SELECT id, {COLUMNS}, last_used, (SELECT why FROM condemned_archive WHERE id = archive.id) FROM archive
+         ORDER BY last_used DESC, id DESC"
+    );
     connection.prepare(&sql)?.query_map([], entry)?.collect()
 }
 
 /// What attempts did, in order.
 pub fn uses(connection: &Connection, attempts: &[String]) -> Sql<Vec<Use>> {
-    let sql = format!("SELECT archive, {COLUMNS}, at, action FROM used WHERE attempt = ?1 ORDER BY id");
+    let sql = format!(
+        "SELECT archive, {COLUMNS}, at, (SELECT why FROM condemned_archive WHERE id = used.archive), action FROM used
+         WHERE attempt = ?1 ORDER BY id"
+    );
     let mut statement = connection.prepare(&sql)?;
     let mut all = Vec::new();
     for attempt in attempts {
         let rows = statement.query_map([attempt], |row| {
-            let action: String = row.get(13)?;
+            let action: String = row.get(14)?;
             let action = if action == Action::Used.as_str() { Action::Used } else { Action::Created };
             Ok(Use { attempt: attempt.clone(), action, entry: entry(row)?, kept: false })
         })?;
@@ -267,6 +310,7 @@ fn entry(row: &Row<'_>) -> Sql<Entry> {
         origin: row.get(10)?,
         created: time(row, 11)?,
         last_used: time(row, 12)?,
+        condemned: row.get(13)?,
     })
 }
 

@@ -6,6 +6,7 @@
 //! whoever has it. What an archive may hold is decided in [`crate::domain::cache::archive`].
 
 mod archive;
+mod condemned;
 mod entry;
 mod index;
 mod objects;
@@ -39,6 +40,14 @@ pub enum CacheError {
     /// What was to be saved may not be.
     #[error("it may not be kept")]
     Rejected(#[from] Rejected),
+    /// Other builds are about to save so much that it has no place beside.
+    #[error("builds are about to save {staged} bytes, this one among them, and all caches together may have {quota}")]
+    Crowded {
+        /// The bytes of all that is about to be saved.
+        staged: u64,
+        /// The most bytes of all objects together.
+        quota: u64,
+    },
     /// The file system said no.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -52,7 +61,7 @@ pub enum CacheError {
 pub struct CacheConfig {
     /// The directory.
     pub dir: PathBuf,
-    /// The most bytes of all objects together.
+    /// The most bytes of all objects together, with those that are about to be saved.
     pub quota: u64,
 }
 
@@ -116,6 +125,13 @@ impl Caches {
         Ok(Self(Arc::new(Inner { config, clock, index: Mutex::new(index) })))
     }
 
+    /// Caches of a test, in this directory.
+    #[cfg(test)]
+    pub fn in_tests(dir: &Path) -> Self {
+        let config = CacheConfig { dir: dir.join("caches"), quota: 1 << 30 };
+        Self::open(config, Arc::new(crate::sys::clock::SystemClock)).unwrap()
+    }
+
     /// How often a set has been invalidated: part of its keys.
     ///
     /// # Errors
@@ -163,15 +179,23 @@ impl Caches {
     }
 
     /// Packs what `tar` holds, an archive that somebody else made: checked, and without owners. Nobody finds it before
-    /// [`Caches::publish`]; if that never comes, it goes.
+    /// [`Caches::publish`]; if that never comes, it goes. It takes its room from now on: others go for it.
     ///
     /// # Errors
-    /// If it holds anything that no archive may, or more than `max` bytes.
+    /// If it holds anything that no archive may, or more than `max` bytes; [`CacheError::Crowded`].
     pub fn stage(&self, tar: impl Read, max: u64) -> Result<Staged, CacheError> {
         ensure_free(&self.0.config.dir, MIN_FREE)?;
         let staged = Staged::write(&self.0.config.dir, |file| archive::pack(tar, file, max))?;
         if staged.size > self.0.config.quota {
             return Err(Rejected::new("it is larger than all caches together may be").into());
+        }
+        let (incoming, quota) = (objects::incoming(&self.0.config.dir)?, self.0.config.quota);
+        if incoming > quota {
+            return Err(CacheError::Crowded { staged: incoming, quota });
+        }
+        let kept = index::size(&self.index())?;
+        if kept.saturating_add(incoming) > quota {
+            self.prune()?;
         }
         fail::fail_point!("cache.staged", |_| crate::sys::signal::die());
         Ok(staged)
@@ -206,6 +230,7 @@ impl Caches {
             origin: wanted.attempt.clone(),
             created: now,
             last_used: now,
+            condemned: None,
         };
         let entry = index::insert(&transaction, entry, &wanted.key.scope, wanted.kind())?;
         index::note_use(&transaction, &wanted.attempt, Action::Created, &entry, now)?;
@@ -223,7 +248,9 @@ impl Caches {
         let mut index = self.index();
         let transaction = index::begin(&mut index)?;
         let held = index::held(&transaction, |sha256| objects::is_leased(dir, sha256))?;
-        let gone = retention::evicted(&held, self.0.config.quota);
+        // What is about to be saved has its room already.
+        let quota = self.0.config.quota.saturating_sub(objects::incoming(dir)?);
+        let gone = retention::evicted(&held, quota);
         for id in &gone {
             index::remove(&transaction, *id)?;
         }

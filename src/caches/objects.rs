@@ -119,6 +119,22 @@ pub fn prepare(dir: &Path) -> Result<(), FsError> {
     Ok(())
 }
 
+/// The bytes of all that is being written, or is written and not in its place.
+pub fn incoming(dir: &Path) -> Result<u64, FsError> {
+    let incoming = dir.join(INCOMING);
+    let failed = |error| FsError::new("look into", &incoming, error);
+    let mut bytes = 0;
+    for entry in fs::read_dir(&incoming).map_err(failed)? {
+        match entry.map_err(failed)?.metadata() {
+            Ok(metadata) => bytes += metadata.len(),
+            // It has been put in its place, or given up.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(bytes)
+}
+
 /// Holds the lock of the directory for archives that are being written, until it is dropped.
 fn gate(dir: &Path, lock: impl FnOnce(&File) -> io::Result<()>) -> Result<File, FsError> {
     let path = dir.join("incoming.lock");

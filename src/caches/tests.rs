@@ -92,6 +92,16 @@ fn tar_of(members: &[(&str, EntryType, &str, &[u8])]) -> Vec<u8> {
     tar
 }
 
+/// 30,000 bytes that cannot be packed.
+fn noise(seed: u8) -> Vec<u8> {
+    let mut state = u32::from(seed) + 1;
+    let next = std::iter::repeat_with(move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    });
+    next.take(30_000).collect()
+}
+
 fn unpack(file: &File) -> BTreeMap<String, (u32, u64, Vec<u8>)> {
     let mut tar = tar::Archive::new(zstd::Decoder::new(file).unwrap());
     let members = tar.entries().unwrap().map(|entry| {
@@ -147,15 +157,7 @@ fn of_many_savers_at_once_one_wins_and_every_reader_sees_it_whole() {
 
 #[test]
 fn what_is_in_use_is_not_evicted_and_the_least_used_goes_first() {
-    let world = World::new(70_000);
-    let noise = |seed: u8| -> Vec<u8> {
-        let mut state = u32::from(seed) + 1;
-        let next = std::iter::repeat_with(move || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        });
-        next.take(30_000).collect()
-    };
+    let world = World::new(100_000);
     for (number, set) in (0..).zip(["a", "b", "c"]) {
         world.save(set, set, &noise(number));
     }
@@ -192,6 +194,80 @@ fn an_invalidation_hides_what_was_saved_and_refuses_what_is_saved_late() {
     }
     assert_eq!(world.caches.epoch(&wanted("a", "k").place).unwrap(), 4, "those of others do not count");
     assert!(matches!(world.find("b", "k2"), Found::Archive(_)));
+}
+
+#[test]
+fn what_is_about_to_be_saved_takes_its_room_at_once() {
+    let world = World::new(70_000);
+    let sets = || -> Vec<String> {
+        world.caches.list().unwrap().into_iter().map(|entry| entry.place.set.to_string()).collect()
+    };
+    let stage = |seed| world.caches.stage(Cursor::new(tar_with(&noise(seed))), 1 << 20);
+    world.save("a", "a", &noise(0));
+    world.save("b", "b", &noise(1));
+    let third = stage(2).unwrap();
+    assert_eq!(sets(), ["b"], "what was unused for longest made room");
+    let fourth = stage(3).unwrap();
+    assert_eq!((sets(), world.incoming()), (vec![], 2));
+    let crowded = stage(4).unwrap_err();
+    assert!(matches!(crowded, CacheError::Crowded { staged: 90_000.., quota: 70_000 }), "{crowded}");
+    drop(third);
+    let Published::New(_) = world.caches.publish(fourth, &wanted("d", "d")).unwrap() else { panic!() };
+    let fifth = stage(4).unwrap();
+    assert_eq!(
+        (sets(), world.incoming()),
+        (vec!["d".to_owned()], 1),
+        "what was given up, or saved, takes no room twice"
+    );
+    // Nor does another process that makes room forget of it.
+    open(world.dir.path(), 50_000, world.clock.clone()).prune().unwrap();
+    assert_eq!((sets(), world.incoming()), (vec![], 1));
+    world.caches.publish(fifth, &wanted("e", "e")).unwrap();
+}
+
+#[test]
+fn what_a_condemned_package_saved_is_found_by_nobody_and_can_be_looked_at() {
+    let world = World::new(70_000);
+    let package = PkgBase::new("p").unwrap();
+    let other = Wanted { place: Place { pkgbase: "q".into(), ..wanted("q", "q").place }, ..wanted("q", "q") };
+    let proposed = Wanted { class: RefClass::Proposal(7), ..wanted("a", "k") };
+    for wanted in [&wanted("a", "k"), &wanted("b", "k2"), &proposed, &other] {
+        let staged = world.caches.stage(Cursor::new(tar_with(b"kept")), 1 << 20).unwrap();
+        assert!(matches!(world.caches.publish(staged, wanted).unwrap(), Published::New(_)));
+    }
+    let late = world.caches.stage(Cursor::new(tar_with(b"late")), 1 << 20).unwrap();
+    let held = |why: &str| [(package.clone(), why.to_owned())].into();
+    assert_eq!(world.caches.hold("r", &held("it steals keys")).unwrap(), [(package.clone(), 3)]);
+    let now = world.caches.condemnations("r", &package).unwrap();
+    assert_eq!((now, world.caches.epoch(&proposed.place).unwrap()), (1, 1));
+
+    // Neither who asks as before nor who knows of it finds anything, by key or as the newest, or saves what it began before.
+    for (epoch, renew) in [(0, false), (0, true), (1, false), (1, true)] {
+        for wanted in [wanted("a", "k"), wanted("b", "k2"), proposed.clone()] {
+            let found = world.caches.find(&Wanted { epoch, renew, ..wanted }).unwrap();
+            assert!(matches!(found, Found::Absent), "{found:?}");
+        }
+    }
+    assert_eq!(world.caches.publish(late, &wanted("c", "k3")).unwrap(), Published::Invalidated);
+    assert!(matches!(world.caches.find(&other).unwrap(), Found::Archive(_)), "another package");
+    let list = world.caches.list().unwrap();
+    let told: Vec<_> = list.iter().map(|entry| (&*entry.place.pkgbase, entry.condemned.as_deref())).collect();
+    assert_eq!(told.iter().filter(|told| **told == ("p", Some("it steals keys"))).count(), 3);
+    assert_eq!(told.iter().filter(|told| **told == ("q", None)).count(), 1);
+    assert!(world.caches.object(&list[0].sha256).unwrap().is_some());
+
+    // It is condemned once for each time that it is held; what it saves when it is lifted is found.
+    assert_eq!(world.caches.hold("r", &held("it steals keys")).unwrap(), []);
+    assert_eq!(world.caches.hold("r", &BTreeMap::new()).unwrap(), []);
+    let clean = Wanted { epoch: 1, ..wanted("a", "k4") };
+    let staged = world.caches.stage(Cursor::new(tar_with(b"clean")), 1 << 20).unwrap();
+    assert!(matches!(world.caches.publish(staged, &clean).unwrap(), Published::New(_)));
+    assert!(matches!(world.caches.find(&clean).unwrap(), Found::Archive(_)));
+    assert_eq!(world.caches.hold("r", &held("it steals keys")).unwrap(), [(package.clone(), 1)]);
+    assert!(matches!(world.caches.find(&Wanted { epoch: 2, renew: true, ..clean }).unwrap(), Found::Absent));
+    assert_eq!(world.caches.condemnations("r", &package).unwrap(), 2);
+    let tight = open(world.dir.path(), 1, world.clock.clone());
+    assert_eq!(tight.prune().unwrap().archives, 5);
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub struct CacheView {
     pub created: Timestamp,
     /// When a build last used it.
     pub last_used: Timestamp,
+    /// Why no build finds it any more; null if builds do.
+    pub condemned: Option<String>,
 }
 
 /// What an attempt did with an archive.
@@ -105,6 +107,7 @@ impl From<&Entry> for CacheView {
             build: None,
             created: entry.created,
             last_used: entry.last_used,
+            condemned: entry.condemned.clone(),
         }
     }
 }
@@ -137,7 +140,7 @@ impl Controller {
         Ok(self.0.store.build_of_attempt(attempt).await?.map(|build| build.id.to_string()))
     }
 
-    async fn caches<T: Send + 'static>(
+    pub(super) async fn caches<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&Caches) -> Result<T, crate::caches::CacheError> + Send + 'static,
     ) -> Result<T, ControllerError> {

@@ -19,6 +19,7 @@ use crate::domain::library;
 use crate::domain::library::soname::Soname;
 use crate::domain::name::PkgBase;
 use crate::domain::policy::RepositorySettings;
+use crate::executor::kept::blocking;
 use crate::executor::{AttemptReport, Ending, Handle};
 use crate::git::Repository;
 use crate::publish::outlets::Outlets;
@@ -122,12 +123,33 @@ impl Dispatcher {
                 Some(end(ending, exit_code, with_findings(message, &generation.findings)))
             }
             Err(error) if error.is_the_builds_fault() => {
+                if matches!(error, PublishError::NotTheBuilds { .. }) {
+                    self.distrust(build, &error.to_string()).await;
+                }
                 Some(end(AttemptEnding::Done(Outcome::Failed), exit_code, error.to_string()))
             }
             Err(_) if self.ending.load(Ordering::Relaxed) => None,
             Err(error) => {
                 let message = format!("publishing: {:#}", anyhow::Error::from(error));
                 Some(end(AttemptEnding::Infrastructure, exit_code, message))
+            }
+        }
+    }
+
+    /// Has nobody find what a package kept whose build made what it was not to make: whoever did that may have left more.
+    async fn distrust(&self, build: &Build, why: &str) {
+        let (caches, repository, pkgbase) =
+            (self.parts.caches.clone(), build.repository.clone(), build.pkgbase.clone());
+        let why = format!("build {}: {why}", build.id);
+        let condemned = blocking(move || caches.condemn(&repository, &pkgbase, &why)).await;
+        let package = build.pkgbase.as_str();
+        match condemned {
+            Ok(archives) => {
+                tracing::warn!(package, archives, "what its builds kept for the next one is not found any more");
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(package, error, "what its builds kept for the next one could not be condemned");
             }
         }
     }

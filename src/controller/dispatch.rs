@@ -17,6 +17,7 @@ use super::removing::Refused;
 use super::site::Site;
 use super::slots::Underway;
 use crate::builder::pacman::PackageRepository;
+use crate::caches::Caches;
 use crate::domain::queue::BuildId;
 use crate::domain::schedule::{self, Running, Turns};
 use crate::executor::{Executor, Handle};
@@ -48,6 +49,8 @@ pub struct Parts {
     pub trials_dir: PathBuf,
     /// The logs.
     pub logs: LogStore,
+    /// What builds keep for the next one.
+    pub caches: Caches,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -70,8 +73,8 @@ pub struct Dispatcher {
     pub(super) parts: Parts,
     pub(super) limits: watch::Sender<Limits>,
     pub(super) underway: Mutex<HashMap<BuildId, Underway>>,
-    /// Who had how many turns.
-    pub(super) turns: Mutex<Turns>,
+    /// Who had how many turns; `None` before it was read from the record.
+    pub(super) turns: tokio::sync::Mutex<Option<Turns>>,
     /// Test builds of proposals, by their ids.
     pub(super) trials: Mutex<HashMap<i64, Handle>>,
     /// What test builds made is removed by one at a time.
@@ -95,7 +98,7 @@ impl Dispatcher {
             limits: watch::Sender::new(parts.limits.clone()),
             parts,
             underway: Mutex::default(),
-            turns: Mutex::default(),
+            turns: tokio::sync::Mutex::default(),
             trials: Mutex::default(),
             clearing: tokio::sync::Mutex::default(),
             freed: Notify::new(),

@@ -248,7 +248,7 @@ impl Controller {
     /// Performs a run on one repository and looks at what it left.
     async fn perform(&self, kept: &Kept, pipeline: &Pipeline, cause: &str) -> Result<Report> {
         let report = kept.runner.run(pipeline, cause).await;
-        if let Err(error) = kept.look(self.0.clock.now()).await {
+        if let Err(error) = self.look(kept).await {
             tracing::warn!(
                 repository = kept.site().name,
                 error = format!("{error:#}"),

@@ -11,14 +11,16 @@ use super::snapshot::SMALL_FILE;
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::config;
 use crate::domain::bump::effective_version;
+use crate::domain::cache::Plan;
 use crate::domain::cache::policy::RefClass;
 use crate::domain::chaotic::Route;
 use crate::domain::folder::Folder;
-use crate::domain::name::Oid;
+use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::{PackageSettings, RepositorySettings};
 use crate::domain::srcinfo::Srcinfo;
 use crate::domain::version::Version;
 use crate::executor::BuildOrder;
+use crate::executor::kept::blocking;
 use crate::git::Repository;
 use crate::publish::Publisher;
 use crate::store::builds::Build;
@@ -44,6 +46,9 @@ impl Dispatcher {
             }
             None => Vec::new(),
         };
+        let caches = config::cache::declared(&files, settings.cache_sources);
+        let caches = site.policy.caches.plan(caches, RefClass::Release);
+        let caches = self.trusted(caches, &build.repository, &build.pkgbase).await?;
         Ok(BuildOrder {
             attempt: attempt.to_owned(),
             repository: build.repository.clone(),
@@ -63,7 +68,7 @@ impl Dispatcher {
             timeout: self.limits.borrow().timeout,
             extra_timeout: settings.extra_timeout,
             cache_sources: settings.cache_sources && site.policy.caches.lets_sources(RefClass::Release),
-            caches: site.policy.caches.plan(config::cache::declared(&files, settings.cache_sources), RefClass::Release),
+            caches,
             allow_prohibited: settings.allow_prohibited,
             source_date_epoch: time.as_second(),
             proposal: None,
@@ -71,6 +76,13 @@ impl Dispatcher {
             route: Route::of(&common),
             files,
         })
+    }
+
+    /// What a build may keep and find, without what was condemned.
+    pub(super) async fn trusted(&self, plan: Plan, repository: &str, pkgbase: &PkgBase) -> Result<Plan> {
+        let (caches, repository, pkgbase) = (self.parts.caches.clone(), repository.to_owned(), pkgbase.clone());
+        let condemned = blocking(move || caches.condemnations(&repository, &pkgbase)).await?;
+        Ok(Plan { condemned, ..plan })
     }
 
     /// The repository of that name.

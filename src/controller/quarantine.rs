@@ -98,13 +98,30 @@ impl Kept {
 }
 
 impl Controller {
+    /// Looks at a repository, and has nobody find what builds of packages that are held now have kept, also when they are
+    /// lifted: they may have been built with what they are held for.
+    pub(super) async fn look(&self, kept: &Kept) -> Result<Look> {
+        let look = kept.look(self.0.clock.now()).await?;
+        let (repository, held) = (kept.site().name.clone(), held_in(kept, &look));
+        for (package, archives) in self.caches(move |caches| caches.hold(&repository, &held)).await? {
+            let (repository, package) = (&kept.site().name, package.as_str());
+            tracing::warn!(
+                repository,
+                package,
+                archives,
+                "what its builds kept for the next one is not found any more"
+            );
+        }
+        Ok(look)
+    }
+
     /// Nobody builds a held package behind the back of whoever quarantined it.
     pub(super) async fn refuse_held(&self, build: BuildId) -> Result<(), ControllerError> {
         let Some(build) = self.0.store.build(build).await?.map(|detail| detail.build) else { return Ok(()) };
         let Some(kept) = self.0.kept.get(&build.repository) else { return Ok(()) };
         let look = match kept.looked().look {
             Some(look) => look,
-            None => kept.look(self.0.clock.now()).await?,
+            None => self.look(kept).await?,
         };
         match held_in(kept, &look).remove(&build.pkgbase) {
             None => Ok(()),

@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use super::dispatch::Dispatcher;
 use crate::domain::queue::BuildId;
-use crate::domain::schedule::{Running, Situation, choose};
+use crate::domain::schedule::{Running, Situation, Turns, choose};
 use crate::executor::Handle;
 
 /// A build that the executor has.
@@ -44,13 +44,33 @@ impl Dispatcher {
         let (builders, limits) = (self.parts.executor.builders(), self.limits.borrow().schedule.clone());
         let builders = builders.as_deref();
         let situation = Situation { heads: &heads, running: &running, free, builders, limits: &limits };
-        Ok(choose(&situation, &mut self.turns.lock().expect("nobody panics with it")))
+        self.take_turns(&situation).await
+    }
+
+    /// Chooses, and keeps whose turn it was before anything of it begins: a restart takes no turn from anybody.
+    async fn take_turns(&self, situation: &Situation<'_>) -> Result<Vec<BuildId>> {
+        let store = &self.parts.store;
+        let mut kept = self.turns.lock().await;
+        let mut turns = match kept.take() {
+            Some(turns) => turns,
+            None => store.turns().await.unwrap_or_else(|error| {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "whose turn it is cannot be read: everybody begins anew");
+                Turns::default()
+            }),
+        };
+        let chosen = choose(situation, &mut turns);
+        let noted = if chosen.is_empty() { Ok(()) } else { store.keep_turns(&turns).await };
+        *kept = Some(turns);
+        noted?;
+        Ok(chosen)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+    use std::path::Path;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
@@ -59,6 +79,8 @@ mod tests {
 
     use super::super::dispatch::{Limits, Parts};
     use super::*;
+    use crate::caches::Caches;
+    use crate::domain::build::Wave;
     use crate::domain::policy::{BuildClass, Overlap};
     use crate::domain::schedule::{self, BuilderInfo, Lane};
     use crate::executor::{AttemptReport, BuildOrder, Executor, ExecutorError};
@@ -109,6 +131,50 @@ mod tests {
         }
     }
 
+    /// A dispatcher of this record with so many slots.
+    fn dispatcher(store: &Store, fleet: &Arc<Fleet>, dir: &Path, limits: Limits) -> Arc<Dispatcher> {
+        Dispatcher::new(Parts {
+            store: store.clone(),
+            sites: BTreeMap::new(),
+            executor: fleet.clone(),
+            limits,
+            outlets: BTreeMap::new(),
+            wakes: BTreeMap::new(),
+            trials_dir: dir.join("trials"),
+            logs: LogStore::new(dir.join("logs")).unwrap(),
+            caches: Caches::in_tests(dir),
+            clock: Arc::new(ManualClock::new(at(0))),
+        })
+    }
+
+    fn limits(slots: usize) -> Limits {
+        let schedule = schedule::Limits::default();
+        Limits { slots, timeout: Duration::from_secs(1), package_repositories: Vec::new(), schedule }
+    }
+
+    fn builder(class: u64) -> BuilderInfo {
+        BuilderInfo { name: format!("class-{class}"), class: Some(class), slots: 1 }
+    }
+
+    /// Each process chooses one build, of two repositories with two each, and ends before any begins.
+    #[tokio::test]
+    async fn whose_turn_it_is_outlives_the_process() {
+        let (dir, fleet) = (tempfile::tempdir().unwrap(), Arc::new(Fleet(Mutex::new(vec![builder(1)]))));
+        let path = dir.path().join("record.sqlite");
+        let mut turns = Vec::new();
+        for process in 0..4 {
+            let store = Store::open(&path).unwrap();
+            if process == 0 {
+                store.give(wave(1, &["a", "b"]), Overlap::Coalesce).await;
+                store.give(Wave { repository: "other".into(), ..wave(2, &["c", "d"]) }, Overlap::Coalesce).await;
+            }
+            let chosen = dispatcher(&store, &fleet, dir.path(), limits(1)).next_builds().await.unwrap();
+            let [build] = chosen[..] else { panic!("{chosen:?}") };
+            turns.push(store.build(build).await.unwrap().unwrap().build.repository);
+        }
+        assert_eq!(turns, ["other", "repo", "other", "repo"]);
+    }
+
     #[tokio::test]
     async fn a_build_goes_as_soon_as_a_builder_of_its_class_comes_and_holds_up_only_what_comes_after_it() {
         let dir = tempfile::tempdir().unwrap();
@@ -117,22 +183,10 @@ mod tests {
         wave.builds[0].class = Some(BuildClass("9".into()));
         wave.builds[2].lane = Lane::Mass;
         store.give(wave, Overlap::Coalesce).await;
-        let schedule = schedule::Limits::default();
-        let limits = Limits { slots: 9, timeout: Duration::from_secs(1), package_repositories: Vec::new(), schedule };
-        let dispatcher = Dispatcher::new(Parts {
-            store: store.clone(),
-            sites: BTreeMap::new(),
-            executor: fleet.clone(),
-            limits: limits.clone(),
-            outlets: BTreeMap::new(),
-            wakes: BTreeMap::new(),
-            trials_dir: dir.path().join("trials"),
-            logs: LogStore::new(dir.path().join("logs")).unwrap(),
-            clock: Arc::new(ManualClock::new(at(0))),
-        });
+        let limits = limits(9);
+        let dispatcher = dispatcher(&store, &fleet, dir.path(), limits.clone());
         let (large, small) = (store.newest("large").await, store.newest("small").await);
         assert_eq!(dispatcher.next_builds().await.unwrap(), [], "nobody is there");
-        let builder = |class| BuilderInfo { name: format!("class-{class}"), class: Some(class), slots: 1 };
         fleet.0.lock().unwrap().push(builder(5));
         assert_eq!(dispatcher.next_builds().await.unwrap(), [small]);
         fleet.0.lock().unwrap().push(builder(9));

@@ -83,7 +83,7 @@ async fn listen(controller: &Controller, kept: &Kept, last: Option<Timestamp>) -
     match kept.runner.attend_forge().await {
         Ok(false) => {}
         Ok(true) => {
-            if let Err(error) = kept.look(controller.0.clock.now()).await {
+            if let Err(error) = controller.look(kept).await {
                 tracing::warn!(repository = name, error = format!("{error:#}"), "the remote cannot be looked at");
             }
         }
@@ -120,7 +120,7 @@ async fn attend(controller: &Controller, kept: &Kept, handled: Option<Oid>) -> (
 /// The tip for which a run has been made, so that one that cannot move `scheduled` is not repeated for
 /// ever; `None` if something went wrong.
 async fn poll_once(controller: &Controller, kept: &Kept, handled: Option<Oid>, cause: &str) -> Option<Option<Oid>> {
-    let look = match kept.look(controller.0.clock.now()).await {
+    let look = match controller.look(kept).await {
         Ok(look) => look,
         Err(error) => {
             tracing::warn!(

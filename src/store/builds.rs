@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::removals::live;
-use super::schedule::raise;
-use super::settle::{Change, Consequences, happen, open_circles, settle};
+use super::schedule::{lower, needed_by, raise};
+use super::settle::{Change, Consequences, dependants, happen, open_circles, settle};
 use super::sql::{some_time, time};
 use super::{Store, StoreError};
 use crate::domain::build::{BuildEvent, BuildReason, BuildState, Outcome};
@@ -202,7 +202,9 @@ impl Store {
             )?;
             catch_up(tx, build)?;
             open_circles(tx, build, &mut consequences)?;
-            raise(tx, vec![build])?;
+            // It was no more urgent than it had been at its end, whatever came to wait for it, or went.
+            lower(tx, vec![build])?;
+            raise(tx, dependants(tx, build)?.into_iter().chain([build]).collect())?;
             consequences.concerned.insert(build);
             settle(tx, now, consequences)
         })
@@ -222,11 +224,13 @@ impl Store {
                 let message = format!("build {build} stands behind build {ahead} of the same package: release that");
                 return Err(StoreError::Refused(message));
             }
+            let needed = needed_by(tx, build)?;
             tx.execute(
                 "DELETE FROM waits WHERE build = ? AND dependency IN
                  (SELECT id FROM builds WHERE state IN ('failed', 'timed_out', 'cancelled', 'lost', 'blocked'))",
                 [build],
             )?;
+            lower(tx, needed)?;
             let concerned = [build].into();
             settle(tx, now, Consequences { concerned, ..Consequences::default() })
         })

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::builds::{Stop, ask_to_stop};
 use super::intents::Enqueued;
-use super::schedule::{lane_of, paths_of, raise};
+use super::schedule::{inherit_lane, paths_of, raise};
 use super::settle::{Change, Consequences, happen, move_waits, open_circles, settle};
 use super::sql::Millis;
 use super::{StoreError, events, statuses};
@@ -98,7 +98,8 @@ impl Entry<'_> {
     ) -> Result<BuildId, StoreError> {
         let sql =
             "INSERT INTO builds (wave, repository, arch, pkgbase, commit_id, class, reason, state, queued, behind,
-                   requested_at, changed_at, lane, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                   requested_at, changed_at, lane, asked_lane, path)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         self.tx.prepare_cached(sql)?.execute(params![
             self.number,
             self.wave.repository,
@@ -112,6 +113,7 @@ impl Entry<'_> {
             behind,
             Millis(self.now),
             Millis(self.now),
+            request.lane.rank(),
             request.lane.rank(),
             path.cast_signed(),
         ])?;
@@ -136,11 +138,9 @@ impl Entry<'_> {
     /// Whoever waits for a replaced or failed build of the package waits for the new one now.
     fn take_over(&mut self, key: &Key, new: BuildId, superseded: &[BuildId]) -> Result<(), StoreError> {
         let mut replace = self.tx.prepare_cached("UPDATE builds SET replaced_by = ? WHERE id = ?")?;
-        let mut inherit = self.tx.prepare_cached("UPDATE builds SET lane = min(lane, ?) WHERE id = ?")?;
         for &old in superseded {
             replace.execute(params![new, old])?;
-            // Who asked for it urgently does not wait longer because it was asked for again.
-            inherit.execute(params![lane_of(self.tx, old)?.rank(), new])?;
+            inherit_lane(self.tx, old, new)?;
         }
         for &old in superseded.iter().chain(self.failed.remove(key).iter().flatten()) {
             let moved = move_waits(self.tx, old, new)?;

@@ -18,7 +18,7 @@ const PACKAGES: usize = 6;
 enum Deed {
     /// Enqueues the packages of the first mask; each waits for those before it in the order that the
     /// second mask has, and needs those that the third has.
-    Enqueue { members: u8, order: [u8; PACKAGES], after: u64, needs: u64, overlap: Overlap },
+    Enqueue { lane: Lane, members: u8, order: [u8; PACKAGES], after: u64, needs: u64, overlap: Overlap },
     /// Starts one of the ready builds.
     Start(usize),
     /// Ends one of the attempts.
@@ -27,6 +27,8 @@ enum Deed {
     Cancel(usize),
     /// Has one of the last builds tried again.
     Retry(usize),
+    /// Lets one of the last builds go, if it is blocked.
+    Release(usize),
 }
 
 /// What may happen: with failures or without, and with dependencies that turn round from one commit to
@@ -35,8 +37,10 @@ fn deeds(failures: bool, reversals: bool) -> impl Strategy<Value = Vec<Deed>> {
     let overlap =
         prop_oneof![Just(Overlap::Coalesce), Just(Overlap::Queue), Just(Overlap::Discard), Just(Overlap::Cancel)];
     let order = if reversals { any::<[u8; PACKAGES]>().boxed() } else { Just([0; PACKAGES]).boxed() };
-    let enqueue = (any::<u8>(), order, any::<u64>(), any::<u64>(), overlap)
-        .prop_map(|(members, order, after, needs, overlap)| Deed::Enqueue { members, order, after, needs, overlap });
+    let lane = prop::sample::select(Lane::ALL.to_vec());
+    let enqueue = (lane, any::<u8>(), order, any::<u64>(), any::<u64>(), overlap).prop_map(
+        |(lane, members, order, after, needs, overlap)| Deed::Enqueue { lane, members, order, after, needs, overlap },
+    );
     let good = Just(AttemptEnding::Done(Outcome::Succeeded)).boxed();
     let bad = prop_oneof![
         3 => Just(AttemptEnding::Done(Outcome::Succeeded)),
@@ -47,6 +51,9 @@ fn deeds(failures: bool, reversals: bool) -> impl Strategy<Value = Vec<Deed>> {
     let end = (0_usize..4, ending).prop_map(|(which, ending)| Deed::End(which, ending));
     let common = prop_oneof![2 => enqueue, 4 => (0_usize..4).prop_map(Deed::Start), 3 => end];
     let people = prop_oneof![(0_usize..9).prop_map(Deed::Cancel), (0_usize..9).prop_map(Deed::Retry)];
+    // Who is let go does not come after anything any more.
+    let release = (0_usize..9).prop_map(Deed::Release);
+    let people = if reversals { prop_oneof![2 => people, 1 => release].boxed() } else { people.boxed() };
     let deed = if failures { prop_oneof![8 => common, 1 => people].boxed() } else { common.boxed() };
     prop::collection::vec(deed, 1..60)
 }
@@ -63,8 +70,8 @@ struct Model {
 impl Model {
     async fn act(&mut self, deed: Deed) {
         match deed {
-            Deed::Enqueue { members, order, after, needs, overlap } => {
-                self.enqueue(&wave(self.waves, members, order, after, needs), overlap).await;
+            Deed::Enqueue { lane, members, order, after, needs, overlap } => {
+                self.enqueue(&wave(self.waves, lane, members, order, after, needs), overlap).await;
             }
             Deed::Start(which) => {
                 let ready = self.store.ready_builds(at(1_000_000), 99).await.unwrap();
@@ -82,6 +89,11 @@ impl Model {
             Deed::Retry(which) => {
                 if let Some(build) = self.recent(which).await {
                     let _ = self.store.retry_build(build, at(0)).await;
+                }
+            }
+            Deed::Release(which) => {
+                if let Some(build) = self.recent(which).await {
+                    let _ = self.store.release_build(build, at(0)).await;
                 }
             }
         }
@@ -141,6 +153,11 @@ impl Model {
         }
         assert!(underway.values().all(|&count| count <= 1), "{underway:?}");
         assert!(live.values().all(|&count| count == 1), "{live:?}");
+        let (lanes, reckoned) = self.store.lanes().await;
+        assert_eq!(
+            lanes, reckoned,
+            "each is as urgent as it was asked for, or as the most urgent of what waits for it"
+        );
     }
 
     /// Lets every build succeed, as far as they go.
@@ -161,7 +178,36 @@ impl Model {
     }
 }
 
-fn wave(number: u8, members: u8, order: [u8; PACKAGES], after: u64, needs: u64) -> Wave {
+impl Store {
+    /// The lanes of the builds that have not ended, as they are on record and as they follow from what was asked for.
+    async fn lanes(&self) -> (BTreeMap<BuildId, u8>, BTreeMap<BuildId, u8>) {
+        let (builds, waits): (Vec<(BuildId, u8, u8)>, Vec<(BuildId, BuildId)>) = self
+            .read(|tx| {
+                let live = super::settle::LIVE;
+                let mut builds =
+                    tx.prepare(&format!("SELECT id, lane, asked_lane FROM builds WHERE state IN ({live})"))?;
+                let builds = builds.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+                let mut waits = tx.prepare(
+                    "SELECT build, dependency FROM waits UNION ALL
+                     SELECT id, behind FROM builds WHERE behind IS NOT NULL",
+                )?;
+                let waits = waits.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                Ok((builds.collect::<Result<_, _>>()?, waits.collect::<Result<_, _>>()?))
+            })
+            .await
+            .unwrap();
+        let mut reckoned: BTreeMap<_, _> = builds.iter().map(|&(id, _, asked)| (id, asked)).collect();
+        for _ in 0..builds.len() {
+            for (waiting, needed) in &waits {
+                let Some(&lane) = reckoned.get(waiting) else { continue };
+                reckoned.entry(*needed).and_modify(|of| *of = lane.min(*of));
+            }
+        }
+        (builds.into_iter().map(|(id, lane, _)| (id, lane)).collect(), reckoned)
+    }
+}
+
+fn wave(number: u8, lane: Lane, members: u8, order: [u8; PACKAGES], after: u64, needs: u64) -> Wave {
     let name = |index: usize| base(&format!("p{index}"));
     let mut sorted: Vec<usize> = (0..PACKAGES).collect();
     sorted.sort_by_key(|&index| (order[index], index));
@@ -172,7 +218,7 @@ fn wave(number: u8, members: u8, order: [u8; PACKAGES], after: u64, needs: u64) 
         arch: "x86_64".into(),
         class: None,
         reason: BuildReason::Changed,
-        lane: Lane::Normal,
+        lane,
         after: sorted[..place].iter().filter(|&&other| has(after, index, other)).map(|&other| name(other)).collect(),
         needs: (0..PACKAGES).filter(|&other| other != index && has(needs, index, other)).map(name).collect(),
     };
@@ -228,7 +274,7 @@ proptest! {
         prop_assert!(left(&model).iter().all(|&state| state == BuildState::Blocked), "{:?}", left(&model));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            model.enqueue(&wave(model.waves, 0xff, [0; PACKAGES], 0, 0), Overlap::Coalesce).await;
+            model.enqueue(&wave(model.waves, Lane::Normal, 0xff, [0; PACKAGES], 0, 0), Overlap::Coalesce).await;
             model.drain().await;
         });
         prop_assert_eq!(left(&model), []);

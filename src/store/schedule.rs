@@ -13,7 +13,7 @@ use crate::domain::build::BuildRequest;
 use crate::domain::name::PkgBase;
 use crate::domain::policy::BuildClass;
 use crate::domain::queue::BuildId;
-use crate::domain::schedule::{Heads, Lane, UNKNOWN, paths};
+use crate::domain::schedule::{Heads, Lane, Turns, UNKNOWN, paths};
 
 impl Store {
     /// The first builds of each flow of those that may be handed to an executor now: by path and by age, of each
@@ -57,6 +57,29 @@ impl Store {
         self.read(move |connection| {
             let sql = format!("SELECT min(not_before) AS next {LATER} AND not_before > ?");
             Ok(connection.prepare_cached(&sql)?.query_row([Millis(now)], |row| time(row, "next"))?)
+        })
+        .await
+    }
+
+    /// Who had how many turns, as [`Store::keep_turns`] left it.
+    pub async fn turns(&self) -> Result<Turns, StoreError> {
+        let kept = |connection: &Connection| {
+            let mut statement = connection.prepare_cached("SELECT body FROM turns")?;
+            Ok(statement.query_row([], |row| row.get::<_, String>(0)).optional()?)
+        };
+        match self.read(kept).await? {
+            Some(body) => Ok(serde_json::from_str(&body)?),
+            None => Ok(Turns::default()),
+        }
+    }
+
+    /// Keeps who had how many turns, for the next process that hands out builds.
+    pub async fn keep_turns(&self, turns: &Turns) -> Result<(), StoreError> {
+        let body = serde_json::to_string(turns)?;
+        self.write(move |tx| {
+            let sql = "INSERT INTO turns (id, body) VALUES (1, ?) ON CONFLICT DO UPDATE SET body = excluded.body";
+            tx.prepare_cached(sql)?.execute([body])?;
+            Ok(())
         })
         .await
     }
@@ -156,18 +179,53 @@ pub(super) fn note_duration(tx: &Connection, build: BuildId) -> Result<(), Store
     Ok(())
 }
 
-/// The lane of a build.
-pub(super) fn lane_of(tx: &Connection, build: BuildId) -> Result<Lane, StoreError> {
-    let sql = "SELECT lane FROM builds WHERE id = ?";
-    Ok(Lane::of_rank(tx.prepare_cached(sql)?.query_row([build], |row| row.get(0))?))
+/// Who asked urgently for a build does not wait longer because it was asked for again. What waits for it is another
+/// matter: that may wait for neither of them soon.
+pub(super) fn inherit_lane(tx: &Connection, old: BuildId, new: BuildId) -> Result<(), StoreError> {
+    let sql =
+        "UPDATE builds SET lane = min(builds.lane, old.asked_lane), asked_lane = min(builds.asked_lane, old.asked_lane)
+               FROM builds AS old WHERE old.id = ? AND builds.id = ?";
+    tx.prepare_cached(sql)?.execute(params![old, new])?;
+    Ok(())
 }
 
-/// Makes whatever these builds wait for as urgent as they are, and so on.
+/// The live builds that a build waits for, or stands behind.
+pub(super) fn needed_by(tx: &Connection, build: BuildId) -> Result<Vec<BuildId>, StoreError> {
+    let mut statement = tx.prepare_cached(&format!(
+        "SELECT needed.id FROM waits JOIN builds AS needed ON needed.id = waits.dependency
+         WHERE waits.build = ?1 AND needed.state IN ({LIVE})
+         UNION ALL SELECT behind FROM builds WHERE id = ?1 AND behind IS NOT NULL"
+    ))?;
+    let rows = statement.query_map([build], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Has these builds, and what they wait for, be no more urgent than they were asked for or than what waits for them now:
+/// something that waited does so no more. Nothing may wait for itself in a circle.
+pub(super) fn lower(tx: &Connection, mut builds: Vec<BuildId>) -> Result<(), StoreError> {
+    let mut update = tx.prepare_cached(&format!(
+        "UPDATE builds SET lane = reckoned.lane FROM (
+             SELECT min(lane) AS lane FROM (
+                 SELECT asked_lane AS lane FROM builds WHERE id = ?1
+                 UNION ALL SELECT waiting.lane FROM waits JOIN builds AS waiting ON waiting.id = waits.build
+                     WHERE waits.dependency = ?1 AND waiting.state IN ({LIVE})
+                 UNION ALL SELECT lane FROM builds WHERE behind = ?1)
+         ) AS reckoned WHERE id = ?1 AND builds.lane <> reckoned.lane AND state IN ({LIVE})"
+    ))?;
+    while let Some(build) = builds.pop() {
+        if update.execute([build])? > 0 {
+            builds.extend(needed_by(tx, build)?);
+        }
+    }
+    Ok(())
+}
+
+/// Makes whatever these builds wait for as urgent as they are, and so on. One of them may have ended: it waits for nothing.
 pub(super) fn raise(tx: &Connection, mut builds: Vec<BuildId>) -> Result<(), StoreError> {
     let mut needed = tx.prepare_cached(&format!(
         "SELECT needed.id, waiting.lane FROM builds AS waiting
          JOIN waits ON waits.build = waiting.id JOIN builds AS needed ON needed.id = waits.dependency
-         WHERE waiting.id = ?1 AND needed.lane > waiting.lane AND needed.state IN ({LIVE})
+         WHERE waiting.id = ?1 AND needed.lane > waiting.lane AND needed.state IN ({LIVE}) AND waiting.state IN ({LIVE})
          UNION ALL SELECT needed.id, waiting.lane FROM builds AS waiting JOIN builds AS needed ON needed.id = waiting.behind
          WHERE waiting.id = ?1 AND needed.lane > waiting.lane"
     ))?;
@@ -223,6 +281,38 @@ mod tests {
         {
             assert_eq!(store.lane(name).await, lane, "{name}");
         }
+    }
+
+    /// `lib` was raised by a deploy of `app` and is let down again, with what it waits for itself.
+    #[tokio::test]
+    async fn what_nobody_urgent_waits_for_any_more_is_as_urgent_as_it_was_asked_for() {
+        let store = Store::in_memory().unwrap();
+        store.give(in_lane(Lane::Mass, wave(1, &["base", "lib:base", "other:lib"])), Overlap::Coalesce).await;
+        store.give(in_lane(Lane::Normal, wave(2, &["tool?lib"])), Overlap::Coalesce).await;
+        store.give(in_lane(Lane::Deploy, wave(3, &["app?lib"])), Overlap::Coalesce).await;
+        assert_eq!(store.lane("base").await, Lane::Deploy);
+        store.cancel_build(store.newest("app").await, at(1)).await.unwrap();
+        for (name, lane) in [("base", Lane::Normal), ("lib", Lane::Normal), ("other", Lane::Mass)] {
+            assert_eq!(store.lane(name).await, lane, "{name}");
+        }
+        store.retry_build(store.newest("app").await, at(2)).await.unwrap();
+        assert_eq!(store.lane("base").await, Lane::Deploy, "it waits again");
+        // A newer commit of it needs no library any more.
+        store.give(in_lane(Lane::Mass, wave(4, &["app"])), Overlap::Coalesce).await;
+        assert_eq!(store.lane("base").await, Lane::Normal);
+        assert_eq!(store.lane("app").await, Lane::Deploy, "somebody asked for it urgently");
+    }
+
+    #[tokio::test]
+    async fn a_build_before_an_urgent_one_of_its_package_is_let_down_with_it() {
+        let store = Store::in_memory().unwrap();
+        store.give(in_lane(Lane::Mass, wave(1, &["lib"])), Overlap::Queue).await;
+        store.start("lib").await;
+        store.give(in_lane(Lane::Mass, wave(2, &["lib"])), Overlap::Queue).await;
+        let second = store.newest("lib").await;
+        store.give(in_lane(Lane::Deploy, wave(3, &["lib"])), Overlap::Queue).await;
+        store.cancel_build(store.newest("lib").await, at(1)).await.unwrap();
+        assert_eq!(store.build(second).await.unwrap().unwrap().build.lane, Lane::Mass);
     }
 
     #[tokio::test]

@@ -27,6 +27,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0004_statuses.sql"),
     migration!("0005_schedule.sql"),
     migration!("0006_commits.sql"),
+    migration!("0007_turns.sql"),
 ];
 
 /// The newest schema this program knows.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde_json::json;
 
-use super::schedule::raise;
+use super::schedule::{lower, needed_by, raise};
 use super::sql::Millis;
 use super::{StoreError, events, statuses};
 use crate::domain::build::{BuildEvent, BuildState};
@@ -67,7 +67,9 @@ pub(super) fn happen(
     }
     consequences.changes.push(Change { build, pkgbase, from, to });
     if to.is_final() {
+        let needed = needed_by(tx, build)?;
         conclude(tx, build, to, consequences)?;
+        lower(tx, needed)?;
     }
     Ok(to)
 }
@@ -124,7 +126,7 @@ pub(super) fn move_waits(tx: &Connection, old: BuildId, new: BuildId) -> Result<
 }
 
 /// The live builds that wait for a build.
-fn dependants(tx: &Connection, build: BuildId) -> Result<Vec<BuildId>, StoreError> {
+pub(super) fn dependants(tx: &Connection, build: BuildId) -> Result<Vec<BuildId>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT waits.build FROM waits JOIN builds ON builds.id = waits.build
          WHERE waits.dependency = ? AND builds.state IN ('waiting', 'blocked', 'ready', 'dispatched', 'running')",
@@ -139,12 +141,14 @@ pub(super) fn open_circles(tx: &Connection, build: BuildId, consequences: &mut C
         tx.prepare_cached("SELECT repository FROM builds WHERE id = ?")?.query_row([build], |row| row.get(0))?;
     let dropped = queue::waits_to_drop(&edges(tx, &repository)?);
     let mut statement = tx.prepare_cached("DELETE FROM waits WHERE build = ? AND dependency = ?")?;
+    let mut relieved = Vec::new();
     for edge in dropped {
         tracing::info!(build = %edge.from, on = %edge.to, "builds wait for each other in a circle: one goes first");
         statement.execute(params![edge.from, edge.to])?;
         consequences.concerned.insert(edge.from);
+        relieved.push(edge.to);
     }
-    Ok(())
+    lower(tx, relieved)
 }
 
 /// Every wait between live builds of a repository.

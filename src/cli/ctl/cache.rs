@@ -66,12 +66,16 @@ fn listed(caches: &[Value]) -> String {
     if caches.is_empty() {
         return "Nothing is kept.\n".to_owned();
     }
+    let found = |cache: &Value| match cache["condemned"].as_str() {
+        Some(_) => "nobody".to_owned(),
+        None => text(cache, "class"),
+    };
     let mut table = table(&["PACKAGE", "SET", "FOR", "KEY", "SIZE", "SAVED", "LAST USED", "BY"]);
     for cache in caches {
         table.add_row(vec![
             Cell::new(text(cache, "pkgbase")),
             Cell::new(text(cache, "name")),
-            Cell::new(text(cache, "class")),
+            Cell::new(found(cache)),
             Cell::new(text(cache, "key").chars().take(12).collect::<String>()),
             Cell::new(size(amount(cache, "size"))).set_alignment(CellAlignment::Right),
             Cell::new(text(cache, "created")),
@@ -79,7 +83,11 @@ fn listed(caches: &[Value]) -> String {
             Cell::new(text(cache, "origin")),
         ]);
     }
-    lines(&table)
+    caches.iter().filter(|cache| cache["condemned"].is_string()).fold(lines(&table), |mut out, cache| {
+        let key: String = text(cache, "key").chars().take(12).collect();
+        let _ = writeln!(out, "{key} is found by nobody any more: {}", text(cache, "condemned"));
+        out
+    })
 }
 
 fn shown(cache: &Value) -> String {
@@ -88,7 +96,9 @@ fn shown(cache: &Value) -> String {
         let _ = writeln!(out, "{name:<10} {value}");
     };
     line("set", format!("{} of {} / {}", text(cache, "name"), text(cache, "repository"), text(cache, "pkgbase")));
-    line("found by", text(cache, "class"));
+    let class = text(cache, "class");
+    let condemned = cache["condemned"].is_string().then(|| text(cache, "condemned"));
+    line("found by", condemned.map_or_else(|| class.clone(), |why| format!("nobody any more ({class}): {why}")));
     line("key", text(cache, "key"));
     line("sha256", text(cache, "sha256"));
     line("packed", size(amount(cache, "size")));
@@ -139,6 +149,15 @@ mod tests {
         last used  2026-01-02T00:00:00Z
         ");
         assert_eq!(cache_uses(&[cache()]), "  cache used ccache: key 0123456789ab, 2 KiB, from 7-1\n");
+        let mut bad = cache();
+        bad["condemned"] = json!("it is in quarantine: steals keys");
+        let list = listed(&[bad.clone()]);
+        assert!(list.contains(" nobody ") && !list.contains("release"), "{list}");
+        assert!(
+            list.ends_with("0123456789ab is found by nobody any more: it is in quarantine: steals keys\n"),
+            "{list}"
+        );
+        assert!(shown(&bad).contains("found by   nobody any more (release): it is in quarantine: steals keys\n"));
         assert_eq!(listed(&[]), "Nothing is kept.\n");
         assert_eq!(told(&json!({"archives": 1, "bytes": 3})), "1 archive removed; 3 B of the disk are free again.");
     }

@@ -70,6 +70,7 @@ fn dispatcher(dir: &std::path::Path, store: &Store, publisher: Option<Publisher>
         wakes: BTreeMap::new(),
         trials_dir: dir.join("trials"),
         logs: LogStore::new(dir.join("logs")).unwrap(),
+        caches: Caches::in_tests(dir),
         clock: Arc::new(ManualClock::new(at(0))),
     })
 }

@@ -102,6 +102,9 @@ impl Dispatcher {
         let settings = settings_in(&files);
         let overlay = self.overlay(trial).join(REPOSITORY);
         let own = PackageRepository { name: NAME.to_owned(), server: Server::Directory(overlay), sig_level: None };
+        let caches = config::cache::declared(&files, settings.cache_sources);
+        let caches = site.policy.caches.plan(caches, RefClass::Proposal(trial.number));
+        let caches = self.trusted(caches, &trial.repository, &trial.part.pkgbase).await?;
         Ok(BuildOrder {
             attempt: attempt.to_owned(),
             repository: trial.repository.clone(),
@@ -121,10 +124,7 @@ impl Dispatcher {
             extra_timeout: 1.0,
             // What a stranger's build leaves is found by test builds of the same proposal, and by nobody else's.
             cache_sources: settings.cache_sources && site.policy.caches.proposals,
-            caches: site
-                .policy
-                .caches
-                .plan(config::cache::declared(&files, settings.cache_sources), RefClass::Proposal(trial.number)),
+            caches,
             allow_prohibited: false,
             source_date_epoch: time.as_second(),
             // What a proposal says of that has no say.

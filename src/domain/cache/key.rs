@@ -26,7 +26,7 @@ pub struct Facts<'a> {
     pub files: &'a Folder,
     /// What each tool says its version is; one that is not there says nothing.
     pub tools: &'a BTreeMap<String, String>,
-    /// How often the set has been invalidated.
+    /// How often the set has been invalidated, or condemned with its package.
     pub epoch: u64,
 }
 

@@ -160,6 +160,15 @@ pub struct Plan {
     /// Whether `pkgwarden-cache` works inside it.
     #[serde(default)]
     pub commands: bool,
+    /// How often what was saved of the package has been condemned: nothing from before counts.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub condemned: u64,
+}
+
+/// Whether a number says nothing.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Plan {
@@ -279,7 +288,7 @@ mod tests {
     #[test]
     fn what_is_restored_by_itself_is_not_to_be_had_by_hand() {
         let deps = Set { include: vec!["~/deps/**".into()], ..Set::by_hand(SetName::new("deps").unwrap()) };
-        let plan = Plan { sets: vec![deps], commands: true };
+        let plan = Plan { sets: vec![deps], commands: true, condemned: 0 };
         assert!(plan.by_hand("deps").unwrap_err().contains("include"));
         assert!(plan.by_hand("srcdest").unwrap_err().contains("ready-made"));
         assert!(plan.by_hand("../x").is_err());

@@ -24,10 +24,12 @@ pub struct Held {
     pub last_used: Timestamp,
     /// Whether a build uses it now.
     pub in_use: bool,
+    /// Whether nobody finds it any more.
+    pub condemned: bool,
 }
 
 /// The numbers of those that have to go, so that all objects together have no more than `quota` bytes: first what has
-/// been replaced, then what has been unused for longest. What is in use never goes.
+/// been replaced, then what is condemned, then what has been unused for longest. What is in use never goes.
 #[must_use]
 pub fn evicted(held: &[Held], quota: u64) -> BTreeSet<i64> {
     let mut gone = replaced(held);
@@ -37,7 +39,7 @@ pub fn evicted(held: &[Held], quota: u64) -> BTreeSet<i64> {
     }
     let mut total: u64 = references.values().map(|(size, _)| size).sum();
     let mut by_use: Vec<&Held> = held.iter().filter(|archive| !archive.in_use && !gone.contains(&archive.id)).collect();
-    by_use.sort_by_key(|archive| (archive.last_used, archive.id));
+    by_use.sort_by_key(|archive| (!archive.condemned, archive.last_used, archive.id));
     for archive in by_use {
         if total <= quota {
             break;
@@ -73,8 +75,8 @@ mod tests {
     use super::*;
 
     fn archive() -> impl Strategy<Value = Held> {
-        (0..6u8, 0..40u64, proptest::option::of("[ab]"), 0..50i64, 0..50i64, any::<bool>()).prop_map(
-            |(sha, size, kind, created, last_used, in_use)| Held {
+        (0..6u8, 0..40u64, proptest::option::of("[ab]"), 0..50i64, 0..50i64, any::<[bool; 2]>()).prop_map(
+            |(sha, size, kind, created, last_used, [in_use, condemned])| Held {
                 id: 0,
                 sha256: format!("{sha}/{size}"),
                 size,
@@ -82,6 +84,7 @@ mod tests {
                 created: Timestamp::from_second(created).unwrap(),
                 last_used: Timestamp::from_second(last_used).unwrap(),
                 in_use,
+                condemned,
             },
         )
     }
@@ -101,11 +104,12 @@ mod tests {
             let left: Vec<_> = held.iter().filter(|archive| !gone.contains(&archive.id)).cloned().collect();
             let (used, free): (Vec<_>, Vec<_>) = left.iter().cloned().partition(|archive| archive.in_use);
             prop_assert!(size(&left) <= quota || free.is_empty(), "{} of {quota}, {used:?}", size(&left));
-            // Whatever went without being replaced had been unused for at least as long as what stayed.
+            // Whatever went without being replaced was condemned, or had been unused for at least as long as what stayed.
             let replaced = replaced(&held);
             let went = held.iter().filter(|archive| gone.contains(&archive.id) && !replaced.contains(&archive.id));
             for went in went {
-                prop_assert!(free.iter().all(|stayed| went.last_used <= stayed.last_used));
+                let place = |archive: &Held| (!archive.condemned, archive.last_used);
+                prop_assert!(free.iter().all(|stayed| place(went) <= place(stayed)));
             }
         }
     }
@@ -122,6 +126,7 @@ mod tests {
                 created: at(id),
                 last_used: at(9 - id),
                 in_use: id == 1,
+                condemned: false,
             })
             .collect();
         assert_eq!(evicted(&held, 100), [2].into());

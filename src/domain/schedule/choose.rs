@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::policy::BuildClass;
 use crate::domain::queue::BuildId;
 
@@ -86,25 +88,45 @@ pub struct Situation<'a> {
     pub limits: &'a Limits,
 }
 
-/// Who had how many turns: what is remembered from one choice to the next. Forgetting it costs nobody more than
-/// a turn or two.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Who had how many turns: what is remembered from one choice to the next, also beyond a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Turns {
+    #[serde(with = "entries")]
     flows: BTreeMap<(String, Lane, Option<BuildClass>), Flow>,
     /// What each repository had in each lane, by weight.
+    #[serde(with = "entries")]
     had: BTreeMap<(Lane, String), u64>,
     /// What whoever had the last turn in a lane had before it: where one begins that comes anew.
     clock: BTreeMap<Lane, u64>,
     choices: u64,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Flow {
     /// How often it was passed over for more urgent lanes since its last turn.
     passed: i64,
     turns: u64,
     /// The number of the choice that was its last.
     last: u64,
+}
+
+/// A map as the list of its entries: a name in JSON is one text.
+mod entries {
+    use super::{BTreeMap, Deserialize, Serialize};
+
+    pub fn serialize<K: Serialize, V: Serialize, S: serde::Serializer>(
+        map: &BTreeMap<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<K, V>, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
+    }
 }
 
 /// The builds that begin now, in this order. No place is left free while there is a build that may have it.

@@ -137,7 +137,7 @@ impl Caching {
             commit: &commit,
             files: &order.files,
             tools: &self.tools,
-            epoch,
+            epoch: epoch.saturating_add(self.plan.condemned),
         };
         Ok(Wanted {
             place: Place::of(&order.repository, order.pkgbase.as_str(), set),

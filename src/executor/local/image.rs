@@ -24,8 +24,16 @@ use super::probe::missing_inside;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long it may take to fetch an image, or to pack one out.
 const LONG_PATIENCE: Duration = Duration::from_hours(1);
-/// What engines run by other users than root need to be found.
-const VARIABLES: [&str; 3] = ["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "DOCKER_HOST"];
+/// What engines run by other users than root need to be found, and docker on another machine.
+const VARIABLES: [&str; 7] = [
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_CONFIG",
+    "DOCKER_CERT_PATH",
+    "DOCKER_TLS_VERIFY",
+];
 /// What is no part of a system at rest.
 const LEFT_OUT: [&str; 4] = ["dev/*", "proc/*", "sys/*", "run/*"];
 
@@ -44,9 +52,14 @@ impl ImageConfig {
     /// Whether the engine has the image now. It is not fetched.
     ///
     /// # Errors
-    /// [`ProcessError`] if the engine cannot be asked.
-    pub async fn is_there(&self) -> Result<bool, ProcessError> {
-        Ok(self.look().await?.status.success())
+    /// [`ImageError`] if the engine cannot be asked.
+    pub async fn is_there(&self) -> Result<bool, ImageError> {
+        if self.look().await?.status.success() {
+            return Ok(true);
+        }
+        // docker ends in the same way without the image and without its daemon.
+        let version = self.engine(&["version"]).timeout(PATIENCE).run().await?;
+        self.succeeded("tell of", version).map(|_| false)
     }
 
     async fn look(&self) -> Result<Output, ProcessError> {
@@ -56,6 +69,19 @@ impl ImageConfig {
     fn engine(&self, arguments: &[&str]) -> Program {
         let program = Program::new(&self.engine).args(arguments);
         VARIABLES.iter().fold(program, |program, variable| program.inherit(variable))
+    }
+
+    fn succeeded(&self, what: &'static str, output: Output) -> Result<String, ImageError> {
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        // Warnings come first, and what went wrong last.
+        let said = output.stderr_text();
+        Err(self.refused(what, said.lines().last().unwrap_or("it does not say why").to_owned()))
+    }
+
+    fn refused(&self, what: &'static str, said: String) -> ImageError {
+        ImageError::Refused { engine: self.engine.clone(), what, image: self.name.clone(), said }
     }
 }
 
@@ -167,10 +193,11 @@ impl Images {
             self.done("fetch", fetch.timeout(LONG_PATIENCE)).await?;
             known = self.config.look().await?;
         }
-        let said = self.succeeded("tell of", known)?;
+        let said = self.config.succeeded("tell of", known)?;
         let id = said.trim().trim_start_matches("sha256:");
         let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_id { Ok(id.to_owned()) } else { Err(self.refused("tell of", format!("`{said}` is no id of an image"))) }
+        let wrong = || self.config.refused("tell of", format!("`{said}` is no id of an image"));
+        if is_id { Ok(id.to_owned()) } else { Err(wrong()) }
     }
 
     /// Packs out what the engine has, beside where it will be, and puts it there when it is whole.
@@ -198,7 +225,8 @@ impl Images {
         let place = Sha256::digest(self.config.dir.as_os_str().as_encoded_bytes());
         let place = place.iter().take(6).fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         let container = format!("pkgwarden-{}-{place}", &id[..12]);
-        let remove = || self.config.engine(&["rm", "--force", &container]).timeout(PATIENCE);
+        // Engines make a volume for each that the image declares, and keep it unless they are told otherwise.
+        let remove = || self.config.engine(&["rm", "--force", "--volumes", &container]).timeout(PATIENCE);
         // One that an earlier process left behind; if there is none, engines differ in whether that is an error.
         remove().run().await?;
         self.done(
@@ -230,20 +258,7 @@ impl Images {
     }
 
     async fn done(&self, what: &'static str, program: Program) -> Result<(), ImageError> {
-        self.succeeded(what, program.run().await?).map(drop)
-    }
-
-    fn succeeded(&self, what: &'static str, output: Output) -> Result<String, ImageError> {
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        // Warnings come first, and what went wrong last.
-        let said = output.stderr_text();
-        Err(self.refused(what, said.lines().last().unwrap_or("it does not say why").to_owned()))
-    }
-
-    fn refused(&self, what: &'static str, said: String) -> ImageError {
-        ImageError::Refused { engine: self.config.engine.clone(), what, image: self.config.name.clone(), said }
+        self.config.succeeded(what, program.run().await?).map(drop)
     }
 }
 

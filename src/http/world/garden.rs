@@ -195,6 +195,7 @@ fn cache() -> CacheView {
         build: Some("b1".into()),
         created: ago(900),
         last_used: ago(100),
+        condemned: None,
     }
 }
 

@@ -177,6 +177,8 @@ struct CacheRow {
     origin_href: Option<String>,
     created: Moment,
     download: Option<String>,
+    /// Why no build finds it any more.
+    condemned: Option<String>,
 }
 
 impl CacheRow {
@@ -193,6 +195,7 @@ impl CacheRow {
             created: Moment::new(cache.created, frame.now),
             // Who may not have it is shown no way to it.
             download: done.download.clone().filter(|_| frame.visitor.form_key.is_some()),
+            condemned: cache.condemned.as_deref().map(one_line),
         }
     }
 }

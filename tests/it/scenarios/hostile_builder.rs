@@ -218,6 +218,27 @@ async fn packages_that_are_not_what_was_ordered_reach_nobody() {
     elsewhere.stops(serve).await;
 }
 
+#[tokio::test]
+async fn what_builders_keep_of_a_package_counts_no_more_when_a_build_of_it_made_another_one() {
+    let elsewhere = Elsewhere::of(&["foo"]).await;
+    let mut serve = elsewhere.serve();
+    let job = elsewhere.job().await;
+    assert_eq!(job.caches.condemned, 0);
+    let bytes = archive(&elsewhere.scene.path("crafted"), &[(".PKGINFO", EntryType::Symlink, b"".as_slice())]);
+    assert_eq!(elsewhere.put(&job, FOO, &as_whole(&bytes), &bytes).await.0, 201);
+    elsewhere.end(&told(FOO, &bytes)).await;
+    serve.says("what its builds kept for the next one is not found any more").await;
+    serve.says("a build ended").await;
+
+    let keeps = Pkg::new("foo").release("3").config("BUILDER_CACHE_SOURCES=true\n");
+    elsewhere.scene.push("feat(foo): keep sources", &keeps.changes()).await;
+    let job = elsewhere.job().await;
+    assert_eq!((job.caches.sets.len(), job.caches.condemned), (1, 1), "it is told so with what it may keep");
+    elsewhere.end(r#"{"status":"failed"}"#).await;
+    serve.says("a build ended").await;
+    elsewhere.stops(serve).await;
+}
+
 /// An artefact as a builder has it, with random bytes behind the package that count for nothing.
 async fn artefact(elsewhere: &Elsewhere, job: &Job) -> Artefact {
     let files = Client::of(job).unwrap().files().await.unwrap();

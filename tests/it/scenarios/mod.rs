@@ -43,4 +43,5 @@ mod statuses;
 mod talk;
 mod together;
 mod trees;
+mod urgency;
 mod webhooks;

@@ -1,14 +1,20 @@
 //! A person takes a package out of service: nothing of it, or of what is built with it, moves until a person
 //! takes it back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use pkgwarden::app::Serving;
+use pkgwarden::caches::{CacheConfig, Caches, Found, Place, Published, Wanted};
 use pkgwarden::controller::face::{ControllerError, Face as _};
 use pkgwarden::domain::build::BuildState;
+use pkgwarden::domain::cache::SetName;
+use pkgwarden::domain::cache::key::Key;
+use pkgwarden::domain::cache::policy::RefClass;
 use pkgwarden::domain::name::PkgBase;
 use pkgwarden::domain::plan::Pipeline;
+use pkgwarden::sys::clock::SystemClock;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::scene::{base, person};
@@ -192,6 +198,57 @@ async fn a_quarantine_that_another_machine_pushed_stops_builds_here() {
     other deploy ready
     ");
     drop(serving);
+    scene.ends().await;
+}
+
+/// Saves an archive of a set as a build of this package would, at an attempt of this name; whether one was found before.
+fn save(caches: &Caches, pkgbase: &str, attempt: &str) -> bool {
+    let place = Place { repository: "packages".into(), pkgbase: pkgbase.into(), set: SetName::new("ccache").unwrap() };
+    let (epoch, key) = (
+        caches.epoch(&place).unwrap(),
+        attempt.as_bytes().iter().fold(String::new(), |all, byte| format!("{all}{byte:02x}")),
+    );
+    let key = Key { scope: format!("{pkgbase} {epoch}"), exact: format!("{key:0>64}") };
+    let wanted = Wanted { place, class: RefClass::Release, key, epoch, renew: true, attempt: attempt.into() };
+    let found = matches!(caches.find(&wanted).unwrap(), Found::Archive(_));
+    let staged = caches.stage(&[0; 1024][..], 1 << 20).unwrap();
+    assert!(matches!(caches.publish(staged, &wanted).unwrap(), Published::New(_)));
+    found
+}
+
+#[tokio::test]
+async fn what_builds_of_a_held_package_kept_is_found_by_nobody_even_when_it_is_lifted() {
+    let scene = Scene::of(&[Pkg::new("lib"), Pkg::new("app").needs(&["lib"]), Pkg::new("other")]).await;
+    let serve =
+        || scene.serve(&[], &[("PKGWARDEN__EXECUTOR__KIND", "none"), ("PKGWARDEN__SERVER__LISTEN", "127.0.0.1:0")]);
+    let mut running = serve();
+    running.says("listening on").await;
+    let config = CacheConfig { dir: scene.path("data/caches"), quota: 1 << 30 };
+    let caches = Caches::open(config, Arc::new(SystemClock)).unwrap();
+    for name in ["lib", "app", "other"] {
+        assert!(!save(&caches, name, &format!("{name}-1")) && save(&caches, name, &format!("{name}-2")));
+    }
+    let ran = scene.pkgwarden(&["ctl", "quarantine", "lib", "--reason", "steals keys"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let list = scene.pkgwarden(&["ctl", "cache", "list"]).await.stdout;
+    assert_eq!(list.matches("it is in quarantine: steals keys").count(), 2, "{list}");
+    assert_eq!(list.matches("it is built with `lib`, which is in quarantine: steals keys").count(), 2, "{list}");
+    assert_eq!((list.matches("  nobody  ").count(), list.matches("  release  ").count()), (4, 2), "{list}");
+    let lifted = scene.pkgwarden(&["ctl", "lift", "lib", "--reason", "cleaned"]).await;
+    assert_eq!(lifted.code, Some(0), "{}", lifted.stderr);
+    running.signal(Signal::SIGTERM);
+    let (code, said) = running.ended().await;
+    assert_eq!(code, Some(0));
+    assert_eq!(said.matches("what its builds kept for the next one is not found any more").count(), 2, "{said}");
+
+    let mut running = serve();
+    running.says("listening on").await;
+    let found: Vec<bool> =
+        ["lib", "app", "other"].iter().map(|name| save(&caches, name, &format!("{name}-3"))).collect();
+    assert_eq!(found, [false, false, true]);
+    assert!(save(&caches, "lib", "lib-4"), "what is built from now on is kept and found");
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.ended().await.0, Some(0));
     scene.ends().await;
 }
 

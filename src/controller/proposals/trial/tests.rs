@@ -122,6 +122,7 @@ impl World {
             wakes: BTreeMap::new(),
             trials_dir: self.dir.path().join("trials"),
             logs: LogStore::new(self.dir.path().join("logs")).unwrap(),
+            caches: crate::caches::Caches::in_tests(self.dir.path()),
             clock: Arc::new(ManualClock::new(at(0))),
         })
     }

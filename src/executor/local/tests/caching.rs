@@ -292,6 +292,20 @@ async fn p7_after_an_invalidation_no_build_finds_the_old_set_not_even_one_under_
     }
 }
 
+/// The machine has never heard of it: a builder elsewhere.
+#[tokio::test]
+async fn what_was_condemned_by_whoever_gives_the_order_is_found_by_no_build() {
+    let world = World::new();
+    let order = |attempt, condemned| {
+        let order = world.caching(attempt, (REMEMBERS, MODELS), OPEN);
+        BuildOrder { caches: Plan { condemned, ..order.caches.clone() }, ..order }
+    };
+    for (attempt, condemned, found) in [("a1", 0, "nothing"), ("a2", 0, "a1"), ("a3", 1, "nothing"), ("a4", 1, "a3")] {
+        world.succeed(order(attempt, condemned)).await;
+        assert_eq!(world.found(attempt), found, "{attempt}");
+    }
+}
+
 #[tokio::test]
 async fn p8_of_builds_at_once_the_first_one_saves_and_its_archive_never_changes() {
     let world = World::with(3, crate::logstore::DEFAULT_LIMIT);

@@ -1,7 +1,9 @@
-//! Builds in images, with the real podman: the system that they see is not this machine's.
+//! Builds in images, with the real podman and the real docker: the system that they see is not this machine's.
 
 use super::*;
 use crate::executor::local::image::{ImageConfig, ImageError};
+use crate::sys::env;
+use crate::sys::process::Child;
 
 /// Makes a small system in `$1` of those programs of this machine that makepkg needs, with what they are linked to.
 const SYSTEM: &str = r#"
@@ -32,26 +34,86 @@ echo 9 >"$root/var/lib/pacman/local/ALPM_DB_VERSION"
 
 const NAME: &str = "localhost/build:latest";
 
+/// A daemon of docker that nobody else has, in `$1`: nothing of it is seen or changed outside, and its mounts go with it.
+const DAEMON: &str = r#"
+echo '{}' >"$1/daemon.json"
+exec unshare --mount --propagation private dockerd --config-file "$1/daemon.json" \
+    --bridge=none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false --storage-driver=vfs \
+    --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" -H "unix://$1/socket" >"$1/log" 2>&1
+"#;
+
+/// The same cases with each engine.
+macro_rules! with_each_engine {
+    ($($case:ident)*) => {
+        mod podman {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(super::Engine::podman().await).await;
+            })*
+        }
+
+        mod docker {
+            $(#[tokio::test]
+            async fn $case() {
+                if let Some(engine) = super::Engine::docker().await {
+                    super::$case(engine).await;
+                }
+            })*
+        }
+    };
+}
+
+with_each_engine! {
+    a_build_sees_the_system_of_the_image_as_it_is_when_it_begins
+    an_image_that_leads_out_of_itself_or_has_no_makepkg_is_refused
+    an_image_that_nobody_has_is_said_to_be_missing
+}
+
 /// A machine with an engine of its own.
 struct Engine {
     world: World,
     program: PathBuf,
+    daemon: Option<Child>,
 }
 
 impl Engine {
-    async fn new() -> Self {
+    async fn podman() -> Self {
+        let containers = "podman --root \"$0.d/root\" --runroot \"$0.d/run\" --storage-driver vfs";
+        Self::with(World::new(), "podman", containers, None).await
+    }
+
+    /// Docker with a daemon of its own; where there can be none, says why.
+    async fn docker() -> Option<Self> {
         let world = World::new();
-        let program = world.dir.path().join("podman");
-        let dir = world.dir.path().join("containers");
-        let text = format!(
-            "#!/bin/sh\nexec podman --root {0}/root --runroot {0}/run --storage-driver vfs \"$@\"\n",
-            dir.display()
-        );
-        fs::write(&program, text).unwrap();
+        let dir = world.dir.path().join("docker.d");
+        fs::create_dir(&dir).unwrap();
+        let program = "docker --config \"$0.d/config\" -H \"unix://$0.d/socket\"";
+        let daemon = match start_docker(&dir).await {
+            Ok(daemon) => daemon,
+            Err(why) => {
+                skipped(&why);
+                return None;
+            }
+        };
+        Some(Self::with(world, "docker", program, Some(daemon)).await)
+    }
+
+    async fn with(world: World, name: &str, command: &str, daemon: Option<Child>) -> Self {
+        let program = world.dir.path().join(name);
+        fs::write(&program, format!("#!/bin/sh\nexec {command} \"$@\"\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let engine = Self { world, program };
+        let engine = Self { world, program, daemon };
         engine.sh(SYSTEM, &engine.system()).await;
         engine
+    }
+
+    /// Nothing is left in it, and it is gone.
+    async fn ends(mut self) {
+        assert_eq!(self.ask(&["ps", "--all", "--quiet"]).await, "", "no container is left");
+        assert_eq!(self.ask(&["volume", "ls", "--quiet"]).await, "", "nor a volume of one");
+        if let Some(daemon) = &mut self.daemon {
+            daemon.stop(Duration::from_secs(20)).await;
+        }
     }
 
     fn system(&self) -> PathBuf {
@@ -75,7 +137,7 @@ impl Engine {
         let packed = self.world.dir.path().join("system.tar");
         let pack = Program::new("bsdtar").arg("-cf").arg(&packed).arg("-C").arg(self.system()).arg(".");
         assert!(pack.run().await.unwrap().status.success());
-        self.ask(&["import", "--quiet", packed.to_str().unwrap(), NAME]).await;
+        self.ask(&["import", "--change", "VOLUME /data", packed.to_str().unwrap(), NAME]).await;
         fs::remove_file(packed).unwrap();
     }
 
@@ -95,14 +157,43 @@ impl Engine {
     }
 }
 
+/// Starts a daemon of docker, and waits until it answers; why there is none, if there can be none.
+async fn start_docker(dir: &Path) -> Result<Child, String> {
+    if !env::is_root() {
+        return Err("only root can run its daemon".to_owned());
+    }
+    for program in ["docker", "dockerd"] {
+        let found = Program::new(program).arg("--version").run().await;
+        found.map_err(|error| format!("{error}; `.ci/setup --tests` installs it"))?;
+    }
+    let mut daemon = Program::new("sh").args(["-c", DAEMON, "sh"]).arg(dir).spawn().unwrap();
+    let socket = format!("unix://{}", dir.join("socket").display());
+    let up = async {
+        while !Program::new("docker").args(["-H", &socket, "version"]).run().await.unwrap().status.success() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let ended = tokio::select! {
+        () = up => None,
+        ended = daemon.wait() => Some(ended.unwrap()),
+        () = tokio::time::sleep(Duration::from_mins(1)) => panic!("it does not answer"),
+    };
+    let Some(ended) = ended else { return Ok(daemon) };
+    let log = fs::read_to_string(dir.join("log")).unwrap();
+    Err(format!("its daemon cannot run here ({ended}): {}", log.lines().last().unwrap_or_default()))
+}
+
+/// nextest shows this at the end.
+fn skipped(why: &str) {
+    eprintln!("SKIPPED, docker was not tried: {why}");
+}
+
 async fn finish(executor: &LocalExecutor, order: BuildOrder) -> AttemptReport {
     let handle = executor.submit(order).await.unwrap();
     executor.finished(&handle).await.unwrap()
 }
 
-#[tokio::test]
-async fn a_build_sees_the_system_of_the_image_as_it_is_when_it_begins() {
-    let mut engine = Engine::new().await;
+async fn a_build_sees_the_system_of_the_image_as_it_is_when_it_begins(mut engine: Engine) {
     engine.import("first").await;
     let executor = engine.executor();
     engine.world.executor = executor.clone();
@@ -121,12 +212,10 @@ async fn a_build_sees_the_system_of_the_image_as_it_is_when_it_begins() {
     assert_eq!(member(&report.artefacts[0].path, "usr/share/mark").await, "second");
     assert_eq!((first.len(), engine.images().len()), (1, 1));
     assert_ne!(engine.images(), first, "the one that nobody builds in any more is not kept");
-    assert_eq!(engine.ask(&["ps", "--all", "--quiet"]).await, "", "no container is left");
+    engine.ends().await;
 }
 
-#[tokio::test]
-async fn an_image_that_leads_out_of_itself_or_has_no_makepkg_is_refused() {
-    let engine = Engine::new().await;
+async fn an_image_that_leads_out_of_itself_or_has_no_makepkg_is_refused(engine: Engine) {
     engine.sh("cd \"$1\" && rm -rf etc/ssl && ln -s /root etc/ssl", &engine.system()).await;
     engine.import("x").await;
     let executor = engine.executor();
@@ -142,11 +231,10 @@ async fn an_image_that_leads_out_of_itself_or_has_no_makepkg_is_refused() {
     assert!(half.is_empty(), "nothing is built in what is not whole: {half:?}");
     engine.executor();
     assert!(engine.images().is_empty(), "and it is cleaned up");
+    engine.ends().await;
 }
 
-#[tokio::test]
-async fn an_image_that_nobody_has_is_said_to_be_missing() {
-    let engine = Engine::new().await;
+async fn an_image_that_nobody_has_is_said_to_be_missing(engine: Engine) {
     let config = ImageConfig { name: "localhost:9/nowhere".into(), ..engine.config() };
     assert!(!config.is_there().await.unwrap());
     let images = image::Images::open(config).unwrap();
@@ -162,4 +250,23 @@ async fn an_image_that_nobody_has_is_said_to_be_missing() {
     .await
     .unwrap_err();
     assert!(error.to_string().contains("no-such-engine is not installed; builds are done in an image"), "{error}");
+    engine.ends().await;
+}
+
+/// The program of docker is there, and its daemon is not.
+#[tokio::test]
+async fn a_daemon_that_is_not_there_is_no_image_that_is_not_there() {
+    let world = World::new();
+    let dir = world.dir.path().join("images");
+    let program = world.dir.path().join("docker");
+    fs::write(&program, "#!/bin/sh\nexec docker -H \"unix://$0.socket\" \"$@\"\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    if let Err(error) = Program::new("docker").arg("--version").run().await {
+        return skipped(&error.to_string());
+    }
+    let config = ImageConfig { engine: program.display().to_string(), name: NAME.to_owned(), dir };
+    let error = config.is_there().await.unwrap_err();
+    assert!(error.to_string().contains("docker.socket"), "{error}");
+    let error = image::Images::open(config).unwrap().current().await.unwrap_err();
+    assert!(error.to_string().contains("docker.socket"), "{error}");
 }

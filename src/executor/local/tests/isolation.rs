@@ -68,7 +68,11 @@ async fn a_vcs_package_is_cloned_with_the_network_and_built_without_it() {
         git(&work, &["push", "-q", "../upstream.git", "main"]).await;
         git(&upstream, &["update-server-info"]).await;
         // Nothing checks what is in a repository: it is kept only where everything may be.
-        let caches = crate::domain::cache::Plan { sets: vec![crate::domain::cache::ready::srcdest()], commands: false };
+        let caches = crate::domain::cache::Plan {
+            sets: vec![crate::domain::cache::ready::srcdest()],
+            commands: false,
+            condemned: 0,
+        };
         let order = BuildOrder { caches, ..world.small(attempt, &lines) };
         let report = world.succeed(order).await;
         let count = if attempt == "a1" { "r1" } else { "r2" };
