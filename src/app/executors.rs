@@ -48,6 +48,7 @@ pub(super) fn open(
             if let Some(user) = &executor.local.user {
                 config.user.clone_from(user);
             }
+            config.keyring = executor.local.keyring.clone().or(config.keyring);
             config.caches = super::cache_config(settings);
             Ok(Arc::new(LocalExecutor::open(config, logs.clone())?))
         }

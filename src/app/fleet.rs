@@ -169,6 +169,7 @@ fn local_config(local: &LocalSettings, wanted: &Wanted, dir: &Path) -> LocalConf
     if let Some(user) = &local.user {
         config.user.clone_from(user);
     }
+    config.keyring = local.keyring.clone().or(config.keyring);
     config
 }
 

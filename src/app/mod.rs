@@ -421,7 +421,8 @@ fn limits(repository: &settings::Repository) -> Limits {
 }
 
 fn package_repository(written: &settings::PacmanRepository) -> PackageRepository {
-    PackageRepository { name: written.name.to_string(), server: Server::Url(written.server.clone()), sig_level: None }
+    let sig_level = written.sig_level.as_ref().map(ToString::to_string);
+    PackageRepository { name: written.name.to_string(), server: Server::Url(written.server.clone()), sig_level }
 }
 
 #[cfg(test)]

@@ -125,6 +125,8 @@ pub struct Job {
     pub allow_prohibited: bool,
     /// Compiler processes at once (`MAKEFLAGS=-jN`); what the machine's makepkg.conf says if not given.
     pub jobs: Option<usize>,
+    /// Whether packages that it installs are verified by the keyring in its private root.
+    pub verified: bool,
     /// Variables that name the proxies, for steps with the network.
     pub proxies: BTreeMap<String, String>,
     /// Further variables: those of its cache sets.
@@ -138,7 +140,7 @@ impl Job {
         let uid = crate::sys::sandbox::INSIDE_UID;
         [
             ("makepkg.conf", self.makepkg_conf()),
-            ("pacman.conf", pacman::config(&self.arch, &self.repositories)),
+            ("pacman.conf", pacman::config(&self.arch, &self.repositories, self.verified)),
             ("passwd", format!("build:x:{uid}:{uid}:build:/home/build:/bin/bash\n")),
             ("group", format!("build:x:{uid}:\n")),
         ]
@@ -256,6 +258,7 @@ mod tests {
             skip_exit_code: 123,
             allow_prohibited: false,
             jobs: Some(2),
+            verified: false,
             proxies: [("https_proxy".to_owned(), "http://proxy:3128".to_owned())].into(),
             variables: BTreeMap::new(),
         }

@@ -102,6 +102,11 @@ fn judge_dependencies(printed: &str) -> Verdict {
     if let Some(line) = printed.lines().find(|line| unreadable.iter().any(|mark| line.starts_with(mark))) {
         return Verdict::Infrastructure(with_error("a package database cannot be read", Some(line)));
     }
+    if let Some(line) = printed.lines().find(|line| is_unsigned(line)) {
+        let what = "what it installs is not signed by anybody whom the keyring of this machine trusts (`sig_level` of \
+                    [[executor.local.repository]] says what is demanded)";
+        return Verdict::Infrastructure(with_error(what, Some(line)));
+    }
     let missing = missing_dependencies(printed);
     let undelivered = !printed.contains("target not found") && printed.contains("failed retrieving file");
     if missing.is_empty() || undelivered {
@@ -112,6 +117,21 @@ fn judge_dependencies(printed: &str) -> Verdict {
         "it needs packages that neither this repository nor `executor.local.repository` has: {}",
         missing.join(", ")
     ))
+}
+
+/// What pacman says of packages that it does not trust.
+const UNSIGNED: [&str; 5] = [
+    ": missing required signature",
+    "is unknown trust",
+    "is marginal trust",
+    "(PGP signature)",
+    "required key missing from keyring",
+];
+
+/// Whether pacman says of something that it cannot be trusted, or that there is nothing to trust it by.
+fn is_unsigned(line: &str) -> bool {
+    let has_no_signature = line.contains(".sig' from ") && line.contains("returned error: 404");
+    has_no_signature || UNSIGNED.iter().any(|mark| line.contains(mark))
 }
 
 /// The names that pacman did not find, or else those that makepkg found not to be installed.

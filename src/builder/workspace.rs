@@ -17,6 +17,9 @@ use super::user::BuildUser;
 /// A PKGBUILD longer than this is not read back: 16 MiB.
 const MAX_PKGBUILD: u64 = 16 << 20;
 
+/// What pacman's keyring consists of, beside secret keys.
+const KEYRING_FILES: [&str; 4] = ["gpg.conf", "pubring.gpg", "pubring.kbx", "trustdb.gpg"];
+
 /// Directories the build may write, all inside `tree/`.
 const WRITABLE: [&str; 13] = [
     "start",
@@ -167,6 +170,27 @@ impl Workspace {
             None => self.empty_database(&target),
         };
         known.map_err(|error| FsError::new("write the database of installed packages", &target, error))
+    }
+
+    /// Gives pacman the public keys of the machine's keyring, and whom it trusts: a copy, in which gpg may note what it
+    /// has worked out, and the machine's own stays as it is.
+    pub fn know_keyring(&self, keyring: Option<&Path>) -> Result<(), FsError> {
+        let Some(keyring) = keyring else { return Ok(()) };
+        let target = self.path("root/etc/pacman.d/gnupg");
+        let copy = || -> io::Result<()> {
+            make_all(&target, &self.tree(), &|path| self.user.own(path))?;
+            fs::set_permissions(&target, Permissions::from_mode(0o700))?;
+            for name in KEYRING_FILES {
+                match fs::read(keyring.join(name)) {
+                    Ok(bytes) => write_new(&target.join(name), &bytes, 0o600)?,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                }
+                self.user.own(&target.join(name))?;
+            }
+            Ok(())
+        };
+        copy().map_err(|error| FsError::new("copy the keyring of pacman to", &target, error))
     }
 
     fn empty_database(&self, target: &Path) -> io::Result<()> {

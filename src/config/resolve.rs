@@ -250,6 +250,7 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
             class: executor.local.class,
             name: executor.local.name.as_ref().map(Name::to_string),
             pgp: given(executor.local.pgp),
+            keyring: executor.local.keyring,
             repositories: given(executor.local.repository),
             cache_bytes: given(executor.local.cache_gib) << 30,
             image: executor.local.image,

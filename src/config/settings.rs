@@ -301,6 +301,8 @@ pub struct LocalExecutor {
     pub name: Option<String>,
     /// When PGP signatures of sources are verified.
     pub pgp: Verification,
+    /// The directory with pacman's keyring, if it is another one than the machine's own.
+    pub keyring: Option<PathBuf>,
     /// Pacman repositories that builds may install from; the first wins.
     pub repositories: Vec<PacmanRepository>,
     /// The most bytes of all cache sets together.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::image::{Engine, ImageName};
 use super::settings::{AurTransport, ExecutorKind, ForgeKind, LogLevel, Protocol};
-use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, RedisAddress, Zone};
+use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, RedisAddress, SigLevel, Zone};
 use crate::domain::signature::Verification;
 
 /// Settings of which each may be given or not.
@@ -306,6 +306,10 @@ section! {
         /// When PGP signatures of sources are verified: where the package folder brings every key that the PKGBUILD
         /// names in `validpgpkeys`, as `keys/pgp/FINGERPRINT.asc`; always, so that builds without the keys fail; or never.
         pgp: Verification,
+        /// The directory with pacman's keyring, by which packages are verified that builds install. Without it:
+        /// `/etc/pacman.d/gnupg`, if the machine has one.
+        #[schemars(example = "/etc/pacman.d/gnupg")]
+        keyring: PathBuf,
         /// The most GiB that everything takes which builds keep for the next one (docs/caches.md). What has been unused
         /// for longest goes first.
         #[schemars(range(max = 65536), example = 20)]
@@ -462,6 +466,11 @@ pub struct PacmanRepository {
     pub name: Name,
     /// Its server, as in pacman.conf: `$repo` and `$arch` are filled in by pacman.
     pub server: String,
+    /// What is demanded of its signatures, as in pacman.conf. Without it: `Required DatabaseOptional` where the machine
+    /// that builds has pacman's keyring, and nothing where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"Required DatabaseOptional")]
+    pub sig_level: Option<SigLevel>,
 }
 
 /// What is asked in place of a service.

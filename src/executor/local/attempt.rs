@@ -161,6 +161,7 @@ impl Attempt {
             let image = image.as_deref();
             let installed = image.map(Image::installed).or_else(|| inner.config.installed.clone());
             workspace.know_installed(installed.as_deref())?;
+            workspace.know_keyring(inner.config.keyring.as_deref())?;
             cache::prepare(&workspace)?;
             let system = image.map_or_else(System::of_this_machine, Image::system);
             let job = job(&inner, &order, system);
@@ -293,6 +294,7 @@ fn job(inner: &Inner, order: &BuildOrder, system: System) -> Job {
         skip_exit_code: order.skip_exit_code,
         allow_prohibited: order.allow_prohibited,
         jobs: inner.config.jobs,
+        verified: inner.config.keyring.is_some(),
         proxies: proxies(),
         variables: order.caches.env(),
     }

@@ -72,6 +72,8 @@ pub struct LocalConfig {
     pub image: Option<ImageConfig>,
     /// pacman's database of what is installed on this machine, where it has one (Arch).
     pub installed: Option<PathBuf>,
+    /// pacman's keyring, by which packages are verified that builds install.
+    pub keyring: Option<PathBuf>,
     /// When PGP signatures of sources are verified.
     pub pgp: Verification,
     /// What this machine is among builders; it takes everything if that is not given.
@@ -97,10 +99,20 @@ impl LocalConfig {
             jobs: None,
             image: None,
             installed: Some("/var/lib/pacman/local".into()),
+            keyring: keyring(),
             pgp: Verification::default(),
             builder: None,
         }
     }
+}
+
+/// Where machines with pacman have its keyring.
+const KEYRING: &str = "/etc/pacman.d/gnupg";
+
+/// pacman's keyring on this machine, if it has one.
+#[must_use]
+pub fn keyring() -> Option<PathBuf> {
+    Some(PathBuf::from(KEYRING)).filter(|keyring| keyring.join("trustdb.gpg").exists())
 }
 
 /// Builds packages on this machine.

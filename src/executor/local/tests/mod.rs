@@ -50,6 +50,12 @@ impl World {
         self.executor = LocalExecutor::open(config, self.logs.clone()).unwrap();
     }
 
+    /// Goes on as a machine with this keyring of pacman.
+    fn trust(&mut self, keyring: Option<std::path::PathBuf>) {
+        let config = LocalConfig { installed: None, keyring, ..LocalConfig::under(self.dir.path()) };
+        self.executor = LocalExecutor::open(config, self.logs.clone()).unwrap();
+    }
+
     fn order(&self, attempt: &str, pkgbase: &str, files: Folder) -> BuildOrder {
         let server = Server::Directory(self.dir.path().join("repo"));
         BuildOrder {

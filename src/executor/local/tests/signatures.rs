@@ -136,3 +136,74 @@ async fn the_setting_makes_keys_a_duty_or_leaves_signatures_out() {
     world.succeed(signed(&world, "a3", &signer, b"garbage").await).await;
     assert!(world.log("a3").contains("signatures are not verified: `executor.local.pgp` is \"never\""));
 }
+
+/// Serves the files of a directory, as a mirror does.
+async fn mirror(dir: std::path::PathBuf) -> Server {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server::Url(format!("http://{}", listener.local_addr().unwrap()));
+    let file = async move |uri: axum::http::Uri| {
+        fs::read(dir.join(uri.path().trim_start_matches('/'))).map_err(|_| axum::http::StatusCode::NOT_FOUND)
+    };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(file)).await.unwrap() });
+    server
+}
+
+/// A keyring as `pacman-key` makes it, that trusts nobody but one.
+async fn keyring(dir: &std::path::Path, trusted: &Signer) {
+    fs::create_dir(dir).unwrap();
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(dir.join("gpg.conf"), "no-greeting\nno-permission-warning\nlock-never\n").unwrap();
+    fs::write(dir.join("pubring.gpg"), "").unwrap();
+    let trust = format!("{}:6:\n", trusted.fingerprint).into_bytes();
+    for (args, stdin) in [(["--import"], trusted.key().await), (["--import-ownertrust"], trust)] {
+        let gpg = Program::new("gpg").arg("--homedir").arg(dir).arg("--batch").args(args).stdin_bytes(stdin);
+        let output = gpg.current_dir(dir).run().await.unwrap();
+        assert!(output.status.success(), "{}", output.stderr_text());
+    }
+    for file in fs::read_dir(dir).unwrap() {
+        let file = file.unwrap();
+        let mode = if file.file_type().unwrap().is_dir() { 0o700 } else { 0o644 };
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_mirror_gives_is_installed_only_if_somebody_signed_it_whom_the_machine_trusts() {
+    let mut world = World::new();
+    let (trusted, stranger) = (Signer::new("trusted").await, Signer::new("stranger").await);
+    let library = world.succeed(world.order("a1", "libanswer", library())).await;
+    world.publish(&library).await;
+    let repo = world.dir.path().join("repo");
+    let package = repo.join(&library.artefacts[0].name);
+    let signature = repo.join(format!("{}.sig", library.artefacts[0].name));
+    let server = mirror(repo).await;
+    let order = |world: &World, attempt: &str, level: Option<&str>| {
+        let sig_level = level.map(str::to_owned);
+        let mirror = PackageRepository { name: "mine".into(), server: server.clone(), sig_level };
+        BuildOrder {
+            package_repositories: vec![mirror],
+            ..world.small(attempt, &format!("depends=(libanswer)\n{PACKAGE}"))
+        }
+    };
+    world.succeed(order(&world, "a2", None)).await;
+
+    let ring = world.dir.path().join("keyring");
+    keyring(&ring, &trusted).await;
+    world.trust(Some(ring));
+    let refused = world.build(order(&world, "a3", None)).await;
+    assert_eq!(refused.ending, Ending::Infrastructure, "{refused:?}\n{}", world.log("a3"));
+    assert!(refused.message.contains("is not signed by anybody"), "{refused:?}\n{}", world.log("a3"));
+    let sign = async |signer: &Signer| {
+        let made = ["--yes", "--detach-sign", "--output", signature.to_str().unwrap(), package.to_str().unwrap()];
+        signer.gpg(&made).await;
+    };
+    sign(&stranger).await;
+    let refused = world.build(order(&world, "a4", None)).await;
+    assert_eq!(refused.ending, Ending::Infrastructure, "{refused:?}\n{}", world.log("a4"));
+    sign(&trusted).await;
+    world.succeed(order(&world, "a5", None)).await;
+
+    fs::remove_file(&signature).unwrap();
+    world.succeed(order(&world, "a6", Some("Never"))).await;
+}
