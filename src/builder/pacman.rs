@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use crate::domain::keyring::PublicKeys;
 use crate::domain::signature::is_sig_level;
 use crate::sys::sandbox::Network;
 
@@ -36,7 +37,14 @@ pub struct PackageRepository {
     /// pacman's `SigLevel` for it. Without one, packages of a directory of this machine are trusted as they are, and
     /// others have to be signed by somebody whom the machine's keyring trusts, if it has one.
     pub sig_level: Option<String>,
+    /// Keys that it is verified by, beside the keyring of the machine that builds. pacman knows one keyring only: who
+    /// signs for one repository of a build signs for all of them.
+    pub keys: Option<PublicKeys>,
 }
+
+/// What is demanded of a repository that brings its keys, where nothing else is said: as Arch Linux has it, its packages
+/// have to be signed, and its database need not be.
+pub const VERIFIED: &str = "Required DatabaseOptional";
 
 /// A repository that cannot be written into a `pacman.conf`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,8 +88,7 @@ pub fn network_for(repositories: &[PackageRepository]) -> Network {
 /// ones.
 #[must_use]
 pub fn config(arch: &str, repositories: &[PackageRepository], verified: bool) -> String {
-    // A database need not be signed, as in Arch Linux: what is installed is.
-    let level = if verified { "Required DatabaseOptional" } else { "Never" };
+    let level = if verified { VERIFIED } else { "Never" };
     let mut text = format!(
         "[options]\n\
          RootDir = {ROOT}\n\
@@ -129,7 +136,7 @@ mod tests {
     use super::*;
 
     fn local(name: &str) -> PackageRepository {
-        PackageRepository { name: name.into(), server: Server::Directory("/srv".into()), sig_level: None }
+        PackageRepository { name: name.into(), server: Server::Directory("/srv".into()), sig_level: None, keys: None }
     }
 
     #[test]
@@ -138,6 +145,7 @@ mod tests {
             name: "extra".into(),
             server: Server::Url("https://mirror.example/$repo/os/$arch".into()),
             sig_level: Some("Optional TrustAll".into()),
+            keys: None,
         };
         let both = [local("mine"), remote];
         insta::assert_snapshot!(config("x86_64", &both, true), @r#"

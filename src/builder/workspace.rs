@@ -172,21 +172,24 @@ impl Workspace {
         known.map_err(|error| FsError::new("write the database of installed packages", &target, error))
     }
 
-    /// Gives pacman the public keys of the machine's keyring, and whom it trusts: a copy, in which gpg may note what it
+    /// Gives pacman a keyring: the public keys of the machine's, if it has one, and whom that trusts. It is a copy, in which gpg may note what it
     /// has worked out, and the machine's own stays as it is.
     pub fn know_keyring(&self, keyring: Option<&Path>) -> Result<(), FsError> {
-        let Some(keyring) = keyring else { return Ok(()) };
         let target = self.path("root/etc/pacman.d/gnupg");
         let copy = || -> io::Result<()> {
             make_all(&target, &self.tree(), &|path| self.user.own(path))?;
             fs::set_permissions(&target, Permissions::from_mode(0o700))?;
+            let Some(keyring) = keyring else { return Ok(()) };
+            // One that cannot be read at all is no empty one.
+            fs::read_dir(keyring)?;
             for name in KEYRING_FILES {
-                match fs::read(keyring.join(name)) {
-                    Ok(bytes) => write_new(&target.join(name), &bytes, 0o600)?,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(error),
+                let (file, copy) = (keyring.join(name), target.join(name));
+                // A link in the keyring of an image would lead to files of this machine.
+                if !fs::symlink_metadata(&file).is_ok_and(|meta| meta.is_file()) {
+                    continue;
                 }
-                self.user.own(&target.join(name))?;
+                write_new(&copy, &fs::read(&file)?, 0o600)?;
+                self.user.own(&copy)?;
             }
             Ok(())
         };

@@ -52,6 +52,7 @@ mod limits;
 mod policy;
 mod publish;
 mod reviews;
+mod uploads;
 
 pub(super) use copr::WrittenCopr;
 pub(super) use dashboard::WrittenDashboard;
@@ -59,6 +60,7 @@ pub(super) use limits::WrittenLimits;
 pub(super) use policy::WrittenPolicy;
 pub(super) use publish::{WrittenPublish, WrittenTarget};
 pub(super) use reviews::WrittenReviews;
+pub(super) use uploads::WrittenUploads;
 
 section! {
     /// The configuration of pkgwarden. Every key has a default or may be left out, and can be given in the
@@ -272,9 +274,14 @@ section! {
         /// How long one build may take, before `BUILDER_EXTRA_TIMEOUT`.
         #[schemars(example = &"1h")]
         timeout: Period,
+        /// The most MiB that one build may print. One that prints more is stopped, and fails.
+        #[schemars(range(min = 1, max = 65536), example = 64)]
+        log_mib: u64,
         ;
         /// How much of what may be built at once, and whose turn it is.
         limits: WrittenLimits,
+        /// How much may be brought for one build that is carried out elsewhere.
+        uploads: WrittenUploads,
         /// Builds on this machine.
         local: WrittenLocal,
         /// Builds on any number of machines, through Redis.
@@ -471,6 +478,11 @@ pub struct PacmanRepository {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"Required DatabaseOptional")]
     pub sig_level: Option<SigLevel>,
+    /// File with the public keys of those who sign it, as `gpg --export --armor` prints them. All of them are trusted,
+    /// wherever it is built, and packages have to be signed by one of them unless `sig_level` says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/pkgwarden/keys/chaotic-aur.asc")]
+    pub keys: Option<PathBuf>,
 }
 
 /// What is asked in place of a service.

@@ -19,6 +19,8 @@ use crate::git::Remote;
 use crate::sys::fs::free_space;
 use crate::sys::http;
 
+mod trust;
+
 /// How long one question to the network may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -194,23 +196,8 @@ pub fn configuration(settings: &Settings) -> Vec<Check> {
     let builds_alone =
         |it: &&Repository| it.executor.kind == ExecutorKind::Local && it.executor.local.repositories.is_empty();
     checks.extend(settings.repositories.iter().filter(builds_alone).map(builds_without_distribution));
-    let local = settings.repositories.iter().filter(|it| it.executor.kind == ExecutorKind::Local);
-    checks.extend(local.filter_map(|repository| unverified(repository, keyring().is_some())));
+    checks.extend(settings.repositories.iter().flat_map(|repository| trust::checks(repository, keyring().is_some())));
     checks
-}
-
-/// Mirrors of which builds install whatever they give.
-fn unverified(repository: &Repository, has_keyring: bool) -> Option<Check> {
-    let local = &repository.executor.local;
-    if has_keyring || local.keyring.is_some() {
-        return None;
-    }
-    let open: Vec<&str> =
-        local.repositories.iter().filter(|it| it.sig_level.is_none()).map(|it| it.name.as_str()).collect();
-    let detail = format!("packages of {} are not verified: this machine has no keyring of pacman", open.join(", "));
-    let hint = "name one in executor.local.keyring, or say with `sig_level = \"Never\"` that it is meant so";
-    let subject = format!("executor.local.repository of {}", repository.name);
-    (!open.is_empty()).then(|| Check::warning("configuration", subject, detail, hint))
 }
 
 fn builds_without_distribution(repository: &Repository) -> Check {
@@ -353,7 +340,7 @@ mod tests {
     use crate::config::settings;
     use crate::git::Repository as Git;
 
-    fn load(text: &str) -> Settings {
+    pub(super) fn load(text: &str) -> Settings {
         settings::load(Some(("pkgwarden.toml", text)), &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -431,19 +418,6 @@ mod tests {
         assert_eq!(statuses(&found), [("executor.local.repository of own", Status::Warning)]);
         assert_eq!(configuration(&load(&format!("{here}{arch}"))), []);
         assert_eq!(configuration(&load(&format!("{here}[executor]\nkind = \"none\"\n"))), []);
-    }
-
-    #[test]
-    fn mirrors_that_nobody_verifies_are_a_warning() {
-        let found = |more: &str, has_keyring| {
-            let core = "name = \"core\"\nserver = \"https://mirror.example/core\"\n";
-            let settings = load(&format!("{more}[[executor.local.repository]]\n{core}"));
-            unverified(&settings.repositories[0], has_keyring)
-        };
-        let warning = found("", false).expect("a warning");
-        assert!(warning.detail.contains("packages of core are not verified"), "{warning:?}");
-        assert_eq!(found("", true), None);
-        assert_eq!(found("[executor.local]\nkeyring = \"/srv/gnupg\"\n", false), None);
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Rig for LocalRig {
              build() {{\n  echo '{HALF}'\n  {then}\n  echo '{WHOLE}'\n}}\npackage() {{ :; }}\n"
         );
         let server = Server::Directory(self.path("repo"));
-        let repository = PackageRepository { name: "mine".into(), server, sig_level: None };
+        let repository = PackageRepository { name: "mine".into(), server, sig_level: None, keys: None };
         conformance::order(attempt, Folder::default().with("PKGBUILD", recipe), vec![repository])
     }
 

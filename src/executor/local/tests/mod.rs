@@ -69,7 +69,7 @@ impl World {
             expected_version: None,
             class: None,
             bump: None,
-            package_repositories: vec![PackageRepository { name: "mine".into(), server, sig_level: None }],
+            package_repositories: vec![PackageRepository { name: "mine".into(), server, sig_level: None, keys: None }],
             published: Vec::new(),
             timeout: Duration::from_hours(1),
             extra_timeout: 1.0,
