@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn what_is_written_counts_and_the_rest_is_as_usual() {
         let usual = executor("").unwrap();
-        assert_eq!((usual.uploads, usual.log_bytes), (Limits::default(), crate::logstore::DEFAULT_LIMIT));
+        assert_eq!((usual.uploads, usual.log_bytes), (Limits::default(), 64 << 20));
         let set =
             executor("[executor]\nlog_mib = 1\n[executor.uploads]\nfile_mib = 2\nbuild_mib = 3\nfiles = 4\n").unwrap();
         assert_eq!(set.uploads, Limits { file: 2 << 20, attempt: 3 << 20, files: 4 });
