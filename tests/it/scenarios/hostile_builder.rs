@@ -186,9 +186,9 @@ async fn what_is_more_than_the_settings_allow_is_refused_and_what_is_within_them
 }
 
 /// Prints two MiB.
-const TALKATIVE: &str = r#"#!/bin/sh
+const TALKATIVE: &str = r"#!/bin/sh
 head -c 2097152 /dev/zero | tr '\0' x
-"#;
+";
 
 #[tokio::test]
 async fn a_log_is_as_long_as_the_settings_allow_and_no_longer() {
