@@ -27,7 +27,7 @@ impl SigningKey {
         key.gpg(&make);
         let listed = key.gpg(&["--with-colons", "--list-keys"]);
         let line = listed.lines().find(|line| line.starts_with("fpr:")).unwrap();
-        key.fingerprint = line.split(':').nth(9).unwrap().to_owned();
+        line.split(':').nth(9).unwrap().clone_into(&mut key.fingerprint);
         key
     }
 
