@@ -4,7 +4,8 @@
 // whatever the user may that makepkg runs as.
 //
 // Environment: REDIS_URL (redis://127.0.0.1:6379/0), QUEUES (builds), PREFIX (bull), SLOTS (1), and
-// MAKEPKG (makepkg --nodeps --nocheck): with `--syncdeps` it needs sudo, and what `pacman_repositories` names in pacman.conf.
+// MAKEPKG (makepkg --nodeps --nocheck): with `--syncdeps` it needs sudo, what `pacman_repositories` names in pacman.conf, and the keys of
+// `pacman_keyrings` in pacman's keyring.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";

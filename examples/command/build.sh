@@ -10,6 +10,16 @@ value() { jq -r ".$1 // empty" <<<"$PKGWARDEN_BUILD"; }
 
 pacman -Syu --noconfirm --needed base-devel git jq
 
+# Who signs them is trusted; what is not signed as it has to be is not installed.
+if [[ $(value 'pacman_keyrings | length') -gt 0 ]]; then
+    pacman-key --init
+    jq -r '.pacman_keyrings[].keys' <<<"$PKGWARDEN_BUILD" >/tmp/keys.asc
+    pacman-key --add /tmp/keys.asc
+    mapfile -t signers < <(gpg --homedir /etc/pacman.d/gnupg --with-colons --show-keys /tmp/keys.asc |
+        sed -n '/^pub:/,/^fpr:/s/^fpr:*\([0-9A-F]*\):$/\1/p')
+    pacman-key --lsign-key "${signers[@]}"
+fi
+
 # Packages that were published before come first.
 {
     jq -r '.pacman_repositories[] | "[\(.name)]", "Server = \(.server)", (.sig_level // empty | "SigLevel = \(.)"), ""' \

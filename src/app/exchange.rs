@@ -17,15 +17,16 @@ pub(super) fn exchange(
     kept: &BTreeMap<String, Kept>,
     logs: &LogStore,
 ) -> Result<Option<Exchange>> {
-    let kind = building(settings).map(|repository| repository.executor.kind);
-    if !matches!(kind, Some(ExecutorKind::Command | ExecutorKind::Bullmq)) {
+    let Some(executor) = building(settings).map(|repository| &repository.executor) else { return Ok(None) };
+    if !matches!(executor.kind, ExecutorKind::Command | ExecutorKind::Bullmq) {
         return Ok(None);
     }
     let data_dir = &settings.server.data_dir;
     let key = Key::keep(&data_dir.join("attempts.key"))?;
     let folders = |(name, kept): (&String, &Kept)| Some(kept.outlets.as_ref()?.folders(name));
     let published = kept.iter().filter_map(folders).flatten().map(|(name, dir)| (dir, name)).collect();
-    Ok(Some(Exchange::open(data_dir.join("attempts"), logs.clone(), key, published)?))
+    let exchange = Exchange::open(data_dir.join("attempts"), logs.clone(), key, published)?;
+    Ok(Some(exchange.with_limits(executor.uploads)))
 }
 
 #[cfg(test)]
@@ -37,7 +38,6 @@ mod tests {
     use crate::caches::{CacheConfig, Caches};
     use crate::controller::builders::Builders;
     use crate::domain::cache::told::{Told, told};
-    use crate::domain::upload::Limits;
     use crate::executor::{BuildOrder, testing};
     use crate::http::world::World;
     use crate::sys::clock::SystemClock;
@@ -66,7 +66,7 @@ mod tests {
         let served = World::empty().serve_builders(Builders::new(exchange.clone(), caches.clone())).await;
         exchange.reached_at(&served.url);
         let [one, other] = ["1-1-a", "2-1-b"].map(|attempt| {
-            let grant = exchange.admit(&order(attempt), Limits::default()).unwrap();
+            let grant = exchange.admit(&order(attempt)).unwrap();
             exchange.job(&order(attempt), &grant).unwrap()
         });
         let client = Client::of(&one).unwrap();

@@ -1,6 +1,6 @@
 //! What carries out the builds, by the settings.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -19,7 +19,7 @@ use crate::executor::chaotic::{Chaotic, ChaoticConfig, ChaoticExecutor, Era, Pac
 use crate::executor::command::{CommandConfig, CommandExecutor};
 use crate::executor::exchange::Exchange;
 use crate::executor::local::image::{ImageConfig, ImageError};
-use crate::executor::local::{LocalConfig, LocalExecutor};
+use crate::executor::local::{self, LocalConfig, LocalExecutor};
 use crate::logstore::LogStore;
 use crate::sys::clock::Clock;
 use crate::sys::fs::FsError;
@@ -48,6 +48,7 @@ pub(super) fn open(
             if let Some(user) = &executor.local.user {
                 config.user.clone_from(user);
             }
+            config.keyring = keyring(&executor.local);
             config.caches = super::cache_config(settings);
             Ok(Arc::new(LocalExecutor::open(config, logs.clone())?))
         }
@@ -58,7 +59,7 @@ pub(super) fn open(
             let config = CommandConfig { words, env, work_dir: settings.server.data_dir.join("commands") };
             Ok(Arc::new(CommandExecutor::start(config, logs.clone(), exchange.cloned(), clock.clone())?))
         }
-        ExecutorKind::Buildomat => Ok(Arc::new(buildomat(settings, &executor.buildomat, logs, clock)?)),
+        ExecutorKind::Buildomat => Ok(Arc::new(buildomat(settings, executor, logs, clock)?)),
         ExecutorKind::Bullmq => {
             let exchange = exchange.context("builders elsewhere have an exchange")?.clone();
             let config = fleet::executor(&executor.bullmq, settings.server.data_dir.join("queued"))?;
@@ -97,6 +98,12 @@ pub(super) fn image(local: &settings::LocalExecutor, dir: &Path) -> Option<Image
     Some(ImageConfig { engine: local.engine.program().to_owned(), name, dir: dir.join("images") })
 }
 
+/// pacman's keyring that builds on this machine verify by. Those in an image go by the image's own, unless one is set.
+pub(super) fn keyring(local: &settings::LocalExecutor) -> Option<PathBuf> {
+    let own = || if local.image.is_some() { None } else { local::keyring() };
+    local.keyring.clone().or_else(own)
+}
+
 /// Whether builds on this machine can be done in the image that they are to be done in.
 pub(super) async fn examine_image(local: &settings::LocalExecutor, dir: &Path) -> Option<Check> {
     const AREA: &str = "image";
@@ -116,10 +123,11 @@ pub(super) async fn examine_image(local: &settings::LocalExecutor, dir: &Path) -
 
 fn buildomat(
     settings: &Settings,
-    written: &settings::Buildomat,
+    executor: &settings::Executor,
     logs: &LogStore,
     clock: &Arc<dyn Clock>,
 ) -> Result<BuildomatExecutor> {
+    let (written, limits) = (&executor.buildomat, executor.uploads);
     let url = written.url.as_ref().context("executor.buildomat.url is not set")?;
     let token_file = written.token_file.as_ref().context("executor.buildomat.token_file is not set")?;
     let url = url.as_str().parse().context("executor.buildomat.url is no address")?;
@@ -129,6 +137,6 @@ fn buildomat(
         None => buildomat::SCRIPT.to_owned(),
     };
     let making = Making { target: written.target.clone(), script };
-    let server = Buildomat { client, making, pause: buildomat::PAUSE, clock: clock.clone() };
+    let server = Buildomat { client, making, limits, pause: buildomat::PAUSE, clock: clock.clone() };
     Ok(BuildomatExecutor::open(server, settings.server.data_dir.join("buildomat"), logs.clone(), None)?)
 }

@@ -141,7 +141,7 @@ pub async fn station(settings: &Settings, wanted: Wanted) -> Result<Station> {
     let logs_dir = dir.join("logs");
     // Of builds that this builder has lost.
     crate::builder::workspace::remove_all(&logs_dir).map_err(|source| FsError::new("clear", &logs_dir, source))?;
-    let logs = LogStore::new(logs_dir)?;
+    let logs = LogStore::with_limit(logs_dir, repository.executor.log_bytes)?;
     let config = local_config(&repository.executor.local, &wanted, &dir);
     let image = config.image.clone();
     let executor = LocalExecutor::open(config, logs.clone())?;
@@ -169,6 +169,7 @@ fn local_config(local: &LocalSettings, wanted: &Wanted, dir: &Path) -> LocalConf
     if let Some(user) = &local.user {
         config.user.clone_from(user);
     }
+    config.keyring = executors::keyring(local);
     config
 }
 

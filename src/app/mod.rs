@@ -9,6 +9,7 @@ pub mod fleet;
 mod handback;
 mod hooks;
 pub mod hosting;
+mod mirrors;
 mod owner;
 pub mod publishing;
 pub mod reload;
@@ -27,7 +28,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::watch;
 
-use crate::builder::pacman::{PackageRepository, Server};
 use crate::builder::refresh::{self, Refresher};
 use crate::builder::workspace::make_enterable;
 use crate::caches::{CacheConfig, Caches};
@@ -215,7 +215,10 @@ fn reconfigure(controller: &Controller, dispatcher: Option<&Dispatcher>, setting
     controller.reconfigure(settings.server.poll, repositories.collect());
     hooks::renew(controller.inbox(), settings);
     if let (Some(dispatcher), Some(repository)) = (dispatcher, building(settings)) {
-        dispatcher.limit(limits(repository));
+        match limits(repository) {
+            Ok(limits) => dispatcher.limit(limits),
+            Err(error) => tracing::error!("what is set for builds stays as it was: {error:#}"),
+        }
     }
 }
 
@@ -312,7 +315,7 @@ pub struct Serving {
 pub fn serving(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Result<Serving> {
     let lock = lock(&settings.server.data_dir)?;
     let store = Store::open(&record_path(settings))?;
-    let logs = LogStore::new(settings.server.data_dir.join("logs"))?;
+    let logs = LogStore::with_limit(settings.server.data_dir.join("logs"), log_limit(settings))?;
     let mut kept = BTreeMap::new();
     for repository in &settings.repositories {
         let site = Arc::new(kept_site(settings, repository, dir)?);
@@ -392,7 +395,7 @@ fn dispatcher(
         store: store.clone(),
         sites: kept.iter().map(|(name, kept)| (name.clone(), kept.site().clone())).collect(),
         executor,
-        limits: limits(repository),
+        limits: limits(repository)?,
         outlets: kept.iter().filter_map(|(name, kept)| Some((name.clone(), kept.outlets.clone()?))).collect(),
         wakes: kept.iter().map(|(name, kept)| (name.clone(), kept.wake.clone())).collect(),
         trials_dir: settings.server.data_dir.join("trials"),
@@ -407,6 +410,11 @@ fn building(settings: &Settings) -> Option<&settings::Repository> {
     settings.repositories.iter().find(|repository| repository.executor.kind != ExecutorKind::None)
 }
 
+/// How long the log of a build may be.
+fn log_limit(settings: &Settings) -> u64 {
+    building(settings).map_or(crate::logstore::DEFAULT_LIMIT, |repository| repository.executor.log_bytes)
+}
+
 /// Where builds on this machine keep what they leave for the next one.
 fn cache_config(settings: &Settings) -> CacheConfig {
     let under = LocalConfig::under(&settings.server.data_dir).caches;
@@ -414,15 +422,12 @@ fn cache_config(settings: &Settings) -> CacheConfig {
     CacheConfig { quota, ..under }
 }
 
-fn limits(repository: &settings::Repository) -> Limits {
+fn limits(repository: &settings::Repository) -> Result<Limits> {
     let executor = &repository.executor;
-    let package_repositories = executor.local.repositories.iter().map(package_repository).collect();
+    let package_repositories =
+        executor.local.repositories.iter().map(mirrors::package_repository).collect::<Result<_>>()?;
     let schedule = executor.limits.clone();
-    Limits { slots: executor.slots, timeout: executor.timeout, package_repositories, schedule }
-}
-
-fn package_repository(written: &settings::PacmanRepository) -> PackageRepository {
-    PackageRepository { name: written.name.to_string(), server: Server::Url(written.server.clone()), sig_level: None }
+    Ok(Limits { slots: executor.slots, timeout: executor.timeout, package_repositories, schedule })
 }
 
 #[cfg(test)]

@@ -9,12 +9,21 @@ use std::fmt::Write;
 use super::interfere;
 use super::pacman::{self, DEPENDENCIES, PackageRepository, ROOT, Server};
 use super::workspace::Workspace;
+use crate::domain::keyring::PublicKeys;
 use crate::sys::sandbox::{Access, Mount, Network, SandboxSpec, System};
 
 const CONFIG: &str = "/etc/pkgwarden";
 
 /// Where the keys of one build are, and nobody else's.
 const KEYRING: &str = "/gnupg";
+
+/// Takes the keys of the repositories into the keyring of the private root, and trusts each of them as `pacman-key` would
+/// have its owner do, but without a key of our own to sign them with.
+const TRUST: &str = r#"set -euo pipefail
+keyring() { gpg --homedir /pacman/etc/pacman.d/gnupg --batch --no-autostart --no-tty "$@"; }
+keyring --import /etc/pkgwarden/keys.asc
+keyring --with-colons --show-keys /etc/pkgwarden/keys.asc |
+    sed -n '/^pub:/,/^fpr:/s/^fpr:*\([0-9A-F]*\):$/\1:6:/p' | keyring --import-ownertrust"#;
 
 /// Makes makepkg leave out what would have pacman replace packages of others, or put a package into their groups.
 const WITHOUT_PROHIBITED: &str = r#"if declare -F write_kv_pair >/dev/null && ! declare -F write_any_pair >/dev/null; then
@@ -37,6 +46,8 @@ pub enum Phase {
     Prepare,
     /// Apply the monorepo's patch.
     Patch,
+    /// Have pacman trust those who sign what the build installs.
+    Trust,
     /// Fetch the package databases.
     Sync,
     /// Ask makepkg which sources are signed, and by whom. It prints into `pkgdest/printed`.
@@ -60,6 +71,7 @@ impl Phase {
         match self {
             Self::Prepare => "prepare",
             Self::Patch => "patch",
+            Self::Trust => "trust",
             Self::Sync => "sync",
             Self::Inspect => "inspect",
             Self::Keys => "keys",
@@ -77,7 +89,7 @@ impl Phase {
             Self::Prepare => Some(interfere::PREPARE),
             Self::OnSuccess => Some(".CI/on-success.sh"),
             Self::OnFailure => Some(".CI/on-failure.sh"),
-            Self::Patch | Self::Sync | Self::Inspect | Self::Keys | Self::Fetch | Self::Build => None,
+            Self::Patch | Self::Trust | Self::Sync | Self::Inspect | Self::Keys | Self::Fetch | Self::Build => None,
         }
     }
 
@@ -90,6 +102,7 @@ impl Phase {
             Self::OnSuccess => &["/bin/bash", "-c", "set -uo pipefail; . ./.CI/on-success.sh"],
             Self::OnFailure => &["/bin/bash", "-c", "set -uo pipefail; . ./.CI/on-failure.sh"],
             Self::Patch => &["patch", "-p1", "--batch", "--no-backup-if-mismatch", "-i", interfere::PATCH],
+            Self::Trust => &["/bin/bash", "-c", TRUST],
             Self::Sync => &["fakeroot", "pacman", "-Sy", "--noconfirm", "--noprogressbar", "--color", "never"],
             Self::Inspect => &["/bin/sh", "-c", "exec makepkg --printsrcinfo --nocolor >/pkgdest/printed"],
             Self::Keys => &["gpg", "--batch", "--no-autostart", "--import"],
@@ -125,6 +138,8 @@ pub struct Job {
     pub allow_prohibited: bool,
     /// Compiler processes at once (`MAKEFLAGS=-jN`); what the machine's makepkg.conf says if not given.
     pub jobs: Option<usize>,
+    /// Whether packages that it installs are verified by the keyring in its private root.
+    pub verified: bool,
     /// Variables that name the proxies, for steps with the network.
     pub proxies: BTreeMap<String, String>,
     /// Further variables: those of its cache sets.
@@ -134,14 +149,21 @@ pub struct Job {
 impl Job {
     /// The configuration files that the steps read, by name.
     #[must_use]
-    pub fn config_files(&self) -> [(&'static str, String); 4] {
+    pub fn config_files(&self) -> [(&'static str, String); 5] {
         let uid = crate::sys::sandbox::INSIDE_UID;
         [
             ("makepkg.conf", self.makepkg_conf()),
-            ("pacman.conf", pacman::config(&self.arch, &self.repositories)),
+            ("pacman.conf", pacman::config(&self.arch, &self.repositories, self.verified)),
+            ("keys.asc", self.keys()),
             ("passwd", format!("build:x:{uid}:{uid}:build:/home/build:/bin/bash\n")),
             ("group", format!("build:x:{uid}:\n")),
         ]
+    }
+
+    /// The keys that its repositories bring; empty if none does.
+    #[must_use]
+    pub fn keys(&self) -> String {
+        self.repositories.iter().filter_map(|repository| repository.keys.as_ref()).map(PublicKeys::armored).collect()
     }
 
     /// The machine's makepkg.conf with what a build here needs otherwise.
@@ -165,9 +187,13 @@ impl Job {
     #[must_use]
     pub fn sandbox(&self, phase: Phase, workspace: &Workspace, keys: &[String]) -> SandboxSpec {
         let network = match phase {
-            Phase::Patch | Phase::Inspect | Phase::Keys | Phase::Build | Phase::OnSuccess | Phase::OnFailure => {
-                Network::None
-            }
+            Phase::Patch
+            | Phase::Trust
+            | Phase::Inspect
+            | Phase::Keys
+            | Phase::Build
+            | Phase::OnSuccess
+            | Phase::OnFailure => Network::None,
             Phase::Sync => pacman::network_for(&self.repositories),
             Phase::Prepare | Phase::Fetch => Network::Shared,
         };
@@ -195,6 +221,7 @@ impl Job {
         vec![
             mount("etc/makepkg.conf", "/etc/pkgwarden/makepkg.conf", Access::Read),
             mount("etc/pacman.conf", "/etc/pacman.conf", Access::Read),
+            mount("etc/keys.asc", "/etc/pkgwarden/keys.asc", Access::Read),
             mount("etc/passwd", "/etc/passwd", Access::Read),
             mount("etc/group", "/etc/group", Access::Read),
             mount("start", "/startdir", Access::Write),
@@ -256,6 +283,7 @@ mod tests {
             skip_exit_code: 123,
             allow_prohibited: false,
             jobs: Some(2),
+            verified: false,
             proxies: [("https_proxy".to_owned(), "http://proxy:3128".to_owned())].into(),
             variables: BTreeMap::new(),
         }
@@ -270,7 +298,7 @@ mod tests {
     #[test]
     fn only_steps_that_fetch_have_the_network_and_the_proxies() {
         let (_dir, workspace) = workspace();
-        let offline = [Phase::Patch, Phase::Sync, Phase::Inspect, Phase::Keys, Phase::Build];
+        let offline = [Phase::Patch, Phase::Trust, Phase::Sync, Phase::Inspect, Phase::Keys, Phase::Build];
         let offline = offline.into_iter().chain([Phase::OnSuccess, Phase::OnFailure]);
         for phase in offline.chain([Phase::Prepare, Phase::Fetch]) {
             let spec = job().sandbox(phase, &workspace, &[]);

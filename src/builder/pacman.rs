@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use crate::domain::keyring::PublicKeys;
+use crate::domain::signature::is_sig_level;
 use crate::sys::sandbox::Network;
 
 /// Where a build sees the `/usr` of its private root.
@@ -32,14 +34,22 @@ pub struct PackageRepository {
     pub name: String,
     /// Where it is.
     pub server: Server,
-    /// pacman's `SigLevel` for it. Packages of a directory of this machine are trusted as they are.
+    /// pacman's `SigLevel` for it. Without one, packages of a directory of this machine are trusted as they are, and
+    /// others have to be signed by somebody whom the machine's keyring trusts, if it has one.
     pub sig_level: Option<String>,
+    /// Keys that it is verified by, beside the keyring of the machine that builds. pacman knows one keyring only: who
+    /// signs for one repository of a build signs for all of them.
+    pub keys: Option<PublicKeys>,
 }
+
+/// What is demanded of a repository that brings its keys, where nothing else is said: as Arch Linux has it, its packages
+/// have to be signed, and its database need not be.
+pub const VERIFIED: &str = "Required DatabaseOptional";
 
 /// A repository that cannot be written into a `pacman.conf`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` cannot be used as the name or address of a package repository: it is empty or holds a space, a bracket, a slash in its name, or a control character"
+    "`{0}` cannot be used as the name, address or SigLevel of a package repository: it is empty or holds a space, a bracket, a slash in its name, a control character, or what is no SigLevel"
 )]
 pub struct BadRepository(pub String);
 
@@ -50,6 +60,9 @@ impl PackageRepository {
         let name_is_fine = plain(&self.name) && !self.name.contains(['[', ']', '/']) && !self.name.starts_with('.');
         if !name_is_fine || self.name == "options" {
             return Err(BadRepository(self.name));
+        }
+        if let Some(level) = self.sig_level.as_ref().filter(|level| !is_sig_level(level)) {
+            return Err(BadRepository(level.clone()));
         }
         match &self.server {
             Server::Url(url) if !plain(url) => Err(BadRepository(url.clone())),
@@ -71,9 +84,11 @@ pub fn network_for(repositories: &[PackageRepository]) -> Network {
     if repositories.iter().any(remote) { Network::Shared } else { Network::None }
 }
 
-/// The `pacman.conf` a build sees. Earlier repositories win over later ones.
+/// The `pacman.conf` a build sees, `verified` by the keyring of the machine or not. Earlier repositories win over later
+/// ones.
 #[must_use]
-pub fn config(arch: &str, repositories: &[PackageRepository]) -> String {
+pub fn config(arch: &str, repositories: &[PackageRepository], verified: bool) -> String {
+    let level = if verified { VERIFIED } else { "Never" };
     let mut text = format!(
         "[options]\n\
          RootDir = {ROOT}\n\
@@ -83,14 +98,16 @@ pub fn config(arch: &str, repositories: &[PackageRepository]) -> String {
          HookDir = {ROOT}/etc/pacman.d/hooks\n\
          GPGDir = {ROOT}/etc/pacman.d/gnupg\n\
          Architecture = {arch}\n\
-         SigLevel = Never\n"
+         SigLevel = {level}\n"
     );
     for repository in repositories {
         let server = match &repository.server {
             Server::Directory(_) => format!("file://{}", repository.mount_point()),
             Server::Url(url) => url.clone(),
         };
-        let level = repository.sig_level.as_deref().map_or(String::new(), |level| format!("SigLevel = {level}\n"));
+        let own = matches!(repository.server, Server::Directory(_)).then_some("Never");
+        let level =
+            repository.sig_level.as_deref().or(own).map_or(String::new(), |level| format!("SigLevel = {level}\n"));
         write!(text, "\n[{}]\nServer = {server}\n{level}", repository.name).expect("writing to a string");
     }
     text
@@ -119,7 +136,7 @@ mod tests {
     use super::*;
 
     fn local(name: &str) -> PackageRepository {
-        PackageRepository { name: name.into(), server: Server::Directory("/srv".into()), sig_level: None }
+        PackageRepository { name: name.into(), server: Server::Directory("/srv".into()), sig_level: None, keys: None }
     }
 
     #[test]
@@ -128,9 +145,10 @@ mod tests {
             name: "extra".into(),
             server: Server::Url("https://mirror.example/$repo/os/$arch".into()),
             sig_level: Some("Optional TrustAll".into()),
+            keys: None,
         };
         let both = [local("mine"), remote];
-        insta::assert_snapshot!(config("x86_64", &both), @r#"
+        insta::assert_snapshot!(config("x86_64", &both, true), @r#"
         [options]
         RootDir = /pacman
         DBPath = /pacman/var/lib/pacman
@@ -139,15 +157,17 @@ mod tests {
         HookDir = /pacman/etc/pacman.d/hooks
         GPGDir = /pacman/etc/pacman.d/gnupg
         Architecture = x86_64
-        SigLevel = Never
+        SigLevel = Required DatabaseOptional
 
         [mine]
         Server = file:///repos/mine
+        SigLevel = Never
 
         [extra]
         Server = https://mirror.example/$repo/os/$arch
         SigLevel = Optional TrustAll
         "#);
+        assert!(config("x86_64", &both, false).contains("\nSigLevel = Never\n\n[mine]"), "without a keyring");
         assert_eq!(network_for(&both), Network::Shared);
         assert_eq!(network_for(&both[..1]), Network::None);
     }
@@ -160,5 +180,10 @@ mod tests {
         assert!(local("chaotic-aur").checked().is_ok());
         let url = Server::Url("https://x/\nSigLevel = Never".into());
         assert!(PackageRepository { server: url, ..local("a") }.checked().is_err());
+        let level = |level: &str| PackageRepository { sig_level: Some(level.into()), ..local("a") }.checked();
+        assert!(level("PackageRequired DatabaseOptional TrustedOnly").is_ok());
+        for bad in ["", "Never\nServer = file:///", "Sometimes", "Required  Never"] {
+            assert!(level(bad).is_err(), "{bad:?}");
+        }
     }
 }

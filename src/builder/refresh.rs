@@ -266,6 +266,7 @@ pub fn job(arch: &str, proxies: BTreeMap<String, String>) -> Job {
         skip_exit_code: 0,
         allow_prohibited: true,
         jobs: None,
+        verified: false,
         proxies,
         variables: BTreeMap::new(),
     }

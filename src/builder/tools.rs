@@ -50,7 +50,7 @@ mod tests {
 
     fn of(name: &str, pkgbuild: &str, repository: &str, there: &[&str]) -> Vec<&'static str> {
         let server = Server::Url("https://mirror.example/$repo".into());
-        let repository = PackageRepository { name: repository.into(), server, sig_level: None };
+        let repository = PackageRepository { name: repository.into(), server, sig_level: None, keys: None };
         lacking(&PkgBase::new(name).unwrap(), pkgbuild, &[repository], |path| there.contains(&path))
     }
 

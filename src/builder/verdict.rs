@@ -56,13 +56,14 @@ pub fn judge(phase: Phase, exit: Exit, printed: &str, skip_exit_code: i32) -> Ve
         return Verdict::Infrastructure("the disk is full: make room where `server.data_dir` is".to_owned());
     }
     match phase {
-        Phase::Sync => Verdict::Infrastructure(with_error(
-            "the package databases could not be fetched",
-            last_line(printed, "error: ").or_else(|| last_line(printed, "")),
-        )),
-        Phase::Keys if code > 2 => {
+        Phase::Trust | Phase::Keys if code > 2 => {
             Verdict::Infrastructure("gpg, which verifies signatures, cannot be run: install gnupg".to_owned())
         }
+        Phase::Trust => Verdict::Infrastructure(with_error(
+            "gpg cannot take the keys of the package repositories (`keys` of [[executor.local.repository]])",
+            printed.lines().find(|line| line.starts_with("gpg: no valid")).or_else(|| last_line(printed, "gpg: ")),
+        )),
+        Phase::Sync => judge_databases(printed),
         Phase::Keys => {
             failed(with_error("the keys that the package folder brings are none", last_line(printed, "gpg: ")))
         }
@@ -96,11 +97,23 @@ fn judge_makepkg(phase: Phase, code: i32, printed: &str) -> Verdict {
     }
 }
 
+fn judge_databases(printed: &str) -> Verdict {
+    distrusted(printed).unwrap_or_else(|| {
+        Verdict::Infrastructure(with_error(
+            "the package databases could not be fetched",
+            last_line(printed, "error: ").or_else(|| last_line(printed, "")),
+        ))
+    })
+}
+
 fn judge_dependencies(printed: &str) -> Verdict {
     // A database that cannot be read hides packages that are there.
     let unreadable = ["error: could not open file ", "error: database "];
     if let Some(line) = printed.lines().find(|line| unreadable.iter().any(|mark| line.starts_with(mark))) {
         return Verdict::Infrastructure(with_error("a package database cannot be read", Some(line)));
+    }
+    if let Some(verdict) = distrusted(printed) {
+        return verdict;
     }
     let missing = missing_dependencies(printed);
     let undelivered = !printed.contains("target not found") && printed.contains("failed retrieving file");
@@ -112,6 +125,41 @@ fn judge_dependencies(printed: &str) -> Verdict {
         "it needs packages that neither this repository nor `executor.local.repository` has: {}",
         missing.join(", ")
     ))
+}
+
+/// What is wrong where pacman does not trust what it was given, and what to do about it; `None` if it is something else.
+///
+/// It is nothing that the package can mend, and another mirror or another try may give what is right.
+fn distrusted(printed: &str) -> Option<Verdict> {
+    let line = |marks: &[&str]| printed.lines().find(|line| marks.iter().any(|mark| line.contains(mark)));
+    let (what, line) = if let Some(line) = line(&["required key missing from keyring", "is unknown trust"]) {
+        (
+            "what the build would install is signed with a key that nobody here trusts; if the repository may be trusted, \
+          name its keys as `keys` of [[executor.local.repository]], or add them to pacman's keyring on the machine that \
+          builds",
+            line,
+        )
+    } else if let Some(line) =
+        line(&["is marginal trust", "is never trust", "\" is disabled", "\" is invalid", "(PGP signature)"])
+    {
+        (
+            "what the build would install is not what was signed: the mirror, or somebody on the way to it, gives \
+          something else, or its key has expired; name another `server`, or renew the keyring",
+            line,
+        )
+    } else {
+        let unsigned = |line: &&str| {
+            line.contains("missing required signature")
+                || (line.contains(".sig' from ") && line.contains("returned error: 404"))
+        };
+        let line = printed.lines().find(unsigned)?;
+        (
+            "what the build would install is not signed; if that is meant so, say `sig_level = \"Never\"` of that \
+          [[executor.local.repository]]",
+            line,
+        )
+    };
+    Some(Verdict::Infrastructure(with_error(what, Some(line))))
 }
 
 /// The names that pacman did not find, or else those that makepkg found not to be installed.
@@ -245,6 +293,27 @@ mod tests {
         assert!(matches!(fetch(1, unreachable), Verdict::Infrastructure(_)));
         let gone = "curl: (22) The requested URL returned error: 404\n==> ERROR: Failure while downloading x\n";
         assert_eq!(outcome(&fetch(1, gone)), Some(Outcome::Failed));
+    }
+
+    #[test]
+    fn what_pacman_does_not_trust_is_told_apart_and_is_nobodys_fault_here() {
+        let unknown = "error: libanswer: signature from \"A <a@b.example>\" is unknown trust\n";
+        let missing = "error: libanswer: missing required signature\n";
+        let broken = ":: File /x.pkg.tar.zst is corrupted (invalid or corrupted package (PGP signature)).\n";
+        let key = "error: libanswer: key \"ABCD\" is unknown\nerror: required key missing from keyring\n";
+        for (printed, said) in [
+            (unknown, "a key that nobody here trusts"),
+            (key, "a key that nobody here trusts"),
+            (missing, "is not signed"),
+            (broken, "is not what was signed"),
+        ] {
+            let Verdict::Infrastructure(message) = fetch(8, printed) else { panic!("{printed}") };
+            assert!(message.contains(said), "{message}");
+            let Verdict::Infrastructure(message) = judge(Phase::Sync, Exit::Code(1), printed, 123) else { panic!() };
+            assert!(message.contains(said), "a database: {message}");
+        }
+        let gpg = judge(Phase::Trust, Exit::Code(127), "bash: gpg: command not found\n", 123);
+        assert!(matches!(gpg, Verdict::Infrastructure(message) if message.contains("install gnupg")));
     }
 
     #[test]

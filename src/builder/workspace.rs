@@ -17,6 +17,9 @@ use super::user::BuildUser;
 /// A PKGBUILD longer than this is not read back: 16 MiB.
 const MAX_PKGBUILD: u64 = 16 << 20;
 
+/// What pacman's keyring consists of, beside secret keys.
+const KEYRING_FILES: [&str; 4] = ["gpg.conf", "pubring.gpg", "pubring.kbx", "trustdb.gpg"];
+
 /// Directories the build may write, all inside `tree/`.
 const WRITABLE: [&str; 13] = [
     "start",
@@ -167,6 +170,30 @@ impl Workspace {
             None => self.empty_database(&target),
         };
         known.map_err(|error| FsError::new("write the database of installed packages", &target, error))
+    }
+
+    /// Gives pacman a keyring: the public keys of the machine's, if it has one, and whom that trusts. It is a copy, in which gpg may note what it
+    /// has worked out, and the machine's own stays as it is.
+    pub fn know_keyring(&self, keyring: Option<&Path>) -> Result<(), FsError> {
+        let target = self.path("root/etc/pacman.d/gnupg");
+        let copy = || -> io::Result<()> {
+            make_all(&target, &self.tree(), &|path| self.user.own(path))?;
+            fs::set_permissions(&target, Permissions::from_mode(0o700))?;
+            let Some(keyring) = keyring else { return Ok(()) };
+            // One that cannot be read at all is no empty one.
+            fs::read_dir(keyring)?;
+            for name in KEYRING_FILES {
+                let (file, copy) = (keyring.join(name), target.join(name));
+                // A link in the keyring of an image would lead to files of this machine.
+                if !fs::symlink_metadata(&file).is_ok_and(|meta| meta.is_file()) {
+                    continue;
+                }
+                write_new(&copy, &fs::read(&file)?, 0o600)?;
+                self.user.own(&copy)?;
+            }
+            Ok(())
+        };
+        copy().map_err(|error| FsError::new("copy the keyring of pacman to", &target, error))
     }
 
     fn empty_database(&self, target: &Path) -> io::Result<()> {

@@ -301,8 +301,14 @@ mod tests {
         [executor]
         kind = "local"
         timeout = "1h"
+        log_mib = 64
 
         [executor.limits]
+
+        [executor.uploads]
+        file_mib = 4096
+        build_mib = 8192
+        files = 64
 
         [executor.local]
         pgp = "when-keys-are-there"

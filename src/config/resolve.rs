@@ -14,13 +14,14 @@ use super::settings::{
 use super::value::{Address, GitAddress, Name, Period};
 use super::written::{
     Layer, ScheduledPipeline, Written, WrittenDashboard, WrittenExecutor, WrittenLimits, WrittenPolicy,
-    WrittenRepository, WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources,
+    WrittenRepository, WrittenReviews, WrittenSchedule, WrittenServer, WrittenSources, WrittenUploads,
 };
 use super::{copr, forge, publish};
 use crate::domain::cache::policy::CachePolicy;
 use crate::domain::policy::Policy;
 use crate::domain::review::policy::{ProposalPolicy, ReviewPolicy, StatusPolicy};
 use crate::domain::schedule::Limits;
+use crate::domain::upload::Limits as UploadLimits;
 
 /// The name of the repository if the configuration lists none.
 const ONLY_REPOSITORY: &str = "packages";
@@ -108,6 +109,11 @@ fn impossible(written: &Written) -> Vec<([&'static str; 2], String, &'static str
     if written.executor.kind == Some(ExecutorKind::Buildomat) && !is_known {
         let message = "executor.kind = \"buildomat\" needs a server and a token".to_owned();
         found.push((["executor", "kind"], message, "give url and token_file in [executor.buildomat]"));
+    }
+    let uploads = &written.executor.uploads;
+    if uploads.file_mib > uploads.build_mib {
+        let message = "executor.uploads lets one package be larger than all packages of a build".to_owned();
+        found.push((["executor", "uploads"], message, "let build_mib be as much as file_mib, or more"));
     }
     found.extend(publish::impossible(&written.publish));
     found
@@ -244,12 +250,15 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
         kind,
         slots,
         timeout: given(executor.timeout).duration(),
+        log_bytes: given(executor.log_mib) << 20,
         limits: resolve_limits(executor.limits),
+        uploads: resolve_uploads(&executor.uploads),
         local: LocalExecutor {
             user: executor.local.user,
             class: executor.local.class,
             name: executor.local.name.as_ref().map(Name::to_string),
             pgp: given(executor.local.pgp),
+            keyring: executor.local.keyring,
             repositories: given(executor.local.repository),
             cache_bytes: given(executor.local.cache_gib) << 30,
             image: executor.local.image,
@@ -280,6 +289,14 @@ fn resolve_executor(executor: WrittenExecutor) -> Executor {
             target: given(executor.buildomat.target).to_string(),
             script_file: executor.buildomat.script_file,
         },
+    }
+}
+
+fn resolve_uploads(uploads: &WrittenUploads) -> UploadLimits {
+    UploadLimits {
+        file: given(uploads.file_mib) << 20,
+        attempt: given(uploads.build_mib) << 20,
+        files: given(uploads.files),
     }
 }
 

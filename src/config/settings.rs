@@ -19,6 +19,7 @@ use super::{layer, resolve};
 use crate::domain::policy::Policy;
 use crate::domain::schedule::Limits;
 use crate::domain::signature::Verification;
+use crate::domain::upload::Limits as UploadLimits;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -230,8 +231,12 @@ pub struct Executor {
     pub slots: usize,
     /// How long one build may take, before `BUILDER_EXTRA_TIMEOUT`.
     pub timeout: Duration,
+    /// How long the log of one build may be, in bytes.
+    pub log_bytes: u64,
     /// How much of what may run at once.
     pub limits: Limits,
+    /// How much of what may be brought for one build.
+    pub uploads: UploadLimits,
     /// Settings of `Local`.
     pub local: LocalExecutor,
     /// Settings of `Bullmq`.
@@ -301,6 +306,8 @@ pub struct LocalExecutor {
     pub name: Option<String>,
     /// When PGP signatures of sources are verified.
     pub pgp: Verification,
+    /// The directory with pacman's keyring, if it is another one than the machine's own.
+    pub keyring: Option<PathBuf>,
     /// Pacman repositories that builds may install from; the first wins.
     pub repositories: Vec<PacmanRepository>,
     /// The most bytes of all cache sets together.

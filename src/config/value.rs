@@ -16,6 +16,7 @@ use url::Url;
 
 use crate::domain::redis::RedisUrl;
 use crate::domain::review::policy::Quiet;
+use crate::domain::signature::is_sig_level;
 
 /// Text that is not the value a setting needs: what is wrong, and what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +54,7 @@ as_text!(CronLine);
 as_text!(Zone);
 as_text!(Name);
 as_text!(Hours);
+as_text!(SigLevel);
 
 /// The URL of a service. Shown without its password.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -389,6 +391,29 @@ impl FromStr for Name {
 }
 
 impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// What pacman demands of the signatures of a repository: its `SigLevel`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct SigLevel(String);
+
+impl FromStr for SigLevel {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        if !is_sig_level(text) {
+            return invalid(format!(
+                "`{text}` is no SigLevel: write as in pacman.conf, such as `Required DatabaseOptional`"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for SigLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }

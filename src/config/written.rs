@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::image::{Engine, ImageName};
 use super::settings::{ExecutorKind, ForgeKind, LogLevel, Protocol};
-use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, RedisAddress, Zone};
+use super::value::{Address, CronLine, GitAddress, Listen, Name, Period, RedisAddress, SigLevel, Zone};
 use crate::domain::signature::Verification;
 
 /// Settings of which each may be given or not.
@@ -53,6 +53,7 @@ mod policy;
 mod publish;
 mod reviews;
 mod sources;
+mod uploads;
 
 pub(super) use copr::WrittenCopr;
 pub(super) use dashboard::WrittenDashboard;
@@ -62,6 +63,7 @@ pub(super) use publish::{WrittenPublish, WrittenTarget};
 pub(super) use reviews::WrittenReviews;
 pub use sources::ServiceMirror;
 pub(super) use sources::WrittenSources;
+pub(super) use uploads::WrittenUploads;
 
 section! {
     /// The configuration of pkgwarden. Every key has a default or may be left out, and can be given in the
@@ -160,9 +162,14 @@ section! {
         /// How long one build may take, before `BUILDER_EXTRA_TIMEOUT`.
         #[schemars(example = &"1h")]
         timeout: Period,
+        /// The most MiB that one build may print. One that prints more is stopped, and fails.
+        #[schemars(range(min = 1, max = 65536), example = 64)]
+        log_mib: u64,
         ;
         /// How much of what may be built at once, and whose turn it is.
         limits: WrittenLimits,
+        /// How much may be brought for one build that is carried out elsewhere.
+        uploads: WrittenUploads,
         /// Builds on this machine.
         local: WrittenLocal,
         /// Builds on any number of machines, through Redis.
@@ -194,6 +201,10 @@ section! {
         /// When PGP signatures of sources are verified: where the package folder brings every key that the PKGBUILD
         /// names in `validpgpkeys`, as `keys/pgp/FINGERPRINT.asc`; always, so that builds without the keys fail; or never.
         pgp: Verification,
+        /// The directory with pacman's keyring, by which packages are verified that builds install. Without it:
+        /// `/etc/pacman.d/gnupg`, if the machine has one.
+        #[schemars(example = "/etc/pacman.d/gnupg")]
+        keyring: PathBuf,
         /// The most GiB that everything takes which builds keep for the next one (docs/caches.md). What has been unused
         /// for longest goes first.
         #[schemars(range(max = 65536), example = 20)]
@@ -350,4 +361,14 @@ pub struct PacmanRepository {
     pub name: Name,
     /// Its server, as in pacman.conf: `$repo` and `$arch` are filled in by pacman.
     pub server: String,
+    /// What is demanded of its signatures, as in pacman.conf. Without it: `Required DatabaseOptional` where the machine
+    /// that builds has pacman's keyring, and nothing where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"Required DatabaseOptional")]
+    pub sig_level: Option<SigLevel>,
+    /// File with the public keys of those who sign it, as `gpg --export --armor` prints them. All of them are trusted,
+    /// wherever it is built, and packages have to be signed by one of them unless `sig_level` says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/pkgwarden/keys/chaotic-aur.asc")]
+    pub keys: Option<PathBuf>,
 }

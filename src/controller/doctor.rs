@@ -13,11 +13,13 @@ use crate::builder::user::BuildUser;
 use crate::config::Settings;
 use crate::config::settings::{ExecutorKind, ForgeKind, Repository};
 use crate::domain::review::Permission;
-use crate::executor::local::probe;
+use crate::executor::local::{keyring, probe};
 use crate::forge::{Forge, ForgeError};
 use crate::git::Remote;
 use crate::sys::fs::free_space;
 use crate::sys::http;
+
+mod trust;
 
 /// How long one question to the network may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -194,6 +196,7 @@ pub fn configuration(settings: &Settings) -> Vec<Check> {
     let builds_alone =
         |it: &&Repository| it.executor.kind == ExecutorKind::Local && it.executor.local.repositories.is_empty();
     checks.extend(settings.repositories.iter().filter(builds_alone).map(builds_without_distribution));
+    checks.extend(settings.repositories.iter().flat_map(|repository| trust::checks(repository, keyring().is_some())));
     checks
 }
 

@@ -105,7 +105,7 @@ impl Dispatcher {
             // Of the others, pacman is only told once something is in them.
             let name = publisher.name()?.to_owned();
             let server = Server::Directory(publisher.dir().to_owned());
-            Some(PackageRepository { name, server, sig_level: None })
+            Some(PackageRepository { name, server, sig_level: None, keys: None })
         };
         let outlets = self.parts.outlets.get(repository);
         let is_told = |publisher: &&Publisher| {

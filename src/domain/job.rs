@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cache::Plan;
+use super::keyring::PublicKeys;
 
 /// A build to be carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +44,9 @@ pub struct Job {
     pub class: Option<String>,
     /// pacman repositories to install from; earlier ones win.
     pub pacman_repositories: Vec<PacmanRepository>,
+    /// Keys to verify packages of these by, beside those that a builder trusts by itself.
+    #[serde(default)]
+    pub pacman_keyrings: Vec<PacmanKeyring>,
     /// Files of this package that are published already: a build that would make one of them again is
     /// `already_built`.
     pub published: Vec<String>,
@@ -150,9 +154,19 @@ pub struct PacmanRepository {
     pub name: String,
     /// Its `Server`.
     pub server: String,
-    /// Its `SigLevel`, if it is not pacman's own.
+    /// Its `SigLevel`; absent where that is for the builder to say: signed packages if it has a keyring of pacman, and
+    /// else nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sig_level: Option<String>,
+}
+
+/// Keys of those who sign a pacman repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PacmanKeyring {
+    /// The repository.
+    pub name: String,
+    /// Public keys, as `gpg --export --armor` prints them. Every one of them is to be trusted.
+    pub keys: PublicKeys,
 }
 
 impl Job {

@@ -22,6 +22,7 @@ pub mod graph;
 pub mod handback;
 pub mod job;
 pub mod keepers;
+pub mod keyring;
 pub mod keyvalue;
 pub mod lane;
 pub mod library;

@@ -105,6 +105,16 @@ pub fn mentions_signatures(pkgbuild: &str) -> bool {
     ["validpgpkeys", "sig", "asc"].iter().any(|word| pkgbuild.contains(word))
 }
 
+/// Whether pacman takes this for a `SigLevel`.
+#[must_use]
+pub fn is_sig_level(text: &str) -> bool {
+    let is_word = |word: &str| {
+        let rest = word.strip_prefix("Package").or_else(|| word.strip_prefix("Database")).unwrap_or(word);
+        ["Never", "Optional", "Required", "TrustedOnly", "TrustAll"].contains(&rest)
+    };
+    text.split(' ').all(is_word)
+}
+
 /// Whether makepkg would take this for a whole fingerprint. Everything shorter can be made to fit another key.
 fn is_fingerprint(key: &str) -> bool {
     matches!(key.len(), 40 | 64) && key.bytes().all(|byte| byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte))

@@ -42,12 +42,45 @@ impl Limits {
             return Err(Refusal::TooMany(self.files));
         }
         if sizes.iter().any(|size| *size > self.file) {
-            return Err(Refusal::TooLarge { what: "a file", limit: self.file });
+            return Err(Refusal::TooLarge { what: Bulk::File, limit: self.file });
         }
         if sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size)) > self.attempt {
-            return Err(Refusal::TooLarge { what: "all files of an attempt", limit: self.attempt });
+            return Err(Refusal::TooLarge { what: Bulk::Attempt, limit: self.attempt });
         }
         Ok(())
+    }
+}
+
+/// What can be too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bulk {
+    /// One file.
+    File,
+    /// All files of an attempt.
+    Attempt,
+    /// What a build prints.
+    Log,
+}
+
+impl Bulk {
+    /// The setting that says how much it may be.
+    #[must_use]
+    pub const fn setting(self) -> &'static str {
+        match self {
+            Self::File => "executor.uploads.file_mib",
+            Self::Attempt => "executor.uploads.build_mib",
+            Self::Log => "executor.log_mib",
+        }
+    }
+}
+
+impl fmt::Display for Bulk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File => "a file",
+            Self::Attempt => "all files of an attempt",
+            Self::Log => "a log",
+        })
     }
 }
 
@@ -195,15 +228,15 @@ pub enum Refusal {
     #[error("there is nothing of `{}`", shown(.0))]
     Nothing(String),
     /// Too much of anything.
-    #[error("{what} may have {limit} bytes")]
+    #[error("{what} may have {limit} bytes; {} of the controller says so", .what.setting())]
     TooLarge {
         /// Of what.
-        what: &'static str,
+        what: Bulk,
         /// What it may have, in bytes.
         limit: u64,
     },
     /// Too many files.
-    #[error("an attempt may bring {0} files")]
+    #[error("an attempt may bring {0} files; executor.uploads.files of the controller says so")]
     TooMany(usize),
     /// What is brought does not begin where it stopped.
     #[error("it goes on at byte {at}")]
@@ -281,10 +314,10 @@ pub fn decide(name: &str, held: Option<&Held>, put: &Put, usage: Usage, limits: 
 fn check_size(put: &Put, usage: Usage, limits: &Limits) -> Result<(), Refusal> {
     let said = put.total.or_else(|| put.range.as_ref().map(|range| range.end)).unwrap_or(0);
     if said > limits.file {
-        return Err(Refusal::TooLarge { what: "a file", limit: limits.file });
+        return Err(Refusal::TooLarge { what: Bulk::File, limit: limits.file });
     }
     if usage.others.saturating_add(said) > limits.attempt {
-        return Err(Refusal::TooLarge { what: "all files of an attempt", limit: limits.attempt });
+        return Err(Refusal::TooLarge { what: Bulk::Attempt, limit: limits.attempt });
     }
     Ok(())
 }
@@ -323,9 +356,9 @@ mod tests {
         let limits = Limits { file: 100, attempt: 150, files: 2 };
         let ask = |total, others, files| decide("foo", None, &put(None, total, ONE), Usage { others, files }, &limits);
         assert_eq!(ask(100, 50, 1), Ok(Step::Begin));
-        assert_eq!(ask(101, 0, 0), Err(Refusal::TooLarge { what: "a file", limit: 100 }));
-        assert_eq!(ask(100, 51, 1), Err(Refusal::TooLarge { what: "all files of an attempt", limit: 150 }));
-        assert_eq!(ask(u64::MAX, u64::MAX, 1), Err(Refusal::TooLarge { what: "a file", limit: 100 }));
+        assert_eq!(ask(101, 0, 0), Err(Refusal::TooLarge { what: Bulk::File, limit: 100 }));
+        assert_eq!(ask(100, 51, 1), Err(Refusal::TooLarge { what: Bulk::Attempt, limit: 150 }));
+        assert_eq!(ask(u64::MAX, u64::MAX, 1), Err(Refusal::TooLarge { what: Bulk::File, limit: 100 }));
         assert_eq!(ask(1, 0, 2), Err(Refusal::TooMany(2)));
     }
 
@@ -333,12 +366,12 @@ mod tests {
     fn what_lies_ready_is_admitted_as_a_whole_or_not_at_all() {
         let limits = Limits { file: 100, attempt: 150, files: 2 };
         assert_eq!(limits.admit(&[100, 50]), Ok(()));
-        assert_eq!(limits.admit(&[101]), Err(Refusal::TooLarge { what: "a file", limit: 100 }));
-        assert_eq!(limits.admit(&[100, 51]), Err(Refusal::TooLarge { what: "all files of an attempt", limit: 150 }));
+        assert_eq!(limits.admit(&[101]), Err(Refusal::TooLarge { what: Bulk::File, limit: 100 }));
+        assert_eq!(limits.admit(&[100, 51]), Err(Refusal::TooLarge { what: Bulk::Attempt, limit: 150 }));
         assert_eq!(limits.admit(&[1, 1, 1]), Err(Refusal::TooMany(2)));
         assert_eq!(limits.for_packages(3).admit(&[1, 1, 1]), Ok(()));
         let any = Limits { file: u64::MAX, ..limits };
-        assert_eq!(any.admit(&[u64::MAX, 2]), Err(Refusal::TooLarge { what: "all files of an attempt", limit: 150 }));
+        assert_eq!(any.admit(&[u64::MAX, 2]), Err(Refusal::TooLarge { what: Bulk::Attempt, limit: 150 }));
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::domain::cache::Plan;
 use crate::domain::cache::told::Told;
 use crate::domain::chaotic::Route;
 use crate::domain::folder::Folder;
-use crate::domain::job::{Job, PacmanRepository};
+use crate::domain::job::{Job, PacmanKeyring, PacmanRepository};
 use crate::domain::name::{Oid, PkgBase};
 use crate::domain::policy::{BuildClass, Bump};
 use crate::domain::schedule::BuilderInfo;
@@ -113,6 +113,10 @@ impl BuildOrder {
             },
             sig_level: repository.sig_level.clone(),
         });
+        let keyrings = self.package_repositories.iter().filter_map(|repository| {
+            let keys = repository.keys.clone()?;
+            Some(PacmanKeyring { name: repository.name.clone(), keys })
+        });
         Job {
             schema: 1,
             attempt: self.attempt.clone(),
@@ -127,6 +131,7 @@ impl BuildOrder {
             arch: self.arch.clone(),
             class: self.class.as_ref().map(ToString::to_string),
             pacman_repositories: repositories.collect(),
+            pacman_keyrings: keyrings.collect(),
             published: self.published.clone(),
             timeout_s: self.may_take().as_secs(),
             cache_sources: self.cache_sources,

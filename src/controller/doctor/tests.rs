@@ -9,7 +9,7 @@ use super::*;
 use crate::config::settings;
 use crate::git::Repository as Git;
 
-fn load(text: &str) -> Settings {
+pub(super) fn load(text: &str) -> Settings {
     settings::load(Some(("pkgwarden.toml", text)), &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -81,7 +81,8 @@ fn a_file_for_a_token_that_is_not_there_is_an_error() {
 #[test]
 fn builds_that_find_no_packages_of_the_distribution_are_a_warning() {
     let here = "[[repository]]\nname = \"own\"\nurl = \"/srv/own.git\"\n";
-    let arch = "[[executor.local.repository]]\nname = \"core\"\nserver = \"https://mirror.example/core\"\n";
+    let core = "[[executor.local.repository]]\nname = \"core\"\nserver = \"https://mirror.example/core\"\n";
+    let arch = format!("{core}sig_level = \"Required\"\n");
     let found = configuration(&load(here));
     assert_eq!(statuses(&found), [("executor.local.repository of own", Status::Warning)]);
     assert_eq!(configuration(&load(&format!("{here}{arch}"))), []);

@@ -101,7 +101,12 @@ impl Dispatcher {
         let (files, time) = site.with_git(work).await?;
         let settings = settings_in(&files);
         let overlay = self.overlay(trial).join(REPOSITORY);
-        let own = PackageRepository { name: NAME.to_owned(), server: Server::Directory(overlay), sig_level: None };
+        let own = PackageRepository {
+            name: NAME.to_owned(),
+            server: Server::Directory(overlay),
+            sig_level: None,
+            keys: None,
+        };
         let caches = config::cache::declared(&files, settings.cache_sources);
         let caches = site.policy.caches.plan(caches, RefClass::Proposal(trial.number));
         let caches = self.trusted(caches, &trial.repository, &trial.part.pkgbase).await?;

@@ -16,7 +16,6 @@ use super::state::{Record, State, Stop};
 use super::wire::{Job, JobAddInput, JobEvent, JobOutput, JobSubmit, TaskSubmit};
 use crate::builder::artefact::{self, Collected};
 use crate::domain::build::Outcome;
-use crate::domain::upload::Limits;
 use crate::executor::api::ApiError;
 use crate::executor::elsewhere::Attempt;
 use crate::executor::kept::blocking;
@@ -302,7 +301,7 @@ impl<'a> Followed<'a> {
         let expected = &self.record.expected;
         let named = outputs.into_iter().map(|output| (file_name(&output), output));
         let packages: BTreeMap<_, _> = named.filter(|(name, _)| expected.allows(name)).collect();
-        let limits = Limits::default().for_packages(expected.count().unwrap_or(0));
+        let limits = self.buildomat.limits.for_packages(expected.count().unwrap_or(0));
         let sizes: Vec<u64> = packages.values().map(|output| output.size).collect();
         if let Err(refusal) = limits.admit(&sizes) {
             return Ok(self.report(done(Outcome::Failed, &format!("what the job left is not taken: {refusal}"))));

@@ -23,6 +23,7 @@ use super::elsewhere::{Attempt, Carrier, Elsewhere};
 use super::{AttemptReport, BuildOrder, ExecutorError};
 use crate::builder::artefact::Expectation;
 use crate::builder::bundle::bundle;
+use crate::domain::upload::Limits;
 use crate::logstore::LogStore;
 use crate::sys::clock::Clock;
 use crate::sys::fs::write_atomic;
@@ -58,6 +59,8 @@ pub struct Buildomat {
     pub client: Client,
     /// How builds are made.
     pub making: Making,
+    /// How much a job may leave.
+    pub limits: Limits,
     /// How long to wait before something is looked at again that nobody tells of, and at first before something is
     /// asked again that was not answered.
     pub pause: Duration,

@@ -34,7 +34,6 @@ use super::{AttemptReport, BuildOrder, Executor, ExecutorError, Handle};
 use crate::builder::workspace::remove_all;
 use crate::domain::lane::Lanes;
 use crate::domain::schedule::BuilderInfo;
-use crate::domain::upload::Limits;
 use crate::logstore::LogStore;
 use crate::sys::fs::{FsError, ensure_free};
 use follow::Followed;
@@ -203,7 +202,7 @@ impl Inner {
         let queue = lanes.of(order.class.as_ref()).ok_or_else(|| {
             bad("its class is neither a number up to 64 nor the name of a builder; see BUILDER_CLASS in its `.CI/config`")
         })?;
-        let grant = self.exchange.admit(order, Limits::default())?;
+        let grant = self.exchange.admit(order)?;
         let job = self.exchange.job(order, &grant).ok_or_else(|| bad("builders have no address yet to bring it to"))?;
         let id = format!("{}/{}/{}/{}", order.repository, order.arch, order.pkgbase, order.attempt);
         if id.contains(':') {

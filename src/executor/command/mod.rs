@@ -23,7 +23,6 @@ use super::{AttemptReport, BuildOrder, ExecutorError};
 use crate::builder::artefact::Expectation;
 use crate::builder::workspace::write_folder;
 use crate::domain::job::{Job, Places};
-use crate::domain::upload::Limits;
 use crate::logstore::LogStore;
 use crate::sys::clock::Clock;
 use crate::sys::fs::{FsError, write_atomic};
@@ -81,7 +80,7 @@ impl Command {
     /// What the program is told: everything that it needs on this machine, and what others need to bring packages.
     fn job(&self, order: &BuildOrder) -> Result<Job, ExecutorError> {
         let Some(exchange) = &self.exchange else { return Ok(order.job()) };
-        let grant = exchange.admit(order, Limits::default())?;
+        let grant = exchange.admit(order)?;
         // The log is what the program prints.
         let places = exchange.places(&order.attempt).map(|places| Places { log: None, ..places });
         Ok(places.map_or_else(|| order.job(), |places| order.job().for_builders(places, grant.token)))

@@ -8,6 +8,7 @@ use super::*;
 use crate::builder::pacman::{PackageRepository, Server};
 use crate::domain::build::Outcome;
 use crate::domain::folder::Folder;
+use crate::domain::keyring::PublicKeys;
 use crate::domain::name::{Oid, PkgBase};
 use crate::executor::kept::blocking;
 use crate::executor::{Ending, Executor as _, Handle};
@@ -47,6 +48,8 @@ impl World {
 
     fn order(attempt: &str) -> BuildOrder {
         let server = Server::Url("https://mirror.example/$repo".to_owned());
+        let keys = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDME\n-----END PGP PUBLIC KEY BLOCK-----\n";
+        let (sig_level, keys) = (Some("Required".to_owned()), PublicKeys::read(keys).ok());
         BuildOrder {
             attempt: attempt.into(),
             repository: "mine".into(),
@@ -58,7 +61,7 @@ impl World {
             expected_version: None,
             class: None,
             bump: None,
-            package_repositories: vec![PackageRepository { name: "core".into(), server, sig_level: None }],
+            package_repositories: vec![PackageRepository { name: "core".into(), server, sig_level, keys }],
             published: Vec::new(),
             timeout: std::time::Duration::from_mins(1),
             extra_timeout: 1.5,
@@ -146,7 +149,14 @@ async fn a_program_is_told_everything_and_what_it_leaves_is_taken() {
       "pacman_repositories": [
         {
           "name": "core",
-          "server": "https://mirror.example/$repo"
+          "server": "https://mirror.example/$repo",
+          "sig_level": "Required"
+        }
+      ],
+      "pacman_keyrings": [
+        {
+          "name": "core",
+          "keys": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDME\n-----END PGP PUBLIC KEY BLOCK-----\n"
         }
       ],
       "published": [],

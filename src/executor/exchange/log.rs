@@ -1,7 +1,7 @@
 //! Takes what a build prints elsewhere.
 
 use super::{Caller, Exchange, ExchangeError};
-use crate::domain::upload::Refusal;
+use crate::domain::upload::{Bulk, Refusal};
 use crate::logstore::LogError;
 
 impl Exchange {
@@ -36,7 +36,7 @@ impl Exchange {
         })?;
         match writer.write(new) {
             Ok(()) => Ok(writer.length().saturating_sub(begins)),
-            Err(LogError::LimitReached { limit }) => Err(Refusal::TooLarge { what: "a log", limit }.into()),
+            Err(LogError::LimitReached { limit }) => Err(Refusal::TooLarge { what: Bulk::Log, limit }.into()),
             Err(error) => Err(error.into()),
         }
     }

@@ -29,6 +29,7 @@ use crate::builder::bundle::bundle;
 use crate::builder::pacman::Server;
 use crate::builder::workspace::remove_all;
 use crate::domain::job::{Job, JobToken, Places};
+use crate::domain::keyring::PublicKeys;
 use crate::domain::upload::{ArtefactClaim, Held, Limits, Refusal};
 use crate::logstore::{LogError, LogStore};
 use crate::sys::fs::FsError;
@@ -39,6 +40,9 @@ pub use claim::{Caller, Judge, Verdict};
 pub use key::Key;
 pub use log::LogRoom;
 pub use receive::Received;
+
+/// What comes of a key that cannot be given to builders.
+const NO_KEY: &str = "builders elsewhere cannot verify what is published";
 
 /// What a builder of an attempt is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +105,8 @@ struct Inner {
     address: OnceLock<String>,
     /// Directories of published repositories, with the name they are served under.
     published: BTreeMap<PathBuf, String>,
+    /// How much an attempt may bring.
+    limits: Limits,
     /// Who knows which builder has an attempt, where several may.
     judge: OnceLock<Arc<dyn Judge>>,
     open: Mutex<HashMap<String, Arc<Attempt>>>,
@@ -115,17 +121,27 @@ impl Exchange {
     pub fn open(dir: PathBuf, logs: LogStore, key: Key, published: BTreeMap<PathBuf, String>) -> Result<Self, FsError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(|error| FsError::new("create", &dir, error))?;
-        let (patience, address, judge, open) = Default::default();
-        Ok(Self(Arc::new(Inner { dir, logs, key, patience, address, published, judge, open })))
+        let (patience, limits, address, judge, open) = Default::default();
+        Ok(Self(Arc::new(Inner { dir, logs, key, patience, address, published, limits, judge, open })))
     }
 
     /// With another patience than usual.
     #[must_use]
     pub fn with_patience(self, patience: Patience) -> Self {
+        self.anew(patience, self.0.limits)
+    }
+
+    /// With other limits of what attempts may bring that are admitted from now on.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        self.anew(self.0.patience, limits)
+    }
+
+    fn anew(&self, patience: Patience, limits: Limits) -> Self {
         let Inner { dir, logs, key, published, .. } = &*self.0;
         let (dir, logs, key, published) = (dir.clone(), logs.clone(), key.clone(), published.clone());
         let (address, judge, open) = Default::default();
-        Self(Arc::new(Inner { dir, logs, key, patience, address, published, judge, open }))
+        Self(Arc::new(Inner { dir, logs, key, patience, address, published, limits, judge, open }))
     }
 
     /// Tells where builders reach us, without a slash at its end. The first that is told counts.
@@ -137,7 +153,7 @@ impl Exchange {
     ///
     /// # Errors
     /// If it cannot be kept.
-    pub fn admit(&self, order: &BuildOrder, limits: Limits) -> Result<Grant, ExchangeError> {
+    pub fn admit(&self, order: &BuildOrder) -> Result<Grant, ExchangeError> {
         let dir = self.dir_of(&order.attempt)?;
         let token = JobToken::new(self.0.key.token(&order.attempt).expose_secret());
         if Record::read(&dir).is_some() {
@@ -146,7 +162,7 @@ impl Exchange {
         let failed = |error| FsError::new("keep the attempt in", &dir, error);
         remove_all(&dir).map_err(failed)?;
         let expected = Expectation::of(&order.pkgbase, &order.arch, &order.files);
-        let limits = limits.for_packages(expected.count().unwrap_or(0));
+        let limits = self.0.limits.for_packages(expected.count().unwrap_or(0));
         let record = Record { expected, limits, log_begins: self.0.logs.position(&order.attempt)?.len };
         Attempt::create(&dir, &bundle(&order.files).map_err(failed)?, &record)?;
         Ok(Grant { token })
@@ -164,9 +180,12 @@ impl Exchange {
             Server::Directory(dir) => match self.0.published.get(dir) {
                 // Where nothing was published yet, there is no repository, and pacman would miss it.
                 Some(name) if dir.join(format!("{}.db", repository.name)).exists() => {
+                    let is_signed = dir.join(format!("{}.db.sig", repository.name)).is_file();
+                    repository.keys = is_signed.then(|| published_key(dir, &repository.name)).flatten();
+                    // `Optional` would forgive a missing signature, and so anybody on the way could leave it out.
+                    let level = if is_signed { "Required" } else { "Never" };
+                    repository.sig_level.get_or_insert_with(|| level.to_owned());
                     repository.server = Server::Url(format!("{address}/repo/{name}"));
-                    // Where it is signed, no builder has the key; `Optional` would forgive a missing signature only.
-                    repository.sig_level.get_or_insert_with(|| "Never".to_owned());
                     true
                 }
                 _ => false,
@@ -306,4 +325,11 @@ impl Exchange {
     fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<Attempt>>> {
         self.0.open.lock().expect("nobody panics while holding the map of attempts")
     }
+}
+
+/// The key that what is published in a directory is signed with. It stays there where signing has ended.
+fn published_key(dir: &Path, name: &str) -> Option<PublicKeys> {
+    let path = dir.join(format!("{name}.gpg"));
+    let bytes = fs::read(&path).inspect_err(|error| tracing::warn!(path = %path.display(), %error, "{NO_KEY}")).ok()?;
+    PublicKeys::read(&bytes).inspect_err(|error| tracing::warn!(path = %path.display(), %error, "{NO_KEY}")).ok()
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{Attempt, Promise, sync_dir};
 use super::{Caller, Exchange, ExchangeError, Patience};
 use crate::builder::artefact::digest;
-use crate::domain::upload::{Checksum, Held, Put, Refusal, Step, decide};
+use crate::domain::upload::{Bulk, Checksum, Held, Put, Refusal, Step, decide};
 use crate::executor::kept::blocking;
 use crate::sys::fs::{FsError, write_atomic};
 
@@ -138,10 +138,10 @@ impl<'a> Writing<'a> {
             return Err(Refusal::Broken("the body is longer than it was said to be".to_owned()).into());
         }
         if after > limits.file {
-            return Err(Refusal::TooLarge { what: "a file", limit: limits.file }.into());
+            return Err(Refusal::TooLarge { what: Bulk::File, limit: limits.file }.into());
         }
         if self.attempt.usage_beside(self.name).others.saturating_add(after) > limits.attempt {
-            return Err(Refusal::TooLarge { what: "all files of an attempt", limit: limits.attempt }.into());
+            return Err(Refusal::TooLarge { what: Bulk::Attempt, limit: limits.attempt }.into());
         }
         let written = self.file.write_all(bytes).await;
         written.map_err(|error| FsError::new("write", &self.attempt.part_path(self.name), error))?;

@@ -13,7 +13,7 @@ use super::*;
 use crate::builder::bundle::unbundle;
 use crate::builder::pacman::PackageRepository;
 use crate::domain::folder::Folder;
-use crate::domain::upload::{Checksum, Put};
+use crate::domain::upload::{Bulk, Checksum, Put};
 use crate::executor::testing;
 
 const NAME: &str = "foo-1-1-any.pkg.tar.zst";
@@ -35,7 +35,8 @@ impl World {
     fn with_limits(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (logs, exchange) = Self::open(dir.path());
-        exchange.admit(&order("1-1-a"), limits).unwrap();
+        let exchange = exchange.with_limits(limits);
+        exchange.admit(&order("1-1-a")).unwrap();
         Self { dir, logs, exchange }
     }
 
@@ -77,7 +78,7 @@ fn refusal<T>(result: Result<T, ExchangeError>) -> Result<T, Refusal> {
 }
 
 fn order(attempt: &str) -> BuildOrder {
-    let server = |server| PackageRepository { name: "x".into(), server, sig_level: None };
+    let server = |server| PackageRepository { name: "x".into(), server, sig_level: None, keys: None };
     BuildOrder {
         files: Folder::default().with("PKGBUILD", "pkgname=foo\n").with(".SRCINFO", SRCINFO),
         package_repositories: vec![
@@ -157,12 +158,12 @@ async fn what_is_not_what_it_was_said_to_be_is_dropped() {
 async fn nothing_grows_beyond_its_limits_however_it_is_sent() {
     let world = World::new();
     let large = |what, limit| Err(Refusal::TooLarge { what, limit });
-    assert_eq!(world.put(NAME, &part(0, 101, &[0; 101]), &[]).await, large("a file", 100));
+    assert_eq!(world.put(NAME, &part(0, 101, &[0; 101]), &[]).await, large(Bulk::File, 100));
     let endless = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(b"more ")));
     let came = refusal(world.exchange.receive("1-1-a", NAME, &whole(b""), endless).await);
-    assert_eq!(came, large("a file", 100));
+    assert_eq!(came, large(Bulk::File, 100));
     assert_eq!(world.exchange.held("1-1-a", NAME).unwrap().unwrap().received, 100, "what came is known");
-    assert_eq!(world.put(OTHER, &whole(&[1; 60]), &[&[1; 60]]).await, large("all files of an attempt", 150));
+    assert_eq!(world.put(OTHER, &whole(&[1; 60]), &[&[1; 60]]).await, large(Bulk::Attempt, 150));
     let longer = world.put(OTHER, &part(0, 2, b"abc"), &[b"abc"]).await;
     assert!(matches!(longer, Err(Refusal::Broken(_))), "{longer:?}");
     world.put("foo-3-1-any.pkg.tar.zst", &part(0, 1, b"abc"), &[b"a"]).await.unwrap();
@@ -253,7 +254,7 @@ async fn only_what_was_told_is_given_out_and_only_if_all_of_it_is_there() {
 async fn a_log_has_every_byte_once_whatever_is_sent_again_and_never_more_than_it_may() {
     let world = World::new();
     world.logs.writer("1-1-b").unwrap().note("by somebody").unwrap();
-    world.exchange.admit(&order("1-1-b"), Limits::default()).unwrap();
+    world.exchange.admit(&order("1-1-b")).unwrap();
     let add = async |offset, bytes: &[u8]| refusal(world.exchange.append_log("1-1-b", offset, bytes).await);
     assert_eq!(add(0, b"one\n").await, Ok(4));
     assert_eq!(add(2, b"e\ntwo\n").await, Ok(8));
@@ -261,7 +262,7 @@ async fn a_log_has_every_byte_once_whatever_is_sent_again_and_never_more_than_it
     assert_eq!(add(9, b"four\n").await, Err(Refusal::Elsewhere { at: 8 }));
     let log = || String::from_utf8(world.logs.read("1-1-b", 0, 999).unwrap()).unwrap();
     assert_eq!(log(), "==> by somebody\none\ntwo\n");
-    let full = Err(Refusal::TooLarge { what: "a log", limit: 40 });
+    let full = Err(Refusal::TooLarge { what: Bulk::Log, limit: 40 });
     assert_eq!(add(8, &[b'x'; 99]).await, full);
     let length = log().len();
     let there = length as u64 - 16;
@@ -372,10 +373,10 @@ async fn a_wish_outlives_the_controller_and_an_order_is_admitted_once() {
     world.exchange.cancel("1-1-a").unwrap();
     world.exchange.cancel("9-9-unknown").unwrap();
     let world = world.restart();
-    let token = world.exchange.admit(&order("1-1-a"), Limits::default()).unwrap().token;
+    let token = world.exchange.admit(&order("1-1-a")).unwrap().token;
     assert_eq!(*world.exchange.wish("1-1-a").unwrap().borrow(), Wish::Cancelled, "it is not begun anew");
     assert!(world.exchange.accepts("1-1-a", token.reveal()) && !world.exchange.accepts("1-1-b", token.reveal()));
-    world.exchange.admit(&order("1-1-b"), Limits::default()).unwrap();
+    world.exchange.admit(&order("1-1-b")).unwrap();
     fs::create_dir(world.dir.path().join("attempts/.odd")).unwrap();
     world.exchange.keep_only(&BTreeSet::from(["1-1-b".to_owned()])).await.unwrap();
     let left = fs::read_dir(world.dir.path().join("attempts")).unwrap().map(|entry| entry.unwrap().file_name());
@@ -389,7 +390,7 @@ fn a_builder_elsewhere_is_told_of_nothing_that_only_this_machine_has() {
     let mut order = order("1-1-a");
     let repo = world.dir.path().join("repo");
     order.package_repositories[0].server = Server::Directory(repo.clone());
-    let grant = world.exchange.admit(&order, Limits::default()).unwrap();
+    let grant = world.exchange.admit(&order).unwrap();
     assert!(world.exchange.job(&order, &grant).is_none(), "nobody knows where it would bring anything");
     world.exchange.reached_at("https://packages.example/");
     let servers = |job: &Job| job.pacman_repositories.iter().map(|one| one.server.clone()).collect::<Vec<_>>();
@@ -404,6 +405,49 @@ fn a_builder_elsewhere_is_told_of_nothing_that_only_this_machine_has() {
     assert_eq!(job.places.unwrap().wish, "https://packages.example/api/v1/attempts/1-1-a/wish");
     let files = fs::File::open(world.exchange.files("1-1-a").unwrap()).unwrap();
     assert_eq!(unbundle(files).unwrap(), order.files);
+}
+
+#[test]
+fn a_builder_elsewhere_is_given_the_key_of_what_is_signed_here() {
+    let world = World::new();
+    let (mut order, repo) = (order("1-1-a"), world.dir.path().join("repo"));
+    order.package_repositories[0].server = Server::Directory(repo.clone());
+    world.exchange.reached_at("https://packages.example/");
+    let grant = world.exchange.admit(&order).unwrap();
+    let told = || {
+        let job = world.exchange.job(&order, &grant).unwrap();
+        let names = job.pacman_keyrings.iter().map(|keyring| keyring.name.clone()).collect::<Vec<_>>();
+        (job.pacman_repositories[0].sig_level.clone().unwrap(), names)
+    };
+    fs::create_dir(&repo).unwrap();
+    fs::write(repo.join("x.db"), "").unwrap();
+    let unsigned = ("Never".to_owned(), vec![]);
+    assert_eq!(told(), unsigned);
+    fs::write(repo.join("x.gpg"), [0x98, 0x33, 0xff]).unwrap();
+    assert_eq!(told(), unsigned, "the key was there before the first signature, or after the last");
+    fs::write(repo.join("x.db.sig"), "").unwrap();
+    assert_eq!(told(), ("Required".to_owned(), vec!["x".to_owned()]));
+    fs::write(repo.join("x.gpg"), "no key").unwrap();
+    assert_eq!(told(), ("Required".to_owned(), vec![]), "nobody may take the signatures away by breaking the key");
+}
+
+#[tokio::test]
+async fn what_is_more_than_the_limits_is_refused_before_it_comes_and_when_nobody_said_so() {
+    let world = World::with_limits(Limits { file: 10, attempt: 15, files: 2 });
+    let large = [b'x'; 11];
+    let file = Err(Refusal::TooLarge { what: Bulk::File, limit: 10 });
+    let said = Put { total: Some(11), ..whole(&large) };
+    assert_eq!(world.put(NAME, &said, &[]).await, file, "it says so");
+    assert_eq!(world.put(NAME, &whole(&large), &[&large]).await, file, "it does not");
+    assert_eq!(world.put(NAME, &whole(&large[..10]), &[&large[..10]]).await, Ok(Received::Complete));
+    let all = Err(Refusal::TooLarge { what: Bulk::Attempt, limit: 15 });
+    assert_eq!(world.put(OTHER, &whole(&large[..6]), &[&large[..6]]).await, all);
+    let told = Refusal::TooLarge { what: Bulk::Attempt, limit: 15 }.to_string();
+    assert_eq!(told, "all files of an attempt may have 15 bytes; executor.uploads.build_mib of the controller says so");
+    // The limits of an attempt are those that it was admitted with.
+    let world = world.restart();
+    assert_eq!(world.put(OTHER, &whole(&large[..6]), &[&large[..6]]).await, all);
+    assert_eq!(world.put(OTHER, &whole(&large[..5]), &[&large[..5]]).await, Ok(Received::Complete));
 }
 
 proptest! {
@@ -439,7 +483,7 @@ async fn a_package_with_many_members_may_bring_all_of_them() {
     let members = names.iter().fold(String::new(), |text, name| text + &format!("\npkgname = {name}\n"));
     let srcinfo = format!("pkgbase = foo\n\tpkgver = 1\n\tpkgrel = 1\n\tarch = any\n{members}");
     let files = Folder::default().with("PKGBUILD", "").with(".SRCINFO", srcinfo);
-    world.exchange.admit(&BuildOrder { files, ..order("1-1-b") }, Limits { files: 64, ..Limits::default() }).unwrap();
+    world.exchange.admit(&BuildOrder { files, ..order("1-1-b") }).unwrap();
     for name in names.iter().map(String::as_str).chain(["foo-debug"]) {
         let body = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"x"))]);
         let file = format!("{name}-1-1-any.pkg.tar.zst");

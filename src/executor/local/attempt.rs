@@ -125,13 +125,25 @@ impl Attempt {
         self.verify_signatures(&summary, workspace, job).await?;
         self.caching.know_sources(&summary);
         if !job.repositories.is_empty() {
-            self.step(Phase::Sync, workspace, job).await?;
+            self.sync(workspace, job).await?;
         }
         self.restore_sets(true, workspace, job).await?;
         self.step(Phase::Fetch, workspace, job).await?;
         self.stage_sources(workspace, job).await?;
         self.restore_sets(false, workspace, job).await?;
         self.step(Phase::Build, workspace, job).await
+    }
+
+    /// Has pacman know what there is to install, and whom to trust.
+    async fn sync(&mut self, workspace: &Workspace, job: &Job) -> Result<(), Stop> {
+        if !job.keys().is_empty() {
+            self.step(Phase::Trust, workspace, job).await?;
+        }
+        match self.step(Phase::Sync, workspace, job).await {
+            // A database and its signature are two files, and may be replaced while the first is on its way.
+            Err(Stop::Verdict(Verdict::Infrastructure(_), _)) => self.step(Phase::Sync, workspace, job).await,
+            done => done,
+        }
     }
 
     /// Sees to it that the image is there that builds are done in here, if they are done in one.
@@ -161,9 +173,11 @@ impl Attempt {
             let image = image.as_deref();
             let installed = image.map(Image::installed).or_else(|| inner.config.installed.clone());
             workspace.know_installed(installed.as_deref())?;
+            let keyring = inner.config.keyring.clone().or_else(|| image.and_then(Image::keyring));
+            workspace.know_keyring(keyring.as_deref())?;
             cache::prepare(&workspace)?;
             let system = image.map_or_else(System::of_this_machine, Image::system);
-            let job = job(&inner, &order, system);
+            let job = job(&inner, &order, system, keyring.is_some());
             for (name, text) in job.config_files() {
                 workspace.write_config(name, &text)?;
             }
@@ -283,7 +297,7 @@ const fn code(exit: Exit) -> Option<i32> {
     }
 }
 
-fn job(inner: &Inner, order: &BuildOrder, system: System) -> Job {
+fn job(inner: &Inner, order: &BuildOrder, system: System, verified: bool) -> Job {
     Job {
         system,
         arch: order.arch.clone(),
@@ -293,6 +307,7 @@ fn job(inner: &Inner, order: &BuildOrder, system: System) -> Job {
         skip_exit_code: order.skip_exit_code,
         allow_prohibited: order.allow_prohibited,
         jobs: inner.config.jobs,
+        verified,
         proxies: proxies(),
         variables: order.caches.env(),
     }

@@ -137,6 +137,13 @@ impl Image {
     pub fn installed(&self) -> PathBuf {
         self.root.join("var/lib/pacman/local")
     }
+
+    /// pacman's keyring in it, if it has one, and in itself: no link of an image leads to files of this machine.
+    #[must_use]
+    pub fn keyring(&self) -> Option<PathBuf> {
+        let keyring = super::keyring_in(&self.root)?.canonicalize().ok()?;
+        keyring.starts_with(self.root.canonicalize().ok()?).then_some(keyring)
+    }
 }
 
 /// The images of one machine. What the engine has under the name is looked at for every build, so that one that somebody

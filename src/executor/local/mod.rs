@@ -72,6 +72,8 @@ pub struct LocalConfig {
     pub image: Option<ImageConfig>,
     /// pacman's database of what is installed on this machine, where it has one (Arch).
     pub installed: Option<PathBuf>,
+    /// pacman's keyring, by which packages are verified that builds install; without it that of the image, if it has one.
+    pub keyring: Option<PathBuf>,
     /// When PGP signatures of sources are verified.
     pub pgp: Verification,
     /// What this machine is among builders; it takes everything if that is not given.
@@ -97,10 +99,28 @@ impl LocalConfig {
             jobs: None,
             image: None,
             installed: Some("/var/lib/pacman/local".into()),
+            keyring: keyring(),
             pgp: Verification::default(),
             builder: None,
         }
     }
+}
+
+/// pacman's keyring on this machine, if it has one.
+#[must_use]
+pub fn keyring() -> Option<PathBuf> {
+    keyring_in(Path::new("/"))
+}
+
+/// pacman's keyring of the system that begins there, if it has one.
+fn keyring_in(root: &Path) -> Option<PathBuf> {
+    Some(root.join("etc/pacman.d/gnupg")).filter(|keyring| is_keyring(keyring))
+}
+
+/// Whether a directory is what `pacman-key --init` makes.
+#[must_use]
+pub fn is_keyring(dir: &Path) -> bool {
+    dir.join("trustdb.gpg").is_file()
 }
 
 /// Builds packages on this machine.

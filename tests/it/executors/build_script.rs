@@ -11,6 +11,7 @@ use pkgwarden::sys::process::Program;
 use serde_json::json;
 
 use crate::support::scene::{names_in, write_program};
+use crate::support::signing::SigningKey;
 
 /// What stands in the place of the machine's own programs. What is asked of pacman is written down.
 const PACMAN: &str = "#!/bin/sh\necho \"$(id -un): $*\" >>/tmp/world/pacman\n\
@@ -77,6 +78,29 @@ async fn world(dir: &Path) {
     header.set_mode(0o644);
     package.append_data(&mut header, "PKGBUILD", PKGBUILD.as_bytes()).unwrap();
     package.finish().unwrap();
+}
+
+#[tokio::test]
+async fn the_keys_of_the_document_are_trusted_by_pacman() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let (told, dir) = (SigningKey::new(), tempfile::tempdir().unwrap());
+    world(dir.path()).await;
+    let document = json!({
+        "pkgbase": "small", "arch": "any", "timeout_s": 60, "source_date_epoch": 1_700_000_000,
+        "pacman_repositories": [{"name": "mine", "server": "https://m.example/$repo", "sig_level": "Required"}],
+        "pacman_keyrings": [{"name": "mine", "keys": told.public()}],
+    });
+    let (status, said) = run(dir.path(), &document.to_string()).await;
+    assert_eq!(status, Some(0), "{said}");
+    let list = Program::new("gpg").args(["--batch", "--no-autostart", "--with-colons", "--list-keys", "--homedir"]);
+    let listed = list.arg(dir.path().join("etc/pacman.d/gnupg")).run().await.unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let trusted = |line: &str| line.starts_with("pub:f:") && line.contains(&told.fingerprint[24..]);
+    assert!(listed.lines().any(trusted), "{listed}\n{said}");
+    let config = fs::read_to_string(dir.path().join("etc/pacman.conf")).unwrap();
+    assert!(config.contains("[mine]\nServer = https://m.example/$repo\nSigLevel = Required\n"), "{config}");
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ impl Rig for LocalRig {
 
     fn order(&self, attempt: &str, story: Story) -> BuildOrder {
         let server = Server::Directory(self.path("repo"));
-        let repository = PackageRepository { name: "mine".into(), server, sig_level: None };
+        let repository = PackageRepository { name: "mine".into(), server, sig_level: None, keys: None };
         conformance::order(attempt, Folder::default().with("PKGBUILD", story.recipe()), vec![repository])
     }
 

@@ -171,6 +171,9 @@ async fn builders_install_from_a_repository_that_is_signed() {
     for build in builds {
         assert_eq!((build.state, build.attempts), (BuildState::Succeeded, 1), "{}: {:?}", build.pkgbase, build.message);
     }
+    let attempt = fleet.attempt("second").await;
+    let log = std::fs::read_to_string(fleet.scene.path(&format!("data/logs/{}.log", attempt.id))).unwrap();
+    assert!(log.contains("==> trust: ") && log.contains("Test <test@example.org>"), "it was told whom to trust: {log}");
     let published = names_in(&fleet.scene.path("published/packages"));
     for signed in ["second-1.0-2-any.pkg.tar.zst.sig", "test.db.sig"] {
         assert!(published.iter().any(|name| name == signed), "{published:?}");

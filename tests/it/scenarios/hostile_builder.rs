@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use nix::sys::signal::Signal;
 use pkgwarden::builder::artefact::Artefact;
-use pkgwarden::builder::remote::{Client, Unwanted};
+use pkgwarden::builder::remote::{Client, RemoteError, Unwanted};
 use pkgwarden::domain::job::Job;
 use pkgwarden::store::queries::BuildFilter;
 use tar::EntryType;
@@ -150,6 +150,53 @@ async fn requests_that_no_builder_makes_are_refused_and_an_honest_one_is_served_
         assert!(!serve.heard.contains(secret), "a token is in the log of the controller");
     }
     elsewhere.is_well().await;
+    elsewhere.stops(serve).await;
+}
+
+#[tokio::test]
+async fn what_is_more_than_the_settings_allow_is_refused_and_what_is_within_them_is_not() {
+    const MIB: usize = 1 << 20;
+    let mut elsewhere = Elsewhere::of(&["foo"]).await;
+    for (name, value) in [("FILE_MIB", "1"), ("BUILD_MIB", "2"), ("FILES", "3")] {
+        elsewhere.scene.env.insert(format!("PKGWARDEN__EXECUTOR__UPLOADS__{name}"), value.to_owned());
+    }
+    let mut serve = elsewhere.serve();
+    let job = elsewhere.job().await;
+    let put = async |name: &str, length: usize| {
+        let bytes = vec![b'x'; length];
+        elsewhere.put(&job, name, &as_whole(&bytes), &bytes).await.0
+    };
+    let [two, three] = ["foo-2-1-any.pkg.tar.zst", "foo-3-1-any.pkg.tar.zst"];
+    assert_eq!((put(FOO, MIB + 1).await, put(FOO, MIB).await), (413, 201), "one file");
+    assert_eq!((put(two, MIB - 1).await, put(three, 2).await, put(three, 1).await), (201, 413, 201), "all files");
+    assert_eq!(put("foo-4-1-any.pkg.tar.zst", 0).await, 413, "how many");
+    // Our own builder tells its people which setting it was.
+    let large = elsewhere.scene.path(FOO);
+    std::fs::write(&large, vec![b'y'; MIB + 1]).unwrap();
+    let artefact =
+        Artefact { name: two.to_owned(), path: large, size: MIB as u64 + 1, sha256: sha256(&vec![b'y'; MIB + 1]) };
+    let refused = Client::of(&job).unwrap().bring(&artefact).await.unwrap_err();
+    assert!(matches!(refused, RemoteError::TooLarge { .. }), "it would be as large next time: {refused:?}");
+    let refused = refused.to_string();
+    assert!(refused.contains("a file may have 1048576 bytes; executor.uploads.file_mib"), "{refused}");
+    elsewhere.end(r#"{"status":"failed"}"#).await;
+    serve.says("a build ended").await;
+    elsewhere.is_well().await;
+    elsewhere.stops(serve).await;
+}
+
+/// Prints two MiB.
+const TALKATIVE: &str = r"#!/bin/sh
+head -c 2097152 /dev/zero | tr '\0' x
+";
+
+#[tokio::test]
+async fn a_log_is_as_long_as_the_settings_allow_and_no_longer() {
+    let mut elsewhere = Elsewhere::built_by(&["foo"], TALKATIVE).await;
+    elsewhere.scene.env.insert("PKGWARDEN__EXECUTOR__LOG_MIB".to_owned(), "1".to_owned());
+    let mut serve = elsewhere.serve();
+    serve.says("a build ended").await;
+    assert_eq!(elsewhere.ended("foo").await, "failed (the build printed more than a log may hold)");
     elsewhere.stops(serve).await;
 }
 

@@ -175,3 +175,25 @@ fn said(report: &AttemptReport) -> Result<Success, Thrown> {
     };
     Err(Thrown { status, kind, exit_code: report.exit_code, message: report.message.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_too_much_each_time_is_the_packages_fault_and_nothing_else_is() {
+        let text = String::new;
+        let large = RemoteError::TooLarge { detail: text() };
+        for error in [large, RemoteError::LogFull] {
+            assert_eq!(Trouble::Remote(error).blame(), (Failure::Failed, Kind::Package));
+        }
+        for trouble in [
+            Trouble::Remote(RemoteError::Over),
+            Trouble::Remote(RemoteError::Refused { what: text(), detail: text() }),
+            Trouble::Document(text()),
+        ] {
+            assert_eq!(trouble.blame(), (Failure::Failed, Kind::Infrastructure), "{trouble}");
+        }
+        assert_eq!(Trouble::Stopped.blame(), (Failure::Cancelled, Kind::Infrastructure));
+    }
+}

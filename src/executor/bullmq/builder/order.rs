@@ -41,7 +41,7 @@ impl Rules {
         }
     }
 
-    fn repository(&self, written: &PacmanRepository) -> Result<PackageRepository, String> {
+    fn repository(&self, written: &PacmanRepository, job: &Job) -> Result<PackageRepository, String> {
         let server = match written.server.strip_prefix("file://") {
             Some(path) if self.directories.contains(&written.server) => Server::Directory(path.into()),
             Some(_) => {
@@ -53,7 +53,13 @@ impl Rules {
             }
             None => Server::Url(written.server.clone()),
         };
-        Ok(PackageRepository { name: written.name.clone(), server, sig_level: written.sig_level.clone() })
+        let keys = job.pacman_keyrings.iter().find(|keyring| keyring.name == written.name);
+        Ok(PackageRepository {
+            name: written.name.clone(),
+            server,
+            sig_level: written.sig_level.clone(),
+            keys: keys.map(|keyring| keyring.keys.clone()),
+        })
     }
 }
 
@@ -71,7 +77,7 @@ pub fn order(job: &Job, files: Folder, rules: &Rules) -> Result<BuildOrder, Stri
         (None, _) => None,
     };
     let class = RefClass::of(job.proposal);
-    let package_repositories = job.pacman_repositories.iter().map(|written| rules.repository(written));
+    let package_repositories = job.pacman_repositories.iter().map(|written| rules.repository(written, job));
     Ok(BuildOrder {
         attempt: job.attempt.clone(),
         repository: job.repository.clone(),
@@ -103,6 +109,7 @@ mod tests {
 
     use super::*;
     use crate::domain::cache::policy::ReleaseCaches;
+    use crate::domain::keyring::PublicKeys;
 
     const MIRROR: &str = "file:///srv/mirror";
 
@@ -132,6 +139,21 @@ mod tests {
         let own = ordered(&from(MIRROR), &rules()).unwrap();
         assert_eq!(own.package_repositories[0].server, Server::Directory("/srv/mirror".into()));
         assert!(ordered(&from("https://mirror.example"), &rules()).is_ok());
+    }
+
+    #[test]
+    fn keyrings_go_to_the_repositories_that_they_are_of() {
+        let keys = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDME\n-----END PGP PUBLIC KEY BLOCK-----\n";
+        let repository =
+            |name: &str| json!({"name": name, "server": "https://mirror.example", "sig_level": "Required"});
+        let signed = json!({
+            "pacman_repositories": [repository("own"), repository("core")],
+            "pacman_keyrings": [{"name": "own", "keys": keys}, {"name": "nobody", "keys": keys}],
+        });
+        let order = ordered(&signed, &rules()).unwrap();
+        let found = order.package_repositories.iter().map(|it| it.keys.as_ref().map(PublicKeys::armored));
+        assert_eq!(found.collect::<Vec<_>>(), [Some(keys), None]);
+        assert_eq!(order.job().pacman_keyrings, document(&signed).pacman_keyrings[..1], "the order says it again");
     }
 
     #[test]

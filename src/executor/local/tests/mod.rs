@@ -50,6 +50,12 @@ impl World {
         self.executor = LocalExecutor::open(config, self.logs.clone()).unwrap();
     }
 
+    /// Goes on as a machine with this keyring of pacman.
+    fn trust(&mut self, keyring: Option<std::path::PathBuf>) {
+        let config = LocalConfig { installed: None, keyring, ..LocalConfig::under(self.dir.path()) };
+        self.executor = LocalExecutor::open(config, self.logs.clone()).unwrap();
+    }
+
     fn order(&self, attempt: &str, pkgbase: &str, files: Folder) -> BuildOrder {
         let server = Server::Directory(self.dir.path().join("repo"));
         BuildOrder {
@@ -63,7 +69,7 @@ impl World {
             expected_version: None,
             class: None,
             bump: None,
-            package_repositories: vec![PackageRepository { name: "mine".into(), server, sig_level: None }],
+            package_repositories: vec![PackageRepository { name: "mine".into(), server, sig_level: None, keys: None }],
             published: Vec::new(),
             timeout: Duration::from_hours(1),
             extra_timeout: 1.0,

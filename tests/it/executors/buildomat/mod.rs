@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use pkgwarden::domain::build::Outcome;
 use pkgwarden::domain::folder::Folder;
+use pkgwarden::domain::upload::Limits;
 use pkgwarden::executor::api::{Api, Proof};
 use pkgwarden::executor::buildomat::{Buildomat, BuildomatExecutor, Client, Making, SCRIPT};
 use pkgwarden::executor::{BuildOrder, Ending, Executor};
@@ -48,6 +49,7 @@ impl Rig for BuildomatRig {
             let server = Buildomat {
                 client: Client::new(api),
                 making,
+                limits: Limits::default(),
                 pause: Duration::from_millis(10),
                 clock: Arc::new(SystemClock),
             };
@@ -103,7 +105,11 @@ async fn what_a_job_left_is_not_fetched_if_it_is_more_than_a_build_may_bring() {
     let handle = executor.submit(rig.order("bulky1", Story::Succeeds)).await.unwrap();
     let report = executor.finished(&handle).await.unwrap();
     assert_eq!(report.ending, Ending::Done(Outcome::Failed), "{report:?}");
-    assert!(report.message.ends_with("a file may have 4294967296 bytes"), "{}", report.message);
+    assert!(
+        report.message.contains("a file may have 4294967296 bytes; executor.uploads.file_mib"),
+        "{}",
+        report.message
+    );
     executor.discard(&handle).await.unwrap();
     assert_eq!(rig.leftovers(), [""; 0]);
 }
