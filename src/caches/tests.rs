@@ -11,6 +11,7 @@ use tar::{EntryType, Header};
 use super::*;
 use crate::domain::cache::key::Key;
 use crate::domain::cache::policy::RefClass;
+use crate::domain::name::PkgBase;
 use crate::sys::clock::ManualClock;
 use crate::sys::process::Program;
 

@@ -22,7 +22,7 @@ use super::exchange::Exchange;
 use super::{AttemptReport, BuildOrder, ExecutorError};
 use crate::builder::artefact::Expectation;
 use crate::builder::workspace::write_folder;
-use crate::domain::job::{Job, Places};
+use crate::domain::job::Job;
 use crate::logstore::LogStore;
 use crate::sys::clock::Clock;
 use crate::sys::fs::{FsError, write_atomic};
@@ -81,9 +81,7 @@ impl Command {
     fn job(&self, order: &BuildOrder) -> Result<Job, ExecutorError> {
         let Some(exchange) = &self.exchange else { return Ok(order.job()) };
         let grant = exchange.admit(order)?;
-        // The log is what the program prints.
-        let places = exchange.places(&order.attempt).map(|places| Places { log: None, ..places });
-        Ok(places.map_or_else(|| order.job(), |places| order.job().for_builders(places, grant.token)))
+        Ok(exchange.job_of_program(order, &grant).unwrap_or_else(|| order.job()))
     }
 
     fn program(&self) -> Program {

@@ -172,6 +172,18 @@ impl Exchange {
     /// it makes. `None` until it is known where builders reach us. Directories that are not served are left out.
     #[must_use]
     pub fn job(&self, order: &BuildOrder, grant: &Grant) -> Option<Job> {
+        self.job_for(order, grant, false)
+    }
+
+    /// As [`Exchange::job`], for a program on this machine that may hand it on: directories that are not served stay, for
+    /// it sees them, and the log is what it prints.
+    #[must_use]
+    pub fn job_of_program(&self, order: &BuildOrder, grant: &Grant) -> Option<Job> {
+        let job = self.job_for(order, grant, true)?;
+        Some(Job { places: job.places.map(|places| Places { log: None, ..places }), ..job })
+    }
+
+    fn job_for(&self, order: &BuildOrder, grant: &Grant, is_here: bool) -> Option<Job> {
         let places = self.places(&order.attempt)?;
         let address = self.0.address.get()?;
         let mut order = order.clone();
@@ -188,7 +200,8 @@ impl Exchange {
                     repository.server = Server::Url(format!("{address}/repo/{name}"));
                     true
                 }
-                _ => false,
+                Some(_) => false,
+                None => is_here,
             },
         });
         Some(order.job().for_builders(places, grant.token.clone()))

@@ -407,6 +407,28 @@ fn a_builder_elsewhere_is_told_of_nothing_that_only_this_machine_has() {
     assert_eq!(unbundle(files).unwrap(), order.files);
 }
 
+/// It may hand the build on to another machine, or carry it out itself.
+#[test]
+fn a_program_here_is_told_of_what_is_served_as_others_reach_it_and_of_what_only_it_sees() {
+    let world = World::new();
+    let mut order = order("1-1-a");
+    let (repo, overlay) = (world.dir.path().join("repo"), world.dir.path().join("overlay"));
+    order.package_repositories[0].server = Server::Directory(repo.clone());
+    order.package_repositories[1].server = Server::Directory(overlay.clone());
+    world.exchange.reached_at("https://packages.example/");
+    let grant = world.exchange.admit(&order).unwrap();
+    let told = || {
+        let job = world.exchange.job_of_program(&order, &grant).unwrap();
+        assert_eq!(job.places.unwrap().log, None);
+        job.pacman_repositories.into_iter().map(|one| one.server).collect::<Vec<_>>()
+    };
+    let own = format!("file://{}", overlay.display());
+    assert_eq!(told(), [own.as_str()], "nothing is published yet");
+    fs::create_dir(&repo).unwrap();
+    fs::write(repo.join("x.db"), "").unwrap();
+    assert_eq!(told(), ["https://packages.example/repo/mine", own.as_str()]);
+}
+
 #[test]
 fn a_builder_elsewhere_is_given_the_key_of_what_is_signed_here() {
     let world = World::new();
