@@ -24,7 +24,7 @@ const FILES: usize = 16;
 pub fn bench(criterion: &mut Criterion) {
     let mib = env::var(SIZE).map_or(USUAL_MIB, |mib| mib.parse().expect("a number of MiB"));
     let dir = tempfile::tempdir().expect("a folder");
-    let (tar, most) = (pack(dir.path(), mib), 2 * (mib as u64) << 20);
+    let (tar, most) = (pack(dir.path(), mib), (mib as u64) << 21);
     let config = CacheConfig { dir: dir.path().join("caches"), quota: 8 * most };
     let caches = Caches::open(config, Arc::new(SystemClock)).expect("caches");
     let mut group = criterion.benchmark_group("caches");

@@ -14,6 +14,12 @@ use crate::domain::schedule::Lane;
 
 const PACKAGES: usize = 6;
 
+/// A build with its lane, and the lane that it was asked for in.
+type Judged = (BuildId, u8, u8);
+
+/// A build, and one that has to end before it.
+type Wait = (BuildId, BuildId);
+
 #[derive(Debug, Clone)]
 enum Deed {
     /// Enqueues the packages of the first mask; each waits for those before it in the order that the
@@ -181,7 +187,7 @@ impl Model {
 impl Store {
     /// The lanes of the builds that have not ended, as they are on record and as they follow from what was asked for.
     async fn lanes(&self) -> (BTreeMap<BuildId, u8>, BTreeMap<BuildId, u8>) {
-        let (builds, waits): (Vec<(BuildId, u8, u8)>, Vec<(BuildId, BuildId)>) = self
+        let (builds, waits): (Vec<Judged>, Vec<Wait>) = self
             .read(|tx| {
                 let live = super::settle::LIVE;
                 let mut builds =
