@@ -87,7 +87,7 @@ pub(super) fn chaotic(settings: &settings::Chaotic) -> Result<ChaoticConfig> {
 fn local_builder(local: &settings::LocalExecutor) -> Option<BuilderInfo> {
     let name = local.name.clone().unwrap_or_else(|| "local".to_owned());
     // How many builds run at once is the dispatcher's.
-    let builder = BuilderInfo { name, class: local.class, slots: usize::MAX };
+    let builder = BuilderInfo { name, class: local.class, slots: usize::MAX, ..BuilderInfo::default() };
     (local.class.is_some() || local.name.is_some()).then_some(builder)
 }
 

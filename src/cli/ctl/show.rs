@@ -353,6 +353,26 @@ fn file_of(file: &Value) -> FileView {
     })
 }
 
+/// Who builds, one a line, with what; empty where nobody says so.
+pub fn builders(queue: &Value) -> String {
+    let builders = list(queue, "builders");
+    if builders.is_empty() {
+        return String::new();
+    }
+    let mut table = table(&["BUILDER", "CLASS", "SLOTS", "BUILDS"]);
+    for builder in builders {
+        let number = |key: &str| builder[key].as_u64().map(|number| number.to_string());
+        let class = number("class").unwrap_or_default();
+        table.add_row(vec![
+            Cell::new(text(builder, "name")),
+            Cell::new(if builder["only"] == true { format!("{class} only") } else { class }),
+            Cell::new(number("slots").unwrap_or_default()).set_alignment(CellAlignment::Right),
+            Cell::new(names_of(list(builder, "builds"))),
+        ]);
+    }
+    format!("\nwho builds\n{}", lines(&table))
+}
+
 fn names_of(builds: &[Value]) -> String {
     builds.iter().map(|build| text(build, "pkgbase")).collect::<Vec<_>>().join(", ")
 }
@@ -418,6 +438,15 @@ mod tests {
         let build = json!({"state": "waiting", "waits_for": ["a"], "nobody": "no builder of class 9 is there"});
         assert_eq!(remark(&build), "no builder of class 9 is there; waits for a");
         assert_eq!(remark(&json!({"state": "ready", "waits_for": [], "nobody": null, "message": null})), "");
+    }
+
+    #[test]
+    fn it_is_listed_who_builds_and_what() {
+        let builders = json!({"builders": [
+            {"name": "big", "class": 4, "only": false, "slots": 2, "builds": [{"id": "7", "pkgbase": "fern"}]},
+            {"name": "workers of others", "class": 1, "only": true, "slots": 256, "builds": []}]});
+        insta::assert_snapshot!(super::builders(&builders), @"");
+        assert_eq!(super::builders(&json!({"builders": null})), "");
     }
 
     #[test]

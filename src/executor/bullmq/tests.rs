@@ -139,12 +139,15 @@ async fn a_builder_says_that_it_is_there_until_it_goes() {
         slots: 4,
         version: "1".to_owned(),
         builds: vec!["a1".to_owned()],
+        process: "p1".to_owned(),
     };
     for name in ["two", "one"] {
         roster::announce(&link, &said(name)).await.unwrap();
     }
     assert_eq!(roster::present(&link).await.unwrap(), [said("one"), said("two")]);
+    assert_eq!(roster::said_as(&link, "one").await.unwrap(), Some(said("one")));
     roster::withdraw(&link, "one").await.unwrap();
+    assert_eq!(roster::said_as(&link, "one").await.unwrap(), None);
     assert_eq!(roster::present(&link).await.unwrap(), [said("two")]);
 }
 
