@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::sync::Semaphore;
 
 use super::{copr, fleet};
@@ -23,6 +23,7 @@ use crate::executor::local::{LocalConfig, LocalExecutor};
 use crate::logstore::LogStore;
 use crate::sys::clock::Clock;
 use crate::sys::fs::FsError;
+use crate::sys::lookup::startable;
 use crate::sys::secret;
 use crate::telemetry::in_full;
 
@@ -54,8 +55,10 @@ pub(super) fn open(
         ExecutorKind::Command => {
             let settings::CommandExecutor { program, arguments, env } = executor.command.clone();
             let program = program.context("executor.command.program is not set")?.display().to_string();
+            startable(&program).map_err(|reason| anyhow!("executor.command.program: {reason}"))?;
             let words = std::iter::once(program).chain(arguments).collect();
-            let config = CommandConfig { words, env, work_dir: settings.server.data_dir.join("commands") };
+            let (work_dir, elsewhere) = (settings.server.data_dir.join("commands"), settings.server.public_url.is_some());
+            let config = CommandConfig { words, env, work_dir, elsewhere };
             Ok(Arc::new(CommandExecutor::start(config, logs.clone(), exchange.cloned(), clock.clone())?))
         }
         ExecutorKind::Buildomat => Ok(Arc::new(buildomat(settings, &executor.buildomat, logs, clock)?)),

@@ -27,6 +27,7 @@ use crate::domain::upload::Limits;
 use crate::logstore::LogStore;
 use crate::sys::clock::Clock;
 use crate::sys::fs::{FsError, write_atomic};
+use crate::sys::lookup::startable;
 use crate::sys::process::Program;
 use follow::Followed;
 use task::{Record, Task};
@@ -46,6 +47,8 @@ pub struct CommandConfig {
     pub env: Vec<String>,
     /// Where attempts have their directories.
     pub work_dir: PathBuf,
+    /// Whether builds may be handed to other machines, which can reach us: they are told of addresses in place of directories.
+    pub elsewhere: bool,
 }
 
 /// Hands builds to a program.
@@ -56,6 +59,7 @@ pub struct Command {
     words: Vec<String>,
     env: Vec<String>,
     clock: Arc<dyn Clock>,
+    elsewhere: bool,
     /// What the program may have others bring.
     exchange: Option<Exchange>,
 }
@@ -71,8 +75,8 @@ impl CommandExecutor {
         exchange: Option<Exchange>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ExecutorError> {
-        let CommandConfig { words, env, work_dir } = config;
-        let program = Command { words, env, clock, exchange: exchange.clone() };
+        let CommandConfig { words, env, work_dir, elsewhere } = config;
+        let program = Command { words, env, clock, elsewhere, exchange: exchange.clone() };
         Self::open(program, work_dir, logs, exchange)
     }
 }
@@ -83,7 +87,11 @@ impl Command {
         let Some(exchange) = &self.exchange else { return Ok(order.job()) };
         let grant = exchange.admit(order, Limits::default())?;
         // The log is what the program prints.
-        let places = exchange.places(&order.attempt).map(|places| Places { log: None, ..places });
+        let without_log = |places| Places { log: None, ..places };
+        if let Some(job) = exchange.job(order, &grant).filter(|_| self.elsewhere) {
+            return Ok(Job { places: job.places.map(without_log), ..job });
+        }
+        let places = exchange.places(&order.attempt).map(without_log);
         Ok(places.map_or_else(|| order.job(), |places| order.job().for_builders(places, grant.token)))
     }
 
@@ -99,6 +107,10 @@ impl Carrier for Command {
 
     fn min_free(&self) -> u64 {
         MIN_FREE
+    }
+
+    fn ready(&self) -> Result<(), ExecutorError> {
+        startable(&self.words[0]).map_err(ExecutorError::Away)
     }
 
     fn has(&self, dir: &Path) -> bool {

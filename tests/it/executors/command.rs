@@ -47,7 +47,7 @@ impl Rig for CommandRig {
         let words = vec!["/bin/sh".to_owned(), self.path("program").display().to_string()];
         async move {
             let logs = LogStore::new(logs).unwrap();
-            let config = CommandConfig { words, env: Vec::new(), work_dir };
+            let config = CommandConfig { words, env: Vec::new(), work_dir, elsewhere: false };
             let executor = CommandExecutor::start(config, logs.clone(), None, Arc::new(SystemClock)).unwrap();
             (Arc::new(executor) as Arc<dyn Executor>, logs)
         }

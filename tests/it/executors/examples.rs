@@ -65,7 +65,7 @@ impl Rig for ExampleRig {
         let (logs, work_dir, words) = (self.path("logs"), self.path("commands"), self.words());
         async move {
             let logs = LogStore::new(logs).unwrap();
-            let config = CommandConfig { words, env: Vec::new(), work_dir };
+            let config = CommandConfig { words, env: Vec::new(), work_dir, elsewhere: false };
             let executor = CommandExecutor::start(config, logs.clone(), None, Arc::new(SystemClock)).unwrap();
             (Arc::new(executor) as Arc<dyn Executor>, logs)
         }
