@@ -18,6 +18,7 @@ use crate::forge::{Forge, ForgeError};
 use crate::git::Remote;
 use crate::sys::fs::free_space;
 use crate::sys::http;
+use crate::sys::lookup::startable;
 
 /// How long one question to the network may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -122,12 +123,18 @@ fn version(text: &str) -> Option<(u32, u32)> {
 #[must_use]
 pub fn directories(settings: &Settings) -> Vec<Check> {
     let user = build_user(settings).and_then(|name| BuildUser::resolve(name).ok());
-    let mut checks = directory("server.data_dir", &settings.server.data_dir, user.as_ref());
+    let mut checks = data_directory(settings, user.as_ref());
     for repository in settings.repositories.iter().filter(|repository| repository.executor.kind != ExecutorKind::None) {
         let subject = format!("publish.dir of {}", repository.name);
         checks.extend(directory(&subject, &repository.publish.dir, user.as_ref()));
     }
     checks
+}
+
+/// The directory for data, which that user has to enter.
+#[must_use]
+pub fn data_directory(settings: &Settings, user: Option<&BuildUser>) -> Vec<Check> {
+    directory("server.data_dir", &settings.server.data_dir, user)
 }
 
 /// Who builds run as; `None` if nothing is built on this machine.
@@ -194,7 +201,31 @@ pub fn configuration(settings: &Settings) -> Vec<Check> {
     let builds_alone =
         |it: &&Repository| it.executor.kind == ExecutorKind::Local && it.executor.local.repositories.is_empty();
     checks.extend(settings.repositories.iter().filter(builds_alone).map(builds_without_distribution));
+    for Repository { executor, .. } in &settings.repositories {
+        match executor.kind {
+            ExecutorKind::Command => checks.extend(executor.command.program.as_deref().map(program)),
+            ExecutorKind::Bullmq if settings.server.public_url.is_none() => checks.push(unreachable_pages(settings)),
+            _ => {}
+        }
+    }
     checks
+}
+
+fn program(program: &Path) -> Check {
+    const SUBJECT: &str = "executor.command.program";
+    match startable(&program.display().to_string()) {
+        Ok(()) => Check::found("configuration", SUBJECT, format!("{} can be started", program.display())),
+        Err(reason) => Check::error("configuration", SUBJECT, reason, "name a program by its whole path"),
+    }
+}
+
+fn unreachable_pages(settings: &Settings) -> Check {
+    let detail = format!(
+        "not set: builders are told to fetch files and bring packages at http://{}, which only this machine may reach",
+        settings.server.listen
+    );
+    let hint = "set it to the address at which builders reach this controller";
+    Check::warning("configuration", "server.public_url", detail, hint)
 }
 
 fn builds_without_distribution(repository: &Repository) -> Check {
@@ -414,6 +445,20 @@ mod tests {
         assert_eq!(statuses(&found), [("executor.local.repository of own", Status::Warning)]);
         assert_eq!(configuration(&load(&format!("{here}{arch}"))), []);
         assert_eq!(configuration(&load(&format!("{here}[executor]\nkind = \"none\"\n"))), []);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error_and_pages_that_builders_cannot_reach_are_a_warning() {
+        let command = |program: &str| format!("executor = {{ kind = \"command\", command.program = \"{program}\" }}\n");
+        let [found] = configuration(&load(&command("/nowhere/build"))).try_into().expect("one");
+        let Check { subject, status, detail, .. } = found;
+        assert_eq!((subject.as_str(), status), ("executor.command.program", Status::Error));
+        assert!(detail.starts_with("`/nowhere/build` cannot be started: No such file"), "{detail}");
+        assert_eq!(statuses(&configuration(&load(&command("sh")))), [("executor.command.program", Status::Ok)]);
+        let fleet = "[executor]\nkind = \"bullmq\"\n";
+        assert_eq!(statuses(&configuration(&load(fleet))), [("server.public_url", Status::Warning)]);
+        let known = format!("server.public_url = \"https://builds.example/\"\n{fleet}");
+        assert_eq!(configuration(&load(&known)), []);
     }
 
     #[test]
