@@ -57,7 +57,8 @@ pub(super) fn open(
             let program = program.context("executor.command.program is not set")?.display().to_string();
             startable(&program).map_err(|reason| anyhow!("executor.command.program: {reason}"))?;
             let words = std::iter::once(program).chain(arguments).collect();
-            let (work_dir, elsewhere) = (settings.server.data_dir.join("commands"), settings.server.public_url.is_some());
+            let (work_dir, elsewhere) =
+                (settings.server.data_dir.join("commands"), settings.server.public_url.is_some());
             let config = CommandConfig { words, env, work_dir, elsewhere };
             Ok(Arc::new(CommandExecutor::start(config, logs.clone(), exchange.cloned(), clock.clone())?))
         }

@@ -89,7 +89,8 @@ fn broken(error: &ConfigError) -> Vec<Check> {
         Check::error("configuration", format!("{}{place}", problem.origin_name()), &problem.message, hint)
     };
     let detail = "not looked at before the settings can be read";
-    let rest = Check::found("configuration", "everything else", detail).but(Status::Warning, "mend them, and ask again");
+    let rest =
+        Check::found("configuration", "everything else", detail).but(Status::Warning, "mend them, and ask again");
     error.problems.iter().map(check).chain([rest]).collect()
 }
 

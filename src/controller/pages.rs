@@ -9,7 +9,9 @@ use super::face::{ControllerError, PackageFilter};
 use super::query::not_looked;
 use super::site::Look;
 use super::summary::decision_about;
-use super::view::{AtWorkView, BuildView, BuilderView, CursorView, PackagePage, PackageView, RepositoryView, ScriptView};
+use super::view::{
+    AtWorkView, BuildView, BuilderView, CursorView, PackagePage, PackageView, RepositoryView, ScriptView,
+};
 use super::{Controller, Kept, linkage, quarantine, sources};
 use crate::domain::name::PkgBase;
 use crate::domain::plan::Pipeline;

@@ -123,7 +123,8 @@ impl Face for Controller {
         async move {
             let queued = self.0.store.queue(None).await?;
             let builders = self.builders();
-            let mut view = QueueView { underway: vec![], ready: vec![], waiting: vec![], blocked: vec![], builders: None };
+            let mut view =
+                QueueView { underway: vec![], ready: vec![], waiting: vec![], blocked: vec![], builders: None };
             if let Some(builders) = &builders {
                 view.builders = Some(self.builder_views(builders).await?);
             }

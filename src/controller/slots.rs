@@ -132,7 +132,12 @@ mod tests {
         });
         let (large, small) = (store.newest("large").await, store.newest("small").await);
         assert_eq!(dispatcher.next_builds().await.unwrap(), [], "nobody is there");
-        let builder = |class| BuilderInfo { name: format!("class-{class}"), class: Some(class), slots: 1, ..BuilderInfo::default() };
+        let builder = |class| BuilderInfo {
+            name: format!("class-{class}"),
+            class: Some(class),
+            slots: 1,
+            ..BuilderInfo::default()
+        };
         fleet.0.lock().unwrap().push(builder(5));
         assert_eq!(dispatcher.next_builds().await.unwrap(), [small]);
         fleet.0.lock().unwrap().push(builder(9));

@@ -37,9 +37,10 @@ fn file(path: &Path) -> Result<(), String> {
         return Err(format!("`{shown}` is not an executable file"));
     }
     match interpreter(path) {
-        Some(interpreter) if !interpreter.exists() => {
-            Err(format!("`{shown}` cannot be started: its first line names {}, which is not there", interpreter.display()))
-        }
+        Some(interpreter) if !interpreter.exists() => Err(format!(
+            "`{shown}` cannot be started: its first line names {}, which is not there",
+            interpreter.display()
+        )),
         _ => Ok(()),
     }
 }

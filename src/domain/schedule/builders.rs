@@ -142,7 +142,8 @@ mod tests {
     }
 
     fn builders() -> Vec<BuilderInfo> {
-        let builder = |name: &str, class, slots| BuilderInfo { name: name.to_owned(), class, slots, ..BuilderInfo::default() };
+        let builder =
+            |name: &str, class, slots| BuilderInfo { name: name.to_owned(), class, slots, ..BuilderInfo::default() };
         vec![builder("strong", Some(9), 1), builder("weak", Some(2), 1), builder("cat", Some(5), 1)]
     }
 
@@ -161,11 +162,20 @@ mod tests {
 
     #[test]
     fn who_takes_one_class_alone_takes_neither_lower_ones_nor_higher_ones() {
-        let only = |name: &str, class| BuilderInfo { name: name.to_owned(), class, slots: 1, only: true, ..BuilderInfo::default() };
+        let only = |name: &str, class| BuilderInfo {
+            name: name.to_owned(),
+            class,
+            slots: 1,
+            only: true,
+            ..BuilderInfo::default()
+        };
         let takes = |builder: BuilderInfo, text: &str| nobody_builds(Some(&[builder]), class(text).as_ref()).is_none();
-        for (text, by_none, by_two, by_name) in
-            [("", true, false, false), ("0", true, false, false), ("2", false, true, false), ("dog", false, false, true)]
-        {
+        for (text, by_none, by_two, by_name) in [
+            ("", true, false, false),
+            ("0", true, false, false),
+            ("2", false, true, false),
+            ("dog", false, false, true),
+        ] {
             assert_eq!(takes(only("others", Some(0)), text), by_none, "{text}");
             assert_eq!(takes(only("others", Some(2)), text), by_two, "{text}");
             assert_eq!(takes(only("dog", None), text), by_name, "{text}");

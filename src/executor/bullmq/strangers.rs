@@ -51,12 +51,7 @@ pub struct Strangers {
 
 impl Strangers {
     /// Which lanes some of them take from. Who has just come may be a builder that has not said so yet.
-    pub fn lanes(
-        &mut self,
-        announced: &[Announcement],
-        workers: Option<&[Worker]>,
-        now: Instant,
-    ) -> BTreeSet<Lane> {
+    pub fn lanes(&mut self, announced: &[Announcement], workers: Option<&[Worker]>, now: Instant) -> BTreeSet<Lane> {
         self.heard.extend(announced.iter().map(|builder| (builder.name.clone(), now)));
         self.heard.retain(|_, heard| now.duration_since(*heard) < KNOWN);
         // Where the server does not tell, they would never get anything if they were not taken to be there.
@@ -116,10 +111,10 @@ mod tests {
     #[test]
     fn strangers_are_counted_in_every_lane_that_they_take_from() {
         let (mut strangers, begin) = (Strangers::default(), Instant::now());
-        let workers = [(Lane::Class(0), String::new()), (Lane::Class(1), String::new()), (Lane::Class(4), "our".into())];
-        let mut look = |seconds| {
-            strangers.lanes(&[builder("our")], Some(&workers), begin + Duration::from_secs(seconds))
-        };
+        let workers =
+            [(Lane::Class(0), String::new()), (Lane::Class(1), String::new()), (Lane::Class(4), "our".into())];
+        let mut look =
+            |seconds| strangers.lanes(&[builder("our")], Some(&workers), begin + Duration::from_secs(seconds));
         assert_eq!(look(0), BTreeSet::new());
         assert_eq!(look(3), BTreeSet::from([Lane::Class(0), Lane::Class(1)]));
     }

@@ -419,9 +419,12 @@ async fn a_machine_elsewhere_is_told_where_it_is_served_what_was_built_here() {
     fs::create_dir(&published).unwrap();
     fs::write(published.join("mine.db"), "").unwrap();
     let (dir, known) = (world.dir.path().join("attempts"), [(published.clone(), "mine".to_owned())].into());
-    let exchange = Exchange::open(dir, world.logs.clone(), Key::keep(&world.dir.path().join("key")).unwrap(), known).unwrap();
+    let exchange =
+        Exchange::open(dir, world.logs.clone(), Key::keep(&world.dir.path().join("key")).unwrap(), known).unwrap();
     exchange.reached_at("https://packages.example/");
-    for (elsewhere, server) in [(true, "https://packages.example/repo/mine".to_owned()), (false, format!("file://{}", published.display()))] {
+    for (elsewhere, server) in
+        [(true, "https://packages.example/repo/mine".to_owned()), (false, format!("file://{}", published.display()))]
+    {
         let (attempt, work_dir) = (format!("a-{elsewhere}"), world.dir.path().join("commands"));
         let config = CommandConfig { words: vec!["/bin/cat".to_owned()], env: Vec::new(), work_dir, elsewhere };
         let executor =

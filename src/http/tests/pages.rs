@@ -121,7 +121,8 @@ async fn a_build_that_nobody_can_take_is_shown_as_such_wherever_it_stands() {
 async fn the_queue_shows_who_builds_what() {
     let world = World::empty();
     let at_work = AtWorkView { id: "b1".into(), pkgbase: base("hedge") };
-    let builder = |name: &str, class, only, builds| BuilderView { name: name.into(), class, only, slots: Some(2), builds };
+    let builder =
+        |name: &str, class, only, builds| BuilderView { name: name.into(), class, only, slots: Some(2), builds };
     let builders = vec![builder("big", Some(4), false, vec![at_work]), builder("others", Some(1), true, Vec::new())];
     world.change(|state| state.builders = Some(builders));
     let served = world.serve(None).await;

@@ -18,8 +18,9 @@ use crate::controller::caches::{CacheObject, CacheUseView, CacheView, CachesRemo
 use crate::controller::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
 use crate::controller::shelves::{Promote, PromotionView, RemovalView};
 use crate::controller::view::{
-    ApprovalsView, ArtefactView, AttemptView, BuildPage, BuildView, BuilderView, FileDiff, GenerationPage, GenerationView,
-    PackagePage, PackageView, QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView, ScriptView,
+    ApprovalsView, ArtefactView, AttemptView, BuildPage, BuildView, BuilderView, FileDiff, GenerationPage,
+    GenerationView, PackagePage, PackageView, QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView,
+    ScriptView,
 };
 use crate::domain::audit::{Audit, Hit, Kind, Place};
 use crate::domain::build::{BuildReason, BuildState};

@@ -5,8 +5,8 @@ use pkgwarden::domain::build::BuildState;
 use pkgwarden::store::builds::Build;
 use serde_json::{Value, json};
 
-use crate::support::{Change, Pkg};
 use crate::support::fleet::Fleet;
+use crate::support::{Change, Pkg};
 
 fn is(builds: &[Build], name: &str, state: BuildState) -> bool {
     builds.iter().any(|it| it.pkgbase.as_str() == name && it.state == state)
@@ -55,7 +55,10 @@ async fn the_documented_worker_builds_with_the_real_makepkg_fails_and_stops() {
     assert_eq!(fleet.published(), ["good-1.0-2-any.pkg.tar.zst"]);
 
     // Once more with changes of the monorepo before the build, and then at the same version.
-    let files = [(".CI/prepare", "echo prepared >note\n"), (".CI/PKGBUILD.append", "build() { echo \"this is $(<../note)\"; }\n")];
+    let files = [
+        (".CI/prepare", "echo prepared >note\n"),
+        (".CI/PKGBUILD.append", "build() { echo \"this is $(<../note)\"; }\n"),
+    ];
     let mut changes = good.release("3").changes();
     changes.extend(files.map(|(path, text)| Change::put(&format!("good/{path}"), text)));
     fleet.scene.push("feat(good): three", &changes).await;
