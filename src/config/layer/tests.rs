@@ -86,7 +86,16 @@ fn what_is_missing_or_of_another_type_is_told_in_words_with_a_value_that_would_d
     let text = "[[executor.local.repository]]\nserver = \"https://mirror.example/core\"\n[[repository]]\n\
          url = \"/srv/a.git\"\n[[publish.target]]\npackages = [\"*\"]\n[publish]\nkeep = \"4\"\nmax_removals = true\n\
          official_databases = 1\n[executor.limits]\nper_repository = 0\n[policy.caches]\nrelease = true\n";
-    insta::assert_snapshot!(lines(text, &[]), @"");
+    insta::assert_snapshot!(lines(text, &[]), @r#"
+    pkgwarden.toml:1:1: missing field `name`; add name = "…"
+    pkgwarden.toml:3:1: missing field `name`; add name = "…"
+    pkgwarden.toml:5:1: missing field `name`; add name = "…"
+    pkgwarden.toml:8:8: invalid type: string "4", expected a whole number from 0 on; such as 5
+    pkgwarden.toml:9:16: invalid type: boolean `true`, expected a number such as 25, or a share such as "10 %"; such as "10 %"
+    pkgwarden.toml:10:22: invalid type: integer `1`, expected a list; such as ["/var/lib/pacman/sync/core.db"]
+    pkgwarden.toml:12:18: 0 is out of range: at least 1
+    pkgwarden.toml:14:11: this has to be text, in quotes; such as "none"
+    "#);
 }
 
 #[test]
@@ -100,7 +109,8 @@ fn a_limit_of_removals_is_a_number_or_a_share() {
     let variable = [("PKGWARDEN__PUBLISH__MAX_REMOVALS", "7")];
     let settings = load(None, &env(&variable)).expect("it is right");
     assert_eq!(settings.repositories[0].publish.max_removals.to_string(), "7");
-    insta::assert_snapshot!(lines("[publish]\nmax_removals = -1\n", &[]), @"");
+    let negative = lines("[publish]\nmax_removals = -1\n", &[]);
+    insta::assert_snapshot!(negative, @r#"pkgwarden.toml:2:16: `-1` is no limit of removals: write a number such as 25, or a share such as "10 %""#);
 }
 
 #[test]
