@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Takes builds of pkgwarden out of a queue of BullMQ, carries each out with makepkg, and brings what came of it: a worker
-// written from docs/builders.md alone. Needs tar and makepkg, and a machine of its own: what it builds can do there
+// written from docs/builders.md alone. Needs bash, tar, patch and makepkg, and a machine of its own: what it builds can do there
 // whatever the user may that makepkg runs as.
 //
 // Environment: REDIS_URL (redis://127.0.0.1:6379/0), QUEUES (builds), PREFIX (bull), SLOTS (1), and
@@ -16,6 +16,9 @@ import { Controller, Over } from "./controller.js";
 import { build } from "./makepkg.js";
 
 const { REDIS_URL = "redis://127.0.0.1:6379/0", QUEUES = "builds", PREFIX = "bull", SLOTS = "1" } = process.env;
+
+/** The status of a makepkg that finds its packages in PKGDEST. */
+const ALREADY_BUILT = 13;
 
 /** What a build throws that did not come to a good end, as the message of the error. */
 function failure(status, kind, message, exit_code) {
@@ -41,6 +44,8 @@ async function carryOut(job, lock, lost) {
     const end = await build(job.data, controller, work, stop.signal);
     if (stop.signal.aborted) throw failure("cancelled", "infrastructure", String(stop.signal.reason));
     if (end.timedOut) throw failure("timed_out", "package", `it took longer than ${job.data.timeout_s} seconds`);
+    if (end.status === job.data.skip_exit_code) return { status: "skipped" };
+    if (end.status === ALREADY_BUILT) return { status: "already_built" };
     if (end.status !== 0) throw failure("failed", "package", `makepkg ended with status ${end.status}`, end.status);
     const artefacts = [];
     for (const path of end.packages) artefacts.push(await controller.bring(path, stop.signal));

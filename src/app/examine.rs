@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::{DEFAULT_BRANCH, Place, address_of, chosen, copr, executors, fleet, hosting, publishing};
+use super::{DEFAULT_BRANCH, Place, address_of, building, chosen, copr, executors, fleet, hosting, publishing};
+use crate::builder::user::BuildUser;
 use crate::config::Settings;
 use crate::config::settings::{self, AurTransport, ExecutorKind};
 use crate::controller::doctor::{self, Check, Status};
@@ -58,6 +59,20 @@ pub async fn everything(settings: &Settings, dir: &Path) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
+/// Looks at what a machine needs that only builds, for a controller elsewhere. Nothing is changed.
+///
+/// # Errors
+/// If there are no settings.
+pub async fn builder(settings: &Settings) -> Result<Vec<Check>> {
+    let settings::Executor { local, bullmq, .. } = &building(settings).context("there are no settings")?.executor;
+    let user = local.user.as_deref().unwrap_or("nobody");
+    let mut checks = doctor::tools(Some(user)).await;
+    checks.extend(doctor::data_directory(settings, BuildUser::resolve(user).ok().as_ref()));
+    checks.extend(executors::examine_image(local, &settings.server.data_dir).await);
+    checks.extend(fleet::examine(bullmq).await);
+    Ok(checks)
+}
+
 /// For each repository whose packages are published elsewhere: what that leaves unknown.
 fn libraries(settings: &Settings) -> impl Iterator<Item = Check> {
     let elsewhere = settings.repositories.iter().filter(|repository| is_elsewhere(repository.executor.kind));
@@ -79,7 +94,8 @@ async fn publication(settings: &Settings) -> Vec<Check> {
         if let Some(signing) = publishing::signing(publish) {
             let subject = signing.socket.display().to_string();
             let found = format!("signs with {}", signing.key);
-            let hint = "start `pkgwarden signer`, or let `serve` do so with publish.signer_home";
+            let hint = "see that `pkgwarden signer` runs, with the key that publish.key names, or let `serve` start it with \
+                        publish.signer_home";
             let asked = tokio::task::spawn_blocking(move || signing.public_key()).await;
             checks.push(match asked {
                 Ok(Ok(_)) => Check::found("signer", subject, found),

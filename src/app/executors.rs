@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::sync::Semaphore;
 
 use super::{copr, fleet};
@@ -23,6 +23,7 @@ use crate::executor::local::{self, LocalConfig, LocalExecutor};
 use crate::logstore::LogStore;
 use crate::sys::clock::Clock;
 use crate::sys::fs::FsError;
+use crate::sys::lookup::startable;
 use crate::sys::secret;
 use crate::telemetry::in_full;
 
@@ -55,6 +56,7 @@ pub(super) fn open(
         ExecutorKind::Command => {
             let settings::CommandExecutor { program, arguments, env } = executor.command.clone();
             let program = program.context("executor.command.program is not set")?.display().to_string();
+            startable(&program).map_err(|reason| anyhow!("executor.command.program: {reason}"))?;
             let words = std::iter::once(program).chain(arguments).collect();
             let config = CommandConfig { words, env, work_dir: settings.server.data_dir.join("commands") };
             Ok(Arc::new(CommandExecutor::start(config, logs.clone(), exchange.cloned(), clock.clone())?))
@@ -88,7 +90,7 @@ pub(super) fn chaotic(settings: &settings::Chaotic) -> Result<ChaoticConfig> {
 fn local_builder(local: &settings::LocalExecutor) -> Option<BuilderInfo> {
     let name = local.name.clone().unwrap_or_else(|| "local".to_owned());
     // How many builds run at once is the dispatcher's.
-    let builder = BuilderInfo { name, class: local.class, slots: usize::MAX };
+    let builder = BuilderInfo { name, class: local.class, slots: usize::MAX, ..BuilderInfo::default() };
     (local.class.is_some() || local.name.is_some()).then_some(builder)
 }
 

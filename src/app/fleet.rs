@@ -143,10 +143,11 @@ pub async fn station(settings: &Settings, wanted: Wanted) -> Result<Station> {
     crate::builder::workspace::remove_all(&logs_dir).map_err(|source| FsError::new("clear", &logs_dir, source))?;
     let logs = LogStore::with_limit(logs_dir, repository.executor.log_bytes)?;
     let config = local_config(&repository.executor.local, &wanted, &dir);
-    let image = config.image.clone();
+    let (image, user) = (config.image.clone(), config.user.clone());
     let executor = LocalExecutor::open(config, logs.clone())?;
     executor.keep_only(std::collections::BTreeSet::new()).await?;
     local::probe::require_programs(image.as_ref())?;
+    local::probe::require_sandbox(&user).await?;
     let bullmq = &repository.executor.bullmq;
     let config = BuilderConfig {
         redis: redis(bullmq)?,

@@ -1,6 +1,5 @@
 //! `pkgwarden doctor`: whether everything that is needed is there.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
@@ -12,7 +11,7 @@ use super::exit::Exit;
 use super::output::{Format, number_of};
 use super::pipeline;
 use crate::app::examine;
-use crate::config::{ConfigError, Settings, settings};
+use crate::config::{ConfigError, settings};
 use crate::controller::doctor::{Check, Status};
 use crate::telemetry::progress;
 
@@ -22,11 +21,17 @@ use crate::telemetry::progress;
 Examples:
   pkgwarden doctor                         in the clone that is kept
   pkgwarden --config /etc/pkgwarden/pkgwarden.toml doctor
+  pkgwarden doctor --builder               on a machine that runs `pkgwarden builder`
   pkgwarden doctor --format json
 
 Looks at tools, sandbox, directories, settings, remotes, the AUR and time zones, and changes nothing.
 Ends with status 1 if something that is needed is missing; warnings do not count.")]
-pub struct Args {}
+pub struct Args {
+    /// Look at what `pkgwarden builder` needs on this machine, and at nothing else [default: where the settings say
+    /// nothing but `[executor.bullmq]`]
+    #[arg(long)]
+    builder: bool,
+}
 
 #[derive(Serialize)]
 struct Report {
@@ -35,16 +40,27 @@ struct Report {
     checks: Vec<Check>,
 }
 
-pub(super) fn run(_: Args, context: &mut Context) -> Result<Exit, CliError> {
+pub(super) fn run(args: Args, context: &mut Context) -> Result<Exit, CliError> {
     let file = context.config_file()?;
-    let (settings, mut checks) = match settings::load(file.as_ref().map(ConfigFile::as_parts), &context.env) {
-        Ok(settings) => (settings, vec![Check::found("configuration", origin(file.as_ref()), "nothing is wrong")]),
-        Err(error) => (defaults()?, broken(&error)),
+    let parts = file.as_ref().map(ConfigFile::as_parts);
+    let checks = match settings::load(parts, &context.env) {
+        Ok(settings) => {
+            let only_builds = args.builder || is_builder(&settings::origins(parts, &context.env)?);
+            context.show_progress();
+            let examining = progress::task("examining this machine");
+            let mut checks = vec![Check::found("configuration", origin(file.as_ref()), "nothing is wrong")];
+            if only_builds {
+                let detail = "this machine is looked at as one that only builds";
+                checks.push(Check::found("configuration", "pkgwarden builder", detail));
+                checks.extend(pipeline::block_on(examine::builder(&settings))?);
+            } else {
+                checks.extend(pipeline::block_on(examine::everything(&settings, &context.global.directory))?);
+            }
+            drop(examining);
+            checks
+        }
+        Err(error) => broken(&error),
     };
-    context.show_progress();
-    let examining = progress::task("examining this machine");
-    checks.extend(pipeline::block_on(examine::everything(&settings, &context.global.directory))?);
-    drop(examining);
     let count = |status| checks.iter().filter(|check| check.status == status).count();
     let report = Report { errors: count(Status::Error), warnings: count(Status::Warning), checks };
     match context.output.format {
@@ -58,18 +74,24 @@ fn origin(file: Option<&ConfigFile>) -> &str {
     file.map_or("defaults and environment", |file| &file.path)
 }
 
-/// What is looked at if the configuration cannot be read: the rest may be wrong too.
-fn defaults() -> Result<Settings, CliError> {
-    Ok(settings::load(None, &BTreeMap::new())?)
+/// Whether these settings are those of a machine that only builds: they say where the queue is, and nothing of what a
+/// controller has to know.
+fn is_builder(origins: &[(String, serde_json::Value, String)]) -> bool {
+    let is_set = |name: &str| origins.iter().any(|(key, _, origin)| key.starts_with(name) && origin != "default");
+    is_set("executor.bullmq.") && !["executor.kind", "repository", "forge.", "publish."].into_iter().any(is_set)
 }
 
+/// The mistakes. Nothing else is looked at: what the settings mean to ask for is not known.
 fn broken(error: &ConfigError) -> Vec<Check> {
     let check = |problem: &crate::config::Problem| {
         let place = problem.position().map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
         let hint = if problem.hint.is_empty() { "`pkgwarden config check` shows the place" } else { &problem.hint };
         Check::error("configuration", format!("{}{place}", problem.origin_name()), &problem.message, hint)
     };
-    error.problems.iter().map(check).collect()
+    let detail = "not looked at before the settings can be read";
+    let rest =
+        Check::found("configuration", "everything else", detail).but(Status::Warning, "mend them, and ask again");
+    error.problems.iter().map(check).chain([rest]).collect()
 }
 
 fn text(report: &Report) -> String {
@@ -92,6 +114,8 @@ fn text(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::testing::pkgwarden;
     use super::*;
 
@@ -128,8 +152,20 @@ mod tests {
         let error = settings::load(Some(file), &BTreeMap::new()).expect_err("two mistakes");
         let found = broken(&error);
         let found: Vec<_> = found.iter().map(|check| (check.subject.as_str(), check.hint.as_str())).collect();
-        assert_eq!(found.len(), 2);
+        assert_eq!(found.len(), 3);
         assert_eq!(found[0], ("pkgwarden.toml:2:1", "did you mean `listen`?"));
+        assert_eq!(found[2].0, "everything else", "it is not judged by defaults");
+    }
+
+    #[test]
+    fn a_machine_that_only_builds_is_known_by_its_settings() {
+        let only_builds = |text: &str| {
+            is_builder(&settings::origins(Some(("pkgwarden.toml", text)), &BTreeMap::new()).expect("right settings"))
+        };
+        let queue = "[executor.bullmq]\nurl = \"redis://redis.example\"\n";
+        assert!(only_builds(queue) && only_builds(&format!("server.data_dir = \"/srv/x\"\n{queue}")));
+        assert!(!only_builds("") && !only_builds(&format!("[executor]\nkind = \"bullmq\"\n{queue}")));
+        assert!(!only_builds(&format!("[[repository]]\nname = \"a\"\nurl = \"/srv/a.git\"\n{queue}")));
     }
 
     #[test]

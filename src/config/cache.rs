@@ -2,6 +2,7 @@
 //!
 //! A set with a mistake is left out whole, and the build begins without it; the others count.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use globset::GlobBuilder;
@@ -150,10 +151,14 @@ impl Reader<'_> {
         };
         for item in items {
             let span = item.span();
+            let places = places(item.get_ref());
             match WrittenSet::deserialize(ValueDeserializer::from(item)) {
                 Ok(written) => match set_of(written) {
                     Ok(set) => self.take(set, span),
-                    Err((message, hint)) => self.complain(&message, &hint, Some(span)),
+                    Err(Fault { key, message, hint }) => {
+                        let place = places.get(key).cloned().unwrap_or(span);
+                        self.complain(&message, &hint, Some(place));
+                    }
                 },
                 Err(error) => {
                     let message = error.message().to_owned();
@@ -175,30 +180,31 @@ impl Reader<'_> {
     }
 }
 
-/// What is written as a set, or what is wrong with it, and the remedy.
-fn set_of(written: WrittenSet) -> Result<Set, (String, String)> {
-    let wrong = |message: String, hint: &str| (message, hint.to_owned());
-    let name = SetName::new(&written.name).map_err(|error| wrong(error.to_string(), "such as name = \"models\""))?;
+/// Where the keys of a table stand.
+fn places(table: &DeValue<'_>) -> BTreeMap<String, Range<usize>> {
+    let DeValue::Table(table) = table else { return BTreeMap::new() };
+    table.iter().map(|(key, _)| (key.get_ref().to_string(), key.span())).collect()
+}
+
+/// What is wrong with a set: at which key, and the remedy.
+struct Fault {
+    key: &'static str,
+    message: String,
+    hint: String,
+}
+
+impl Fault {
+    fn at(key: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { key, message: message.into(), hint: hint.into() }
+    }
+}
+
+/// What is written as a set, or what is wrong with it.
+fn set_of(written: WrittenSet) -> Result<Set, Fault> {
+    let name = SetName::new(&written.name)
+        .map_err(|error| Fault::at("name", error.to_string(), "such as name = \"models\""))?;
     let ready = ready::set(name.as_str());
-    if ready.is_some() && !(written.include.is_empty() && written.exclude.is_empty()) {
-        let message = format!("`{name}` is a ready-made set, which says itself what belongs to it");
-        return Err(wrong(message, "leave out `include` and `exclude`, or give it another name"));
-    }
-    if written.include.is_empty() && !written.exclude.is_empty() {
-        let message = format!("the set `{name}` excludes something of nothing");
-        return Err(wrong(message, "say in `include` what belongs to it"));
-    }
-    for pattern in written.include.iter().chain(&written.exclude) {
-        if let Some(fault) = fault_of(pattern) {
-            return Err(wrong(format!("the glob `{pattern}` of the set `{name}` cannot be kept"), fault));
-        }
-        if let Err(error) = GlobBuilder::new(pattern).literal_separator(true).build() {
-            return Err(wrong(
-                format!("`{pattern}` of the set `{name}` is no glob: {}", error.kind()),
-                "see docs/caches.md",
-            ));
-        }
-    }
+    check_globs(&name, &written, ready.is_some())?;
     check_words(&name, &written)?;
     let base = ready.unwrap_or_else(|| Set::by_hand(name));
     let (mut files, mut tools) = (base.files, base.tools);
@@ -219,37 +225,55 @@ fn set_of(written: WrittenSet) -> Result<Set, (String, String)> {
     })
 }
 
-fn check_words(name: &SetName, written: &WrittenSet) -> Result<(), (String, String)> {
-    let wrong = |message: String, hint: &str| Err((message, hint.to_owned()));
+fn check_globs(name: &SetName, written: &WrittenSet, is_ready: bool) -> Result<(), Fault> {
+    let WrittenSet { include, exclude, .. } = written;
+    if is_ready && !(include.is_empty() && exclude.is_empty()) {
+        let key = if include.is_empty() { "exclude" } else { "include" };
+        let message = format!("`{name}` is a ready-made set, which says itself what belongs to it");
+        return Err(Fault::at(key, message, "leave out `include` and `exclude`, or give it another name"));
+    }
+    if include.is_empty() && !exclude.is_empty() {
+        let message = format!("the set `{name}` excludes something of nothing");
+        return Err(Fault::at("exclude", message, "say in `include` what belongs to it"));
+    }
+    for (key, pattern) in include.iter().map(|it| ("include", it)).chain(exclude.iter().map(|it| ("exclude", it))) {
+        if let Some(fault) = fault_of(pattern) {
+            return Err(Fault::at(key, format!("the glob `{pattern}` of the set `{name}` cannot be kept"), fault));
+        }
+        if let Err(error) = GlobBuilder::new(pattern).literal_separator(true).build() {
+            let message = format!("`{pattern}` of the set `{name}` is no glob: {}", error.kind());
+            return Err(Fault::at(key, message, "see docs/caches.md"));
+        }
+    }
+    Ok(())
+}
+
+fn check_words(name: &SetName, written: &WrittenSet) -> Result<(), Fault> {
     if let Some(mib) = written.max_mib.filter(|mib| !(1..=LARGEST_MIB).contains(mib)) {
         let hint = format!("write a number from 1 to {LARGEST_MIB}");
-        return Err((format!("`max_mib` of the set `{name}` is {mib}"), hint));
+        return Err(Fault::at("max_mib", format!("`max_mib` of the set `{name}` is {mib}"), hint));
     }
-    for (what, words) in [
+    for (key, words) in [
         ("include", &written.include),
         ("exclude", &written.exclude),
         ("files", &written.files),
         ("tools", &written.tools),
     ] {
         if words.len() > MOST_WORDS {
-            return wrong(format!("`{what}` of the set `{name}` has more than {MOST_WORDS} items"), "leave some out");
+            let message = format!("`{key}` of the set `{name}` has more than {MOST_WORDS} items");
+            return Err(Fault::at(key, message, "leave some out"));
         }
     }
     let leaves = |path: &&String| path.split('/').any(|part| matches!(part, "" | "." | ".."));
     if let Some(path) = written.files.iter().find(leaves) {
-        return wrong(
-            format!("`{path}` of the set `{name}` is not in the package folder"),
-            "such as files = [\"PKGBUILD\"]",
-        );
+        let message = format!("`{path}` of the set `{name}` is not in the package folder");
+        return Err(Fault::at("files", message, "such as files = [\"PKGBUILD\"]"));
     }
     let word = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
-    if let Some(tool) =
-        written.tools.iter().find(|tool| tool.is_empty() || tool.starts_with('-') || !tool.bytes().all(word))
-    {
-        return wrong(
-            format!("`{tool}` of the set `{name}` is not the name of a program"),
-            "such as tools = [\"rustc\"]",
-        );
+    let is_no_program = |tool: &&String| tool.is_empty() || tool.starts_with('-') || !tool.bytes().all(word);
+    if let Some(tool) = written.tools.iter().find(is_no_program) {
+        let message = format!("`{tool}` of the set `{name}` is not the name of a program");
+        return Err(Fault::at("tools", message, "such as tools = [\"rustc\"]"));
     }
     Ok(())
 }
@@ -321,14 +345,14 @@ mod tests {
         foo/.CI/cache.toml:1: there is no ready-made set `cache`; did you mean `ccache`?
         foo/.CI/cache.toml:2: nothing reads `sets`; did you mean `set`?
         foo/.CI/cache.toml:5: unknown field `includ`, expected one of `name`, `include`, `exclude`, `files`, `tools`, `epoch`, `renew`, `required`, `max_mib`; did you mean `include`?
-        foo/.CI/cache.toml:6: `../b` cannot be the name of a cache set: write up to 64 letters, digits or any of . _ -; such as name = "models"
-        foo/.CI/cache.toml:8: the glob `/etc/**` of the set `c` cannot be kept; name something in ~/ or /srcdest/; from /build, `pkgwarden-cache save` keeps what is named
-        foo/.CI/cache.toml:11: `~/[x` of the set `d` is no glob: unclosed character class; missing ']'; see docs/caches.md
-        foo/.CI/cache.toml:14: `srcdest` is a ready-made set, which says itself what belongs to it; leave out `include` and `exclude`, or give it another name
+        foo/.CI/cache.toml:7: `../b` cannot be the name of a cache set: write up to 64 letters, digits or any of . _ -; such as name = "models"
+        foo/.CI/cache.toml:10: the glob `/etc/**` of the set `c` cannot be kept; name something in ~/ or /srcdest/; from /build, `pkgwarden-cache save` keeps what is named
+        foo/.CI/cache.toml:13: `~/[x` of the set `d` is no glob: unclosed character class; missing ']'; see docs/caches.md
+        foo/.CI/cache.toml:16: `srcdest` is a ready-made set, which says itself what belongs to it; leave out `include` and `exclude`, or give it another name
         foo/.CI/cache.toml:17: the set `ccache` is there twice; the first counts; give each a name of its own
-        foo/.CI/cache.toml:19: `max_mib` of the set `e` is 0; write a number from 1 to 65536
-        foo/.CI/cache.toml:22: `../x` of the set `f` is not in the package folder; such as files = ["PKGBUILD"]
-        foo/.CI/cache.toml:25: `-rf` of the set `g` is not the name of a program; such as tools = ["rustc"]
+        foo/.CI/cache.toml:21: `max_mib` of the set `e` is 0; write a number from 1 to 65536
+        foo/.CI/cache.toml:24: `../x` of the set `f` is not in the package folder; such as files = ["PKGBUILD"]
+        foo/.CI/cache.toml:27: `-rf` of the set `g` is not the name of a program; such as tools = ["rustc"]
         foo/.CI/cache.toml:28: missing field `name`; add name = "…"
         "#);
         let (sets, _) = parse(text, PATH);

@@ -223,13 +223,13 @@ impl Misfit {
     }
 
     fn from_error(error: &toml::de::Error, span: Range<usize>, path: Option<&[String]>) -> Self {
-        let message = error.message().to_owned();
+        let message = in_words(error.message());
         let written = message.split('`').nth(1).unwrap_or_default();
         let place = path.and_then(schema_at);
         let hint = if message.starts_with("missing field") {
             let missing = place.and_then(|place| schema::key(&place["items"], written));
             missing.map(|missing| format!("add {written} = {}", example(missing)))
-        } else if message.starts_with("invalid type") {
+        } else if message.starts_with("invalid type") || message.starts_with(NO_WORD) {
             place.map(|place| format!("such as {}", example(place)))
         } else {
             let choices = place.map(schema::choices).unwrap_or_default();
@@ -239,6 +239,28 @@ impl Misfit {
     }
 }
 
+/// What is said where one of several words is to stand and does not.
+const NO_WORD: &str = "this has to be text";
+
+/// What serde says, without the names of types of this program.
+fn in_words(message: &str) -> String {
+    if message == "wanted string or table" {
+        return format!("{NO_WORD}, in quotes");
+    }
+    let Some((found, expected)) = message.split_once(", expected ") else { return message.to_owned() };
+    let expected = match expected {
+        "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number from 0 on",
+        "i64" | "i32" => "a whole number",
+        "a nonzero usize" | "a nonzero u64" | "a nonzero u32" => "a whole number from 1 on",
+        "f64" | "f32" => "a number",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        expected if expected.starts_with("struct ") => "a table",
+        _ => return message.to_owned(),
+    };
+    format!("{found}, expected {expected}")
+}
+
 /// A value that would do, as TOML.
 fn example(place: &Schema) -> String {
     if let Some(example) = place.get("examples").and_then(|examples| examples.get(0)) {
@@ -246,7 +268,14 @@ fn example(place: &Schema) -> String {
     }
     match schema::choices(place).first() {
         Some(choice) => format!("\"{choice}\""),
-        None => "true or false".to_owned(),
+        None => match place["type"].as_str() {
+            Some("boolean") => "true or false",
+            Some("integer" | "number") => "1",
+            Some("array") => "[…]",
+            Some("object") => "{ … }",
+            _ => "\"…\"",
+        }
+        .to_owned(),
     }
 }
 
@@ -310,9 +339,10 @@ fn out_of_range(value: &DeValue<'_>, schema: &Schema) -> Option<String> {
     #[expect(clippy::cast_precision_loss, reason = "only compared with small limits")]
     let fits = limit("minimum").is_none_or(|least| number as f64 >= least)
         && limit("maximum").is_none_or(|most| number as f64 <= most);
-    let name = |limit: Option<f64>, missing: &str| limit.map_or(missing.to_owned(), |limit| limit.to_string());
-    (!fits).then(|| {
-        format!("{number} is out of range: from {} to {}", name(limit("minimum"), "0"), name(limit("maximum"), "any"))
+    let least = limit("minimum").unwrap_or_default();
+    (!fits).then(|| match limit("maximum") {
+        Some(most) => format!("{number} is out of range: from {least} to {most}"),
+        None => format!("{number} is out of range: at least {least}"),
     })
 }
 
@@ -389,7 +419,7 @@ fn read_variable(variable: &str, value: &str) -> Result<Written, Problem> {
         None => return Err(problem("there is no such setting".into(), suggest_variable(&path))),
     };
     let literal = literal(value, place)
-        .ok_or_else(|| problem("this cannot be read".into(), format!("such as {}", example(place))))?;
+        .ok_or_else(|| problem(unreadable(value, place), format!("such as {}", example(place))))?;
     let document = format!("{} = {literal}", path.join("."));
     let mut found = Vec::new();
     let mut table = DeTable::parse(&document).map_err(|error| problem(error.message().into(), String::new()))?;
@@ -410,6 +440,16 @@ fn literal(value: &str, place: &Schema) -> Option<String> {
         return Some(toml::Value::String(value.to_owned()).to_string());
     }
     DeValue::parse(value.trim()).is_ok().then(|| value.trim().to_owned())
+}
+
+/// Says which value cannot be read, except where it may hold a password.
+fn unreadable(value: &str, place: &Schema) -> String {
+    let shown = value.escape_debug();
+    match place["type"].as_str() {
+        Some("boolean") => format!("`{shown}` is neither true nor false"),
+        Some("integer" | "number") => format!("`{shown}` is not a number"),
+        _ => "this cannot be read as TOML".to_owned(),
+    }
 }
 
 fn suggest_variable(path: &[String]) -> String {

@@ -1,5 +1,6 @@
 //! What the faces are told of cache sets, and what they may do with them.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 
 use futures_util::FutureExt as _;
@@ -119,6 +120,20 @@ impl From<&Use> for CacheUseView {
     }
 }
 
+/// That nothing was kept of what was to be forgotten, and what is.
+fn nothing_kept(asked: &Invalidation, kept: &[Entry]) -> String {
+    let mut message = format!("nothing was kept of the set `{}`", asked.name);
+    if let Some(pkgbase) = &asked.pkgbase {
+        message += &format!(" of `{pkgbase}`");
+    }
+    let alike = |entry: &&Entry| entry.place.set == asked.name;
+    let any = kept.iter().any(|entry| alike(&entry));
+    let named = |entry: &Entry| format!("{} of {}", entry.place.set, entry.place.pkgbase);
+    let there: BTreeSet<String> = kept.iter().filter(|entry| !any || alike(entry)).map(named).collect();
+    let there = if there.is_empty() { "nothing".to_owned() } else { Vec::from_iter(there).join(", ") };
+    format!("{message}; what builds save of it that run now is not found either. There is: {there}")
+}
+
 impl Controller {
     /// Attempts with what they did with cache sets.
     pub(super) async fn attempt_views(&self, attempts: &[Attempt]) -> Result<Vec<AttemptView>, ControllerError> {
@@ -171,14 +186,21 @@ impl Controller {
 
     pub(super) fn drop_caches(&self, which: Invalidation) -> Answer<'_, CachesRemovedView> {
         async move {
-            let Invalidation { name, repository, pkgbase } = which;
+            let asked = which.clone();
             let removed = self.caches(move |caches| {
+                let Invalidation { name, repository, pkgbase } = which;
                 let pkgbase = pkgbase.as_ref().map(PkgBase::as_str);
                 let archives = caches.invalidate(&name, repository.as_deref(), pkgbase)?;
                 let pruned = caches.prune()?;
                 Ok(CachesRemovedView { archives, objects: pruned.objects, bytes: pruned.bytes })
             });
-            removed.await
+            match removed.await? {
+                // It counts for builds under way all the same, but who mistypes a name is to hear of it.
+                CachesRemovedView { archives: 0, .. } => {
+                    Err(ControllerError::NotFound(nothing_kept(&asked, &self.caches(Caches::list).await?)))
+                }
+                removed => Ok(removed),
+            }
         }
         .boxed()
     }
@@ -189,5 +211,38 @@ impl Controller {
             Ok(CachesRemovedView { archives: pruned.archives, objects: pruned.objects, bytes: pruned.bytes })
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::caches::{Content, Place};
+
+    #[test]
+    fn who_mistypes_a_name_is_told_what_there_is() {
+        let entry = |pkgbase: &str, set: &str| Entry {
+            id: 1,
+            place: Place { repository: "r".into(), pkgbase: pkgbase.into(), set: SetName::new(set).unwrap() },
+            class: "release".into(),
+            key: "00".into(),
+            sha256: "00".into(),
+            size: 1,
+            content: Content { members: 1, bytes: 1 },
+            origin: "1-1".into(),
+            created: Timestamp::UNIX_EPOCH,
+            last_used: Timestamp::UNIX_EPOCH,
+        };
+        let kept = [entry("fern", "ccache"), entry("moss", "models"), entry("fern", "ccache")];
+        let told = |name: &str, package: Option<&str>| {
+            let pkgbase = package.map(|name| PkgBase::new(name).unwrap());
+            let asked = Invalidation { name: SetName::new(name).unwrap(), repository: None, pkgbase };
+            nothing_kept(&asked, &kept)
+        };
+        let end = "what builds save of it that run now is not found either. There is: ";
+        let mistyped = told("model", None);
+        assert_eq!(mistyped, format!("nothing was kept of the set `model`; {end}ccache of fern, models of moss"));
+        let elsewhere = told("models", Some("fern"));
+        assert_eq!(elsewhere, format!("nothing was kept of the set `models` of `fern`; {end}models of moss"));
     }
 }

@@ -50,13 +50,18 @@ impl Dispatcher {
             Err(error) => Err(error),
         };
         let end = match report {
-            Ok(report) => self.conclude(build, report).await,
+            Ok(report) => self.conclude(build, &handle.attempt, report).await,
             Err(error) => Some(end(AttemptEnding::Infrastructure, None, error.to_string())),
         };
         let Some(end) = end else { return Ok(()) };
         let log_length = self.parts.logs.position(&handle.attempt).map_or(0, |position| position.len);
+        let reason = (end.ending == AttemptEnding::Infrastructure).then(|| end.message.clone());
         let finished = self.record(&handle.attempt, AttemptEnd { log_length, ..end }).await?;
-        tracing::info!(package = build.pkgbase.as_str(), state = finished.state.as_str(), "a build ended");
+        let (package, state) = (build.pkgbase.as_str(), finished.state.as_str());
+        match reason {
+            Some(reason) => tracing::warn!(package, state, reason, "a build ended without a result"),
+            None => tracing::info!(package, state, "a build ended"),
+        }
         executor.discard(handle).await?;
         Ok(())
     }
@@ -89,7 +94,7 @@ impl Dispatcher {
     }
 
     /// How an attempt ended; `None` if that is left to the next process.
-    async fn conclude(&self, build: &Build, report: AttemptReport) -> Option<AttemptEnd> {
+    async fn conclude(&self, build: &Build, attempt: &str, report: AttemptReport) -> Option<AttemptEnd> {
         let AttemptReport { ending, artefacts, exit_code, message } = report;
         let ending = match ending {
             Ending::Infrastructure => AttemptEnding::Infrastructure,
@@ -125,6 +130,11 @@ impl Dispatcher {
             Err(error) if error.is_the_builds_fault() => {
                 if matches!(error, PublishError::NotTheBuilds { .. }) {
                     self.distrust(build, &error.to_string()).await;
+                }
+                // The log ends as if all were well.
+                if let Err(error) = self.parts.logs.amend(attempt, &format!("not published: {error}")) {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(attempt, error, "the log does not say that a build is not published");
                 }
                 Some(end(AttemptEnding::Done(Outcome::Failed), exit_code, error.to_string()))
             }
@@ -198,8 +208,11 @@ impl Dispatcher {
                 other => return other,
             };
             if told != error.to_string() {
-                let (package, error) = (build.pkgbase.as_str(), &error as &dyn std::error::Error);
-                tracing::error!(package, error, "what was built waits to be published");
+                {
+                    let (package, error) = (build.pkgbase.as_str(), &error as &dyn std::error::Error);
+                    tracing::error!(package, error, "what was built waits to be published");
+                }
+                self.tell_waiting(build, &error).await;
             }
             told = error.to_string();
             for _ in 0..looks {
@@ -210,6 +223,14 @@ impl Dispatcher {
                 tokio::time::sleep(ROOM_PAUSE).await;
             }
             looks = if error.has_to_wait() { 1 } else { MOST_LOOKS.min(2 * looks) };
+        }
+    }
+
+    /// Has whoever looks at the build see why it does not end.
+    async fn tell_waiting(&self, build: &Build, reason: &PublishError) {
+        let note = format!("built, and waits to be published: {reason}");
+        if let Err(error) = self.parts.store.note_build(build.id, note).await {
+            tracing::warn!(error = error.to_string(), "why a build waits to be published is not on record");
         }
     }
 

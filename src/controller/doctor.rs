@@ -18,6 +18,7 @@ use crate::forge::{Forge, ForgeError};
 use crate::git::Remote;
 use crate::sys::fs::free_space;
 use crate::sys::http;
+use crate::sys::lookup::startable;
 
 mod trust;
 
@@ -124,12 +125,18 @@ fn version(text: &str) -> Option<(u32, u32)> {
 #[must_use]
 pub fn directories(settings: &Settings) -> Vec<Check> {
     let user = build_user(settings).and_then(|name| BuildUser::resolve(name).ok());
-    let mut checks = directory("server.data_dir", &settings.server.data_dir, user.as_ref());
+    let mut checks = data_directory(settings, user.as_ref());
     for repository in settings.repositories.iter().filter(|repository| repository.executor.kind != ExecutorKind::None) {
         let subject = format!("publish.dir of {}", repository.name);
         checks.extend(directory(&subject, &repository.publish.dir, user.as_ref()));
     }
     checks
+}
+
+/// The directory for data, which that user has to enter.
+#[must_use]
+pub fn data_directory(settings: &Settings, user: Option<&BuildUser>) -> Vec<Check> {
+    directory("server.data_dir", &settings.server.data_dir, user)
 }
 
 /// Who builds run as; `None` if nothing is built on this machine.
@@ -197,7 +204,31 @@ pub fn configuration(settings: &Settings) -> Vec<Check> {
         |it: &&Repository| it.executor.kind == ExecutorKind::Local && it.executor.local.repositories.is_empty();
     checks.extend(settings.repositories.iter().filter(builds_alone).map(builds_without_distribution));
     checks.extend(settings.repositories.iter().flat_map(|repository| trust::checks(repository, keyring().is_some())));
+    for Repository { executor, .. } in &settings.repositories {
+        match executor.kind {
+            ExecutorKind::Command => checks.extend(executor.command.program.as_deref().map(program)),
+            ExecutorKind::Bullmq if settings.server.public_url.is_none() => checks.push(unreachable_pages(settings)),
+            _ => {}
+        }
+    }
     checks
+}
+
+fn program(program: &Path) -> Check {
+    const SUBJECT: &str = "executor.command.program";
+    match startable(&program.display().to_string()) {
+        Ok(()) => Check::found("configuration", SUBJECT, format!("{} can be started", program.display())),
+        Err(reason) => Check::error("configuration", SUBJECT, reason, "name a program by its whole path"),
+    }
+}
+
+fn unreachable_pages(settings: &Settings) -> Check {
+    let detail = format!(
+        "not set: builders are told to fetch files and bring packages at http://{}, which only this machine may reach",
+        settings.server.listen
+    );
+    let hint = "set it to the address at which builders reach this controller";
+    Check::warning("configuration", "server.public_url", detail, hint)
 }
 
 fn builds_without_distribution(repository: &Repository) -> Check {

@@ -9,10 +9,13 @@ use super::face::{ControllerError, PackageFilter};
 use super::query::not_looked;
 use super::site::Look;
 use super::summary::decision_about;
-use super::view::{BuildView, CursorView, PackagePage, PackageView, RepositoryView, ScriptView};
+use super::view::{
+    AtWorkView, BuildView, BuilderView, CursorView, PackagePage, PackageView, RepositoryView, ScriptView,
+};
 use super::{Controller, Kept, linkage, quarantine, sources};
 use crate::domain::name::PkgBase;
 use crate::domain::plan::Pipeline;
+use crate::domain::schedule::BuilderInfo;
 use crate::source::ledger::Book;
 use crate::store::builds::Build;
 use crate::store::{Store, StoreError};
@@ -23,6 +26,21 @@ const BUILDS_ON_PAGE: u32 = 20;
 const RUNS_SEARCHED: u32 = 10;
 
 impl Controller {
+    /// Who builds, and what.
+    pub(super) async fn builder_views(&self, builders: &[BuilderInfo]) -> Result<Vec<BuilderView>, ControllerError> {
+        let mut views = Vec::new();
+        for BuilderInfo { name, class, slots, only, attempts } in builders.iter().cloned() {
+            let mut builds = Vec::new();
+            for attempt in attempts {
+                let build = self.0.store.build_of_attempt(&attempt).await?;
+                builds.extend(build.map(|build| AtWorkView { id: build.id.to_string(), pkgbase: build.pkgbase }));
+            }
+            let slots = Some(slots).filter(|slots| *slots != usize::MAX);
+            views.push(BuilderView { name, class, only, slots, builds });
+        }
+        Ok(views)
+    }
+
     pub(super) fn repository_view(&self, kept: &Kept) -> RepositoryView {
         let looked = kept.looked();
         let snapshot = looked.look.as_ref().map(|look| &look.snapshot);

@@ -123,7 +123,11 @@ impl Face for Controller {
         async move {
             let queued = self.0.store.queue(None).await?;
             let builders = self.builders();
-            let mut view = QueueView { underway: vec![], ready: vec![], waiting: vec![], blocked: vec![] };
+            let mut view =
+                QueueView { underway: vec![], ready: vec![], waiting: vec![], blocked: vec![], builders: None };
+            if let Some(builders) = &builders {
+                view.builders = Some(self.builder_views(builders).await?);
+            }
             for queued in queued {
                 let list = match queued.build.state {
                     BuildState::Dispatched | BuildState::Running => &mut view.underway,

@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn builder(class: u64) -> BuilderInfo {
-        BuilderInfo { name: format!("class-{class}"), class: Some(class), slots: 1 }
+        BuilderInfo { name: format!("class-{class}"), class: Some(class), slots: 1, ..BuilderInfo::default() }
     }
 
     /// Each process chooses one build, of two repositories with two each, and ends before any begins.

@@ -248,6 +248,32 @@ pub struct QueueView {
     pub waiting: Vec<BuildView>,
     /// Builds that wait for a person, because something they need failed.
     pub blocked: Vec<BuildView>,
+    /// Who builds; null where that is one machine, or not known.
+    pub builders: Option<Vec<BuilderView>>,
+}
+
+/// Somebody who builds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BuilderView {
+    /// Its name.
+    pub name: String,
+    /// Its class; null where it has none.
+    pub class: Option<u64>,
+    /// Whether it takes builds of exactly that class, and not of lower ones.
+    pub only: bool,
+    /// How many builds it takes at once; null where the controller counts.
+    pub slots: Option<usize>,
+    /// What it builds now, as far as it says so.
+    pub builds: Vec<AtWorkView>,
+}
+
+/// What somebody builds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AtWorkView {
+    /// The id of the build.
+    pub id: String,
+    /// The package.
+    pub pkgbase: PkgBase,
 }
 
 /// One review.
@@ -392,7 +418,10 @@ impl BuildView {
             created: build.requested_at,
             started: build.started_at,
             ended: build.finished_at,
-            message: build.message.clone(),
+            message: build.message.clone().map(|message| match build.not_before.filter(|_| pending) {
+                Some(at) => format!("{message}; tried again after {}", at.strftime("%H:%M:%S UTC")),
+                None => message,
+            }),
             attempt: build.last_attempt.clone(),
             run: Some(build.run_id.clone()),
         }

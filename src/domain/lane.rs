@@ -18,6 +18,15 @@ pub struct Station<'a> {
     pub class: u32,
 }
 
+/// Which builds wait in a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// Those of this class; 0 for those of none.
+    Class(u32),
+    /// Those for the builder with this name.
+    Builder(String),
+}
+
 /// The highest class there is.
 pub const MAX_CLASS: u32 = 64;
 
@@ -41,6 +50,21 @@ impl Lanes {
     pub fn taken_by(&self, station: &Station<'_>) -> Vec<String> {
         let numbered = (1..=station.class.min(MAX_CLASS)).rev().map(|number| self.numbered(number));
         std::iter::once(self.named(station.name)).chain(numbered).chain([self.base.clone()]).collect()
+    }
+
+    /// Which builds wait in the queue with this name; `None` if it is none of this fleet.
+    #[must_use]
+    pub fn called(&self, queue: &str) -> Option<Lane> {
+        let rest = queue.strip_prefix(&self.base)?;
+        if rest.is_empty() {
+            return Some(Lane::Class(0));
+        }
+        if let Some(name) = rest.strip_prefix("-at-") {
+            return is_name(name).then(|| Lane::Builder(name.to_owned()));
+        }
+        let class = rest.strip_prefix("-class-")?.parse().ok()?;
+        // The one name that it has.
+        ((1..=MAX_CLASS).contains(&class) && self.numbered(class) == queue).then_some(Lane::Class(class))
     }
 
     fn numbered(&self, class: u32) -> String {
@@ -80,6 +104,21 @@ mod tests {
         assert_eq!(taken, ["builds-at-big", "builds-class-2", "builds-class-1", "builds"]);
         for (class, may) in [("0", true), ("1", true), ("2", true), ("3", false), ("big", true), ("small", false)] {
             assert_eq!(taken.contains(&lane(class).expect("a lane")), may, "{class}");
+        }
+    }
+
+    #[test]
+    fn a_queue_says_by_its_name_what_waits_there() {
+        let lanes = Lanes { base: "builds".to_owned() };
+        for queue in lanes.taken_by(&Station { name: "big", class: 2 }) {
+            let class = match lanes.called(&queue).expect("one of this fleet") {
+                Lane::Class(class) => class.to_string(),
+                Lane::Builder(name) => name,
+            };
+            assert_eq!(lane(&class), Some(queue));
+        }
+        for other in ["", "build", "builds-class-0", "builds-class-01", "builds-class-65", "builds-at-", "builds2"] {
+            assert_eq!(lanes.called(other), None, "{other}");
         }
     }
 

@@ -235,6 +235,9 @@ pub enum ExecutorError {
     /// The log could not be opened.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// What builds run in cannot be had on this machine.
+    #[error("this machine cannot build packages: {0}; `pkgwarden doctor --builder` looks at the whole machine")]
+    NoSandbox(String),
     /// What builds are handed over through is away.
     #[error("{0}")]
     Away(String),

@@ -19,6 +19,9 @@ use crate::controller::caches::{CacheObject, CacheView, CachesRemovedView, Inval
 use crate::domain::cache::SetName;
 use crate::web::fault::Fault;
 
+/// So much of a key may stand for all of it, if only one begins so.
+const SHORTEST_KEY: usize = 4;
+
 /// The questions.
 pub fn questions() -> Described {
     let get = Operation::get;
@@ -54,8 +57,12 @@ pub async fn list(State(server): State<Server>) -> Result<Json<Vec<CacheView>>, 
 /// `GET /api/v1/caches/{key}`
 pub async fn one(State(server): State<Server>, Path(key): Path<String>) -> Result<Json<CacheView>, Fault> {
     let all = server.face().caches().await?;
+    if key.len() < SHORTEST_KEY {
+        let message = format!("`{}` is too short for the beginning of a key", key.escape_debug());
+        return Err(Fault::bad_request(message).hint(format!("write at least {SHORTEST_KEY} of its digits")));
+    }
     // Whoever has only the beginning of a key, as logs show it, is understood.
-    let mut found = all.into_iter().filter(|cache| key.len() >= 8 && cache.key.starts_with(&key));
+    let mut found = all.into_iter().filter(|cache| cache.key.starts_with(&key));
     match (found.next(), found.next()) {
         (Some(cache), None) => Ok(Json(cache)),
         (Some(_), Some(_)) => {

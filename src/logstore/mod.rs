@@ -177,6 +177,25 @@ impl LogStore {
         Ok(end)
     }
 
+    /// Adds a line of ours behind the end of a log: what became of the build after it. Whoever followed the log to its end
+    /// does not hear of it.
+    ///
+    /// # Errors
+    /// If it has not ended, or cannot be written.
+    pub fn amend(&self, attempt: &str, text: &str) -> Result<(), LogError> {
+        let Some(end) = self.final_len(attempt)? else { return Err(LogError::Busy(attempt.to_owned())) };
+        let path = self.path(attempt)?;
+        let line = format!("==> {text}\n");
+        let written = OpenOptions::new().write(true).open(&path).and_then(|file| {
+            // What an earlier try left behind the end does not count.
+            file.write_all_at(line.as_bytes(), end)?;
+            file.sync_data()
+        });
+        written.map_err(|error| FsError::new("write the log", &path, error))?;
+        write_atomic(&self.end_path(attempt)?, (end + line.len() as u64).to_string().as_bytes())?;
+        Ok(())
+    }
+
     /// Removes the log of an attempt, which nobody writes or reads any more.
     ///
     /// # Errors

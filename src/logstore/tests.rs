@@ -165,3 +165,17 @@ async fn a_hundred_builds_of_ten_megabytes_lose_nothing_and_an_idle_reader_costs
     let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kib < 300 << 10, "1 GB of logs took {kib} KiB of memory");
 }
+
+#[test]
+fn a_line_of_ours_can_stand_behind_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = LogStore::new(dir.path()).unwrap();
+    let mut writer = logs.writer("1-1").unwrap();
+    writer.write(b"made\n").unwrap();
+    assert!(matches!(logs.amend("1-1", "early"), Err(LogError::Busy(_))));
+    writer.finish().unwrap();
+    logs.amend("1-1", "not published: it is signed").unwrap();
+    assert_eq!(logs.read("1-1", 0, 99).unwrap(), b"made\n==> not published: it is signed\n");
+    let len = logs.position("1-1").unwrap().final_len.unwrap();
+    assert_eq!(len, 37);
+}

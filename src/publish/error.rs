@@ -60,7 +60,7 @@ pub enum PublishError {
         source: serde_json::Error,
     },
     /// Whoever holds the key does not sign now. The same call works once it does.
-    #[error("the signer at {} does not sign: {why}; start `pkgwarden signer`, and see `pkgwarden doctor`", socket.display())]
+    #[error("the signer at {} does not sign: {why}", socket.display())]
     SignerAway {
         /// Where it was asked.
         socket: PathBuf,

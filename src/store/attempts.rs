@@ -143,6 +143,16 @@ impl Store {
         .await
     }
 
+    /// Notes how a build stands that has not ended. Said too late, it changes nothing.
+    pub async fn note_build(&self, build: BuildId, note: String) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let sql = "UPDATE builds SET message = ? WHERE id = ? AND finished_at IS NULL";
+            tx.execute(sql, params![note, build])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Ends an attempt and, in the same transaction, its build: with its outcome; or, after an
     /// infrastructure failure, with another attempt later or with `lost`. Whoever waited for the build
     /// is released or blocked. Said twice, it changes nothing.

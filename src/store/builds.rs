@@ -162,6 +162,8 @@ impl Store {
             }
             let mut consequences = Consequences::default();
             happen(tx, build, BuildEvent::Cancel, now, &mut consequences)?;
+            // What was said of a try before is not why it ended.
+            tx.execute("UPDATE builds SET message = NULL WHERE id = ?", params![build])?;
             Ok(Cancelled::Done(settle(tx, now, consequences)?))
         })
         .await

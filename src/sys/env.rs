@@ -16,6 +16,13 @@ pub fn vars() -> BTreeMap<String, String> {
     decoded(std::env::vars_os())
 }
 
+/// A word that no other process draws.
+#[must_use]
+pub fn drawn_word() -> String {
+    // The kernel draws another each time it is read.
+    std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default().trim().to_owned()
+}
+
 /// Whether the program runs as root.
 #[must_use]
 pub fn is_root() -> bool {

@@ -10,6 +10,7 @@ pub mod held;
 pub mod http;
 pub mod install;
 pub mod limit;
+pub mod lookup;
 pub mod process;
 pub mod sandbox;
 pub mod scratch;

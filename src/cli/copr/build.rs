@@ -24,7 +24,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "URL", group = "source")]
     scm: Option<String>,
     /// With --scm: commit, branch or tag
-    #[arg(long, value_name = "COMMIT", default_value = "", requires = "scm", hide_default_value = true)]
+    #[arg(long, value_name = "COMMIT", default_value = "", requires = "scm", conflicts_with_all = ["url", "upload", "custom"],
+          hide_default_value = true)]
     commit: String,
     /// With --scm: directory with the sources
     #[arg(long, value_name = "DIR", default_value = "", requires = "scm", hide_default_value = true)]
@@ -64,7 +65,7 @@ pub(super) struct Args {
     #[arg(long)]
     background: bool,
     /// Whether the build may use the network [default: as the project says]
-    #[arg(long, value_name = "on|off", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, value_name = "on|off", value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
     enable_net: Option<bool>,
     /// Do not follow the build
     #[arg(long)]

@@ -58,6 +58,7 @@ impl Session<'_> {
                 out += "\nin the queue\n";
                 out += &look.builds(&queued);
             }
+            out += &show::builders(&queue);
             out += "\nlatest runs\n";
             out + &look.runs(list(&all, "runs"))
         })?;
@@ -67,8 +68,8 @@ impl Session<'_> {
     pub(super) async fn queue(&mut self) -> Result<Exit, CliError> {
         let queue = self.client.get("/api/v1/queue").await?;
         self.print(&queue, |look| match in_queue(&queue).as_slice() {
-            [] => "The queue is empty.\n".to_owned(),
-            builds => look.builds(builds),
+            [] => "The queue is empty.\n".to_owned() + &show::builders(&queue),
+            builds => look.builds(builds) + &show::builders(&queue),
         })?;
         Ok(Exit::Done)
     }
@@ -91,7 +92,8 @@ impl Session<'_> {
     }
 
     pub(super) async fn build(&mut self, id: &str) -> Result<Exit, CliError> {
-        let build = self.client.get(&address(&["builds", id])).await?;
+        let id = self.find_build(id).await?;
+        let build = self.client.get(&address(&["builds", &id])).await?;
         self.print(&build, |look| look.build(&build))?;
         Ok(Exit::Done)
     }
@@ -122,7 +124,9 @@ impl Session<'_> {
     pub(super) async fn on_build(&mut self, of: &str, command: &str) -> Result<Exit, CliError> {
         let id = self.find_build(of).await?;
         let build = self.client.post(&address(&["builds", &id, command]), &json!({})).await?;
-        self.print(&build, |look| look.build(&build))?;
+        let is_told = command == "cancel" && matches!(build["state"].as_str(), Some("running" | "dispatched"));
+        let told = if is_told { "\nIt is told to stop; `pkgwarden ctl build` shows when it has.\n" } else { "" };
+        self.print(&build, |look| look.build(&build) + told)?;
         Ok(Exit::Done)
     }
 

@@ -85,8 +85,9 @@ pub enum CtlCommand {
     },
     /// One build
     Build {
-        /// Its id
-        id: String,
+        /// A build, or a package whose latest build is meant
+        #[arg(value_name = "PKG|ID")]
+        of: String,
     },
     /// One package: its sources and how asking them goes, what the last run decided, its builds
     Explain {
@@ -239,7 +240,7 @@ pub enum RepoCommand {
     Generation {
         /// Its number [default: the published one]
         number: Option<u64>,
-        /// The package repository [default: the first that is listed]
+        /// The package repository [default: the main one]
         #[arg(long, value_name = "NAME")]
         target: Option<String>,
     },
@@ -352,7 +353,7 @@ impl Session<'_> {
             CtlCommand::Status => self.status().await,
             CtlCommand::Queue => self.queue().await,
             CtlCommand::Builds { state, package, limit } => self.builds(state, package, limit).await,
-            CtlCommand::Build { id } => self.build(&id).await,
+            CtlCommand::Build { of } => self.build(&of).await,
             CtlCommand::Explain { package } => self.explain(&package).await,
             CtlCommand::Logs { of, script: true, .. } => self.script_log(&of).await,
             CtlCommand::Logs { of, follow, .. } => self.logs(&of, follow).await,

@@ -26,12 +26,17 @@ impl Session<'_> {
         Ok(Exit::Done)
     }
 
-    /// The newest one of a repository that is named, or else of the first, unless a number is given.
+    /// The newest one of a repository that is named, or else of the main one, unless a number is given.
     async fn generation(&mut self, number: Option<u64>, target: Option<String>) -> Result<Exit, CliError> {
         let all = self.client.get("/api/v1/generations").await?;
         let mut ones = all.as_array().into_iter().flatten();
-        let of_it = |one: &&Value| target.as_ref().is_none_or(|target| one["repository"] == target.as_str());
-        let newest = ones.find(of_it).cloned().unwrap_or_default();
+        // As `repo generation`: the main one, and not the one that is before it.
+        let is_meant = |one: &&Value| match &target {
+            Some(target) => one["repository"] == target.as_str(),
+            None => !text(one, "repository").ends_with("-staging"),
+        };
+        let newest = ones.find(is_meant).or_else(|| all.get(0).filter(|_| target.is_none()));
+        let newest = newest.cloned().unwrap_or_default();
         let repository = target.clone().unwrap_or_else(|| text(&newest, "repository"));
         let number = number.or_else(|| newest["number"].as_u64()).unwrap_or_default();
         let page = self.client.get(&address(&["generations", &repository, &number.to_string()])).await?;

@@ -353,6 +353,26 @@ fn file_of(file: &Value) -> FileView {
     })
 }
 
+/// Who builds, one a line, with what; empty where nobody says so.
+pub fn builders(queue: &Value) -> String {
+    let builders = list(queue, "builders");
+    if builders.is_empty() {
+        return String::new();
+    }
+    let mut table = table(&["BUILDER", "CLASS", "SLOTS", "BUILDS"]);
+    for builder in builders {
+        let number = |key: &str| builder[key].as_u64().map(|number| number.to_string());
+        let class = number("class").unwrap_or_default();
+        table.add_row(vec![
+            Cell::new(text(builder, "name")),
+            Cell::new(if builder["only"] == true { format!("{class} only") } else { class }),
+            Cell::new(number("slots").unwrap_or_default()).set_alignment(CellAlignment::Right),
+            Cell::new(names_of(list(builder, "builds"))),
+        ]);
+    }
+    format!("\nwho builds\n{}", lines(&table))
+}
+
 fn names_of(builds: &[Value]) -> String {
     builds.iter().map(|build| text(build, "pkgbase")).collect::<Vec<_>>().join(", ")
 }

@@ -6,7 +6,7 @@ use super::socket_path;
 use crate::cli::Exit;
 use crate::cli::testing::{Ran, pkgwarden};
 use crate::controller::face::Face as _;
-use crate::controller::view::ScriptView;
+use crate::controller::view::{GenerationView, ScriptView};
 use crate::domain::build::BuildState;
 use crate::domain::name::PkgBase;
 use crate::http::world::{World, ago, garden, oid};
@@ -74,7 +74,9 @@ async fn over_the_socket_everything_can_be_asked_and_told_without_a_token() {
     b5 arbour waiting
     ");
     assert!(around.says("builds --package hedge").await.contains("A failure occurred"));
-    assert!(around.says("build b2").await.contains("attempt b2.1: failed"));
+    for named in ["build b2", "build hedge"] {
+        assert!(around.says(named).await.contains("attempt b2.1: failed"), "{named}");
+    }
     let hedge = around.says("explain hedge").await;
     assert!(hedge.contains("1.4.2-1") && hedge.contains("A failure occurred"), "{hedge}");
     for line in [
@@ -273,6 +275,12 @@ async fn generations_are_read_and_packages_promoted() {
     let newest = around.says("repo generation").await;
     assert!(newest.starts_with("garden generation 12\n") && newest.contains("reused  b2"), "{newest}");
     assert!(around.complains("repo generation 99").await.contains("there is no generation 99"));
+    // What is before the main one is not meant, though it is listed first.
+    world.change(|state| {
+        let staging = GenerationView { repository: "garden-staging".to_owned(), ..state.generations[0].clone() };
+        state.generations.insert(0, staging);
+    });
+    assert!(around.says("repo generation").await.starts_with("garden generation 12\n"));
     assert_eq!(around.says("repo promote all").await, "moved 1 package to garden\n");
     around.says("repo promote hedge --target garden --dry-run").await;
     let asked = world.read(|state| state.asked.clone());

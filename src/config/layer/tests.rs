@@ -82,6 +82,38 @@ fn mistakes_of_every_kind_are_told_at_once() {
 }
 
 #[test]
+fn what_is_missing_or_of_another_type_is_told_in_words_with_a_value_that_would_do() {
+    let text = "[[executor.local.repository]]\nserver = \"https://mirror.example/core\"\n[[repository]]\n\
+         url = \"/srv/a.git\"\n[[publish.target]]\npackages = [\"*\"]\n[publish]\nkeep = \"4\"\nmax_removals = true\n\
+         official_databases = 1\n[executor.limits]\nper_repository = 0\n[policy.caches]\nrelease = true\n";
+    insta::assert_snapshot!(lines(text, &[]), @r#"
+    pkgwarden.toml:1:1: missing field `name`; add name = "…"
+    pkgwarden.toml:3:1: missing field `name`; add name = "…"
+    pkgwarden.toml:5:1: missing field `name`; add name = "…"
+    pkgwarden.toml:8:8: invalid type: string "4", expected a whole number from 0 on; such as 5
+    pkgwarden.toml:9:16: invalid type: boolean `true`, expected a number such as 25, or a share such as "10 %"; such as "10 %"
+    pkgwarden.toml:10:22: invalid type: integer `1`, expected a list; such as ["/var/lib/pacman/sync/core.db"]
+    pkgwarden.toml:12:18: 0 is out of range: at least 1
+    pkgwarden.toml:14:11: this has to be text, in quotes; such as "none"
+    "#);
+}
+
+#[test]
+fn a_limit_of_removals_is_a_number_or_a_share() {
+    let limit = |text: &str| {
+        let text = format!("[publish]\nmax_removals = {text}\n");
+        let settings = load(Some(("x", &text)), &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}"));
+        settings.repositories[0].publish.max_removals.to_string()
+    };
+    assert_eq!([limit("1"), limit("\"1\""), limit("\"5%\"")], ["1", "1", "5 %"]);
+    let variable = [("PKGWARDEN__PUBLISH__MAX_REMOVALS", "7")];
+    let settings = load(None, &env(&variable)).expect("it is right");
+    assert_eq!(settings.repositories[0].publish.max_removals.to_string(), "7");
+    let negative = lines("[publish]\nmax_removals = -1\n", &[]);
+    insta::assert_snapshot!(negative, @r#"pkgwarden.toml:2:16: `-1` is no limit of removals: write a number such as 25, or a share such as "10 %""#);
+}
+
+#[test]
 fn text_that_is_not_toml_is_reported_with_its_place() {
     insta::assert_snapshot!(lines("[server\nlisten = 1\n= 3\n", &[]), @"
     pkgwarden.toml:1:8: unclosed table, expected `]`; this is not TOML: see https://toml.io
@@ -171,8 +203,8 @@ fn bad_variables_are_named() {
     PKGWARDEN__: there is no such setting; `pkgwarden config schema` lists the settings
     PKGWARDEN__EXECUTOR__SLOTS: 0 is out of range: from 1 to 256
     PKGWARDEN__FORGE__KIND: unknown variant `gitlub`, expected one of `local`, `github`, `gitlab`, `gitea`; did you mean "github"?
-    PKGWARDEN__PUBLISH__KEEP: this cannot be read; such as 5
-    PKGWARDEN__PUBLISH__SIGN: this cannot be read; such as true or false
+    PKGWARDEN__PUBLISH__KEEP: `many` is not a number; such as 5
+    PKGWARDEN__PUBLISH__SIGN: `1\nserver.poll = \"1s\"` is neither true nor false; such as true or false
     PKGWARDEN__SERVER: this names a section; add the key, such as PKGWARDEN__SERVER__DATA_DIR
     PKGWARDEN__SERVER__LISTEN: `99999` has no port: write an IP address and a port, such as 127.0.0.1:8080
     PKGWARDEN__SERVER__LISTN: there is no such setting; did you mean PKGWARDEN__SERVER__LISTEN?

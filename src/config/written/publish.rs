@@ -66,9 +66,18 @@ section! {
         namcap: NamcapUse,
         /// How many packages may be removed at once without being confirmed: a number, or a share of what is published,
         /// which never stops ten.
-        #[schemars(with = "String", example = &"10 %")]
+        #[schemars(with = "NumberOrText", example = &"10 %")]
         max_removals: RemovalLimit,
     }
+}
+
+/// A number, or text, for the schema.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "the schema is made from it")]
+enum NumberOrText {
+    Number(u64),
+    Text(String),
 }
 
 /// A further package repository.

@@ -148,6 +148,8 @@ async fn what_was_built_waits_for_whatever_keeps_us_from_publishing_it() {
     tokio::pin!(publishing);
     let hour = tokio::time::timeout(Duration::from_hours(1), &mut publishing).await;
     assert!(hour.is_err(), "it is still wanted after an hour: {hour:?}");
+    let note = store.build(build.id).await.unwrap().unwrap().build.message.unwrap_or_default();
+    assert!(note.starts_with("built, and waits to be published: ") && note.contains("core.db"), "{note}");
     std::fs::write(&core, tar::Builder::new(Vec::new()).into_inner().unwrap()).unwrap();
     assert_eq!(publishing.await.unwrap().entries.len(), 1);
 }

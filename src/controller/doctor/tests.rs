@@ -79,6 +79,20 @@ fn a_file_for_a_token_that_is_not_there_is_an_error() {
 }
 
 #[test]
+fn a_program_that_is_not_there_is_an_error_and_pages_that_builders_cannot_reach_are_a_warning() {
+    let command = |program: &str| format!("executor = {{ kind = \"command\", command.program = \"{program}\" }}\n");
+    let [found] = configuration(&load(&command("/nowhere/build"))).try_into().expect("one");
+    let Check { subject, status, detail, .. } = found;
+    assert_eq!((subject.as_str(), status), ("executor.command.program", Status::Error));
+    assert!(detail.starts_with("`/nowhere/build` cannot be started: No such file"), "{detail}");
+    assert_eq!(statuses(&configuration(&load(&command("sh")))), [("executor.command.program", Status::Ok)]);
+    let fleet = "[executor]\nkind = \"bullmq\"\n";
+    assert_eq!(statuses(&configuration(&load(fleet))), [("server.public_url", Status::Warning)]);
+    let known = format!("server.public_url = \"https://builds.example/\"\n{fleet}");
+    assert_eq!(configuration(&load(&known)), []);
+}
+
+#[test]
 fn builds_that_find_no_packages_of_the_distribution_are_a_warning() {
     let here = "[[repository]]\nname = \"own\"\nurl = \"/srv/own.git\"\n";
     let core = "[[executor.local.repository]]\nname = \"core\"\nserver = \"https://mirror.example/core\"\n";

@@ -3,14 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// So many may always be removed where the limit is a share, but not more than half of what is published.
 const ALWAYS: usize = 10;
 
 /// How many packages may leave a repository at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub enum RemovalLimit {
     /// So many.
     Count(usize),
@@ -26,7 +27,7 @@ impl Default for RemovalLimit {
 
 /// Text that is no such limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no limit of removals: write a number such as \"25\", or a share such as \"10 %\"")]
+#[error("`{0}` is no limit of removals: write a number such as 25, or a share such as \"10 %\"")]
 pub struct InvalidLimit(String);
 
 impl RemovalLimit {
@@ -72,10 +73,32 @@ impl fmt::Display for RemovalLimit {
     }
 }
 
-impl TryFrom<String> for RemovalLimit {
-    type Error = InvalidLimit;
-    fn try_from(text: String) -> Result<Self, InvalidLimit> {
-        text.parse()
+/// Written as text, or as the bare number.
+struct Written;
+
+impl Visitor<'_> for Written {
+    type Value = RemovalLimit;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number such as 25, or a share such as \"10 %\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<RemovalLimit, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_u64<E: de::Error>(self, count: u64) -> Result<RemovalLimit, E> {
+        count.to_string().parse().map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, count: i64) -> Result<RemovalLimit, E> {
+        count.to_string().parse().map_err(E::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for RemovalLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Written)
     }
 }
 

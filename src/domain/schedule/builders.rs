@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::policy::BuildClass;
 
 /// A builder that is there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuilderInfo {
     /// What it is called: a class that is a name means this one and no other.
     pub name: String,
@@ -15,6 +15,12 @@ pub struct BuilderInfo {
     pub class: Option<u64>,
     /// Builds at once.
     pub slots: usize,
+    /// Whether it takes nothing else: builds of lower classes are not for it, and without a class only those that name it.
+    #[serde(default)]
+    pub only: bool,
+    /// The attempts that it builds now, as far as that is known.
+    #[serde(default)]
+    pub attempts: Vec<String>,
 }
 
 /// What a class asks of a builder, the most particular first.
@@ -37,8 +43,9 @@ impl<'a> Wish<'a> {
     fn is_met_by(&self, builder: &BuilderInfo) -> bool {
         match self {
             Self::Named(name) => builder.name == *name,
+            Self::AtLeast(Reverse(least)) if builder.only => builder.class == Some(*least),
             Self::AtLeast(Reverse(least)) => builder.class.is_none_or(|class| class >= *least),
-            Self::Any => true,
+            Self::Any => !builder.only || builder.class == Some(0),
         }
     }
 }
@@ -135,7 +142,8 @@ mod tests {
     }
 
     fn builders() -> Vec<BuilderInfo> {
-        let builder = |name: &str, class, slots| BuilderInfo { name: name.to_owned(), class, slots };
+        let builder =
+            |name: &str, class, slots| BuilderInfo { name: name.to_owned(), class, slots, ..BuilderInfo::default() };
         vec![builder("strong", Some(9), 1), builder("weak", Some(2), 1), builder("cat", Some(5), 1)]
     }
 
@@ -150,6 +158,28 @@ mod tests {
         assert_eq!(nobody("dog").unwrap(), "no builder `dog` is there");
         assert_eq!(nobody_builds(Some(&[]), None).unwrap(), "no builder is there");
         assert_eq!(nobody_builds(None, class("dog").as_ref()), None, "a machine of its own takes everything");
+    }
+
+    #[test]
+    fn who_takes_one_class_alone_takes_neither_lower_ones_nor_higher_ones() {
+        let only = |name: &str, class| BuilderInfo {
+            name: name.to_owned(),
+            class,
+            slots: 1,
+            only: true,
+            ..BuilderInfo::default()
+        };
+        let takes = |builder: BuilderInfo, text: &str| nobody_builds(Some(&[builder]), class(text).as_ref()).is_none();
+        for (text, by_none, by_two, by_name) in [
+            ("", true, false, false),
+            ("0", true, false, false),
+            ("2", false, true, false),
+            ("dog", false, false, true),
+        ] {
+            assert_eq!(takes(only("others", Some(0)), text), by_none, "{text}");
+            assert_eq!(takes(only("others", Some(2)), text), by_two, "{text}");
+            assert_eq!(takes(only("dog", None), text), by_name, "{text}");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ use super::kept::{self, attempt_of, blocking};
 use super::tracked::Tracked;
 use super::{AttemptReport, BuildOrder, Executor, ExecutorError, Handle};
 use crate::builder::workspace::remove_all;
-use crate::domain::lane::Lanes;
+use crate::domain::lane::{Lane, Lanes};
 use crate::domain::schedule::BuilderInfo;
 use crate::logstore::LogStore;
 use crate::sys::fs::{FsError, ensure_free};
@@ -92,8 +92,8 @@ struct Inner {
 struct Roster {
     /// Builders that say of themselves what they are.
     announced: Vec<Announcement>,
-    /// There are workers that do not, which others have written: they take what is of no class.
-    foreign: bool,
+    /// What workers take from that do not, which others have written.
+    foreign: BTreeSet<Lane>,
 }
 
 impl BullmqExecutor {
@@ -233,15 +233,25 @@ impl Inner {
 /// Asks again and again who is there. While Redis is away, whoever was there is taken to be there.
 async fn call_roll(inner: Arc<Inner>) {
     let mut strangers = Strangers::default();
+    let lanes = Lanes { base: inner.config.queue.clone() };
     loop {
         if let Ok(announced) = roster::present(&inner.link).await
-            && let Ok(workers) = strangers::workers(&inner.link, &inner.config.queue).await
+            && let Ok(workers) = strangers::workers(&inner.link, &lanes).await
         {
-            let foreign = strangers.are_there(&announced, workers.as_deref(), Instant::now());
+            let foreign = strangers.lanes(&announced, workers.as_deref(), Instant::now());
             *inner.roster.lock().expect("nobody panics with it") = Roster { announced, foreign };
         }
         tokio::time::sleep(roster::BEAT / 2).await;
     }
+}
+
+/// Workers of others that take from a lane, as one builder.
+fn stranger(lane: &Lane) -> BuilderInfo {
+    let (name, class) = match lane {
+        Lane::Class(class) => ("workers of others".to_owned(), Some(u64::from(*class))),
+        Lane::Builder(name) => (name.clone(), None),
+    };
+    BuilderInfo { name, class, slots: FOREIGN_SLOTS, only: true, attempts: Vec::new() }
 }
 
 impl Executor for BullmqExecutor {
@@ -259,10 +269,10 @@ impl Executor for BullmqExecutor {
             name: builder.name.clone(),
             class: Some(u64::from(builder.class)),
             slots: builder.slots,
+            only: false,
+            attempts: builder.builds.clone(),
         });
-        let name = "workers of others".to_owned();
-        let others = roster.foreign.then_some(BuilderInfo { name, class: Some(0), slots: FOREIGN_SLOTS });
-        Some(ours.chain(others).collect())
+        Some(ours.chain(roster.foreign.iter().map(stranger)).collect())
     }
 
     fn ready(&self) -> Result<(), ExecutorError> {

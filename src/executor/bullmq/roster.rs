@@ -26,6 +26,9 @@ pub struct Announcement {
     /// The attempts that it builds now.
     #[serde(default)]
     pub builds: Vec<String>,
+    /// Drawn at its start, to tell it from another with its name.
+    #[serde(default)]
+    pub process: String,
 }
 
 fn names(link: &Link) -> String {
@@ -46,6 +49,15 @@ pub async fn announce(link: &Link, said: &Announcement) -> Result<(), RedisError
     let mut set = redis::cmd("SET");
     set.arg(key(link, &said.name)).arg(json).arg("PX").arg(LASTS.as_millis().to_string());
     link.ask(&set).await
+}
+
+/// What is said under the name of a builder now, by it or by another with its name.
+///
+/// # Errors
+/// If Redis does not answer.
+pub async fn said_as(link: &Link, name: &str) -> Result<Option<Announcement>, RedisError> {
+    let said: Option<String> = link.ask(redis::cmd("GET").arg(key(link, name))).await?;
+    Ok(said.and_then(|said| serde_json::from_str(&said).ok()))
 }
 
 /// Says that a builder has gone.

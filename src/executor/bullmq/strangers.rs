@@ -1,7 +1,7 @@
 //! Whether workers are there that others have written. They do not say what they are: it is told from the names of the
 //! connections to Redis.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,28 +11,33 @@ use tokio::time::Instant;
 use super::link::Link;
 use super::roster::{Announcement, BEAT};
 use super::server::RedisError;
+use crate::domain::lane::{Lane, Lanes};
 
 /// How long a builder that fell silent is still known by its name, as after Redis was emptied.
 const KNOWN: Duration = Duration::from_mins(1);
 
-/// The names of those that take from a queue, empty where one has none; `None` if the server does not tell.
+/// A worker by its connection: which lane it takes from, and its name, empty where it has none.
+pub type Worker = (Lane, String);
+
+/// Those that take from the queues of a fleet; `None` if the server does not tell.
 ///
 /// # Errors
 /// If the server is away.
-pub async fn workers(link: &Link, queue: &str) -> Result<Option<Vec<String>>, RedisError> {
+pub async fn workers(link: &Link, lanes: &Lanes) -> Result<Option<Vec<Worker>>, RedisError> {
     let Some(list) = link.ask_if_allowed::<String>(redis::cmd("CLIENT").arg("LIST")).await? else { return Ok(None) };
-    Ok(Some(read(&list, link.prefix(), queue)))
+    Ok(Some(read(&list, link.prefix(), lanes)))
 }
 
 /// As `BullMQ` names its connections: `PREFIX:BASE64`, with `:w:NAME` behind it where a worker has a name.
-fn read(list: &str, prefix: &str, queue: &str) -> Vec<String> {
-    let unnamed = format!("{prefix}:{}", STANDARD.encode(queue));
-    let named = format!("{unnamed}:w:");
-    let name = |line: &str| -> Option<String> {
+fn read(list: &str, prefix: &str, lanes: &Lanes) -> Vec<Worker> {
+    let worker = |line: &str| -> Option<Worker> {
         let client = line.split(' ').find_map(|word| word.strip_prefix("name="))?;
-        if client == unnamed { Some(String::new()) } else { client.strip_prefix(&named).map(str::to_owned) }
+        let client = client.strip_prefix(prefix)?.strip_prefix(':')?;
+        let (queue, name) = client.split_once(":w:").unwrap_or((client, ""));
+        let queue = String::from_utf8(STANDARD.decode(queue).ok()?).ok()?;
+        Some((lanes.called(&queue)?, name.to_owned()))
     };
-    list.lines().filter_map(name).collect()
+    list.lines().filter_map(worker).collect()
 }
 
 /// Tells workers of others from builders, which say themselves that they are there.
@@ -41,21 +46,22 @@ pub struct Strangers {
     /// When builders were heard last.
     heard: HashMap<String, Instant>,
     /// Since when workers are there that are none of them.
-    since: HashMap<String, Instant>,
+    since: HashMap<Worker, Instant>,
 }
 
 impl Strangers {
-    /// Whether some are there. Who has just come may be a builder that has not said so yet.
-    pub fn are_there(&mut self, announced: &[Announcement], workers: Option<&[String]>, now: Instant) -> bool {
+    /// Which lanes some of them take from. Who has just come may be a builder that has not said so yet.
+    pub fn lanes(&mut self, announced: &[Announcement], workers: Option<&[Worker]>, now: Instant) -> BTreeSet<Lane> {
         self.heard.extend(announced.iter().map(|builder| (builder.name.clone(), now)));
         self.heard.retain(|_, heard| now.duration_since(*heard) < KNOWN);
         // Where the server does not tell, they would never get anything if they were not taken to be there.
-        let Some(workers) = workers else { return true };
-        self.since.retain(|name, _| workers.contains(name) && !self.heard.contains_key(name));
-        for name in workers.iter().filter(|name| !self.heard.contains_key(*name)) {
-            self.since.entry(name.clone()).or_insert(now);
+        let Some(workers) = workers else { return BTreeSet::from([Lane::Class(0)]) };
+        self.since.retain(|worker, _| workers.contains(worker) && !self.heard.contains_key(&worker.1));
+        for worker in workers.iter().filter(|(_, name)| !self.heard.contains_key(name)) {
+            self.since.entry(worker.clone()).or_insert(now);
         }
-        self.since.values().any(|since| now.duration_since(*since) >= BEAT)
+        let settled = self.since.iter().filter(|(_, since)| now.duration_since(**since) >= BEAT);
+        settled.map(|((lane, _), _)| lane.clone()).collect()
     }
 }
 
@@ -65,15 +71,19 @@ mod tests {
 
     fn builder(name: &str) -> Announcement {
         let (name, version) = (name.to_owned(), String::new());
-        Announcement { name, class: 0, slots: 1, version, builds: Vec::new() }
+        Announcement { name, class: 0, slots: 1, version, builds: Vec::new(), process: String::new() }
     }
 
     #[test]
     fn workers_are_known_by_the_names_of_their_connections() {
         let list = "id=3 addr=127.0.0.1:1 name=bull:YnVpbGRz:w:one age=1 cmd=bzpopmin\n\
                     id=4 name=bull:YnVpbGRz age=1\nid=5 name=bull:YnVpbGRz:qe age=1\nid=6 name= age=1\n\
-                    id=7 name=bull:b3RoZXI=:w:two age=1\nid=8 name=tull:YnVpbGRz:w:three age=1\n";
-        assert_eq!(read(list, "bull", "builds"), ["one", ""]);
+                    id=7 name=bull:b3RoZXI=:w:two age=1\nid=8 name=tull:YnVpbGRz:w:three age=1\n\
+                    id=9 name=bull:YnVpbGRzLWNsYXNzLTE= age=1\nid=10 name=bull:YnVpbGRzLWF0LWZvdXI=:w:four age=1\n";
+        let workers = read(list, "bull", &Lanes { base: "builds".to_owned() });
+        let found: Vec<_> = workers.iter().map(|(lane, name)| (lane, name.as_str())).collect();
+        let (any, one, named) = (Lane::Class(0), Lane::Class(1), Lane::Builder("four".to_owned()));
+        assert_eq!(found, [(&any, "one"), (&any, ""), (&one, ""), (&named, "four")]);
     }
 
     #[test]
@@ -81,8 +91,9 @@ mod tests {
         let (mut strangers, begin) = (Strangers::default(), Instant::now());
         let mut look = |announced: &[&str], workers: &[&str], seconds| {
             let announced: Vec<_> = announced.iter().map(|name| builder(name)).collect();
-            let workers: Vec<_> = workers.iter().map(ToString::to_string).collect();
-            strangers.are_there(&announced, Some(&workers), begin + Duration::from_secs(seconds))
+            let workers: Vec<_> = workers.iter().map(|name| (Lane::Class(0), (*name).to_owned())).collect();
+            let lanes = strangers.lanes(&announced, Some(&workers), begin + Duration::from_secs(seconds));
+            !lanes.is_empty()
         };
         assert!(!look(&["one"], &["one"], 0));
         assert!(!look(&[], &["one"], 5), "Redis was emptied");
@@ -98,7 +109,19 @@ mod tests {
     }
 
     #[test]
+    fn strangers_are_counted_in_every_lane_that_they_take_from() {
+        let (mut strangers, begin) = (Strangers::default(), Instant::now());
+        let workers =
+            [(Lane::Class(0), String::new()), (Lane::Class(1), String::new()), (Lane::Class(4), "our".into())];
+        let mut look =
+            |seconds| strangers.lanes(&[builder("our")], Some(&workers), begin + Duration::from_secs(seconds));
+        assert_eq!(look(0), BTreeSet::new());
+        assert_eq!(look(3), BTreeSet::from([Lane::Class(0), Lane::Class(1)]));
+    }
+
+    #[test]
     fn where_nobody_tells_workers_are_taken_to_be_there() {
-        assert!(Strangers::default().are_there(&[], None, Instant::now()));
+        let lanes = Strangers::default().lanes(&[], None, Instant::now());
+        assert_eq!(lanes, BTreeSet::from([Lane::Class(0)]));
     }
 }

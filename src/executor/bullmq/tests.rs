@@ -11,6 +11,7 @@ use super::link::Link;
 use super::roster::{self, Announcement};
 use super::server::RedisConfig;
 use super::{BullmqConfig, BullmqExecutor, strangers};
+use crate::domain::lane::{Lane, Lanes};
 use crate::domain::upload::Refusal;
 use crate::executor::exchange::{Caller, Exchange, ExchangeError, Key, Wish};
 use crate::executor::{BuildOrder, Executor as _, testing};
@@ -139,12 +140,15 @@ async fn a_builder_says_that_it_is_there_until_it_goes() {
         slots: 4,
         version: "1".to_owned(),
         builds: vec!["a1".to_owned()],
+        process: "p1".to_owned(),
     };
     for name in ["two", "one"] {
         roster::announce(&link, &said(name)).await.unwrap();
     }
     assert_eq!(roster::present(&link).await.unwrap(), [said("one"), said("two")]);
+    assert_eq!(roster::said_as(&link, "one").await.unwrap(), Some(said("one")));
     roster::withdraw(&link, "one").await.unwrap();
+    assert_eq!(roster::said_as(&link, "one").await.unwrap(), None);
     assert_eq!(roster::present(&link).await.unwrap(), [said("two")]);
 }
 
@@ -168,16 +172,17 @@ async fn workers_are_seen_by_their_connections_and_where_that_is_not_allowed_it_
         .unwrap();
     let redis = Redis::start(&["--aclfile", &users.path().display().to_string()]).await;
     let careful = link(&redis.url.replace("redis://", "redis://careful:x@"));
-    assert_eq!(strangers::workers(&careful, "builds").await.unwrap(), None);
+    let lanes = Lanes { base: "builds".to_owned() };
+    assert_eq!(strangers::workers(&careful, &lanes).await.unwrap(), None);
     let link = redis.link();
-    assert_eq!(strangers::workers(&link, "builds").await.unwrap(), Some(vec![]));
+    assert_eq!(strangers::workers(&link, &lanes).await.unwrap(), Some(vec![]));
     let worker = worker(&link, LOCK).await;
     worker.run().await.unwrap();
-    while strangers::workers(&link, "builds").await.unwrap() != Some(vec![String::new()]) {
+    while strangers::workers(&link, &lanes).await.unwrap() != Some(vec![(Lane::Class(0), String::new())]) {
         tokio::task::yield_now().await;
     }
     drop(redis);
-    strangers::workers(&link, "builds").await.unwrap_err();
+    strangers::workers(&link, &lanes).await.unwrap_err();
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ impl Coordinator {
                 name: machine(&id).to_owned(),
                 class: Some(node.class.unwrap_or_default()),
                 slots: 1,
+                ..BuilderInfo::default()
             })
             .collect()
     }

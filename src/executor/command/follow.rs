@@ -21,6 +21,7 @@ use crate::executor::kept::blocking;
 use crate::executor::{AttemptReport, Ending};
 use crate::logstore::{LogError, LogWriter};
 use crate::sys::fs::FsError;
+use crate::sys::lookup::startable;
 
 /// How often it is looked what a program has printed.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -37,6 +38,9 @@ const PIECE: usize = 64 << 10;
 const ALREADY_BUILT: i32 = 13;
 const TEMPORARY: i32 = 75;
 const TIMED_OUT: i32 = 124;
+/// What a shell says of a program that it could not start. A program may end so, too.
+const NOT_EXECUTABLE: i32 = 126;
+const NOT_FOUND: i32 = 127;
 
 /// An attempt that is followed.
 pub struct Followed<'a> {
@@ -147,6 +151,10 @@ impl Followed<'_> {
                 (Ending::Done(Outcome::Failed), "the build printed more than a log may hold".to_owned())
             }
             (None, Some(said), _) => (said.ending, said.message),
+            (None, None, Some(status @ (NOT_EXECUTABLE | NOT_FOUND))) if startable(&self.program.words[0]).is_err() => {
+                let reason = startable(&self.program.words[0]).err().unwrap_or_default();
+                (Ending::Infrastructure, format!("the program ended with status {status}: {reason}"))
+            }
             (None, None, Some(status)) => meaning(status, self.record.skip_exit_code),
             (None, None, None) => {
                 let message = "the program is gone, and did not say how it ended".to_owned();

@@ -26,6 +26,7 @@ use crate::domain::job::Job;
 use crate::logstore::LogStore;
 use crate::sys::clock::Clock;
 use crate::sys::fs::{FsError, write_atomic};
+use crate::sys::lookup::startable;
 use crate::sys::process::Program;
 use follow::Followed;
 use task::{Record, Task};
@@ -96,6 +97,10 @@ impl Carrier for Command {
 
     fn min_free(&self) -> u64 {
         MIN_FREE
+    }
+
+    fn ready(&self) -> Result<(), ExecutorError> {
+        startable(&self.words[0]).map_err(ExecutorError::Away)
     }
 
     fn has(&self, dir: &Path) -> bool {

@@ -10,6 +10,7 @@ use crate::domain::build::Outcome;
 use crate::domain::folder::Folder;
 use crate::domain::keyring::PublicKeys;
 use crate::domain::name::{Oid, PkgBase};
+use crate::executor::exchange::Key;
 use crate::executor::kept::blocking;
 use crate::executor::{Ending, Executor as _, Handle};
 use crate::sys::clock::ManualClock;
@@ -42,7 +43,8 @@ impl World {
 
     fn open(dir: &std::path::Path, logs: &LogStore, clock: &Arc<ManualClock>) -> CommandExecutor {
         let words = ["/bin/sh".to_owned(), dir.join("program").display().to_string()];
-        let config = CommandConfig { words: words.into(), env: Vec::new(), work_dir: dir.join("commands") };
+        let work_dir = dir.join("commands");
+        let config = CommandConfig { words: words.into(), env: Vec::new(), work_dir };
         CommandExecutor::start(config, logs.clone(), None, clock.clone()).unwrap()
     }
 
@@ -398,4 +400,44 @@ async fn waiting_for_a_turn_elsewhere_is_not_building() {
     world.executor.started(&handle).await.unwrap();
     assert_eq!(task::Task::at(&world.dir.path().join("commands/a1")).began(None), Some(began));
     world.executor.discard(&handle).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_started_is_not_the_packages_failure() {
+    let world = World::new("exit 127");
+    let report = world.build("a1").await;
+    assert_eq!((report.ending, report.exit_code), (Ending::Done(Outcome::Failed), Some(127)), "it ended so itself");
+    let config = CommandConfig {
+        words: vec!["/nowhere/build".to_owned()],
+        env: Vec::new(),
+        work_dir: world.dir.path().join("commands"),
+    };
+    let executor = CommandExecutor::start(config, world.logs.clone(), None, world.clock.clone()).unwrap();
+    let away = executor.ready().unwrap_err().to_string();
+    assert!(away.starts_with("`/nowhere/build` cannot be started: No such file"), "{away}");
+    let handle = executor.submit(World::order("a2")).await.unwrap();
+    let report = executor.finished(&handle).await.unwrap();
+    assert_eq!(report.ending, Ending::Infrastructure);
+    assert!(report.message.starts_with("the program ended with status 127: `/nowhere/build`"), "{}", report.message);
+}
+
+#[tokio::test]
+async fn a_machine_elsewhere_is_told_where_it_is_served_what_was_built_here() {
+    let world = World::new("cat");
+    let published = world.dir.path().join("published");
+    fs::create_dir(&published).unwrap();
+    fs::write(published.join("mine.db"), "").unwrap();
+    let (dir, known) = (world.dir.path().join("attempts"), [(published.clone(), "mine".to_owned())].into());
+    let exchange =
+        Exchange::open(dir, world.logs.clone(), Key::keep(&world.dir.path().join("key")).unwrap(), known).unwrap();
+    exchange.reached_at("https://packages.example/");
+    let (words, work_dir) = (vec!["/bin/cat".to_owned()], world.dir.path().join("commands"));
+    let config = CommandConfig { words, env: Vec::new(), work_dir };
+    let executor = CommandExecutor::start(config, world.logs.clone(), Some(exchange), world.clock.clone()).unwrap();
+    let mut order = World::order("a1");
+    order.package_repositories[0].name = "mine".to_owned();
+    order.package_repositories[0].server = Server::Directory(published);
+    executor.finished(&executor.submit(order).await.unwrap()).await.unwrap();
+    let log = world.log("a1");
+    assert!(log.contains("\"server\": \"https://packages.example/repo/mine\"") && !log.contains("/log\""), "{log}");
 }

@@ -157,7 +157,7 @@ impl Caching {
                 leased.give(&to)?;
                 Ok::<_, Trouble>(Ok(*leased))
             }
-            Found::Absent => Ok(Err("nothing is saved".to_owned())),
+            Found::Absent => Ok(Err("there is nothing to restore".to_owned())),
             Found::Damaged(why) => Err(Trouble::Other(format!("what was saved is damaged and not used: {why}"))),
         });
         Ok(found.await?.map(|leased| {

@@ -79,7 +79,7 @@ async fn try_sandbox(user: &str) -> ToolReport {
         Ok(output) if output.status.success() => {
             ToolReport { tool: "sandbox", usable: true, detail: format!("works as {user}"), remedy: None }
         }
-        Ok(output) => unusable("sandbox", explain(&output.stderr_text()), "see the message"),
+        Ok(output) => unusable("sandbox", explain(&output.stderr_text()), "mend what is said there, and ask again"),
         Err(error) => unusable("sandbox", error.to_string(), what_to_install("bwrap").trim_start_matches(": ")),
     }
 }
@@ -102,6 +102,15 @@ pub fn require_programs(image: Option<&ImageConfig>) -> Result<(), ExecutorError
     };
     missing.extend(outside.into_iter().filter(|program| !is_here(program)));
     complain(&missing, image)
+}
+
+/// Tries the sandbox as the user that builds run as: who cannot set it up would take builds from those who can.
+///
+/// # Errors
+/// [`ExecutorError::NoSandbox`]
+pub async fn require_sandbox(user: &str) -> Result<(), ExecutorError> {
+    let report = try_sandbox(user).await;
+    if report.usable { Ok(()) } else { Err(ExecutorError::NoSandbox(report.detail)) }
 }
 
 /// Which programs that run inside of a sandbox a system does not have.
@@ -154,6 +163,8 @@ mod tests {
         if nix::unistd::geteuid().is_root() {
             let report = try_sandbox("no-such-user").await;
             assert!(!report.usable && report.detail.contains("no-such-user"), "{report:?}");
+            let error = require_sandbox("no-such-user").await.unwrap_err().to_string();
+            assert!(error.starts_with("this machine cannot build packages: "), "{error}");
         }
     }
 }

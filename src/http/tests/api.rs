@@ -126,7 +126,11 @@ async fn caches_are_named_by_the_beginning_of_their_key_and_invalidated_with_the
     let served = world.serve(Some("hunter22")).await;
     let at = |path: &str| format!("{}/api/v1/caches{path}", served.url);
     assert_eq!(json(&at("/11111111")).await["name"], "ccache");
-    for missing in ["/1111", "/33333333", "/..%2F..", "/2222222222/archive"] {
+    assert_eq!(json(&at("/1111")).await["name"], "ccache");
+    let short = client().get(at("/111")).send().await.unwrap();
+    assert_eq!(short.status(), 400);
+    assert!(short.text().await.unwrap().contains("at least 4"));
+    for missing in ["/3333", "/33333333", "/..%2F..", "/2222222222/archive"] {
         let asked = client().get(at(missing)).bearer_auth("hunter22").send().await.unwrap();
         assert_eq!(asked.status(), 404, "{missing}");
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::controller::face::Face as _;
-use crate::controller::view::{FileDiff, RunPage, ScriptView};
+use crate::controller::view::{AtWorkView, BuilderView, FileDiff, RunPage, ScriptView};
 use crate::domain::build::BuildState;
 use crate::domain::finding::Finding;
 use crate::http::world::{World, ago, base, build, garden, package, review, run};
@@ -115,6 +115,23 @@ async fn a_build_that_nobody_can_take_is_shown_as_such_wherever_it_stands() {
     }
     let queue = client().get(format!("{}/api/v1/queue", served.url)).send().await.unwrap().text().await.unwrap();
     assert!(queue.contains(r#""nobody":"no builder of class 9 is there""#), "{queue}");
+}
+
+#[tokio::test]
+async fn the_queue_shows_who_builds_what() {
+    let world = World::empty();
+    let at_work = AtWorkView { id: "b1".into(), pkgbase: base("hedge") };
+    let builder =
+        |name: &str, class, only, builds| BuilderView { name: name.into(), class, only, slots: Some(2), builds };
+    let builders = vec![builder("big", Some(4), false, vec![at_work]), builder("others", Some(1), true, Vec::new())];
+    world.change(|state| state.builders = Some(builders));
+    let served = world.serve(None).await;
+    let seen = page(&format!("{}/queue", served.url)).await;
+    for part in ["<strong>big</strong>", "class 4, 2 at once", "<a href=\"/builds/b1\">hedge</a>", "class 1 only"] {
+        assert!(seen.contains(part), "{part} is not in {seen}");
+    }
+    let queue = client().get(format!("{}/api/v1/queue", served.url)).send().await.unwrap().text().await.unwrap();
+    assert!(queue.contains(r#""builds":[{"id":"b1","pkgbase":"hedge"}]"#), "{queue}");
 }
 
 /// A world in which every text that somebody else wrote is hostile.

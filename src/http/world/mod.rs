@@ -18,8 +18,9 @@ use crate::controller::caches::{CacheObject, CacheUseView, CacheView, CachesRemo
 use crate::controller::face::{Answer, AuditRequest, BuildFilter, ControllerError, Face, PackageFilter};
 use crate::controller::shelves::{Promote, PromotionView, RemovalView};
 use crate::controller::view::{
-    ApprovalsView, ArtefactView, AttemptView, BuildPage, BuildView, FileDiff, GenerationPage, GenerationView,
-    PackagePage, PackageView, QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView, ScriptView,
+    ApprovalsView, ArtefactView, AttemptView, BuildPage, BuildView, BuilderView, FileDiff, GenerationPage,
+    GenerationView, PackagePage, PackageView, QuarantineView, QueueView, RepositoryView, ReviewView, RunPage, RunView,
+    ScriptView,
 };
 use crate::domain::audit::{Audit, Hit, Kind, Place};
 use crate::domain::build::{BuildReason, BuildState};
@@ -44,6 +45,7 @@ pub struct State {
     pub runs: Vec<RunPage>,
     pub builds: Vec<BuildPage>,
     pub caches: Vec<CacheView>,
+    pub builders: Option<Vec<BuilderView>>,
     pub reviews: Vec<ReviewView>,
     pub generations: Vec<GenerationView>,
     pub quarantine: Vec<QuarantineView>,
@@ -282,6 +284,7 @@ impl Face for World {
                 ready: those(|state| state == BuildState::Ready),
                 waiting: those(|state| state == BuildState::Waiting),
                 blocked: those(|state| state == BuildState::Blocked),
+                builders: state.builders.clone(),
             }
         })
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Who, page};
 use crate::controller::caches::CacheUseView;
 use crate::controller::face::BuildFilter;
-use crate::controller::view::{AskedView, AttemptView, BuildPage};
+use crate::controller::view::{AskedView, AttemptView, BuildPage, BuilderView};
 use crate::domain::build::{BuildEvent, BuildState};
 use crate::domain::words::size;
 use crate::logstore::LogStore;
@@ -31,6 +31,35 @@ struct Queue {
     frame: Frame,
     total: usize,
     groups: Vec<Group>,
+    builders: Vec<BuilderRow>,
+}
+
+/// Somebody who builds.
+struct BuilderRow {
+    name: String,
+    takes: String,
+    builds: Vec<(String, String)>,
+}
+
+impl BuilderRow {
+    fn new(builder: &BuilderView) -> Self {
+        let builds = builder.builds.iter().map(|build| (build_href(&build.id), build.pkgbase.to_string()));
+        Self { name: one_line(&builder.name), takes: takes(builder), builds: builds.collect() }
+    }
+}
+
+/// What a builder takes, in a few words.
+fn takes(builder: &BuilderView) -> String {
+    let class = match (builder.class, builder.only) {
+        (Some(class), true) => format!("class {class} only"),
+        (Some(class), false) => format!("class {class}"),
+        (None, true) => "what names it".to_owned(),
+        (None, false) => "every class".to_owned(),
+    };
+    match builder.slots {
+        Some(slots) => format!("{class}, {slots} at once"),
+        None => class,
+    }
 }
 
 struct Group {
@@ -49,7 +78,8 @@ pub async fn queue(State(pages): State<Pages>, Extension(visitor): Who) -> Resul
         group("Ready", "they start as soon as a builder is free", &queue.ready),
         group("Waiting", "for what they need", &queue.waiting),
     ];
-    page(&Queue { total: groups.iter().map(|group| group.builds.len()).sum(), groups, frame })
+    let builders = queue.builders.iter().flatten().map(BuilderRow::new).collect();
+    page(&Queue { total: groups.iter().map(|group| group.builds.len()).sum(), groups, builders, frame })
 }
 
 /// What to list.

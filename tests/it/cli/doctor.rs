@@ -1,5 +1,6 @@
 //! What `doctor` says of a real Redis in each wrong setting.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use pkgwarden::sys::process::Program;
@@ -36,6 +37,20 @@ async fn found_of(arguments: &[&str]) -> String {
     let found = found(&scene, &redis.url(), &[]).await;
     scene.ends().await;
     found
+}
+
+#[tokio::test]
+async fn a_machine_that_only_builds_is_asked_for_no_more_than_it_needs() {
+    let scene = Scene::of(&[]).await;
+    let redis = Redis::start(&scene.path("redis"), &[]).await;
+    let env = [("PKGWARDEN__EXECUTOR__BULLMQ__URL", &*redis.url())];
+    let ran = scene.pkgwarden_in(&scene.path("home"), &["--format", "json", "doctor", "--builder"], &env).await;
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stderr));
+    let checks = report["checks"].as_array().unwrap();
+    let areas: BTreeSet<&str> = checks.iter().map(|check| check["area"].as_str().unwrap()).collect();
+    assert_eq!(areas, BTreeSet::from(["configuration", "directory", "redis", "sandbox", "tool"]), "{checks:#?}");
+    assert_eq!(report["errors"], 0, "{checks:#?}");
+    scene.ends().await;
 }
 
 /// What is not as it should be.

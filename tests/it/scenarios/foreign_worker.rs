@@ -5,8 +5,8 @@ use pkgwarden::domain::build::BuildState;
 use pkgwarden::store::builds::Build;
 use serde_json::{Value, json};
 
-use crate::support::Pkg;
 use crate::support::fleet::Fleet;
+use crate::support::{Change, Pkg};
 
 fn is(builds: &[Build], name: &str, state: BuildState) -> bool {
     builds.iter().any(|it| it.pkgbase.as_str() == name && it.state == state)
@@ -21,10 +21,11 @@ fn line(job: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_worker_builds_with_the_real_makepkg_fails_and_stops() {
+    let good = Pkg::new("good").config("CI_PKGBUILD_SOURCE=custom\nBUILDER_CLASS=1\n");
     let packages =
-        [Pkg::new("good"), Pkg::new("bad").built_by("return 7"), Pkg::new("long").built_by("echo here; sleep 1000")];
+        [good.clone(), Pkg::new("bad").built_by("return 7"), Pkg::new("long").built_by("echo here; sleep 1000")];
     let fleet = Fleet::of(&packages, &[]).await;
-    let worker = fleet.begin_foreign(3).await;
+    let worker = fleet.begin_foreign("builds,builds-class-1", 3).await;
     let is_so = |builds: &[Build]| {
         let ended = is(builds, "good", BuildState::Succeeded) && is(builds, "bad", BuildState::Failed);
         ended && is(builds, "long", BuildState::Running)
@@ -52,6 +53,20 @@ async fn the_documented_worker_builds_with_the_real_makepkg_fails_and_stops() {
         assert_eq!(build.attempts, 1, "{package}");
     }
     assert_eq!(fleet.published(), ["good-1.0-2-any.pkg.tar.zst"]);
+
+    // Once more with changes of the monorepo before the build, and then at the same version.
+    let files = [
+        (".CI/prepare", "echo prepared >note\n"),
+        (".CI/PKGBUILD.append", "build() { echo \"this is $(<../note)\"; }\n"),
+    ];
+    let mut changes = good.release("3").changes();
+    changes.extend(files.map(|(path, text)| Change::put(&format!("good/{path}"), text)));
+    fleet.scene.push("feat(good): three", &changes).await;
+    fleet.until("the third", |_| fleet.published() == ["good-1.0-3-any.pkg.tar.zst"]).await;
+    assert!(log("good").await.contains("this is prepared"));
+    let bumped = fleet.scene.pkgwarden(&["ctl", "bump", "good"]).await;
+    assert_eq!(bumped.code, Some(0), "{}", bumped.stderr);
+    fleet.until("the bump", |_| fleet.published() == ["good-1.0-3.1-any.pkg.tar.zst"]).await;
     worker.signal(Signal::SIGTERM);
     let (code, said) = worker.ended().await;
     assert_eq!(code, Some(0), "{said}");

@@ -38,8 +38,8 @@ fn node(fleet: &Fleet, script: &Path) -> Program {
 }
 
 impl Fleet {
-    /// Starts the worker of `examples/bullmq-worker`, which takes so many builds at once.
-    pub async fn begin_foreign(&self, slots: usize) -> Serve {
+    /// Starts the worker of `examples/bullmq-worker`, which takes so many builds at once from each of these queues.
+    pub async fn begin_foreign(&self, queues: &str, slots: usize) -> Serve {
         let files = [
             ("worker.js", include_str!("../../../examples/bullmq-worker/worker.js")),
             ("controller.js", include_str!("../../../examples/bullmq-worker/controller.js")),
@@ -47,7 +47,8 @@ impl Fleet {
             ("package.json", include_str!("../../../examples/bullmq-worker/package.json")),
         ];
         let dir = installed(self, "worker", &files);
-        let mut worker = Serve::of(node(self, &dir.join("worker.js")).env("SLOTS", slots.to_string()));
+        let worker = node(self, &dir.join("worker.js")).env("SLOTS", slots.to_string()).env("QUEUES", queues);
+        let mut worker = Serve::of(worker);
         worker.says("takes builds from builds").await;
         worker
     }

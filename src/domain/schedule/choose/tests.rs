@@ -142,7 +142,7 @@ fn the_repository_of_which_less_runs_goes_first() {
 #[test]
 fn a_class_that_nobody_has_keeps_nobody_else_waiting() {
     let queue = Queue::of(&[("a", Lane::Deploy, "9", 9), ("a", Lane::Mass, "", 1)]);
-    let builders = vec![BuilderInfo { name: "one".into(), class: Some(5), slots: 2 }];
+    let builders = vec![BuilderInfo { name: "one".into(), class: Some(5), slots: 2, ..BuilderInfo::default() }];
     let fleet = Fleet { builders: Some(builders), limits: Limits::default() };
     assert_eq!(queue.choose(2, &[], &fleet, &mut Turns::default()), [BuildId(2)]);
 }
@@ -161,6 +161,7 @@ fn fleets() -> impl Strategy<Value = Fleet> {
             name: name.clone(),
             class,
             slots,
+            ..BuilderInfo::default()
         })
     };
     let builders = prop::option::of((builder("x"), builder("z")).prop_map(|(x, z)| vec![x, z]));

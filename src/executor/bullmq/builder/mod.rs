@@ -236,7 +236,21 @@ impl Inner {
 
 /// Says again and again that it is there, and what it builds.
 async fn beat(inner: Arc<Inner>) {
+    let process = crate::sys::env::drawn_word();
+    let (mut has_said, mut has_warned) = (false, false);
     loop {
+        // Who was there before is silent by the second time; who speaks then is another.
+        if has_said
+            && !has_warned
+            && let Ok(Some(other)) = roster::said_as(&inner.link, &inner.config.name).await
+            && other.process != process
+        {
+            has_warned = true;
+            tracing::warn!(
+                name = inner.config.name,
+                "another builder has the same name: what is said of one counts for both; give each its own --name"
+            );
+        }
         let building = |underway: &&Arc<Underway>| underway.said.borrow().is_none();
         let builds = inner.underway().values().filter(building).map(|underway| underway.attempt.clone()).collect();
         let config = &inner.config;
@@ -246,9 +260,13 @@ async fn beat(inner: Arc<Inner>) {
             slots: config.slots,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             builds,
+            process: process.clone(),
         };
-        if let Err(error) = roster::announce(&inner.link, &said).await {
-            tracing::debug!(error = error.to_string(), "Redis does not hear that this builder is there");
+        match roster::announce(&inner.link, &said).await {
+            Ok(()) => has_said = true,
+            Err(error) => {
+                tracing::debug!(error = error.to_string(), "Redis does not hear that this builder is there");
+            }
         }
         tokio::time::sleep(roster::BEAT).await;
     }

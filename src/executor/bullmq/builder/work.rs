@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::carry::{self, Carrier};
 use super::{HOLD, Inner, LOCK, Underway};
 use crate::builder::remote::Client;
-use crate::domain::answer::{Failure, Kind, Thrown};
+use crate::domain::answer::{self, Failure, Kind, Thrown};
 use crate::domain::job::Job as Document;
 use crate::executor::bullmq::hold::{Held, Hold};
 
@@ -86,7 +86,7 @@ fn begin(
     tokio::spawn(async move {
         tracing::info!(package = document.pkgbase, attempt = document.attempt, "a build began");
         let said = carry::out(&carrier, document).await;
-        tracing::info!(job = id, "a build ended");
+        tell_end(&id, &said);
         sender.send_replace(Some(said));
         drop(permit);
         inner.mind_the_room();
@@ -94,6 +94,19 @@ fn begin(
         inner.underway().remove(&id);
     });
     underway
+}
+
+/// Has whoever reads our log see how a build ended.
+fn tell_end(job: &str, said: &Result<Value, String>) {
+    match said {
+        Ok(said) => tracing::info!(job, status = said["status"].as_str(), "a build ended"),
+        Err(text) => match answer::thrown(text) {
+            Thrown { kind: Kind::Infrastructure, message, .. } => {
+                tracing::warn!(job, reason = message, "a build could not be carried out here");
+            }
+            Thrown { message, .. } => tracing::info!(job, reason = message, "a build ended"),
+        },
+    }
 }
 
 /// Keeps hold of a job while it is built.

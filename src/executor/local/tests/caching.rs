@@ -141,7 +141,7 @@ async fn p4_a_set_is_restored_before_the_build_at_its_paths_and_its_absence_is_n
          mkdir -p ~/models/deep; echo 1 >~/models/deep/number; chmod 700 ~/models/deep/number\n\
          ln -sf deep/number ~/models/link; ln ~/models/deep/number ~/models/hard 2>/dev/null || true; }";
     world.succeed(world.caching("a1", (keeps, MODELS), OPEN)).await;
-    assert!(world.log("a1").contains("cache: models: nothing is saved"), "{}", world.log("a1"));
+    assert!(world.log("a1").contains("cache: models: there is nothing to restore"), "{}", world.log("a1"));
     let looks = "prepare() { echo \"found: $(cat ~/models/link) $(stat -c '%u %a' ~/models/deep/number)\"; }";
     world.succeed(world.caching("a2", (looks, MODELS), OPEN)).await;
     assert_eq!(world.found("a2"), "1 1000 700", "{}", world.log("a2"));
@@ -240,7 +240,7 @@ async fn a_build_that_asks_without_end_is_told_so_and_comes_to_its_own() {
     world.succeed(BuildOrder { timeout: Duration::from_mins(5), ..order }).await;
     assert_eq!(world.found("a1"), "an end");
     let log = world.log("a1");
-    assert_eq!(log.matches("none: nothing is saved").count(), 200, "{log}");
+    assert_eq!(log.matches("none: there is nothing to restore").count(), 200, "{log}");
     assert_eq!(log.matches("has asked more than 200 times").count(), 5, "{log}");
 }
 
@@ -407,7 +407,7 @@ async fn p12_the_log_tells_time_and_bytes() {
     settings.add_filter(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "[when]");
     settings.bind(|| {
         insta::assert_snapshot!(told("a1"), @r"
-        ==> cache: models: nothing is saved
+        ==> cache: models: there is nothing to restore
         ==> cache: models: saved 3 bytes in 3 files ([size] bytes packed), key [hex], sha256 [hex], in [time]
         ");
         insta::assert_snapshot!(told("a2"), @r"

@@ -135,7 +135,7 @@ async fn a_manager_that_comes_later_is_waited_for_and_its_builders_are_known() {
     let report = executor.finished(&handle).await.unwrap();
     assert_eq!(report.ending, Ending::Done(Outcome::Succeeded), "{report:?}\n{}", text(&logs, "1-1"));
     executor.ready().unwrap();
-    let rook = BuilderInfo { name: "rook".to_owned(), class: Some(5), slots: 1 };
+    let rook = BuilderInfo { name: "rook".to_owned(), class: Some(5), slots: 1, ..BuilderInfo::default() };
     assert_eq!(executor.builders(), Some(vec![rook]));
 }
 
