@@ -42,8 +42,8 @@ async fn the_documented_worker_builds_with_the_real_makepkg_fails_and_stops() {
         let attempt = fleet.attempt(name).await;
         std::fs::read_to_string(fleet.scene.path(&format!("data/logs/{}.log", attempt.id))).unwrap()
     };
-    let good = log("good").await;
-    assert!(good.contains("==> Finished making: good 1.0-2") && good.ends_with("==> succeeded\n"), "{good}");
+    let made = log("good").await;
+    assert!(made.contains("==> Finished making: good 1.0-2") && made.ends_with("==> succeeded\n"), "{made}");
     let bad = log("bad").await;
     assert!(bad.ends_with("==> failed: makepkg ended with status 4\n"), "{bad}");
     let long = log("long").await;
