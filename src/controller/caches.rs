@@ -122,16 +122,14 @@ impl From<&Use> for CacheUseView {
 
 /// That nothing was kept of what was to be forgotten, and what is.
 fn nothing_kept(asked: &Invalidation, kept: &[Entry]) -> String {
-    let mut message = format!("nothing was kept of the set `{}`", asked.name);
-    if let Some(pkgbase) = &asked.pkgbase {
-        message += &format!(" of `{pkgbase}`");
-    }
+    let of = asked.pkgbase.as_ref().map(|pkgbase| format!(" of `{pkgbase}`")).unwrap_or_default();
     let alike = |entry: &&Entry| entry.place.set == asked.name;
     let any = kept.iter().any(|entry| alike(&entry));
     let named = |entry: &Entry| format!("{} of {}", entry.place.set, entry.place.pkgbase);
     let there: BTreeSet<String> = kept.iter().filter(|entry| !any || alike(entry)).map(named).collect();
     let there = if there.is_empty() { "nothing".to_owned() } else { Vec::from_iter(there).join(", ") };
-    format!("{message}; what builds save of it that run now is not found either. There is: {there}")
+    let name = &asked.name;
+    format!("nothing was kept of the set `{name}`{of}; what builds save of it that run now is not found either. There is: {there}")
 }
 
 impl Controller {

@@ -58,9 +58,10 @@ impl Dispatcher {
         let reason = (end.ending == AttemptEnding::Infrastructure).then(|| end.message.clone());
         let finished = self.record(&handle.attempt, AttemptEnd { log_length, ..end }).await?;
         let (package, state) = (build.pkgbase.as_str(), finished.state.as_str());
-        match reason {
-            Some(reason) => tracing::warn!(package, state, reason, "a build ended without a result"),
-            None => tracing::info!(package, state, "a build ended"),
+        if let Some(reason) = reason {
+            tracing::warn!(package, state, reason, "a build ended without a result");
+        } else {
+            tracing::info!(package, state, "a build ended");
         }
         executor.discard(handle).await?;
         Ok(())
