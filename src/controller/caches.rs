@@ -129,7 +129,9 @@ fn nothing_kept(asked: &Invalidation, kept: &[Entry]) -> String {
     let there: BTreeSet<String> = kept.iter().filter(|entry| !any || alike(entry)).map(named).collect();
     let there = if there.is_empty() { "nothing".to_owned() } else { Vec::from_iter(there).join(", ") };
     let name = &asked.name;
-    format!("nothing was kept of the set `{name}`{of}; what builds save of it that run now is not found either. There is: {there}")
+    format!(
+        "nothing was kept of the set `{name}`{of}; what builds save of it that run now is not found either. There is: {there}"
+    )
 }
 
 impl Controller {
@@ -230,6 +232,7 @@ mod tests {
             origin: "1-1".into(),
             created: Timestamp::UNIX_EPOCH,
             last_used: Timestamp::UNIX_EPOCH,
+            condemned: None,
         };
         let kept = [entry("fern", "ccache"), entry("moss", "models"), entry("fern", "ccache")];
         let told = |name: &str, package: Option<&str>| {
