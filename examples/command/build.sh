@@ -56,16 +56,21 @@ leave() {
     exit "$1"
 }
 
-# What the monorepo changes in a package before it is built, in this order.
-[[ ! -f .CI/prepare ]] || as_build bash .CI/prepare
-[[ ! -f .CI/interfere.patch ]] || as_build patch -p1 -i .CI/interfere.patch
-[[ ! -f .CI/PKGBUILD.prepend ]] ||
-    as_build bash -c 'cat .CI/PKGBUILD.prepend PKGBUILD >../PKGBUILD && mv ../PKGBUILD PKGBUILD'
-[[ ! -f .CI/PKGBUILD.append ]] || as_build bash -c 'cat .CI/PKGBUILD.append >>PKGBUILD'
+# What the monorepo changes in a package before it is built, in this order. What ends with this status is skipped.
+skip=$(value skip_exit_code)
+[[ ! -f .CI/prepare ]] || as_build env CI_CODE_SKIP="$skip" bash -c '. ./.CI/prepare' || leave $?
+[[ ! -f .CI/interfere.patch ]] || as_build patch -p1 -i .CI/interfere.patch || leave $?
+# shellcheck disable=SC2016 # the shell of the build expands it
+as_build bash -ec 'for part in .CI/PKGBUILD.prepend PKGBUILD .CI/PKGBUILD.append; do
+    [[ ! -f $part ]] || { cat "$part"; echo; }
+done | sed "s/-march=native//g" >PKGBUILD.new && mv PKGBUILD.new PKGBUILD'
 if [[ -n $(value bump) ]]; then
-    # shellcheck disable=SC2016 # makepkg expands it
-    printf '[[ $pkgrel == *.* ]] && pkgrel=${pkgrel%%%%.*}.$((10#${pkgrel#*.} + %d)) || pkgrel+=.%d\n' \
-        "$(value bump)" "$(value bump)" | as_build tee -a PKGBUILD >/dev/null
+    # Of another version than it was asked for, nothing is raised.
+    as_build tee -a PKGBUILD >/dev/null <<END
+if [[ \$(vercmp "$(value bump_of)" "\${epoch:-0}:\$pkgver-\$pkgrel") == 0 ]]; then
+    if [[ \$pkgrel == *.* ]]; then pkgrel=\${pkgrel%%.*}.\$((10#\${pkgrel#*.} + $(value bump))); else pkgrel=\$pkgrel.$(value bump); fi
+fi
+END
 fi
 
 # What it needs is installed by us, so that it needs no right to install anything.
@@ -79,7 +84,7 @@ missing=()
 
 status=0
 as_build env PKGDEST="$made" PKGEXT=.pkg.tar.zst PACKAGER="${PACKAGER:-Unknown Packager}" \
-    SOURCE_DATE_EPOCH="$(value source_date_epoch)" \
+    SOURCE_DATE_EPOCH="$(value source_date_epoch)" CI_CODE_SKIP="$skip" \
     timeout "$(value timeout_s)" makepkg --force || status=$?
 find "$made" -maxdepth 1 -type f -name '*.pkg.tar.zst' -exec cp --no-dereference -t "$out" {} +
 leave "$status"

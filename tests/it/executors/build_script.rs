@@ -61,6 +61,11 @@ async fn run(world: &Path, document: &str) -> (Option<i32>, String) {
 }
 
 async fn world(dir: &Path) {
+    world_with(dir, &[]).await;
+}
+
+/// A machine whose package has these files, too.
+async fn world_with(dir: &Path, more: &[(&str, &str)]) {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
     fs::create_dir(dir.join("bin")).unwrap();
     for (name, text) in [("pacman", PACMAN), ("useradd", USERADD), ("runuser", RUNUSER), ("chown", CHOWN)] {
@@ -73,10 +78,12 @@ async fn world(dir: &Path) {
     fs::write(dir.join("pacman"), "").unwrap();
     fs::set_permissions(dir.join("pacman"), fs::Permissions::from_mode(0o666)).unwrap();
     let mut package = tar::Builder::new(fs::File::create(dir.join("package.tar")).unwrap());
-    let mut header = tar::Header::new_ustar();
-    header.set_size(PKGBUILD.len() as u64);
-    header.set_mode(0o644);
-    package.append_data(&mut header, "PKGBUILD", PKGBUILD.as_bytes()).unwrap();
+    for (path, text) in [("PKGBUILD", PKGBUILD)].iter().chain(more) {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        package.append_data(&mut header, path, text.as_bytes()).unwrap();
+    }
     package.finish().unwrap();
 }
 
@@ -129,5 +136,39 @@ async fn what_is_built_sees_no_secret_of_the_runner_and_installs_nothing() {
         assert!(!asked.contains("nobody: -S"), "{asked}");
         let config = fs::read_to_string(dir.path().join("etc/pacman.conf")).unwrap();
         assert!(config.contains("[mine]\nServer = https://m.example/$repo\n\n[core]"), "{config}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_monorepo_changes_is_changed_before_the_build() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let changes = [
+        (".CI/prepare", "[[ ! -e stop ]] || return \"$CI_CODE_SKIP\"\necho 'echo PREPARED' >>PKGBUILD\n"),
+        (".CI/PKGBUILD.prepend", "pkgdesc=before"),
+        (".CI/PKGBUILD.append", "echo \"APPENDED with $pkgdesc\""),
+    ];
+    let stop = [changes.as_slice(), &[("stop", "")]].concat();
+    for (files, bump_of, status, made) in [
+        (changes.as_slice(), "1-1", 0, "small-1-1.2-any.pkg.tar.zst"),
+        (changes.as_slice(), "1-7", 0, "small-1-1-any.pkg.tar.zst"),
+        (stop.as_slice(), "1-1", 99, ""),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        world_with(dir.path(), files).await;
+        let document = json!({
+            "pkgbase": "small", "arch": "any", "timeout_s": 60, "source_date_epoch": 1_700_000_000,
+            "pacman_repositories": [], "pacman_keyrings": [], "bump": 2, "bump_of": bump_of, "skip_exit_code": 99,
+        });
+        let (ended, said) = run(dir.path(), &document.to_string()).await;
+        assert_eq!(ended, Some(status), "{said}");
+        let names = names_in(&dir.path().join("out"));
+        assert_eq!(
+            names.iter().map(String::as_str).filter(|name| *name != "status").collect::<String>(),
+            made,
+            "{said}"
+        );
+        assert!(made.is_empty() || said.contains("PREPARED") && said.contains("APPENDED with before"), "{said}");
     }
 }
