@@ -415,6 +415,7 @@ fn a_program_here_is_told_of_what_is_served_as_others_reach_it_and_of_what_only_
     let (repo, overlay) = (world.dir.path().join("repo"), world.dir.path().join("overlay"));
     order.package_repositories[0].server = Server::Directory(repo.clone());
     order.package_repositories[1].server = Server::Directory(overlay.clone());
+    order.package_repositories.truncate(2);
     world.exchange.reached_at("https://packages.example/");
     let grant = world.exchange.admit(&order).unwrap();
     let told = || {
