@@ -91,7 +91,14 @@ fn pack(dir: &Path, mib: usize) -> PathBuf {
         content.resize(2 * half, b'x');
         fs::write(above.join(number.to_string()), content).expect("a file");
     }
-    bsdtar(Program::new("bsdtar").arg("-cf").arg(&tar).arg("-C").arg(dir.join("tree")).arg("home"));
+    bsdtar(
+        Program::new("bsdtar")
+            .args(["--format", "gnutar", "-cf"])
+            .arg(&tar)
+            .arg("-C")
+            .arg(dir.join("tree"))
+            .arg("home/build/.cache/ccache"),
+    );
     tar
 }
 
