@@ -85,6 +85,8 @@ impl Course {
     /// Begins to count when a builder begins.
     fn count(&mut self, seen: &Seen, now: Duration) {
         match (seen, self.begun) {
+            // It may have ended long ago: that Redis is away is not the package's fault.
+            (Seen::Unknown, _) => return,
             (Seen::Active(starts), Some((_, known))) if *starts == known => {}
             (Seen::Active(starts), _) => self.begun = Some((now, *starts)),
             (Seen::Missing { held: true }, None) => self.begun = Some((now, 0)),
@@ -175,6 +177,18 @@ mod tests {
         assert_eq!(course.step(LOST, false, at(1)), Step::Add);
         assert_eq!(course.step(Seen::Unknown, true, at(2)), Step::Wait);
         assert_eq!(course.step(Seen::Unknown, true, at(2) + STOPPING), Step::Cancelled);
+    }
+
+    #[test]
+    fn a_build_does_not_time_out_while_redis_does_not_answer() {
+        let mut course = fresh();
+        course.step(Seen::Active(1), false, at(0));
+        let late = HOUR + SLACK * 9;
+        assert_eq!(course.step(Seen::Unknown, false, late), Step::Wait);
+        assert_eq!(course.step(Seen::Unknown, false, late + STOPPING), Step::Wait);
+        assert!(!course.is_overdue());
+        let end = Seen::Completed("{}".to_owned());
+        assert_eq!(course.step(end, false, late + STOPPING), Step::Returned("{}".to_owned()));
     }
 
     #[test]
