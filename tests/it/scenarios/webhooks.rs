@@ -20,6 +20,7 @@ async fn hooked(kind: &str, poll: &str) -> (Scene, Running, Webhook) {
     scene.hooked(kind, poll);
     let running = serve::start(&scene.settings(), scene.monorepo.path(), scene.clock.clone()).await.unwrap();
     let webhook = Webhook::to(&format!("http://{}", running.address));
+    webhook.first_look().await;
     (scene, running, webhook)
 }
 
@@ -130,6 +131,7 @@ async fn what_was_taken_before_it_was_killed_is_seen_to_by_the_next_one() {
     let mut first = scene.serve(&args, &[]);
     let listening = first.says("listening on").await;
     let webhook = Webhook::to(listening.split_once("listening on ").unwrap().1.trim_end_matches('/'));
+    webhook.first_look().await;
     let tip = scene.push("feat(foo): two", &Pkg::new("foo").release("2").changes()).await;
     std::fs::rename(&place, &hidden).unwrap();
     assert_eq!(webhook.deliver("a", "push", &push(NOTHING, &tip)).await.0, 202);

@@ -20,7 +20,7 @@ pub const SECRET: &str = "It's a Secret to Everybody";
 #[derive(Clone)]
 pub struct Webhook {
     client: reqwest::Client,
-    url: String,
+    server: String,
     /// So many of the next deliveries never arrive.
     lost: Arc<AtomicUsize>,
 }
@@ -28,8 +28,20 @@ pub struct Webhook {
 impl Webhook {
     /// A webhook to a server, for the repository `packages`.
     pub fn to(server: &str) -> Self {
-        let (client, url) = (http::client(Duration::from_mins(1)), format!("{server}/hooks/packages"));
-        Self { client, url, lost: Arc::default() }
+        Self { client: http::client(Duration::from_mins(1)), server: server.to_owned(), lost: Arc::default() }
+    }
+
+    /// Waits until the server has looked at the repository by itself, as it does when it starts: of what happens after
+    /// that, it knows by what is delivered.
+    pub async fn first_look(&self) {
+        let never = "pkgwarden_looked_at_timestamp_seconds{repository=\"packages\"} 0\n";
+        let metrics = async || {
+            let answer = self.client.get(format!("{}/metrics", self.server)).send().await.expect("answered");
+            answer.text().await.expect("text")
+        };
+        while metrics().await.contains(never) {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The next so many deliveries are lost on their way: to the forge, they were never answered.
@@ -51,7 +63,8 @@ impl Webhook {
         if self.lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose).is_ok() {
             return (0, Value::Null);
         }
-        let mut request = self.client.post(&self.url).header("content-type", "application/json").body(body);
+        let url = format!("{}/hooks/packages", self.server);
+        let mut request = self.client.post(url).header("content-type", "application/json").body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
