@@ -63,18 +63,21 @@ impl Dispatcher {
         } else {
             tracing::info!(package, state, "a build ended");
         }
-        executor.discard(handle).await?;
+        if let Err(error) = executor.discard(handle).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(package, attempt = handle.attempt, error, "what a build left stays until the next start");
+        }
         Ok(())
     }
 
-    /// Records the end of an attempt, as soon as there is room for it.
+    /// Records the end of an attempt, as soon as it can be written.
     pub(super) async fn record(&self, attempt: &str, end: AttemptEnd) -> Result<Finished, StoreError> {
         let finish = || self.parts.store.finish_attempt(attempt, end.clone(), self.parts.clock.now());
         self.until_recorded(attempt, finish).await
     }
 
-    /// Writes the end of an attempt, as soon as there is room for it. If the program ends before, the next start
-    /// finds the attempt open and asks the executor again.
+    /// Writes the end of an attempt, as soon as it can be written: a disk may be full, or fail for a while. If the program
+    /// ends before, the next start finds the attempt open and asks the executor again.
     pub(super) async fn until_recorded<T, F>(&self, attempt: &str, write: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -82,7 +85,7 @@ impl Dispatcher {
         let mut told = false;
         loop {
             match write().await {
-                Err(error) if error.is_disk_full() && !self.ending.load(Ordering::Relaxed) => {
+                Err(error) if error.may_pass() && !self.ending.load(Ordering::Relaxed) => {
                     if !told {
                         tracing::error!(attempt, error = error.to_string(), "the end of a build waits to be recorded");
                     }
@@ -289,4 +292,41 @@ fn with_findings(message: String, findings: &[Finding]) -> String {
 /// An end without a log.
 pub(super) fn end(ending: AttemptEnding, exit_code: Option<i32>, message: String) -> AttemptEnd {
     AttemptEnd { ending, exit_code, message, log_length: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use rusqlite::ffi;
+
+    use super::*;
+
+    fn failing(code: i32) -> StoreError {
+        StoreError::Sqlite(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
+    }
+
+    /// How often it is written until it is answered, while the record answers so.
+    async fn written(answers: Vec<Result<(), StoreError>>) -> (usize, Result<(), StoreError>) {
+        let dir = tempfile::tempdir().unwrap();
+        let dispatcher = super::super::dispatch::tests::idle(dir.path());
+        let (count, answers) = (answers.len(), RefCell::new(answers.into_iter()));
+        let write = || std::future::ready(answers.borrow_mut().next().expect("no more is asked"));
+        let answered = dispatcher.until_recorded("an attempt", write).await;
+        (count - answers.borrow().len(), answered)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_build_is_on_record_as_soon_as_a_disk_that_fails_works_again() {
+        let passing = [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_BUSY, ffi::SQLITE_READONLY, ffi::SQLITE_FULL];
+        let answers = passing.into_iter().map(|code| Err(failing(code))).chain([Ok(()), Ok(())]).collect();
+        let (asked, answered) = written(answers).await;
+        assert!(asked == 5 && answered.is_ok(), "{asked} {answered:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_will_never_be_recorded_is_told_at_once() {
+        let (asked, answered) = written(vec![Err(failing(ffi::SQLITE_CONSTRAINT)), Ok(())]).await;
+        assert!(asked == 1 && answered.is_err(), "{asked} {answered:?}");
+    }
 }

@@ -123,8 +123,12 @@ impl Dispatcher {
     /// Takes up what an earlier process left, then hands out builds until `stop`. What is underway then
     /// is left to [`Dispatcher::drain`].
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        if let Err(error) = self.take_up().await {
-            tracing::error!(error = format!("{error:#}"), "builds of an earlier process could not be taken up");
+        while let Err(error) = self.take_up().await {
+            tracing::error!(error = format!("{error:#}"), "builds of an earlier process cannot be taken up yet");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(ROOM_PAUSE) => {}
+            }
         }
         let mut changes = self.parts.store.subscribe();
         let mut limits = self.limits.subscribe();
@@ -166,11 +170,16 @@ impl Dispatcher {
             );
         }
         for handle in handles {
-            if let Err(error) = self.parts.executor.cancel(&handle).await {
-                tracing::error!(attempt = handle.attempt, error = error.to_string(), "a build could not be stopped");
-            }
+            self.stop(&handle).await;
         }
         self.followers.wait().await;
+    }
+
+    /// Stops a build. One that cannot be stopped now holds up no other.
+    pub(super) async fn stop(&self, handle: &Handle) {
+        if let Err(error) = self.parts.executor.cancel(handle).await {
+            tracing::error!(attempt = handle.attempt, error = error.to_string(), "a build could not be stopped");
+        }
     }
 
     /// What runs the builds.
@@ -193,20 +202,23 @@ impl Dispatcher {
         wait.unwrap_or(longest).clamp(Duration::from_millis(50), longest)
     }
 
+    /// Follows what is underway by the record. If that cannot be read, nothing is followed yet.
     async fn take_up(self: &Arc<Self>) -> Result<()> {
         let (open, trials) = (self.parts.store.open_attempts().await?, self.parts.store.running_trials().await?);
+        let mut builds = Vec::with_capacity(open.len());
+        for attempt in &open {
+            builds.push(self.parts.store.build(attempt.build).await?.context("an attempt has no build")?.build);
+        }
         // An earlier process may have ended after it recorded an end and before it cleared up.
         let attempts = open.iter().map(|attempt| attempt.id.clone());
         let attempts = attempts.chain(trials.iter().filter_map(|trial| trial.attempt.clone())).collect();
         if let Err(error) = self.parts.executor.keep_only(attempts).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "what earlier builds left is not cleared up");
         }
-        for attempt in open {
-            let Attempt { id, build, handle, .. } = attempt;
+        for (Attempt { id, handle, .. }, build) in open.into_iter().zip(builds) {
             let handle = handle.and_then(|handle| serde_json::from_value(handle).ok());
             let handle = handle.unwrap_or(Handle { executor: self.parts.executor.name().to_owned(), attempt: id });
-            let detail = self.parts.store.build(build).await?.context("an attempt has no build")?;
-            self.follow(detail.build, handle);
+            self.follow(build, handle);
         }
         self.take_up_trials(trials);
         self.clear_trials().await;
@@ -218,7 +230,7 @@ impl Dispatcher {
         for build in self.parts.store.to_stop().await? {
             let underway = self.underway.lock().expect("nobody panics with it").get(&build).cloned();
             if let Some(Underway { handle, .. }) = underway {
-                self.parts.executor.cancel(&handle).await?;
+                self.stop(&handle).await;
             }
         }
         self.stop_trials().await?;
@@ -227,8 +239,9 @@ impl Dispatcher {
             return Ok(());
         }
         for build in self.next_builds().await? {
-            let build = self.parts.store.build(build).await?.context("a ready build is not on record")?;
-            self.hand_out(build.build).await?;
+            if let Err(error) = self.hand_out(build).await {
+                tracing::error!(%build, error = format!("{error:#}"), "a build could not be handed out");
+            }
         }
         let begun = self.hand_out_trials().await;
         self.clear_trials().await;
@@ -249,7 +262,8 @@ impl Dispatcher {
         ready.is_ok()
     }
 
-    async fn hand_out(self: &Arc<Self>, build: Build) -> Result<()> {
+    async fn hand_out(self: &Arc<Self>, build: BuildId) -> Result<()> {
+        let build = self.parts.store.build(build).await?.context("a ready build is not on record")?.build;
         let now = self.parts.clock.now();
         let attempt = self.parts.store.begin_attempt(build.id, self.parts.executor.name(), now).await?;
         let submitted = match self.order(&build, &attempt).await {
@@ -300,4 +314,4 @@ impl Dispatcher {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

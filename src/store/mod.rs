@@ -95,10 +95,23 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the disk is full: nothing was written, and the same call works once there is room.
+    /// Whether it is for the disk, or for who else is at the file: nothing was written, and the same call works once
+    /// that is over.
     #[must_use]
-    pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Fs(FsError::DiskFull { .. }))
+    pub fn may_pass(&self) -> bool {
+        let (Self::Sqlite(source) | Self::Open { source, .. }) = self else { return matches!(self, Self::Fs(_)) };
+        matches!(
+            source.sqlite_error_code(),
+            Some(
+                ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::OutOfMemory
+            )
+        )
     }
 
     /// Tells a full disk from other errors. Beside the file itself there has to be room for its journal and its

@@ -75,6 +75,11 @@ fn dispatcher(dir: &std::path::Path, store: &Store, publisher: Option<Publisher>
     })
 }
 
+/// One that has nothing to do.
+pub fn idle(dir: &std::path::Path) -> Arc<Dispatcher> {
+    dispatcher(dir, &Store::in_memory().unwrap(), None)
+}
+
 /// The end of a build is on record, and told, before its slot is free: nobody may sleep on that.
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_becomes_free_is_used_at_once() {

@@ -50,7 +50,7 @@ impl Dispatcher {
         for id in self.parts.store.trials_to_stop().await? {
             let handle = self.trials.lock().expect("nobody panics with it").get(&id).cloned();
             if let Some(handle) = handle {
-                self.parts.executor.cancel(&handle).await?;
+                self.stop(&handle).await;
             }
         }
         Ok(())
