@@ -54,8 +54,9 @@ impl Dispatcher {
             Err(error) => Some(end(AttemptEnding::Infrastructure, None, error.to_string())),
         };
         let Some(end) = end else { return Ok(()) };
+        let end = self.weigh(build, end);
         let log_length = self.parts.logs.position(&handle.attempt).map_or(0, |position| position.len);
-        let reason = (end.ending == AttemptEnding::Infrastructure).then(|| end.message.clone());
+        let reason = (!matches!(end.ending, AttemptEnding::Done(_))).then(|| end.message.clone());
         let finished = self.record(&handle.attempt, AttemptEnd { log_length, ..end }).await?;
         let (package, state) = (build.pkgbase.as_str(), finished.state.as_str());
         if let Some(reason) = reason {
@@ -68,6 +69,31 @@ impl Dispatcher {
             tracing::warn!(package, attempt = handle.attempt, error, "what a build left stays until the next start");
         }
         Ok(())
+    }
+
+    /// Looks at the end of a build beside those of others: what all of them are lost for counts against none.
+    pub(super) fn weigh(&self, build: &Build, mut end: AttemptEnd) -> AttemptEnd {
+        let (now, mut outage) = (self.parts.clock.now(), self.outage.lock().expect("nobody panics with it"));
+        let was_on = outage.is_on();
+        match end.ending {
+            AttemptEnding::Infrastructure => {
+                if outage.lost(build.id, &build.repository, build.pkgbase.as_str(), now) {
+                    end.ending = AttemptEnding::Outage;
+                    end.message.push_str("; builds of other packages end like this, so it does not count");
+                }
+                if !was_on && outage.is_on() {
+                    let reason = end.message.as_str();
+                    tracing::error!(
+                        reason,
+                        "builds are lost one after the other: one at a time is tried until one ends by itself"
+                    );
+                }
+            }
+            AttemptEnding::Done(Outcome::Cancelled) => outage.stopped(build.id),
+            AttemptEnding::Done(_) if outage.over() => tracing::info!("builds end by themselves again"),
+            AttemptEnding::Outage | AttemptEnding::Interrupted | AttemptEnding::Done(_) => {}
+        }
+        end
     }
 
     /// Records the end of an attempt, as soon as it can be written.
@@ -102,9 +128,10 @@ impl Dispatcher {
         let AttemptReport { ending, artefacts, exit_code, message } = report;
         let ending = match ending {
             Ending::Infrastructure => AttemptEnding::Infrastructure,
+            Ending::Interrupted => AttemptEnding::Interrupted,
             Ending::Done(Outcome::Cancelled) if self.ending.load(Ordering::Relaxed) => {
                 let message = "the controller was stopped during this build".to_owned();
-                return Some(end(AttemptEnding::Infrastructure, exit_code, message));
+                return Some(end(AttemptEnding::Interrupted, exit_code, message));
             }
             Ending::Done(outcome) => AttemptEnding::Done(outcome),
         };
@@ -113,10 +140,6 @@ impl Dispatcher {
         let (AttemptEnding::Done(Outcome::Succeeded), Some(outlets)) = (ending, outlets) else {
             return Some(end(ending, exit_code, message));
         };
-        if self.parts.store.to_stop().await.is_ok_and(|builds| builds.contains(&build.id)) {
-            let message = "it was to stop, so what it made is not published".to_owned();
-            return Some(end(AttemptEnding::Done(Outcome::Cancelled), exit_code, message));
-        }
         let paths: Vec<_> = artefacts.into_iter().map(|artefact| artefact.path).collect();
         let expected = match self.expected(build).await {
             Ok(expected) => expected,
@@ -130,6 +153,10 @@ impl Dispatcher {
                 }
                 self.note_linkage(&build.repository, outlets, &build.pkgbase).await;
                 Some(end(ending, exit_code, with_findings(message, &generation.findings)))
+            }
+            Err(PublishError::Unwanted(_)) => {
+                let message = "it was to stop, so what it made is not published".to_owned();
+                Some(end(AttemptEnding::Done(Outcome::Cancelled), exit_code, message))
             }
             Err(error) if error.is_the_builds_fault() => {
                 if matches!(error, PublishError::NotTheBuilds { .. }) {
@@ -207,8 +234,8 @@ impl Dispatcher {
     ) -> Result<Generation, PublishError> {
         let (mut told, mut looks) = (String::new(), 1);
         loop {
-            let error = match publisher.publish(paths, expected).await {
-                Err(error) if !error.is_the_builds_fault() => error,
+            let error = match publisher.publish_if(paths, expected, self.wanted(build)).await {
+                Err(error) if error.may_pass() => error,
                 other => return other,
             };
             if told != error.to_string() {
@@ -228,6 +255,12 @@ impl Dispatcher {
             }
             looks = if error.has_to_wait() { 1 } else { MOST_LOOKS.min(2 * looks) };
         }
+    }
+
+    /// Says, whenever it is asked, whether a build was not to stop: not by who may ask only from a thread of his own.
+    fn wanted(&self, build: &Build) -> impl Fn() -> bool + Send + 'static {
+        let (store, id, runtime) = (self.parts.store.clone(), build.id, tokio::runtime::Handle::current());
+        move || runtime.block_on(store.to_stop()).is_ok_and(|builds| !builds.contains(&id))
     }
 
     /// Has whoever looks at the build see why it does not end.

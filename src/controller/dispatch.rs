@@ -18,9 +18,11 @@ use super::site::Site;
 use super::slots::Underway;
 use crate::builder::pacman::PackageRepository;
 use crate::caches::Caches;
+use crate::domain::build::Outcome;
+use crate::domain::outage::Outage;
 use crate::domain::queue::BuildId;
 use crate::domain::schedule::{self, Running, Turns};
-use crate::executor::{Executor, Handle};
+use crate::executor::{Executor, ExecutorError, Handle};
 use crate::logstore::LogStore;
 use crate::publish::outlets::Outlets;
 use crate::store::Store;
@@ -77,6 +79,8 @@ pub struct Dispatcher {
     pub(super) turns: tokio::sync::Mutex<Option<Turns>>,
     /// Test builds of proposals, by their ids.
     pub(super) trials: Mutex<HashMap<i64, Handle>>,
+    /// Whether builds are lost one after the other.
+    pub(super) outage: Mutex<Outage>,
     /// What test builds made is removed by one at a time.
     pub(super) clearing: tokio::sync::Mutex<()>,
     /// Told when a build gives its slot back, which is after its end is on record.
@@ -100,6 +104,7 @@ impl Dispatcher {
             underway: Mutex::default(),
             turns: tokio::sync::Mutex::default(),
             trials: Mutex::default(),
+            outage: Mutex::default(),
             clearing: tokio::sync::Mutex::default(),
             freed: Notify::new(),
             removing: Arc::default(),
@@ -194,7 +199,8 @@ impl Dispatcher {
         let now = self.parts.clock.now();
         let next = self.parts.store.next_retry(now).await.ok().flatten();
         let trial = self.parts.store.next_trial(now).await.ok().flatten();
-        let next = next.into_iter().chain(trial).min();
+        let tried = self.outage.lock().expect("nobody panics with it").next();
+        let next = next.into_iter().chain(trial).chain(tried).min();
         let wait = next.and_then(|next| Duration::try_from(next.duration_since(now)).ok());
         // Builders come and go without telling.
         let soon = self.is_held_up() || self.parts.executor.builders().is_some();
@@ -266,6 +272,7 @@ impl Dispatcher {
         let build = self.parts.store.build(build).await?.context("a ready build is not on record")?.build;
         let now = self.parts.clock.now();
         let attempt = self.parts.store.begin_attempt(build.id, self.parts.executor.name(), now).await?;
+        self.outage.lock().expect("nobody panics with it").begins(build.id);
         let submitted = match self.order(&build, &attempt).await {
             Ok(order) => self.parts.executor.submit(order).await.map_err(anyhow::Error::from),
             Err(error) => Err(error),
@@ -277,11 +284,12 @@ impl Dispatcher {
                 recorded?;
             }
             Err(error) => {
-                let message = format!("it could not be handed to the executor: {error:#}");
+                let (ending, message) = not_taken(&error);
                 tracing::error!(package = build.pkgbase.as_str(), "{message}");
+                let end = self.weigh(&build, end(ending, None, message));
                 let this = self.clone();
                 self.followers.spawn(async move {
-                    if let Err(error) = this.record(&attempt, end(AttemptEnding::Infrastructure, None, message)).await {
+                    if let Err(error) = this.record(&attempt, end).await {
                         tracing::error!(
                             attempt,
                             error = format!("{error:#}"),
@@ -311,6 +319,13 @@ impl Dispatcher {
             this.freed.notify_one();
         });
     }
+}
+
+/// How the attempt ends that no executor took, and what is said of it. An order that makes no sense is not given twice.
+pub(super) fn not_taken(error: &anyhow::Error) -> (AttemptEnding, String) {
+    let senseless = matches!(error.downcast_ref(), Some(ExecutorError::BadOrder { .. }));
+    let ending = if senseless { AttemptEnding::Done(Outcome::Failed) } else { AttemptEnding::Infrastructure };
+    (ending, format!("it could not be handed to the executor: {error:#}"))
 }
 
 #[cfg(test)]

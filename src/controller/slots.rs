@@ -27,9 +27,15 @@ impl Dispatcher {
         self.limits.borrow().slots.min(places).saturating_sub(builds + trials)
     }
 
+    /// Whether builds are lost one after the other.
+    pub(super) fn is_outage(&self) -> bool {
+        self.outage.lock().expect("nobody panics with it").is_on()
+    }
+
     /// The builds that begin now, in this order.
     pub(super) async fn next_builds(&self) -> Result<Vec<BuildId>> {
         let free = self.free_slots();
+        let free = self.outage.lock().expect("nobody panics with it").room(free, self.parts.clock.now());
         if free == 0 {
             return Ok(Vec::new());
         }

@@ -30,6 +30,7 @@ pub mod lint;
 pub mod message;
 pub mod name;
 pub mod observed;
+pub mod outage;
 pub mod pkgbuild;
 pub mod plan;
 pub mod policy;

@@ -270,6 +270,26 @@ pub fn retry_delay(attempts: u32) -> Option<SignedDuration> {
     (attempts < MAX_ATTEMPTS).then(|| SignedDuration::from_secs(30 * 4_i64.pow(attempts.saturating_sub(1))))
 }
 
+/// How often a build may be underway when the controller or its machine goes down. Beyond that, it may be why.
+pub const MAX_INTERRUPTIONS: u32 = 10;
+
+/// How long to wait after a build was interrupted for so many times; `None` when it is not tried again.
+#[must_use]
+pub fn resume_delay(interruptions: u32) -> Option<SignedDuration> {
+    let delay = match interruptions {
+        0..=2 => 0,
+        more => 30 << (more - 3).min(5),
+    };
+    (interruptions < MAX_INTERRUPTIONS).then(|| SignedDuration::from_secs(delay))
+}
+
+/// How long to wait after a build was lost for so many times in an [outage](super::outage): long enough that others are
+/// tried before it.
+#[must_use]
+pub fn outage_delay(times: u32) -> SignedDuration {
+    SignedDuration::from_mins(5 << times.saturating_sub(1).min(3)).min(SignedDuration::from_mins(40))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,5 +427,16 @@ mod tests {
     fn the_third_lost_attempt_is_the_last() {
         let delays: Vec<_> = (1..=3).map(|attempts| retry_delay(attempts).map(|delay| delay.as_secs())).collect();
         assert_eq!(delays, [Some(30), Some(120), None]);
+    }
+
+    #[test]
+    fn what_is_interrupted_goes_on_soon_and_what_is_underway_at_each_crash_does_not_for_ever() {
+        let delays: Vec<_> = (1..=10).filter_map(|times| resume_delay(times).map(|delay| delay.as_secs())).collect();
+        assert_eq!(delays, [0, 0, 30, 60, 120, 240, 480, 960, 960]);
+    }
+
+    #[test]
+    fn who_was_lost_in_an_outage_lets_others_go_first() {
+        assert_eq!([1, 2, 3, 4, 99].map(|times| outage_delay(times).as_mins()), [5, 10, 20, 40, 40]);
     }
 }

@@ -54,6 +54,7 @@ pub fn verdict(report: &AttemptReport) -> String {
     let word = match report.ending {
         Ending::Done(outcome) => BuildState::from(outcome).as_str(),
         Ending::Infrastructure => "infrastructure failure",
+        Ending::Interrupted => "interrupted",
     };
     let reason = if report.message.is_empty() { String::new() } else { format!(": {}", report.message) };
     format!("{word}{reason}")

@@ -155,6 +155,8 @@ pub enum Ending {
     Done(Outcome),
     /// Something failed that is not the package's; another attempt may succeed.
     Infrastructure,
+    /// Whoever carried it out ended while it was underway.
+    Interrupted,
 }
 
 /// What is known of an attempt that has ended.

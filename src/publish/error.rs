@@ -25,6 +25,9 @@ pub enum PublishError {
     /// A build without artefacts cannot be published.
     #[error("there is no package file to publish for `{0}`")]
     Nothing(PkgBase),
+    /// When it was its turn, it was not to be published any more.
+    #[error("what was built of `{0}` is not published: nobody wants it any more")]
+    Unwanted(PkgBase),
     /// A program of pacman said no.
     #[error("`{program}` could not change the database of the repository: {said}")]
     Tool {
@@ -128,6 +131,12 @@ impl PublishError {
     #[must_use]
     pub const fn is_the_builds_fault(&self) -> bool {
         matches!(self, Self::NotTheBuilds { .. } | Self::Nothing(_))
+    }
+
+    /// Whether the same files may be published later.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        !self.is_the_builds_fault() && !matches!(self, Self::Unwanted(_))
     }
 
     /// Whether it goes well as soon as there is room on the disk, or the signer is back: both may be at any moment.

@@ -243,9 +243,22 @@ impl Publisher {
         artefacts: &[impl AsRef<Path>],
         expected: &Expected,
     ) -> Result<Generation, PublishError> {
+        self.publish_if(artefacts, expected, || true).await
+    }
+
+    /// As [`Publisher::publish`], if it is still `wanted` when it is its turn: others may publish before it for minutes.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`], and [`PublishError::Unwanted`].
+    pub async fn publish_if(
+        &self,
+        artefacts: &[impl AsRef<Path>],
+        expected: &Expected,
+        wanted: impl Fn() -> bool + Send + 'static,
+    ) -> Result<Generation, PublishError> {
         let artefacts: Vec<_> = artefacts.iter().map(|path| path.as_ref().to_owned()).collect();
         let (publisher, expected) = (self.clone(), expected.clone());
-        blocking(move || publisher.locked(|| publisher.publish_now(&artefacts, &expected))).await
+        blocking(move || publisher.locked(|| publisher.publish_now(&artefacts, &expected, &wanted))).await
     }
 
     /// Removes all members of these packages; `None` if none of them is published.
@@ -327,7 +340,12 @@ impl Publisher {
         answer
     }
 
-    fn publish_now(&self, artefacts: &[PathBuf], expected: &Expected) -> Result<Generation, PublishError> {
+    fn publish_now(
+        &self,
+        artefacts: &[PathBuf],
+        expected: &Expected,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Generation, PublishError> {
         // A signature of a builder says nothing: what is published is signed here.
         let is_package = |path: &&PathBuf| path.extension().is_none_or(|ending| ending != "sig");
         let artefacts: Vec<PathBuf> = artefacts.iter().filter(is_package).cloned().collect();
@@ -355,6 +373,9 @@ impl Publisher {
             self.layout.recover()?;
             let Difference { not_replaced, findings, .. } = difference;
             return Ok(Generation { not_replaced, findings, ..generation });
+        }
+        if !wanted() {
+            return Err(PublishError::Unwanted(expected.pkgbase.clone()));
         }
         self.make(&current, difference)
     }

@@ -1,6 +1,6 @@
 //! Attempts: each try at a build, from the moment an executor is about to get it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde_json::Value;
@@ -48,6 +48,10 @@ pub struct Attempt {
 pub enum AttemptEnding {
     /// Through no fault of the package.
     Infrastructure,
+    /// Through no fault of the package, like everybody's at the time: it does not count.
+    Outage,
+    /// The controller ended while it was underway: it does not count.
+    Interrupted,
     /// So, by what the package is.
     #[serde(untagged)]
     Done(Outcome),
@@ -59,6 +63,8 @@ impl AttemptEnding {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Infrastructure => "infrastructure",
+            Self::Outage => "outage",
+            Self::Interrupted => "interrupted",
             Self::Done(outcome) => outcome.as_str(),
         }
     }
@@ -207,7 +213,7 @@ fn open(tx: &Connection, attempt: &str) -> Result<Open, StoreError> {
 fn close(tx: &Connection, attempt: &str, end: &AttemptEnd, now: Timestamp) -> Result<(), StoreError> {
     let word = match end.ending {
         AttemptEnding::Done(outcome) => BuildState::from(outcome).as_str(),
-        AttemptEnding::Infrastructure => INFRASTRUCTURE,
+        other => other.as_str(),
     };
     tx.execute(
         "UPDATE attempts SET ended_at = ?, ending = ?, exit_code = ?, message = ?, log_length = ? WHERE id = ?",
@@ -228,7 +234,7 @@ fn end_build(tx: &Connection, open: &Open, end: &AttemptEnd, now: Timestamp) -> 
         }
         (_, Some(stop)) => (stop.event(), None),
         (AttemptEnding::Done(outcome), None) => (BuildEvent::Ended(outcome), None),
-        (AttemptEnding::Infrastructure, None) => match queue::retry_delay(open.attempts) {
+        (lost, None) => match next_try(tx, open, lost)? {
             Some(delay) => (BuildEvent::AttemptLost, Some(delay)),
             None => (BuildEvent::Ended(Outcome::Lost), None),
         },
@@ -249,7 +255,19 @@ fn end_build(tx: &Connection, open: &Open, end: &AttemptEnd, now: Timestamp) -> 
     Ok(Finished { build: open.build, state, retry_at, changes })
 }
 
-const INFRASTRUCTURE: &str = "infrastructure";
+/// How long after a try that told nothing of the package the next one begins, if there is one.
+fn next_try(tx: &Connection, open: &Open, lost: AttemptEnding) -> Result<Option<SignedDuration>, StoreError> {
+    if lost == AttemptEnding::Infrastructure {
+        return Ok(queue::retry_delay(open.attempts));
+    }
+    tx.execute("UPDATE builds SET attempts = attempts - 1 WHERE id = ?", [open.build])?;
+    let sql = "SELECT count(*) FROM attempts WHERE build = ? AND ending = ?";
+    let times = tx.query_row(sql, params![open.build, lost.as_str()], |row| row.get(0))?;
+    Ok(match lost {
+        AttemptEnding::Interrupted => queue::resume_delay(times),
+        _ => Some(queue::outage_delay(times)),
+    })
+}
 
 /// The attempts of a build, first to last.
 pub(super) fn of_build(connection: &Connection, build: BuildId) -> Result<Vec<Attempt>, StoreError> {
@@ -261,7 +279,9 @@ pub(super) fn of_build(connection: &Connection, build: BuildId) -> Result<Vec<At
 fn read(row: &Row<'_>) -> rusqlite::Result<(Attempt, Option<String>)> {
     let ending = match row.get::<_, Option<String>>("ending")?.as_deref() {
         None => None,
-        Some(INFRASTRUCTURE) => Some(AttemptEnding::Infrastructure),
+        Some("infrastructure") => Some(AttemptEnding::Infrastructure),
+        Some("outage") => Some(AttemptEnding::Outage),
+        Some("interrupted") => Some(AttemptEnding::Interrupted),
         Some(_) => Some(AttemptEnding::Done(row.get("ending")?)),
     };
     let attempt = Attempt {

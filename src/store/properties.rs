@@ -52,6 +52,8 @@ fn deeds(failures: bool, reversals: bool) -> impl Strategy<Value = Vec<Deed>> {
         3 => Just(AttemptEnding::Done(Outcome::Succeeded)),
         2 => Just(AttemptEnding::Done(Outcome::Failed)),
         2 => Just(AttemptEnding::Infrastructure),
+        1 => Just(AttemptEnding::Outage),
+        1 => Just(AttemptEnding::Interrupted),
     ];
     let ending = if failures { bad.boxed() } else { good };
     let end = (0_usize..4, ending).prop_map(|(which, ending)| Deed::End(which, ending));

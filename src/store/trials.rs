@@ -279,16 +279,18 @@ fn conclude(
         AttemptEnding::Done(Outcome::Failed | Outcome::TimedOut) => TrialState::Failed,
         AttemptEnding::Done(Outcome::Cancelled) => TrialState::Cancelled,
         AttemptEnding::Done(Outcome::Lost) => TrialState::Lost,
-        AttemptEnding::Infrastructure => match queue::retry_delay(trial.attempts) {
-            Some(delay) => {
-                tx.execute(
-                    "UPDATE trials SET state = 'waiting', not_before = ?, message = ? WHERE id = ?",
-                    params![Millis(now + delay), message, trial.id],
-                )?;
-                return changed(tx, trial, TrialState::Waiting, now);
+        AttemptEnding::Infrastructure | AttemptEnding::Outage | AttemptEnding::Interrupted => {
+            match queue::retry_delay(trial.attempts) {
+                Some(delay) => {
+                    tx.execute(
+                        "UPDATE trials SET state = 'waiting', not_before = ?, message = ? WHERE id = ?",
+                        params![Millis(now + delay), message, trial.id],
+                    )?;
+                    return changed(tx, trial, TrialState::Waiting, now);
+                }
+                None => TrialState::Lost,
             }
-            None => TrialState::Lost,
-        },
+        }
     };
     end(tx, trial, state, message, now)
 }

@@ -130,6 +130,29 @@ impl Session<'_> {
         Ok(Exit::Done)
     }
 
+    /// Tries everything again that was lost. What cannot be tried again, because it has a newer build, is left out.
+    pub(super) async fn retry_lost(&mut self) -> Result<Exit, CliError> {
+        let mut retried = Vec::new();
+        loop {
+            let (lost, before) = (self.client.get("/api/v1/builds?state=lost&limit=1000").await?, retried.len());
+            for id in lost.as_array().into_iter().flatten().filter_map(|build| build["id"].as_str()) {
+                match self.client.post(&address(&["builds", id, "retry"]), &json!({})).await {
+                    Err(CtlError::Refused { status: 409, .. }) => {}
+                    answer => retried.push(answer?),
+                }
+            }
+            if retried.len() == before {
+                break;
+            }
+        }
+        let retried = Value::Array(retried);
+        self.print(&retried, |look| match retried.as_array().map(Vec::as_slice).unwrap_or_default() {
+            [] => "No build that is the newest of its package is lost.\n".to_owned(),
+            builds => look.builds(builds),
+        })?;
+        Ok(Exit::Done)
+    }
+
     pub(super) async fn release(&mut self, package: &str) -> Result<Exit, CliError> {
         let package = self.client.post(&address(&["packages", package, "release"]), &json!({})).await?;
         self.print(&package, |look| look.builds(&list(&package, "builds")[..list(&package, "builds").len().min(1)]))?;

@@ -115,8 +115,11 @@ pub enum CtlCommand {
     /// Try a build again
     Retry {
         /// A build, or a package whose latest build is meant
-        #[arg(value_name = "PKG|ID")]
-        of: String,
+        #[arg(value_name = "PKG|ID", required_unless_present = "lost")]
+        of: Option<String>,
+        /// All that were lost through no fault of their own, and of which there is no newer build
+        #[arg(long, conflicts_with = "of")]
+        lost: bool,
     },
     /// Build a blocked package although something it needs has failed
     Release {
@@ -358,7 +361,8 @@ impl Session<'_> {
             CtlCommand::Logs { of, script: true, .. } => self.script_log(&of).await,
             CtlCommand::Logs { of, follow, .. } => self.logs(&of, follow).await,
             CtlCommand::Cancel { of } => self.on_build(&of, "cancel").await,
-            CtlCommand::Retry { of } => self.on_build(&of, "retry").await,
+            CtlCommand::Retry { of: Some(of), .. } => self.on_build(&of, "retry").await,
+            CtlCommand::Retry { of: None, .. } => self.retry_lost().await,
             CtlCommand::Release { package } => self.release(&package).await,
             CtlCommand::Run { pipeline } => self.run_pipeline(pipeline).await,
             CtlCommand::Trigger { name } => self.trigger(&name).await,

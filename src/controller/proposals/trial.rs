@@ -16,7 +16,7 @@ use crate::builder::pacman::{PackageRepository, Server};
 use crate::builder::workspace::remove_all;
 use crate::config;
 use crate::controller::apply::folder_at;
-use crate::controller::dispatch::Dispatcher;
+use crate::controller::dispatch::{Dispatcher, not_taken};
 use crate::controller::order::{facts, settings_in};
 use crate::domain::build::Outcome;
 use crate::domain::cache::policy::RefClass;
@@ -58,24 +58,25 @@ impl Dispatcher {
 
     /// Begins test builds while there are free slots.
     pub(in crate::controller) async fn hand_out_trials(self: &Arc<Self>) -> Result<()> {
-        while self.free_slots() > 0 {
+        // In an outage a place is for what tells whether it is over.
+        while !self.is_outage() && self.free_slots() > 0 {
             let Some((trial, attempt)) = self.parts.store.begin_trial(self.parts.clock.now()).await? else { break };
             match self.submit_trial(&trial, &attempt).await {
                 Ok(()) => self.follow_trial(trial, attempt),
                 Err(error) => {
-                    let message = format!("it could not be handed to the executor: {error:#}");
+                    let (ending, message) = not_taken(&error);
                     tracing::error!(proposal = trial.number, package = trial.part.pkgbase.as_str(), "{message}");
-                    self.give_up(trial, attempt, message);
+                    self.give_up(trial, attempt, ending, message);
                 }
             }
         }
         Ok(())
     }
 
-    fn give_up(self: &Arc<Self>, trial: Trial, attempt: String, message: String) {
+    fn give_up(self: &Arc<Self>, trial: Trial, attempt: String, ending: AttemptEnding, message: String) {
         let this = self.clone();
         self.followers.spawn(async move {
-            if let Err(error) = this.end_trial(&trial, &attempt, AttemptEnding::Infrastructure, &message).await {
+            if let Err(error) = this.end_trial(&trial, &attempt, ending, &message).await {
                 let error = format!("{error:#}");
                 tracing::error!(attempt, error, "the end of a test build could not be recorded");
             }
@@ -158,7 +159,7 @@ impl Dispatcher {
         tracing::info!(package, proposal, "a test build began");
         let (ending, message) = match self.parts.executor.finished(handle).await {
             Ok(report) if self.ending.load(Ordering::Relaxed) && report.ending == Ending::Done(Outcome::Cancelled) => {
-                (AttemptEnding::Infrastructure, "the controller was stopped during this build".to_owned())
+                (AttemptEnding::Interrupted, "the controller was stopped during this build".to_owned())
             }
             Ok(report) => self.conclude_trial(trial, report).await,
             Err(error) => (AttemptEnding::Infrastructure, error.to_string()),
@@ -174,9 +175,11 @@ impl Dispatcher {
         let AttemptReport { ending, artefacts, message, .. } = report;
         let ending = match ending {
             Ending::Infrastructure => AttemptEnding::Infrastructure,
+            Ending::Interrupted => AttemptEnding::Interrupted,
             Ending::Done(outcome) => AttemptEnding::Done(outcome),
         };
-        if ending != AttemptEnding::Done(Outcome::Succeeded) {
+        // Nothing comes back from who publishes by himself: there, others see it.
+        if ending != AttemptEnding::Done(Outcome::Succeeded) || self.parts.executor.publishes() {
             return (ending, message);
         }
         let paths: Vec<PathBuf> = artefacts.into_iter().map(|artefact| artefact.path).collect();

@@ -217,7 +217,7 @@ impl LocalExecutor {
             log.note(&message)?;
             log.finish()?;
         }
-        Ok(AttemptReport::lost(message))
+        Ok(AttemptReport::ended(Ending::Interrupted, message))
     }
 
     async fn wait(&self, attempt: &str) -> Result<AttemptReport, ExecutorError> {

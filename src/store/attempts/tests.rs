@@ -46,6 +46,48 @@ async fn an_attempt_is_found_again_after_a_restart_and_ends_once() {
     assert!(store.open_attempts().await.unwrap().is_empty());
 }
 
+/// Loses the build of `a` so, as soon as it may be tried. Returns after how many seconds it is tried again.
+async fn loses(store: &Store, now: &mut Timestamp, ending: AttemptEnding) -> Option<i64> {
+    let attempt = store.start("a").await;
+    let finished = store.finish_attempt(&attempt, end(ending), *now).await.unwrap();
+    let delay = finished.retry_at.map(|retry| retry.duration_since(*now).as_secs());
+    *now = finished.retry_at.unwrap_or(*now);
+    delay
+}
+
+#[tokio::test]
+async fn what_is_interrupted_or_lost_with_all_others_has_all_its_tries_left() {
+    let (store, mut now) = (Store::in_memory().unwrap(), at(10));
+    store.give(wave(1, &["a"]), Overlap::Coalesce).await;
+    for (ending, delay) in [
+        (AttemptEnding::Interrupted, 0),
+        (AttemptEnding::Interrupted, 0),
+        (AttemptEnding::Outage, 300),
+        (AttemptEnding::Infrastructure, 30),
+        (AttemptEnding::Outage, 600),
+        (AttemptEnding::Interrupted, 30),
+        (AttemptEnding::Infrastructure, 120),
+    ] {
+        assert_eq!(loses(&store, &mut now, ending).await, Some(delay), "{ending:?}");
+    }
+    assert_eq!(loses(&store, &mut now, AttemptEnding::Infrastructure).await, None, "the third that counts");
+    let build = store.build(store.newest("a").await).await.unwrap().unwrap();
+    assert_eq!((build.build.state, build.build.attempts), (BuildState::Lost, 3));
+    let words: Vec<_> = build.attempts.iter().filter_map(|attempt| attempt.ending).map(AttemptEnding::as_str).collect();
+    assert_eq!((words.len(), words[0], words[2]), (8, "interrupted", "outage"), "all of them are on record");
+}
+
+#[tokio::test]
+async fn a_build_that_is_underway_at_each_crash_is_given_up() {
+    let (store, mut now) = (Store::in_memory().unwrap(), at(10));
+    store.give(wave(1, &["a"]), Overlap::Coalesce).await;
+    let mut crashes = 1;
+    while loses(&store, &mut now, AttemptEnding::Interrupted).await.is_some() {
+        crashes += 1;
+    }
+    assert_eq!((crashes, store.states(&["a"]).await), (10, vec!["lost"]));
+}
+
 #[tokio::test]
 async fn an_infrastructure_failure_is_tried_again_later_and_the_third_is_the_last() {
     let store = Store::in_memory().unwrap();

@@ -23,6 +23,8 @@ struct Patient {
     asked: Mutex<Vec<String>>,
     /// Whether no build can begin.
     unready: bool,
+    /// Whether builds succeed, and leave nothing here.
+    publishes: bool,
 }
 
 impl Patient {
@@ -49,9 +51,14 @@ impl Executor for Patient {
         async { Ok(()) }.boxed()
     }
 
+    fn publishes(&self) -> bool {
+        self.publishes
+    }
+
     fn finished<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<AttemptReport, ExecutorError>> {
+        let outcome = if self.publishes { Outcome::Succeeded } else { Outcome::Failed };
         let report = AttemptReport {
-            ending: Ending::Done(Outcome::Failed),
+            ending: Ending::Done(outcome),
             artefacts: Vec::new(),
             exit_code: None,
             message: "no ".repeat(100_000),
@@ -181,6 +188,14 @@ async fn a_test_build_that_an_earlier_process_began_is_kept_and_followed_to_its_
         })
         .await;
     assert_eq!(world.asked(), [keep, format!("discard {attempt}")]);
+}
+
+/// As COPR does, where test builds are looked at there.
+#[tokio::test(start_paused = true)]
+async fn a_test_build_of_who_publishes_by_himself_succeeds_although_nothing_of_it_comes_here() {
+    let (world, _) = World::new(Patient { publishes: true, ..Patient::default() }).await;
+    world.executor.stopped.cancel();
+    world.until(async || world.words(1).await[0] == "succeeded").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -171,7 +171,9 @@ fn said(report: &AttemptReport) -> Result<Success, Thrown> {
         Ending::Done(Outcome::Failed) => (Failure::Failed, Kind::Package),
         Ending::Done(Outcome::TimedOut) => (Failure::TimedOut, Kind::Package),
         Ending::Done(Outcome::Cancelled) => (Failure::Cancelled, Kind::Package),
-        Ending::Done(Outcome::Lost) | Ending::Infrastructure => (Failure::Failed, Kind::Infrastructure),
+        Ending::Done(Outcome::Lost) | Ending::Infrastructure | Ending::Interrupted => {
+            (Failure::Failed, Kind::Infrastructure)
+        }
     };
     Err(Thrown { status, kind, exit_code: report.exit_code, message: report.message.clone() })
 }
