@@ -41,6 +41,8 @@ pub struct Running {
     listening: JoinHandle<()>,
     /// Cancelled when everything else has come to rest: pages stay up until then.
     close: CancellationToken,
+    /// The signers that it started, which end when the pages do.
+    signers: TaskTracker,
     _serving_lock: std::fs::File,
 }
 
@@ -88,11 +90,23 @@ pub async fn start(settings: &Settings, dir: &Path, clock: Arc<dyn Clock>) -> Re
         loops.spawn(dispatcher.clone().run(stop.clone()));
     }
     // It ends last: what was built until the end is still published.
+    let signers = TaskTracker::new();
     for wanted in signer::own(settings) {
         let (program, close) = (std::env::current_exe()?, close.clone());
-        tokio::spawn(async move { signer::keep(&program, &wanted, close).await });
+        signers.spawn(async move { signer::keep(&program, &wanted, close).await });
     }
-    Ok(Running { address, sign_in, controller, dispatcher, loops, stop, listening, close, _serving_lock: lock })
+    Ok(Running {
+        address,
+        sign_in,
+        controller,
+        dispatcher,
+        loops,
+        stop,
+        listening,
+        close,
+        signers,
+        _serving_lock: lock,
+    })
 }
 
 /// What changes are allowed with: the token that is configured, or else a key for the pages that is drawn at the first
@@ -139,6 +153,9 @@ impl Running {
             dispatcher.drain(patience).await;
         }
         self.close.cancel();
+        // None of them outlives what started it, and each takes its socket away.
+        self.signers.close();
+        self.signers.wait().await;
         self.listening.await.context("the server was interrupted")?;
         Ok(())
     }

@@ -310,14 +310,14 @@ mod tests {
     #[tokio::test]
     async fn a_package_that_cannot_be_fetched_or_does_not_end_is_told_in_bounded_time() {
         let dir = tempfile::tempdir().expect("dir");
-        let refresher = refresher(&dir, Duration::from_secs(5));
-        let missing = refresher.refresh(package("", "http://127.0.0.1:1/x", ZERO)).await.expect_err("nobody listens");
+        let missing = package("", "http://127.0.0.1:1/x", ZERO);
+        let missing = refresher(&dir, Duration::from_mins(2)).refresh(missing).await.expect_err("nobody listens");
         assert!(
             missing.to_string().starts_with("fetching the sources and computing their checksums failed: "),
             "{missing}"
         );
-        let endless =
-            refresher.refresh(package("while :; do :; done", "local", ZERO)).await.expect_err("it never ends");
+        let endless = package("while :; do :; done", "local", ZERO);
+        let endless = refresher(&dir, Duration::from_secs(5)).refresh(endless).await.expect_err("it never ends");
         assert!(matches!(endless, RefreshError::Process { source: ProcessError::TimedOut { .. }, .. }), "{endless:?}");
         assert_eq!(fs::read_dir(dir.path().join("work")).expect("made").count(), 0);
     }

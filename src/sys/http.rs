@@ -181,7 +181,7 @@ mod tests {
     #[tokio::test]
     async fn servers_see_our_name() {
         let (url, mut requests) = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_owned()).await;
-        let body = client(Duration::from_secs(5)).get(&url).send().await.expect("answer").text().await.expect("body");
+        let body = client(Duration::from_mins(1)).get(&url).send().await.expect("answer").text().await.expect("body");
         assert_eq!(body, "ok");
         assert!(requests.recv().await.expect("asked").to_lowercase().contains("user-agent: pkgwarden/"));
     }
@@ -190,7 +190,7 @@ mod tests {
     async fn a_redirect_loop_ends() {
         let loops = "HTTP/1.1 302 Found\r\nlocation: SELF/again\r\ncontent-length: 0\r\n\r\n".to_owned();
         let (url, mut requests) = server(loops).await;
-        let error = client(Duration::from_secs(5)).get(&url).send().await.expect_err("loop");
+        let error = client(Duration::from_mins(1)).get(&url).send().await.expect_err("loop");
         assert!(error.is_redirect(), "{error:?}");
         let mut asked = 0;
         while requests.try_recv().is_ok() {

@@ -250,7 +250,10 @@ async fn deploy_takes_commas_and_refuses_what_is_no_class() {
 
 #[tokio::test]
 async fn if_nobody_answers_the_error_says_what_to_start_or_set() {
-    let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Taken, so that nobody else comes to listen there.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let unused = taken.local_addr().unwrap();
     let around = Remote::nobody();
     let refused = around.complains(&format!("--url http://{unused} status")).await;
     assert!(refused.contains("pkgwarden serve") && refused.contains("PKGWARDEN_URL"), "{refused}");

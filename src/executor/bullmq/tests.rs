@@ -1,7 +1,10 @@
 //! Jobs in a real Redis: how they are held, and who says that he is there.
 
 use std::collections::BTreeMap;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bullmq::{Worker, WorkerOptions};
@@ -18,6 +21,27 @@ use crate::executor::{BuildOrder, Executor as _, testing};
 use crate::logstore::LogStore;
 use crate::sys::process::{Child, Program};
 
+/// What says that a port is this process's; the system takes it away with the process.
+static OURS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+
+/// A port on which nobody will listen but whoever asked: it is none of those that the system gives out by itself, and
+/// other tests ask for theirs in the same way (`tests/it/support/redis.rs`).
+fn free_port() -> u16 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let given_out: u16 = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768);
+    let (first, last) = if given_out > 20_000 { (10_000, given_out - 1) } else { (10_000, u16::MAX) };
+    let mut ports = (first..=last).cycle().skip(std::process::id() as usize % usize::from(last - first));
+    ports.find(|port| is_ours(*port)).unwrap()
+}
+
+/// Takes a port if nobody has it.
+fn is_ours(port: u16) -> bool {
+    let name = SocketAddr::from_abstract_name(format!("pkgwarden-test-port-{port}")).unwrap();
+    let Ok(taken) = UnixListener::bind_addr(&name) else { return false };
+    OURS.lock().unwrap().push(taken);
+    std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()
+}
+
 pub(super) struct Redis {
     url: String,
     child: Child,
@@ -27,7 +51,7 @@ pub(super) struct Redis {
 impl Redis {
     pub(super) async fn start(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let program = Program::new("redis-server").args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         let program = program.args(["--save", "", "--dir", &dir.path().display().to_string()]).args(arguments);
         let child = program.spawn().expect("redis-server is installed");
@@ -190,7 +214,7 @@ async fn the_master_is_found_by_its_sentinel() {
     let redis = Redis::start(&[]).await;
     let conf = redis.dir.path().join("sentinel.conf");
     let text = format!("port 0\nsentinel monitor warden 127.0.0.1 {} 1\n", redis.port());
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let port = free_port();
     std::fs::write(&conf, text.replace("port 0", &format!("port {port}"))).unwrap();
     let _sentinel = Program::new("redis-server").arg(&conf).arg("--sentinel").spawn().unwrap();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -214,7 +238,7 @@ async fn certificate(dir: &Path) {
 async fn tls_is_spoken_with_a_server_that_our_own_file_vouches_for() {
     let dir = tempfile::tempdir().unwrap();
     certificate(dir.path()).await;
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let file = |name: &str| dir.path().join(name).display().to_string();
     let port_word = port.to_string();
     let (cert, key) = (file("ca.pem"), file("key.pem"));

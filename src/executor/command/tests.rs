@@ -120,6 +120,18 @@ impl World {
         stat.rsplit_once(") ").unwrap().1.chars().next()
     }
 
+    /// Waits until that process has come to its sleep, from which nothing but a signal wakes it.
+    async fn left_sleeps(&self) {
+        while self.state_of_left() != Some('S') || !self.left_is_a_sleep() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn left_is_a_sleep(&self) -> bool {
+        let pid = fs::read_to_string(self.dir.path().join("left")).unwrap();
+        fs::read(format!("/proc/{}/cmdline", pid.trim())).is_ok_and(|words| words.starts_with(b"sleep\0"))
+    }
+
     fn leftovers(&self) -> usize {
         fs::read_dir(self.dir.path().join("commands")).unwrap().count()
     }
@@ -229,8 +241,8 @@ async fn a_build_that_is_asked_for_twice_runs_once() {
     assert_eq!(fs::read_to_string(world.dir.path().join("count")).unwrap(), "once\n");
 }
 
-/// Prints something, and goes on when there is a file `go`.
-const WAITS: &str = "seq 3; mkfifo ../../go; read -r _ <../../go; seq 4 6\n";
+/// Prints something, and goes on when it is let go by [`let_go`], for which everything is there before it prints.
+const WAITS: &str = "mkfifo ../../go; seq 3; read -r _ <../../go; seq 4 6\n";
 
 async fn let_go(world: &World) {
     let go = world.dir.path().join("go");
@@ -308,6 +320,7 @@ async fn what_left_the_group_of_its_program_holds_nobody_up() {
     let world = World::new(script);
     let handle = world.executor.submit(World::order("a1")).await.unwrap();
     world.wait_for_log("a1", "up\n").await;
+    world.left_sleeps().await;
     world.executor.cancel(&handle).await.unwrap();
     assert_eq!(world.ended_by_force(&handle).await.ending, Ending::Done(Outcome::Cancelled));
     assert_eq!(world.state_of_left(), Some('S'), "it lives, and has the lock");
@@ -334,6 +347,7 @@ async fn a_number_that_belongs_to_somebody_else_by_now_gets_no_signal() {
     );
     let handle = world.executor.submit(World::order("a1")).await.unwrap();
     world.wait_for_log("a1", "up\n").await;
+    world.left_sleeps().await;
     let task = task::Task::at(&world.dir.path().join("commands/a1"));
     let ours = fs::read_to_string(task.dir.join("pid")).unwrap();
     let other = fs::read_to_string(world.dir.path().join("left")).unwrap();

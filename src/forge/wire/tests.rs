@@ -35,7 +35,7 @@ fn answer(status: &str, headers: &str, body: &str) -> String {
 fn wire(api: Url) -> Wire {
     let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
     let place = Place { forge: "Forge".to_owned(), api, scopes: "everything" };
-    Wire::new(place, Some(bearer("sesame").expect("a header")), Duration::from_secs(5), clock)
+    Wire::new(place, Some(bearer("sesame").expect("a header")), Duration::from_mins(1), clock)
 }
 
 async fn send(wire: &Wire, method: Method, path: &str) -> Result<String, ForgeError> {

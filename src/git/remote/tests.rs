@@ -150,7 +150,10 @@ async fn a_remote_that_cannot_be_reached_is_named_with_a_remedy() {
     let url = format!("http://bot:hunter2@{}/x.git", listener.local_addr().expect("address"));
     let silent = to(&url).timeout(Duration::from_millis(300)).ls(&[]).await.expect_err("no answer");
     assert!(matches!(&silent, GitError::Unreachable { message, .. } if message == "no end after 0.3 s"), "{silent}");
-    drop(listener);
+    // Taken, so that nobody else comes to listen there.
+    let taken = tokio::net::TcpSocket::new_v4().expect("a socket");
+    taken.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+    let url = format!("http://bot:hunter2@{}/x.git", taken.local_addr().expect("address"));
     let error = to(&url).ls(&[]).await.expect_err("nobody listens");
     assert!(matches!(&error, GitError::Unreachable { hint, .. } if hint.contains("the server runs")), "{error}");
     assert!(!format!("{error} {error:?} {silent:?}").contains("hunter2"));

@@ -256,27 +256,31 @@ mod tests {
     use crate::source::testing::{Mood, World, name};
     use crate::sys::http;
 
-    const PATIENCE: Patience = Patience { idle: Duration::from_millis(500), total: Duration::from_secs(20) };
+    /// With whoever answers, however busy the machine is.
+    const PATIENCE: Patience = Patience { idle: Duration::from_secs(20), total: Duration::from_secs(20) };
+    /// With whoever does not.
+    const LITTLE: Patience = Patience { idle: Duration::from_millis(500), ..PATIENCE };
 
     fn end() -> Instant {
         Instant::now() + PATIENCE.total
     }
 
-    fn metadata(world: &World) -> Metadata {
-        Metadata::new(http::client(PATIENCE.total), world.url("index.json.gz"), PATIENCE, None)
+    fn metadata(world: &World, patience: Patience) -> Metadata {
+        Metadata::new(http::client(PATIENCE.total), world.url("index.json.gz"), patience, None)
     }
 
     #[tokio::test]
     async fn every_way_of_not_answering_is_told_apart_and_the_next_good_answer_counts() {
         let world = World::start().await;
         world.announce("foo", "1-1", 7);
-        let metadata = metadata(&world);
+        let (metadata, hasty) = (metadata(&world, PATIENCE), metadata(&world, LITTLE));
         let wanted = BTreeSet::from([name("foo")]);
         let mut said = Vec::new();
         for mood in [Mood::Status(500), Mood::Status(404), Mood::Status(304), Mood::Page, Mood::Truncated, Mood::Silent]
         {
             world.set_mood(mood);
-            let error = metadata.facts(&wanted, end()).await.expect_err("no index");
+            let asked = if mood == Mood::Silent { &hasty } else { &metadata };
+            let error = asked.facts(&wanted, end()).await.expect_err("no index");
             said.push(error_text(&error).replace(&world.url(""), "URL/"));
         }
         insta::assert_snapshot!(said.join("\n"), @r"
@@ -293,9 +297,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_index_that_nobody_serves_is_unreachable() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-        let url = format!("http://{}/index", listener.local_addr().expect("bound"));
-        drop(listener);
+        // Taken, so that nobody else comes to listen there.
+        let taken = tokio::net::TcpSocket::new_v4().expect("a socket");
+        taken.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+        let url = format!("http://{}/index", taken.local_addr().expect("bound"));
         let metadata = Metadata::new(http::client(PATIENCE.total), url, PATIENCE, None);
         let error = metadata.facts(&BTreeSet::from([name("foo")]), end()).await.expect_err("nobody");
         assert!(matches!(error, IndexError::Unreachable { .. }), "{error:?}");

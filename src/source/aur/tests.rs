@@ -248,10 +248,11 @@ async fn a_git_server_that_hangs_is_unknown_in_bounded_time() {
 async fn an_aur_that_is_down_is_not_asked_for_every_package() {
     let world = World::start().await;
     let mut config = world.config();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-    config.aur.git_url = Some(format!("http://{}/{{pkgbase}}.git", listener.local_addr().expect("bound")));
+    // Taken, so that nobody else comes to listen there.
+    let taken = tokio::net::TcpSocket::new_v4().expect("a socket");
+    taken.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+    config.aur.git_url = Some(format!("http://{}/{{pkgbase}}.git", taken.local_addr().expect("bound")));
     config.aur.prefer_mirror = false;
-    drop(listener);
     let names: Vec<String> = (0..20).map(|number| format!("p{number}")).collect();
     for name in &names {
         world.announce(name, "1-1", PUSHED);

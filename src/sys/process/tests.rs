@@ -17,7 +17,7 @@ fn is_dead(pid: &str) -> bool {
 }
 
 async fn wait_until_dead(pid: &str) {
-    tokio::time::timeout(Duration::from_secs(20), async {
+    tokio::time::timeout(Duration::from_mins(1), async {
         while !is_dead(pid) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -77,11 +77,19 @@ async fn what_is_over_the_limit_is_dropped_and_flagged() {
 #[tokio::test]
 async fn a_time_limit_ends_everything_the_program_started() {
     let dir = tempfile::tempdir().expect("dir");
-    let script = "sleep 1000 & echo $! > pid; trap 'echo bye > said' TERM; wait";
-    let run = sh(script).current_dir(dir.path()).timeout(Duration::from_millis(500)).run();
-    let error = run.await.expect_err("too slow");
-    assert_eq!(error.to_string(), "`sh` was stopped after 0.5 s");
-    let pid = std::fs::read_to_string(dir.path().join("pid")).expect("started");
+    let script = "trap 'echo bye > said' TERM; sleep 1000 & echo $! > pid; wait";
+    let mut pid = String::new();
+    // On a machine that is so busy that nothing has begun by then, it is given more time.
+    for after in [0.5, 5.0, 50.0] {
+        let run = sh(script).current_dir(dir.path()).timeout(Duration::from_secs_f64(after)).run();
+        let error = run.await.expect_err("too slow");
+        assert_eq!(error.to_string(), format!("`sh` was stopped after {after} s"));
+        pid = std::fs::read_to_string(dir.path().join("pid")).unwrap_or_default();
+        if !pid.is_empty() {
+            break;
+        }
+    }
+    assert!(!pid.is_empty(), "it never began");
     wait_until_dead(pid.trim()).await;
     assert!(dir.path().join("said").exists(), "it was asked to end before it was killed");
 }

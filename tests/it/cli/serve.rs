@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use nix::sys::signal::Signal;
 use pkgwarden::sys::http;
 
+use crate::scenarios::full_disk::until;
 use crate::support::scene::names_in;
 use crate::support::{Pkg, Scene};
 
@@ -145,7 +146,11 @@ async fn building(package: Pkg) -> Scene {
 async fn a_build_under_way_may_end_when_it_is_told_to_stop() {
     let scene = building(Pkg::new("foo").built_by("sleep 2")).await;
     let mut serve = scene.serve(&["-v"], &LISTEN);
-    serve.says("a build began").await;
+    // It has half a minute from when it is told to stop, of which a busy machine may need much before its build().
+    let logs = scene.path("data/logs");
+    let begun =
+        |name: &String| std::fs::read_to_string(logs.join(name)).is_ok_and(|log| log.contains("Starting build()"));
+    until(async || names_in(&logs).iter().any(begun)).await;
     serve.signal(Signal::SIGTERM);
     serve.says("draining").await;
     let (code, rest) = serve.ended().await;

@@ -165,7 +165,7 @@ impl Rig for BullmqRig {
             self.left()
         });
         let mut last = self.left();
-        for left in looks.take(400) {
+        for left in looks.take(1200) {
             if last.is_empty() {
                 break;
             }

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub async fn build_all(scene: &Scene, serving: &Serving) {
     let stop = CancellationToken::new();
     let dispatcher = serving.dispatcher.clone().unwrap();
-    let running = tokio::spawn(dispatcher.run(stop.clone()));
+    let running = tokio::spawn(dispatcher.clone().run(stop.clone()));
     let store = scene.store();
     let ended = async {
         let mut changes = serving.controller.store().subscribe();
@@ -29,6 +29,8 @@ pub async fn build_all(scene: &Scene, serving: &Serving) {
     tokio::time::timeout(PATIENCE, ended).await.expect("the builds end");
     stop.cancel();
     running.await.unwrap();
+    // What is on record may not be cleared up yet, and whoever is put together next clears up, too.
+    dispatcher.drain(PATIENCE).await;
 }
 
 #[tokio::test]

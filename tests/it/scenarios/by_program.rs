@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use pkgwarden::store::queries::BuildFilter;
 
+use super::full_disk::until;
 use crate::support::scene::{names_in, write_program};
 use crate::support::serving::Serve;
 use crate::support::{Pkg, Scene};
@@ -43,9 +44,11 @@ fn serve(scene: &Scene) -> Serve {
     scene.serve(&["-v", "--config", scene.path("pkgwarden.toml").to_str().unwrap()], &[])
 }
 
-/// Lets the build that waits go on.
+/// Lets the build that waits go on, or will wait: it may have begun only just now.
 async fn go_on(scene: &Scene) {
     let go = scene.path("builds/go");
+    // Whoever writes there before would make a file of it.
+    until(async || go.exists()).await;
     tokio::task::spawn_blocking(move || std::fs::write(go, "on\n")).await.unwrap().unwrap();
 }
 

@@ -83,7 +83,8 @@ fn users() -> Vec<Change> {
 /// Hands out what is enqueued until nothing is left to do.
 async fn build_all(serving: &Serving) {
     let stop = CancellationToken::new();
-    let running = tokio::spawn(serving.dispatcher.clone().unwrap().run(stop.clone()));
+    let dispatcher = serving.dispatcher.clone().unwrap();
+    let running = tokio::spawn(dispatcher.clone().run(stop.clone()));
     let store = serving.controller.store();
     let ended = async {
         let mut changes = store.subscribe();
@@ -97,6 +98,8 @@ async fn build_all(serving: &Serving) {
     tokio::time::timeout(PATIENCE, ended).await.expect("the builds end");
     stop.cancel();
     running.await.unwrap();
+    // What is on record may not be cleared up yet, and whoever is put together next clears up, too.
+    dispatcher.drain(PATIENCE).await;
 }
 
 /// Somebody pushes, and everything that follows is built.

@@ -1,7 +1,6 @@
 //! A monorepo whose builds the test carries out, as somebody on another machine would: over HTTP, with the token.
 
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::redis::free_port;
 use super::scene::{names_in, write_program};
 use super::serving::Serve;
 use super::{Pkg, Scene};
@@ -51,7 +51,8 @@ impl Elsewhere {
     pub async fn built_by(packages: &[&str], program: &str) -> Self {
         let all: Vec<_> = packages.iter().map(|name| Pkg::new(name)).collect();
         let mut scene = Scene::of(&all).await;
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        // Builders find it there also when it has been started anew.
+        let address = format!("127.0.0.1:{}", free_port());
         let desk = scene.path("desk");
         std::fs::create_dir(&desk).unwrap();
         for name in ["job", "end"] {

@@ -1,7 +1,10 @@
 //! A real Redis server of a test's own: on a free loopback port, in a directory of its own, killed and started again at
 //! will.
 
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use pkgwarden::sys::process::{Child, Program};
@@ -14,9 +17,25 @@ pub struct Redis {
     child: Option<Child>,
 }
 
-/// A port that nobody listens on.
+/// What says that a port is this process's; the system takes it away with the process.
+static OURS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+
+/// A port that nobody listens on, and on which nobody will but whoever asked, also while a server is away that is to come
+/// back: it is none of those that the system gives out by itself, and other tests ask here, too.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let given_out: u16 = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768);
+    let (first, last) = if given_out > 20_000 { (10_000, given_out - 1) } else { (10_000, u16::MAX) };
+    let mut ports = (first..=last).cycle().skip(std::process::id() as usize % usize::from(last - first));
+    ports.find(|port| is_ours(*port)).unwrap()
+}
+
+/// Takes a port if nobody has it.
+fn is_ours(port: u16) -> bool {
+    let name = SocketAddr::from_abstract_name(format!("pkgwarden-test-port-{port}")).unwrap();
+    let Ok(taken) = UnixListener::bind_addr(&name) else { return false };
+    OURS.lock().unwrap().push(taken);
+    std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
 
 impl Redis {

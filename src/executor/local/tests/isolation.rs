@@ -85,7 +85,10 @@ async fn a_vcs_package_is_cloned_with_the_network_and_built_without_it() {
 #[tokio::test]
 async fn an_unreachable_source_is_not_the_packages_fault_and_a_wrong_checksum_is() {
     let world = World::new();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Taken, so that nobody else comes to listen there.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = taken.local_addr().unwrap();
     let lines = format!(
         "source=(http://{closed}/x)\nsha256sums=(SKIP)\nDLAGENTS=('http::/usr/bin/curl -sS -o %o %u')\n{PACKAGE}"
     );

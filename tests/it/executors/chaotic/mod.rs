@@ -29,12 +29,12 @@ use crate::support::node::services;
 use crate::support::redis::Redis;
 use crate::support::scene::names_in;
 
-/// Often, so that tests are over soon.
+/// Often, so that tests are over soon. What a busy machine keeps from answering for some seconds is not missing.
 fn pacing() -> Pacing {
     Pacing {
         look: Duration::from_millis(100),
         log: Duration::from_millis(20),
-        grace: Duration::from_secs(2),
+        grace: Duration::from_secs(10),
         rest: Duration::from_millis(50),
         lost_after: Duration::from_hours(1),
     }
@@ -120,7 +120,9 @@ impl World {
     /// What was asked of the manager and begun by it.
     fn said(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.path("play/said")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        // A line may be half written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// What was asked of one action or queue.
@@ -290,7 +292,7 @@ impl Rig for World {
 
     fn leftovers(&self) -> Vec<String> {
         // The manager clears up after it has told of an end.
-        let patience = Instant::now() + Duration::from_secs(20);
+        let patience = Instant::now() + Duration::from_mins(1);
         while Instant::now() < patience && !self.open_builds().is_empty() {
             std::thread::sleep(Duration::from_millis(10));
         }
