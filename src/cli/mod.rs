@@ -48,10 +48,12 @@ pub use self::error::{CliError, ErrorKind};
 pub use self::exit::Exit;
 pub use self::output::{Format, Output};
 use crate::sys::env::is_root;
+use crate::sys::process::keep_inherited_files;
 use crate::telemetry;
 
 /// Runs the program on the real standard streams.
 pub fn main(args: impl IntoIterator<Item = OsString>, env: BTreeMap<String, String>) -> ExitCode {
+    keep_inherited_files();
     let env = context::environment(env, is_root());
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
