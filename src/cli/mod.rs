@@ -158,6 +158,31 @@ mod tests {
         }
     }
 
+    /// A command and all below it.
+    fn with_all_below(command: &clap::Command) -> Vec<clap::Command> {
+        let below = command.get_subcommands().flat_map(with_all_below);
+        std::iter::once(command.clone()).chain(below).collect()
+    }
+
+    #[test]
+    fn help_fits_a_terminal_of_80_columns_and_its_sentences_break_where_the_terminal_ends() {
+        let mut root = <Cli as clap::CommandFactory>::command();
+        root.build();
+        for mut command in with_all_below(&root) {
+            let usage = command.render_usage().to_string();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = help.lines().filter(|line| line.starts_with(' '));
+            for line in usage.lines().chain(examples) {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+            for (line, next) in help.lines().zip(help.lines().skip(1)) {
+                let goes_on =
+                    !line.is_empty() && !next.is_empty() && ![line, next].iter().any(|it| it.starts_with(' '));
+                assert!(!goes_on || line.ends_with(['.', ':']), "{}: {line}", command.get_name());
+            }
+        }
+    }
+
     #[test]
     fn wrong_usage_ends_with_two_and_help_with_zero() {
         let parse = |args: &[&str]| Cli::try_parse_from(args).map(drop).map_err(|error| error.use_stderr());
