@@ -141,7 +141,7 @@ async fn the_queue_shows_who_builds_what() {
         "class 4, 2 at once",
         "<a href=\"/builds/b1\">hedge</a>",
         "class 1 only",
-        "takes none now: no sandbox &#60;here&#62;",
+        "takes none now: no sandbox &lt;here&gt;",
     ] {
         assert!(seen.contains(part), "{part} is not in {seen}");
     }
