@@ -82,11 +82,12 @@ async fn what_another_process_recorded_is_built_by_a_server_that_has_fetched_not
 #[tokio::test]
 async fn what_the_controller_was_started_with_open_is_not_open_in_a_build() {
     let looks = "  for fd in /proc/self/fd/* /proc/1/fd/*; do echo \"$fd is $(readlink \"$fd\")\"; done";
-    let scene = Scene::of(&[Pkg::new("foo").built_by(looks)]).await;
+    let mut scene = Scene::of(&[Pkg::new("foo").built_by(looks)]).await;
+    scene.env.insert("PKGWARDEN__SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
     let secret = scene.path("secret");
     std::fs::write(&secret, "s3cret").unwrap();
     scene.push("feat(foo): two", &Pkg::new("foo").built_by(looks).release("2").changes()).await;
-    let program = scene.program_with_open(&secret, scene.monorepo.path(), &["serve"]);
+    let program = scene.program_with_open(&secret, scene.monorepo.path(), &["-v", "serve"]);
     let mut serve = Serve::of(program);
     serve.says("a build ended").await;
     serve.signal(nix::sys::signal::Signal::SIGTERM);

@@ -65,7 +65,8 @@ impl Inner {
             pause = LONGEST.min(pause * 2);
         }
         *self.troubled() = None;
-        tracing::info!("builds can be carried out here again, and are taken");
+        // As loud as what it takes back.
+        tracing::warn!("builds can be carried out here again, and are taken");
         self.mind_the_room();
     }
 
