@@ -102,7 +102,9 @@ impl Seats {
     ) -> Self {
         let mut builders = builders.map(<[_]>::to_vec);
         if let Some(builders) = &mut builders {
-            builders.iter_mut().for_each(|builder| builder.slots = builder.places());
+            for builder in builders.iter_mut() {
+                builder.slots = builder.places();
+            }
             builders.sort_by_key(|builder| (builder.class.is_none(), builder.class, builder.name.clone()));
         }
         let mut seats = Self { free: usize::MAX, builders };
