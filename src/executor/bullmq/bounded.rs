@@ -100,6 +100,9 @@ end
 return {#ids, found}
 "#;
 
+/// Names of things with what is said of them.
+type Named = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A field of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
@@ -199,7 +202,7 @@ pub async fn events<const N: usize>(
 pub async fn builders(link: &Link, names: &str, said: &str) -> Result<Vec<(String, String)>, RedisError> {
     let mut command = script(BUILDERS, names);
     command.arg(said).arg(ANNOUNCEMENT).arg(ANNOUNCEMENTS).arg(NAMES);
-    let said: Vec<(Vec<u8>, Vec<u8>)> = link.ask(&command).await?;
+    let said: Named = link.ask(&command).await?;
     Ok(said.iter().map(|(name, said)| (text(name), text(said))).collect())
 }
 
@@ -240,7 +243,7 @@ pub async fn find_job(
         for from in (0..MOST).step_by(PORTION) {
             let mut command = script(JOBS, &keys.get(state));
             command.arg(keys.key_prefix()).arg(from).arg(from + PORTION - 1).arg(longest);
-            let (seen, jobs): (usize, Vec<(Vec<u8>, Vec<u8>)>) = link.ask(&command).await?;
+            let (seen, jobs): (usize, Named) = link.ask(&command).await?;
             if let Some((id, _)) = jobs.iter().find(|(_, data)| is(&text(data))) {
                 return Ok(Some(text(id)));
             }
