@@ -15,12 +15,12 @@ use crate::config::value::RedisAddress;
 use crate::controller::doctor::{Check, Status};
 use crate::domain::lane::{MAX_CLASS, is_name};
 use crate::domain::redis::health::{self, Level};
+use crate::executor::Executor as _;
 use crate::executor::bullmq::BullmqConfig;
 use crate::executor::bullmq::builder::{Builder, BuilderConfig, Rules};
 use crate::executor::bullmq::examine;
 use crate::executor::bullmq::server::RedisConfig;
 use crate::executor::local::{LocalConfig, LocalExecutor};
-use crate::executor::{Executor as _, local};
 use crate::logstore::LogStore;
 use crate::sys::fs::FsError;
 use crate::sys::secret;
@@ -143,11 +143,10 @@ pub async fn station(settings: &Settings, wanted: Wanted) -> Result<Station> {
     crate::builder::workspace::remove_all(&logs_dir).map_err(|source| FsError::new("clear", &logs_dir, source))?;
     let logs = LogStore::with_limit(logs_dir, repository.executor.log_bytes)?;
     let config = local_config(&repository.executor.local, &wanted, &dir);
-    let (image, user) = (config.image.clone(), config.user.clone());
     let executor = LocalExecutor::open(config, logs.clone())?;
     executor.keep_only(std::collections::BTreeSet::new()).await?;
-    local::probe::require_programs(image.as_ref())?;
-    local::probe::require_sandbox(&user).await?;
+    // Who cannot carry builds out would take them from those who can.
+    executor.fit().await?;
     let bullmq = &repository.executor.bullmq;
     let config = BuilderConfig {
         redis: redis(bullmq)?,

@@ -19,13 +19,13 @@ use crate::web::text::one_line;
 #[command(after_help = "\
 Examples:
   pkgwarden audit --indicator npm:atomic-lockfile --indicator bun:js-digest
-  pkgwarden -C repo.git audit --rev main --history --indicators wave1.txt --format json
+  pkgwarden audit --rev main --history --indicators wave1.txt --format json
   pkgwarden audit --indicator maintainer:xeactor --exit-code
 
-An indicator is a text, or one of host:, npm:, bun:, pip:, hash: and maintainer: with what it
-names; npm:, bun: and pip: find whole words, host: finds what lies below it too. Large and small
-letters are not told apart, and words are also found where quotes, backslashes or escapes hide
-them. A file of indicators has one a line, and # begins a comment. Nothing is fetched, and nothing
+An indicator is a text, or one of host:, npm:, bun:, pip:, hash: and maintainer: with what it \
+names; npm:, bun: and pip: find whole words, host: finds what lies below it too. Large and small \
+letters are not told apart, and words are also found where quotes, backslashes or escapes hide \
+them. A file of indicators has one a line, and # begins a comment. Nothing is fetched, and nothing \
 of a package is run.")]
 pub struct Args {
     #[command(flatten)]

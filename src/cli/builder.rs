@@ -16,14 +16,14 @@ use crate::telemetry;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  pkgwarden builder                        as [executor.bullmq] in pkgwarden.toml says
+  pkgwarden builder                        as [executor.bullmq] says
   pkgwarden builder --class 2 --slots 4 --name big
-  PKGWARDEN__EXECUTOR__BULLMQ__URL=rediss://warden@redis.example/0 pkgwarden builder
+  PKGWARDEN__EXECUTOR__BULLMQ__URL=rediss://redis.example/0 pkgwarden builder
 
-It takes builds of its class and lower ones, those that name it, and those of no class. It needs to reach
+It takes builds of its class and lower ones, those that name it, and those of no class. It needs to reach \
 Redis and the pages of the controller (server.public_url there), and nothing needs to reach it.
 
-SIGTERM lets builds under way end and takes no others; a second one, or --patience, gives them back, so
+SIGTERM lets builds under way end and takes no others; a second one, or --patience, gives them back, so \
 that other builders take them.")]
 pub struct Args {
     /// Class of this builder: it takes builds that ask for this or less

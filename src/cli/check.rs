@@ -20,7 +20,7 @@ Examples:
   pkgwarden check                          every finding, with its remedy
   pkgwarden -C repo.git check --rev main --format json
 
-Ends with status 0 if it could look, whatever it found; with --exit-code with status 3 if there are errors (warnings
+Ends with status 0 if it could look, whatever it found; with --exit-code with status 3 if there are errors (warnings \
 alone are none); with 1 if it could not look, and 2 if it was asked wrongly.")]
 pub struct Args {
     /// The commit to look at

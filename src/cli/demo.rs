@@ -21,11 +21,11 @@ use crate::telemetry::progress;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  pkgwarden demo --once                    play the story through and print what happened
-  pkgwarden demo                           keep going, with pages and reviews to approve
+  pkgwarden demo --once                    tell the story and end
+  pkgwarden demo                           go on, with pages and reviews
   pkgwarden demo --dir ~/demo --listen 127.0.0.1:8080
 
-The world (a package monorepo, an AUR, upstreams) lies in the directory and answers on loopback
+The world (a package monorepo, an AUR, upstreams) lies in the directory and answers on loopback \
 only. Packages are really built, with makepkg in a sandbox; nothing is installed on this machine.")]
 pub struct Args {
     /// Where everything is kept; a demo that is there already goes on [default: a new directory in the temporary one]

@@ -21,7 +21,7 @@ use crate::telemetry::progress;
 Examples:
   pkgwarden doctor                         in the clone that is kept
   pkgwarden --config /etc/pkgwarden/pkgwarden.toml doctor
-  pkgwarden doctor --builder               on a machine that runs `pkgwarden builder`
+  pkgwarden doctor --builder               on a machine that builds for others
   pkgwarden doctor --format json
 
 Looks at tools, sandbox, directories, settings, remotes, the AUR and time zones, and changes nothing.

@@ -38,7 +38,7 @@ Examples:
   pkgwarden explain firefox
   pkgwarden -C repo.git explain libfoo --format json
 
-Nothing is asked of sources: `plan on-schedule` does that. What earlier runs on this machine heard of them is shown;
+Nothing is asked of sources: `plan on-schedule` does that. What earlier runs on this machine heard of them is shown; \
 `ctl explain` tells it of a controller elsewhere.")]
 pub struct Args {
     /// The package

@@ -25,7 +25,7 @@ Examples:
   pkgwarden graph --rdeps libfoo           what is rebuilt when libfoo changes
   pkgwarden graph --official core.db extra.db --as json
 
-Names of packages in other repositories win over a `provides` in this one. They come
+Names of packages in other repositories win over a `provides` in this one. They come \
 from --official; without it, from the versions recorded in the branch `state`.")]
 pub struct Args {
     /// The commit to look at

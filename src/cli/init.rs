@@ -30,10 +30,10 @@ const FILE: &str = "pkgwarden.toml";
 Examples:
   pkgwarden init                           pkgwarden.toml in this clone
   pkgwarden init /srv/packages --from chaotic
-  pkgwarden init --from chaotic --dry-run  what carries over, also where there is a pkgwarden.toml
-  pkgwarden init --ci github               .github/workflows/pkgwarden.yml, or a newer one in its place
+  pkgwarden init --from chaotic --dry-run  what carries over
+  pkgwarden init --ci github               .github/workflows/pkgwarden.yml
 
-Never overwrites a file. With `--from chaotic`, .ci/config is read and it is told what of it
+Never overwrites a file. With `--from chaotic`, .ci/config is read and it is told what of it \
 carries over.")]
 pub struct Args {
     /// The clone [default: the directory given with -C, else this one]

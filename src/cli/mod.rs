@@ -48,10 +48,12 @@ pub use self::error::{CliError, ErrorKind};
 pub use self::exit::Exit;
 pub use self::output::{Format, Output};
 use crate::sys::env::is_root;
+use crate::sys::process::keep_inherited_files;
 use crate::telemetry;
 
 /// Runs the program on the real standard streams.
 pub fn main(args: impl IntoIterator<Item = OsString>, env: BTreeMap<String, String>) -> ExitCode {
+    keep_inherited_files();
     let env = context::environment(env, is_root());
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -153,6 +155,31 @@ mod tests {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("pkgwarden "), "{} has no example", command.get_name());
             assert!(command.get_about().is_some(), "{} has no help text", command.get_name());
+        }
+    }
+
+    /// A command and all below it.
+    fn with_all_below(command: &clap::Command) -> Vec<clap::Command> {
+        let below = command.get_subcommands().flat_map(with_all_below);
+        std::iter::once(command.clone()).chain(below).collect()
+    }
+
+    #[test]
+    fn help_fits_a_terminal_of_80_columns_and_its_sentences_break_where_the_terminal_ends() {
+        let mut root = <Cli as clap::CommandFactory>::command();
+        root.build();
+        for mut command in with_all_below(&root) {
+            let usage = command.render_usage().to_string();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = help.lines().filter(|line| line.starts_with(' '));
+            for line in usage.lines().chain(examples) {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+            for (line, next) in help.lines().zip(help.lines().skip(1)) {
+                let goes_on =
+                    !line.is_empty() && !next.is_empty() && ![line, next].iter().any(|it| it.starts_with(' '));
+                assert!(!goes_on || line.ends_with(['.', ':']), "{}: {line}", command.get_name());
+            }
         }
     }
 

@@ -18,11 +18,11 @@ use crate::domain::publication::key::Fingerprint;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  pkgwarden repo verify /srv/http/packages         every file, checksum, signature and dependency
-  pkgwarden repo generations                       what is kept, and what is published
-  pkgwarden repo rollback 41                       publish again what generation 41 had
-  pkgwarden repo promote all --dry-run             what staging lacks to become the release
-  pkgwarden repo remove-departed --dry-run         what is published and not in the monorepo any more
+  pkgwarden repo verify /srv/http/packages   whether all of it is right
+  pkgwarden repo generations                 what is kept and what published
+  pkgwarden repo rollback 41                 publish again what 41 had
+  pkgwarden repo promote all --dry-run       what staging lacks for a release
+  pkgwarden repo remove-departed --dry-run   what left the monorepo
 
 They work beside a running `serve`: publications take turns.")]
 pub struct Args {

@@ -23,11 +23,11 @@ Examples:
   pkgwarden -C packages.git serve          keep this one repository
   PKGWARDEN__SERVER__LISTEN=127.0.0.1:0 pkgwarden serve
 
-SIGHUP has it read its configuration again. Schedules, sources, limits and the level of the log
-change at once; for other keys it says that they need a new start. If the file is wrong,
+SIGHUP has it read its configuration again. Schedules, sources, limits and the level of the log \
+change at once; for other keys it says that they need a new start. If the file is wrong, \
 everything stays as it is.
 
-SIGTERM lets runs and builds under way end first; a second one ends it at once, and what was
+SIGTERM lets runs and builds under way end first; a second one ends it at once, and what was \
 interrupted is taken up again by the next start.")]
 pub struct Args {}
 

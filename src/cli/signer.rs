@@ -13,12 +13,13 @@ use crate::sys::env;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  pkgwarden signer                         as [publish] of pkgwarden.toml says, with the key of GNUPGHOME
-  pkgwarden signer --socket /run/signer/socket --folder /srv/http/packages --home /var/lib/signer/gnupg \\
-      --key 0123456789ABCDEF0123456789ABCDEF01234567 --client pkgwarden --group pkgwarden
+  pkgwarden signer                         as [publish] says, by GNUPGHOME
+  pkgwarden signer --socket /run/signer/socket --folder /srv/http/packages \\
+      --home /var/lib/signer/gnupg --client pkgwarden --group pkgwarden \\
+      --key 0123456789ABCDEF0123456789ABCDEF01234567
 
-Signs package files and databases below the folders it is given, and nothing else, for the users it is given, and
-nobody else. Run it as a user of its own, so that neither builds nor the controller can read the key; --group lets the
+Signs package files and databases below the folders it is given, and nothing else, for the users it is given, and \
+nobody else. Run it as a user of its own, so that neither builds nor the controller can read the key; --group lets the \
 controller reach the socket then. gpg's agent has to know the passphrase, if there is one, or --passphrase-file has it.
 
 SIGTERM ends it; meanwhile nothing is published, and what was built waits.")]

@@ -38,6 +38,18 @@ pub struct Problem {
     pub origin: Origin,
 }
 
+/// Something that can be written, and cannot be done so.
+pub(super) struct Impossible {
+    /// Where it is told.
+    pub place: [&'static str; 2],
+    /// What is not done.
+    pub message: String,
+    /// What to write instead.
+    pub hint: &'static str,
+    /// The settings that are missing for it. Those that are given and wrong are told already, and are not missing.
+    pub missing: &'static [&'static [&'static str]],
+}
+
 /// Where a setting was given.
 #[derive(Debug, Clone)]
 pub enum Origin {

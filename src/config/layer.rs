@@ -3,6 +3,8 @@
 //!
 //! What depends on more than one key is not looked at here, but in [`super::settings`].
 
+mod variable;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -19,6 +21,7 @@ use super::job::Job;
 use super::schema::{self, schema};
 use super::written::{Layer, Written, WrittenForge};
 use crate::domain::finding::nearest;
+use variable::{read_variable, variable};
 
 /// What every variable of ours begins with. The rest names sections and key, with `__` between them.
 const PREFIX: &str = "PKGWARDEN__";
@@ -38,7 +41,10 @@ pub(super) struct Layers<'a> {
 /// A parsed file.
 struct Document<'a> {
     source: Arc<NamedSource<String>>,
+    /// What is right in it.
     table: Spanned<DeTable<'a>>,
+    /// All that is written in it.
+    whole: Spanned<DeTable<'a>>,
 }
 
 /// Reads every layer, and tells everything that is wrong in any of them. What is wrong is left out.
@@ -70,7 +76,6 @@ impl Layers<'_> {
     /// A problem with a setting: at its place in the file, or with its environment variable. For one of
     /// several repositories, the place is in that repository's table if it overrides the setting.
     pub fn problem(&self, repository: Option<usize>, keys: &[&str], message: String, hint: &str) -> Problem {
-        let variable = |keys: &[&str]| format!("{PREFIX}{}", keys.join("__").to_ascii_uppercase());
         let mut candidates = vec![variable(keys), variable(&keys[..1])];
         candidates.extend(repository.map(|_| variable(&["repository"])));
         let origin = match candidates.into_iter().find(|name| self.env.contains_key(name)) {
@@ -78,6 +83,16 @@ impl Layers<'_> {
             None => self.place(repository, keys),
         };
         Problem { message, hint: hint.to_owned(), origin }
+    }
+
+    /// Whether a setting is given, be it right or wrong: for all repositories, or for that one.
+    pub fn gives(&self, repository: Option<usize>, keys: &[&str]) -> bool {
+        let in_file = |keys: &[&str]| {
+            self.document.as_ref().is_some_and(|document| exact(document.whole.get_ref(), keys).is_some())
+        };
+        let index = repository.map(|index| index.to_string());
+        let own = index.as_deref().map(|index| [&["repository", index], keys].concat());
+        self.env.contains_key(&variable(keys)) || in_file(keys) || own.is_some_and(|keys| in_file(&keys))
     }
 
     fn place(&self, repository: Option<usize>, keys: &[&str]) -> Origin {
@@ -105,7 +120,7 @@ impl Layers<'_> {
     }
 
     fn origin(&self, keys: &[&str]) -> String {
-        let variable = format!("{PREFIX}{}", keys.join("__").to_ascii_uppercase());
+        let variable = variable(keys);
         if self.env.contains_key(&variable) {
             return variable;
         }
@@ -136,12 +151,16 @@ fn leaves(table: &Schema, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, 
     }
 }
 
-/// The span of what exactly these keys lead to.
+/// The span of what exactly these keys lead to; a number counts the elements of an array.
 fn exact(table: &DeTable<'_>, keys: &[&str]) -> Option<Range<usize>> {
     let (first, rest) = keys.split_first()?;
     match (table.get(*first)?.get_ref(), rest) {
         (_, []) => table.get(*first).map(Spanned::span),
         (DeValue::Table(inner), rest) => exact(inner, rest),
+        (DeValue::Array(items), [index, rest @ ..]) => match items.get(index.parse::<usize>().ok()?)?.get_ref() {
+            DeValue::Table(inner) => exact(inner, rest),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -169,16 +188,16 @@ fn read_document<'a>(path: &str, text: &'a str, problems: &mut Vec<Problem>) -> 
             origin: at(error.span().unwrap_or(0..0)),
         };
         problems.extend(errors.into_iter().take(MOST_PROBLEMS).map(problem));
-        return (Document { source, table }, Written::default());
+        return (Document { source, whole: table.clone(), table }, Written::default());
     }
-    let mut found = Vec::new();
+    let (whole, mut found) = (table.clone(), Vec::new());
     take_out_misfits(table.get_mut(), schema(), &mut Vec::new(), &mut found);
     let written = take_out_errors(&mut table, &mut found);
     found.sort_by_key(|misfit| misfit.span.start);
     let problem = |misfit: Misfit| Problem { message: misfit.message, hint: misfit.hint, origin: at(misfit.span) };
     problems.extend(found.into_iter().take(MOST_PROBLEMS).map(problem));
     // Without what was taken out, so that its lists are as long as those that were read.
-    (Document { source, table }, written)
+    (Document { source, table, whole }, written)
 }
 
 /// Reads what can be read: a value that is wrong is remembered and taken out, until nothing is wrong.
@@ -405,64 +424,5 @@ fn schema_at(path: &[String]) -> Option<&'static Schema> {
         .try_fold(schema(), |place, name| schema::key(place, name).or_else(|| schema::key(&place["items"], name)))
 }
 
-/// Reads one environment variable as a layer of its own.
-fn read_variable(variable: &str, value: &str) -> Result<Written, Problem> {
-    let problem =
-        |message: String, hint: String| Problem { message, hint, origin: Origin::Environment(variable.to_owned()) };
-    let path: Vec<String> = variable[PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
-    let place = match schema_at(&path) {
-        Some(place) if place["properties"].is_object() => {
-            let key = schema::keys(place).next().unwrap_or_default().to_ascii_uppercase();
-            return Err(problem("this names a section".into(), format!("add the key, such as {variable}__{key}")));
-        }
-        Some(place) => place,
-        None => return Err(problem("there is no such setting".into(), suggest_variable(&path))),
-    };
-    let literal = literal(value, place)
-        .ok_or_else(|| problem(unreadable(value, place), format!("such as {}", example(place))))?;
-    let document = format!("{} = {literal}", path.join("."));
-    let mut found = Vec::new();
-    let mut table = DeTable::parse(&document).map_err(|error| problem(error.message().into(), String::new()))?;
-    take_out_misfits(table.get_mut(), schema(), &mut Vec::new(), &mut found);
-    if let Some(misfit) = found.into_iter().next() {
-        return Err(problem(misfit.message, misfit.hint));
-    }
-    Written::deserialize(toml::de::Deserializer::from(table)).map_err(|error| {
-        let misfit = Misfit::from_error(&error, 0..0, Some(&path));
-        problem(misfit.message, misfit.hint)
-    })
-}
-
-/// The value of a variable as TOML: text needs no quotes, everything else is written as in the file.
-fn literal(value: &str, place: &Schema) -> Option<String> {
-    let is_text = !matches!(place["type"].as_str(), Some("boolean" | "integer" | "number" | "array" | "object"));
-    if is_text {
-        return Some(toml::Value::String(value.to_owned()).to_string());
-    }
-    DeValue::parse(value.trim()).is_ok().then(|| value.trim().to_owned())
-}
-
-/// Says which value cannot be read, except where it may hold a password.
-fn unreadable(value: &str, place: &Schema) -> String {
-    let shown = value.escape_debug();
-    match place["type"].as_str() {
-        Some("boolean") => format!("`{shown}` is neither true nor false"),
-        Some("integer" | "number") => format!("`{shown}` is not a number"),
-        _ => "this cannot be read as TOML".to_owned(),
-    }
-}
-
-fn suggest_variable(path: &[String]) -> String {
-    let tables = schema::tables(schema());
-    let known = tables.iter().flat_map(|(section, table)| {
-        let single = schema::keys(table).filter(|name| !table["properties"][name]["properties"].is_object());
-        single.map(|name| section.iter().copied().chain([name]).collect::<Vec<_>>().join("__"))
-    });
-    let known: Vec<String> = known.collect();
-    match nearest(&path.join("__"), known.iter().map(String::as_str)) {
-        Some(name) => format!("did you mean {PREFIX}{}?", name.to_ascii_uppercase()),
-        None => "`pkgwarden config schema` lists the settings".into(),
-    }
-}
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::error::Impossible;
 use super::resolve::given;
 use super::settings::Server;
 use super::value::Name;
@@ -90,23 +91,30 @@ fn read(target: &WrittenTarget) -> Result<Target, globset::Error> {
     Target::new(target.name.as_str(), &target.packages)
 }
 
-/// What can be written, and cannot be done so: the place, what is wrong, and what to write instead.
-pub(super) fn impossible(publish: &WrittenPublish) -> Vec<([&'static str; 2], String, &'static str)> {
-    const KEY: &str = "write its fingerprint, as `gpg --fingerprint` shows it, as publish.key";
-    const TARGET: &str = "give each further repository another name, and patterns such as \"*-git\"";
+/// What can be written, and cannot be done so.
+pub(super) fn impossible(publish: &WrittenPublish) -> Vec<Impossible> {
     let mut found = Vec::new();
     if publish.sign == Some(true) && publish.key.is_none() {
-        found.push((["publish", "sign"], "publish.sign = true needs a key".to_owned(), KEY));
+        found.push(Impossible {
+            place: ["publish", "sign"],
+            message: "publish.sign = true needs a key".to_owned(),
+            hint: "write its fingerprint, as `gpg --fingerprint` shows it, as publish.key",
+            missing: &[&["publish", "key"]],
+        });
     }
+    let wrong = |message| Impossible {
+        place: ["publish", "target"],
+        message,
+        hint: "give each further repository another name, and patterns such as \"*-git\"",
+        missing: &[],
+    };
     let mut names: BTreeSet<&str> = publish.name.iter().map(Name::as_str).chain(["staging", "archive"]).collect();
     for target in publish.target.iter().flatten() {
         if !names.insert(target.name.as_str()) {
-            let message = format!("the name `{}` of publish.target is taken", target.name);
-            found.push((["publish", "target"], message, TARGET));
+            found.push(wrong(format!("the name `{}` of publish.target is taken", target.name)));
         }
         if let Err(error) = read(target) {
-            let message = format!("a pattern of the publish.target `{}` cannot be read: {error}", target.name);
-            found.push((["publish", "target"], message, TARGET));
+            found.push(wrong(format!("a pattern of the publish.target `{}` cannot be read: {error}", target.name)));
         }
     }
     found

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use super::error::Problem;
+use super::error::{Impossible, Problem};
 use super::layer::Layers;
 use super::settings::{
     Aur, AurTransport, Buildomat, Bullmq, Chaotic, CommandExecutor, Executor, ExecutorKind, LocalExecutor, Nvchecker,
@@ -62,8 +62,10 @@ fn check_sections(
     written: &Written,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (place, message, hint) in impossible(written) {
-        problems.push(layers.problem(repository, &place, message, hint));
+    for Impossible { place, message, hint, missing } in impossible(written) {
+        if missing.is_empty() || !missing.iter().all(|keys| layers.gives(repository, keys)) {
+            problems.push(layers.problem(repository, &place, message, hint));
+        }
     }
     for (key, message, hint) in forge::faults(&written.forge, url) {
         problems.push(layers.problem(repository, &["forge", key], message, hint));
@@ -97,23 +99,35 @@ fn check_sections(
     problems
 }
 
-/// What can be written, and cannot be done so: the place, what is not done, and what to write instead.
-fn impossible(written: &Written) -> Vec<([&'static str; 2], String, &'static str)> {
-    const PROGRAM: &str = "name it as program in [executor.command]";
+/// What can be written, and cannot be done so.
+fn impossible(written: &Written) -> Vec<Impossible> {
     let mut found = Vec::new();
     if written.executor.kind == Some(ExecutorKind::Command) && written.executor.command.program.is_none() {
-        found.push((["executor", "kind"], "executor.kind = \"command\" needs a program".to_owned(), PROGRAM));
+        found.push(Impossible {
+            place: ["executor", "kind"],
+            message: "executor.kind = \"command\" needs a program".to_owned(),
+            hint: "name it as program in [executor.command]",
+            missing: &[&["executor", "command", "program"]],
+        });
     }
     let buildomat = &written.executor.buildomat;
     let is_known = buildomat.url.is_some() && buildomat.token_file.is_some();
     if written.executor.kind == Some(ExecutorKind::Buildomat) && !is_known {
-        let message = "executor.kind = \"buildomat\" needs a server and a token".to_owned();
-        found.push((["executor", "kind"], message, "give url and token_file in [executor.buildomat]"));
+        found.push(Impossible {
+            place: ["executor", "kind"],
+            message: "executor.kind = \"buildomat\" needs a server and a token".to_owned(),
+            hint: "give url and token_file in [executor.buildomat]",
+            missing: &[&["executor", "buildomat", "url"], &["executor", "buildomat", "token_file"]],
+        });
     }
     let uploads = &written.executor.uploads;
     if uploads.file_mib > uploads.build_mib {
-        let message = "executor.uploads lets one package be larger than all packages of a build".to_owned();
-        found.push((["executor", "uploads"], message, "let build_mib be as much as file_mib, or more"));
+        found.push(Impossible {
+            place: ["executor", "uploads"],
+            message: "executor.uploads lets one package be larger than all packages of a build".to_owned(),
+            hint: "let build_mib be as much as file_mib, or more",
+            missing: &[],
+        });
     }
     found.extend(publish::impossible(&written.publish));
     found

@@ -111,6 +111,9 @@ fn tool(report: probe::ToolReport) -> Check {
     }
     let too_old = report.tool == "git" && version(&report.detail).is_some_and(|version| version < OLDEST_GIT);
     let check = Check::found(area, subject, report.detail);
+    if let Some(remedy) = report.remedy {
+        return check.but(Status::Warning, remedy);
+    }
     let (major, minor) = OLDEST_GIT;
     if too_old { check.but(Status::Error, format!("install git {major}.{minor} or newer")) } else { check }
 }

@@ -29,14 +29,14 @@ impl Controller {
     /// Who builds, and what.
     pub(super) async fn builder_views(&self, builders: &[BuilderInfo]) -> Result<Vec<BuilderView>, ControllerError> {
         let mut views = Vec::new();
-        for BuilderInfo { name, class, slots, only, attempts } in builders.iter().cloned() {
+        for BuilderInfo { name, class, slots, only, attempts, trouble } in builders.iter().cloned() {
             let mut builds = Vec::new();
             for attempt in attempts {
                 let build = self.0.store.build_of_attempt(&attempt).await?;
                 builds.extend(build.map(|build| AtWorkView { id: build.id.to_string(), pkgbase: build.pkgbase }));
             }
             let slots = Some(slots).filter(|slots| *slots != usize::MAX);
-            views.push(BuilderView { name, class, only, slots, builds });
+            views.push(BuilderView { name, class, only, slots, builds, trouble });
         }
         Ok(views)
     }

@@ -22,7 +22,7 @@ impl Dispatcher {
         let builds = self.underway.lock().expect("nobody panics with it").len();
         let trials = self.trials.lock().expect("nobody panics with it").len();
         let places = self.parts.executor.builders().map_or(usize::MAX, |builders| {
-            builders.iter().fold(0_usize, |sum, builder| sum.saturating_add(builder.slots))
+            builders.iter().fold(0_usize, |sum, builder| sum.saturating_add(builder.places()))
         });
         self.limits.borrow().slots.min(places).saturating_sub(builds + trials)
     }

@@ -265,6 +265,8 @@ pub struct BuilderView {
     pub slots: Option<usize>,
     /// What it builds now, as far as it says so.
     pub builds: Vec<AtWorkView>,
+    /// Why it takes no build now; null while it does.
+    pub trouble: Option<String>,
 }
 
 /// What somebody builds.

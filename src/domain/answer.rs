@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::build::Outcome;
 use super::upload::ArtefactClaim;
 
-/// Longer texts are cut before anything is made of them.
-const LONGEST: usize = 64 << 10;
+/// Longer texts are refused before anything is made of them: thousands of packages have room in this.
+pub const LONGEST: usize = 64 << 10;
 /// As much is shown of a failure that is none of ours, in characters.
 const SHOWN: usize = 300;
 /// What `BullMQ` says of a job whose builders were lost again and again.

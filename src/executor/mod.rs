@@ -295,6 +295,12 @@ pub trait Executor: Send + Sync {
     /// Whether a build could begin now; the error says why not.
     fn ready(&self) -> Result<(), ExecutorError>;
 
+    /// Whether builds can be carried out at all, for whoever carries them out on this machine. It is tried, which takes
+    /// longer than [`Executor::ready`].
+    fn fit(&self) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        async { Ok(()) }.boxed()
+    }
+
     /// Takes a build. Asked twice for the same attempt, it is the same build.
     fn submit(&self, order: BuildOrder) -> BoxFuture<'_, Result<Handle, ExecutorError>>;
 

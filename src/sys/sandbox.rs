@@ -7,6 +7,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use nix::unistd::{User, geteuid};
+
+use super::process::Program;
 
 /// What each of the places for temporary files may hold that are in memory: 256 MiB. Who needs more is given a
 /// directory of a disk in their place.
@@ -157,13 +163,16 @@ impl SandboxSpec {
     /// The arguments for `bwrap`.
     #[must_use]
     pub fn arguments(&self) -> Vec<OsString> {
-        self.arguments_with(super::limit::processes().min(MOST_PROCESSES))
+        self.arguments_with(super::limit::processes().min(MOST_PROCESSES), forbids_user_namespaces())
     }
 
-    /// The arguments for a sandbox with at most so many processes and threads.
-    fn arguments_with(&self, processes: u64) -> Vec<OsString> {
+    /// The arguments for a sandbox with at most so many processes and threads, which may forbid user namespaces.
+    fn arguments_with(&self, processes: u64, forbids: bool) -> Vec<OsString> {
         let mut args = Arguments::default();
         args.add(["--unshare-all"]);
+        if forbids {
+            args.add(FORBID);
+        }
         if self.network == Network::Shared {
             args.add(["--share-net"]);
         }
@@ -212,6 +221,38 @@ impl SandboxSpec {
             Network::Shared => "  -> In a sandbox with network",
         }
     }
+}
+
+/// Has no user namespaces made inside: in one of its own, a build would be root, and reach parts of the kernel that are
+/// meant for root. bubblewrap knows it from version 0.8 on.
+const FORBID: [&str; 2] = ["--unshare-user", "--disable-userns"];
+
+/// How long bubblewrap may take to show what it can do.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether sandboxes of this process forbid that user namespaces are made in them. Where bubblewrap is too old, or may not
+/// write the kernel's settings for that (as in some containers), they are set up without. Tried once.
+#[must_use]
+pub fn forbids_user_namespaces() -> bool {
+    static FORBIDS: OnceLock<bool> = OnceLock::new();
+    if let Some(known) = FORBIDS.get() {
+        return *known;
+    }
+    let forbids = works(&FORBID);
+    // Where no sandbox works, nothing is known of it.
+    if forbids || works(&[]) { *FORBIDS.get_or_init(|| forbids) } else { false }
+}
+
+/// Whether a sandbox can be set up with these arguments, by somebody who is not root.
+fn works(arguments: &[&str]) -> bool {
+    let program = Program::new("bwrap").arg("--unshare-all").args(arguments).current_dir("/").timeout(PATIENCE);
+    let program = program.args(["--uid", "1000", "--gid", "1000", "--ro-bind", "/", "/", "--proc", "/proc", "--"]);
+    let nobody = geteuid().is_root().then(|| User::from_name("nobody").ok().flatten()).flatten();
+    let program = match nobody {
+        Some(nobody) => program.user(nobody.uid.as_raw(), nobody.gid.as_raw()),
+        None => program,
+    };
+    program.arg("/usr/bin/true").run_blocking().is_ok_and(|output| output.status.success())
 }
 
 #[derive(Default)]
@@ -263,7 +304,8 @@ mod tests {
     }
 
     fn text(spec: &SandboxSpec) -> String {
-        let words: Vec<_> = spec.arguments_with(100).iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let words: Vec<_> =
+            spec.arguments_with(100, true).iter().map(|word| word.to_string_lossy().into_owned()).collect();
         words.join(" ").replace(" --", "\n--")
     }
 
@@ -271,6 +313,8 @@ mod tests {
     fn a_build_step_sees_only_the_system_and_what_it_is_given() {
         insta::assert_snapshot!(text(&spec(Network::None)), @r#"
         --unshare-all
+        --unshare-user
+        --disable-userns
         --uid 1000
         --gid 1000
         --hostname build
@@ -340,9 +384,10 @@ mod tests {
             command,
             ..spec(Network::None)
         };
-        let program = crate::sys::process::Program::new("bwrap").args(spec.arguments_with(processes)).current_dir("/");
-        let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
-        let switch = nix::unistd::geteuid().is_root();
+        let arguments = spec.arguments_with(processes, forbids_user_namespaces());
+        let program = Program::new("bwrap").args(arguments).current_dir("/");
+        let nobody = User::from_name("nobody").unwrap().unwrap();
+        let switch = geteuid().is_root();
         let program = if switch { program.user(nobody.uid.as_raw(), nobody.gid.as_raw()) } else { program };
         let output = program.stdin_bytes(ANSWER.to_vec()).run().await.unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr_text()
@@ -358,6 +403,13 @@ mod tests {
         let printed = run(fill, 50).await;
         assert_eq!(printed.matches("wrote").count(), 5, "{printed}");
         assert_eq!(printed.lines().filter(|line| line.trim() == IN_MEMORY.to_string()).count(), 5, "{printed}");
+    }
+
+    #[tokio::test]
+    async fn no_user_namespace_is_made_inside() {
+        assert!(forbids_user_namespaces(), "install bubblewrap 0.8 or newer");
+        let printed = run("unshare -U true || echo refused; unshare -Ur id -u", 50).await;
+        assert!(printed.contains("refused") && !printed.lines().any(|line| line == "0"), "{printed}");
     }
 
     #[tokio::test]

@@ -16,7 +16,11 @@ use super::{Common, period, watch};
 use crate::app::copr::{From, How};
 
 #[derive(Debug, clap::Args)]
-#[command(group = ArgGroup::new("source").required(true))]
+#[command(group = ArgGroup::new("source").required(true), override_usage = "\
+pkgwarden copr build [OPTIONS] --scm <URL> <PROJECT>
+       pkgwarden copr build [OPTIONS] --url <SRPM> <PROJECT>
+       pkgwarden copr build [OPTIONS] --upload <FILE> <PROJECT>
+       pkgwarden copr build [OPTIONS] --custom <SCRIPT> <PROJECT>")]
 pub(super) struct Args {
     /// The project, as OWNER/PROJECT or @GROUP/PROJECT
     project: String,

@@ -21,13 +21,14 @@ use crate::domain::copr::Show;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  pkgwarden copr build me/tools --scm https://git.example/tools.git --commit v1.2
-  pkgwarden copr build @team/tools --url https://example.org/tool-1.2-1.src.rpm --chroot 'fedora-*-x86_64'
+  pkgwarden copr build me/tools --scm https://git.example/tools --commit v1.2
+  pkgwarden copr build @team/tools --url https://example.org/t-1-1.src.rpm
+  pkgwarden copr build me/tools --upload t-1-1.src.rpm --chroot 'fedora-*'
   pkgwarden copr build me/tools --upload tool-1.2-1.src.rpm --nowait
   pkgwarden copr watch 101 102
 
 Needs no configuration beside the login that COPR shows at /api, in ~/.config/copr.
-Ends with status 0 if all builds succeeded or had nothing to do, and with 4 if one failed or was
+Ends with status 0 if all builds succeeded or had nothing to do, and with 4 if one failed or was \
 cancelled, whatever becomes of the logs. SIGTERM ends the command and not the build.")]
 pub struct Args {
     #[command(subcommand)]

@@ -74,6 +74,18 @@ impl Session<'_> {
         Ok(Exit::Done)
     }
 
+    pub(super) async fn runs(&mut self, limit: usize) -> Result<Exit, CliError> {
+        let runs = self.client.get(&format!("/api/v1/runs?limit={limit}")).await?;
+        self.print(&runs, |look| look.runs(runs.as_array().map(Vec::as_slice).unwrap_or_default()))?;
+        Ok(Exit::Done)
+    }
+
+    pub(super) async fn show_run(&mut self, id: &str) -> Result<Exit, CliError> {
+        let run = self.client.get(&address(&["runs", id])).await?;
+        self.print(&run, |_| show::run(&run))?;
+        Ok(Exit::Done)
+    }
+
     pub(super) async fn builds(
         &mut self,
         state: Option<String>,
@@ -94,8 +106,29 @@ impl Session<'_> {
     pub(super) async fn build(&mut self, id: &str) -> Result<Exit, CliError> {
         let id = self.find_build(id).await?;
         let build = self.client.get(&address(&["builds", &id])).await?;
-        self.print(&build, |look| look.build(&build))?;
+        let made = if self.is_json() { Vec::new() } else { self.published_of(&build).await? };
+        self.print(&build, |look| look.build(&build) + &show::made(&made))?;
         Ok(Exit::Done)
+    }
+
+    /// What a build made of the packages that are published now.
+    async fn published_of(&self, build: &Value) -> Result<Vec<Value>, CtlError> {
+        if build["state"] != "succeeded" {
+            return Ok(Vec::new());
+        }
+        let generations = self.client.get("/api/v1/generations").await?;
+        let mut made = Vec::new();
+        for generation in generations.as_array().into_iter().flatten().filter(|it| it["current"] == true) {
+            let number = generation["number"].to_string();
+            let page = self.client.get(&address(&["generations", &text(generation, "repository"), &number])).await;
+            let page = match page {
+                // Another one is published meanwhile.
+                Err(error) if error.is_not_found() => continue,
+                page => page?,
+            };
+            made.extend(list(&page, "entries").iter().filter(|entry| entry["build"] == build["id"]).cloned());
+        }
+        Ok(made)
     }
 
     pub(super) async fn explain(&mut self, package: &str) -> Result<Exit, CliError> {

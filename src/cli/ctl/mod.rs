@@ -34,15 +34,16 @@ const URL_HELP: &str = "Where the controller answers [default: PKGWARDEN_URL, el
 #[command(after_help = "\
 Examples:
   pkgwarden ctl status
-  pkgwarden ctl deploy firefox --follow    build it now, print the log, end with the build
+  pkgwarden ctl deploy firefox --follow    build it now, print the log
   pkgwarden ctl logs firefox -f
-  pkgwarden ctl review show sundial        why it needs a person, and what would change
+  pkgwarden ctl runs 42                    what a run did, and its problems
+  pkgwarden ctl review show sundial        why it waits, and what would change
   pkgwarden ctl audit --indicator npm:atomic-lockfile --history
   pkgwarden ctl quarantine alvr --reason 'fetches atomic-lockfile'
   PKGWARDEN_URL=https://packages.example PKGWARDEN_TOKEN=… pkgwarden ctl pause
 
 On the machine of the controller its socket in the data directory is used, which needs no token.
-Ends with status 3 if a run met something that needs a person, with 1 if a build that was waited
+Ends with status 3 if a run met something that needs a person, with 1 if a build that was waited \
 for failed.")]
 pub struct Args {
     #[arg(long, value_name = "URL", global = true, help = URL_HELP)]
@@ -71,6 +72,15 @@ pub enum CtlCommand {
     Status,
     /// Everything that has not ended
     Queue,
+    /// The latest runs; or one, with what it did and everything that it found wrong
+    Runs {
+        /// A run; without one, the latest are listed
+        #[arg(value_name = "RUN")]
+        run: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 30, conflicts_with = "run")]
+        limit: usize,
+    },
     /// The latest builds
     Builds {
         /// Only those in this state
@@ -355,6 +365,8 @@ impl Session<'_> {
             CtlCommand::Deploy { packages, wait, follow } => self.deploy(packages, wait || follow, follow).await,
             CtlCommand::Status => self.status().await,
             CtlCommand::Queue => self.queue().await,
+            CtlCommand::Runs { run: Some(run), .. } => self.show_run(&run).await,
+            CtlCommand::Runs { run: None, limit } => self.runs(limit).await,
             CtlCommand::Builds { state, package, limit } => self.builds(state, package, limit).await,
             CtlCommand::Build { of } => self.build(&of).await,
             CtlCommand::Explain { package } => self.explain(&package).await,

@@ -146,8 +146,11 @@ impl Look {
         out
     }
 
-    /// Runs, one a line.
+    /// Runs, one a line; and where they found something wrong, how to see that.
     pub fn runs(self, runs: &[Value]) -> String {
+        if runs.is_empty() {
+            return "No run.\n".to_owned();
+        }
         let mut table = table(&["RUN", "PIPELINE", "STATE", "BY", "WHEN", "NOTE"]);
         for run in runs {
             table.add_row(vec![
@@ -159,7 +162,11 @@ impl Look {
                 Cell::new(text(run, "summary")),
             ]);
         }
-        lines(&table)
+        let out = lines(&table);
+        match runs.iter().find(|run| text(run, "summary").contains(" problem")) {
+            Some(run) => format!("{out}`pkgwarden ctl runs {}` shows what that run found wrong\n", text(run, "id")),
+            None => out,
+        }
     }
 
     /// Repositories, one a line.
@@ -231,6 +238,12 @@ impl Look {
         }
         if all.is_empty() { "Nothing is in quarantine.\n".to_owned() } else { out }
     }
+}
+
+/// Files that a build made and that are published.
+pub fn made(files: &[Value]) -> String {
+    let line = |file: &Value| format!("made   {} sha256 {}\n", text(file, "file"), text(file, "sha256"));
+    files.iter().map(line).collect()
 }
 
 fn problems(problems: &[Value]) -> String {
@@ -370,7 +383,12 @@ pub fn builders(queue: &Value) -> String {
             Cell::new(names_of(list(builder, "builds"))),
         ]);
     }
-    format!("\nwho builds\n{}", lines(&table))
+    let mut out = format!("\nwho builds\n{}", lines(&table));
+    for builder in builders.iter().filter(|builder| builder["trouble"].is_string()) {
+        let name = paint(AnsiColor::Yellow.on_default(), &text(builder, "name"));
+        let _ = writeln!(out, "{name} takes no builds now: {}", text(builder, "trouble"));
+    }
+    out
 }
 
 fn names_of(builds: &[Value]) -> String {

@@ -101,6 +101,39 @@ async fn over_the_socket_everything_can_be_asked_and_told_without_a_token() {
 }
 
 #[tokio::test]
+async fn a_build_that_succeeded_lists_what_is_published_of_it() {
+    let world = garden();
+    let around = Remote::over_socket(&world).await;
+    let made = format!("made   hedge-1.4.2-1-any.pkg.tar.zst sha256 {}\n", "ab".repeat(32));
+    let failed = around.says("build b2").await;
+    assert!(!failed.contains("made "), "{failed}");
+    world.set_state("b2", BuildState::Succeeded, None);
+    let succeeded = around.says("build b2").await;
+    assert!(succeeded.contains(&made), "{succeeded}");
+    world.set_state("b3", BuildState::Succeeded, None);
+    assert!(!around.says("build b3").await.contains("made "), "that is of another build");
+}
+
+#[tokio::test]
+async fn what_a_run_found_wrong_can_be_read() {
+    let world = garden();
+    let problem = serde_json::json!({"severity": "warning", "pkgbase": "hedge", "message": "it has no maintainer\u{1b}[2J", "hint": "adopt it"});
+    world.change(|state| {
+        state.runs[0].run.summary = "1 problem".into();
+        state.runs[0].document = serde_json::json!({"packages": [], "builds": [], "problems": [problem]});
+    });
+    let id = world.read(|state| state.runs[0].run.id.clone());
+    let around = Remote::over_socket(&world).await;
+    for listed in [around.says("runs").await, around.says("status").await, around.says("runs --limit 1").await] {
+        assert!(listed.contains(&format!("`pkgwarden ctl runs {id}` shows what that run found wrong")), "{listed}");
+    }
+    let shown = around.says(&format!("runs {id}")).await;
+    assert!(shown.contains(": 1 problem\n"), "{shown}");
+    assert!(shown.contains("warning: hedge: it has no maintainer␛[2J; adopt it\n"), "{shown}");
+    assert!(around.complains("runs r999").await.contains("r999"));
+}
+
+#[tokio::test]
 async fn a_review_is_read_and_decided() {
     let world = garden();
     let around = Remote::over_socket(&world).await;

@@ -154,6 +154,23 @@ fn what_depends_on_two_keys_is_underlined_at_the_one_that_is_there() {
 }
 
 #[test]
+fn what_is_given_and_wrong_is_not_told_as_missing_too() {
+    let own = "[[repository]]\nname = \"a\"\nurl = \"u\"\npublish.sign = true\npublish.key = 1\n";
+    let from_outside = [("PKGWARDEN__PUBLISH__SIGN", "true"), ("PKGWARDEN__PUBLISH__KEY", "mine")];
+    for (text, variables, place) in [
+        ("[publish]\nsign = true\nkey = \"mine\"\n", &[][..], "pkgwarden.toml:3:7: "),
+        (own, &[], "pkgwarden.toml:5:15: "),
+        ("", &from_outside, "PKGWARDEN__PUBLISH__KEY: "),
+        ("[executor]\nkind = \"command\"\ncommand.program = 1\n", &[], "pkgwarden.toml:3:19: "),
+    ] {
+        let told = lines(text, variables);
+        assert!(told.starts_with(place) && told.lines().count() == 1, "{told}");
+    }
+    let half = lines("[executor]\nkind = \"buildomat\"\nbuildomat.url = 1\n", &[]);
+    assert!(half.contains("needs a server and a token"), "the token is missing: {half}");
+}
+
+#[test]
 fn an_override_of_one_repository_is_underlined_there() {
     let text = "[[repository]]\nname = \"a\"\nurl = \"u\"\n[[repository]]\nname = \"a\"\nurl = \"v\"\n\
          publish.sign = true\n";

@@ -40,6 +40,16 @@ fn an_old_git_is_refused() {
 }
 
 #[test]
+fn what_could_be_better_is_a_warning() {
+    let (detail, remedy) = ("works as nobody, but …".to_owned(), Some("install bubblewrap 0.8 or newer".to_owned()));
+    let check = tool(probe::ToolReport { tool: "sandbox", usable: true, detail, remedy });
+    assert_eq!(
+        (check.area, check.status, check.hint.as_str()),
+        ("sandbox", Status::Warning, "install bubblewrap 0.8 or newer")
+    );
+}
+
+#[test]
 fn a_directory_may_be_made_later_and_nothing_is_left_in_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let checks = directory("x", &dir.path().join("not/yet"), None);

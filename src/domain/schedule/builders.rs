@@ -21,6 +21,17 @@ pub struct BuilderInfo {
     /// The attempts that it builds now, as far as that is known.
     #[serde(default)]
     pub attempts: Vec<String>,
+    /// Why it takes no build now, if it does not.
+    #[serde(default)]
+    pub trouble: Option<String>,
+}
+
+impl BuilderInfo {
+    /// Builds at once, as things are.
+    #[must_use]
+    pub const fn places(&self) -> usize {
+        if self.trouble.is_some() { 0 } else { self.slots }
+    }
 }
 
 /// What a class asks of a builder, the most particular first.
@@ -56,8 +67,12 @@ impl<'a> Wish<'a> {
 pub fn nobody_builds(builders: Option<&[BuilderInfo]>, class: Option<&BuildClass>) -> Option<String> {
     let builders = builders?;
     let wish = Wish::of(class);
-    if builders.iter().any(|builder| builder.slots > 0 && wish.is_met_by(builder)) {
+    let fitting = || builders.iter().filter(|builder| wish.is_met_by(builder));
+    if fitting().any(|builder| builder.places() > 0) {
         return None;
+    }
+    if let Some((name, trouble)) = fitting().find_map(|builder| Some((&builder.name, builder.trouble.as_ref()?))) {
+        return Some(format!("the builder `{name}` takes none now: {trouble}"));
     }
     Some(match wish {
         Wish::Named(name) => format!("no builder `{name}` is there"),
@@ -87,6 +102,9 @@ impl Seats {
     ) -> Self {
         let mut builders = builders.map(<[_]>::to_vec);
         if let Some(builders) = &mut builders {
+            for builder in builders.iter_mut() {
+                builder.slots = builder.places();
+            }
             builders.sort_by_key(|builder| (builder.class.is_none(), builder.class, builder.name.clone()));
         }
         let mut seats = Self { free: usize::MAX, builders };
@@ -158,6 +176,18 @@ mod tests {
         assert_eq!(nobody("dog").unwrap(), "no builder `dog` is there");
         assert_eq!(nobody_builds(Some(&[]), None).unwrap(), "no builder is there");
         assert_eq!(nobody_builds(None, class("dog").as_ref()), None, "a machine of its own takes everything");
+    }
+
+    #[test]
+    fn who_takes_nothing_now_has_no_place_and_is_named() {
+        let mut builders = builders();
+        builders[0].trouble = Some("its sandbox is broken".to_owned());
+        let nobody = |text: &str| nobody_builds(Some(&builders), class(text).as_ref());
+        assert_eq!(nobody("5"), None);
+        assert_eq!(nobody("9").unwrap(), "the builder `strong` takes none now: its sandbox is broken");
+        let seats = Seats::left(9, Some(&builders), std::iter::empty());
+        assert_eq!(seats.free(), 2);
+        assert!(!seats.fits(class("9").as_ref()) && seats.fits(class("5").as_ref()));
     }
 
     #[test]

@@ -7,9 +7,14 @@ use super::server::{RedisConfig, RedisError};
 use crate::domain::redis::health::Facts;
 
 /// What builders, the controller and workers of others do there; `KEY` is one of ours.
-const NEEDED: [&str; 22] = [
+const NEEDED: [&str; 30] = [
     "hset KEY a b",
+    "hget KEY a",
     "hgetall KEY",
+    "hstrlen KEY a",
+    "type KEY",
+    "strlen KEY",
+    "getrange KEY 0 1",
     "del KEY",
     "exists KEY",
     "set KEY a",
@@ -23,9 +28,12 @@ const NEEDED: [&str; 22] = [
     "zrange KEY 0 1",
     "bzpopmin KEY 1",
     "sadd KEY a",
-    "smembers KEY",
+    "sscan KEY 0",
     "xadd KEY * a b",
     "xread streams KEY 0",
+    "xrange KEY - +",
+    "xrevrange KEY + -",
+    "eval a 0",
     "evalsha 0 0",
     "script load a",
     "client setname a",

@@ -6,11 +6,12 @@ use std::time::Duration;
 use bullmq::{JobState, QueueKeys};
 use tokio::time::Instant;
 
+use super::bounded::{self, Field, Found};
 use super::course::{Course, Seen, Step};
 use super::server::RedisError;
 use super::task::{Record, Task};
 use super::{Inner, JOB};
-use crate::domain::answer::{self, Thrown};
+use crate::domain::answer::{self, LONGEST, Thrown};
 use crate::domain::build::Outcome;
 use crate::executor::tracked::{Progress, Reins};
 use crate::executor::{AttemptReport, Ending, ExecutorError, kept};
@@ -82,26 +83,31 @@ impl Followed {
     async fn look(&self) -> Result<Seen, RedisError> {
         let place = &self.record.place;
         let failed = |error| self.inner.link.config().unusable(&error);
-        let queue = self.inner.link.queue(&place.queue).await?;
-        let job = match queue.get_job(&place.id).await {
-            Err(bullmq::Error::Redis(error)) if error.code() == Some("WRONGTYPE") => {
-                self.make_room().await?;
-                None
-            }
-            job => job.map_err(failed)?,
-        };
-        let Some(job) = job else { return Ok(Seen::Missing { held: self.inner.is_held(&self.attempt) }) };
-        Ok(match queue.get_job_state(&place.id).await.map_err(failed)? {
-            JobState::Active => Seen::Active(job.attempts_started()),
-            // Read before its state, it may have ended between.
-            JobState::Completed => match queue.get_job(&place.id).await.map_err(failed)? {
-                Some(job) => Seen::Completed(job.returnvalue().to_owned()),
-                None => Seen::Missing { held: false },
+        let link = &self.inner.link;
+        let queue = link.queue(&place.queue).await?;
+        // Before what it says: what ends together with what is said of it.
+        let state = queue.get_job_state(&place.id).await.map_err(failed);
+        let [starts, returned, thrown] =
+            match bounded::job(link, &place.queue, &place.id, ["ats", "returnvalue", "failedReason"], LONGEST).await? {
+                Found::Job(fields) => fields,
+                Found::Nothing => return Ok(Seen::Missing { held: self.inner.is_held(&self.attempt) }),
+                Found::Strange => {
+                    self.make_room().await?;
+                    return Ok(Seen::Missing { held: self.inner.is_held(&self.attempt) });
+                }
+            };
+        Ok(match state? {
+            JobState::Active => Seen::Active(starts.text().and_then(|starts| starts.parse().ok()).unwrap_or_default()),
+            JobState::Completed => match returned {
+                Field::Text(value) => Seen::Completed(value),
+                Field::Absent => Seen::Completed(String::new()),
+                Field::TooLong(bytes) => Seen::Failed(too_long("returned", bytes)),
             },
-            JobState::Failed => match queue.get_job(&place.id).await.map_err(failed)? {
-                Some(job) => Seen::Failed(job.failed_reason().to_owned()),
-                None => Seen::Missing { held: false },
-            },
+            JobState::Failed => Seen::Failed(match thrown {
+                Field::Text(reason) => reason,
+                Field::Absent => String::new(),
+                Field::TooLong(bytes) => too_long("threw", bytes),
+            }),
             JobState::Waiting | JobState::Delayed | JobState::Prioritized | JobState::WaitingChildren => Seen::Queued,
             JobState::Unknown => Seen::Missing { held: self.inner.is_held(&self.attempt) },
         })
@@ -203,6 +209,11 @@ impl Followed {
             }
         }
     }
+}
+
+/// What is said in place of something that is not read.
+fn too_long(what: &str, bytes: u64) -> String {
+    format!("what it {what} has {bytes} bytes, and no more than {LONGEST} are read")
 }
 
 fn cancelled() -> AttemptReport {

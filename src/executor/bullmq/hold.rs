@@ -16,7 +16,7 @@ const HOLD: &str = r#"
 local job, lock, active, wait, paused, prioritized, delayed, stalled, completed, failed, events = unpack(KEYS)
 local token, duration, id, restore = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local holder = redis.call("GET", lock)
-if holder and holder ~= token then return holder end
+if holder and holder ~= token then return string.sub(holder, 1, 256) end
 if not holder then
   if redis.call("ZSCORE", completed, id) or redis.call("ZSCORE", failed, id) then return "over" end
   if redis.call("EXISTS", job) == 0 then

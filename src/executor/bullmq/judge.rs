@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use bullmq::QueueKeys;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use super::bounded;
 use super::link::Link;
 use super::task::task;
 use crate::executor::exchange::{Judge, Verdict};
@@ -21,13 +21,11 @@ pub struct Locks {
 impl Locks {
     async fn look(&self, attempt: &str, claim: &str) -> Verdict {
         let Some(record) = task(&self.work_dir, attempt).record() else { return Verdict::Lost };
-        let keys = QueueKeys::new(&record.place.queue, Some(self.link.prefix()));
-        let lock = format!("{}:lock", keys.job_key(&record.place.id));
-        match self.link.ask::<Option<String>>(redis::cmd("GET").arg(lock)).await {
-            Ok(Some(holder)) if holder == claim => Verdict::Holds,
-            Ok(Some(_)) => Verdict::Lost,
+        match bounded::holder(&self.link, &record.place.queue, &record.place.id).await {
             // Whoever takes it now is told apart then; a builder that lives takes it back.
-            Ok(None) => Verdict::Unsure("nobody has its job".to_owned()),
+            Ok(holder) if holder.is_empty() => Verdict::Unsure("nobody has its job".to_owned()),
+            Ok(holder) if holder == claim => Verdict::Holds,
+            Ok(_) => Verdict::Lost,
             Err(error) => Verdict::Unsure(error.to_string()),
         }
     }

@@ -3,6 +3,7 @@
 //! Redis holds nothing that cannot be lost: what is to be built, and with whom an attempt is, is known here and put back
 //! when Redis forgets it. Artefacts come through the [`Exchange`] only.
 
+pub mod bounded;
 pub mod builder;
 mod course;
 pub mod examine;
@@ -51,6 +52,8 @@ pub const NAME: &str = "bullmq";
 pub const JOB: &str = "build";
 /// How many builds workers are given at once that do not say how many they take.
 const FOREIGN_SLOTS: usize = 256;
+/// As much is shown of why a builder takes no builds, in characters.
+const SHOWN: usize = 300;
 /// No build begins with less room than this for what is brought: 64 MiB.
 const MIN_FREE: u64 = 64 << 20;
 
@@ -251,7 +254,7 @@ fn stranger(lane: &Lane) -> BuilderInfo {
         Lane::Class(class) => ("workers of others".to_owned(), Some(u64::from(*class))),
         Lane::Builder(name) => (name.clone(), None),
     };
-    BuilderInfo { name, class, slots: FOREIGN_SLOTS, only: true, attempts: Vec::new() }
+    BuilderInfo { name, class, slots: FOREIGN_SLOTS, only: true, ..BuilderInfo::default() }
 }
 
 impl Executor for BullmqExecutor {
@@ -271,6 +274,7 @@ impl Executor for BullmqExecutor {
             slots: builder.slots,
             only: false,
             attempts: builder.builds.clone(),
+            trouble: builder.trouble.as_deref().map(|trouble| trouble.chars().take(SHOWN).collect()),
         });
         Some(ours.chain(roster.foreign.iter().map(stranger)).collect())
     }

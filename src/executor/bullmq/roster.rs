@@ -1,9 +1,11 @@
 //! Which builders there are: each says so itself, again and again, and is forgotten when it falls silent.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
 use super::link::Link;
 use super::server::RedisError;
 
@@ -29,6 +31,9 @@ pub struct Announcement {
     /// Drawn at its start, to tell it from another with its name.
     #[serde(default)]
     pub process: String,
+    /// Why it takes no build now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 fn names(link: &Link) -> String {
@@ -56,8 +61,8 @@ pub async fn announce(link: &Link, said: &Announcement) -> Result<(), RedisError
 /// # Errors
 /// If Redis does not answer.
 pub async fn said_as(link: &Link, name: &str) -> Result<Option<Announcement>, RedisError> {
-    let said: Option<String> = link.ask(redis::cmd("GET").arg(key(link, name))).await?;
-    Ok(said.and_then(|said| serde_json::from_str(&said).ok()))
+    let said = bounded::builder(link, &key(link, name)).await?;
+    Ok(serde_json::from_str(&said).ok())
 }
 
 /// Says that a builder has gone.
@@ -74,16 +79,10 @@ pub async fn withdraw(link: &Link, name: &str) -> Result<(), RedisError> {
 /// # Errors
 /// If Redis does not answer.
 pub async fn present(link: &Link) -> Result<Vec<Announcement>, RedisError> {
-    let mut names: Vec<String> = link.ask(redis::cmd("SMEMBERS").arg(names(link))).await?;
-    names.sort();
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let keys: Vec<String> = names.iter().map(|name| key(link, name)).collect();
-    let said: Vec<Option<String>> = link.ask(redis::cmd("MGET").arg(&keys)).await?;
-    let read = |(name, said): (&String, &Option<String>)| {
-        let said: Announcement = serde_json::from_str(said.as_deref()?).ok()?;
-        (said.name == *name).then_some(said)
-    };
-    Ok(names.iter().zip(&said).filter_map(read).collect())
+    let said = bounded::builders(link, &names(link), &key(link, "")).await?;
+    let said = said.iter().filter_map(|(name, said)| {
+        let said: Announcement = serde_json::from_str(said).ok()?;
+        (said.name == *name).then_some((said.name.clone(), said))
+    });
+    Ok(said.collect::<BTreeMap<_, _>>().into_values().collect())
 }

@@ -71,7 +71,7 @@ mod tests {
 
     fn builder(name: &str) -> Announcement {
         let (name, version) = (name.to_owned(), String::new());
-        Announcement { name, class: 0, slots: 1, version, builds: Vec::new(), process: String::new() }
+        Announcement { name, class: 0, slots: 1, version, builds: Vec::new(), process: String::new(), trouble: None }
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn is_ours(port: u16) -> bool {
 }
 
 pub(super) struct Redis {
-    url: String,
+    pub(super) url: String,
     child: Child,
     dir: tempfile::TempDir,
 }
@@ -165,6 +165,7 @@ async fn a_builder_says_that_it_is_there_until_it_goes() {
         version: "1".to_owned(),
         builds: vec!["a1".to_owned()],
         process: "p1".to_owned(),
+        trouble: None,
     };
     for name in ["two", "one"] {
         roster::announce(&link, &said(name)).await.unwrap();
@@ -257,7 +258,7 @@ async fn tls_is_spoken_with_a_server_that_our_own_file_vouches_for() {
 }
 
 /// A controller whose Redis is there or not, and the exchange of its builders.
-fn controller(dir: &Path, url: &str) -> (BullmqExecutor, Exchange) {
+pub(super) fn controller(dir: &Path, url: &str) -> (BullmqExecutor, Exchange) {
     let logs = LogStore::new(dir.join("logs")).unwrap();
     let key = Key::keep(&dir.join("key")).unwrap();
     let exchange = Exchange::open(dir.join("attempts"), logs.clone(), key, BTreeMap::new()).unwrap();
@@ -268,7 +269,7 @@ fn controller(dir: &Path, url: &str) -> (BullmqExecutor, Exchange) {
     (BullmqExecutor::open(config, logs, exchange.clone()).unwrap(), exchange)
 }
 
-fn order(attempt: &str) -> BuildOrder {
+pub(super) fn order(attempt: &str) -> BuildOrder {
     BuildOrder { repository: "packages".to_owned(), ..testing::order(attempt) }
 }
 

@@ -4,17 +4,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bullmq::{QueueEvent, QueueEvents, QueueEventsOptions};
+use bullmq::QueueKeys;
 use tokio::sync::Notify;
 
+use super::bounded;
 use super::link::Link;
-use super::server::RedisError;
 use super::task::{Place, Task};
 use crate::builder::workspace::remove_all;
 use crate::executor::kept::blocking;
 
 /// How long it is waited before something that went wrong is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How often it is asked what happened.
+const LISTEN: Duration = Duration::from_millis(100);
+/// So many events are asked for at once.
+const PORTION: usize = 200;
 
 /// Who waits for news of which job.
 #[derive(Debug, Default)]
@@ -51,37 +55,32 @@ impl Bells {
 
 /// Follows the events of a queue, for ever. After a break it goes on behind the last one that it heard, and everybody
 /// looks for themselves, too.
+///
+/// It asks again and again. A read that waits for events gets them whole, and whoever writes them may make them of any
+/// size.
 pub async fn listen(link: Link, queue: String, bells: Arc<Bells>) {
-    let mut last = None;
+    let (mut last, mut is_deaf) = (None::<String>, true);
     loop {
-        if let Err(error) = hear(&link, &queue, &bells, &mut last).await {
-            tracing::debug!(queue, error = error.to_string(), "the events of a queue are not heard");
-        }
-        tokio::time::sleep(PAUSE).await;
+        let pause = match bounded::events(&link, &queue, last.as_deref(), None, ["jobId"], PORTION).await {
+            Ok(heard) => {
+                if is_deaf {
+                    bells.ring_all();
+                }
+                is_deaf = false;
+                heard.events.iter().for_each(|[job]| bells.ring(job));
+                last = Some(heard.last);
+                if heard.more { Duration::ZERO } else { LISTEN }
+            }
+            Err(error) => {
+                if !is_deaf {
+                    tracing::debug!(queue, error = error.to_string(), "the events of a queue are not heard");
+                }
+                is_deaf = true;
+                PAUSE
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
-}
-
-async fn hear(link: &Link, queue: &str, bells: &Bells, last: &mut Option<String>) -> Result<(), RedisError> {
-    let server = link.server().await?;
-    let options = QueueEventsOptions {
-        connection: server.options.clone(),
-        prefix: link.prefix().to_owned(),
-        last_event_id: last.clone(),
-        ..QueueEventsOptions::default()
-    };
-    let events = QueueEvents::with_options(queue, options).await.map_err(|error| link.config().unusable(&error))?;
-    bells.ring_all();
-    while let Some(entry) = events.next_event().await {
-        if let QueueEvent::Error { message } = entry.event {
-            events.close().await;
-            return Err(link.config().unusable(&message));
-        }
-        if let Some(job) = entry.event.job_id() {
-            bells.ring(job);
-        }
-        *last = Some(entry.id);
-    }
-    Ok(())
 }
 
 /// Takes jobs whose attempt is over out of Redis, when nobody has them any more; their records go with them.
@@ -122,7 +121,10 @@ impl Sweeper {
         let removed = match queue.remove(&place.id).await {
             Ok(true) => true,
             // Somebody has it, or there is none.
-            Ok(false) => matches!(queue.get_job(&place.id).await, Ok(None)),
+            Ok(false) => {
+                let job = QueueKeys::new(&place.queue, Some(self.link.prefix())).job_key(&place.id);
+                matches!(self.link.ask::<bool>(redis::cmd("EXISTS").arg(job)).await, Ok(false))
+            }
             Err(_) => false,
         };
         let dir = task.dir.clone();

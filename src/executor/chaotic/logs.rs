@@ -1,10 +1,13 @@
 //! The logs that a Chaotic Manager keeps in Redis: a text for each build, which grows.
 
 use super::Trouble;
+use crate::executor::bullmq::bounded::range;
 use crate::executor::bullmq::link::Link;
 
 /// So many bytes are read at once: 1 MiB.
 const PIECE: u64 = 1 << 20;
+/// No number has more digits.
+const NUMBER: usize = 32;
 /// So much is the end of a log.
 const TAIL: &str = "-4096";
 
@@ -22,8 +25,7 @@ impl Logs {
 
     /// The number of the newest log of a package, milliseconds since 1970.
     pub async fn newest(&self, pkgbase: &str) -> Result<Option<u64>, Trouble> {
-        let number: Option<String> = self.link.ask(redis::cmd("GET").arg(key(pkgbase, "default"))).await?;
-        Ok(number.and_then(|number| number.parse().ok()))
+        Ok(range(&self.link, &key(pkgbase, "default"), NUMBER).await?.parse().ok())
     }
 
     /// What follows in a log; nothing if there is no more now.

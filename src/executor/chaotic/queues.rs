@@ -2,8 +2,6 @@
 //! into `builds`, whose workers put what they have built into `database`. Names, ids and data are exactly those of its own
 //! programs, and what becomes of a build is read from the events of the queues, which stay when jobs are removed.
 
-use std::collections::HashMap;
-
 use bullmq::Queue;
 use bullmq::types::RemoveOnFinish;
 use serde_json::{Value, json};
@@ -12,6 +10,7 @@ use super::course::{Course, Told};
 use super::sight::{End, Sight, Stage};
 use super::state::{Mark, Record};
 use super::{Kept, Trouble};
+use crate::executor::bullmq::bounded::{self, Found};
 use crate::executor::bullmq::link::Link;
 
 /// What its job is called that asks for builds.
@@ -20,8 +19,14 @@ const ADD_JOB: &str = "add-job";
 const REMOVE: &str = "auto-repo-remove";
 /// So many events are read at once.
 const PIECE: usize = 1000;
-/// The states of a job that is not over.
-const OPEN: [&str; 4] = ["waiting", "active", "delayed", "prioritized"];
+/// What is read of them.
+const FIELDS: [&str; 5] = ["event", "jobId", "name", "returnvalue", "failedReason"];
+/// Where jobs are that are not over.
+const OPEN: [&str; 5] = ["wait", "paused", "active", "delayed", "prioritized"];
+/// A request for one build is never as long: 16 KiB.
+const REQUEST: usize = 16 << 10;
+/// As much is read of what a manager gives its builder, with the names of all that a package depends on: 1 MiB.
+const BUILD: usize = 1 << 20;
 
 /// The queues.
 #[derive(Clone)]
@@ -45,8 +50,8 @@ impl Queues {
             .await
             .map_err(|error| self.failed(&error))?;
         // Where one is waiting, another is not taken.
-        let there = queue.get_job(&id).await.map_err(|error| self.failed(&error))?;
-        if there.is_some_and(|job| *job.data() != data) {
+        let found = bounded::job(&self.link, "database", &id, ["data"], 2 * data.to_string().len()).await?;
+        if !matches!(&found, Found::Nothing) && read(&found).as_ref() != Some(&data) {
             return Err(Trouble::Away("an earlier removal of Chaotic Manager is not over yet".to_owned()));
         }
         Ok(())
@@ -56,28 +61,24 @@ impl Queues {
         Trouble::from(self.link.config().unusable(error))
     }
 
-    fn events(&self, queue: &str) -> String {
-        format!("{}:{queue}:events", self.link.prefix())
-    }
-
     /// The id of the newest event of a queue.
     async fn newest(&self, queue: &str) -> Result<String, Trouble> {
-        let mut last = redis::cmd("XREVRANGE");
-        last.arg(self.events(queue)).arg("+").arg("-").arg("COUNT").arg(1);
-        let found: Vec<(String, HashMap<String, String>)> = self.link.ask(&last).await?;
-        Ok(found.into_iter().next().map_or_else(|| "0-0".to_owned(), |(id, _)| id))
+        Ok(bounded::events(&self.link, queue, None, None, [], 1).await?.last)
     }
 
     /// What happened to a job in a queue after this, with which the reader goes on.
     async fn after(&self, queue: &str, from: &mut String, job: &str) -> Result<Vec<Told>, Trouble> {
         let mut told = Vec::new();
         loop {
-            let mut range = redis::cmd("XRANGE");
-            range.arg(self.events(queue)).arg(format!("({from}")).arg("+").arg("COUNT").arg(PIECE);
-            let events: Vec<(String, HashMap<String, String>)> = self.link.ask(&range).await?;
-            let Some((last, _)) = events.last() else { return Ok(told) };
-            from.clone_from(last);
-            told.extend(events.iter().filter_map(|(_, event)| Told::read(queue, job, event)));
+            let heard = bounded::events(&self.link, queue, Some(from), Some(job), FIELDS, PIECE).await?;
+            *from = heard.last;
+            told.extend(heard.events.iter().filter_map(|event| {
+                let fields = FIELDS.into_iter().zip(event).filter(|(_, text)| !text.is_empty());
+                Told::read(queue, job, &fields.map(|(name, text)| (name.to_owned(), text.clone())).collect())
+            }));
+            if !heard.more {
+                return Ok(told);
+            }
         }
     }
 }
@@ -180,9 +181,9 @@ impl InQueues {
 
     /// The job that asks for exactly this build, as long as it is there.
     async fn asked(&self, dispatch: &Queue) -> Result<Option<String>, Trouble> {
-        let jobs = dispatch.get_jobs(&OPEN, 0, -1, true).await.map_err(|error| self.queues.failed(&error))?;
         let request = self.request();
-        Ok(jobs.into_iter().find(|job| *job.data() == request).map(|job| job.id().to_owned()))
+        let is_ours = |data: &str| serde_json::from_str::<Value>(data).is_ok_and(|data| data == request);
+        Ok(bounded::find_job(&self.queues.link, dispatch.name(), &OPEN, REQUEST, is_ours).await?)
     }
 
     async fn is_in(&self, queue: &str) -> Result<bool, Trouble> {
@@ -215,10 +216,15 @@ impl InQueues {
 
     /// Whether the job that was added with this number is of our commit; of one that is gone, nobody knows.
     async fn is_ours(&self, log: u64) -> Result<Option<bool>, Trouble> {
-        let queue = self.queues.link.queue("builds").await?;
-        let job = queue.get_job(&self.id()).await.map_err(|error| self.queues.failed(&error))?;
-        let Some(job) = job.filter(|job| job.data()["timestamp"] == log) else { return Ok(None) };
-        let commit = job.data()["commit"].as_str().and_then(|commit| commit.split(':').next());
+        let found = bounded::job(&self.queues.link, "builds", &self.id(), ["data"], BUILD).await?;
+        let Some(job) = read(&found).filter(|job| job["timestamp"] == log) else { return Ok(None) };
+        let commit = job["commit"].as_str().and_then(|commit| commit.split(':').next());
         Ok(Some(commit == Some(&self.record.commit)))
     }
+}
+
+/// What a job was given, if it can be read.
+fn read(found: &Found<1>) -> Option<Value> {
+    let Found::Job([data]) = found else { return None };
+    serde_json::from_str(data.text()?).ok()
 }

@@ -151,11 +151,10 @@ impl Followed<'_> {
                 (Ending::Done(Outcome::Failed), "the build printed more than a log may hold".to_owned())
             }
             (None, Some(said), _) => (said.ending, said.message),
-            (None, None, Some(status @ (NOT_EXECUTABLE | NOT_FOUND))) if startable(&self.program.words[0]).is_err() => {
-                let reason = startable(&self.program.words[0]).err().unwrap_or_default();
-                (Ending::Infrastructure, format!("the program ended with status {status}: {reason}"))
-            }
-            (None, None, Some(status)) => meaning(status, self.record.skip_exit_code),
+            (None, None, Some(status)) => match self.unstartable(status) {
+                Some(reason) => (Ending::Infrastructure, format!("the program ended with status {status}: {reason}")),
+                None => meaning(status, self.record.skip_exit_code),
+            },
             (None, None, None) => {
                 let message = "the program is gone, and did not say how it ended".to_owned();
                 (Ending::Infrastructure, message)
@@ -184,6 +183,11 @@ impl Followed<'_> {
             Ok(collected) => AttemptReport { artefacts: collected.artefacts, ..report(ending, message) },
             Err(error) => report(Ending::Infrastructure, error.to_string()),
         }
+    }
+
+    /// Why the program cannot be started, if its status may be a shell's that says so.
+    fn unstartable(&self, status: i32) -> Option<String> {
+        matches!(status, NOT_EXECUTABLE | NOT_FOUND).then(|| startable(&self.program.words[0]).err())?
     }
 
     /// What was brought over HTTP.

@@ -30,8 +30,8 @@ pub const LIVE: &str = "builder-live.log";
 const BACKEND: &str = "backend.log";
 /// More chroots are not followed.
 const MOST: usize = 256;
-/// So many questions in a row without an answer are told.
-const TOLD: u32 = 5;
+/// So many questions in a row without an answer are told: one may get lost.
+const TOLD: u32 = 2;
 /// How long the last look at logs may take when somebody wants to end.
 const LAST_READ: Duration = Duration::from_secs(10);
 
@@ -139,6 +139,9 @@ impl Watcher {
             let mut pause = self.pacing.status;
             match self.look(id, &mut source).await {
                 Ok(look) => {
+                    if failures >= TOLD {
+                        following.note("COPR says again how the build stands");
+                    }
                     (failures, failing_since) = (0, None);
                     following.see(&look);
                     if look.build.state.is_terminal() {
@@ -154,7 +157,10 @@ impl Watcher {
                         return Err(error);
                     }
                     if failures == TOLD {
-                        following.note(&format!("{}; it is asked on", in_full(&error)));
+                        let why = in_full(&error);
+                        let text =
+                            format!("COPR does not say how the build stands, and is asked again and again: {why}");
+                        following.note(&text);
                     }
                 }
             }

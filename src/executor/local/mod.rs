@@ -299,6 +299,15 @@ impl Executor for LocalExecutor {
         Ok(ensure_free(&self.inner.config.work_dir, MIN_FREE)?)
     }
 
+    fn fit(&self) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        let config = &self.inner.config;
+        async move {
+            probe::require_programs(config.image.as_ref())?;
+            probe::require_sandbox(&config.user).await
+        }
+        .boxed()
+    }
+
     fn submit(&self, order: BuildOrder) -> BoxFuture<'_, Result<Handle, ExecutorError>> {
         async move { self.accept(order) }.boxed()
     }

@@ -8,7 +8,7 @@ use crate::builder::user::BuildUser;
 use crate::executor::ExecutorError;
 use crate::sys::install::what_to_install;
 use crate::sys::process::Program;
-use crate::sys::sandbox::{ANSWER, Network, SandboxSpec, System, explain};
+use crate::sys::sandbox::{ANSWER, Network, SandboxSpec, System, explain, forbids_user_namespaces};
 
 use super::image::ImageConfig;
 use super::step;
@@ -18,6 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The programs a build runs inside its sandbox, where only `/usr` is seen.
 const INSIDE: [&str; 6] = ["makepkg", "pacman", "fakeroot", "bsdtar", "zstd", "prlimit"];
+
+/// How to have sandboxes forbid user namespaces.
+const FORBIDDING: &str =
+    "install bubblewrap 0.8 or newer; in a container, let it write /proc/sys/user/max_user_namespaces";
 
 /// Every program that building and publishing need, with the argument that makes it say its version.
 const TOOLS: [&str; 11] =
@@ -32,7 +36,7 @@ pub struct ToolReport {
     pub usable: bool,
     /// Its version, or what is wrong.
     pub detail: String,
-    /// How to mend it.
+    /// How to mend it; also of a tool that can be used, if it could be better.
     pub remedy: Option<String>,
 }
 
@@ -77,7 +81,13 @@ async fn try_sandbox(user: &str) -> ToolReport {
     };
     match step::sandboxed(&spec, user).stdin_bytes(ANSWER.to_vec()).timeout(PATIENCE).run().await {
         Ok(output) if output.status.success() => {
-            ToolReport { tool: "sandbox", usable: true, detail: format!("works as {user}"), remedy: None }
+            let (detail, remedy) = if forbids_user_namespaces() {
+                (format!("works as {user}"), None)
+            } else {
+                let detail = format!("works as {user}, but builds can make user namespaces, and be root in them");
+                (detail, Some(FORBIDDING.to_owned()))
+            };
+            ToolReport { tool: "sandbox", usable: true, detail, remedy }
         }
         Ok(output) => unusable("sandbox", explain(&output.stderr_text()), "mend what is said there, and ask again"),
         Err(error) => unusable("sandbox", error.to_string(), what_to_install("bwrap").trim_start_matches(": ")),

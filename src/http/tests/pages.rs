@@ -121,13 +121,28 @@ async fn a_build_that_nobody_can_take_is_shown_as_such_wherever_it_stands() {
 async fn the_queue_shows_who_builds_what() {
     let world = World::empty();
     let at_work = AtWorkView { id: "b1".into(), pkgbase: base("hedge") };
-    let builder =
-        |name: &str, class, only, builds| BuilderView { name: name.into(), class, only, slots: Some(2), builds };
-    let builders = vec![builder("big", Some(4), false, vec![at_work]), builder("others", Some(1), true, Vec::new())];
+    let builder = |name: &str, class, only, builds| BuilderView {
+        name: name.into(),
+        class,
+        only,
+        slots: Some(2),
+        builds,
+        trouble: None,
+    };
+    let mut broken = builder("broken", Some(0), false, Vec::new());
+    broken.trouble = Some("no sandbox <here>".into());
+    let others = builder("others", Some(1), true, Vec::new());
+    let builders = vec![builder("big", Some(4), false, vec![at_work]), others, broken];
     world.change(|state| state.builders = Some(builders));
     let served = world.serve(None).await;
     let seen = page(&format!("{}/queue", served.url)).await;
-    for part in ["<strong>big</strong>", "class 4, 2 at once", "<a href=\"/builds/b1\">hedge</a>", "class 1 only"] {
+    for part in [
+        "<strong>big</strong>",
+        "class 4, 2 at once",
+        "<a href=\"/builds/b1\">hedge</a>",
+        "class 1 only",
+        "takes none now: no sandbox &lt;here&gt;",
+    ] {
         assert!(seen.contains(part), "{part} is not in {seen}");
     }
     let queue = client().get(format!("{}/api/v1/queue", served.url)).send().await.unwrap().text().await.unwrap();

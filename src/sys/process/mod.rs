@@ -351,6 +351,14 @@ where
     })
 }
 
+/// Keeps from every program that is started from now on the files that whoever started this process left open in it:
+/// sandboxes would have them, too. Nothing is closed here, and programs are still given what they are to have. To be
+/// called before there are other threads.
+pub fn keep_inherited_files() {
+    const BEHIND_STDERR: i32 = 3;
+    close_fds::set_fds_cloexec(BEHIND_STDERR, &[]);
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the door to other programs, which need some of our environment")]
 fn inherited(key: &str) -> Option<OsString> {
     std::env::var_os(key)

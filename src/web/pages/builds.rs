@@ -39,12 +39,14 @@ struct BuilderRow {
     name: String,
     takes: String,
     builds: Vec<(String, String)>,
+    trouble: Option<String>,
 }
 
 impl BuilderRow {
     fn new(builder: &BuilderView) -> Self {
         let builds = builder.builds.iter().map(|build| (build_href(&build.id), build.pkgbase.to_string()));
-        Self { name: one_line(&builder.name), takes: takes(builder), builds: builds.collect() }
+        let trouble = builder.trouble.as_deref().map(one_line);
+        Self { name: one_line(&builder.name), takes: takes(builder), builds: builds.collect(), trouble }
     }
 }
 

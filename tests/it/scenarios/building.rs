@@ -9,6 +9,7 @@ use pkgwarden::store::queries::BuildFilter;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::scene::{MAIN, base};
+use crate::support::serving::Serve;
 use crate::support::{Change, Pkg, Scene};
 
 /// More than any build here takes, on a slow machine that is busy with other tests.
@@ -78,4 +79,27 @@ async fn what_another_process_recorded_is_built_by_a_server_that_has_fetched_not
     let detail = scene.store().build(scene.store().builds(BuildFilter::default(), 1).await.unwrap()[0].id).await;
     assert_eq!(detail.unwrap().unwrap().attempts.len(), 1, "it could be handed out at once");
     scene.ends().await;
+}
+
+#[tokio::test]
+async fn what_the_controller_was_started_with_open_is_not_open_in_a_build() {
+    let looks = "  for fd in /proc/self/fd/* /proc/1/fd/*; do echo \"$fd is $(readlink \"$fd\")\"; done";
+    let mut scene = Scene::of(&[Pkg::new("foo").built_by(looks)]).await;
+    scene.env.insert("PKGWARDEN__SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
+    let secret = scene.path("secret");
+    std::fs::write(&secret, "s3cret").unwrap();
+    scene.push("feat(foo): two", &Pkg::new("foo").built_by(looks).release("2").changes()).await;
+    let program = scene.program_with_open(&secret, scene.monorepo.path(), &["-v", "serve"]);
+    let mut serve = Serve::of(program);
+    serve.says("a build ended").await;
+    serve.signal(nix::sys::signal::Signal::SIGTERM);
+    serve.ended().await;
+    let build = &scene.store().builds(BuildFilter::default(), 1).await.unwrap()[0];
+    let attempt = scene.store().build(build.id).await.unwrap().unwrap().attempts.remove(0).id;
+    let log = std::fs::read_to_string(scene.path(&format!("data/logs/{attempt}.log"))).unwrap();
+    assert!(!log.contains("secret"), "{log}");
+    assert!(log.lines().any(|line| line.starts_with("/proc/self/fd/")), "{log}");
+    let of_bubblewrap: Vec<_> = log.lines().filter_map(|line| line.strip_prefix("/proc/1/fd/")).collect();
+    let given = |line: &str| ["is /dev/null", "is pipe:", "is anon_inode:"].iter().any(|kind| line.contains(kind));
+    assert!(!of_bubblewrap.is_empty() && of_bubblewrap.iter().all(|line| given(line)), "{log}");
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bad_input;
+mod broken_builder;
 pub mod building;
 mod by_manager;
 mod by_program;

@@ -55,9 +55,14 @@ impl Fleet {
 
     /// Starts a builder.
     pub fn begin(&mut self, name: &str, arguments: &[&str]) {
+        self.begin_with(name, arguments, &[]);
+    }
+
+    /// Starts a builder with more variables in its environment.
+    pub fn begin_with(&mut self, name: &str, arguments: &[&str], env: &[(&str, &str)]) {
         let config = self.scene.path("pkgwarden.toml").display().to_string();
         let words = [&["--config", &config, "builder", "--name", name][..], arguments].concat();
-        let builder = self.scene.start(&words, &[]);
+        let builder = self.scene.start(&words, env);
         self.builders.push((name.to_owned(), builder));
     }
 
@@ -99,7 +104,8 @@ impl Fleet {
     /// The last attempt at a package.
     pub async fn attempt(&self, package: &str) -> pkgwarden::store::attempts::Attempt {
         let builds = self.builds().await;
-        let build = builds.iter().find(|build| build.pkgbase.as_str() == package).unwrap();
+        let of_it = builds.iter().filter(|build| build.pkgbase.as_str() == package);
+        let build = of_it.max_by_key(|build| build.id).unwrap();
         self.scene.store().build(build.id).await.unwrap().unwrap().attempts.pop().expect("it was tried")
     }
 

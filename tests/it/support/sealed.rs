@@ -94,7 +94,18 @@ impl Scene {
 
     /// `pkgwarden -C DIR ARGS` with more variables in its environment.
     pub fn program(&self, dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Program {
-        let mut program = Program::new(env!("CARGO_BIN_EXE_pkgwarden")).env_clear();
+        self.sealed(Program::new(env!("CARGO_BIN_EXE_pkgwarden")), env).arg("-C").arg(dir).args(args)
+    }
+
+    /// `pkgwarden -C DIR ARGS` as somebody starts it who has left this file open as descriptor 7.
+    pub fn program_with_open(&self, file: &Path, dir: &Path, args: &[&str]) -> Program {
+        let shell = Program::new("/bin/sh").args(["-c", r#"exec 7<"$0" "$@""#]).arg(file);
+        self.sealed(shell, &[]).arg(env!("CARGO_BIN_EXE_pkgwarden")).arg("-C").arg(dir).args(args)
+    }
+
+    /// A program with the environment of the scene.
+    fn sealed(&self, program: Program, env: &[(&str, &str)]) -> Program {
+        let mut program = program.env_clear();
         let path = pkgwarden::sys::env::var("PATH").unwrap_or_default();
         for (key, value) in [("PATH", path.as_str()), ("LANG", "C.UTF-8"), ("NO_COLOR", "1")] {
             program = program.env(key, value);
@@ -102,7 +113,7 @@ impl Scene {
         program = program.env("HOME", self.path("home")).env("TMPDIR", self.path("tmp"));
         program = self.env.iter().fold(program, |program, (key, value)| program.env(key, value));
         program = env.iter().fold(program, |program, (key, value)| program.env(key, value));
-        program.arg("-C").arg(dir).args(args).current_dir(self.path("home"))
+        program.current_dir(self.path("home"))
     }
 
     /// Runs `pkgwarden -C DIR ARGS` with more variables in its environment.

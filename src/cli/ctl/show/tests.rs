@@ -25,13 +25,15 @@ fn a_build_says_what_it_waits_for_and_that_nobody_can_take_it() {
 fn it_is_listed_who_builds_and_what() {
     let builders = json!({"builders": [
         {"name": "big", "class": 4, "only": false, "slots": 2, "builds": [{"id": "7", "pkgbase": "fern"}]},
-        {"name": "workers of others", "class": 1, "only": true, "slots": 256, "builds": []}]});
+        {"name": "workers of others", "class": 1, "only": true, "slots": 256, "builds": [],
+            "trouble": "no sandbox\u{1b}[2J"}]});
     let said = anstream::adapter::strip_str(&super::builders(&builders)).to_string();
     insta::assert_snapshot!(said.trim_start(), @"
     who builds
     BUILDER            CLASS   SLOTS  BUILDS
     big                4           2  fern
     workers of others  1 only    256
+    workers of others takes no builds now: no sandbox␛[2J
     ");
     assert_eq!(super::builders(&json!({"builders": null})), "");
 }

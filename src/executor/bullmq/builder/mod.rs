@@ -2,6 +2,7 @@
 //! machine.
 
 mod carry;
+mod fitness;
 mod order;
 mod work;
 
@@ -74,6 +75,8 @@ struct Inner {
     underway: Mutex<HashMap<String, Arc<Underway>>>,
     workers: OnceLock<Vec<Worker>>,
     draining: AtomicBool,
+    /// Why no build is taken now.
+    trouble: Mutex<Option<String>>,
     /// Builds are to be stopped and given back.
     give_back: CancellationToken,
 }
@@ -102,6 +105,7 @@ impl Builder {
             underway: Mutex::default(),
             workers: OnceLock::new(),
             draining: AtomicBool::new(false),
+            trouble: Mutex::default(),
             give_back: CancellationToken::new(),
         };
         Self { inner: Arc::new(inner) }
@@ -217,9 +221,14 @@ impl Inner {
         drop(self.slots.acquire_many(all).await);
     }
 
+    /// Whether another build may be taken.
+    fn may_take(&self) -> bool {
+        !self.draining.load(Ordering::SeqCst) && self.trouble().is_none()
+    }
+
     /// Takes nothing as long as there is no room, and something again when there is.
     fn mind_the_room(&self) {
-        let may = self.slots.available_permits() > 0 && !self.draining.load(Ordering::SeqCst);
+        let may = self.slots.available_permits() > 0 && self.may_take();
         for worker in self.workers.get().into_iter().flatten() {
             match (may, worker.is_paused()) {
                 (true, true) => worker.resume(),
@@ -261,6 +270,7 @@ async fn beat(inner: Arc<Inner>) {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             builds,
             process: process.clone(),
+            trouble: inner.trouble(),
         };
         match roster::announce(&inner.link, &said).await {
             Ok(()) => has_said = true,

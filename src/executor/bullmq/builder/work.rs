@@ -1,7 +1,6 @@
 //! One job as the worker hands it out: begins its build or finds it under way, keeps hold of it, and says how it ended.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bullmq::{Error, Job};
@@ -40,9 +39,7 @@ pub async fn process(inner: Arc<Inner>, queue: String, job: Job) -> Result<Value
     let underway = match known {
         Some(underway) => underway,
         None => match Arc::clone(&inner.slots).try_acquire_owned() {
-            Ok(permit) if !inner.draining.load(Ordering::SeqCst) => {
-                begin(&inner, &job, document, client.clone(), permit)
-            }
+            Ok(permit) if inner.may_take() => begin(&inner, &job, document, client.clone(), permit),
             _ => return give_back(&inner, &job).await,
         },
     };
@@ -52,7 +49,7 @@ pub async fn process(inner: Arc<Inner>, queue: String, job: Job) -> Result<Value
     said
 }
 
-/// There is no room, or the builder ends: another may have it.
+/// There is no room, or none is taken now: another may have it.
 async fn give_back(inner: &Inner, job: &Job) -> Result<Value, Error> {
     inner.mind_the_room();
     // If this is not heard, it is taken from us when the lock ends.
@@ -87,6 +84,7 @@ fn begin(
         tracing::info!(package = document.pkgbase, attempt = document.attempt, "a build began");
         let said = carry::out(&carrier, document).await;
         tell_end(&id, &said);
+        inner.look_after(&said).await;
         sender.send_replace(Some(said));
         drop(permit);
         inner.mind_the_room();

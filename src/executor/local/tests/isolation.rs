@@ -154,3 +154,12 @@ async fn a_directory_the_build_user_cannot_enter_is_named() {
     let user = world.executor.inner.user.to_string();
     insta::assert_snapshot!(later.replace(&dir, "<dir>").replace(&user, "<user>"), @"the build user <user> cannot enter <dir>, which is above <dir>/work: set `server.data_dir` (and `publish.dir`, if given) to a directory that everybody can enter, such as /var/lib/pkgwarden, or `chmod o+x <dir>`");
 }
+
+#[tokio::test]
+async fn a_build_makes_no_user_namespace() {
+    let world = World::new();
+    let lines = format!("build() {{ unshare -U true || echo refused; unshare -Ur id -u || :; }}\n{PACKAGE}");
+    world.succeed(world.small("a1", &lines)).await;
+    let log = world.log("a1");
+    assert!(log.contains("refused") && !log.lines().any(|line| line.trim() == "0"), "{log}");
+}

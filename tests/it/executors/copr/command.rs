@@ -126,6 +126,22 @@ async fn l9_the_status_is_that_of_the_builds() {
 }
 
 #[tokio::test]
+async fn that_copr_is_away_is_said_once_and_that_it_is_back_too() {
+    for (lost, expected) in [(1, 0), (9, 1)] {
+        let job = Job::new().await;
+        job.copr.live(|build| one_build(build, "succeeded"));
+        job.copr.world().ail("GET /api_3/build/101", vec![Fault::Status(503); lost]);
+        let id = job.copr.put().to_string();
+        let (code, stdout, stderr) = job.run(&[&["watch", &id][..], &OFTEN].concat()).await;
+        assert_eq!(code, 0, "{stderr}");
+        let told = ["==> COPR does not say how the build stands", "==> COPR says again how the build stands\n"];
+        let times = told.map(|text| stdout.matches(text).count());
+        assert_eq!(times, [expected; 2], "{stdout}");
+        assert!(stdout.find(told[0]) <= stdout.find(told[1]), "{stdout}");
+    }
+}
+
+#[tokio::test]
 async fn l10_who_is_told_to_end_shows_what_came_and_leaves_the_build_alone() {
     let job = Job::new().await;
     job.copr.happens([next(|build| {
