@@ -10,6 +10,8 @@ use crate::sys::unpack::unpacked;
 
 /// More than any real package unpacks to, and more files than it has.
 pub(super) const BOUNDS: Bounds = Bounds { bytes: 64 << 30, entries: 2_000_000 };
+/// Folders above a file. Each of them is looked up among the links.
+const MAX_DEPTH: usize = 128;
 /// Names of one kind that are kept.
 const MAX_KEPT: usize = 100;
 /// Files at the root that makepkg writes.
@@ -23,6 +25,9 @@ const SETUID_OR_SETGID: u32 = 0o6000;
 pub(super) fn content(package: impl Read) -> io::Result<Content> {
     let mut reader = Reader::default();
     tarball::read(unpacked(package)?, BOUNDS, |entry| {
+        if entry.path_bytes().iter().filter(|&&byte| byte == b'/').count() > MAX_DEPTH {
+            return Err(io::Error::other("it has a file in more folders than any real one"));
+        }
         reader.entry(entry);
         Ok(ControlFlow::Continue(()))
     })?;
@@ -151,6 +156,20 @@ mod tests {
         assert_eq!(found.escapes, ["usr/lib/x/shadow", "../up", "/abs", "hard"]);
         assert_eq!(found.devices, ["dev/sda", "dev/pipe"]);
         assert_eq!((found.twice, found.dotted), (vec![".PKGINFO".to_owned()], vec![".profile".to_owned()]));
+    }
+
+    /// Each folder above a file is looked up: what costs hours would be packed in no time.
+    #[test]
+    fn a_file_in_too_many_folders_is_an_error() {
+        let packed = |depth: usize| {
+            let mut archive = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            archive.append_data(&mut header, "a/".repeat(depth) + "b", io::empty()).unwrap();
+            zstd::encode_all(&*archive.into_inner().unwrap(), 1).unwrap()
+        };
+        assert!(content(&*packed(128)).is_ok());
+        assert!(content(&*packed(129)).unwrap_err().to_string().contains("more folders"));
     }
 
     #[test]

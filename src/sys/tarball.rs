@@ -16,6 +16,9 @@ const MAX_BEFORE: u64 = 1 << 20;
 /// Names and targets of links of all entries together.
 const MAX_NAMES: u64 = 256 << 20;
 
+/// The longest name, and the longest target of a link: no system takes more.
+const MAX_NAME: usize = 4096;
+
 /// An entry of an archive that is read within bounds.
 pub type Entry<'a, R> = tar::Entry<'a, Gauged<R>>;
 
@@ -66,7 +69,11 @@ pub fn read<R: Read>(
         let mut entry = entry?;
         before.set(None);
         count += 1;
-        names += entry.path_bytes().len() as u64 + entry.link_name_bytes().map_or(0, |target| target.len() as u64);
+        let (name, target) = (entry.path_bytes().len(), entry.link_name_bytes().map_or(0, |target| target.len()));
+        if name.max(target) > MAX_NAME {
+            return Err(io::Error::other("it has a file with a longer name than any real one"));
+        }
+        names += (name + target) as u64;
         if count > bounds.entries || names > MAX_NAMES {
             return Err(io::Error::other("it has more files than any real one"));
         }
@@ -146,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_is_really_packed_is_read() {
-        let long = "long/".repeat(200) + "name";
+        let long = "long/".repeat(800) + "name";
         assert_eq!(names(&*packed(&long, &vec![7; 3 << 20])).unwrap(), [long.len()]);
         assert_eq!(names(&*packed("short", b"")).unwrap(), [5]);
     }
@@ -164,5 +171,7 @@ mod tests {
         let whole = packed("a", &[7; 4096]);
         assert!(names(&whole[..2048]).is_err());
         assert!(names(&*header(b'S', 1 << 40)).is_err(), "a file with holes");
+        let long = names(&*packed(&"long/".repeat(900), b"")).unwrap_err();
+        assert!(long.to_string().contains("longer name"), "{long}");
     }
 }
