@@ -240,7 +240,13 @@ pub fn forbids_user_namespaces() -> bool {
     }
     let forbids = works(&FORBID);
     // Where no sandbox works, nothing is known of it.
-    if forbids || works(&[]) { *FORBIDS.get_or_init(|| forbids) } else { false }
+    if !forbids && !works(&[]) {
+        return false;
+    }
+    if !forbids {
+        tracing::warn!("builds can make user namespaces, and be root in them; `pkgwarden doctor` says what helps");
+    }
+    *FORBIDS.get_or_init(|| forbids)
 }
 
 /// Whether a sandbox can be set up with these arguments, by somebody who is not root.

@@ -147,4 +147,5 @@ async fn what_the_controller_was_started_with_open_is_not_open_in_a_build() {
     let of_bubblewrap: Vec<_> = log.lines().filter_map(|line| line.strip_prefix("/proc/1/fd/")).collect();
     let given = |line: &str| ["is /dev/null", "is pipe:", "is anon_inode:"].iter().any(|kind| line.contains(kind));
     assert!(!of_bubblewrap.is_empty() && of_bubblewrap.iter().all(|line| given(line)), "{log}");
+    scene.ends().await;
 }
