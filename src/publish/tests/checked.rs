@@ -52,7 +52,7 @@ proptest! {
             let name = format!("p{number}");
             let mut text = pkginfo(&name, &name, "1:2-1").replace("pkgdesc = ", &format!("pkgdesc = {described}"));
             for (key, value) in lines {
-                text += &format!("{key} = {value}\n");
+                text.extend([*key, " = ", value.as_str(), "\n"]);
             }
             let Ok(info) = reader::parse(text.as_bytes()) else { continue };
             let path = pack(&dir.path().join(format!("{name}-1:2-1-any.pkg.tar.zst")), &text, "x");
