@@ -47,6 +47,7 @@ pub fn outlets(repository: &settings::Repository, clock: &Arc<dyn Clock>) -> Out
                 Archive { dir: archive.clone(), days: publish.archive_days, versions: publish.archive_versions };
             publisher
                 .keep_generations(publish.keep)
+                .keep_days(publish.keep_days)
                 .keep_files(REPLACED)
                 .with_clock(clock.clone())
                 .signed_by(signing(publish))
@@ -152,14 +153,11 @@ impl Shop {
     /// If it is not kept.
     pub fn generation(&self, target: Option<&str>, number: Option<u64>) -> Result<GenerationPage> {
         let publisher = self.publisher(target)?;
-        let kept = publisher.generations()?;
-        let wanted = |generation: &crate::publish::Generation| number.is_none_or(|number| generation.number == number);
-        let (index, found) = kept
-            .iter()
-            .enumerate()
-            .find(|(_, generation)| wanted(generation))
-            .context("there is no such generation; `pkgwarden repo generations` lists those that are kept")?;
-        Ok(GenerationPage::new(publisher.name().unwrap_or_default(), found, index == 0, &BTreeMap::new()))
+        let found = publisher.generation(number)?;
+        let found =
+            found.context("there is no such generation; `pkgwarden repo generations` lists those that are kept")?;
+        let current = publisher.current_number()? == Some(found.number);
+        Ok(GenerationPage::new(publisher.name().unwrap_or_default(), &found, current, &BTreeMap::new()))
     }
 
     /// Publishes what an earlier generation had.
@@ -169,7 +167,7 @@ impl Shop {
     pub async fn roll_back(&self, target: Option<&str>, number: u64) -> Result<GenerationView> {
         let publisher = self.publisher(target)?;
         let generation = publisher.roll_back(number).await?;
-        Ok(GenerationView::new(publisher.name().unwrap_or_default(), &generation, true))
+        Ok(GenerationView::new(publisher.name().unwrap_or_default(), generation.summary(), true))
     }
 
     /// Moves packages, or all, from staging to the release.

@@ -343,6 +343,7 @@ mod tests {
         [publish]
         sign = false
         keep = 5
+        keep_days = 7
         archive_days = 7
         staging = false
         official_databases = []

@@ -27,8 +27,10 @@ pub struct Publish {
     pub signer: PathBuf,
     /// gpg's folder with the key, if `serve` starts the signer.
     pub signer_home: Option<PathBuf>,
-    /// Earlier generations that are kept.
+    /// Generations that are kept, the current one included.
     pub keep: usize,
+    /// Days of which the last generation is kept besides.
+    pub keep_days: u32,
     /// Where replaced files go.
     pub archive_dir: PathBuf,
     /// Days that they stay there; with 0 there is no archive.
@@ -72,6 +74,7 @@ pub(super) fn resolve(publish: WrittenPublish, repository: &str, server: &Server
         signer: publish.signer.unwrap_or_else(|| server.data_dir.join("signer.sock")),
         signer_home: publish.signer_home,
         keep: given(publish.keep),
+        keep_days: given(publish.keep_days),
         archive_dir: publish.archive_dir.unwrap_or_else(|| dir.join("archive")),
         archive_days: given(publish.archive_days),
         archive_versions: publish.archive_versions,

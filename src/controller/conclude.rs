@@ -28,6 +28,7 @@ use crate::source::libraries::database_name;
 use crate::store::StoreError;
 use crate::store::attempts::{AttemptEnd, AttemptEnding, Finished};
 use crate::store::builds::Build;
+use crate::telemetry::in_full;
 
 /// What cannot be published is tried again after so many looks whether it is still wanted, at most.
 const MOST_LOOKS: u32 = 32;
@@ -132,18 +133,25 @@ impl Dispatcher {
                 if matches!(error, PublishError::NotTheBuilds { .. }) {
                     self.distrust(build, &error.to_string()).await;
                 }
-                // The log ends as if all were well.
-                if let Err(error) = self.parts.logs.amend(attempt, &format!("not published: {error}")) {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(attempt, error, "the log does not say that a build is not published");
-                }
+                self.tell_unpublished(attempt, &error);
                 Some(end(AttemptEnding::Done(Outcome::Failed), exit_code, error.to_string()))
             }
             Err(_) if self.ending.load(Ordering::Relaxed) => None,
             Err(error) => {
+                if error.asks_for_another_build() {
+                    self.tell_unpublished(attempt, &error);
+                }
                 let message = format!("publishing: {:#}", anyhow::Error::from(error));
                 Some(end(AttemptEnding::Infrastructure, exit_code, message))
             }
+        }
+    }
+
+    /// Says why nothing is published in the log of a build, which ends as if all were well.
+    fn tell_unpublished(&self, attempt: &str, why: &PublishError) {
+        if let Err(error) = self.parts.logs.amend(attempt, &format!("not published: {}", in_full(why))) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(attempt, error, "the log does not say that a build is not published");
         }
     }
 
@@ -194,7 +202,8 @@ impl Dispatcher {
     }
 
     /// Publishes what a build made. A finished build is too dear to be thrown away: whatever keeps us from publishing
-    /// it and is not its own fault is waited for, until it is there or nobody wants it any more.
+    /// it and is not its own fault is waited for, until it is there or nobody wants it any more; but not for the time that
+    /// a wrong clock has written into its files.
     pub(super) async fn publish(
         &self,
         build: &Build,
@@ -205,7 +214,7 @@ impl Dispatcher {
         let (mut told, mut looks) = (String::new(), 1);
         loop {
             let error = match publisher.publish(paths, expected).await {
-                Err(error) if !error.is_the_builds_fault() => error,
+                Err(error) if !error.is_the_builds_fault() && !error.asks_for_another_build() => error,
                 other => return other,
             };
             if told != error.to_string() {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::domain::name::PkgBase;
 use crate::domain::queue::BuildId;
 use crate::domain::version::Version;
-use crate::publish::{Generation, Origin, PublishError, Publisher};
+use crate::publish::{Generation, Origin, PublishError, Publisher, Summary};
 use crate::store::Store;
 
 /// One published state of the package repository.
@@ -69,16 +69,14 @@ pub struct GenerationPage {
 impl GenerationView {
     /// The line of a generation of the package repository `repository`.
     #[must_use]
-    pub fn new(repository: &str, generation: &Generation, current: bool) -> Self {
-        let packages = generation.entries.len();
-        let built = generation.entries.iter().filter(|entry| entry.origin == Origin::Built).count();
+    pub fn new(repository: &str, generation: Summary, current: bool) -> Self {
         Self {
             repository: repository.to_owned(),
             number: generation.number,
             current,
-            packages,
-            built,
-            reused: packages - built,
+            packages: generation.packages,
+            built: generation.built,
+            reused: generation.packages - generation.built,
             restores: generation.restores,
             published: Some(generation.created),
         }
@@ -102,7 +100,7 @@ impl GenerationPage {
         Self {
             entries: entries.collect(),
             removed: generation.removed.iter().map(ToString::to_string).collect(),
-            generation: GenerationView::new(repository, generation, current),
+            generation: GenerationView::new(repository, generation.summary(), current),
         }
     }
 }
@@ -112,10 +110,9 @@ impl GenerationPage {
 /// # Errors
 /// If its folder cannot be read.
 pub fn of(publisher: &Publisher) -> Result<Vec<GenerationView>, PublishError> {
-    let generations = publisher.generations()?;
-    let name = publisher.name().unwrap_or_default();
-    let views = generations.iter().enumerate();
-    Ok(views.map(|(index, generation)| GenerationView::new(name, generation, index == 0)).collect())
+    let (name, current) = (publisher.name().unwrap_or_default(), publisher.current_number()?);
+    let view = |generation: Summary| GenerationView::new(name, generation, current == Some(generation.number));
+    Ok(publisher.summaries()?.into_iter().map(view).collect())
 }
 
 /// One of them with all that is in it, and with the runs that the record knows; `None` if it is not kept.
@@ -123,10 +120,8 @@ pub fn of(publisher: &Publisher) -> Result<Vec<GenerationView>, PublishError> {
 /// # Errors
 /// If its folder or the record cannot be read.
 pub async fn page(publisher: &Publisher, store: &Store, number: u64) -> Result<Option<GenerationPage>> {
-    let kept = publisher.generations()?;
-    let Some((index, generation)) = kept.iter().enumerate().find(|(_, generation)| generation.number == number) else {
-        return Ok(None);
-    };
+    let Some(generation) = publisher.generation(Some(number))? else { return Ok(None) };
+    let current = publisher.current_number()? == Some(number);
     let runs = store.runs_of_builds(generation.entries.iter().filter_map(|entry| entry.build).collect()).await?;
-    Ok(Some(GenerationPage::new(publisher.name().unwrap_or_default(), generation, index == 0, &runs)))
+    Ok(Some(GenerationPage::new(publisher.name().unwrap_or_default(), &generation, current, &runs)))
 }

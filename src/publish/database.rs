@@ -71,12 +71,43 @@ pub struct DatabaseEntry {
     pub depends: Vec<String>,
     /// `PROVIDES` as written.
     pub provides: Vec<String>,
+    /// `CONFLICTS` as written.
+    pub conflicts: Vec<String>,
+    /// `REPLACES` as written.
+    pub replaces: Vec<String>,
+    /// `GROUPS` as written.
+    pub groups: Vec<String>,
 }
 
 impl DatabaseEntry {
     /// Every name that this package satisfies: its own and what it provides, without versions.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.name.as_str()).chain(self.provides.iter().map(|written| name_of(written)))
+    }
+
+    /// The first field of which another entry of the same file says something else, what this one says there, and what the
+    /// other. Their signatures are no matter: those come and go with keys.
+    pub(super) fn differs_from(&self, other: &Self) -> Option<(&'static str, String, String)> {
+        let mut both = self.fields().into_iter().zip(other.fields());
+        both.find_map(|((field, ours), (_, theirs))| (ours != theirs).then_some((field, ours, theirs)))
+    }
+
+    fn fields(&self) -> [(&'static str, String); 12] {
+        let list = |values: &[String]| format!("{values:?}");
+        [
+            ("NAME", self.name.to_string()),
+            ("BASE", self.base.to_string()),
+            ("VERSION", self.version.to_string()),
+            ("ARCH", self.arch.clone()),
+            ("CSIZE", self.size.map_or_else(String::new, |size| size.to_string())),
+            ("SHA256SUM", self.sha256.clone()),
+            ("BUILDDATE", self.build_date.map_or_else(String::new, |date| date.to_string())),
+            ("REPLACES", list(&self.replaces)),
+            ("CONFLICTS", list(&self.conflicts)),
+            ("PROVIDES", list(&self.provides)),
+            ("DEPENDS", list(&self.depends)),
+            ("GROUPS", list(&self.groups)),
+        ]
     }
 
     /// Its file in this folder, if the signature beside it is another than the database has.
@@ -124,7 +155,8 @@ pub(super) fn read_from(file: impl Read, path: &Path) -> Result<Vec<DatabaseEntr
 fn parse(text: &str) -> Result<DatabaseEntry, &'static str> {
     let (mut name, mut base, mut version, mut file) = (None, None, None, None);
     let (mut arch, mut sha256, mut build_date, mut size, mut signature) = ("", "", None, None, None);
-    let (mut depends, mut provides) = (Vec::new(), Vec::new());
+    let (mut depends, mut provides, mut conflicts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut replaces, mut groups) = (Vec::new(), Vec::new());
     for (field, mut values) in fields(text) {
         match field {
             "NAME" => name = values.next(),
@@ -138,6 +170,9 @@ fn parse(text: &str) -> Result<DatabaseEntry, &'static str> {
             "PGPSIG" => signature = values.next().map(str::to_owned),
             "DEPENDS" => depends.extend(values.map(str::to_owned)),
             "PROVIDES" => provides.extend(values.map(str::to_owned)),
+            "CONFLICTS" => conflicts.extend(values.map(str::to_owned)),
+            "REPLACES" => replaces.extend(values.map(str::to_owned)),
+            "GROUPS" => groups.extend(values.map(str::to_owned)),
             _ => {}
         }
     }
@@ -155,6 +190,9 @@ fn parse(text: &str) -> Result<DatabaseEntry, &'static str> {
         build_date,
         depends,
         provides,
+        conflicts,
+        replaces,
+        groups,
     })
 }
 

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use super::database::DatabaseEntry;
 use super::layout::Kept;
-use super::verify::Verified;
+use super::verify::{self, Verified};
 use super::{PublishError, PublishedPackage};
 use crate::domain::finding::Finding;
 use crate::domain::name::PkgName;
@@ -34,31 +35,27 @@ pub struct Difference {
 
 impl Difference {
     /// What a build changes in what is published.
-    pub fn of(
-        verified: Vec<Verified>,
-        expected: &Expected,
-        current: &[PublishedPackage],
-    ) -> Result<Self, PublishError> {
+    pub fn of(verified: Vec<Verified>, expected: &Expected, current: &[PublishedPackage]) -> Self {
         let mut difference = Self::default();
-        let yields = |package: &PublishedPackage| verified.iter().any(|file| file.name == package.name);
+        let yields = |package: &PublishedPackage| verified.iter().any(|file| file.entry.name == package.name);
         let left = current.iter().filter(|package| package.base == expected.pkgbase && !yields(package));
         difference.removed = left.map(|package| package.name.clone()).collect();
-        let unexpected = verified.iter().filter(|file| !expected.members.contains(&file.name));
-        difference.unexpected = unexpected.map(|file| file.name.clone()).collect();
+        let unexpected = verified.iter().filter(|file| !expected.members.contains(&file.entry.name));
+        difference.unexpected = unexpected.map(|file| file.entry.name.clone()).collect();
         for file in verified {
-            match current.iter().find(|package| package.file == file.file) {
+            match current.iter().find(|package| package.file == file.entry.file) {
                 Some(package) if package.base == expected.pkgbase => {
-                    if package.sha256 != sha256(&file.path)? {
+                    if package.sha256 != file.entry.sha256 {
                         difference.leave(&file);
                     }
                 }
                 _ => {
-                    difference.builds.extend(expected.build.map(|build| (file.file.clone(), build)));
+                    difference.builds.extend(expected.build.map(|build| (file.entry.file.clone(), build)));
                     difference.added.push(file);
                 }
             }
         }
-        Ok(difference)
+        difference
     }
 
     /// Has files give way to those that kept generations have in `dir`: a published file never changes under those who
@@ -74,25 +71,26 @@ impl Difference {
         others: &BTreeSet<String>,
     ) -> Result<(), PublishError> {
         for added in std::mem::take(&mut self.added) {
-            let (found, path) = (sha256(&added.path)?, dir.join(&added.file));
-            let is_others = !kept.contains_key(&added.file) && others.contains(&added.file);
-            if is_others && path.is_file() && sha256(&path)? != found {
+            let DatabaseEntry { file, sha256: found, base, .. } = &added.entry;
+            let path = dir.join(file);
+            let is_others = !kept.contains_key(file) && others.contains(file);
+            if is_others && path.is_file() && sha256(&path)? != *found {
                 return Err(PublishError::NotTheBuilds {
                     findings: vec![is_of(&added, "another database in the folder")],
                 });
             }
-            let there = kept.get(&added.file).filter(|there| there.sha256 != found);
+            let there = kept.get(file).filter(|there| there.sha256 != *found);
             let Some(there) = there.filter(|_| path.is_file()) else {
                 self.added.push(added);
                 continue;
             };
-            if there.base != added.base {
+            if there.base != *base {
                 return Err(PublishError::NotTheBuilds { findings: vec![is_of(&added, &format!("`{}`", there.base))] });
             }
-            self.builds.remove(&added.file);
-            self.builds.extend(there.build.map(|build| (added.file.clone(), build)));
+            self.builds.remove(file);
+            self.builds.extend(there.build.map(|build| (file.clone(), build)));
             self.leave(&added);
-            self.again.push(added);
+            self.again.push(verify::published(&path, &there.sha256, base)?);
         }
         Ok(())
     }
@@ -100,21 +98,21 @@ impl Difference {
     /// Has a published file stay, and says so: what was built is not what is published.
     fn leave(&mut self, file: &Verified) {
         let message = "it is not published, because this version is published already with other content";
-        let finding = Finding::warning("package-not-replaced", message).at(file.file.clone(), None);
-        self.findings.push(finding.with_package(&file.base).hint("raise `pkgrel`"));
-        self.not_replaced.push(file.file.clone());
+        let finding = Finding::warning("package-not-replaced", message).at(file.entry.file.clone(), None);
+        self.findings.push(finding.with_package(&file.entry.base).hint("raise `pkgrel`"));
+        self.not_replaced.push(file.entry.file.clone());
     }
 
-    /// Everything that the database has to be told of.
-    pub fn entering(&self) -> impl Iterator<Item = &Verified> {
-        self.added.iter().chain(&self.again)
+    /// Everything that the database has to be told of, and what it has to say of it.
+    pub fn entering(&self) -> impl Iterator<Item = &DatabaseEntry> {
+        self.added.iter().chain(&self.again).map(|file| &file.entry)
     }
 }
 
 fn is_of(file: &Verified, owner: &str) -> Finding {
     let message = format!("a file of this name was published for {owner}, and what is published never changes");
-    let finding = Finding::error("package-not-its-own", message).at(file.file.clone(), None);
-    finding.with_package(&file.base).hint("raise `pkgrel`")
+    let finding = Finding::error("package-not-its-own", message).at(file.entry.file.clone(), None);
+    finding.with_package(&file.entry.base).hint("raise `pkgrel`")
 }
 
 /// The checksum of a file.

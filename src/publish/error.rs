@@ -22,6 +22,14 @@ pub enum PublishError {
         /// What is wrong with the files, and what is only to be told.
         findings: Vec<Finding>,
     },
+    /// A file is the build's, and from the future: nothing of the build is published.
+    #[error("what was built is not published, because a clock is wrong: {}", told(findings))]
+    Ahead {
+        /// Which files, and both times.
+        findings: Vec<Finding>,
+        /// Whether it is our own clock, which was set back since the last publication.
+        set_back: bool,
+    },
     /// A build without artefacts cannot be published.
     #[error("there is no package file to publish for `{0}`")]
     Nothing(PkgBase),
@@ -128,6 +136,12 @@ impl PublishError {
     #[must_use]
     pub const fn is_the_builds_fault(&self) -> bool {
         matches!(self, Self::NotTheBuilds { .. } | Self::Nothing(_))
+    }
+
+    /// Whether nobody knows how long it will not go well, and another build may go well at once, which is nobody's fault.
+    #[must_use]
+    pub const fn asks_for_another_build(&self) -> bool {
+        matches!(self, Self::Ahead { set_back: false, .. })
     }
 
     /// Whether it goes well as soon as there is room on the disk, or the signer is back: both may be at any moment.

@@ -7,6 +7,7 @@
 //! NAME.gpg                        the public key, where it is signed
 //! .current -> .generations/7      renaming this link is what publishes
 //! .generations/replaced.json      package files that no kept generation names, and since when
+//! .generations/pkgwarden-scratch-…  where the databases of a generation are written, before they are put into it
 //! .generations/7/                 NAME.db.tar.zst  NAME.files.tar.zst  manifest.json  lastupdate
 //!                                 pkgs.txt  pkgs.files.txt
 //! .incoming/                      copies that are being checked and signed
@@ -17,19 +18,22 @@
 //! has died, and the next to publish clears it away.
 
 mod files;
+mod known;
 mod links;
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use nix::fcntl::{Flock, FlockArg};
 
 pub(super) use self::files::{Kept, Stay};
+use self::known::Known;
 use super::signer::SUFFIX;
 use super::{Generation, PublishError};
 use crate::sys::fs::FsError;
+use crate::sys::scratch::{self, Scratch};
 
 const MANIFEST: &str = "manifest.json";
 /// The package files a generation brings, written down before they are put in place.
@@ -45,6 +49,7 @@ pub(super) struct Layout {
     pub dir: PathBuf,
     /// The name of the repository, once it is known.
     pub name: Arc<OnceLock<String>>,
+    known: Arc<Mutex<Known>>,
 }
 
 pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
@@ -60,6 +65,10 @@ pub(super) fn gone(result: io::Result<()>) -> io::Result<()> {
 }
 
 impl Layout {
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir, name: Arc::default(), known: Arc::default() }
+    }
+
     pub fn generation(&self, number: u64) -> PathBuf {
         self.dir.join(".generations").join(number.to_string())
     }
@@ -186,6 +195,7 @@ impl Layout {
     pub fn recover(&self) -> Result<(), PublishError> {
         let incoming = self.incoming();
         gone(fs::remove_dir_all(&incoming)).map_err(failed("clear", &incoming))?;
+        scratch::remove_abandoned(&self.dir.join(".generations"));
         let current = self.current()?.unwrap_or(0);
         for number in self.numbers()?.into_iter().filter(|&number| number > current) {
             self.abandon(number)?;
@@ -217,18 +227,42 @@ impl Layout {
         written.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
-    /// Starts a generation from the database that is published.
-    pub fn copy_database(&self, number: u64) -> Result<(), PublishError> {
-        let (database, files) = match self.current()? {
-            Some(current) => (Some(self.database(current)?), Some(self.generation(current).join(self.files_name()?))),
-            None => (self.of_others("db")?, self.of_others("files")?),
-        };
+    /// A folder of its own for everybody who has databases written: whatever a publisher that was killed has left
+    /// running goes on writing there, and not in what the next one publishes.
+    pub fn workshop(&self) -> Result<Scratch, PublishError> {
+        Ok(Scratch::within(&self.dir.join(".generations"))?)
+    }
+
+    /// Copies the databases that are published into a folder, under the names that ours have.
+    pub fn copy_published(&self, to: &Path) -> Result<(), PublishError> {
+        match self.current()? {
+            Some(current) => self.copy_databases(current, to),
+            None => self.copy(self.of_others("db")?, self.of_others("files")?, to),
+        }
+    }
+
+    /// Copies the databases of a generation into a folder.
+    pub fn copy_databases(&self, number: u64, to: &Path) -> Result<(), PublishError> {
+        let files = self.generation(number).join(self.files_name()?);
+        self.copy(Some(self.database(number)?), Some(files), to)
+    }
+
+    fn copy(&self, database: Option<PathBuf>, files: Option<PathBuf>, to: &Path) -> Result<(), PublishError> {
         for (source, name) in [(database, self.database_name()?), (files, self.files_name()?)] {
             let Some(source) = source else { continue };
-            match fs::copy(&source, self.generation(number).join(name)) {
+            match fs::copy(&source, to.join(name)) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 copied => drop(copied.map_err(failed("copy", &source))?),
             }
+        }
+        Ok(())
+    }
+
+    /// Puts the databases that were written in a folder into a generation.
+    pub fn take_databases(&self, from: &Path, number: u64) -> Result<(), PublishError> {
+        for name in [self.database_name()?, self.files_name()?] {
+            let written = from.join(&name);
+            fs::rename(&written, self.generation(number).join(name)).map_err(failed("put in place", &written))?;
         }
         Ok(())
     }
@@ -237,7 +271,6 @@ impl Layout {
     pub fn complete(&self, generation: &Generation) -> Result<(), PublishError> {
         let folder = self.generation(generation.number);
         for name in [self.database_name()?, self.files_name()?] {
-            gone(fs::remove_file(folder.join(format!("{name}.old")))).map_err(failed("clear", &folder))?;
             sync(&folder.join(name))?;
         }
         let manifest = serde_json::to_vec_pretty(generation).expect("manifests are JSON");

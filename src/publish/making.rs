@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use super::database::{self, DatabaseEntry};
 use super::difference::{Difference, sha256};
 use super::generation::published;
-use super::layout::{Kept, failed, write_synced};
+use super::layout::{failed, write_synced};
 use super::signer::{Signing, gpg, signature_of};
-use super::verify::Verified;
-use super::{Generation, PublishError, PublishedPackage, Publisher, Step, repo_tool};
+use super::{Generation, PublishError, PublishedPackage, Publisher, Step, repo_tool, verify};
 use crate::domain::name::PkgName;
 use crate::sys::fs::write_atomic;
 
@@ -30,16 +29,16 @@ impl Publisher {
         let others = layout.named_by_others().unwrap_or_default();
         difference.give_way(&layout.dir, &kept_files, &others)?;
         let keyring = self.fetch_key()?;
-        self.sign_packages(before, &difference, &kept_files, keyring.as_deref())?;
+        self.sign_packages(before, &difference, keyring.as_deref())?;
         self.reached(Step::Signed)?;
-        let files: Vec<_> = difference.added.iter().map(|added| added.file.as_str()).collect();
+        let files: Vec<_> = difference.added.iter().map(|added| added.entry.file.as_str()).collect();
         layout.begin(number, &files)?;
         self.reached(Step::Begun)?;
         for added in &difference.added {
-            layout.place(&added.path, &added.file, &kept_files)?;
+            layout.place(&added.path, &added.entry.file, &kept_files)?;
         }
         self.reached(Step::Placed)?;
-        let entries = self.write_database(number, before, &difference)?;
+        let entries = self.write_database(number, &difference)?;
         self.reached(Step::Written)?;
         let known = layout.current()?.and_then(|number| layout.manifest(number).ok());
         let Difference { builds, removed, unexpected, not_replaced, findings, .. } = difference;
@@ -68,22 +67,13 @@ impl Publisher {
             self.is_there(&entry.file, &entry.sha256)?;
         }
         let (number, keyring) = (self.next_number()?, self.fetch_key()?);
-        self.sign_packages(&then.entries, &Difference::default(), &BTreeMap::new(), keyring.as_deref())?;
+        self.sign_packages(&then.entries, &Difference::default(), keyring.as_deref())?;
         layout.begin(number, &[])?;
         self.reached(Step::Begun)?;
-        for name in [layout.database_name()?, layout.files_name()?] {
-            let (from, to) = (layout.generation(earlier).join(&name), layout.generation(number).join(&name));
-            std::fs::copy(&from, &to).map_err(failed("copy", &from))?;
-        }
-        repo_tool::add(
-            &layout.generation(number),
-            &layout.database_name()?,
-            &self.signed_otherwise(number, |_| false)?,
-        )?;
+        let entries = self.restore_database(earlier, number)?;
         self.reached(Step::Written)?;
         let now: BTreeSet<PkgName> = self.current()?.into_iter().map(|package| package.name).collect();
         let then_names: BTreeSet<PkgName> = then.entries.iter().map(|package| package.name.clone()).collect();
-        let entries = database::read(&layout.database(number)?)?;
         let generation = Generation {
             number,
             created: self.clock.now(),
@@ -131,7 +121,6 @@ impl Publisher {
         &self,
         before: &[PublishedPackage],
         difference: &Difference,
-        kept: &BTreeMap<String, Kept>,
         keyring: Option<&Path>,
     ) -> Result<(), PublishError> {
         let (Some(signing), Some(keyring)) = (&self.signing, keyring) else { return Ok(()) };
@@ -147,7 +136,7 @@ impl Publisher {
         };
         let staying = before.iter().filter(|package| !leaves(&package.name));
         let staying = staying.map(|package| (&package.file, &package.sha256));
-        let again = difference.again.iter().filter_map(|file| Some((&file.file, &kept.get(&file.file)?.sha256)));
+        let again = difference.again.iter().map(|file| (&file.entry.file, &file.entry.sha256));
         for (file, sha256) in staying.chain(again).filter(|(file, _)| !sure.contains(*file)) {
             self.sign_again(signing, file, sha256, keyring)?;
         }
@@ -203,69 +192,95 @@ impl Publisher {
         Ok(())
     }
 
-    /// Files whose signature in a database is not the one beside them; of packages that leave it, none. pacman goes by
-    /// the database, so that they have to be added again.
-    fn signed_otherwise(&self, number: u64, leaves: impl Fn(&PkgName) -> bool) -> Result<Vec<PathBuf>, PublishError> {
-        let database = self.layout.database(number)?;
-        if self.signing.is_none() || !database.is_file() {
-            return Ok(Vec::new());
+    /// Writes the database of the next generation, and gives what it says.
+    fn write_database(&self, number: u64, difference: &Difference) -> Result<Vec<DatabaseEntry>, PublishError> {
+        let (workshop, name) = (self.layout.workshop()?, self.layout.database_name()?);
+        let (folder, database) = (workshop.path(), workshop.path().join(&name));
+        self.layout.copy_published(folder)?;
+        let before = read_if_there(&database)?;
+        if !difference.removed.is_empty() {
+            repo_tool::remove(folder, &name, difference.removed.iter().map(PkgName::as_str))?;
         }
-        let entries = database::read(&database)?.into_iter().filter(|entry| !leaves(&entry.name));
-        Ok(entries.filter_map(|entry| entry.signed_otherwise(&self.layout.dir)).collect())
+        let leaves = |name: &PkgName| {
+            difference.removed.contains(name) || difference.entering().any(|entering| entering.name == *name)
+        };
+        let staying = before.into_iter().filter(|entry| !leaves(&entry.name)).collect();
+        let (staying, again) = self.signed_again(staying)?;
+        let wanted: Vec<&DatabaseEntry> = difference.entering().chain(&again).collect();
+        let paths: BTreeSet<PathBuf> = wanted.iter().map(|entry| self.layout.dir.join(&entry.file)).collect();
+        repo_tool::add(folder, &name, &paths.into_iter().collect::<Vec<_>>())?;
+        let entries = database::read(&database)?;
+        is_as_checked(&entries, &staying, &wanted)?;
+        self.layout.take_databases(folder, number)?;
+        Ok(entries)
     }
 
-    fn write_database(
+    /// Writes the database of a generation that has what an earlier one had, and gives what it says.
+    fn restore_database(&self, earlier: u64, number: u64) -> Result<Vec<DatabaseEntry>, PublishError> {
+        let (workshop, name) = (self.layout.workshop()?, self.layout.database_name()?);
+        let (folder, database) = (workshop.path(), workshop.path().join(&name));
+        self.layout.copy_databases(earlier, folder)?;
+        let (staying, again) = self.signed_again(database::read(&database)?)?;
+        let paths: Vec<PathBuf> = again.iter().map(|entry| self.layout.dir.join(&entry.file)).collect();
+        repo_tool::add(folder, &name, &paths)?;
+        let entries = database::read(&database)?;
+        is_as_checked(&entries, &staying, &again.iter().collect::<Vec<_>>())?;
+        self.layout.take_databases(folder, number)?;
+        Ok(entries)
+    }
+
+    /// Parts entries into those that stay as they are, and those whose signature is not the one beside their file: pacman
+    /// goes by the database, so that the files have to be added again. Of these, what the database has to say then: what
+    /// is written in the file, unless it is of a kind that somebody else published before us.
+    fn signed_again(
         &self,
-        number: u64,
-        before: &[PublishedPackage],
-        difference: &Difference,
-    ) -> Result<Vec<DatabaseEntry>, PublishError> {
-        self.layout.copy_database(number)?;
-        let (folder, database) = (self.layout.generation(number), self.layout.database_name()?);
-        if !difference.removed.is_empty() {
-            repo_tool::remove(&folder, &database, difference.removed.iter().map(PkgName::as_str))?;
+        entries: Vec<DatabaseEntry>,
+    ) -> Result<(Vec<DatabaseEntry>, Vec<DatabaseEntry>), PublishError> {
+        if self.signing.is_none() {
+            return Ok((entries, Vec::new()));
         }
-        let mut paths: BTreeSet<_> = difference.entering().map(|file| self.layout.dir.join(&file.file)).collect();
-        let leave = |name: &PkgName| difference.entering().any(|entering| entering.name == *name);
-        paths.extend(self.signed_otherwise(number, leave)?);
-        let paths: Vec<_> = paths.into_iter().collect();
-        repo_tool::add(&folder, &database, &paths)?;
-        let entries = database::read(&self.layout.database(number)?)?;
-        let mut wanted: BTreeMap<&str, &str> =
-            before.iter().map(|package| (package.name.as_str(), package.file.as_str())).collect();
-        wanted.retain(|name, _| !difference.removed.iter().any(|removed| removed.as_str() == *name));
-        wanted.extend(difference.entering().map(|file| (file.name.as_str(), file.file.as_str())));
-        let found: BTreeMap<&str, &str> =
-            entries.iter().map(|entry| (entry.name.as_str(), entry.file.as_str())).collect();
-        is_as_checked(&entries, difference)?;
-        match wanted.iter().find(|&(name, file)| found.get(name) != Some(file)) {
-            Some((name, file)) => Err(PublishError::WrongDatabase(format!("`{name}` is not there as `{file}`"))),
-            None if found.len() > wanted.len() => {
-                Err(PublishError::WrongDatabase("it has packages that nobody added".to_owned()))
+        let (mut staying, mut again) = (Vec::new(), Vec::new());
+        for entry in entries {
+            match entry.signed_otherwise(&self.layout.dir) {
+                None => staying.push(entry),
+                Some(path) => again.push(match verify::info(&path) {
+                    Ok(info) => verify::verified(&path, info)?.entry,
+                    Err(_) => entry,
+                }),
             }
-            None => Ok(entries),
         }
+        Ok((staying, again))
     }
 }
 
-/// What stands in the database of what comes into it is what was checked of it.
-fn is_as_checked(entries: &[DatabaseEntry], difference: &Difference) -> Result<(), PublishError> {
-    let by_file: BTreeMap<&str, &DatabaseEntry> = entries.iter().map(|entry| (entry.file.as_str(), entry)).collect();
-    let differs = |checked: &&Verified| {
-        let entry = by_file.get(checked.file.as_str());
-        let is_it = |entry: &DatabaseEntry| {
-            entry.name == checked.name
-                && entry.base == checked.base
-                && entry.version.as_str() == checked.version.as_str()
+fn read_if_there(database: &Path) -> Result<Vec<DatabaseEntry>, PublishError> {
+    if database.is_file() { Ok(database::read(database)?) } else { Ok(Vec::new()) }
+}
+
+/// A database says of what came into it what was checked of it, of everything else what it said before, and nothing
+/// more. `repo-add` reads a package by itself, and pacman believes what it writes: that one package replaces another.
+pub(super) fn is_as_checked(
+    entries: &[DatabaseEntry],
+    staying: &[DatabaseEntry],
+    entering: &[&DatabaseEntry],
+) -> Result<(), PublishError> {
+    let found: BTreeMap<&str, &DatabaseEntry> = entries.iter().map(|entry| (entry.file.as_str(), entry)).collect();
+    for wanted in staying.iter().chain(entering.iter().copied()) {
+        let Some(&entry) = found.get(wanted.file.as_str()) else {
+            let problem = format!("`{}` is not there as `{}`", wanted.name, wanted.file);
+            return Err(PublishError::WrongDatabase(problem));
         };
-        !entry.is_some_and(|entry| is_it(entry))
-    };
-    match difference.entering().find(differs) {
-        None => Ok(()),
-        Some(checked) => {
-            let Verified { name, base, version, file, .. } = checked;
-            let problem = format!("it does not say of `{file}` that it is `{name}` {version} of `{base}`");
-            Err(PublishError::WrongDatabase(problem))
+        // Nearly all of them, and quickly told.
+        if entry == wanted {
+            continue;
+        }
+        if let Some((field, says, checked)) = entry.differs_from(wanted) {
+            let problem = format!("of `{}`, it says %{field}% `{says}`, and `{checked}` was checked", wanted.file);
+            return Err(PublishError::WrongDatabase(problem));
         }
     }
+    if entries.len() > staying.len() + entering.len() {
+        return Err(PublishError::WrongDatabase("it has packages that nobody added".to_owned()));
+    }
+    Ok(())
 }

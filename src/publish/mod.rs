@@ -13,6 +13,7 @@ use jiff::SignedDuration;
 
 use crate::domain::name::PkgBase;
 use crate::domain::publication::guard::RemovalLimit;
+use crate::domain::publication::keeping::Keeping;
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{FsError, ensure_free};
 
@@ -42,13 +43,14 @@ use archived::Archive;
 use difference::Difference;
 pub use error::PublishError;
 use generation::published;
-pub use generation::{Generation, Origin, PublishedPackage};
+pub use generation::{Generation, Origin, PublishedPackage, Summary};
 use layout::{Layout, Stay};
 pub use promote::Promotion;
 pub use rules::Rules;
 use signer::Signing;
 
 pub use crate::domain::publication::file::Expected;
+use crate::domain::publication::file::Surroundings;
 
 /// How many generations are kept unless said otherwise.
 const DEFAULT_KEPT: usize = 5;
@@ -143,8 +145,12 @@ impl Publisher {
     /// it takes the first that [`Publisher::settle_name`] is given.
     pub fn unnamed(dir: impl Into<PathBuf>) -> Self {
         Self {
-            layout: Layout { dir: dir.into(), name: Arc::default() },
-            stay: Stay { generations: DEFAULT_KEPT, files: SignedDuration::ZERO, archive: None },
+            layout: Layout::new(dir.into()),
+            stay: Stay {
+                generations: Keeping { newest: DEFAULT_KEPT, days: 0 },
+                files: SignedDuration::ZERO,
+                archive: None,
+            },
             signing: None,
             rules: Arc::default(),
             beside: Vec::new(),
@@ -157,7 +163,15 @@ impl Publisher {
     /// Keeps this many generations, the current one included.
     #[must_use]
     pub fn keep_generations(self, kept: usize) -> Self {
-        Self { stay: Stay { generations: kept, ..self.stay }, ..self }
+        let generations = Keeping { newest: kept, ..self.stay.generations };
+        Self { stay: Stay { generations, ..self.stay }, ..self }
+    }
+
+    /// Keeps besides the last generation of each day (UTC) for so many days.
+    #[must_use]
+    pub fn keep_days(self, days: u32) -> Self {
+        let generations = Keeping { days, ..self.stay.generations };
+        Self { stay: Stay { generations, ..self.stay }, ..self }
     }
 
     /// Leaves package files where they are for so long after the last kept generation that named them: mirrors and
@@ -299,17 +313,6 @@ impl Publisher {
         Ok(published(database::read(&database)?, known.as_ref(), &[], &BTreeMap::new()))
     }
 
-    /// The kept generations, newest first; the first is the published one. One with a damaged manifest
-    /// is left out.
-    ///
-    /// # Errors
-    /// [`PublishError::Fs`] if the folder cannot be read.
-    pub fn generations(&self) -> Result<Vec<Generation>, PublishError> {
-        let current = self.layout.current()?.unwrap_or(0);
-        let numbers = self.layout.numbers()?.into_iter().filter(|&number| number <= current);
-        Ok(numbers.filter_map(|number| self.layout.manifest(number).ok()).collect())
-    }
-
     fn locked<T>(&self, work: impl FnOnce() -> Result<T, PublishError>) -> Result<T, PublishError> {
         let _lock = self.layout.lock()?;
         self.layout.check_name()?;
@@ -339,13 +342,14 @@ impl Publisher {
         for other in &self.beside {
             there.extend(other.entries()?);
         }
-        let around = self.rules.around(&there)?;
+        let last_publication = self.summaries()?.first().map(|generation| generation.created);
+        let around = Surroundings { last_publication, ..self.rules.around(&there)? };
         let allowed = self.rules.allow_prohibited.contains(expected.pkgbase.as_str());
         let expected = &Expected { allow_prohibited: expected.allow_prohibited || allowed, ..expected.clone() };
         let copies = self.take_in(&artefacts)?;
         let (verified, findings) = verify::check(&copies, expected, &around, &self.rules.namcap, self.clock.now())?;
         self.reached(Step::Checked)?;
-        let mut difference = Difference::of(verified, expected, &current)?;
+        let mut difference = Difference::of(verified, expected, &current);
         difference.findings.splice(..0, findings);
         if difference.added.is_empty()
             && difference.removed.is_empty()

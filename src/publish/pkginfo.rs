@@ -30,6 +30,10 @@ const LISTS: [&str; 11] = [
     "replaces",
     "xdata",
 ];
+/// Those whose values are compared with what stands in the database afterwards. Of what they begin or end with,
+/// `repo-add` drops spaces and now and then an `=`, and it makes one space of several.
+const COMPARED: [&str; 9] =
+    ["arch", "conflict", "depend", "group", "pkgbase", "pkgname", "pkgver", "provides", "replaces"];
 /// `.PKGINFO` is among the first entries: makepkg puts the files whose names begin with a dot first.
 const MAX_ENTRIES: usize = 16;
 /// How much of a package is unpacked to find it.
@@ -75,6 +79,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Pkginfo, String> {
             "replaces" => lists.replaces.push(value.to_owned()),
             "conflict" => lists.conflicts.push(value.to_owned()),
             "provides" => lists.provides.push(value.to_owned()),
+            "depend" => lists.depends.push(value.to_owned()),
             key if SINGLE.contains(&key) && single.insert(key, value).is_some() => {
                 return Err(format!("line {number}: `{key}` is there a second time"));
             }
@@ -109,6 +114,9 @@ fn entry(line: &str) -> Result<Option<(&str, &str)>, String> {
     let bare = value.trim_matches(|letter: char| letter.is_whitespace() || letter == '=');
     if bare.is_empty() && !(value.is_empty() && EMPTY.contains(&key)) {
         return Err(format!("`{key}` is empty"));
+    }
+    if COMPARED.contains(&key) && (bare != value || value.contains("  ")) {
+        return Err(format!("`{value}` would stand otherwise in a database"));
     }
     if bare.starts_with('%') && bare.ends_with('%') {
         return Err(format!("`{value}` would be a field of its own in a database"));
@@ -148,6 +156,9 @@ mod tests {
             ("depend = \u{2003}", "`depend` is empty"),
             ("license = %REPLACES%", "`%REPLACES%` would be a field of its own in a database"),
             ("pkgdesc = =%NAME% ", "`=%NAME% ` would be a field of its own in a database"),
+            ("depend = bash=", "`bash=` would stand otherwise in a database"),
+            ("provides =  foo", "` foo` would stand otherwise in a database"),
+            ("group = a  b", "`a  b` would stand otherwise in a database"),
             ("license = GPL\r", "it has a control character (\\r)"),
             ("license = GPL\u{85}x", "it has a control character (\\u{85})"),
             ("\tlicense = GPL", "it has a control character (\\t)"),

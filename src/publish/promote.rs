@@ -149,8 +149,7 @@ impl Publisher {
             let path = incoming.join(&entry.file);
             take(&staging.dir().join(&entry.file), &path, &entry.sha256)?;
             difference.builds.extend(builds.get(&entry.file).map(|build| (entry.file.clone(), *build)));
-            let (base, name, version) = (entry.base.clone(), entry.name.clone(), entry.version.clone());
-            difference.added.push(Verified { path, file: entry.file.clone(), base, name, version });
+            difference.added.push(Verified { path, entry: entry.clone() });
         }
         Ok(difference)
     }

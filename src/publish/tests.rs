@@ -13,6 +13,8 @@ use crate::domain::version::Version;
 use crate::sys::clock::ManualClock;
 use crate::sys::process::Program;
 
+mod checked;
+mod kept;
 mod refused;
 mod signed;
 mod taken_over;

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::database::DatabaseEntry;
+use super::difference::sha256;
+use super::layout::failed;
 use super::namcap::Namcap;
 use super::{PublishError, archive, pkginfo};
 use crate::domain::finding::Finding;
@@ -16,11 +19,10 @@ use crate::sys::process::Program;
 /// A file that is what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verified {
+    /// Where it lies.
     pub path: PathBuf,
-    pub file: String,
-    pub base: PkgBase,
-    pub name: PkgName,
-    pub version: Version,
+    /// What the database has to say of it.
+    pub entry: DatabaseEntry,
 }
 
 /// Checks all files of a build; with them, what is to be told of them.
@@ -46,17 +48,55 @@ pub(super) fn check(
             findings.extend(namcap.look(path)?.into_iter().map(|finding| finding.with_package(&expected.pkgbase)));
         }
     }
+    if file::are_only_ahead(&findings) {
+        return Err(PublishError::Ahead { findings, set_back: file::is_set_back(around, now) });
+    }
     if file::refuses(&findings) {
         return Err(PublishError::NotTheBuilds { findings });
     }
-    let verified = files.iter().zip(read).map(|(path, facts)| Verified {
-        path: path.clone(),
-        file: facts.file,
-        base: expected.pkgbase.clone(),
-        name: PkgName::new(&facts.info.pkgname).expect("it was checked"),
-        version: Version::new(facts.info.pkgver),
-    });
-    Ok((verified.collect(), findings))
+    let verified = files.iter().zip(read).map(|(path, facts)| verified(path, facts.info));
+    Ok((verified.collect::<Result<_, _>>()?, findings))
+}
+
+/// A package file as it is published already. Its checksum has to be `sha256`.
+pub(super) fn published(path: &Path, sha256: &str, pkgbase: &PkgBase) -> Result<Verified, PublishError> {
+    let verified = match info(path) {
+        Ok(info) => verified(path, info)?,
+        Err(problem) => {
+            let message = format!("a file of this name was published before, and {problem}");
+            let finding = Finding::error("package-unreadable", message).at(file_name(path), None);
+            let finding = finding.with_package(pkgbase).hint("raise `pkgrel`");
+            return Err(PublishError::NotTheBuilds { findings: vec![finding] });
+        }
+    };
+    let found = &verified.entry.sha256;
+    if found == sha256 {
+        return Ok(verified);
+    }
+    Err(PublishError::Damaged { file: path.to_owned(), problem: format!("its checksum is {found}, not {sha256}") })
+}
+
+/// What the database has to say of a package file: what was read in it, and nothing else.
+pub(super) fn verified(path: &Path, info: Pkginfo) -> Result<Verified, PublishError> {
+    let strange = |what: &str| PublishError::Damaged { file: path.to_owned(), problem: format!("it has no {what}") };
+    let size = std::fs::metadata(path).map_err(failed("read", path))?.len();
+    let entry = DatabaseEntry {
+        name: PkgName::new(&info.pkgname).map_err(|_| strange("name"))?,
+        base: PkgBase::new(&info.pkgbase).map_err(|_| strange("pkgbase"))?,
+        version: Version::new(info.pkgver),
+        file: file_name(path),
+        arch: info.arch,
+        size: Some(size),
+        sha256: sha256(path)?,
+        signature: None,
+        build_date: info.builddate.parse().ok(),
+        depends: info.depends,
+        provides: info.provides,
+        conflicts: info.conflicts,
+        replaces: info.replaces,
+        groups: info.groups,
+    };
+    Ok(Verified { path: path.to_owned(), entry })
 }
 
 pub(super) fn file_name(path: &Path) -> String {
@@ -73,7 +113,7 @@ fn facts(path: &Path) -> Result<FileFacts, String> {
 
 /// Reads `.PKGINFO` as we do and as `repo-add` will, which have to agree: an archive that two readers
 /// understand differently would pass the checks as one package and be published as another.
-fn info(path: &Path) -> Result<Pkginfo, String> {
+pub(super) fn info(path: &Path) -> Result<Pkginfo, String> {
     let unreadable = |error: std::io::Error| format!("its .PKGINFO cannot be read: {error}");
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let ours = pkginfo::extract(&file).map_err(unreadable)?;

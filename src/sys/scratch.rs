@@ -67,8 +67,9 @@ fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Removes what nobody works in any more.
-fn remove_abandoned(parent: &Path) {
+/// Removes what dead processes of the same user left in a directory. What cannot be removed is only logged: nobody works
+/// in it any more, but something that such a process started may still write there.
+pub fn remove_abandoned(parent: &Path) {
     let me = nix::unistd::geteuid().as_raw();
     for entry in fs::read_dir(parent).into_iter().flatten().filter_map(Result::ok) {
         let mine = |meta: fs::Metadata| meta.is_dir() && meta.uid() == me;

@@ -114,6 +114,17 @@ fn a_limit_of_removals_is_a_number_or_a_share() {
 }
 
 #[test]
+fn days_of_kept_generations_are_a_number_of_a_few_years_at_most() {
+    let days = |text: &str| load(Some(("x", text)), &BTreeMap::new()).map(|all| all.repositories[0].publish.keep_days);
+    assert_eq!(days("").ok(), Some(7));
+    assert_eq!(days("[publish]\nkeep_days = 0\n").ok(), Some(0));
+    for (value, told) in [("4000", "4000 is out of range: from 0 to 3650"), ("\"7d\"", "expected a whole number")] {
+        let said = lines(&format!("[publish]\nkeep_days = {value}\n"), &[]);
+        assert!(said.starts_with("pkgwarden.toml:2:13: ") && said.contains(told), "{said}");
+    }
+}
+
+#[test]
 fn text_that_is_not_toml_is_reported_with_its_place() {
     insta::assert_snapshot!(lines("[server\nlisten = 1\n= 3\n", &[]), @"
     pkgwarden.toml:1:8: unclosed table, expected `]`; this is not TOML: see https://toml.io

@@ -36,6 +36,9 @@ section! {
         /// Earlier generations that are kept.
         #[schemars(range(max = 1000), example = 5)]
         keep: usize,
+        /// Days for which the last generation of each day (UTC) is kept besides; with 0, none is.
+        #[schemars(range(max = 3650), example = 7)]
+        keep_days: u32,
         /// Where files go that no kept generation has any more. Without it: `archive` in the directory.
         #[schemars(example = "/srv/archive")]
         archive_dir: PathBuf,

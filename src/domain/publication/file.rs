@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::name::{PkgBase, PkgName};
@@ -14,7 +14,11 @@ use crate::domain::queue::BuildId;
 use crate::domain::version::Version;
 
 /// A clock of a builder, or of whoever made a commit, may be wrong by this much.
-const CLOCK_SKEW_SECONDS: i64 = 24 * 3600;
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(24);
+/// Our own clock is corrected by less than this while all is well.
+const OWN_SKEW: SignedDuration = SignedDuration::from_hours(1);
+/// The code of a file that was built in the future.
+const AHEAD: &str = "package-build-ahead";
 /// How many names of files a finding tells.
 const TOLD: usize = 5;
 
@@ -59,6 +63,8 @@ pub struct Pkginfo {
     pub conflicts: Vec<String>,
     /// Every `provides`.
     pub provides: Vec<String>,
+    /// Every `depend`.
+    pub depends: Vec<String>,
 }
 
 /// What is in the archive, as far as it matters.
@@ -109,6 +115,8 @@ pub struct Surroundings {
     pub allowed_official: BTreeSet<String>,
     /// Packages that everybody has installed: nothing may push them out.
     pub base_packages: BTreeSet<String>,
+    /// When something was published last, by the clock of then.
+    pub last_publication: Option<Timestamp>,
 }
 
 /// Checks all files of a build. They may be published if no finding is an error.
@@ -127,6 +135,20 @@ pub fn check(files: &[FileFacts], expected: &Expected, around: &Surroundings, no
 #[must_use]
 pub fn refuses(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.severity == Severity::Error)
+}
+
+/// Whether files are the build's in all but the time, which is in the future: a clock is wrong, and neither is it known
+/// whose nor is that the package's fault. They may not be published: then every later build would be the older one.
+#[must_use]
+pub fn are_only_ahead(findings: &[Finding]) -> bool {
+    refuses(findings)
+        && findings.iter().filter(|finding| finding.severity == Severity::Error).all(|finding| finding.code == AHEAD)
+}
+
+/// Whether it is our own clock that is wrong: it is behind what it was when something was published last.
+#[must_use]
+pub fn is_set_back(around: &Surroundings, now: Timestamp) -> bool {
+    around.last_publication.is_some_and(|last| last.duration_since(now) > OWN_SKEW)
 }
 
 /// What only shows when all files are seen together.
@@ -222,11 +244,15 @@ impl Check<'_> {
 
     fn build_date(&mut self) {
         let written = &self.file.info.builddate;
-        let latest = self.now.as_second() + CLOCK_SKEW_SECONDS;
-        let Some(date) = written.parse::<i64>().ok().filter(|date| (1..=latest).contains(date)) else {
-            let message = format!("its build date `{}` is no time in the past", written.escape_debug());
-            return self.error("package-build-date", message, "set the clock of the builder");
+        let date = written.parse::<i64>().ok().filter(|&date| date > 0);
+        let Some(built) = date.and_then(|date| Timestamp::from_second(date).ok()) else {
+            let message = format!("its build date `{}` is no time", written.escape_debug());
+            return self.error("package-build-date", message, "build it with makepkg");
         };
+        if built.duration_since(self.now) > CLOCK_SKEW {
+            return self.ahead(built);
+        }
+        let date = built.as_second();
         let Some(there) = self.there() else { return };
         let (version, published) = (there.version.clone(), there.build_date);
         let ours = Version::new(self.file.info.pkgver.clone());
@@ -241,6 +267,18 @@ impl Check<'_> {
                 "those who have the other keep it; raise `epoch` if that is not meant",
             );
         }
+    }
+
+    fn ahead(&mut self, built: Timestamp) {
+        let now = self.now.strftime("%FT%TZ");
+        let message = format!("it says that it was built at {built}, and it is {now} by the clock of this machine");
+        if let Some(last) = self.around.last_publication.filter(|_| is_set_back(self.around, self.now)) {
+            let message = format!("{message}, by which something was published at {}", last.strftime("%FT%TZ"));
+            return self.error(AHEAD, message, "set the clock of this machine");
+        }
+        let hint = "set the clock that is wrong: of this machine, of the builder, or of whoever made the commit, whose time \
+                    makepkg writes; then build it again";
+        self.error(AHEAD, message, hint);
     }
 
     fn there(&self) -> Option<&There> {

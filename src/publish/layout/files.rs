@@ -10,18 +10,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{Layout, failed, gone};
 use crate::domain::name::PkgBase;
+use crate::domain::publication::keeping::Keeping;
 use crate::domain::queue::BuildId;
+use crate::publish::PublishError;
 use crate::publish::archived::Archive;
-use crate::publish::database::{self, DatabaseEntry, DatabaseError};
+use crate::publish::database::{self, DatabaseError};
 use crate::publish::signer::signature_of;
-use crate::publish::{Generation, PublishError, PublishedPackage};
 use crate::sys::fs::write_atomic;
 
 /// Package files that are still there for those who read an older database, in the folder of the generations.
 const REPLACED: &str = "replaced.json";
 
 /// What a kept generation says of a package file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::publish) struct Kept {
     /// The package that it is a member of.
     pub base: PkgBase,
@@ -42,8 +43,8 @@ struct Replaced {
 /// How long things stay.
 #[derive(Debug, Clone)]
 pub(in crate::publish) struct Stay {
-    /// So many generations, the current one included.
-    pub generations: usize,
+    /// Which generations.
+    pub generations: Keeping,
     /// Package files after the last kept generation that named them.
     pub files: SignedDuration,
     /// Where they go then.
@@ -80,7 +81,7 @@ impl Layout {
         // One that is being made has neither manifest nor database yet.
         let current = self.current()?.unwrap_or(0);
         let numbers: Vec<u64> = self.numbers()?.into_iter().filter(|&number| number <= current).collect();
-        let mut files = self.files_of(&numbers)?;
+        let mut files = self.files_of(&numbers.iter().copied().collect(), &numbers)?;
         for (file, replaced) in self.replaced()? {
             files.entry(file).or_insert(replaced.kept);
         }
@@ -114,39 +115,31 @@ impl Layout {
         Ok(files)
     }
 
-    /// The package files that these generations name, the first of them first; where a manifest is damaged, the
-    /// database tells.
-    fn files_of(&self, numbers: &[u64]) -> Result<BTreeMap<String, Kept>, PublishError> {
-        let mut files = BTreeMap::new();
-        for &number in numbers {
-            let named: Vec<(String, Kept)> = match self.manifest(number) {
-                Ok(Generation { entries, .. }) => {
-                    let kept = |one: PublishedPackage| Kept { base: one.base, sha256: one.sha256, build: one.build };
-                    entries.into_iter().map(|entry| (entry.file.clone(), kept(entry))).collect()
-                }
-                Err(error) => {
-                    tracing::warn!(number, %error, "the manifest of a generation is damaged; its database is read");
-                    let kept = |one: DatabaseEntry| Kept { base: one.base, sha256: one.sha256, build: None };
-                    let entries = database::read(&self.database(number)?)?.into_iter();
-                    entries.map(|entry| (entry.file.clone(), kept(entry))).collect()
-                }
-            };
-            for (file, kept) in named {
-                files.entry(file).or_insert(kept);
-            }
-        }
-        Ok(files)
+    /// The package files that these generations name, each as the newest of them has it; `all` are those that count.
+    fn files_of(&self, numbers: &BTreeSet<u64>, all: &[u64]) -> Result<BTreeMap<String, Kept>, PublishError> {
+        let (known, read) = self.known(all);
+        read?;
+        Ok(known.files_of(numbers))
+    }
+
+    /// Which of these generations, which are all, stay.
+    fn staying(&self, all: &[u64], keeping: Keeping, now: Timestamp) -> BTreeSet<u64> {
+        let (known, _) = self.known(all);
+        let made = all.iter().map(|&number| (number, known.made(number))).collect();
+        keeping.staying(&made, now)
     }
 
     /// Removes the generations that do not stay, and package files whose time is over since no kept one names them, nor
     /// a database of somebody else in this folder. Those go to the archive, if there is one.
     pub fn prune(&self, stay: &Stay, now: Timestamp) -> Result<(), PublishError> {
         let numbers = self.numbers()?;
-        let (kept, old) = numbers.split_at(stay.generations.max(1).min(numbers.len()));
+        let kept = self.staying(&numbers, stay.generations, now);
+        let old: BTreeSet<u64> = numbers.iter().filter(|number| !kept.contains(number)).copied().collect();
         let mut replaced = self.replaced()?;
         if !old.is_empty() || !replaced.is_empty() {
-            let (named, others) = (self.files_of(kept)?, self.named_by_others()?);
-            let left = self.files_of(old)?.into_iter().map(|(file, kept)| (file, Replaced { since: now, kept }));
+            let (named, others) = (self.files_of(&kept, &numbers)?, self.named_by_others()?);
+            let left =
+                self.files_of(&old, &numbers)?.into_iter().map(|(file, kept)| (file, Replaced { since: now, kept }));
             for (file, left) in left {
                 replaced.entry(file).or_insert(left);
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use pkgwarden::app::Serving;
 use pkgwarden::controller::face::{Face as _, PackageFilter};
 use pkgwarden::domain::plan::Pipeline;
@@ -62,6 +63,50 @@ async fn a_package_whose_pkgver_never_ends_is_stopped_and_told() {
     insta::assert_snapshot!(scene.builds().await, @"endless changed timed_out");
     let build = &scene.store().builds(BuildFilter::default(), 1).await.unwrap()[0];
     assert_eq!(build.message.as_deref(), Some("the build took too long"));
+    scene.ends().await;
+}
+
+/// makepkg writes the time of the commit: this is what is built of one that was made by a clock which is days ahead, or
+/// is read by a controller whose clock is days behind.
+#[tokio::test]
+async fn a_build_from_the_future_is_not_published_and_tried_again_and_nobodys_fault() {
+    const DAYS: SignedDuration = SignedDuration::from_hours(3 * 24);
+    let scene = Scene::of(&[Pkg::new("foo")]).await;
+    let changes = Pkg::new("foo").release("2").changes();
+    scene.monorepo.commit(MAIN, "feat(foo): two", &changes, scene.now() + DAYS).await;
+    let serving = scene.controller();
+    serving.controller.start(Pipeline::OnCommit, "test").await.unwrap();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(serving.dispatcher.clone().unwrap().run(stop.clone()));
+    let store = scene.store();
+    let first = async {
+        let mut changes = serving.controller.store().subscribe();
+        loop {
+            let build = store.builds(BuildFilter::default(), 1).await.unwrap()[0].id;
+            let detail = store.build(build).await.unwrap().unwrap();
+            if detail.attempts.first().is_some_and(|attempt| attempt.ended_at.is_some()) {
+                break detail;
+            }
+            changes.changed().await.unwrap();
+        }
+    };
+    let first = tokio::time::timeout(PATIENCE, first).await.expect("the attempt ends");
+    stop.cancel();
+    running.await.unwrap();
+    insta::assert_snapshot!(scene.builds().await, @"foo changed ready");
+    let said = first.build.message.unwrap_or_default();
+    let (built, now) = (scene.now() + DAYS, scene.now());
+    for told in ["a clock is wrong", &format!("built at {built}"), &format!("it is {now}"), "set the clock"] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    let log = serving.controller.logs().read(&first.attempts[0].id, 0, 1 << 20).unwrap();
+    let log = String::from_utf8_lossy(&log);
+    assert!(log.contains("not published: ") && !scene.path("published/test.db").exists(), "{log}");
+
+    drop(serving);
+    scene.clock.advance(DAYS);
+    build_all(&scene, &scene.controller()).await;
+    insta::assert_snapshot!(scene.builds().await, @"foo changed succeeded");
     scene.ends().await;
 }
 

@@ -42,6 +42,7 @@ fn around() -> Surroundings {
         official: ["glibc".to_owned()].into(),
         allowed_official: BTreeSet::new(),
         base_packages: ["bash".to_owned()].into(),
+        last_publication: None,
     }
 }
 
@@ -62,14 +63,15 @@ type Change = fn(&mut FileFacts);
 
 #[test]
 fn every_field_that_is_wrong_has_its_code() {
-    let cases: [(Change, &[&str]); 17] = [
+    let cases: [(Change, &[&str]); 18] = [
         (|f| f.info.pkgbase = "bar".into(), &["package-base"]),
         (|f| f.info.pkgname = "../foo".into(), &["package-name", "package-file-name"]),
         (|f| f.info.pkgver = "1:2-1".into(), &["package-version", "package-file-name"]),
         (|f| f.info.pkgver = "$(id)-1".into(), &["package-version", "package-version", "package-file-name"]),
         (|f| f.info.arch = "aarch64".into(), &["package-arch", "package-file-name"]),
         (|f| f.file = "foo.pkg.tar.zst".into(), &["package-file-name"]),
-        (|f| f.info.builddate = "99999999999".into(), &["package-build-date"]),
+        (|f| f.info.builddate = "99999999999".into(), &["package-build-ahead"]),
+        (|f| f.info.builddate = i64::MAX.to_string(), &["package-build-date"]),
         (|f| f.info.builddate = "soon".into(), &["package-build-date"]),
         (|f| f.info.builddate = "-5".into(), &["package-build-date"]),
         (|f| f.info.groups = vec!["base-devel".into()], &["package-prohibited-field"]),
@@ -166,4 +168,23 @@ fn names_of_the_distribution_are_kept_from_names_and_from_unversioned_provides_u
     assert_eq!(codes(&[facts(|_| ())], &known, &around()), ["package-official-name"]);
     let allowed = Surroundings { allowed_official: ["foo".to_owned()].into(), ..around() };
     assert_eq!(codes(&[provides(&["gtk3"])], &known, &allowed), Vec::<&str>::new());
+}
+
+#[test]
+fn a_clock_is_only_to_blame_where_all_else_is_right() {
+    let now = Timestamp::from_second(NOW).unwrap();
+    let built = |second: i64| facts(|f| f.info.builddate = second.to_string());
+    let told = |file: FileFacts| check(&[file], &expected(), &around(), now);
+    assert!(!refuses(&told(built(NOW + 24 * 3600))), "clocks are never quite right");
+    assert!(are_only_ahead(&told(built(NOW + 24 * 3600 + 1))));
+    let mut liar = built(NOW + 24 * 3600 + 1);
+    assert!(!are_only_ahead(&told(facts(|_| ()))));
+    liar.info.pkgbase = "bar".into();
+    assert!(!are_only_ahead(&told(liar)));
+    let after = |last: i64| {
+        let last_publication = Some(Timestamp::from_second(last).unwrap());
+        is_set_back(&Surroundings { last_publication, ..around() }, now)
+    };
+    assert_eq!([after(NOW - 1), after(NOW + 60), after(NOW + 3601)], [false, false, true]);
+    assert!(!is_set_back(&around(), now));
 }
