@@ -32,6 +32,8 @@ use crate::telemetry::in_full;
 
 /// What cannot be published is tried again after so many looks whether it is still wanted, at most.
 const MOST_LOOKS: u32 = 32;
+/// What may be for the packages themselves is not tried for ever: each try keeps others from publishing.
+const MOST_PUZZLED: u32 = 8;
 /// Findings that are kept with a build.
 const MOST_TOLD: usize = 40;
 
@@ -241,7 +243,7 @@ impl Dispatcher {
         paths: &[PathBuf],
         expected: &Expected,
     ) -> Result<Generation, PublishError> {
-        let (mut told, mut looks) = (String::new(), 1);
+        let (mut told, mut looks, mut puzzled) = (String::new(), 1, 0);
         loop {
             let error = match publisher.publish_if(paths, expected, self.wanted(build)).await {
                 Err(error) if error.may_pass() => error,
@@ -255,6 +257,10 @@ impl Dispatcher {
                 self.tell_waiting(build, &error).await;
             }
             told = error.to_string();
+            puzzled += u32::from(error.is_puzzling());
+            if puzzled >= MOST_PUZZLED {
+                return Err(error);
+            }
             for _ in 0..looks {
                 // What is gone has to be built again.
                 if self.is_unwanted(build).await || !paths.iter().all(|path| path.exists()) {

@@ -153,6 +153,12 @@ impl PublishError {
         matches!(self, Self::Ahead { set_back: false, .. })
     }
 
+    /// Whether it may be for what is in the packages, or for what is wrong here: nobody knows.
+    #[must_use]
+    pub const fn is_puzzling(&self) -> bool {
+        matches!(self, Self::Tool { .. } | Self::WrongDatabase(_))
+    }
+
     /// Whether it goes well as soon as there is room on the disk, or the signer is back: both may be at any moment.
     #[must_use]
     pub const fn has_to_wait(&self) -> bool {
