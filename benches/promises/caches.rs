@@ -45,7 +45,7 @@ pub fn bench(criterion: &mut Criterion) {
 }
 
 fn save(caches: &Caches, tar: &Path, most: u64, wanted: &Wanted) {
-    let staged = caches.stage(File::open(tar).expect("the tar"), most).expect("staged");
+    let staged = caches.stage(File::open(tar).expect("the tar"), most, wanted).expect("staged");
     assert!(
         matches!(caches.publish(staged, wanted).expect("saved"), Published::New(_)),
         "there was none with this key"

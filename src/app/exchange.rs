@@ -33,13 +33,15 @@ pub(super) fn exchange(
 mod tests {
     use std::sync::Arc;
 
+    use std::time::Duration;
+
     use super::*;
-    use crate::builder::remote::{Client, RemoteError};
+    use crate::builder::remote::{Client, RemoteError, Unwanted};
     use crate::caches::{CacheConfig, Caches};
     use crate::controller::builders::Builders;
     use crate::domain::cache::told::{Told, told};
     use crate::executor::{BuildOrder, testing};
-    use crate::http::world::World;
+    use crate::http::world::{Served, World};
     use crate::sys::clock::SystemClock;
 
     fn order(attempt: &str) -> BuildOrder {
@@ -55,16 +57,58 @@ mod tests {
         told(text.as_bytes()).unwrap().remove(0)
     }
 
-    #[tokio::test]
-    async fn what_a_builder_used_on_its_own_machine_is_noted_for_its_build_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let logs = LogStore::new(dir.path().join("logs")).unwrap();
-        let key = Key::keep(&dir.path().join("key")).unwrap();
-        let exchange = Exchange::open(dir.path().join("attempts"), logs, key, BTreeMap::new()).unwrap();
-        let config = CacheConfig { dir: dir.path().join("caches"), quota: 1 << 20 };
+    async fn served(dir: &std::path::Path) -> (Exchange, Caches, Served) {
+        let logs = LogStore::new(dir.join("logs")).unwrap();
+        let key = Key::keep(&dir.join("key")).unwrap();
+        let exchange = Exchange::open(dir.join("attempts"), logs, key, BTreeMap::new()).unwrap();
+        let config = CacheConfig { dir: dir.join("caches"), quota: 1 << 20 };
         let caches = Caches::open(config, Arc::new(SystemClock)).unwrap();
         let served = World::empty().serve_builders(Builders::new(exchange.clone(), caches.clone())).await;
         exchange.reached_at(&served.url);
+        (exchange, caches, served)
+    }
+
+    /// Each build has connections of its own, as on as many machines.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn builds_on_a_large_fleet_leave_places_to_people_and_forges_and_hear_when_they_are_to_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let (exchange, _, served) = served(dir.path()).await;
+        let attempts: Vec<_> = (0..250).map(|number| format!("{number}-1-a")).collect();
+        let mut waiting = tokio::task::JoinSet::new();
+        let mut clients = Vec::new();
+        for attempt in &attempts {
+            let grant = exchange.admit(&order(attempt)).unwrap();
+            let client = Client::of(&exchange.job(&order(attempt), &grant).unwrap()).unwrap();
+            clients.push(client.clone());
+            waiting.spawn(async move { client.until_unwanted().await });
+        }
+        // Twice, since connections stay open for a while.
+        let asked = async || {
+            let mut logs = tokio::task::JoinSet::new();
+            clients.iter().cloned().for_each(|client| drop(logs.spawn(async move { client.log_length().await })));
+            assert!(logs.join_all().await.iter().all(Result::is_ok));
+            for (method, path, status) in [("GET", "healthz", 200), ("POST", "hooks/mine", 404)] {
+                // A limit below that after which idle connections end.
+                let request = crate::sys::http::client(Duration::from_secs(5))
+                    .request(method.parse().unwrap(), format!("{}/{path}", served.url));
+                assert_eq!(request.send().await.expect("an answer in time").status(), status, "{path}");
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), async {
+            asked().await;
+            asked().await
+        })
+        .await
+        .expect("in time");
+        attempts.iter().for_each(|attempt| exchange.cancel(attempt).unwrap());
+        let told = tokio::time::timeout(Duration::from_secs(30), waiting.join_all()).await.expect("they hear of it");
+        assert!(told.iter().all(|told| *told == Unwanted::Cancelled));
+    }
+
+    #[tokio::test]
+    async fn what_a_builder_used_on_its_own_machine_is_noted_for_its_build_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (exchange, caches, _served) = served(dir.path()).await;
         let [one, other] = ["1-1-a", "2-1-b"].map(|attempt| {
             let grant = exchange.admit(&order(attempt)).unwrap();
             exchange.job(&order(attempt), &grant).unwrap()

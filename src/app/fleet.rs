@@ -17,7 +17,7 @@ use crate::domain::lane::{MAX_CLASS, is_name};
 use crate::domain::redis::health::{self, Level};
 use crate::executor::Executor as _;
 use crate::executor::bullmq::BullmqConfig;
-use crate::executor::bullmq::builder::{Builder, BuilderConfig, Rules};
+use crate::executor::bullmq::builder::{Builder, BuilderConfig, Rules, Unsent};
 use crate::executor::bullmq::examine;
 use crate::executor::bullmq::server::RedisConfig;
 use crate::executor::local::{LocalConfig, LocalExecutor};
@@ -120,7 +120,8 @@ pub struct Station {
     _lock: std::fs::File,
 }
 
-/// Puts a builder together, within the runtime. What an earlier one with its name left is cleared away.
+/// Puts a builder together, within the runtime. What an earlier one with its name left is cleared away, but for builds that
+/// have ended: they are brought when they are handed out again.
 ///
 /// # Errors
 /// If it cannot build, or another one with its name is there on this machine.
@@ -138,13 +139,12 @@ pub async fn station(settings: &Settings, wanted: Wanted) -> Result<Station> {
     let dir = settings.server.data_dir.join("builders").join(&wanted.name);
     make_enterable(&dir).map_err(|source| FsError::new("create", &dir, source))?;
     let lock = super::lock(&dir)?;
-    let logs_dir = dir.join("logs");
-    // Of builds that this builder has lost.
-    crate::builder::workspace::remove_all(&logs_dir).map_err(|source| FsError::new("clear", &logs_dir, source))?;
-    let logs = LogStore::with_limit(logs_dir, repository.executor.log_bytes)?;
+    let logs = LogStore::with_limit(dir.join("logs"), repository.executor.log_bytes)?;
     let config = local_config(&repository.executor.local, &wanted, &dir);
     let executor = LocalExecutor::open(config, logs.clone())?;
-    executor.keep_only(std::collections::BTreeSet::new()).await?;
+    let unsent = Unsent::open(dir.join("unsent"), &executor.ended()?)?;
+    executor.keep_only(unsent.left()).await?;
+    logs.keep_only(&unsent.left())?;
     // Who cannot carry builds out would take them from those who can.
     executor.fit().await?;
     let bullmq = &repository.executor.bullmq;
@@ -158,7 +158,7 @@ pub async fn station(settings: &Settings, wanted: Wanted) -> Result<Station> {
         patience: wanted.patience,
         rules: rules(settings, repository),
     };
-    Ok(Station { builder: Builder::new(config, Arc::new(executor), logs), _lock: lock })
+    Ok(Station { builder: Builder::new(config, Arc::new(executor), logs, unsent), _lock: lock })
 }
 
 /// What builds are carried out with: what is set for builds on this machine.

@@ -18,6 +18,9 @@ use crate::domain::name::{PkgBase, PkgName};
 use crate::domain::srcinfo::Srcinfo;
 use crate::sys::held::Held;
 
+/// So many files may lie where packages belong: more than the marks of all that is published of one package, and its own.
+const MOST_FILES: usize = 20_000;
+
 /// How the name of every package ends.
 pub const EXTENSION: &str = ".pkg.tar.zst";
 
@@ -88,11 +91,19 @@ pub struct Collected {
 
 /// Takes the packages of a finished build out of `from`, which the build could write, into `to`, which
 /// only the controller can. Empty files are the marks of published packages and are passed over. Files can be
-/// larger than the disk (with holes), so it ends with [`io::ErrorKind::Interrupted`] as soon as `go_on` says no.
+/// larger than the disk (with holes), so it ends with [`io::ErrorKind::Interrupted`] as soon as `go_on` says no, and with
+/// [`io::ErrorKind::InvalidData`] where there are more than any build leaves.
 pub fn collect(from: &Path, to: &Path, expected: &Expectation, go_on: impl Fn() -> bool) -> io::Result<Collected> {
     let mut collected = Collected::default();
     fs::create_dir_all(to)?;
-    let mut entries = fs::read_dir(from)?.collect::<io::Result<Vec<_>>>()?;
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(from)? {
+        if entries.len() == MOST_FILES {
+            let text = format!("it left more than {MOST_FILES} files where packages belong");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        entries.push(entry?);
+    }
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let metadata = fs::symlink_metadata(entry.path())?;
@@ -208,6 +219,20 @@ mod tests {
             collected.ignored,
             ["foo-2.0-1-any.pkg.tar.zst", "foo-docs-1.0-1-any.pkg.tar.zst", "glibc-9-1-x86_64.pkg.tar.zst"]
         );
+    }
+
+    #[test]
+    fn files_without_number_are_not_even_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let from = dir.path().join("from");
+        fs::create_dir(&from).unwrap();
+        for number in 0..=MOST_FILES {
+            File::create(from.join(number.to_string())).unwrap();
+        }
+        let error = collect(&from, &dir.path().join("to"), &expectation(), || true).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+        fs::remove_file(from.join("0")).unwrap();
+        assert_eq!(collect(&from, &dir.path().join("to"), &expectation(), || true).unwrap(), Collected::default());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What a package saved is never found again where it, or something that it is built with, turned out not to be trusted.
 //!
 //! What was condemned stays, so that somebody can look at it, until its room is needed. Builders elsewhere are told how often a
-//! package was condemned, so that by their keys, too, nothing from before is found.
+//! package was condemned, and how often each of its sets was invalidated, so that by their keys, too, nothing from before is
+//! found.
 
 use std::collections::BTreeMap;
 
 use super::{CacheError, Caches, index};
+use crate::domain::cache::SetName;
 use crate::domain::name::PkgBase;
 
 impl Caches {
@@ -15,6 +17,23 @@ impl Caches {
     /// If the index cannot be read.
     pub fn condemnations(&self, repository: &str, pkgbase: &PkgBase) -> Result<u64, CacheError> {
         Ok(index::condemnations(&self.index(), repository, pkgbase.as_str())?)
+    }
+
+    /// How often each set of a package was invalidated, of those that were: part of their keys, wherever it is built.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn invalidations(&self, repository: &str, pkgbase: &PkgBase) -> Result<BTreeMap<SetName, u64>, CacheError> {
+        Ok(index::invalidations(&self.index(), repository, pkgbase.as_str())?)
+    }
+
+    /// Whether a builder elsewhere has told that it used or saved a set. Without a repository or a package, any of that
+    /// name is meant.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn is_told(&self, set: &SetName, repository: Option<&str>, pkgbase: Option<&str>) -> Result<bool, CacheError> {
+        Ok(index::is_told(&self.index(), set, repository, pkgbase)?)
     }
 
     /// Makes sure that nobody finds what was saved of a package until now, and says how many archives that were. Builds that

@@ -1,10 +1,12 @@
 //! What an archive is called and known by, and what builds did with it: here, or as a builder elsewhere tells.
 
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 use super::Content;
 use crate::domain::cache::key::Key;
 use crate::domain::cache::policy::RefClass;
+use crate::domain::cache::retention::Whom;
 use crate::domain::cache::told::{Action, Told};
 use crate::domain::cache::{Set, SetName};
 use crate::domain::name::PkgBase;
@@ -52,6 +54,26 @@ impl Wanted {
     /// Which archives replace each other.
     pub(super) fn kind(&self) -> Option<String> {
         self.renew.then(|| format!("{} {}", self.class.word(), self.key.scope))
+    }
+
+    /// For whom it takes room.
+    pub(super) const fn whom(&self) -> Whom {
+        match self.class {
+            RefClass::Release => Whom::Releases,
+            RefClass::Proposal(_) => Whom::Proposals,
+        }
+    }
+
+    /// How the names begin of what those are about to save that share its room.
+    pub(super) fn owner(&self) -> String {
+        match self.whom() {
+            Whom::Proposals => "proposals-".to_owned(),
+            Whom::Releases => {
+                let package = format!("{}/{}", self.place.repository, self.place.pkgbase);
+                let digest = Sha256::digest(package.as_bytes());
+                digest.iter().take(8).fold("release-".to_owned(), |name, byte| format!("{name}{byte:02x}")) + "-"
+            }
+        }
     }
 }
 

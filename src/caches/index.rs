@@ -9,8 +9,10 @@ use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params, params_from_iter};
 
 use super::archive::Content;
+use super::entry::TOLD;
 use super::{Action, Entry, Place, Use, Wanted};
 use crate::domain::cache::SetName;
+use crate::domain::cache::policy::RefClass;
 use crate::domain::cache::retention::Held;
 
 /// How long to wait for another process that writes.
@@ -78,6 +80,22 @@ pub fn epoch(connection: &Connection, place: &Place) -> Sql<u64> {
         |row| row.get(0),
     )?;
     Ok(u64::try_from(sum).unwrap_or_default() + condemnations(connection, &place.repository, &place.pkgbase)?)
+}
+
+/// How often each set of a package was invalidated, of those that were.
+pub fn invalidations(connection: &Connection, repository: &str, pkgbase: &str) -> Sql<BTreeMap<SetName, u64>> {
+    let mut statement = connection.prepare(
+        "SELECT name, SUM(number) FROM epoch WHERE repository IN ('', ?1) AND pkgbase IN ('', ?2) GROUP BY name",
+    )?;
+    let rows = statement.query_map([repository, pkgbase], |row| Ok((set_name(row, 0)?, unsigned(row, 1)?)))?;
+    rows.collect()
+}
+
+/// Whether a builder elsewhere has told that it used or saved a set.
+pub fn is_told(connection: &Connection, set: &SetName, repository: Option<&str>, pkgbase: Option<&str>) -> Sql<bool> {
+    let sql = "SELECT 1 FROM used WHERE archive = ?4 AND name = ?1 AND (?2 IS NULL OR repository = ?2)
+               AND (?3 IS NULL OR pkgbase = ?3)";
+    connection.prepare(sql)?.exists(params![set.as_str(), repository, pkgbase, TOLD])
 }
 
 /// How often what was saved of a package was condemned.
@@ -218,7 +236,8 @@ pub fn forget_uses(connection: &Connection, attempt: &str) -> Sql<()> {
 /// Everything, as far as it matters for what goes first.
 pub fn held(transaction: &Transaction<'_>, is_leased: impl Fn(&str) -> bool) -> Sql<Vec<Held>> {
     let mut statement = transaction.prepare(
-        "SELECT id, sha256, size, kind, created, last_used, id IN (SELECT id FROM condemned_archive) FROM archive",
+        "SELECT id, sha256, size, kind, created, last_used, id IN (SELECT id FROM condemned_archive),
+                repository || '/' || pkgbase, class FROM archive",
     )?;
     let rows = statement.query_map([], |row| {
         let sha256: String = row.get(1)?;
@@ -231,6 +250,8 @@ pub fn held(transaction: &Transaction<'_>, is_leased: impl Fn(&str) -> bool) -> 
             created: time(row, 4)?,
             last_used: time(row, 5)?,
             condemned: row.get(6)?,
+            package: row.get(7)?,
+            proposed: row.get::<_, String>(8)? != RefClass::Release.word(),
         })
     })?;
     rows.collect()
@@ -296,9 +317,7 @@ pub fn uses(connection: &Connection, attempts: &[String]) -> Sql<Vec<Use>> {
 }
 
 fn entry(row: &Row<'_>) -> Sql<Entry> {
-    let name: String = row.get(3)?;
-    let set =
-        SetName::new(&name).map_err(|error| rusqlite::Error::FromSqlConversionFailure(3, Type::Text, error.into()))?;
+    let set = set_name(row, 3)?;
     Ok(Entry {
         id: row.get(0)?,
         place: Place { repository: row.get(1)?, pkgbase: row.get(2)?, set },
@@ -312,6 +331,13 @@ fn entry(row: &Row<'_>) -> Sql<Entry> {
         last_used: time(row, 12)?,
         condemned: row.get(13)?,
     })
+}
+
+fn set_name(row: &Row<'_>, column: usize) -> Sql<SetName> {
+    let wrong = |error: crate::domain::cache::BadName| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+    };
+    SetName::new(&row.get::<_, String>(column)?).map_err(wrong)
 }
 
 fn time(row: &Row<'_>, column: usize) -> Sql<Timestamp> {

@@ -25,6 +25,7 @@ pub use self::archive::{Content, Rejected};
 use self::entry::TOLD;
 pub use self::entry::{Entry, Place, Use, Wanted};
 pub use self::objects::{Leased, Staged};
+use crate::domain::cache::retention::Whom;
 pub use crate::domain::cache::told::Action;
 use crate::domain::cache::told::Told;
 use crate::domain::cache::{SetName, retention};
@@ -48,6 +49,19 @@ pub enum CacheError {
         /// The most bytes of all objects together.
         quota: u64,
     },
+    /// Those who share its room are about to save more than their share.
+    #[error("builds of {whose} are about to save {staged} bytes, and may take {share} of the room for all caches")]
+    Share {
+        /// Who they are.
+        whose: &'static str,
+        /// The bytes of all that they are about to save.
+        staged: u64,
+        /// The most that may be.
+        share: u64,
+    },
+    /// There is no room beside what builds keep that are published.
+    #[error("there is no room for it, and test builds of proposals take none from builds that are published")]
+    Full,
     /// The file system said no.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -179,26 +193,40 @@ impl Caches {
     }
 
     /// Packs what `tar` holds, an archive that somebody else made: checked, and without owners. Nobody finds it before
-    /// [`Caches::publish`]; if that never comes, it goes. It takes its room from now on: others go for it.
+    /// [`Caches::publish`], which is to be called with the same `wanted`; if that never comes, it goes. It takes its room
+    /// from now on: others go for it, but none that are found by builds that are published if it is of a proposal.
     ///
     /// # Errors
-    /// If it holds anything that no archive may, or more than `max` bytes; [`CacheError::Crowded`].
-    pub fn stage(&self, tar: impl Read, max: u64) -> Result<Staged, CacheError> {
+    /// If it holds anything that no archive may, or more than `max` bytes; [`CacheError::Crowded`],
+    /// [`CacheError::Share`], [`CacheError::Full`].
+    pub fn stage(&self, tar: impl Read, max: u64, wanted: &Wanted) -> Result<Staged, CacheError> {
         ensure_free(&self.0.config.dir, MIN_FREE)?;
-        let staged = Staged::write(&self.0.config.dir, |file| archive::pack(tar, file, max))?;
-        if staged.size > self.0.config.quota {
-            return Err(Rejected::new("it is larger than all caches together may be").into());
+        let staged = Staged::write(&self.0.config.dir, &wanted.owner(), |file| archive::pack(tar, file, max))?;
+        if staged.size > retention::share(self.0.config.quota, wanted.whom()) {
+            return Err(Rejected::new("it is larger than its share of the room for all caches").into());
         }
-        let (incoming, quota) = (objects::incoming(&self.0.config.dir)?, self.0.config.quota);
+        self.take_room(wanted)?;
+        fail::fail_point!("cache.staged", |_| crate::sys::signal::die());
+        Ok(staged)
+    }
+
+    /// Makes room for what was just written aside.
+    fn take_room(&self, wanted: &Wanted) -> Result<(), CacheError> {
+        let (dir, quota, whom) = (&self.0.config.dir, self.0.config.quota, wanted.whom());
+        let (incoming, own) = (objects::incoming(dir, "")?, objects::incoming(dir, &wanted.owner())?);
+        let share = retention::share(quota, whom);
+        if own > share {
+            let whose = if whom == Whom::Proposals { "proposals" } else { "this package" };
+            return Err(CacheError::Share { whose, staged: own, share });
+        }
         if incoming > quota {
             return Err(CacheError::Crowded { staged: incoming, quota });
         }
-        let kept = index::size(&self.index())?;
-        if kept.saturating_add(incoming) > quota {
-            self.prune()?;
+        let is_full = || Ok::<_, CacheError>(index::size(&self.index())?.saturating_add(incoming) > quota);
+        if is_full()? {
+            self.prune_for(whom)?;
         }
-        fail::fail_point!("cache.staged", |_| crate::sys::signal::die());
-        Ok(staged)
+        if whom == Whom::Proposals && is_full()? { Err(CacheError::Full) } else { Ok(()) }
     }
 
     /// Lets others find an archive, if they do not find one by that key already and the set has not been invalidated
@@ -244,13 +272,17 @@ impl Caches {
     /// # Errors
     /// If the index or the disk says no.
     pub fn prune(&self) -> Result<Pruned, CacheError> {
+        self.prune_for(Whom::Releases)
+    }
+
+    fn prune_for(&self, whom: Whom) -> Result<Pruned, CacheError> {
         let dir = &self.0.config.dir;
         let mut index = self.index();
         let transaction = index::begin(&mut index)?;
         let held = index::held(&transaction, |sha256| objects::is_leased(dir, sha256))?;
         // What is about to be saved has its room already.
-        let quota = self.0.config.quota.saturating_sub(objects::incoming(dir)?);
-        let gone = retention::evicted(&held, quota);
+        let all = self.0.config.quota;
+        let gone = retention::evicted(&held, all.saturating_sub(objects::incoming(dir, "")?), all, whom);
         for id in &gone {
             index::remove(&transaction, *id)?;
         }

@@ -66,9 +66,10 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Writes an object aside and flushes it.
+    /// Writes an object aside and flushes it, in a file whose name begins so.
     pub(super) fn write(
         dir: &Path,
+        owner: &str,
         write: impl FnOnce(&File) -> Result<Packed, CacheError>,
     ) -> Result<Self, CacheError> {
         let above = dir.join(INCOMING);
@@ -76,7 +77,7 @@ impl Staged {
         let file = {
             // Whoever opens the caches removes what nobody has locked, but not between these two steps.
             let _entering = gate(dir, File::lock_shared)?;
-            let file = NamedTempFile::new_in(&above).map_err(failed)?;
+            let file = NamedTempFile::with_prefix_in(owner, &above).map_err(failed)?;
             file.as_file().lock().map_err(failed)?;
             file
         };
@@ -119,13 +120,17 @@ pub fn prepare(dir: &Path) -> Result<(), FsError> {
     Ok(())
 }
 
-/// The bytes of all that is being written, or is written and not in its place.
-pub fn incoming(dir: &Path) -> Result<u64, FsError> {
+/// The bytes of all that is being written, or is written and not in its place, in files whose names begin so.
+pub fn incoming(dir: &Path, owner: &str) -> Result<u64, FsError> {
     let incoming = dir.join(INCOMING);
     let failed = |error| FsError::new("look into", &incoming, error);
     let mut bytes = 0;
     for entry in fs::read_dir(&incoming).map_err(failed)? {
-        match entry.map_err(failed)?.metadata() {
+        let entry = entry.map_err(failed)?;
+        if !entry.file_name().to_string_lossy().starts_with(owner) {
+            continue;
+        }
+        match entry.metadata() {
             Ok(metadata) => bytes += metadata.len(),
             // It has been put in its place, or given up.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

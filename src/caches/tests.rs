@@ -31,7 +31,7 @@ impl World {
 
     fn save(&self, set: &str, exact: &str, bytes: &[u8]) -> Published {
         self.clock.advance(SignedDuration::from_secs(1));
-        let staged = self.caches.stage(Cursor::new(tar_with(bytes)), 1 << 20).unwrap();
+        let staged = self.caches.stage(Cursor::new(tar_with(bytes)), 1 << 20, &wanted(set, exact)).unwrap();
         self.caches.publish(staged, &wanted(set, exact)).unwrap()
     }
 
@@ -138,7 +138,9 @@ fn of_many_savers_at_once_one_wins_and_every_reader_sees_it_whole() {
                 // Each as from a process of its own.
                 let caches = open(world.dir.path(), 1 << 30, world.clock.clone());
                 scope.spawn(move || {
-                    let staged = caches.stage(Cursor::new(tar_with(&vec![number; 100_000])), 1 << 20).unwrap();
+                    let staged = caches
+                        .stage(Cursor::new(tar_with(&vec![number; 100_000])), 1 << 20, &wanted("a", "k"))
+                        .unwrap();
                     caches.publish(staged, &wanted("a", "k")).unwrap()
                 })
             })
@@ -184,7 +186,7 @@ fn an_invalidation_hides_what_was_saved_and_refuses_what_is_saved_late() {
     let world = World::new(1 << 20);
     world.save("a", "k", b"old");
     world.save("b", "k2", b"other");
-    let late = world.caches.stage(Cursor::new(tar_with(b"late")), 1 << 20).unwrap();
+    let late = world.caches.stage(Cursor::new(tar_with(b"late")), 1 << 20, &wanted("a", "k")).unwrap();
     let set = SetName::new("a").unwrap();
     assert_eq!(world.caches.invalidate(&set, None, Some("p")).unwrap(), 1);
     assert!(matches!(world.find("a", "k"), Found::Absent));
@@ -203,7 +205,10 @@ fn what_is_about_to_be_saved_takes_its_room_at_once() {
     let sets = || -> Vec<String> {
         world.caches.list().unwrap().into_iter().map(|entry| entry.place.set.to_string()).collect()
     };
-    let stage = |seed| world.caches.stage(Cursor::new(tar_with(&noise(seed))), 1 << 20);
+    let stage = |seed: u8| {
+        let place = Place { pkgbase: seed.to_string(), ..wanted("d", "d").place };
+        world.caches.stage(Cursor::new(tar_with(&noise(seed))), 1 << 20, &Wanted { place, ..wanted("d", "d") })
+    };
     world.save("a", "a", &noise(0));
     world.save("b", "b", &noise(1));
     let third = stage(2).unwrap();
@@ -226,6 +231,86 @@ fn what_is_about_to_be_saved_takes_its_room_at_once() {
     world.caches.publish(fifth, &wanted("e", "e")).unwrap();
 }
 
+/// An archive of another package, or of a proposal, that is about to be saved.
+fn staged(world: &World, seed: u8, class: RefClass, pkgbase: &str) -> Result<(Staged, Wanted), CacheError> {
+    let set = format!("{pkgbase} {seed}");
+    let place = Place { pkgbase: pkgbase.into(), ..wanted("a", &set).place };
+    let wanted = Wanted { place, class, ..wanted("a", &set) };
+    world.clock.advance(SignedDuration::from_secs(1));
+    Ok((world.caches.stage(Cursor::new(tar_with(&noise(seed))), 1 << 20, &wanted)?, wanted))
+}
+
+fn packages(world: &World) -> Vec<String> {
+    let mut packages: Vec<_> = world.caches.list().unwrap().into_iter().map(|entry| entry.place.pkgbase).collect();
+    packages.sort();
+    packages
+}
+
+#[test]
+fn what_a_proposal_is_about_to_save_takes_room_from_nothing_that_is_published() {
+    let proposal = RefClass::Proposal(7);
+    let world = World::new(130_000);
+    let publish = |(staged, wanted): (Staged, Wanted)| drop(world.caches.publish(staged, &wanted).unwrap());
+    for (seed, pkgbase) in [(0, "a"), (1, "b"), (2, "c")] {
+        publish(staged(&world, seed, RefClass::Release, pkgbase).unwrap());
+    }
+    // What is free is for all.
+    publish(staged(&world, 3, proposal, "x").unwrap());
+    assert_eq!(packages(&world), ["a", "b", "c", "x"]);
+    // Then it goes for its own kind,
+    let other = staged(&world, 4, RefClass::Proposal(8), "y").unwrap();
+    assert_eq!(packages(&world), ["a", "b", "c"]);
+    // and has a share, whoever of them it is.
+    let more = staged(&world, 5, proposal, "x").unwrap_err();
+    assert!(matches!(more, CacheError::Share { share: 32_500, .. }), "{more}");
+    publish(other);
+    // Where nothing is free, none of them saves anything; what is published goes for them at once.
+    publish(staged(&world, 6, RefClass::Release, "d").unwrap());
+    assert_eq!(packages(&world), ["a", "b", "c", "d"]);
+    let full = staged(&world, 7, proposal, "x").unwrap_err();
+    assert!(matches!(full, CacheError::Full), "{full}");
+    assert_eq!((packages(&world).len(), world.incoming()), (4, 0));
+}
+
+#[test]
+fn a_package_has_a_share_of_the_room_where_others_want_some() {
+    let world = World::new(130_000);
+    let release = |seed, pkgbase| staged(&world, seed, RefClass::Release, pkgbase);
+    let publish = |(staged, wanted): (Staged, Wanted)| drop(world.caches.publish(staged, &wanted).unwrap());
+    publish(release(0, "small").unwrap());
+    for seed in 1..4 {
+        publish(release(seed, "large").unwrap());
+    }
+    assert_eq!(packages(&world), ["large", "large", "large", "small"], "nobody else wants it");
+    publish(release(4, "other").unwrap());
+    assert_eq!(packages(&world), ["large", "large", "other", "small"], "though `small` was unused for longest");
+    let both = [release(5, "large").unwrap(), release(6, "large").unwrap()];
+    let third = release(7, "large").unwrap_err();
+    assert!(matches!(third, CacheError::Share { share: 65_000, .. }), "{third}");
+    drop(both);
+    assert!(release(8, "another").is_ok());
+}
+
+#[test]
+fn a_set_that_a_builder_elsewhere_told_of_is_known_and_its_invalidations_are_told() {
+    let world = World::new(1 << 20);
+    let (set, package) = (SetName::new("a").unwrap(), PkgBase::new("p").unwrap());
+    let is_told = |name: &str, pkgbase| world.caches.is_told(&SetName::new(name).unwrap(), Some("r"), pkgbase).unwrap();
+    world.save("a", "k", b"here");
+    assert!(!is_told("a", None), "what is kept here is no word of others");
+    let told = world.caches.told("attempt for k").unwrap();
+    world.caches.note_told("1-1", &told).unwrap();
+    assert_eq!(
+        [is_told("a", None), is_told("a", Some("p")), is_told("a", Some("q")), is_told("b", None)],
+        [true, true, false, false]
+    );
+    assert_eq!(world.caches.invalidations("r", &package).unwrap(), BTreeMap::new());
+    for (repository, pkgbase) in [(None, None), (Some("r"), Some("p")), (Some("r"), Some("q")), (Some("s"), None)] {
+        world.caches.invalidate(&set, repository, pkgbase).unwrap();
+    }
+    assert_eq!(world.caches.invalidations("r", &package).unwrap(), [(set, 2)].into());
+}
+
 #[test]
 fn what_a_condemned_package_saved_is_found_by_nobody_and_can_be_looked_at() {
     let world = World::new(70_000);
@@ -233,10 +318,10 @@ fn what_a_condemned_package_saved_is_found_by_nobody_and_can_be_looked_at() {
     let other = Wanted { place: Place { pkgbase: "q".into(), ..wanted("q", "q").place }, ..wanted("q", "q") };
     let proposed = Wanted { class: RefClass::Proposal(7), ..wanted("a", "k") };
     for wanted in [&wanted("a", "k"), &wanted("b", "k2"), &proposed, &other] {
-        let staged = world.caches.stage(Cursor::new(tar_with(b"kept")), 1 << 20).unwrap();
+        let staged = world.caches.stage(Cursor::new(tar_with(b"kept")), 1 << 20, wanted).unwrap();
         assert!(matches!(world.caches.publish(staged, wanted).unwrap(), Published::New(_)));
     }
-    let late = world.caches.stage(Cursor::new(tar_with(b"late")), 1 << 20).unwrap();
+    let late = world.caches.stage(Cursor::new(tar_with(b"late")), 1 << 20, &wanted("a", "k")).unwrap();
     let held = |why: &str| [(package.clone(), why.to_owned())].into();
     assert_eq!(world.caches.hold("r", &held("it steals keys")).unwrap(), [(package.clone(), 3)]);
     let now = world.caches.condemnations("r", &package).unwrap();
@@ -261,7 +346,7 @@ fn what_a_condemned_package_saved_is_found_by_nobody_and_can_be_looked_at() {
     assert_eq!(world.caches.hold("r", &held("it steals keys")).unwrap(), []);
     assert_eq!(world.caches.hold("r", &BTreeMap::new()).unwrap(), []);
     let clean = Wanted { epoch: 1, ..wanted("a", "k4") };
-    let staged = world.caches.stage(Cursor::new(tar_with(b"clean")), 1 << 20).unwrap();
+    let staged = world.caches.stage(Cursor::new(tar_with(b"clean")), 1 << 20, &clean).unwrap();
     assert!(matches!(world.caches.publish(staged, &clean).unwrap(), Published::New(_)));
     assert!(matches!(world.caches.find(&clean).unwrap(), Found::Archive(_)));
     assert_eq!(world.caches.hold("r", &held("it steals keys")).unwrap(), [(package.clone(), 1)]);
@@ -333,7 +418,7 @@ fn an_archive_that_means_harm_is_refused() {
     ];
     let world = World::new(1 << 20);
     for (name, tar) in hostile {
-        let refused = world.caches.stage(Cursor::new(tar), 100_000);
+        let refused = world.caches.stage(Cursor::new(tar), 100_000, &wanted("a", "k"));
         assert!(matches!(refused, Err(CacheError::Rejected(_))), "{name}: {refused:?}");
     }
     assert_eq!((world.objects(), world.incoming()), (0, 0));
@@ -417,7 +502,7 @@ fn a_process_that_dies_while_it_saves() {
     let _fail_points = fail::FailScenario::setup();
     let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
     let caches = open(Path::new(&dir), 1 << 20, clock);
-    let staged = caches.stage(Cursor::new(tar_with(b"one")), 1 << 20).unwrap();
+    let staged = caches.stage(Cursor::new(tar_with(b"one")), 1 << 20, &wanted("a", "k")).unwrap();
     caches.publish(staged, &wanted("a", "k")).unwrap();
     caches.prune().unwrap();
 }

@@ -191,15 +191,15 @@ impl Controller {
                 let Invalidation { name, repository, pkgbase } = which;
                 let pkgbase = pkgbase.as_ref().map(PkgBase::as_str);
                 let archives = caches.invalidate(&name, repository.as_deref(), pkgbase)?;
+                let is_elsewhere = caches.is_told(&name, repository.as_deref(), pkgbase)?;
                 let pruned = caches.prune()?;
-                Ok(CachesRemovedView { archives, objects: pruned.objects, bytes: pruned.bytes })
+                let removed = CachesRemovedView { archives, objects: pruned.objects, bytes: pruned.bytes };
+                Ok((removed, archives > 0 || is_elsewhere))
             });
             match removed.await? {
+                (removed, true) => Ok(removed),
                 // It counts for builds under way all the same, but who mistypes a name is to hear of it.
-                CachesRemovedView { archives: 0, .. } => {
-                    Err(ControllerError::NotFound(nothing_kept(&asked, &self.caches(Caches::list).await?)))
-                }
-                removed => Ok(removed),
+                (_, false) => Err(ControllerError::NotFound(nothing_kept(&asked, &self.caches(Caches::list).await?))),
             }
         }
         .boxed()

@@ -9,6 +9,7 @@ use super::dispatch::Dispatcher;
 use super::site::Site;
 use super::snapshot::SMALL_FILE;
 use crate::builder::pacman::{PackageRepository, Server};
+use crate::caches::CacheError;
 use crate::config;
 use crate::domain::bump::effective_version;
 use crate::domain::cache::Plan;
@@ -78,11 +79,15 @@ impl Dispatcher {
         })
     }
 
-    /// What a build may keep and find, without what was condemned.
+    /// What a build may keep and find, without what was condemned or invalidated.
     pub(super) async fn trusted(&self, plan: Plan, repository: &str, pkgbase: &PkgBase) -> Result<Plan> {
         let (caches, repository, pkgbase) = (self.parts.caches.clone(), repository.to_owned(), pkgbase.clone());
-        let condemned = blocking(move || caches.condemnations(&repository, &pkgbase)).await?;
-        Ok(Plan { condemned, ..plan })
+        let untrusted = move || {
+            let condemned = caches.condemnations(&repository, &pkgbase)?;
+            Ok::<_, CacheError>((condemned, caches.invalidations(&repository, &pkgbase)?))
+        };
+        let (condemned, invalidated) = blocking(untrusted).await?;
+        Ok(Plan { condemned, invalidated, ..plan })
     }
 
     /// The repository of that name.

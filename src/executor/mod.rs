@@ -159,6 +159,14 @@ pub enum Ending {
     Interrupted,
 }
 
+impl Ending {
+    /// Whether the build itself came to an end, which counts whoever is told of it and when.
+    #[must_use]
+    pub const fn stands(self) -> bool {
+        !matches!(self, Self::Infrastructure | Self::Done(Outcome::Cancelled | Outcome::Lost))
+    }
+}
+
 /// What is known of an attempt that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptReport {

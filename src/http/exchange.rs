@@ -265,7 +265,9 @@ async fn wish(
 ) -> Result<Json<Value>, Fault> {
     let builder = builder(&server, &attempt, &headers)?;
     let mut wish = builder.wish()?;
-    let wait = Duration::from_secs(query.wait.min(LONGEST_WAIT));
+    // Whoever finds all places taken hears at once how things are, and asks again.
+    let place = server.waiting().try_acquire();
+    let wait = Duration::from_secs(if place.is_ok() { query.wait.min(LONGEST_WAIT) } else { 0 });
     let stop = tokio::select! {
         // The answer that is there counts, also to whoever does not wait.
         biased;

@@ -98,6 +98,8 @@ struct Inner {
     replies: Replies,
     hooks: Hooks,
     builders: Option<Builders>,
+    /// Places for builders that wait for a change.
+    waiting: Semaphore,
     published: Published,
     stop: CancellationToken,
     /// Tells one process from another, in ids of requests and events.
@@ -132,6 +134,7 @@ impl Server {
             replies: Replies::default(),
             hooks: Hooks::new(options.inbox),
             builders: options.builders,
+            waiting: Semaphore::new(connections::MOST_WAITING),
             published: Published(options.published),
             stop: options.stop,
             epoch: hex(&epoch[..4]),
@@ -174,6 +177,10 @@ impl Server {
 
     fn builders(&self) -> Option<&Builders> {
         self.0.builders.as_ref()
+    }
+
+    fn waiting(&self) -> &Semaphore {
+        &self.0.waiting
     }
 
     fn published(&self) -> &Published {
@@ -221,12 +228,20 @@ impl Server {
             )),
             Arrival::Socket => streams.router(),
         };
+        let exchange = exchange::routes().router();
+        let exchange = match arrival {
+            Arrival::Tcp => exchange.layer(middleware::from_fn_with_state(
+                Arc::new(Semaphore::new(connections::MOST_OF_BUILDERS)),
+                connections::of_builders,
+            )),
+            Arrival::Socket => exchange,
+        };
         Router::new()
             .merge(timed)
             .merge(streams)
             .merge(commands)
             .merge(deliveries().router().layer(hooks::patience()))
-            .merge(exchange::routes().router())
+            .merge(exchange)
             .merge(forms::routes())
             .route("/repo/{repository}/{*file}", get(repo::file))
             .route("/api/openapi.json", get(async move || Json(document)))

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::middleware::from_fn_with_state;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -91,8 +92,9 @@ pub async fn serve(server: &Server, tcp: Option<TcpListener>, unix: Option<UnixS
 }
 
 async fn serve_tcp(server: &Server, listener: &TcpListener) {
-    let mut services = server.router(Arrival::Tcp).into_make_service_with_connect_info::<SocketAddr>();
     let (open, stop, places) = (TaskTracker::new(), server.stop(), Arc::new(Semaphore::new(connections::MOST)));
+    let router = server.router(Arrival::Tcp).layer(from_fn_with_state(places.clone(), connections::spare));
+    let mut services = router.into_make_service_with_connect_info::<SocketAddr>();
     while let Some((place, connected)) = stop.run_until_cancelled(next(listener, &places)).await {
         let Some((stream, address)) = connections::accepted(connected).await else { continue };
         let Ok(service) = services.call(address).await;

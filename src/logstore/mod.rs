@@ -8,7 +8,7 @@
 
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -209,6 +209,23 @@ impl LogStore {
                     return Err(FsError::new("remove the log", &path, error).into());
                 }
                 _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all logs but those of these attempts; nobody may write or read them.
+    ///
+    /// # Errors
+    /// If one cannot be removed.
+    pub fn keep_only(&self, attempts: &BTreeSet<String>) -> Result<(), LogError> {
+        let failed = |error| FsError::new("clear", &self.inner.dir, error);
+        for entry in fs::read_dir(&self.inner.dir).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let attempt = name.strip_suffix(".end").unwrap_or(&name).strip_suffix(".log");
+            if !attempt.is_some_and(|attempt| attempts.contains(attempt)) {
+                fs::remove_file(entry.path()).map_err(failed)?;
             }
         }
         Ok(())

@@ -163,6 +163,9 @@ pub struct Plan {
     /// How often what was saved of the package has been condemned: nothing from before counts.
     #[serde(default, skip_serializing_if = "is_none")]
     pub condemned: u64,
+    /// How often what was saved of a set has been invalidated, of sets of which it was: nothing from before counts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub invalidated: BTreeMap<SetName, u64>,
 }
 
 /// Whether a number says nothing.
@@ -176,6 +179,12 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sets.is_empty() && !self.commands
+    }
+
+    /// How often what was saved of a set has been condemned or invalidated, as whoever gives the order knows.
+    #[must_use]
+    pub fn epoch(&self, set: &SetName) -> u64 {
+        self.invalidated.get(set).copied().unwrap_or_default().saturating_add(self.condemned)
     }
 
     /// With the ready-made set of sources, as far as they are verified, if it is wanted and not there.
@@ -288,7 +297,7 @@ mod tests {
     #[test]
     fn what_is_restored_by_itself_is_not_to_be_had_by_hand() {
         let deps = Set { include: vec!["~/deps/**".into()], ..Set::by_hand(SetName::new("deps").unwrap()) };
-        let plan = Plan { sets: vec![deps], commands: true, condemned: 0 };
+        let plan = Plan { sets: vec![deps], commands: true, ..Plan::default() };
         assert!(plan.by_hand("deps").unwrap_err().contains("include"));
         assert!(plan.by_hand("srcdest").unwrap_err().contains("ready-made"));
         assert!(plan.by_hand("../x").is_err());

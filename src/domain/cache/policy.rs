@@ -94,7 +94,7 @@ impl CachePolicy {
             () if verified && set.is_early() => Some(Set { verified: true, ..set }),
             () => None,
         };
-        Plan { sets: declared.into_iter().filter_map(allowed).collect(), commands: all, condemned: 0 }
+        Plan { sets: declared.into_iter().filter_map(allowed).collect(), commands: all, ..Plan::default() }
     }
 
     /// The same for what a machine elsewhere was told: not more than that, and of verified sets only what they are made for.
@@ -102,7 +102,7 @@ impl CachePolicy {
     pub fn limit(self, told: Plan, class: RefClass) -> Plan {
         let mut plan = self.plan(told.sets, class);
         plan.commands &= told.commands;
-        plan.condemned = told.condemned;
+        (plan.condemned, plan.invalidated) = (told.condemned, told.invalidated);
         for set in plan.sets.iter_mut().filter(|set| set.is_early()) {
             let ready = super::ready::srcdest();
             (set.include, set.exclude) = (ready.include, ready.exclude);

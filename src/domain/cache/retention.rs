@@ -26,20 +26,47 @@ pub struct Held {
     pub in_use: bool,
     /// Whether nobody finds it any more.
     pub condemned: bool,
+    /// Of which package it is.
+    pub package: String,
+    /// Whether a test build of a proposal saved it.
+    pub proposed: bool,
+}
+
+/// For whom room is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// For builds that are published, and to keep what there is within its limits.
+    Releases,
+    /// For test builds of proposals: whoever may propose takes no room from what is published.
+    Proposals,
+}
+
+/// How much of the room for all caches one package may be about to save, or all test builds of proposals together.
+#[must_use]
+pub const fn share(quota: u64, whom: Whom) -> u64 {
+    match whom {
+        Whom::Releases => quota / 2,
+        Whom::Proposals => quota / 4,
+    }
 }
 
 /// The numbers of those that have to go, so that all objects together have no more than `quota` bytes: first what has
-/// been replaced, then what is condemned, then what has been unused for longest. What is in use never goes.
+/// been replaced, then what is condemned, then what proposals have saved, then what a package has beyond its share of
+/// `all`, then the rest; of each, what has been unused for longest. What is in use never goes, and for proposals nothing
+/// goes but theirs.
 #[must_use]
-pub fn evicted(held: &[Held], quota: u64) -> BTreeSet<i64> {
+pub fn evicted(held: &[Held], quota: u64, all: u64, whom: Whom) -> BTreeSet<i64> {
+    let may_go = |archive: &Held| !archive.in_use && (archive.proposed || whom == Whom::Releases);
     let mut gone = replaced(held);
+    gone.retain(|id| held.iter().any(|archive| archive.id == *id && may_go(archive)));
     let mut references = BTreeMap::<&str, (u64, usize)>::new();
     for archive in held.iter().filter(|archive| !gone.contains(&archive.id)) {
         references.entry(&archive.sha256).or_insert((archive.size, 0)).1 += 1;
     }
     let mut total: u64 = references.values().map(|(size, _)| size).sum();
-    let mut by_use: Vec<&Held> = held.iter().filter(|archive| !archive.in_use && !gone.contains(&archive.id)).collect();
-    by_use.sort_by_key(|archive| (!archive.condemned, archive.last_used, archive.id));
+    let beyond = beyond_share(held, share(all, Whom::Releases));
+    let mut by_use: Vec<&Held> = held.iter().filter(|archive| may_go(archive) && !gone.contains(&archive.id)).collect();
+    by_use.sort_by_key(|archive| (turn(archive, &beyond), archive.last_used, archive.id));
     for archive in by_use {
         if total <= quota {
             break;
@@ -52,6 +79,29 @@ pub fn evicted(held: &[Held], quota: u64) -> BTreeSet<i64> {
         }
     }
     gone
+}
+
+/// Who goes before whom, beside when they were used.
+fn turn(archive: &Held, beyond: &BTreeSet<i64>) -> u8 {
+    match archive {
+        _ if archive.condemned => 0,
+        _ if archive.proposed => 1,
+        _ if beyond.contains(&archive.id) => 2,
+        _ => 3,
+    }
+}
+
+/// What packages have beyond so many bytes each: what they used last is within.
+fn beyond_share(held: &[Held], share: u64) -> BTreeSet<i64> {
+    let mut last_first: Vec<&Held> = held.iter().collect();
+    last_first.sort_by_key(|archive| std::cmp::Reverse((archive.last_used, archive.id)));
+    let mut have = BTreeMap::<&str, u64>::new();
+    let beyond = last_first.into_iter().filter(|archive| {
+        let has = have.entry(&archive.package).or_default();
+        *has = has.saturating_add(archive.size);
+        *has > share
+    });
+    beyond.map(|archive| archive.id).collect()
 }
 
 fn replaced(held: &[Held]) -> BTreeSet<i64> {
@@ -75,8 +125,8 @@ mod tests {
     use super::*;
 
     fn archive() -> impl Strategy<Value = Held> {
-        (0..6u8, 0..40u64, proptest::option::of("[ab]"), 0..50i64, 0..50i64, any::<[bool; 2]>()).prop_map(
-            |(sha, size, kind, created, last_used, [in_use, condemned])| Held {
+        (0..6u8, 0..40u64, proptest::option::of("[ab]"), 0..50i64, 0..50i64, any::<[bool; 3]>(), "[pq]").prop_map(
+            |(sha, size, kind, created, last_used, [in_use, condemned, proposed], package)| Held {
                 id: 0,
                 sha256: format!("{sha}/{size}"),
                 size,
@@ -85,6 +135,8 @@ mod tests {
                 last_used: Timestamp::from_second(last_used).unwrap(),
                 in_use,
                 condemned,
+                package,
+                proposed,
             },
         )
     }
@@ -99,7 +151,8 @@ mod tests {
             for (id, archive) in (1..).zip(&mut held) {
                 archive.id = id;
             }
-            let gone = evicted(&held, quota);
+            let gone = evicted(&held, quota, quota, Whom::Releases);
+            let beyond = beyond_share(&held, quota / 2);
             prop_assert!(held.iter().all(|archive| !(archive.in_use && gone.contains(&archive.id))));
             let left: Vec<_> = held.iter().filter(|archive| !gone.contains(&archive.id)).cloned().collect();
             let (used, free): (Vec<_>, Vec<_>) = left.iter().cloned().partition(|archive| archive.in_use);
@@ -108,9 +161,11 @@ mod tests {
             let replaced = replaced(&held);
             let went = held.iter().filter(|archive| gone.contains(&archive.id) && !replaced.contains(&archive.id));
             for went in went {
-                let place = |archive: &Held| (!archive.condemned, archive.last_used);
+                let place = |archive: &Held| (turn(archive, &beyond), archive.last_used);
                 prop_assert!(free.iter().all(|stayed| place(went) <= place(stayed)));
             }
+            let for_proposals = evicted(&held, quota, quota, Whom::Proposals);
+            prop_assert!(held.iter().all(|archive| archive.proposed || !for_proposals.contains(&archive.id)));
         }
     }
 
@@ -127,9 +182,32 @@ mod tests {
                 last_used: at(9 - id),
                 in_use: id == 1,
                 condemned: false,
+                package: "p".into(),
+                proposed: false,
             })
             .collect();
-        assert_eq!(evicted(&held, 100), [2].into());
-        assert_eq!(evicted(&[], 0), BTreeSet::new());
+        assert_eq!(evicted(&held, 100, 100, Whom::Releases), [2].into());
+        assert_eq!(evicted(&[], 0, 0, Whom::Releases), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_package_that_has_more_than_its_share_makes_room_for_others_with_its_own() {
+        let held = |id, package: &str, proposed, used| Held {
+            id,
+            sha256: id.to_string(),
+            size: 30,
+            kind: None,
+            created: Timestamp::UNIX_EPOCH,
+            last_used: Timestamp::from_second(used).unwrap(),
+            in_use: false,
+            condemned: false,
+            package: package.into(),
+            proposed,
+        };
+        let mut all = vec![held(1, "small", false, 1), held(2, "large", false, 2), held(3, "large", false, 3)];
+        assert_eq!(evicted(&all, 60, 100, Whom::Releases), [2].into(), "though `small` was unused for longer");
+        all.push(held(4, "large", true, 9));
+        assert_eq!(evicted(&all, 90, 100, Whom::Releases), [4].into(), "what is proposed goes before");
+        assert_eq!(evicted(&all, 0, 100, Whom::Proposals), [4].into());
     }
 }

@@ -1,6 +1,6 @@
 //! What a builder elsewhere tells of the archives that it used and saved on its own machine, for the page of the build.
 //!
-//! Nothing is decided by it; it is shown as what the builder says.
+//! It is shown as what the builder says. Nothing is decided by it, but whether whoever names a set has mistyped it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

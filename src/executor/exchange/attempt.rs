@@ -8,6 +8,7 @@
 //! promised/NAME        checksum and size that a file is to have
 //! parts/NAME           what came of it so far
 //! done/NAME            all of it, with that checksum
+//! earlier/…            the same of the builder that had it before
 //! ```
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::Wish;
+use super::{ExchangeError, Wish, earlier};
 use crate::builder::artefact::{Artefact, Expectation};
 use crate::domain::upload::{ArtefactClaim, Checksum, Held, Limits, Refusal, Usage};
 use crate::executor::kept::blocking;
@@ -31,6 +32,8 @@ use crate::sys::fs::{FsError, write_atomic};
 const LONGEST_NAME: usize = 255;
 /// How many pieces of a log may be on their way at once: one, and one that takes its place after a broken connection.
 const LOGS_AT_ONCE: usize = 2;
+/// Where files are that were brought, or begun. Without the last, nothing of a file counts.
+pub const PLACES: [&str; 3] = ["done", "parts", "promised"];
 
 /// What has to be known of an attempt until its end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -103,10 +106,7 @@ impl Desk {
 impl Attempt {
     /// Writes down a new attempt; the record last, with which it is one.
     pub fn create(dir: &Path, files: &[u8], record: &Record) -> Result<(), FsError> {
-        for name in ["", "promised", "parts", "done"] {
-            let made = DirBuilder::new().mode(0o700).recursive(true).create(dir.join(name));
-            made.map_err(|error| FsError::new("create", dir, error))?;
-        }
+        make_places(dir).map_err(|error| FsError::new("create", dir, error))?;
         write_atomic(&dir.join("files.tar"), files)?;
         write_atomic(&dir.join("record.json"), &serde_json::to_vec(record).expect("names and numbers are JSON"))
     }
@@ -115,7 +115,9 @@ impl Attempt {
     pub fn load(dir: PathBuf, record: Record) -> Result<Self, FsError> {
         let cancelled = dir.join("cancelled").exists();
         let wish = watch::Sender::new(if cancelled { Wish::Cancelled } else { Wish::GoOn });
-        let uploads = found(&dir).map_err(|error| FsError::new("read", &dir, error))?;
+        // They are missing if that process ended while it set aside what they held.
+        let uploads = make_places(&dir).and_then(|()| found(&dir));
+        let uploads = uploads.map_err(|error| FsError::new("read", &dir, error))?;
         let desk = Desk { holder: fs::read_to_string(dir.join("claim")).ok(), uploads };
         Ok(Self {
             dir,
@@ -159,6 +161,22 @@ impl Attempt {
 
     pub fn held(&self, name: &str) -> Option<Held> {
         self.desk().uploads.get(name).and_then(|upload| upload.held)
+    }
+
+    /// How much of a file need not be brought: what is there of it, or was brought before this builder had the attempt.
+    pub fn offered(&self, name: &str) -> Option<Held> {
+        self.held(name).or_else(|| earlier::there(&self.dir, name).ok().flatten())
+    }
+
+    /// Makes what was brought before of a file part of this builder's, if it is the one that it promises. To be called
+    /// in the turn of that file, or when nobody brings anything any more.
+    pub fn adopt(&self, name: &str, checksum: Checksum) -> Result<Option<Held>, FsError> {
+        let held =
+            earlier::adopt(&self.dir, name, checksum).map_err(|error| FsError::new("take over", &self.dir, error))?;
+        if held.is_some() {
+            self.desk().uploads.entry(name.to_owned()).or_default().held = held;
+        }
+        Ok(held)
     }
 
     /// Whether a builder with this claim has the attempt, as far as anybody has claimed it.
@@ -205,13 +223,28 @@ impl Attempt {
         Ok((upload.turn.clone(), mine))
     }
 
+    /// Lets go of a file that [`Attempt::take_over`] was called for: one of which nothing was taken is as if nobody had
+    /// asked for it, and leaves its place to another.
+    pub fn let_go(&self, name: &str, turn: &Arc<tokio::sync::Mutex<()>>) {
+        let mut desk = self.desk();
+        // One here and one in the map: nobody else has asked for it.
+        let is_last = |upload: &Upload| Arc::ptr_eq(&upload.turn, turn) && Arc::strong_count(turn) <= 2;
+        if desk.uploads.get(name).is_some_and(|upload| upload.held.is_none() && is_last(upload)) {
+            desk.uploads.remove(name);
+        }
+    }
+
     /// What was brought, if it is what was told of it.
-    pub fn artefact(&self, claim: &ArtefactClaim) -> Result<Artefact, Refusal> {
+    pub fn artefact(&self, claim: &ArtefactClaim) -> Result<Artefact, ExchangeError> {
         let untrue = |what: &str| Refusal::Untrue(format!("`{}` {what}", claim.name));
-        let held = self.held(&claim.name).filter(|held| held.complete);
-        let held = held.ok_or_else(|| untrue("was told of, but not brought"))?;
-        if Checksum::from_hex(&claim.sha256) != Some(held.checksum) || claim.size != held.received {
-            return Err(untrue("is not what was told of it"));
+        let told = Checksum::from_hex(&claim.sha256);
+        let held = match (self.held(&claim.name), told) {
+            (None, Some(told)) => self.adopt(&claim.name, told)?,
+            (held, _) => held,
+        };
+        let held = held.filter(|held| held.complete).ok_or_else(|| untrue("was told of, but not brought"))?;
+        if told != Some(held.checksum) || claim.size != held.received {
+            return Err(untrue("is not what was told of it").into());
         }
         let (path, name) = (self.done_path(&claim.name), claim.name.clone());
         Ok(Artefact { path, name, size: held.received, sha256: held.checksum.to_string() })
@@ -237,7 +270,7 @@ impl Attempt {
     }
 
     /// Gives it to the builder with this claim, unless it has it: nobody else brings anything from now on, and what
-    /// others have brought is dropped. Their log stays. To be called by one at a time.
+    /// others have brought counts only if this one promises the same. Their log stays. To be called by one at a time.
     pub async fn hand_over(&self, claim: &str) -> Result<(), FsError> {
         let before = {
             let mut desk = self.desk();
@@ -253,13 +286,17 @@ impl Attempt {
         }
         self.quiet().await;
         let (dir, holder) = (self.dir.clone(), claim.to_owned());
-        // The claim last: who has not heard that it counts claims it again.
-        let kept =
-            blocking(move || empty(&dir).and_then(|()| write_atomic(&dir.join("claim"), holder.as_bytes()))).await;
+        let (kept, left) = blocking(move || {
+            // The claim last: who has not heard that it counts claims it again.
+            let aside = earlier::set_aside(&dir);
+            let kept = aside.and_then(|()| write_atomic(&dir.join("claim"), holder.as_bytes()));
+            (kept, found(&dir).unwrap_or_default())
+        })
+        .await;
         let mut desk = self.desk();
-        match &kept {
-            Ok(()) => desk.uploads.clear(),
-            Err(_) => desk.holder = before,
+        desk.uploads = left;
+        if kept.is_err() {
+            desk.holder = before;
         }
         kept
     }
@@ -305,37 +342,50 @@ impl std::fmt::Display for Promise {
     }
 }
 
-/// Removes all files that were brought, or begun.
-fn empty(dir: &Path) -> Result<(), FsError> {
-    for place in ["done", "parts", "promised"] {
-        let place = dir.join(place);
-        let files = fs::read_dir(&place).and_then(|mut files| files.try_for_each(|file| fs::remove_file(file?.path())));
-        files.map_err(|error| FsError::new("empty", &place, error))?;
-    }
-    Ok(())
+/// Makes the directories of an attempt that are not there.
+pub fn make_places(dir: &Path) -> io::Result<()> {
+    let make = |place: PathBuf| DirBuilder::new().mode(0o700).recursive(true).create(place);
+    make(dir.to_owned())?;
+    PLACES.iter().try_for_each(|place| make(dir.join(place)))
 }
 
 /// The files that were brought, or begun.
 fn found(dir: &Path) -> io::Result<BTreeMap<String, Upload>> {
     let mut uploads = BTreeMap::new();
     for entry in fs::read_dir(dir.join("promised"))? {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let Some(Promise { checksum, total }) = Promise::read(&fs::read_to_string(entry.path())?) else { continue };
-        let length = |place: &str| fs::metadata(dir.join(place).join(&name)).map(|meta| meta.len()).ok();
-        let held = match (length("done"), length("parts")) {
-            (Some(received), _) => Some(Held { checksum, received, complete: true }),
-            (None, Some(received)) => {
-                // All of it came and was not checked: who brings its last byte again has it checked.
-                let received = total.map_or(received, |total| received.min(total.saturating_sub(1)));
-                File::options().write(true).open(dir.join("parts").join(&name))?.set_len(received)?;
-                Some(Held { checksum, received, complete: false })
-            }
-            (None, None) => None,
-        };
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        let Some(held) = on_disk(dir, &name)? else { continue };
+        let held = Some(trim(dir, &name, held)?);
         uploads.insert(name, Upload { held, ..Upload::default() });
     }
     Ok(uploads)
+}
+
+/// What there is of a file below this directory.
+pub fn on_disk(dir: &Path, name: &str) -> io::Result<Option<Held>> {
+    let promised = match fs::read_to_string(dir.join("promised").join(name)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        promised => promised?,
+    };
+    let Some(Promise { checksum, total }) = Promise::read(&promised) else { return Ok(None) };
+    let length = |place: &str| fs::metadata(dir.join(place).join(name)).map(|meta| meta.len()).ok();
+    Ok(match (length("done"), length("parts")) {
+        (Some(received), _) => Some(Held { checksum, received, complete: true }),
+        (None, Some(received)) => {
+            // All of it came and was not checked: who brings its last byte again has it checked.
+            let received = total.map_or(received, |total| received.min(total.saturating_sub(1)));
+            Some(Held { checksum, received, complete: false })
+        }
+        (None, None) => None,
+    })
+}
+
+/// Cuts a file that has only begun where it goes on.
+pub fn trim(dir: &Path, name: &str, held: Held) -> io::Result<Held> {
+    if !held.complete {
+        File::options().write(true).open(dir.join("parts").join(name))?.set_len(held.received)?;
+    }
+    Ok(held)
 }
 
 /// Makes what was renamed in a directory last.

@@ -51,7 +51,7 @@ impl Exchange {
     }
 
     /// Gives the attempt to the builder with this claim, if it has the build: whoever had it before brings nothing more,
-    /// and what it brought is dropped. Said twice, it is the same.
+    /// and what it brought counts only if this builder makes the same. Said twice, it is the same.
     ///
     /// # Errors
     /// [`Refusal::Taken`] if another builder has it, [`ExchangeError::Unsure`] if that cannot be told.

@@ -7,6 +7,7 @@
 
 mod attempt;
 mod claim;
+mod earlier;
 mod key;
 mod log;
 mod receive;
@@ -236,7 +237,7 @@ impl Exchange {
     pub fn held<'a>(&self, caller: impl Into<Caller<'a>>, name: &str) -> Result<Option<Held>, ExchangeError> {
         let attempt = self.served(caller.into())?;
         attempt.check_name(name)?;
-        Ok(attempt.held(name))
+        Ok(attempt.offered(name))
     }
 
     /// What a builder has made, if it is what it says, all of it is there, and the build may make it.
@@ -252,7 +253,7 @@ impl Exchange {
                 return Err(Refusal::Untrue(format!("`{}` is named twice", claim.name)).into());
             }
         }
-        told.iter().map(|claim| Ok(attempt.artefact(claim)?)).collect()
+        told.iter().map(|claim| attempt.artefact(claim)).collect()
     }
 
     /// What the builder of an attempt is to do, now and from now on. The channel closes with the attempt, and when a

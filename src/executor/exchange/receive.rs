@@ -47,17 +47,36 @@ impl Exchange {
         let attempt = self.attempt(caller.attempt)?;
         attempt.check_name(name)?;
         let (turn, mine) = attempt.take_over(name, caller.claim)?;
-        let _turn = turn.lock().await;
+        let received = {
+            let _turn = turn.lock().await;
+            self.receive_in_turn(&attempt, name, put, body, &mine).await
+        };
+        attempt.let_go(name, &turn);
+        received
+    }
+
+    async fn receive_in_turn<E>(
+        &self,
+        attempt: &Arc<Attempt>,
+        name: &str,
+        put: &Put,
+        body: impl Stream<Item = Result<Bytes, E>> + Send,
+        mine: &CancellationToken,
+    ) -> Result<Received, ExchangeError> {
         if mine.is_cancelled() {
-            return Err(ended(&attempt).into());
+            return Err(ended(attempt).into());
         }
-        let usage = attempt.usage_beside(name);
-        let step = decide(name, attempt.held(name).as_ref(), put, usage, &attempt.record.limits)?;
+        let (usage, limits) = (attempt.usage_beside(name), &attempt.record.limits);
+        if attempt.held(name).is_none() && usage.files < limits.files {
+            let (open, name, checksum) = (Arc::clone(attempt), name.to_owned(), put.checksum);
+            blocking(move || open.adopt(&name, checksum)).await?;
+        }
+        let step = decide(name, attempt.held(name).as_ref(), put, usage, limits)?;
         if step == Step::Known {
             return Ok(Received::Known);
         }
-        let mut writing = Writing::begin(attempt, name, put, step).await?;
-        let came = writing.take(body, self.0.patience, &mine).await;
+        let mut writing = Writing::begin(Arc::clone(attempt), name, put, step).await?;
+        let came = writing.take(body, self.0.patience, mine).await;
         let kept = writing.keep().await;
         came?;
         kept?;

@@ -297,7 +297,7 @@ async fn bring(exchange: &Exchange, caller: Caller<'_>, bytes: &[u8]) -> Result<
 }
 
 #[tokio::test]
-async fn who_has_lost_an_attempt_brings_nothing_more_and_nothing_of_it_stays() {
+async fn who_has_lost_an_attempt_brings_nothing_more_and_nothing_of_it_counts() {
     let (world, told) = (World::new(), Arc::new(Told::default()));
     world.exchange.judged_by(told.clone());
     let claim = async |claim| refusal(world.exchange.claim("1-1-a", claim).await);
@@ -328,16 +328,74 @@ async fn who_has_lost_an_attempt_brings_nothing_more_and_nothing_of_it_stays() {
         ];
         assert!(refused.iter().all(|refused| *refused == Err(Refusal::Taken)), "{late:?}: {refused:?}");
     }
-    assert_eq!((exchange.held(by("two"), NAME).unwrap(), world.left()), (None, Vec::new()));
+    assert_eq!(world.left(), [""; 0]);
+    assert!(exchange.artefacts("1-1-a", &[claimed(b"two")]).is_err(), "it makes another one");
     assert_eq!(refusal(exchange.append_log(by("two"), 4, b"two\n").await), Ok(8), "the log goes on");
     assert_eq!(bring(exchange, by("two"), b"two").await, Ok(Received::Complete));
-    assert_eq!(
-        exchange
-            .artefacts("1-1-a", &[ArtefactClaim { name: NAME.into(), size: 3, sha256: checksum(b"two").to_string() }])
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(exchange.artefacts("1-1-a", &[claimed(b"two")]).unwrap().len(), 1);
+}
+
+fn claimed(bytes: &[u8]) -> ArtefactClaim {
+    claim(NAME, bytes)
+}
+
+#[tokio::test]
+async fn what_was_brought_before_goes_on_for_a_builder_that_makes_the_same() {
+    let (all, done) = (b"0123456789", b"done");
+    let world = World::new();
+    let bring = async |world: &World, claim, name, put: &Put, bytes: &[u8]| {
+        let body = stream::iter([Ok::<_, Infallible>(Bytes::copy_from_slice(bytes))]);
+        refusal(world.exchange.receive(by(claim), name, put, body).await)
+    };
+    let there = |world: &World, claim, name| {
+        world.exchange.held(by(claim), name).unwrap().map(|held| (held.received, held.complete))
+    };
+    world.exchange.claim("1-1-a", "one").await.unwrap();
+    assert_eq!(bring(&world, "one", NAME, &part(0, 4, all), b"0123").await, Ok(Received::Part(4)));
+    assert_eq!(bring(&world, "one", OTHER, &whole(done), done).await, Ok(Received::Complete));
+    world.exchange.claim("1-1-a", "two").await.unwrap();
+    let world = world.restart();
+    assert_eq!((there(&world, "two", NAME), there(&world, "two", OTHER)), (Some((4, false)), Some((3, false))));
+    assert_eq!(world.left(), [""; 0], "nothing counts that nobody has promised");
+    assert_eq!(bring(&world, "two", NAME, &part(4, 10, all), b"456789").await, Ok(Received::Complete));
+    assert_eq!(bring(&world, "two", OTHER, &part(3, 4, done), b"e").await, Ok(Received::Known));
+    let made = world.exchange.artefacts("1-1-a", &[claim(NAME, all), claim(OTHER, done)]).unwrap();
+    assert_eq!(made.iter().map(|made| fs::read(&made.path).unwrap()).collect::<Vec<_>>(), [&all[..], done]);
+
+    // Another file of that name begins anew, and nothing is left of the one before.
+    world.exchange.claim("1-1-a", "three").await.unwrap();
+    let other = b"9876543210";
+    assert_eq!(bring(&world, "three", NAME, &part(9, 10, other), b"0").await, Err(Refusal::Elsewhere { at: 0 }));
+    assert_eq!(there(&world, "three", NAME), None);
+    assert_eq!(bring(&world, "three", NAME, &part(0, 10, other), other).await, Ok(Received::Complete));
+}
+
+#[tokio::test]
+async fn a_claim_that_cannot_be_kept_takes_nothing_from_whoever_had_the_attempt() {
+    let world = World::new();
+    world.exchange.claim("1-1-a", "one").await.unwrap();
+    assert_eq!(bring(&world.exchange, by("one"), b"one").await, Ok(Received::Complete));
+    let place = world.dir.path().join("attempts/1-1-a/claim");
+    fs::remove_file(&place).unwrap();
+    fs::create_dir_all(place.join("in the way")).unwrap();
+    let failed = world.exchange.claim("1-1-a", "two").await;
+    assert!(matches!(failed, Err(ExchangeError::Fs(_))), "{failed:?}");
+    assert_eq!(bring(&world.exchange, by("two"), b"two").await, Err(Refusal::Taken));
+    let made = world.exchange.artefacts("1-1-a", &[claimed(b"one")]).unwrap();
+    assert_eq!(fs::read(&made[0].path).unwrap(), b"one");
+}
+
+#[tokio::test]
+async fn files_of_which_nothing_was_taken_leave_their_places_to_others() {
+    let world = World::new();
+    for release in 0..10 {
+        let name = format!("foo-1-{release}-any.pkg.tar.zst");
+        let refused = world.put(&name, &part(0, 101, &[b'x'; 101]), &[b"x"]).await;
+        assert_eq!(refused, Err(Refusal::TooLarge { what: Bulk::File, limit: 100 }));
+        let lie = world.put(&name, &whole(b"good"), &[b"evil"]).await;
+        assert!(matches!(lie, Err(Refusal::Lie { .. })), "{lie:?}");
+    }
+    assert_eq!(world.put(NAME, &whole(b"good"), &[b"good"]).await, Ok(Received::Complete));
 }
 
 #[tokio::test]

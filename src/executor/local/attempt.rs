@@ -1,6 +1,10 @@
 //! One attempt from its order to its report.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::builder::artefact::{self, Artefact, Collected, Expectation};
 use crate::builder::cache;
@@ -28,6 +32,8 @@ use super::{Inner, proxies};
 
 /// A build does not begin with less room than this: 64 MiB.
 pub const MIN_FREE: u64 = 64 << 20;
+/// How long it may take at least to take in what a build made, and what it keeps for the next one, once it is done.
+const TAKING_IN: Duration = Duration::from_mins(10);
 
 /// One attempt under way.
 pub struct Attempt {
@@ -102,6 +108,8 @@ impl Attempt {
         if self.limits.cancel.is_cancelled() {
             return Err(Stop::Step(StepError::Cancelled));
         }
+        // It was in time; what came after it takes none of that.
+        self.limits.deadline = self.limits.deadline.max(Instant::now() + TAKING_IN);
         let artefacts = self.collect(&workspace).await?;
         self.save_sets(&workspace, &job).await?;
         Ok((artefacts, remark.unwrap_or_default()))
@@ -246,14 +254,16 @@ impl Attempt {
         let limits = self.limits.clone();
         let collected = blocking(move || {
             artefact::collect(&from, &to, &expected, || limits.check().is_ok()).map_err(|error| {
-                let failed = |()| Stop::Fs(FsError::new("collect packages from", &from, error));
+                let failed = |()| match error.kind() {
+                    ErrorKind::InvalidData => Stop::Package(error.to_string()),
+                    _ => Stop::Fs(FsError::new("collect packages from", &from, error)),
+                };
                 limits.check().map_or_else(Stop::Step, failed)
             })
         });
         let Collected { artefacts, ignored } = collected.await?;
         for name in &ignored {
-            let line = format!("left out `{name}`: it is not a package of {}", self.order.pkgbase);
-            self.note(&line)?;
+            self.remark(&format!("left out `{name}`: it is not a package of {}", self.order.pkgbase));
         }
         if artefacts.is_empty() {
             let text = format!("makepkg ended well, but left no file that is a package of {}", self.order.pkgbase);

@@ -66,6 +66,13 @@ pub enum Trouble {
     Other(String),
 }
 
+impl Trouble {
+    /// Whether the very same may be saved another time: what is missing is room, or the disk.
+    pub const fn passes(&self) -> bool {
+        !matches!(self, Self::Cache(CacheError::Rejected(_)) | Self::Other(_))
+    }
+}
+
 impl Caching {
     /// Of an attempt that begins.
     pub fn begin(caches: Caches, order: Arc<BuildOrder>) -> Self {
@@ -137,7 +144,7 @@ impl Caching {
             commit: &commit,
             files: &order.files,
             tools: &self.tools,
-            epoch: epoch.saturating_add(self.plan.condemned),
+            epoch: epoch.saturating_add(self.plan.epoch(&set.name)),
         };
         Ok(Wanted {
             place: Place::of(&order.repository, order.pkgbase.as_str(), set),
@@ -168,11 +175,12 @@ impl Caching {
     }
 
     /// Packs a tar that the build made, so that it can be kept.
-    pub async fn stage(&self, set: &Set, tar: &Path, limits: &Limits) -> Result<Staged, Trouble> {
+    pub async fn stage(&self, set: &Set, tar: &Path, wanted: &Wanted, limits: &Limits) -> Result<Staged, Trouble> {
         let (caches, tar, limits, max) = (self.caches.clone(), tar.to_owned(), limits.clone(), set.max_bytes);
+        let wanted = wanted.clone();
         let staged = blocking(move || {
             let file = open_ordinary(&tar).map_err(|error| FsError::new("read", &tar, error))?;
-            let staged = caches.stage(Watched { inner: file, limits }, max);
+            let staged = caches.stage(Watched { inner: file, limits }, max, &wanted);
             // The tree is removed in the end; until then it only takes room.
             let _ = std::fs::remove_file(&tar);
             Ok::<_, Trouble>(staged?)
@@ -199,7 +207,7 @@ impl Attempt {
                     self.note(&format!("cache: {}: {said}", set.name))?;
                 }
                 Ok(Err(absent)) => self.note(&format!("cache: {}: {absent}", set.name))?,
-                Err(trouble) => self.trouble(set, "restore", trouble, "the build begins without it")?,
+                Err(trouble) => self.not_restored(set, trouble)?,
             }
         }
         Ok(())
@@ -286,17 +294,17 @@ impl Attempt {
         }
         for (name, (staged, wanted)) in std::mem::take(&mut self.caching.staged) {
             match self.publish(staged, wanted).await {
-                Ok(said) => self.note(&format!("cache: {name}: {said}"))?,
+                Ok(said) => self.remark(&format!("cache: {name}: {said}")),
                 Err(trouble) => {
                     let declared = self.caching.plan.sets.iter().find(|set| set.name == name).cloned();
                     let set = declared.unwrap_or_else(|| Set::by_hand(name));
-                    self.trouble(&set, "save", trouble, "the next build begins without it")?;
+                    self.not_saved(&set, trouble)?;
                 }
             }
         }
         let caches = self.caching.caches.clone();
         if let Err(error) = blocking(move || caches.prune()).await {
-            self.note(&format!("cache: there could not be made room for others: {}", in_full(&error)))?;
+            self.remark(&format!("cache: there could not be made room for others: {}", in_full(&error)));
         }
         Ok(())
     }
@@ -305,9 +313,10 @@ impl Attempt {
         match said {
             Ok(said) => {
                 let took = began.elapsed().as_secs_f64();
-                self.note(&format!("cache: {}: {said}, in {took:.2} s", set.name))
+                self.remark(&format!("cache: {}: {said}, in {took:.2} s", set.name));
+                Ok(())
             }
-            Err(trouble) => self.trouble(set, "save", trouble, "the next build begins without it"),
+            Err(trouble) => self.not_saved(set, trouble),
         }
     }
 
@@ -338,7 +347,7 @@ impl Attempt {
         if size <= cache::longest_tar(set.max_bytes) {
             packed?;
         }
-        let staged = self.caching.stage(set, &tar, &self.limits).await?;
+        let staged = self.caching.stage(set, &tar, &wanted, &self.limits).await?;
         Ok(Ok((staged, wanted)))
     }
 
@@ -361,19 +370,41 @@ impl Attempt {
         }
     }
 
-    /// Says what went wrong; ends the attempt only if the set is required, or if the attempt is to end anyway.
-    fn trouble(&mut self, set: &Set, what: &str, trouble: Trouble, so: &str) -> Result<(), Stop> {
-        if let Trouble::Step(error @ StepError::Cancelled) = trouble {
-            return Err(Stop::Step(error));
-        }
-        let said = format!("cannot {what} the cache set `{}`: {}", set.name, in_full(&trouble));
-        if !set.required {
-            return self.note(&format!("cache: warning: {said}; {so}"));
-        }
+    /// Says why a set is not restored. That ends the attempt if the set is required, or if it is to end anyway.
+    fn not_restored(&mut self, set: &Set, trouble: Trouble) -> Result<(), Stop> {
+        let said = format!("cannot restore the cache set `{}`: {}", set.name, in_full(&trouble));
         match trouble {
-            Trouble::Cache(CacheError::Rejected(_)) => Err(Stop::Package(said)),
-            _ => Err(Stop::Verdict(Verdict::Infrastructure(said), None)),
+            Trouble::Step(error @ StepError::Cancelled) => Err(Stop::Step(error)),
+            _ if !set.required => self.note(&format!("cache: warning: {said}; the build begins without it")),
+            trouble => Err(of_required(&trouble, said)),
         }
+    }
+
+    /// Says why a set is not saved. The work of a build is not thrown away because there was no room for a set this time,
+    /// not even where it is required.
+    fn not_saved(&mut self, set: &Set, trouble: Trouble) -> Result<(), Stop> {
+        let said = format!("cannot save the cache set `{}`: {}", set.name, in_full(&trouble));
+        match trouble {
+            Trouble::Step(error @ StepError::Cancelled) => Err(Stop::Step(error)),
+            trouble if set.required && !trouble.passes() => Err(of_required(&trouble, said)),
+            _ => {
+                self.remark(&format!("cache: warning: {said}; the next build begins without it"));
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes what is good to know; the build does not depend on it.
+    pub(super) fn remark(&mut self, line: &str) {
+        let _ = self.note(line);
+    }
+}
+
+/// What trouble with a set that is required means for the build.
+fn of_required(trouble: &Trouble, said: String) -> Stop {
+    match trouble {
+        Trouble::Cache(CacheError::Rejected(_)) => Stop::Package(said),
+        _ => Stop::Verdict(Verdict::Infrastructure(said), None),
     }
 }
 

@@ -30,7 +30,7 @@ impl Attempt {
             Err(other) => format!("{script}: {}", other.report().message),
         };
         // The build is over; what is lost here is a remark.
-        let _ = self.note(&remark);
+        self.remark(&remark);
         Some(remark)
     }
 }

@@ -165,6 +165,23 @@ impl LocalExecutor {
         Ok(Self { inner: Arc::new(Inner { config, user, logs, slots, launcher, tracked, caches, images }) })
     }
 
+    /// The attempts of an earlier process that came to an end of their own, and what they made is here.
+    ///
+    /// # Errors
+    /// If the directory of attempts cannot be read.
+    pub fn ended(&self) -> Result<BTreeSet<String>, ExecutorError> {
+        let dir = &self.inner.config.work_dir;
+        let failed = |error| FsError::new("read", dir, error);
+        let mut ended = BTreeSet::new();
+        for entry in std::fs::read_dir(dir).map_err(failed)? {
+            let Ok(attempt) = entry.map_err(failed)?.file_name().into_string() else { continue };
+            if self.stored_report(&attempt).is_some_and(|report| report.ending.stands()) {
+                ended.insert(attempt);
+            }
+        }
+        Ok(ended)
+    }
+
     fn check(&self, order: &BuildOrder) -> Result<(), ExecutorError> {
         let bad = |reason: String| ExecutorError::BadOrder { attempt: order.attempt.clone(), reason };
         probe::require_programs(self.inner.config.image.as_ref())?;

@@ -42,6 +42,37 @@ async fn whoever_takes_every_connection_and_says_nothing_loses_them_to_others() 
     assert!(answer(&mut asking).await.starts_with("HTTP/1.1 200"));
 }
 
+/// How much of a large file comes to somebody who rests for so long after each piece.
+async fn read_resting(rest: std::time::Duration) -> u64 {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::File::create(dir.path().join("large.db")).unwrap().set_len(LARGE).unwrap();
+    let served = garden().serve_published("garden", dir.path()).await;
+    let mut reading = connected(&served.url).await;
+    reading.write_all(b"GET /repo/garden/large.db HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let (mut piece, mut came) = (vec![0; 4 << 20], 0);
+    while came < LARGE {
+        tokio::time::sleep(rest).await;
+        match reading.read(&mut piece).await {
+            Ok(0) | Err(_) => break,
+            Ok(read) => came += read as u64,
+        }
+    }
+    came
+}
+
+const LARGE: u64 = 64 << 20;
+
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_nothing_of_an_answer_loses_the_connection() {
+    let came = read_resting(std::time::Duration::from_mins(2)).await;
+    assert!((1..LARGE).contains(&came), "{came}");
+}
+
+#[tokio::test]
+async fn whoever_reads_on_gets_all_of_an_answer() {
+    assert!(read_resting(std::time::Duration::ZERO).await >= LARGE);
+}
+
 #[tokio::test]
 async fn those_who_follow_leave_places_for_those_who_ask() {
     let served = garden().serve(None).await;

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use nix::sys::signal::Signal;
 use pkgwarden::builder::artefact::Artefact;
 use pkgwarden::builder::remote::{Client, RemoteError, Unwanted};
+use pkgwarden::domain::cache::told::Told;
 use pkgwarden::domain::job::Job;
 use pkgwarden::store::queries::BuildFilter;
 use tar::EntryType;
@@ -281,6 +282,35 @@ async fn what_builders_keep_of_a_package_counts_no_more_when_a_build_of_it_made_
     elsewhere.scene.push("feat(foo): keep sources", &keeps.changes()).await;
     let job = elsewhere.job().await;
     assert_eq!((job.caches.sets.len(), job.caches.condemned), (1, 1), "it is told so with what it may keep");
+    elsewhere.end(r#"{"status":"failed"}"#).await;
+    serve.says("a build ended").await;
+    elsewhere.stops(serve).await;
+}
+
+#[tokio::test]
+async fn what_builders_keep_of_a_set_counts_no_more_when_it_is_invalidated_at_the_controller() {
+    let elsewhere = Elsewhere::of(&["foo"]).await;
+    let mut serve = elsewhere.serve();
+    let invalidate = async |name: &str| elsewhere.scene.pkgwarden(&["ctl", "cache", "invalidate", name]).await;
+    let first = elsewhere.job().await;
+    let digest = "ab".repeat(32);
+    let used = serde_json::json!([{
+        "action": "used", "repository": "packages", "pkgbase": "foo", "name": "srcdest", "class": "release",
+        "key": digest, "sha256": digest, "size": 3, "files": 1, "bytes": 9, "origin": "0-1-x",
+        "created": "2026-01-01T00:00:00Z"
+    }]);
+    Client::of(&first).unwrap().tell_caches(&serde_json::from_value::<Vec<Told>>(used).unwrap()).await.unwrap();
+    let (mistyped, known) = (invalidate("scrdest").await, invalidate("srcdest").await);
+    assert!(mistyped.code != Some(0) && mistyped.stderr.contains("nothing was kept"), "{}", mistyped.stderr);
+    assert_eq!(known.code, Some(0), "{}", known.stderr);
+    elsewhere.end(r#"{"status":"failed"}"#).await;
+    serve.says("a build ended").await;
+
+    let keeps = Pkg::new("foo").release("3").config("BUILDER_CACHE_SOURCES=true\n");
+    elsewhere.scene.push("feat(foo): keep sources", &keeps.changes()).await;
+    let job = elsewhere.job().await;
+    let told: Vec<_> = job.caches.invalidated.iter().map(|(set, times)| (set.as_str(), *times)).collect();
+    assert_eq!(told, [("scrdest", 1), ("srcdest", 1)]);
     elsewhere.end(r#"{"status":"failed"}"#).await;
     serve.says("a build ended").await;
     elsewhere.stops(serve).await;

@@ -44,5 +44,6 @@ mod statuses;
 mod talk;
 mod together;
 mod trees;
+mod unsent;
 mod urgency;
 mod webhooks;

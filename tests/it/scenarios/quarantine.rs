@@ -211,7 +211,7 @@ fn save(caches: &Caches, pkgbase: &str, attempt: &str) -> bool {
     let key = Key { scope: format!("{pkgbase} {epoch}"), exact: format!("{key:0>64}") };
     let wanted = Wanted { place, class: RefClass::Release, key, epoch, renew: true, attempt: attempt.into() };
     let found = matches!(caches.find(&wanted).unwrap(), Found::Archive(_));
-    let staged = caches.stage(&[0; 1024][..], 1 << 20).unwrap();
+    let staged = caches.stage(&[0; 1024][..], 1 << 20, &wanted).unwrap();
     assert!(matches!(caches.publish(staged, &wanted).unwrap(), Published::New(_)));
     found
 }

@@ -148,7 +148,7 @@ impl Fleet {
             builder.signal(Signal::SIGTERM);
             let (code, said) = builder.ended().await;
             assert_eq!(code, Some(0), "{name}: {said}");
-            places.extend(["work", "logs"].map(|part| scene.path(&format!("data/builders/{name}/{part}"))));
+            places.extend(["work", "logs", "unsent"].map(|part| scene.path(&format!("data/builders/{name}/{part}"))));
         }
         assert_eq!(redis.keys("bull:pkgwarden:*").await, [""; 0], "builders that have gone");
         let cleared = async {

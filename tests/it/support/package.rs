@@ -18,6 +18,7 @@ pub struct Pkg {
     sources: Vec<String>,
     config: String,
     build: String,
+    package: String,
     srcinfo: Option<String>,
 }
 
@@ -34,6 +35,7 @@ impl Pkg {
             sources: Vec::new(),
             config: "CI_PKGBUILD_SOURCE=custom\n".to_owned(),
             build: "  true".to_owned(),
+            package: "  true".to_owned(),
             srcinfo: None,
         }
     }
@@ -87,6 +89,12 @@ impl Pkg {
         self
     }
 
+    /// The one line of `package()`, if it has but one member.
+    pub fn packed_by(mut self, line: &str) -> Self {
+        self.package = format!("  {line}");
+        self
+    }
+
     /// Exactly this text as `.SRCINFO`.
     pub fn srcinfo(mut self, text: &str) -> Self {
         self.srcinfo = Some(text.to_owned());
@@ -123,7 +131,7 @@ impl Pkg {
         }
         let _ = write!(text, "\nbuild() {{\n{}\n}}\n", self.build);
         if self.members == [self.base.clone()] {
-            text.push_str("\npackage() {\n  true\n}\n");
+            let _ = write!(text, "\npackage() {{\n{}\n}}\n", self.package);
         } else {
             self.members.iter().for_each(|name| {
                 let _ = write!(text, "\npackage_{name}() {{\n  true\n}}\n");

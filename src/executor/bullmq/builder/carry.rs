@@ -7,12 +7,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::order::{Rules, order};
+use super::unsent::Unsent;
 use crate::builder::remote::{Client, RemoteError};
 use crate::domain::answer::{Failure, Kind, Returned, Success, Thrown};
 use crate::domain::build::Outcome;
 use crate::domain::job::Job;
 use crate::executor::{AttemptReport, Ending, Executor, ExecutorError, Handle};
 use crate::logstore::{LogError, LogStore};
+use crate::sys::fs::FsError;
 use crate::telemetry::in_full;
 
 /// What a build is carried out with.
@@ -27,6 +29,10 @@ pub struct Carrier {
     pub client: Client,
     /// Has it stopped.
     pub stop: CancellationToken,
+    /// It is stopped because the builder ends, and for nothing else.
+    pub give_back: CancellationToken,
+    /// What has ended here and is to be brought.
+    pub unsent: Arc<Unsent>,
 }
 
 /// Why a build did not come to an end of its own.
@@ -40,6 +46,8 @@ enum Trouble {
     Executor(#[from] ExecutorError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Fs(#[from] FsError),
     #[error("the build document is not usable: {0}")]
     Document(String),
 }
@@ -51,23 +59,21 @@ impl Trouble {
             Self::Stopped => (Failure::Cancelled, Kind::Infrastructure),
             // It will be as much next time.
             Self::Remote(RemoteError::LogFull | RemoteError::TooLarge { .. }) => (Failure::Failed, Kind::Package),
-            Self::Remote(_) | Self::Executor(_) | Self::Log(_) | Self::Document(_) => {
+            Self::Remote(_) | Self::Executor(_) | Self::Log(_) | Self::Fs(_) | Self::Document(_) => {
                 (Failure::Failed, Kind::Infrastructure)
             }
         }
     }
 }
 
-/// Carries it out: what is to be returned, or thrown. Nothing of it stays on this machine.
+/// Carries it out: what is to be returned, or thrown. Nothing of it stays on this machine, unless it has ended and the
+/// builder ends before the controller has everything of it.
 pub async fn out(carrier: &Carrier, job: Job) -> Result<Value, String> {
     let (began, attempt) = (Instant::now(), job.attempt.clone());
     let handle = Handle { executor: carrier.executor.name().to_owned(), attempt: attempt.clone() };
     let ended = carrier.build(job, &handle, began).await;
-    if let Err(error) = carrier.executor.discard(&handle).await {
-        tracing::warn!(attempt, error = &error as &dyn std::error::Error, "what a build left is not cleared away");
-    }
-    if let Err(error) = carrier.logs.remove(&attempt) {
-        tracing::warn!(attempt, error = &error as &dyn std::error::Error, "the log of a build is not cleared away");
+    if !carrier.is_to_be_kept(&handle, &ended).await {
+        clear(&*carrier.executor, &carrier.logs, &carrier.unsent, &handle).await;
     }
     let said = ended.unwrap_or_else(|trouble| {
         let (status, kind) = trouble.blame();
@@ -79,7 +85,28 @@ pub async fn out(carrier: &Carrier, job: Job) -> Result<Value, String> {
     }
 }
 
+/// Removes everything of a build from this machine.
+pub async fn clear(executor: &dyn Executor, logs: &LogStore, unsent: &Unsent, handle: &Handle) {
+    let attempt = &handle.attempt;
+    if let Err(error) = executor.discard(handle).await {
+        tracing::warn!(attempt, error = &error as &dyn std::error::Error, "what a build left is not cleared away");
+    }
+    // The log says first whether this can be the name of a file.
+    let forgotten = logs.remove(attempt).and_then(|()| Ok(unsent.forget(attempt)?));
+    if let Err(error) = forgotten {
+        tracing::warn!(attempt, error = &error as &dyn std::error::Error, "the log of a build is not cleared away");
+    }
+}
+
 impl Carrier {
+    /// Whether it has come to its end, and only the end of the builder keeps that from the controller.
+    async fn is_to_be_kept<T>(&self, handle: &Handle, ended: &Result<T, Trouble>) -> bool {
+        let is_given_back = self.give_back.is_cancelled() && matches!(ended, Err(Trouble::Stopped));
+        is_given_back
+            && self.unsent.has(&handle.attempt)
+            && self.executor.finished(handle).await.is_ok_and(|report| report.ending.stands())
+    }
+
     async fn build(&self, job: Job, handle: &Handle, began: Instant) -> Result<Result<Returned, Thrown>, Trouble> {
         // Before anything is asked: until then another builder may count as the one that has it.
         tokio::select! {
@@ -92,9 +119,21 @@ impl Carrier {
         };
         let (files, begins) = self.unless_stopped(ready).await??;
         let order = order(&job, files, &self.rules).map_err(Trouble::Document)?;
-        let goes_on = if self.is_again { "goes on with a build that another had begun" } else { "builds" };
-        self.logs.writer(&job.attempt)?.note(&format!("builder {} {goes_on}", self.name))?;
-        self.executor.submit(order).await?;
+        let begins = match self.unsent.take(&job.attempt) {
+            Some(began) => {
+                tracing::info!(attempt = job.attempt, "brings what was built before this builder was started");
+                // That one may have ended between the end of the build and that of its log.
+                self.logs.finish(&job.attempt)?;
+                began
+            }
+            None => {
+                let goes_on = if self.is_again { "goes on with a build that another had begun" } else { "builds" };
+                self.logs.writer(&job.attempt)?.note(&format!("builder {} {goes_on}", self.name))?;
+                self.unsent.begin(&job.attempt, begins)?;
+                self.executor.submit(order).await?;
+                begins
+            }
+        };
         let report = self.watch(handle, begins).await?;
         let told = self.executor.caches_of(handle).await;
         // It is for people to see; the build does not depend on it.

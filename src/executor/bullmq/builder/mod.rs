@@ -4,6 +4,7 @@
 mod carry;
 mod fitness;
 mod order;
+mod unsent;
 mod work;
 
 use std::collections::HashMap;
@@ -22,10 +23,11 @@ use super::link::Link;
 use super::roster::{self, Announcement};
 use super::server::{RedisConfig, RedisError};
 use crate::domain::lane::{Lanes, Station};
-use crate::executor::Executor;
+use crate::executor::{Executor, Handle};
 use crate::logstore::LogStore;
 
 pub use order::Rules;
+pub use unsent::Unsent;
 
 /// How long a job stays ours without our word.
 const LOCK: Duration = Duration::from_secs(15);
@@ -37,6 +39,9 @@ const STALLED: Duration = Duration::from_secs(5);
 const MAX_STALLED: u32 = 3;
 /// How long it is waited for a server that is away.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long it is waited for somebody to ask for what was built before this builder was started: by then, all that are
+/// still wanted have been handed out again.
+const WANTED: Duration = Duration::from_hours(1);
 /// How long what has ended may take to be told.
 const CLOSING: Duration = Duration::from_secs(20);
 
@@ -71,6 +76,7 @@ struct Inner {
     link: Link,
     executor: Arc<dyn Executor>,
     logs: LogStore,
+    unsent: Arc<Unsent>,
     slots: Arc<Semaphore>,
     underway: Mutex<HashMap<String, Arc<Underway>>>,
     workers: OnceLock<Vec<Worker>>,
@@ -91,9 +97,9 @@ struct Underway {
 }
 
 impl Builder {
-    /// A builder that has not begun. `logs` is where `executor` writes.
+    /// A builder that has not begun. `logs` is where `executor` writes, and `unsent` what it has built and not brought.
     #[must_use]
-    pub fn new(config: BuilderConfig, executor: Arc<dyn Executor>, logs: LogStore) -> Self {
+    pub fn new(config: BuilderConfig, executor: Arc<dyn Executor>, logs: LogStore, unsent: Unsent) -> Self {
         let link = Link::new(config.redis.clone(), config.prefix.clone());
         let slots = Arc::new(Semaphore::new(config.slots.max(1)));
         let inner = Inner {
@@ -101,6 +107,7 @@ impl Builder {
             link,
             executor,
             logs,
+            unsent: Arc::new(unsent),
             slots,
             underway: Mutex::default(),
             workers: OnceLock::new(),
@@ -121,6 +128,7 @@ impl Builder {
         // Said before the first worker is there: one that does not say what it is counts as somebody else's.
         let mut tasks = JoinSet::new();
         tasks.spawn(beat(Arc::clone(inner)));
+        tasks.spawn(give_up_unsent(Arc::clone(inner)));
         let worked = self.work(&drain, &stop, &mut tasks).await;
         tasks.shutdown().await;
         // If Redis is away, it forgets us by itself.
@@ -238,6 +246,14 @@ impl Inner {
         }
     }
 
+    /// Forgets a run of a job, if no later one has taken its place.
+    fn forget(&self, job: &str, run: &Arc<Underway>) {
+        let mut underway = self.underway();
+        if underway.get(job).is_some_and(|known| Arc::ptr_eq(known, run)) {
+            underway.remove(job);
+        }
+    }
+
     fn underway(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Underway>>> {
         self.underway.lock().expect("nobody panics while holding the map of builds")
     }
@@ -282,6 +298,17 @@ async fn beat(inner: Arc<Inner>) {
     }
 }
 
+/// Clears away what was built before this builder was started, and nobody has asked for.
+async fn give_up_unsent(inner: Arc<Inner>) {
+    tokio::time::sleep(WANTED).await;
+    for attempt in inner.unsent.left() {
+        if inner.unsent.take(&attempt).is_some() {
+            let handle = Handle { executor: inner.executor.name().to_owned(), attempt };
+            carry::clear(&*inner.executor, &inner.logs, &inner.unsent, &handle).await;
+        }
+    }
+}
+
 /// Takes what a worker tells of itself, which it keeps in memory until somebody does.
 async fn drain_events(inner: Arc<Inner>, worker: usize) {
     let Some(worker) = inner.workers.get().and_then(|workers| workers.get(worker)) else { return };
@@ -306,7 +333,7 @@ mod tests {
     use super::super::tests::Redis;
     use super::*;
     use crate::domain::cache::policy::CachePolicy;
-    use crate::executor::{AttemptReport, BuildOrder, ExecutorError, Handle};
+    use crate::executor::{AttemptReport, BuildOrder, ExecutorError};
 
     /// Nobody gives it anything to build.
     struct Idle;
@@ -345,11 +372,9 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_workers_tell_of_themselves_piles_up_nowhere() {
-        let (redis, dir) = (Redis::start(&[]).await, tempfile::tempdir().unwrap());
+    fn builder(redis: RedisConfig, dir: &std::path::Path) -> Builder {
         let config = BuilderConfig {
-            redis: redis.link().config().clone(),
+            redis,
             prefix: "bull".to_owned(),
             queue: "builds".to_owned(),
             name: "one".to_owned(),
@@ -358,7 +383,31 @@ mod tests {
             patience: Duration::ZERO,
             rules: Rules { directories: BTreeSet::new(), caches: CachePolicy::default(), controller: None },
         };
-        let builder = Builder::new(config, Arc::new(Idle), LogStore::new(dir.path()).unwrap());
+        let unsent = Unsent::open(dir.join("unsent"), &BTreeSet::new()).unwrap();
+        Builder::new(config, Arc::new(Idle), LogStore::new(dir).unwrap(), unsent)
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_run_forgets_no_later_one_of_the_same_job() {
+        let dir = tempfile::tempdir().unwrap();
+        let redis = RedisConfig { url: "redis://127.0.0.1:1/0".parse().unwrap(), password: None, ca: None };
+        let inner = builder(redis, dir.path()).inner;
+        let run = || {
+            let (said, stop) = (watch::channel(None).1, CancellationToken::new());
+            Arc::new(Underway { attempt: "a".to_owned(), said, stop })
+        };
+        let (earlier, later) = (run(), run());
+        inner.underway().insert("job".to_owned(), Arc::clone(&later));
+        inner.forget("job", &earlier);
+        assert!(inner.underway().contains_key("job"));
+        inner.forget("job", &later);
+        assert!(inner.underway().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_workers_tell_of_themselves_piles_up_nowhere() {
+        let (redis, dir) = (Redis::start(&[]).await, tempfile::tempdir().unwrap());
+        let builder = builder(redis.link().config().clone(), dir.path());
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let link = redis.link();
         let look = async {

@@ -78,8 +78,10 @@ fn begin(
         is_again: job.attempts_started() > 1,
         client,
         stop,
+        give_back: inner.give_back.clone(),
+        unsent: Arc::clone(&inner.unsent),
     };
-    let (inner, id) = (Arc::clone(inner), job.id().to_owned());
+    let (inner, id, run) = (Arc::clone(inner), job.id().to_owned(), Arc::clone(&underway));
     tokio::spawn(async move {
         tracing::info!(package = document.pkgbase, attempt = document.attempt, "a build began");
         let said = carry::out(&carrier, document).await;
@@ -89,7 +91,7 @@ fn begin(
         drop(permit);
         inner.mind_the_room();
         tokio::time::sleep(KEPT).await;
-        inner.underway().remove(&id);
+        inner.forget(&id, &run);
     });
     underway
 }
@@ -118,7 +120,7 @@ struct See<'a> {
 
 impl See<'_> {
     /// Waits for the end of the build, for as long as the job is ours.
-    async fn through(&self, underway: &Underway) -> Result<Value, Error> {
+    async fn through(&self, underway: &Arc<Underway>) -> Result<Value, Error> {
         loop {
             tokio::select! {
                 said = ended(underway) => return self.tell(said).await,
@@ -126,7 +128,7 @@ impl See<'_> {
                     underway.stop.cancel();
                     // Whatever it says: another builder is to say it.
                     let _ = ended(underway).await;
-                    self.inner.underway().remove(self.job.id());
+                    self.inner.forget(self.job.id(), underway);
                     return give_back(self.inner, self.job).await;
                 }
                 () = tokio::time::sleep(HOLD) => {}
@@ -152,7 +154,7 @@ impl See<'_> {
     }
 
     /// Keeps hold; `false` if the job is not ours any more.
-    async fn keep(&self, underway: &Underway) -> bool {
+    async fn keep(&self, underway: &Arc<Underway>) -> bool {
         match self.hold.keep(false).await {
             // While Redis is away, nobody else gets it either.
             Ok(Held::Ours) | Err(_) => true,
@@ -170,7 +172,7 @@ impl See<'_> {
                     "another builder has a job that was built here; the build is stopped"
                 );
                 underway.stop.cancel();
-                self.inner.underway().remove(self.job.id());
+                self.inner.forget(self.job.id(), underway);
                 false
             }
         }

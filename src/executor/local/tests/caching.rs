@@ -304,6 +304,33 @@ async fn what_was_condemned_by_whoever_gives_the_order_is_found_by_no_build() {
         world.succeed(order(attempt, condemned)).await;
         assert_eq!(world.found(attempt), found, "{attempt}");
     }
+    let invalidated = |order: BuildOrder, set| BuildOrder {
+        caches: Plan { invalidated: [(name(set), 1)].into(), ..order.caches.clone() },
+        ..order
+    };
+    world.succeed(invalidated(order("a5", 1), "others")).await;
+    world.succeed(invalidated(order("a6", 1), "models")).await;
+    assert_eq!((world.found("a5").as_str(), world.found("a6").as_str()), ("a3", "nothing"), "P7, also elsewhere");
+}
+
+/// What another build is about to save takes all the room there is.
+#[tokio::test]
+async fn a_build_is_not_thrown_away_because_there_is_no_room_for_a_set_even_if_it_is_required() {
+    let mut world = World::new();
+    let config = LocalConfig::under(world.dir.path());
+    let caches = crate::caches::CacheConfig { quota: 40_000, ..config.caches.clone() };
+    world.executor =
+        LocalExecutor::open(LocalConfig { installed: None, caches, ..config }, world.logs.clone()).unwrap();
+    fs::write(world.dir.path().join("caches/incoming/of another"), vec![0; 39_000]).unwrap();
+    let (large, required) = ("head -c 15000 /dev/urandom", format!("{MODELS}required = true\n"));
+    let by_itself = format!("build() {{ mkdir -p ~/models; {large} >~/models/x; }}");
+    let report = world.succeed(world.caching("a1", (&by_itself, &required), OPEN)).await;
+    assert_eq!(report.artefacts.len(), 1);
+    let log = world.log("a1");
+    assert!(log.contains("cache: warning: cannot save the cache set `models`: builds are about to save"), "{log}");
+    let by_hand = format!("build() {{ {large} >x; pkgwarden-cache save deps x; echo \"found: $?\"; }}");
+    world.succeed(world.caching("a2", (&by_hand, "[[set]]\nname = \"deps\"\nrequired = true\n"), OPEN)).await;
+    assert_eq!((world.found("a2").as_str(), world.did("a2")), ("0", vec![]), "{}", world.log("a2"));
 }
 
 #[tokio::test]

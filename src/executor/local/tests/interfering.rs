@@ -52,6 +52,16 @@ async fn the_script_for_success_sees_what_was_made_and_can_neither_change_it_nor
 }
 
 #[tokio::test]
+async fn the_script_for_success_takes_none_of_the_time_of_the_build() {
+    let world = World::new();
+    let time = std::time::Duration::from_secs(20);
+    let slow = hooked(world.small("a1", PACKAGE), "until (( SECONDS > 20 )); do sleep 1; done; echo rested");
+    let report = world.succeed(BuildOrder { timeout: time, ..slow }).await;
+    assert_eq!((report.message.as_str(), report.artefacts.len()), ("", 1));
+    assert!(world.log("a1").contains("rested"));
+}
+
+#[tokio::test]
 async fn the_script_for_failure_runs_after_a_failure_and_after_nothing_else() {
     let world = World::new();
     let report = world.build(hooked(world.small("a1", "build() { false; }\npackage() { :; }"), "exit 1")).await;

@@ -71,7 +71,7 @@ async fn a_vcs_package_is_cloned_with_the_network_and_built_without_it() {
         let caches = crate::domain::cache::Plan {
             sets: vec![crate::domain::cache::ready::srcdest()],
             commands: false,
-            condemned: 0,
+            ..crate::domain::cache::Plan::default()
         };
         let order = BuildOrder { caches, ..world.small(attempt, &lines) };
         let report = world.succeed(order).await;
