@@ -313,10 +313,10 @@ fn begin(world: &World, job: &mut Job, input: &Value) -> bool {
     if *count != 2 {
         return *count > 2;
     }
-    if name != "package.tar" {
-        world.documents.lock().unwrap().push(archive);
-    } else {
+    if name == "package.tar" {
         has_recipe(&archive);
+    } else {
+        world.documents.lock().unwrap().push(archive);
     }
     if job.is_supplied() {
         run(world, job);
