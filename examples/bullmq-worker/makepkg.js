@@ -64,7 +64,7 @@ async function follow(path, controller, ended) {
   }
 }
 
-/** Carries out a build: its exit status, and the packages that it made. */
+/** Carries out a build: its exit status or the signal that ended it, and the packages that it made. */
 export async function build(told, controller, work, stop) {
   const [start, made, log] = ["package", "made", "log"].map((name) => join(work, name));
   await chmod(work, 0o711);
@@ -98,7 +98,7 @@ export async function build(told, controller, work, stop) {
     const [status, signal] = await ended;
     await following;
     const names = (await readdir(made)).filter((name) => name.endsWith(BUILT)).sort();
-    return { status: signal ? 255 : status, timedOut, packages: names.map((name) => join(made, name)) };
+    return { status, signal, timedOut, packages: names.map((name) => join(made, name)) };
   } finally {
     clearTimeout(timer);
     await printed.close();

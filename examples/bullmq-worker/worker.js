@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // Takes builds of pkgwarden out of a queue of BullMQ, carries each out with makepkg, and brings what came of it: a worker
 // written from docs/builders.md alone. Needs bash, tar, patch and makepkg, and a machine of its own: what it builds can do there
-// whatever the user may that makepkg runs as.
+// whatever the user may that makepkg runs as. Run it as root, and makepkg runs as `nobody`: as anybody else, packages run as
+// the same user, and can read REDIS_URL with its password out of /proc.
 //
 // Environment: REDIS_URL (redis://127.0.0.1:6379/0), QUEUES (builds), PREFIX (bull), SLOTS (1), and
 // MAKEPKG (makepkg --nodeps --nocheck): with `--syncdeps` it needs sudo, what `pacman_repositories` names in pacman.conf, and the keys of
@@ -44,6 +45,8 @@ async function carryOut(job, lock, lost) {
     const end = await build(job.data, controller, work, stop.signal);
     if (stop.signal.aborted) throw failure("cancelled", "infrastructure", String(stop.signal.reason));
     if (end.timedOut) throw failure("timed_out", "package", `it took longer than ${job.data.timeout_s} seconds`);
+    // Nobody here sent it: the machine goes down, or has no memory left.
+    if (end.signal) throw failure("failed", "infrastructure", `makepkg was ended by ${end.signal}`);
     if (end.status === job.data.skip_exit_code) return { status: "skipped" };
     if (end.status === ALREADY_BUILT) return { status: "already_built" };
     if (end.status !== 0) throw failure("failed", "package", `makepkg ended with status ${end.status}`, end.status);

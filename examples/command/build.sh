@@ -1,9 +1,14 @@
 #!/bin/bash
-# Builds one package inside a fresh Arch Linux container or machine, from the document in $PKGWARDEN_BUILD, and leaves
-# packages and makepkg's status in $OUT (./out). The package folder is in the tar archive $PACKAGE_TAR, or else fetched
-# from git.
+# Builds one package inside a fresh Arch Linux container or machine, from the document in $PKGWARDEN_BUILD, or in the
+# file $PKGWARDEN_BUILD_FILE if it is too long for a variable, and leaves packages and makepkg's status in $OUT (./out).
+# The package folder is in the tar archive $PACKAGE_TAR, or else fetched from git.
 set -euo pipefail
 
+if [[ -z ${PKGWARDEN_BUILD:-} ]]; then
+    PKGWARDEN_BUILD=$(<"$PKGWARDEN_BUILD_FILE")
+fi
+# What is started below could not begin with a variable that is too long.
+declare +x PKGWARDEN_BUILD
 # GitLab would change a document that it can read.
 [[ $PKGWARDEN_BUILD == "{"* ]] || PKGWARDEN_BUILD=$(base64 -d <<<"$PKGWARDEN_BUILD")
 value() { jq -r ".$1 // empty" <<<"$PKGWARDEN_BUILD"; }

@@ -25,6 +25,10 @@ TEMPORARY = 75
 BROKEN = (OSError, http.client.HTTPException)
 
 
+class TooLong(Exception):
+    """The build cannot be told to the service."""
+
+
 class Stopped(Exception):
     """pkgwarden wants this build to stop."""
 
@@ -171,7 +175,8 @@ def status_of(text):
 
 
 def leave(left, failed):
-    """Ends as the build did, by the status that it left. The service knows better whether it failed."""
+    """Ends as the build did, by the status that it left; one that says that a signal ended it is nobody's fault. The
+    service knows better whether it failed."""
     if failed:
         sys.exit(1 if left in (None, 0, TEMPORARY) else left)
     sys.exit(left or 0)
@@ -205,6 +210,14 @@ def read_build():
     return build, json.dumps({key: value for key, value in build.items() if key not in ours})
 
 
+def within(told, most, service):
+    """What is told of the build, if the service takes as much."""
+    if len(told) > most:
+        raise TooLong(f"{service} takes {most} characters of a build, and this one has {len(told)}: it names many "
+                      "packages that are published, or many keys")
+    return told
+
+
 def setting(name, default=None):
     """A setting from the environment."""
     value = os.environ.get(name, default)
@@ -231,6 +244,8 @@ def run(carry_out):
         carry_out(build, told)
     except Stopped:
         end("cancelled", "it was stopped")
+    except TooLong as error:
+        end("failed", str(error), infrastructure=True)
     except Refused as error:
         end("failed", f"the service refused: {error}", infrastructure=True)
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile, *BROKEN) as error:

@@ -253,7 +253,7 @@ impl Copr {
         let watches = builds.iter().map(|build| {
             let prefix = if builds.len() > 1 { format!("{build} ") } else { String::new() };
             let watcher = self.watcher(following, prefix);
-            let voice = Voice { build: *build, listener: listener.clone(), told: BTreeMap::new() };
+            let voice = Voice::new(*build, listener.clone());
             let control = Control { stop: stop.clone(), ..Control::default() };
             async move {
                 let sink: SharedSink<'_> = Arc::new(Mutex::new(voice));
@@ -305,20 +305,27 @@ struct Voice {
     build: u64,
     listener: Listener,
     told: BTreeMap<Option<String>, State>,
+    /// How far each log was told, by chroot and file: it may be gone on with after the build.
+    read: BTreeMap<(String, &'static str), Stream>,
 }
 
 impl Voice {
+    fn new(build: u64, listener: Listener) -> Self {
+        Self { build, listener, told: BTreeMap::new(), read: BTreeMap::new() }
+    }
+
     fn tell(&self, told: Told) -> Result<(), SinkError> {
         if (self.listener)(told) { Ok(()) } else { Err(SinkError::Closed) }
     }
 }
 
 impl Sink for Voice {
-    fn left(&self, _: &Place) -> Option<Stream> {
-        None
+    fn left(&self, place: &Place) -> Option<Stream> {
+        self.read.get(&(place.chroot.clone(), place.file)).cloned()
     }
 
-    fn lines(&mut self, place: &Place, lines: &[u8], _: &Stream) -> Result<(), SinkError> {
+    fn lines(&mut self, place: &Place, lines: &[u8], stream: &Stream) -> Result<(), SinkError> {
+        self.read.insert((place.chroot.clone(), place.file), stream.clone());
         if lines.is_empty() {
             return Ok(());
         }
@@ -336,5 +343,20 @@ impl Sink for Voice {
 
     fn note(&mut self, text: &str) -> Result<(), SinkError> {
         self.tell(Told::Note { build: self.build, text: text.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_told_of_a_log_is_not_told_again_by_who_goes_on_with_it() {
+        let mut voice = Voice::new(101, Arc::new(|_| true));
+        let place = |file| Place { chroot: "f42".to_owned(), file, label: "f42".to_owned() };
+        let mut stream = Stream::default();
+        stream.lines.push(b"one\nand ha", &mut Vec::new());
+        voice.lines(&place("a.log"), b"one\n", &stream).unwrap();
+        assert_eq!((voice.left(&place("a.log")), voice.left(&place("b.log"))), (Some(stream), None));
     }
 }

@@ -139,6 +139,7 @@ fn buildomat(
         None => buildomat::SCRIPT.to_owned(),
     };
     let making = Making { target: written.target.clone(), script };
-    let server = Buildomat { client, making, limits, pause: buildomat::PAUSE, clock: clock.clone() };
+    let (pause, lost_after) = (buildomat::PAUSE, buildomat::LOST_AFTER);
+    let server = Buildomat { client, making, limits, pause, lost_after, clock: clock.clone() };
     Ok(BuildomatExecutor::open(server, settings.server.data_dir.join("buildomat"), logs.clone(), None)?)
 }

@@ -4,10 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::build::Outcome;
-use super::upload::ArtefactClaim;
+use super::upload::{ArtefactClaim, LONGEST_ANSWER};
 
-/// Longer texts are refused before anything is made of them: thousands of packages have room in this.
-pub const LONGEST: usize = 64 << 10;
 /// As much is shown of a failure that is none of ours, in characters.
 const SHOWN: usize = 300;
 /// What `BullMQ` says of a job whose builders were lost again and again.
@@ -80,8 +78,8 @@ pub enum Kind {
 /// # Errors
 /// What is wrong with it, in a sentence.
 pub fn returned(json: &str) -> Result<Returned, String> {
-    if json.len() > LONGEST {
-        return Err(format!("what the builder returned is longer than {} KiB", LONGEST >> 10));
+    if json.len() > LONGEST_ANSWER {
+        return Err(format!("what the builder returned is longer than {} KiB", LONGEST_ANSWER >> 10));
     }
     let read: Returned = serde_json::from_str(json)
         .map_err(|error| format!("what the builder returned is not the value that builds return: {error}"))?;
@@ -95,7 +93,7 @@ pub fn returned(json: &str) -> Result<Returned, String> {
 #[must_use]
 pub fn thrown(text: &str) -> Thrown {
     let text = text.trim();
-    if text.len() <= LONGEST
+    if text.len() <= LONGEST_ANSWER
         && let Ok(read) = serde_json::from_str(text)
     {
         return read;
@@ -161,7 +159,7 @@ mod tests {
         ] {
             returned(text).expect_err(text);
         }
-        assert!(returned(&format!("\"{}\"", "x".repeat(LONGEST))).is_err());
+        assert!(returned(&format!("\"{}\"", "x".repeat(LONGEST_ANSWER))).is_err());
     }
 
     #[test]

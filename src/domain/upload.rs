@@ -8,6 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The longest that a builder or a program may say of an end, in bytes: some 2,000 files are named in it.
+pub const LONGEST_ANSWER: usize = 1 << 20;
+
 /// How much may be brought for one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {

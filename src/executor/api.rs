@@ -52,7 +52,7 @@ pub enum ApiError {
         status: u16,
         /// What it says.
         message: String,
-        /// When to come again, if it says that.
+        /// When to come again, if it says that; no later than in some minutes.
         after: Option<Duration>,
     },
     /// It says no.
@@ -221,7 +221,7 @@ impl Api {
             return ApiError::Moved { service, to: to.map_or_else(|| "no other".to_owned(), |to| shown(to.as_str())) };
         }
         let is_json = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
-        let after = header(RETRY_AFTER).and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+        let after = header(RETRY_AFTER).and_then(|seconds| http::retry_after(&seconds));
         let body = match self.bounded(what, response).await {
             Ok(body) => body,
             Err(error) => return error,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -91,6 +91,8 @@ struct Inner<C> {
     work_dir: PathBuf,
     logs: LogStore,
     tracked: Tracked,
+    /// One is taken up at a time: its log is opened before it counts as followed.
+    taking_up: Mutex<()>,
     /// What builders bring over HTTP, where they may.
     exchange: Option<Exchange>,
 }
@@ -107,7 +109,8 @@ impl<C: Carrier> Elsewhere<C> {
         exchange: Option<Exchange>,
     ) -> Result<Self, ExecutorError> {
         std::fs::create_dir_all(&work_dir).map_err(|error| FsError::new("create", &work_dir, error))?;
-        Ok(Self { inner: Arc::new(Inner { carrier, work_dir, logs, tracked: Tracked::default(), exchange }) })
+        let (tracked, taking_up) = (Tracked::default(), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { carrier, work_dir, logs, tracked, taking_up, exchange }) })
     }
 
     fn dir(&self, attempt: &str) -> Result<PathBuf, ExecutorError> {
@@ -130,11 +133,13 @@ impl<C: Carrier> Elsewhere<C> {
     /// Follows an attempt that is under way, unless somebody does.
     fn take_up(&self, id: &str) -> Result<(), ExecutorError> {
         let dir = self.dir(id)?;
+        let _alone = self.inner.taking_up.lock().expect("nobody panics while taking up an attempt");
         if self.inner.tracked.has(id) || kept::report(&dir).is_some() || !self.inner.carrier.has(&dir) {
             return Ok(());
         }
-        let Some(reins) = self.inner.tracked.begin(id) else { return Ok(()) };
+        // First: who is tracked and not followed would count as over.
         let log = self.inner.logs.writer(id)?;
+        let Some(reins) = self.inner.tracked.begin(id) else { return Ok(()) };
         let attempt = Attempt { id: id.to_owned(), dir, log, reins };
         tokio::spawn(see_through(Arc::clone(&self.inner), attempt));
         Ok(())

@@ -13,6 +13,9 @@ pub const USER_AGENT: &str = concat!("pkgwarden/", env!("CARGO_PKG_VERSION"));
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// What a server asks for is waited for, but no longer than this.
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
+
 /// More hops than this are a loop.
 const MAX_REDIRECTS: usize = 5;
 
@@ -47,6 +50,13 @@ pub fn client_through(proxy: &str, timeout: Duration) -> Result<reqwest::Client,
     let proxy = reqwest::Proxy::all(proxy)?;
     let build = |builder: reqwest::ClientBuilder| builder.proxy(proxy.clone()).build();
     build(builder(timeout)).or_else(|_| build(builder(timeout).tls_certs_only([])))
+}
+
+/// How long to wait by the seconds of a header `Retry-After`, within reason.
+#[must_use]
+pub fn retry_after(value: &str) -> Option<Duration> {
+    let seconds = value.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the door to HTTP clients")]
@@ -133,6 +143,13 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn what_a_server_asks_for_is_waited_for_within_reason() {
+        assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("18446744073709551615"), Some(Duration::from_mins(10)));
+        assert_eq!(retry_after("soon"), None);
+    }
 
     #[test]
     fn a_redirect_never_leaves_https() {

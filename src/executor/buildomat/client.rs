@@ -90,6 +90,7 @@ impl Client {
     /// Cancels a job; one that is over stays as it is.
     pub async fn cancel(&self, job: &str) -> Result<(), ApiError> {
         match self.api.answer("cancel a job", self.api.ask(Method::POST, &["0", "jobs", job, "cancel"], &[])).await {
+            Err(error @ ApiError::Refused { status: 401 | 403, .. }) => Err(error),
             Ok(_) | Err(ApiError::Refused { .. }) => Ok(()),
             Err(error) => Err(error),
         }

@@ -7,13 +7,12 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use eventsource_stream::Eventsource as _;
 use futures_util::StreamExt as _;
-use jiff::SignedDuration;
-use sha2::{Digest as _, Sha256};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::Buildomat;
-use super::client::TAG;
 use super::state::{Record, State, Stop};
-use super::wire::{Job, JobAddInput, JobEvent, JobOutput, JobSubmit, TaskSubmit};
+use super::wire::{Job, JobEvent, JobOutput};
 use crate::builder::artefact::{self, Collected};
 use crate::domain::build::Outcome;
 use crate::executor::api::ApiError;
@@ -24,31 +23,39 @@ use crate::logstore::LogError;
 use crate::sys::fs::FsError;
 use crate::telemetry::in_full;
 
-/// The largest piece of a file that is sent at once: 4 MiB.
-const PIECE: usize = 4 << 20;
-/// What the package folder is called for the job.
-const INPUT: &str = "package.tar";
-/// Where a job leaves packages; they may be none.
-const OUTPUTS: &str = "/out/*";
+/// So often in a row the same is asked before all that is known is looked at again.
+const TRIES: usize = 5;
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// How long buildomat may be away until a build that is to stop counts as stopped without its word.
+const STOPPING: Duration = Duration::from_mins(10);
 /// makepkg's status for what is built already.
 const ALREADY_BUILT: i32 = 13;
 
 /// An attempt that is followed.
 pub struct Followed<'a> {
-    buildomat: &'a Buildomat,
-    state: State,
-    record: Record,
-    attempt: &'a mut Attempt,
+    pub(super) buildomat: &'a Buildomat,
+    pub(super) state: State,
+    pub(super) record: Record,
+    pub(super) attempt: &'a mut Attempt,
     /// The number of the next event.
     next: u64,
     /// So many of the next bytes of the log stand in it already.
     known: u64,
     exit_code: Option<i32>,
+    /// Why it is to be stopped; also where that could not be written down.
+    stop: Option<Stop>,
+    /// Its job, likewise.
+    job: Option<String>,
+    /// When it began, likewise.
+    began: Option<Timestamp>,
+    /// Since when it cannot be followed.
+    away: Option<Instant>,
 }
 
-/// Why an attempt cannot be followed to its end.
+/// Why an attempt cannot be followed, now or at all.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+pub(super) enum Trouble {
     #[error(transparent)]
     Api(#[from] ApiError),
     #[error("buildomat tells of an event that cannot be understood")]
@@ -61,19 +68,44 @@ enum Trouble {
     Input(String),
     #[error("the job is gone from buildomat")]
     Gone,
+    #[error("the build is to stop")]
+    Stopping,
+}
+
+impl Trouble {
+    /// Whether it will be there each time; with a job, only what is told of the job itself is believed: refusals may be
+    /// somebody's before buildomat, and a token may be replaced.
+    const fn is_final(&self, has_job: bool) -> bool {
+        match self {
+            Self::Gone | Self::Input(_) => true,
+            Self::Api(ApiError::Refused { status: 401 | 403, .. }) => false,
+            Self::Api(ApiError::Refused { .. } | ApiError::Moved { .. } | ApiError::Insecure { .. }) => !has_job,
+            Self::Api(_) | Self::Event(_) | Self::Fs(_) | Self::Log(_) | Self::Stopping => false,
+        }
+    }
 }
 
 impl<'a> Followed<'a> {
     pub fn new(buildomat: &'a Buildomat, state: State, record: Record, attempt: &'a mut Attempt) -> Self {
         let known = attempt.log.length().saturating_sub(record.log_begins);
-        Self { buildomat, state, record, attempt, next: 0, known, exit_code: None }
+        let (stop, job, began) = (state.stop(), state.job(), state.began());
+        Self { buildomat, state, record, attempt, next: 0, known, exit_code: None, stop, job, began, away: None }
     }
 
-    /// Follows it to its end.
+    /// Follows it to its end. What may pass is waited for, for as long as an attempt may be out of sight.
     pub async fn see_through(mut self) -> AttemptReport {
-        match self.work().await {
-            Ok(report) => report,
-            Err(trouble) => AttemptReport::lost(in_full(&trouble)),
+        loop {
+            let trouble = match self.work().await {
+                Ok(report) => return report,
+                Err(Trouble::Stopping) => continue,
+                Err(trouble) => trouble,
+            };
+            if trouble.is_final(self.job.is_some()) || self.is_given_up(&trouble) {
+                self.let_go().await;
+                let is_cancelled = self.attempt.reins.cancel.is_cancelled();
+                return if is_cancelled { self.report(cancelled()) } else { AttemptReport::lost(in_full(&trouble)) };
+            }
+            self.pause().await;
         }
     }
 
@@ -81,125 +113,117 @@ impl<'a> Followed<'a> {
         let Some(job) = self.made().await? else { return Ok(self.report(cancelled())) };
         let over = loop {
             let told = self.look(&job).await?;
-            if told.state == "waiting" && self.state.stop().is_none() {
-                self.supply(&job).await?;
-            }
             if told.has_begun() {
-                self.state.keep_began(self.buildomat.clock.now())?;
                 self.attempt.reins.tell_beginning();
             }
             if told.is_over() {
                 break told;
             }
             self.stop_if_asked(&job).await?;
+            if told.state == "waiting" && self.stop.is_none() {
+                self.supply(&job).await?;
+            }
+            if told.has_begun() {
+                self.begin();
+            }
             self.listen(&job).await?;
+            self.away = None;
         };
         self.read_rest(&job).await?;
         self.conclude(&job, &over).await
     }
 
+    /// Whether it is out of sight for too long.
+    fn is_given_up(&mut self, trouble: &Trouble) -> bool {
+        if self.away.is_none() {
+            tracing::warn!(attempt = self.attempt.id, "a build is followed on later: {}", in_full(trouble));
+        }
+        let stopping = self.attempt.reins.cancel.is_cancelled();
+        let patience = if stopping { STOPPING.min(self.buildomat.lost_after) } else { self.buildomat.lost_after };
+        self.away.get_or_insert_with(Instant::now).elapsed() >= patience
+    }
+
+    /// Nobody follows the job any more, so that it must not go on: another try would make a second one beside it.
+    async fn let_go(&self) {
+        let client = &self.buildomat.client;
+        let told = async {
+            let job = match &self.job {
+                Some(job) => Some(job.clone()),
+                None if self.state.was_asked() => client.find(&self.attempt.id).await?,
+                None => None,
+            };
+            if let Some(job) = job { client.cancel(&job).await } else { Ok(()) }
+        };
+        if let Err(error) = told.await {
+            tracing::warn!(attempt = self.attempt.id, "its job at buildomat may go on: {}", in_full(&error));
+        }
+    }
+
     /// The job, which is made if it was not; `None` if the build was cancelled before that.
     async fn made(&mut self) -> Result<Option<String>, Trouble> {
-        if let Some(job) = self.state.job() {
-            return Ok(Some(job));
+        if let Some(job) = &self.job {
+            return Ok(Some(job.clone()));
         }
+        let (client, id) = (&self.buildomat.client, self.attempt.id.clone());
+        // It may have been made though no answer says so: it is looked for before it is asked for again.
+        let found = if self.state.was_asked() { self.patiently(|| client.find(&id)).await? } else { None };
+        if found.is_none() && self.attempt.reins.cancel.is_cancelled() {
+            return Ok(None);
+        }
+        let job = if let Some(job) = found {
+            job
+        } else {
+            self.state.note_asked()?;
+            client.submit(&self.job()).await?
+        };
+        // Where this cannot be written down, it is found again.
+        unless_kept(self.state.keep_job(&job));
+        self.job = Some(job.clone());
+        Ok(Some(job))
+    }
+
+    /// From now on its time runs.
+    fn begin(&mut self) {
+        if self.began.is_none() {
+            let now = self.buildomat.clock.now();
+            unless_kept(self.state.keep_began(now));
+            self.began = Some(now);
+        }
+    }
+
+    async fn look(&mut self, job: &str) -> Result<Job, Trouble> {
         let client = &self.buildomat.client;
-        loop {
-            let known = self.state.was_asked();
-            let found = if known { self.patiently(|| client.find(&self.attempt.id)).await? } else { None };
-            if found.is_none() && self.attempt.reins.cancel.is_cancelled() {
-                return Ok(None);
-            }
-            let made = if let Some(job) = found {
-                Ok(job)
-            } else {
-                self.state.note_asked()?;
-                client.submit(&self.job()).await
-            };
-            match made {
-                Ok(job) => {
-                    self.state.keep_job(&job)?;
-                    return Ok(Some(job));
-                }
-                // It may have been made: that is looked for before it is asked for again.
-                Err(error) if error.will_pass() => {
-                    tracing::warn!(attempt = self.attempt.id, "it is asked again: {}", in_full(&error));
-                    self.pause().await;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        self.patiently(|| client.job(job)).await?.ok_or(Trouble::Gone)
     }
 
-    fn job(&self) -> JobSubmit {
-        let making = &self.buildomat.making;
-        let env =
-            [("PKGWARDEN_BUILD", self.record.build.as_str()), ("PACKAGE_TAR", "/input/package.tar"), ("OUT", "/out")];
-        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let task = TaskSubmit { name: "build".to_owned(), script: making.script.clone(), env_clear: false, env };
-        JobSubmit {
-            name: self.record.name.clone(),
-            target: making.target.clone(),
-            output_rules: vec![OUTPUTS.to_owned()],
-            tasks: vec![task],
-            inputs: vec![INPUT.to_owned()],
-            tags: [(TAG.to_owned(), self.attempt.id.clone())].into(),
+    /// Cancels the job if it is to end: it ends when buildomat says so.
+    async fn stop_if_asked(&mut self, job: &str) -> Result<(), Trouble> {
+        let late = |began| self.buildomat.clock.now() >= began + SignedDuration::from_millis(self.record.may_take);
+        let is_late = self.began.is_some_and(late);
+        if self.stop.is_none() && self.attempt.reins.cancel.is_cancelled() {
+            self.stop_for(Stop::Cancelled);
+        } else if self.stop.is_none() && is_late {
+            self.stop_for(Stop::TimedOut);
         }
-    }
-
-    async fn look(&self, job: &str) -> Result<Job, Trouble> {
-        self.patiently(|| self.buildomat.client.job(job)).await?.ok_or(Trouble::Gone)
-    }
-
-    /// Gives the job the package folder, for which it waits.
-    async fn supply(&self, job: &str) -> Result<(), Trouble> {
-        let path = self.state.package();
-        let package = fs::read(&path).map_err(|error| FsError::new("read", &path, error))?;
-        let client = &self.buildomat.client;
-        let mut chunks = Vec::new();
-        for piece in package.chunks(PIECE) {
-            chunks.push(self.patiently(|| client.add_chunk(job, piece.to_vec())).await?);
-        }
-        let commit_id = ulid(&chunks);
-        let input = JobAddInput { name: INPUT.to_owned(), chunks, commit_id, size: package.len() as u64 };
-        while !self.attempt.reins.cancel.is_cancelled() {
-            let result = self.patiently(|| client.add_input(job, &input)).await?;
-            if let Some(error) = result.error {
-                return Err(Trouble::Input(error));
-            }
-            if result.complete {
-                break;
-            }
-            self.pause().await;
+        if self.stop.is_some() {
+            let client = &self.buildomat.client;
+            self.patiently(|| client.cancel(job)).await?;
         }
         Ok(())
     }
 
-    /// Cancels the job if it is to end: it ends when buildomat says so.
-    async fn stop_if_asked(&self, job: &str) -> Result<(), Trouble> {
-        let late = |began| self.buildomat.clock.now() >= began + SignedDuration::from_millis(self.record.may_take);
-        let stop = match self.state.stop() {
-            None if self.attempt.reins.cancel.is_cancelled() => Some(Stop::Cancelled),
-            None if self.state.began().is_some_and(late) => Some(Stop::TimedOut),
-            known => known,
-        };
-        let Some(stop) = stop else { return Ok(()) };
-        self.state.keep_stop(stop)?;
-        Ok(self.patiently(|| self.buildomat.client.cancel(job)).await?)
+    /// It is to be stopped, by later processes too.
+    fn stop_for(&mut self, stop: Stop) {
+        unless_kept(self.state.keep_stop(stop));
+        self.stop = Some(stop);
     }
 
     /// Listens to what the job prints until there is something else to look at.
     async fn listen(&mut self, job: &str) -> Result<(), Trouble> {
         let cancel = self.attempt.reins.cancel.clone();
-        let is_stopping = self.state.stop().is_some();
-        let response = match self.buildomat.client.watch(job, self.next).await {
-            Ok(response) => response,
-            Err(error) if error.will_pass() => {
-                self.pause().await;
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let is_stopping = self.stop.is_some();
+        let (client, from) = (&self.buildomat.client, self.next);
+        let response = self.patiently(|| client.watch(job, from)).await?;
         let mut events = response.bytes_stream().eventsource();
         let until = tokio::time::Instant::now() + self.time_left();
         loop {
@@ -226,7 +250,7 @@ impl<'a> Followed<'a> {
     /// How long it may still take.
     fn time_left(&self) -> Duration {
         const LONG: Duration = Duration::from_hours(1);
-        let ends = self.state.began().map(|began| began + SignedDuration::from_millis(self.record.may_take));
+        let ends = self.began.map(|began| began + SignedDuration::from_millis(self.record.may_take));
         let left = ends.map(|ends| ends.duration_since(self.buildomat.clock.now()));
         left.map_or(LONG, |left| Duration::try_from(left).unwrap_or_default()).clamp(self.buildomat.pause, LONG)
     }
@@ -235,7 +259,8 @@ impl<'a> Followed<'a> {
     async fn read_rest(&mut self, job: &str) -> Result<(), Trouble> {
         loop {
             let from = self.next;
-            for event in self.patiently(|| self.buildomat.client.events(job, from)).await? {
+            let client = &self.buildomat.client;
+            for event in self.patiently(|| client.events(job, from)).await? {
                 self.take(&event)?;
             }
             if self.next == from {
@@ -249,22 +274,25 @@ impl<'a> Followed<'a> {
         if event.seq < self.next {
             return Ok(());
         }
-        self.next = event.seq + 1;
-        self.exit_code = event.exit_code().or(self.exit_code);
         let line = event.line();
         let known = usize::try_from(self.known).unwrap_or(usize::MAX).min(line.len());
-        self.known -= known as u64;
+        let before = self.attempt.log.length();
         match self.attempt.log.write(&line.as_bytes()[known..]) {
-            Err(LogError::LimitReached { .. }) if self.state.stop().is_none() => {
-                Ok(self.state.keep_stop(Stop::LogLimit)?)
+            Err(LogError::LimitReached { .. }) if self.stop.is_none() => self.stop_for(Stop::LogLimit),
+            Err(LogError::LimitReached { .. }) | Ok(()) => {}
+            Err(error) => {
+                self.known += self.attempt.log.length() - before;
+                return Err(error.into());
             }
-            Err(LogError::LimitReached { .. }) | Ok(()) => Ok(()),
-            Err(error) => Err(error.into()),
         }
+        self.known -= known as u64;
+        self.next = event.seq + 1;
+        self.exit_code = event.exit_code().or(self.exit_code);
+        Ok(())
     }
 
-    async fn conclude(&self, job: &str, over: &Job) -> Result<AttemptReport, Trouble> {
-        let ending = match (self.state.stop(), over.cancelled, over.state.as_str()) {
+    async fn conclude(&mut self, job: &str, over: &Job) -> Result<AttemptReport, Trouble> {
+        let ending = match (self.stop, over.cancelled, over.state.as_str()) {
             (Some(Stop::TimedOut), ..) => done(Outcome::TimedOut, "the build took too long"),
             (Some(Stop::LogLimit), ..) => done(Outcome::Failed, "the build printed more than a log may hold"),
             (Some(Stop::Cancelled), ..) => cancelled(),
@@ -293,12 +321,12 @@ impl<'a> Followed<'a> {
     }
 
     /// Brings what the job left, and takes the packages of this build from it.
-    async fn collect(&self, job: &str) -> Result<AttemptReport, Trouble> {
+    async fn collect(&mut self, job: &str) -> Result<AttemptReport, Trouble> {
         let brought = self.state.brought();
         fs::create_dir_all(&brought).map_err(|error| FsError::new("create", &brought, error))?;
         let client = &self.buildomat.client;
         let outputs = self.patiently(|| client.outputs(job)).await?;
-        let expected = &self.record.expected;
+        let expected = self.record.expected.clone();
         let named = outputs.into_iter().map(|output| (file_name(&output), output));
         let packages: BTreeMap<_, _> = named.filter(|(name, _)| expected.allows(name)).collect();
         let limits = self.buildomat.limits.for_packages(expected.count().unwrap_or(0));
@@ -329,27 +357,39 @@ impl<'a> Followed<'a> {
         AttemptReport::ended(ending, message).with_status(self.exit_code)
     }
 
-    /// Asks until there is an answer that will not change.
-    async fn patiently<T, F>(&self, ask: impl FnMut() -> F) -> Result<T, ApiError>
+    /// Asks some times, unless the build is cancelled meanwhile.
+    pub(super) async fn patiently<T, F>(&mut self, ask: impl FnMut() -> F) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, ApiError>>,
     {
-        let longest = Duration::from_mins(1);
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(self.buildomat.pause)
-            .with_max_delay(longest)
-            .without_max_times();
+        let pauses = ExponentialBuilder::default().with_min_delay(self.buildomat.pause).with_max_delay(LONGEST_PAUSE);
         let attempt = self.attempt.id.clone();
-        let tell = |error: &ApiError, _| tracing::warn!(attempt, "it is asked again: {}", in_full(error));
-        ask.retry(pauses.with_jitter()).when(ApiError::will_pass).notify(tell).await
+        let tell = |error: &ApiError, _| tracing::debug!(attempt, "it is asked again: {}", in_full(error));
+        let answer = ask.retry(pauses.with_max_times(TRIES).with_jitter()).when(ApiError::will_pass).notify(tell);
+        tokio::select! {
+            answer = answer => Ok(answer?),
+            () = self.attempt.reins.cancel.cancelled(), if self.stop.is_none() => {
+                self.stop_for(Stop::Cancelled);
+                Err(Trouble::Stopping)
+            }
+        }
     }
 
-    /// Waits a moment, unless the build is cancelled, which is not waited for twice.
-    async fn pause(&self) {
+    /// Waits a moment, or longer the longer it cannot be followed; not if the build is cancelled, which is not waited
+    /// for twice.
+    pub(super) async fn pause(&self) {
+        let away = self.away.map_or(Duration::ZERO, |since| since.elapsed() / 8);
         tokio::select! {
-            () = self.attempt.reins.cancel.cancelled(), if self.state.stop().is_none() => {}
-            () = tokio::time::sleep(self.buildomat.pause) => {}
+            () = self.attempt.reins.cancel.cancelled(), if self.stop.is_none() => {}
+            () = tokio::time::sleep(away.clamp(self.buildomat.pause, LONGEST_PAUSE)) => {}
         }
+    }
+}
+
+/// What could not be written down is known as long as we live.
+fn unless_kept(kept: Result<(), FsError>) {
+    if let Err(error) = kept {
+        tracing::warn!(error = &error as &dyn std::error::Error, "what is known of a build is not kept");
     }
 }
 
@@ -364,30 +404,4 @@ fn done(outcome: Outcome, message: &str) -> (Ending, String) {
 
 fn cancelled() -> (Ending, String) {
     done(Outcome::Cancelled, "the build was cancelled")
-}
-
-/// An id in the form that buildomat wants, the same for the same pieces.
-fn ulid(chunks: &[String]) -> String {
-    const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    let digest = Sha256::digest(chunks.join(" "));
-    let mut number = u128::from_be_bytes(digest[..16].try_into().expect("a digest has 32 bytes"));
-    let mut id = [b'0'; 26];
-    for place in id.iter_mut().rev() {
-        *place = DIGITS[usize::try_from(number % 32).expect("a digit")];
-        number /= 32;
-    }
-    String::from_utf8(id.into()).expect("digits are text")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_has_128_bits_in_26_digits_and_is_that_of_its_pieces() {
-        let id = ulid(&["01H".to_owned(), "01J".to_owned()]);
-        assert_eq!(id, ulid(&["01H".to_owned(), "01J".to_owned()]));
-        assert_ne!(id, ulid(&["01J".to_owned(), "01H".to_owned()]));
-        assert!(id.len() == 26 && id.as_bytes()[0] <= b'7', "{id}");
-    }
 }

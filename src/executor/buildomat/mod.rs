@@ -7,6 +7,7 @@
 mod client;
 mod follow;
 mod state;
+mod supply;
 mod wire;
 
 use std::path::Path;
@@ -37,6 +38,9 @@ pub const SCRIPT: &str = include_str!("../../../examples/command/build.sh");
 /// How long is waited where nothing else is said.
 pub const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a build may be out of sight where nothing else is said.
+pub const LOST_AFTER: Duration = Duration::from_hours(24);
+
 /// No build begins with less room than this for what it makes: 64 MiB.
 const MIN_FREE: u64 = 64 << 20;
 
@@ -45,8 +49,8 @@ const MIN_FREE: u64 = 64 << 20;
 pub struct Making {
     /// The kind of machine.
     pub target: String,
-    /// What is run there. It finds the build in `PKGWARDEN_BUILD`, the package folder as a tar archive in
-    /// `/input/package.tar`, and leaves packages in `/out`.
+    /// What is run there. It finds the build in `PKGWARDEN_BUILD`, or in the file that `PKGWARDEN_BUILD_FILE` names if it
+    /// is long, the package folder as a tar archive in `/input/package.tar`, and leaves packages in `/out`.
     pub script: String,
 }
 
@@ -64,6 +68,9 @@ pub struct Buildomat {
     /// How long to wait before something is looked at again that nobody tells of, and at first before something is
     /// asked again that was not answered.
     pub pause: Duration,
+    /// How long a build may be out of sight until it counts as lost: because buildomat is away, or because what it
+    /// prints cannot be written down.
+    pub lost_after: Duration,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -111,6 +118,6 @@ impl Carrier for Buildomat {
         .boxed()
     }
 
-    /// The end of what nobody waits for is on record, so its job is over.
+    /// The end of what nobody waits for is on record, so its job is over, or was cancelled.
     fn abandon(&self, _dir: &Path) {}
 }

@@ -11,7 +11,8 @@ use super::course::{Course, Seen, Step};
 use super::server::RedisError;
 use super::task::{Record, Task};
 use super::{Inner, JOB};
-use crate::domain::answer::{self, LONGEST, Thrown};
+use crate::domain::answer::{self, Thrown};
+use crate::domain::upload::LONGEST_ANSWER;
 use crate::domain::build::Outcome;
 use crate::executor::tracked::{Progress, Reins};
 use crate::executor::{AttemptReport, Ending, ExecutorError, kept};
@@ -88,7 +89,7 @@ impl Followed {
         // Before what it says: what ends together with what is said of it.
         let state = queue.get_job_state(&place.id).await.map_err(failed);
         let [starts, returned, thrown] =
-            match bounded::job(link, &place.queue, &place.id, ["ats", "returnvalue", "failedReason"], LONGEST).await? {
+            match bounded::job(link, &place.queue, &place.id, ["ats", "returnvalue", "failedReason"], LONGEST_ANSWER).await? {
                 Found::Job(fields) => fields,
                 Found::Nothing => return Ok(Seen::Missing { held: self.inner.is_held(&self.attempt) }),
                 Found::Strange => {
@@ -213,7 +214,7 @@ impl Followed {
 
 /// What is said in place of something that is not read.
 fn too_long(what: &str, bytes: u64) -> String {
-    format!("what it {what} has {bytes} bytes, and no more than {LONGEST} are read")
+    format!("what it {what} has {bytes} bytes, and no more than {LONGEST_ANSWER} are read")
 }
 
 fn cancelled() -> AttemptReport {

@@ -173,17 +173,30 @@ impl Relay {
     /// Where the first sentinel that knows says that the master is.
     async fn master(&self) -> Result<(String, u16), RedisError> {
         for (host, port) in &self.config.url.hosts {
-            let asked = timeout(PATIENCE, ask(host, *port, &self.master)).await;
+            let asked = timeout(PATIENCE, self.ask(host, *port)).await;
             if let Ok(Ok(Some(found))) = asked {
                 return Ok(found);
             }
         }
         Err(RedisError::NoMaster { url: self.config.url.to_string(), master: self.master.clone() })
     }
+
+    /// Asks one sentinel; one that wants a password is given that of the server.
+    async fn ask(&self, host: &str, port: u16) -> redis::RedisResult<Option<(String, u16)>> {
+        let mut sentinel = RedisConnectionOptions::new().host(host).port(port);
+        match ask(&sentinel, &self.master).await {
+            Err(error) if error.code() == Some("NOAUTH") => {
+                sentinel.username.clone_from(&self.config.url.user);
+                sentinel.password = password(&self.config);
+                ask(&sentinel, &self.master).await
+            }
+            answer => answer,
+        }
+    }
 }
 
-async fn ask(host: &str, port: u16, master: &str) -> redis::RedisResult<Option<(String, u16)>> {
-    let client = redis::Client::open((host, port))?;
-    let mut sentinel: MultiplexedConnection = client.get_multiplexed_async_connection().await?;
-    redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(master).query_async(&mut sentinel).await
+async fn ask(sentinel: &RedisConnectionOptions, master: &str) -> redis::RedisResult<Option<(String, u16)>> {
+    let client = Client::open(sentinel.effective_url())?;
+    let mut connection: MultiplexedConnection = client.get_multiplexed_async_connection().await?;
+    redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(master).query_async(&mut connection).await
 }

@@ -213,18 +213,30 @@ async fn workers_are_seen_by_their_connections_and_where_that_is_not_allowed_it_
 #[tokio::test]
 async fn the_master_is_found_by_its_sentinel() {
     let redis = Redis::start(&[]).await;
-    let conf = redis.dir.path().join("sentinel.conf");
-    let text = format!("port 0\nsentinel monitor warden 127.0.0.1 {} 1\n", redis.port());
+    found_by_its_sentinel(&redis, "", "").await;
+}
+
+#[tokio::test]
+async fn a_sentinel_that_wants_a_password_is_given_that_of_the_server() {
+    let redis = Redis::start(&["--requirepass", "s3cret"]).await;
+    let more = "sentinel auth-pass warden s3cret\n";
+    found_by_its_sentinel(&redis, ":s3cret@", &format!("{more}requirepass s3cret\n")).await;
+    found_by_its_sentinel(&redis, ":s3cret@", more).await;
+}
+
+async fn found_by_its_sentinel(redis: &Redis, login: &str, more: &str) {
+    let conf = tempfile::NamedTempFile::new_in(redis.dir.path()).unwrap().into_temp_path();
+    let text = format!("port 0\nsentinel monitor warden 127.0.0.1 {} 1\n{more}", redis.port());
     let port = free_port();
     std::fs::write(&conf, text.replace("port 0", &format!("port {port}"))).unwrap();
     let _sentinel = Program::new("redis-server").arg(&conf).arg("--sentinel").spawn().unwrap();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         tokio::task::yield_now().await;
     }
-    let link = link(&format!("redis-sentinel://127.0.0.1:1,127.0.0.1:{port}/warden"));
+    let link = link(&format!("redis-sentinel://{login}127.0.0.1:1,127.0.0.1:{port}/warden"));
     let queue = link.queue("builds").await.unwrap();
     queue.add("build", serde_json::json!({})).job_id(ID).await.unwrap();
-    let direct = super::tests::link(&redis.url);
+    let direct = super::tests::link(&redis.url.replace("redis://", &format!("redis://{login}")));
     assert!(direct.queue("builds").await.unwrap().get_job(ID).await.unwrap().is_some());
 }
 

@@ -74,7 +74,7 @@ pub struct Followed<'a> {
     attempt: &'a mut Attempt,
     course: Course,
     began: Instant,
-    /// Since when the manager is away.
+    /// Since when it cannot be followed.
     away: Option<Instant>,
 }
 
@@ -96,13 +96,13 @@ impl<'a> Followed<'a> {
             match self.turn().await {
                 Ok(Some(end)) => return self.report(end),
                 Ok(None) => self.away = None,
-                Err(Trouble::Away(reason)) => {
-                    let stopping = self.attempt.reins.cancel.is_cancelled();
+                // Whatever it is, the build goes on at the manager, and would be published.
+                Err(trouble) => {
+                    let (reason, stopping) = (trouble.to_string(), self.attempt.reins.cancel.is_cancelled());
                     if self.is_given_up(&reason, if stopping { STOPPING } else { self.pacing.lost_after }) {
                         return if stopping { self.report(End::Cancelled) } else { AttemptReport::lost(reason) };
                     }
                 }
-                Err(trouble) => return AttemptReport::lost(trouble.to_string()),
             }
             self.rest().await;
         }
@@ -115,23 +115,32 @@ impl<'a> Followed<'a> {
                 return Ok(Some(End::Cancelled));
             }
             self.state.keep_mark(&self.line.mark().await?)?;
-            self.line.ask().await?;
-            return Ok(None);
+            return self.ask().await;
         };
         let sight = self.line.look(&mark, self.state.place().map(|place| place.log)).await?;
-        self.copy(&sight).await?;
+        // What cannot be written down now keeps nobody from stopping the build.
+        let copied = self.copy(&sight).await;
         match self.course.step(&sight, self.is_stopping(), self.began.elapsed(), self.pacing.grace) {
             Step::Wait => {}
-            Step::Ask => self.line.ask().await?,
+            Step::Ask => return self.ask().await,
             Step::Begin => self.attempt.reins.tell_beginning(),
             Step::Stop => self.line.stop(&sight.stage).await?,
             Step::End(end) => {
+                copied?;
                 tokio::time::sleep(self.pacing.rest).await;
                 self.copy(&sight).await?;
                 return Ok(Some(end));
             }
         }
-        Ok(None)
+        copied.map(|()| None)
+    }
+
+    /// Asks for the build; one that the manager refuses is not there, and that is its end.
+    async fn ask(&self) -> Result<Option<End>, Trouble> {
+        match self.line.ask().await {
+            Err(Trouble::Refused(reason)) => Ok(Some(End::Broken(reason))),
+            asked => asked.map(|()| None),
+        }
     }
 
     /// Waits for something to happen, and reads the log meanwhile.
@@ -158,7 +167,7 @@ impl<'a> Followed<'a> {
 
     fn is_given_up(&mut self, reason: &str, patience: Duration) -> bool {
         if self.away.is_none() {
-            tracing::warn!(attempt = self.attempt.id, reason, "a build is not followed until Chaotic Manager answers");
+            tracing::warn!(attempt = self.attempt.id, reason, "a build at Chaotic Manager is followed on later");
         }
         self.away.get_or_insert_with(Instant::now).elapsed() >= patience
     }

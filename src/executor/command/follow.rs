@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Command;
 use super::frames::{Ended, Frames, Said};
-use super::task::{Record, Task};
+use super::task::{Record, Stop, Task};
 use crate::builder::artefact::{self, Artefact, Collected};
 use crate::domain::build::Outcome;
 use crate::domain::upload::{ArtefactClaim, Refusal};
@@ -41,6 +41,9 @@ const TIMED_OUT: i32 = 124;
 /// What a shell says of a program that it could not start. A program may end so, too.
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
+/// What a shell adds to the number of a signal that ended a program, and the last that has one meaning everywhere.
+const SIGNALLED: i32 = 128;
+const LAST_SIGNAL: i32 = 31;
 
 /// An attempt that is followed.
 pub struct Followed<'a> {
@@ -48,14 +51,6 @@ pub struct Followed<'a> {
     pub task: Task,
     pub record: Record,
     pub attempt: &'a mut Attempt,
-}
-
-/// Why a program is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    Cancelled,
-    TimedOut,
-    LogLimit,
 }
 
 /// What a program printed, as far as it is known.
@@ -102,7 +97,9 @@ impl Followed<'_> {
             if is_over && tail.said.is_empty() {
                 // What it left running must not change what is collected now.
                 self.task.signal(Signal::SIGKILL);
-                return self.conclude(status, stopping.map(|(stop, _)| stop), tail.ended).await;
+                let ended_itself = tail.ended.is_some() || status.is_some_and(|status| !is_signal(status));
+                let stop = stopping.map(|(stop, _)| stop).or_else(|| self.task.stop().filter(|_| !ended_itself));
+                return self.conclude(status, stop, tail.ended).await;
             }
             stopping = stopping.or_else(|| self.begin_to_stop());
             if stopping.is_some_and(|(_, since)| self.program.clock.now() > since + GRACE) {
@@ -125,17 +122,13 @@ impl Followed<'_> {
     fn begin_to_stop(&self) -> Option<(Stop, Timestamp)> {
         let over =
             |began: Timestamp| self.program.clock.now() >= began + SignedDuration::from_millis(self.record.may_take);
-        if self.attempt.reins.cancel.is_cancelled() || self.task.is_to_stop() {
-            Some(self.stop_for(Stop::Cancelled))
-        } else {
-            self.task.began(None).is_some_and(over).then(|| self.stop_for(Stop::TimedOut))
-        }
+        let cancelled = || self.attempt.reins.cancel.is_cancelled().then_some(Stop::Cancelled);
+        let late = || self.task.began(None).is_some_and(over).then_some(Stop::TimedOut);
+        self.task.stop().or_else(cancelled).or_else(late).map(|stop| self.stop_for(stop))
     }
 
     fn stop_for(&self, stop: Stop) -> (Stop, Timestamp) {
-        if stop == Stop::Cancelled
-            && let Err(error) = self.task.ask_to_stop()
-        {
+        if let Err(error) = self.task.ask_to_stop(stop) {
             tracing::warn!(error = &error as &dyn std::error::Error, "that a build has to stop is not kept");
         }
         self.task.signal(Signal::SIGTERM);
@@ -284,10 +277,20 @@ fn meaning(status: i32, skip: i32) -> (Ending, String) {
         ALREADY_BUILT => Ending::Done(Outcome::AlreadyBuilt),
         TEMPORARY => Ending::Infrastructure,
         TIMED_OUT => Ending::Done(Outcome::TimedOut),
+        // Nobody here sent it: the machine goes down, or has no memory left.
+        status if is_signal(status) => {
+            let message = format!("the program was ended by signal {}", status - SIGNALLED);
+            return (Ending::Infrastructure, message);
+        }
         _ => Ending::Done(Outcome::Failed),
     };
     let message = if status == 0 { String::new() } else { format!("the program ended with status {status}") };
     (ending, message)
+}
+
+/// Whether a shell says by this status that a signal ended a program.
+fn is_signal(status: i32) -> bool {
+    (1..=LAST_SIGNAL).contains(&(status - SIGNALLED))
 }
 
 /// Until there may be something new; at once if it is to be stopped and was not asked to.

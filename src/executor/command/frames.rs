@@ -3,13 +3,15 @@
 use serde::Deserialize;
 
 use crate::domain::build::Outcome;
-use crate::domain::upload::ArtefactClaim;
+use crate::domain::upload::{ArtefactClaim, LONGEST_ANSWER};
 use crate::executor::Ending;
 
 /// The first line of an output that consists of frames.
 const FRAMED: &[u8] = b"@pkgwarden 1\n";
-/// The longest line of a frame, in bytes: an end with its reason fits.
+/// The longest line that is kept together, in bytes.
 const LONGEST: usize = 16 << 10;
+/// What the line of an end begins with, which may be longer: it names all that was brought.
+const END: &[u8] = b"@ end ";
 
 /// Something that was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,8 @@ enum Mode {
     Line,
     /// So many bytes of log are next.
     Log(usize),
+    /// What is left of a line is for nobody.
+    Rest,
 }
 
 /// What came of one step through the bytes.
@@ -89,7 +93,7 @@ impl Frames {
         match self.mode {
             Mode::Undecided => None,
             Mode::Plain => Some(false),
-            Mode::Line | Mode::Log(_) => Some(true),
+            Mode::Line | Mode::Log(_) | Mode::Rest => Some(true),
         }
     }
 
@@ -119,15 +123,27 @@ impl Frames {
                 Step::Said(Said::Log(piece))
             }
             Mode::Line => self.line(),
+            Mode::Rest => {
+                let end = self.kept.iter().position(|byte| *byte == b'\n');
+                self.kept.drain(..end.map_or(self.kept.len(), |end| end + 1));
+                self.mode = if end.is_some() { Mode::Line } else { Mode::Rest };
+                Step::On
+            }
         }
     }
 
     fn line(&mut self) -> Step {
-        let end = self.kept.iter().take(LONGEST).position(|byte| *byte == b'\n');
+        let is_end = self.kept.starts_with(END);
+        let longest = if is_end { LONGEST_ANSWER } else { LONGEST };
+        let end = self.kept.iter().take(longest).position(|byte| *byte == b'\n');
         let length = match end {
             Some(end) => end + 1,
-            None if self.kept.len() >= LONGEST => LONGEST,
-            None => return Step::Stuck,
+            None if self.kept.len() < longest => return Step::Stuck,
+            None if is_end => {
+                self.mode = Mode::Rest;
+                return Step::Said(Said::Ended(too_long()));
+            }
+            None => longest,
         };
         let line: Vec<u8> = self.kept.drain(..length).collect();
         match frame(&line) {
@@ -140,6 +156,12 @@ impl Frames {
             None => Step::Said(Said::Log(line)),
         }
     }
+}
+
+/// The end of a build of which more was said than is read: whatever it was, the package did not say it.
+fn too_long() -> Ended {
+    let message = format!("the program told how the build ended in a line of more than {LONGEST_ANSWER} bytes");
+    Ended { ending: Ending::Infrastructure, message, artefacts: Vec::new() }
 }
 
 enum Frame {
@@ -255,6 +277,20 @@ mod tests {
         }
         let long = "x".repeat(3 * LONGEST);
         assert_eq!(all(format!("@pkgwarden 1\n{long}").as_bytes()), [log(&long)]);
+    }
+
+    #[test]
+    fn an_end_may_name_as_much_as_a_build_brings_and_what_is_longer_is_not_the_packages_fault() {
+        let sha256 = "0".repeat(64);
+        let made = (0..500).map(|number| format!(r#"{{"name":"p{number}.pkg.tar.zst","size":1,"sha256":"{sha256}"}}"#));
+        let made = made.collect::<Vec<_>>().join(",");
+        let said = all(format!("@pkgwarden 1\n@ end {{\"status\":\"succeeded\",\"artefacts\":[{made}]}}\n").as_bytes());
+        let [Said::Ended(ended)] = said.as_slice() else { panic!("{said:?}") };
+        assert_eq!((ended.ending, ended.artefacts.len()), (Ending::Done(Outcome::Succeeded), 500));
+        let long = format!("@pkgwarden 1\n@ end {{{}}}\n@ log 3\nyes", " ".repeat(2 * LONGEST_ANSWER));
+        let said = all(long.as_bytes());
+        assert_eq!(said, [Said::Ended(too_long()), log("yes")]);
+        assert_eq!(too_long().ending, Ending::Infrastructure);
     }
 
     proptest! {

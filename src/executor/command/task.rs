@@ -37,6 +37,18 @@ pub struct Record {
     pub expected: Expectation,
 }
 
+/// Why a program is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// Somebody cancelled the build.
+    Cancelled,
+    /// It took too long.
+    TimedOut,
+    /// It printed too much.
+    LogLimit,
+}
+
 /// The directory of one attempt.
 #[derive(Debug, Clone)]
 pub struct Task {
@@ -141,13 +153,15 @@ impl Task {
     }
 
     /// Marks that it is to be stopped, also for later processes.
-    pub fn ask_to_stop(&self) -> Result<(), FsError> {
-        write_atomic(&self.dir.join("stop"), b"")
+    pub fn ask_to_stop(&self, stop: Stop) -> Result<(), FsError> {
+        write_atomic(&self.dir.join("stop"), &serde_json::to_vec(&stop).expect("a word is JSON"))
     }
 
-    /// Whether it is to be stopped.
-    pub fn is_to_stop(&self) -> bool {
-        self.dir.join("stop").exists()
+    /// Why it is to be stopped, if it is.
+    pub fn stop(&self) -> Option<Stop> {
+        let written = fs::read(self.dir.join("stop")).ok()?;
+        // Until it was written down why, it was always this.
+        Some(serde_json::from_slice(&written).unwrap_or(Stop::Cancelled))
     }
 
     /// When it began; the first time that this is asked with a time, that is it.

@@ -213,7 +213,9 @@ async fn the_status_of_a_program_says_how_a_build_ended_unless_it_says_so_itself
         ("exit 13".to_owned(), Done(Outcome::AlreadyBuilt)),
         ("exit 75".to_owned(), Infrastructure),
         ("exit 124".to_owned(), Done(Outcome::TimedOut)),
-        ("kill -9 $$".to_owned(), Done(Outcome::Failed)),
+        ("exit 255".to_owned(), Done(Outcome::Failed)),
+        ("kill -9 $$".to_owned(), Infrastructure),
+        ("exit 143".to_owned(), Infrastructure),
         ("kill -9 $PPID".to_owned(), Infrastructure),
         ("exit 0".to_owned(), Done(Outcome::Failed)),
         (end(r#"{"status":"already_built"}"#), Done(Outcome::AlreadyBuilt)),
@@ -399,6 +401,55 @@ async fn a_build_whose_program_vanished_while_nobody_looked_is_lost() {
     assert_eq!(unknown.ending, Ending::Infrastructure);
     let not_ours = Handle { executor: "local".into(), attempt: "a1".into() };
     assert!(world.executor.finished(&not_ours).await.is_err());
+}
+
+#[test]
+fn a_program_that_we_stopped_ended_for_that_also_where_the_next_process_sees_it() {
+    for (stop, outcome) in [(task::Stop::TimedOut, Outcome::TimedOut), (task::Stop::Cancelled, Outcome::Cancelled)] {
+        let process = || tokio::runtime::Runtime::new().unwrap();
+        let first = process();
+        let world = first.block_on(async {
+            let world = World::new("echo up; exec sleep 1000");
+            world.executor.submit(World::order("a1")).await.unwrap();
+            world.wait_for_log("a1", "up\n").await;
+            world
+        });
+        first.shutdown_timeout(std::time::Duration::from_mins(1));
+        let task = task::Task::at(&world.dir.path().join("commands/a1"));
+        task.ask_to_stop(stop).unwrap();
+        task.signal(Signal::SIGTERM);
+        while task.status().is_none() {
+            std::thread::yield_now();
+        }
+        let world = world.restart();
+        let report = process().block_on(world.executor.finished(&handle("a1"))).unwrap();
+        assert_eq!((report.ending, report.exit_code), (Ending::Done(outcome), Some(143)), "{report:?}");
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_now_costs_no_build() {
+    let process = || tokio::runtime::Runtime::new().unwrap();
+    let first = process();
+    let world = first.block_on(async {
+        let world = World::new(&format!("{WAITS}{MAKES}"));
+        world.executor.submit(World::order("a1")).await.unwrap();
+        world.wait_for_log("a1", "3\n").await;
+        world
+    });
+    first.shutdown_timeout(std::time::Duration::from_mins(1));
+    let world = world.restart();
+    let (log, away) = (world.dir.path().join("logs/a1.log"), world.dir.path().join("a1.log"));
+    fs::rename(&log, &away).unwrap();
+    fs::create_dir(&log).unwrap();
+    process().block_on(async {
+        world.executor.finished(&handle("a1")).await.unwrap_err();
+        fs::remove_dir(&log).unwrap();
+        fs::rename(&away, &log).unwrap();
+        let_go(&world).await;
+        let report = world.executor.finished(&handle("a1")).await.unwrap();
+        assert_eq!(report.ending, Ending::Done(Outcome::Succeeded), "{report:?}");
+    });
 }
 
 #[tokio::test]

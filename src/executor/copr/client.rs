@@ -29,9 +29,8 @@ const UPLOAD_PATIENCE: Duration = Duration::from_hours(2);
 const PAGE: u64 = 100;
 /// So often something is asked again that was refused for being too much.
 const AGAIN: u32 = 5;
-/// How long is waited before that if COPR does not say it, and at most.
+/// How long is waited before that if COPR does not say it.
 const PAUSE: Duration = Duration::from_secs(30);
-const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
 /// The way to one COPR server.
 #[derive(Debug, Clone)]
@@ -78,31 +77,42 @@ impl Client {
         Ok(answer.get("name").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
 
-    /// Asks for a build, and returns the numbers of what was begun: several only for several sources.
+    /// Asks for a build, and returns the numbers of what was begun: several only for several sources. Comes again some
+    /// times where that is asked for.
     pub async fn submit(&self, project: &Project, source: &Source, options: &Options) -> Result<Vec<u64>, CoprError> {
+        let mut tries = 0;
+        loop {
+            match self.submit_once(project, source, options).await {
+                Err(CoprError::Api(ApiError::Later { status: 429, after, .. })) if tries < AGAIN => {
+                    tries += 1;
+                    tokio::time::sleep(after.unwrap_or(PAUSE)).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// As [`Client::submit`], asking once.
+    pub async fn submit_once(
+        &self,
+        project: &Project,
+        source: &Source,
+        options: &Options,
+    ) -> Result<Vec<u64>, CoprError> {
         const WHAT: &str = "begin a build";
         if self.username.is_none() {
             return Err(CoprError::NoLogin);
         }
         let body = options.body(project, source);
-        let mut tries = 0;
-        let answer: Value = loop {
-            let request = self.ask(Method::POST, &["build", "create", source.endpoint()], &[]);
-            let request = match source {
-                Source::Upload { name, path } => {
-                    let form = self.upload(&body, name, path).await?;
-                    request.timeout(UPLOAD_PATIENCE).multipart(form)
-                }
-                _ => request.json(&body),
-            };
-            match self.json(WHAT, request).await {
-                Err(CoprError::Api(ApiError::Later { status: 429, after, .. })) if tries < AGAIN => {
-                    tries += 1;
-                    tokio::time::sleep(after.unwrap_or(PAUSE).min(LONGEST_PAUSE)).await;
-                }
-                answer => break answer?,
+        let request = self.ask(Method::POST, &["build", "create", source.endpoint()], &[]);
+        let request = match source {
+            Source::Upload { name, path } => {
+                let form = self.upload(&body, name, path).await?;
+                request.timeout(UPLOAD_PATIENCE).multipart(form)
             }
+            _ => request.json(&body),
         };
+        let answer: Value = self.json(WHAT, request).await?;
         let builds = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_else(|| vec![answer]);
         let ids: Option<Vec<u64>> = builds.iter().map(|build| build.get("id").and_then(Value::as_u64)).collect();
         let none = || self.api.nonsense(WHAT, "it names no build");

@@ -22,6 +22,8 @@ use crate::telemetry::in_full;
 const LOOKS: u32 = 3;
 /// Pauses grow to so many times the usual.
 const LONGEST_PAUSE: u32 = 30;
+/// How long COPR may be away until a build that is to stop, and may be there, counts as stopped without its word.
+const STOPPING: Duration = Duration::from_mins(10);
 
 /// An attempt that is followed.
 pub struct Followed<'a> {
@@ -38,6 +40,10 @@ enum NoBuild {
     Cancelled,
     #[error("{}", in_full(.0))]
     Copr(#[from] CoprError),
+    #[error("{0}")]
+    Away(String),
+    #[error("{}; it was looked for, and is not there", in_full(.0))]
+    NotMade(CoprError),
     #[error(transparent)]
     Fs(#[from] FsError),
 }
@@ -92,35 +98,75 @@ impl Followed<'_> {
         self.reins.cancel.is_cancelled() || self.task.is_to_stop()
     }
 
-    /// The number of the build: that which is known, that which is found, or that of a new one.
+    /// The number of the build: that which is known, that which is found, or that of a new one. Whoever waits for
+    /// COPR lets others have their turn.
     async fn build(&self, sink: &SharedSink<'_>) -> Result<u64, NoBuild> {
         if let Some(got) = self.task.got() {
             return Ok(got.id);
         }
-        let _one_at_a_time = self.copr.asking.lock().await;
+        let (since, mut failures) = (self.copr.watcher.clock.now(), 0);
+        loop {
+            let turn = tokio::select! {
+                turn = self.copr.asking.lock() => turn,
+                () = self.given_back() => return Err(NoBuild::Cancelled),
+            };
+            let asked = self.ask(sink).await;
+            drop(turn);
+            let (reason, after) = match asked {
+                Err(NoBuild::Copr(error)) if error.is_passing() => {
+                    (in_full(&error), error.api().and_then(ApiError::after))
+                }
+                // If it is there and that could not be written down, it is found.
+                Err(NoBuild::Fs(error)) => (in_full(&error), None),
+                asked => return asked,
+            };
+            let (now, patience) = (self.copr.watcher.clock.now(), self.copr.watcher.pacing.lost_after);
+            let stopping = self.reins.cancel.is_cancelled();
+            if is_over(now, since, if stopping { STOPPING.min(patience) } else { patience }) {
+                return Err(if stopping { NoBuild::Cancelled } else { NoBuild::Away(reason) });
+            }
+            if failures == 0 {
+                note(sink, &format!("{reason}; it is asked again"));
+            }
+            failures += 1;
+            tokio::select! {
+                () = tokio::time::sleep(self.pause_after(after, failures)) => {}
+                // Then it is looked for at once.
+                () = self.reins.cancel.cancelled(), if !stopping => {}
+            }
+        }
+    }
+
+    /// Until somebody wants it to stop, if nothing of it can be at COPR.
+    async fn given_back(&self) {
+        if self.task.asked().is_some() {
+            std::future::pending::<()>().await;
+        }
+        self.reins.cancel.cancelled().await;
+    }
+
+    /// Asks for it once, unless it is there.
+    async fn ask(&self, sink: &SharedSink<'_>) -> Result<u64, NoBuild> {
         if let Some(asked) = self.task.asked()
-            && let Some(id) = self.look_for_ours(asked, sink).await?
+            && let Some(id) = self.look_for_ours(asked).await?
         {
             return self.have(id, sink);
         }
-        let project = &self.copr.config.project;
-        let client = &self.copr.watcher.client;
-        let after = tokio::select! {
-            after = self.insist(sink, || client.last_build(project)) => after?,
-            () = self.reins.cancel.cancelled() => return Err(NoBuild::Cancelled),
-        };
         if self.is_to_stop() {
             return Err(NoBuild::Cancelled);
         }
+        let project = &self.copr.config.project;
+        let client = &self.copr.watcher.client;
+        let after = client.last_build(project).await?;
         // First, so that a build whose answer is lost is looked for.
         self.task.set_asked(Asked { after })?;
-        match client.submit(project, &self.wish.source, &self.wish.options).await {
+        match client.submit_once(project, &self.wish.source, &self.wish.options).await {
             Ok(ids) => self.have(ids[0], sink),
             Err(error) if error.may_have_worked() => {
                 note(sink, &format!("{}; it is looked for", in_full(&error)));
-                match self.look_for_ours(Asked { after }, sink).await? {
+                match self.look_for_ours(Asked { after }).await? {
                     Some(id) => self.have(id, sink),
-                    None => Err(error.into()),
+                    None => Err(NoBuild::NotMade(error)),
                 }
             }
             Err(error) => Err(error.into()),
@@ -134,12 +180,12 @@ impl Followed<'_> {
     }
 
     /// Looks for a build that COPR was asked for, some times before it counts as not there.
-    async fn look_for_ours(&self, asked: Asked, sink: &SharedSink<'_>) -> Result<Option<u64>, NoBuild> {
+    async fn look_for_ours(&self, asked: Asked) -> Result<Option<u64>, CoprError> {
         for look in 0..LOOKS {
             if look > 0 {
                 tokio::time::sleep(self.copr.config.pacing.status).await;
             }
-            let found = self.insist(sink, || self.ours(asked)).await?;
+            let found = self.ours(asked).await?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -182,12 +228,16 @@ impl Followed<'_> {
                         note(sink, &format!("{}; it is asked again", in_full(&error)));
                     }
                     failures += 1;
-                    let pause = watcher.pacing.status * failures.min(LONGEST_PAUSE);
-                    tokio::time::sleep(error.api().and_then(ApiError::after).unwrap_or_default().max(pause)).await;
+                    tokio::time::sleep(self.pause_after(error.api().and_then(ApiError::after), failures)).await;
                 }
                 answer => return answer,
             }
         }
+    }
+
+    /// How long to wait after so many questions without an answer.
+    fn pause_after(&self, after: Option<Duration>, failures: u32) -> Duration {
+        after.unwrap_or_default().max(self.copr.watcher.pacing.status * failures.min(LONGEST_PAUSE))
     }
 
     /// Cancels the build once somebody wants that; its end is told by COPR, so that this has none.

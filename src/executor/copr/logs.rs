@@ -65,7 +65,7 @@ impl Logs {
             is_packed: matches!(header(CONTENT_ENCODING), "gzip" | "x-gzip"),
             is_page: header(CONTENT_TYPE).starts_with("text/html"),
         };
-        let after = header(RETRY_AFTER).trim().parse().ok().map(Duration::from_secs);
+        let after = http::retry_after(header(RETRY_AFTER));
         Some(Answer { head, after, response })
     }
 }

@@ -199,10 +199,14 @@ impl Watcher {
     /// itself says of it.
     async fn post_mortem(&self, look: &Look, tailed: &[Tailed], sink: &SharedSink<'_>, control: &Control) {
         let seen = |name: &str| tailed.iter().any(|it| it.place.chroot == name && it.place.file == LIVE && it.has_any);
-        let none_ran = !look.chroots.iter().any(|chroot| chroot.state.has_begun());
+        // Whether one that was cancelled ever ran, the place of its results says.
+        let ran = |chroot: &Chroot| {
+            chroot.state.has_begun() || (chroot.state == State::Canceled && chroot.result_url.is_some())
+        };
+        let none_ran = !look.chroots.iter().any(ran);
         for part in look.source.iter().chain(&look.chroots) {
             let (is_source, Some(directory)) = (part.name == SOURCE, part.result_url.clone()) else { continue };
-            if !is_source && !part.state.has_begun() {
+            if !is_source && !ran(part) {
                 continue;
             }
             let mut has_any = seen(&part.name);

@@ -55,7 +55,13 @@ async fn run(world: &Path, document: &str) -> (Option<i32>, String) {
         .args(["/tmp/build.sh", "--chdir", "/tmp/world", "/bin/bash", "/tmp/build.sh"]);
     let path = pkgwarden::sys::env::var("PATH").unwrap_or_default();
     let inside = inside.env("PATH", format!("/tmp/world/bin:{path}")).env("CI_JOB_TOKEN", "s3cret");
-    let inside = inside.env("PKGWARDEN_BUILD", document).env("PACKAGE_TAR", "/tmp/world/package.tar");
+    let inside = if document.len() > 96 << 10 {
+        fs::write(world.join("build.json"), document).unwrap();
+        inside.env("PKGWARDEN_BUILD_FILE", "/tmp/world/build.json")
+    } else {
+        inside.env("PKGWARDEN_BUILD", document)
+    };
+    let inside = inside.env("PACKAGE_TAR", "/tmp/world/package.tar");
     let ran = inside.run().await.unwrap();
     (ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned() + &ran.stderr_text())
 }
@@ -108,6 +114,22 @@ async fn the_keys_of_the_document_are_trusted_by_pacman() {
     assert!(listed.lines().any(trusted), "{listed}\n{said}");
     let config = fs::read_to_string(dir.path().join("etc/pacman.conf")).unwrap();
     assert!(config.contains("[mine]\nServer = https://m.example/$repo\nSigLevel = Required\n"), "{config}");
+}
+
+#[tokio::test]
+async fn a_document_that_is_too_long_for_a_variable_is_read_from_its_file() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    world(dir.path()).await;
+    let published: Vec<_> = (0..5000).map(|number| format!("package-{number}-1.0-1-any.pkg.tar.zst")).collect();
+    let document = json!({
+        "pkgbase": "small", "arch": "any", "timeout_s": 60, "source_date_epoch": 1_700_000_000,
+        "pacman_repositories": [], "pacman_keyrings": [], "published": published,
+    });
+    let (status, said) = run(dir.path(), &document.to_string()).await;
+    assert_eq!(status, Some(0), "{said}");
 }
 
 #[tokio::test]

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use pkgwarden::domain::build::Outcome;
 use pkgwarden::domain::folder::Folder;
 use pkgwarden::executor::{BuildOrder, Ending, Executor};
 use pkgwarden::logstore::LogStore;
 use pkgwarden::sys::process::Program;
 
 use super::command;
-use super::conformance::{self, Rig, Story, conforms};
+use super::conformance::{self, HALF, Rig, Story, conforms};
 use super::service::{Kind, Service};
 use crate::support::forges::description::Description;
 use crate::support::scene::names_in;
@@ -101,8 +102,48 @@ async fn a_status_that_a_build_left_is_read_as_one_whatever_it_is() {
     assert_eq!(String::from_utf8_lossy(&said.stdout), "0\n4\n255\n1\n1\n1\n1\n1\n", "{}", said.stderr_text());
 }
 
+/// What a service does not take is said, and nothing is begun that could not read it.
+async fn a_build_that_is_too_long_to_be_told_says_so(kind: Kind, limit: &str) {
+    let rig = ExampleRig::new(kind).await;
+    let (executor, _logs) = rig.open().await;
+    let published = (0..5000).map(|number| format!("package-{number}-1.0-1-any.pkg.tar.zst")).collect();
+    let order = BuildOrder { published, ..rig.order("a1", Story::Succeeds) };
+    let handle = executor.submit(order).await.unwrap();
+    let report = executor.finished(&handle).await.unwrap();
+    assert_eq!(report.ending, Ending::Infrastructure, "{report:?}");
+    assert!(report.message.contains(limit), "{}", report.message);
+    assert_eq!(rig.service.begun("a1"), 0);
+}
+
 mod gitlab {
     use super::*;
+
+    #[tokio::test]
+    async fn a_build_that_is_too_long_to_be_told_says_so() {
+        super::a_build_that_is_too_long_to_be_told_says_so(Kind::GitLab, "GitLab takes 131040 characters").await;
+    }
+
+    #[tokio::test]
+    async fn a_job_that_is_begun_again_is_told_from_its_beginning() {
+        let rig = ExampleRig::new(Kind::GitLab).await;
+        let (executor, logs) = rig.open().await;
+        let handle = executor.submit(rig.order("a1", Story::Waits)).await.unwrap();
+        let printed = || String::from_utf8(logs.read("a1", 0, usize::MAX).unwrap()).unwrap();
+        let mut news = logs.subscribe("a1").unwrap();
+        while !printed().contains("\u{1b}[0K@ end") {
+            news.changed().await.unwrap();
+        }
+        rig.service.begins_again("a1");
+        while !printed().contains("begins anew") {
+            news.changed().await.unwrap_or_else(|_| panic!("{}", printed()));
+        }
+        rig.let_go("a1").await;
+        let report = executor.finished(&handle).await.unwrap();
+        assert_eq!(report.ending, Ending::Done(Outcome::Succeeded), "{report:?}");
+        let log = printed();
+        let (before, after) = log.split_once("==> GitLab tries the job again, and its log begins anew\n").unwrap();
+        assert!(before.contains(HALF) && after.starts_with(&format!("from its beginning\n{HALF}\n")), "{log}");
+    }
 
     #[tokio::test]
     async fn a_run_that_cannot_be_followed_is_cancelled() {
@@ -114,6 +155,11 @@ mod gitlab {
 
 mod github {
     use super::*;
+
+    #[tokio::test]
+    async fn a_build_that_is_too_long_to_be_told_says_so() {
+        super::a_build_that_is_too_long_to_be_told_says_so(Kind::GitHub, "GitHub takes 65535 characters").await;
+    }
 
     conforms!(ExampleRig::new(Kind::GitHub).await);
 

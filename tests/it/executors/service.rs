@@ -40,7 +40,12 @@ enum End {
 struct Run {
     attempt: String,
     end: Option<End>,
+    /// How often GitLab began its job again, each time under another number.
+    again: usize,
 }
+
+/// What the number of a job is raised by when it is begun again.
+const AGAIN: usize = 1000;
 
 struct World {
     kind: Kind,
@@ -110,6 +115,11 @@ impl Service {
         self.world.expired.store(true, Ordering::SeqCst);
     }
 
+    /// The job is begun again.
+    pub fn begins_again(&self, attempt: &str) {
+        self.world.runs().iter_mut().rfind(|run| run.attempt == attempt).expect("it began").again += 1;
+    }
+
     pub fn begun(&self, attempt: &str) -> usize {
         self.world.runs().iter().filter(|run| run.attempt == attempt).count()
     }
@@ -167,12 +177,17 @@ impl World {
             Story::Fails => Some(End::Bad),
             Story::Waits => None,
         };
-        self.runs().push(Run { attempt, end });
+        self.runs().push(Run { attempt, end, again: 0 });
         self.runs().len()
     }
 
     fn end(&self, number: usize) -> Option<End> {
         self.runs()[number - 1].end
+    }
+
+    /// The number of the job of a pipeline.
+    fn job(&self, number: usize) -> usize {
+        number + AGAIN * self.runs()[number - 1].again
     }
 
     fn cancel(&self, number: usize) {
@@ -279,12 +294,13 @@ fn gitlab(world: &World, asked: &Asked, headers: &HeaderMap, count: usize) -> Re
             };
             let jobs = json!([
                 {"id": 7, "name": "lint", "status": "success"},
-                {"id": number(id), "name": "build", "status": status, "failure_reason": reason},
+                {"id": world.job(number(id)), "name": "build", "status": status, "failure_reason": reason},
             ]);
             told(world, asked, 200, jobs)
         }
         ("GET", ["jobs", id, "trace"]) => {
-            let text = log(world.end(number(id)), &format!("{HALF}\n")).into_bytes();
+            let first = if number(id) > AGAIN { "from its beginning\n" } else { "" };
+            let text = log(world.end(number(id) % AGAIN), &format!("{first}{HALF}\n")).into_bytes();
             let from = headers["range"].to_str().unwrap().trim_start_matches("bytes=").trim_end_matches('-');
             match from.parse::<usize>().unwrap() {
                 _ if count.is_multiple_of(2) => with(200, text),
@@ -292,7 +308,7 @@ fn gitlab(world: &World, asked: &Asked, headers: &HeaderMap, count: usize) -> Re
                 from => with(206, text[from..].to_vec()),
             }
         }
-        ("GET", ["jobs", id, "artifacts"]) => elsewhere(world, asked, &format!("zip/{id}")),
+        ("GET", ["jobs", id, "artifacts"]) => elsewhere(world, asked, &format!("zip/{}", number(id) % AGAIN)),
         ("POST", ["pipelines", id, "cancel"]) => {
             world.cancel(number(id));
             told(world, asked, 200, json!({"id": number(id)}))

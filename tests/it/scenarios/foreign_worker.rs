@@ -153,3 +153,14 @@ async fn jobs_that_nobody_ordered_are_refused_and_harm_nothing() {
     idle.ended().await;
     fleet.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_makepkg_that_a_signal_ended_is_no_fault_of_the_package() {
+    let fleet = Fleet::of(&[Pkg::new("killed").built_by("kill -9 $$")], &[]).await;
+    let _worker = fleet.begin_foreign("builds", 1).await;
+    let is_told = |builds: &[Build]| builds[0].message.as_ref().is_some_and(|message| message.contains("ended"));
+    let builds = fleet.until("its end", is_told).await;
+    assert_ne!(builds[0].state, BuildState::Failed, "{builds:?}");
+    assert!(builds[0].message.as_ref().unwrap().contains("makepkg was ended by SIGKILL"), "{builds:?}");
+    fleet.end().await;
+}

@@ -1,6 +1,7 @@
 //! A buildomat server on loopback: stateful, over HTTP, with the faults of a network and of its own event stream.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
@@ -32,8 +33,8 @@ struct Job {
     asked: Value,
     attempt: String,
     chunks: Vec<Vec<u8>>,
-    /// How often the input was asked for: it takes a moment.
-    inputs: usize,
+    /// How often each input was asked for: it takes a moment.
+    inputs: BTreeMap<String, usize>,
     events: Vec<(&'static str, String)>,
     end: Option<End>,
     news: watch::Sender<usize>,
@@ -44,9 +45,14 @@ impl Job {
         match self.end {
             Some(End::Good) => "completed",
             Some(_) => "failed",
-            None if self.inputs < 2 => "waiting",
+            None if !self.is_supplied() => "waiting",
             None => "running",
         }
+    }
+
+    fn is_supplied(&self) -> bool {
+        let mut names = self.asked["inputs"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+        names.all(|name| self.inputs.get(name).is_some_and(|count| *count > 1))
     }
 
     fn says(&mut self, stream: &'static str, payload: &str) {
@@ -98,6 +104,12 @@ struct World {
     jobs: Mutex<Vec<Job>>,
     exchanges: Mutex<Vec<Exchange>>,
     asked: Mutex<usize>,
+    /// Whether our token is good for no questions.
+    expired: AtomicBool,
+    /// Whether nobody is there.
+    away: AtomicBool,
+    /// The files that jobs were given beside the package.
+    documents: Mutex<Vec<Vec<u8>>>,
 }
 
 /// A server that carries out builds.
@@ -136,6 +148,43 @@ impl Fake {
         self.world.jobs.lock().unwrap().iter().filter(|job| job.attempt == attempt).count()
     }
 
+    /// A job prints this.
+    pub fn prints(&self, attempt: &str, line: &str) {
+        let mut jobs = self.world.jobs.lock().unwrap();
+        jobs.iter_mut().rfind(|job| job.attempt == attempt).expect("it began").says("stdout", line);
+    }
+
+    /// Whether questions are answered for our token.
+    pub fn expires(&self, expired: bool) {
+        self.world.expired.store(expired, Ordering::SeqCst);
+    }
+
+    /// How much was asked.
+    pub fn asked(&self) -> usize {
+        *self.world.asked.lock().unwrap()
+    }
+
+    /// Waits until more was asked.
+    pub async fn until_asked_more(&self) {
+        let asked = self.asked();
+        while self.asked() < asked + 10 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// From now on a proxy says that nobody is there.
+    pub fn goes_away(&self) {
+        self.world.away.store(true, Ordering::SeqCst);
+        for job in self.world.jobs.lock().unwrap().iter() {
+            job.news.send_modify(|news| *news += 1);
+        }
+    }
+
+    /// The files that jobs were given beside the package.
+    pub fn documents(&self) -> Vec<Vec<u8>> {
+        self.world.documents.lock().unwrap().clone()
+    }
+
     /// The jobs that are not over.
     pub fn running(&self) -> Vec<String> {
         let jobs = self.world.jobs.lock().unwrap();
@@ -159,7 +208,10 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response<B
         *count += 1;
         *count
     };
-    if asked.who.as_deref() != Some("keeper") {
+    if world.away.load(Ordering::SeqCst) {
+        return with(503, "<html>Service Unavailable</html>".into());
+    }
+    if asked.who.as_deref() != Some("keeper") || (is_question && world.expired.load(Ordering::SeqCst)) {
         return with(401, json!({"request_id": "1", "message": "not authorised"}).to_string().into());
     }
     if is_question && count.is_multiple_of(7) {
@@ -184,11 +236,15 @@ fn act(world: &Arc<World>, asked: &Asked, bytes: Bytes) -> Response<Body> {
     match (asked.method.as_str(), &asked.parts()[..]) {
         ("POST", ["0", "jobs"]) => {
             let attempt = asked.body["tags"]["pkgwarden.attempt"].as_str().unwrap().to_owned();
-            assert_eq!(asked.body["inputs"], json!(["package.tar"]));
+            let env = asked.body["tasks"][0]["env"].as_object().unwrap();
+            assert!(env.iter().all(|(name, value)| name.len() + value.as_str().unwrap().len() < 128 << 10));
+            let inputs =
+                if env.contains_key("PKGWARDEN_BUILD") { &["package.tar"][..] } else { &["package.tar", "build.json"] };
+            assert_eq!(asked.body["inputs"], json!(inputs));
             let is_first = jobs.iter().all(|job| job.attempt != attempt);
             let (asked_for, news) = (asked.body.clone(), watch::Sender::new(0));
             let (chunks, events) = (Vec::new(), Vec::new());
-            jobs.push(Job { asked: asked_for, attempt, chunks, inputs: 0, events, end: None, news });
+            jobs.push(Job { asked: asked_for, attempt, chunks, inputs: BTreeMap::new(), events, end: None, news });
             let answer = told(world, asked, 201, json!({"id": jobs.len().to_string()}));
             // The first answer of each attempt is lost on the way.
             if is_first { with(502, "<html>Bad Gateway</html>".into()) } else { answer }
@@ -209,8 +265,8 @@ fn act(world: &Arc<World>, asked: &Asked, bytes: Bytes) -> Response<Body> {
         }
         ("POST", ["1", "jobs", id, "input"]) => {
             let job = &mut jobs[number(id) - 1];
-            begin(world, job, &asked.body);
-            told(world, asked, 200, json!({"complete": job.inputs > 1, "error": null}))
+            let is_complete = begin(world, job, &asked.body);
+            told(world, asked, 200, json!({"complete": is_complete, "error": null}))
         }
         ("GET", ["0", "jobs", id, "events"]) => {
             let job = &jobs[number(id) - 1];
@@ -245,17 +301,36 @@ fn act(world: &Arc<World>, asked: &Asked, bytes: Bytes) -> Response<Body> {
     }
 }
 
-/// The input of a job is complete the second time that it is asked for; then the job begins.
-fn begin(world: &World, job: &mut Job, input: &Value) {
-    let archive = job.chunks.concat();
+/// An input of a job is complete the second time that it is asked for; with all of them the job begins.
+fn begin(world: &World, job: &mut Job, input: &Value) -> bool {
+    let place = |id: &Value| id.as_str().unwrap().strip_prefix("chunk-").unwrap().parse::<usize>().unwrap();
+    let chunks = input["chunks"].as_array().unwrap().iter().map(|id| job.chunks[place(id) - 1].clone());
+    let archive = chunks.collect::<Vec<_>>().concat();
     assert_eq!(input["size"], archive.len());
-    job.inputs += 1;
-    if job.inputs != 2 {
-        return;
+    let name = input["name"].as_str().unwrap();
+    let count = job.inputs.entry(name.to_owned()).or_default();
+    *count += 1;
+    if *count != 2 {
+        return *count > 2;
     }
-    let mut files = tar::Archive::new(&archive[..]);
+    if name == "package.tar" {
+        has_recipe(&archive);
+    } else {
+        world.documents.lock().unwrap().push(archive);
+    }
+    if job.is_supplied() {
+        run(world, job);
+    }
+    true
+}
+
+fn has_recipe(archive: &[u8]) {
+    let mut files = tar::Archive::new(archive);
     let paths = files.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
     assert!(paths.into_iter().any(|path| path == "PKGBUILD"));
+}
+
+fn run(world: &World, job: &mut Job) {
     job.says("worker", "job assigned to a worker");
     job.says("stdout", HALF);
     match world.stories.lock().unwrap()[&job.attempt] {
@@ -272,7 +347,7 @@ fn watched(world: Arc<World>, id: usize, from: usize, news: watch::Receiver<usiz
         let world = world.clone();
         async move {
             loop {
-                if sent == 2 {
+                if sent == 2 || world.away.load(Ordering::SeqCst) {
                     return None;
                 }
                 let (event, is_over) = {

@@ -11,8 +11,9 @@ use pkgwarden::executor::{BuildOrder, Ending, ExecutorError};
 use pkgwarden::logstore::LogStore;
 use serde_json::json;
 
-use super::{World, commit, each_ends, kept, open, text, until, until_printed, until_removed};
+use super::{World, commit, each_ends, kept, open, pacing, text, until, until_printed, until_removed};
 use crate::executors::conformance::{HALF, Rig as _, WHOLE, conforms};
+use crate::support::full_disk::{Disk, on_a_disk_of_its_own};
 
 conforms!(World::new(Era::Bus).await);
 
@@ -258,4 +259,47 @@ async fn what_the_manager_would_pass_over_or_publish_unasked_is_refused() {
         let refused = executor.submit(order).await;
         assert!(matches!(refused, Err(ExecutorError::BadOrder { .. })), "{refused:?}");
     }
+}
+
+#[tokio::test]
+async fn a_manager_that_refuses_to_tell_is_asked_on_while_it_builds() {
+    let world = World::new(Era::Bus).await;
+    let (executor, logs) = world.executor();
+    let handle = executor.submit(world.build("1-1", "waits")).await.unwrap();
+    until_printed(&logs, &handle, HALF).await;
+    world.tell("fault-error-getQueue", "");
+    world.until_said(|said| said["refused"] == "getQueue").await;
+    world.forget("fault-error-getQueue");
+    world.let_go("1-1").await;
+    let report = executor.finished(&handle).await.unwrap();
+    assert_eq!(report.ending, Ending::Done(Outcome::Succeeded), "{report:?}\n{}", text(&logs, "1-1"));
+    assert_eq!(world.asked("coordinator.addJobsToQueue").len(), 1);
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_now_costs_no_build() {
+    on_a_disk_of_its_own("executors::chaotic::bus::builds_without_room").await;
+}
+
+#[tokio::test]
+#[ignore = "the process of `a_log_that_cannot_be_written_now_costs_no_build`"]
+async fn builds_without_room() {
+    let (disk, world) = (Disk::given(), World::new(Era::Bus).await);
+    let (executor, logs) = open(&world, LogStore::new(disk.path("logs")).unwrap());
+    let handle = executor.submit(world.build("1-1", "waits")).await.unwrap();
+    until_printed(&logs, &handle, HALF).await;
+    let full = disk.keep_full();
+    let line = "more than there is room for ".repeat(10_000);
+    let key = world.keys().into_iter().find(|key| key.starts_with("build-logs:") && key.ends_with("NUMBER")).unwrap();
+    let number: String = world.redis.ask(&["GET", &key.replace("NUMBER", "default")]).await;
+    world.redis.ask::<i64>(&["APPEND", &key.replace("NUMBER", &number), &line]).await;
+    let ends = executor.finished(&handle);
+    let ends = tokio::time::timeout(20 * pacing().look, ends).await;
+    assert!(ends.is_err(), "it goes on, for the manager would publish it: {ends:?}");
+    drop(full);
+    world.let_go("1-1").await;
+    let report = executor.finished(&handle).await.unwrap();
+    assert_eq!(report.ending, Ending::Done(Outcome::Succeeded), "{report:?}");
+    let log = text(&logs, "1-1");
+    assert_eq!((log.matches(&line).count(), log.matches(WHOLE).count()), (1, 1));
 }

@@ -215,6 +215,10 @@ function coordinator(broker) {
                 stage.say({ removal: result.success });
             },
             getQueue() {
+                if (stage.fault("error-getQueue")) {
+                    stage.say({ refused: "getQueue" });
+                    throw new Error("something is wrong");
+                }
                 for (const [event, labels] of late.splice(0)) setImmediate(() => broker.broadcast(event, labels));
                 return [...queue.values()].map((job) => ({
                     status: job.node ? "active" : "queued",

@@ -210,6 +210,29 @@ async fn l15_logs_can_come_after_the_build_one_after_the_other() {
 }
 
 #[tokio::test]
+async fn l14_a_chroot_that_was_cancelled_while_it_ran_is_among_the_logs_after_the_build() {
+    let job = Job::new().await;
+    job.copr.happens([
+        next(|build| {
+            build.imported(&[CHROOT, "never-ran"]);
+            build.chroot(CHROOT).run();
+            build.chroot(CHROOT).live.print("one\n");
+        }),
+        once(
+            |build| build.looks > 2,
+            |build| {
+                build.is_canceled = true;
+                build.chroot(CHROOT).end("canceled");
+                build.chroot("never-ran").end("canceled");
+            },
+        ),
+    ]);
+    let id = job.copr.put().to_string();
+    let (code, stdout, _) = job.run(&[&["watch", &id, "--logs", "after"][..], &OFTEN].concat()).await;
+    assert_eq!((code, stdout.contains(&format!("[{CHROOT}] one\n"))), (4, true), "{stdout}");
+}
+
+#[tokio::test]
 async fn l16_a_log_of_100_mb_and_a_small_file_that_becomes_a_large_one_take_little_memory() {
     let most = || getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();
     let small = Job::new().await;

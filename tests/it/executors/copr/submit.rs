@@ -1,17 +1,18 @@
 //! What COPR is asked, and that it is asked once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use pkgwarden::domain::build::Outcome;
 use pkgwarden::domain::copr::Project;
 use pkgwarden::domain::folder::Folder;
 use pkgwarden::executor::api::ApiError;
-use pkgwarden::executor::copr::CoprError;
 use pkgwarden::executor::copr::client::Client;
 use pkgwarden::executor::copr::login::Login;
 use pkgwarden::executor::copr::method::Method;
 use pkgwarden::executor::copr::wire::{Options, Source};
+use pkgwarden::executor::copr::{CoprError, CoprExecutor};
 use pkgwarden::executor::{AttemptReport, BuildOrder, Ending, Executor as _, ExecutorError, Handle};
 use serde_json::json;
 use url::Url;
@@ -247,6 +248,52 @@ async fn a_build_that_waits_for_copr_can_be_cancelled() {
     let report = executor.finished(&handle).await.unwrap();
     assert_eq!(report.ending, Ending::Done(Outcome::Cancelled), "{report:?}");
     assert_eq!(copr.world().builds.len(), 0);
+}
+
+/// The end of a build that nothing may hold up.
+async fn soon(executor: &CoprExecutor, handle: &Handle) -> AttemptReport {
+    let ended = tokio::time::timeout(Duration::from_mins(1), executor.finished(handle)).await;
+    ended.expect("it ends").unwrap()
+}
+
+#[tokio::test]
+async fn a_build_that_waits_for_its_turn_can_be_cancelled() {
+    let copr = quick().await;
+    let dir = tempfile::tempdir().unwrap();
+    copr.world().ail("GET /api_3/build/list", vec![Fault::Later(503, u64::MAX); 100]);
+    let (executor, _) = open(&copr, dir.path(), scm());
+    for attempt in ["1-1", "1-2"] {
+        executor.submit(order(attempt)).await.unwrap();
+    }
+    while copr.world().asked.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    for attempt in ["1-2", "1-1"] {
+        let handle = Handle { executor: "copr".into(), attempt: attempt.into() };
+        executor.cancel(&handle).await.unwrap();
+        let report = soon(&executor, &handle).await;
+        assert_eq!(report.ending, Ending::Done(Outcome::Cancelled), "{attempt}: {report:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_has_to_come_again_lets_others_have_their_turn() {
+    let copr = quick().await;
+    let dir = tempfile::tempdir().unwrap();
+    for requests in ["GET /api_3/build/list", "POST /api_3/build/create"] {
+        copr.world().ail(requests, [Fault::Later(429, 3600)]);
+    }
+    let (executor, _) = open(&copr, dir.path(), scm());
+    for attempt in ["1-1", "1-2"] {
+        executor.submit(order(attempt)).await.unwrap();
+    }
+    // The first two are sent away.
+    while copr.world().asked.len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    let handle = executor.submit(order("1-3")).await.unwrap();
+    succeeded(&soon(&executor, &handle).await);
+    assert_eq!(copr.world().builds.len(), 1);
 }
 
 #[tokio::test]
