@@ -12,8 +12,8 @@ use super::server::RedisError;
 use super::task::{Record, Task};
 use super::{Inner, JOB};
 use crate::domain::answer::{self, Thrown};
-use crate::domain::upload::LONGEST_ANSWER;
 use crate::domain::build::Outcome;
+use crate::domain::upload::LONGEST_ANSWER;
 use crate::executor::tracked::{Progress, Reins};
 use crate::executor::{AttemptReport, Ending, ExecutorError, kept};
 use crate::logstore::{LogError, LogWriter};
@@ -89,7 +89,9 @@ impl Followed {
         // Before what it says: what ends together with what is said of it.
         let state = queue.get_job_state(&place.id).await.map_err(failed);
         let [starts, returned, thrown] =
-            match bounded::job(link, &place.queue, &place.id, ["ats", "returnvalue", "failedReason"], LONGEST_ANSWER).await? {
+            match bounded::job(link, &place.queue, &place.id, ["ats", "returnvalue", "failedReason"], LONGEST_ANSWER)
+                .await?
+            {
                 Found::Job(fields) => fields,
                 Found::Nothing => return Ok(Seen::Missing { held: self.inner.is_held(&self.attempt) }),
                 Found::Strange => {
