@@ -94,13 +94,15 @@ mod tests {
                 assert_eq!(request.send().await.expect("an answer in time").status(), status, "{path}");
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), async {
+        tokio::time::timeout(Duration::from_mins(1), async {
             asked().await;
-            asked().await
+            asked().await;
         })
         .await
         .expect("in time");
-        attempts.iter().for_each(|attempt| exchange.cancel(attempt).unwrap());
+        for attempt in &attempts {
+            exchange.cancel(attempt).unwrap();
+        }
         let told = tokio::time::timeout(Duration::from_secs(30), waiting.join_all()).await.expect("they hear of it");
         assert!(told.iter().all(|told| *told == Unwanted::Cancelled));
     }

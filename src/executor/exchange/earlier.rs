@@ -27,10 +27,8 @@ pub fn set_aside(dir: &Path) -> Result<(), FsError> {
 /// that it is the same file.
 pub fn there(dir: &Path, name: &str) -> io::Result<Option<Held>> {
     let found = on_disk(&dir.join(EARLIER), name)?;
-    Ok(found.map(|held| match held.complete {
-        true => Held { received: held.received.saturating_sub(1), complete: false, ..held },
-        false => held,
-    }))
+    let begun = |held: Held| Held { received: held.received.saturating_sub(1), complete: false, ..held };
+    Ok(found.map(|held| if held.complete { begun(held) } else { held }))
 }
 
 /// Takes what was brought before of a file, if it is the one that is promised now, and drops it if not.

@@ -9,8 +9,8 @@ use pkgwarden::domain::build::BuildState;
 use crate::support::Pkg;
 use crate::support::fleet::Fleet;
 
-/// It does not wait for builds to end.
-const AT_ONCE: [&str; 2] = ["--patience", "0"];
+/// It does not wait for builds to end, and says what it does.
+const AT_ONCE: [&str; 3] = ["--patience", "0", "-v"];
 /// Builders send so much at once.
 const PART: u64 = 8 << 20;
 

@@ -119,20 +119,17 @@ impl Carrier {
         };
         let (files, begins) = self.unless_stopped(ready).await??;
         let order = order(&job, files, &self.rules).map_err(Trouble::Document)?;
-        let begins = match self.unsent.take(&job.attempt) {
-            Some(began) => {
-                tracing::info!(attempt = job.attempt, "brings what was built before this builder was started");
-                // That one may have ended between the end of the build and that of its log.
-                self.logs.finish(&job.attempt)?;
-                began
-            }
-            None => {
-                let goes_on = if self.is_again { "goes on with a build that another had begun" } else { "builds" };
-                self.logs.writer(&job.attempt)?.note(&format!("builder {} {goes_on}", self.name))?;
-                self.unsent.begin(&job.attempt, begins)?;
-                self.executor.submit(order).await?;
-                begins
-            }
+        let begins = if let Some(began) = self.unsent.take(&job.attempt) {
+            tracing::info!(attempt = job.attempt, "brings what was built before this builder was started");
+            // That one may have ended between the end of the build and that of its log.
+            self.logs.finish(&job.attempt)?;
+            began
+        } else {
+            let goes_on = if self.is_again { "goes on with a build that another had begun" } else { "builds" };
+            self.logs.writer(&job.attempt)?.note(&format!("builder {} {goes_on}", self.name))?;
+            self.unsent.begin(&job.attempt, begins)?;
+            self.executor.submit(order).await?;
+            begins
         };
         let report = self.watch(handle, begins).await?;
         let told = self.executor.caches_of(handle).await;
