@@ -247,6 +247,8 @@ impl Dispatcher {
         loop {
             let error = match publisher.publish_if(paths, expected, self.wanted(build)).await {
                 Err(error) if error.may_pass() => error,
+                // Whether it is wanted could not be read.
+                Err(error @ PublishError::Unwanted(_)) if !self.is_unwanted(build).await => error,
                 other => return other,
             };
             if told != error.to_string() {

@@ -163,7 +163,7 @@ impl Ending {
     /// Whether the build itself came to an end, which counts whoever is told of it and when.
     #[must_use]
     pub const fn stands(self) -> bool {
-        !matches!(self, Self::Infrastructure | Self::Done(Outcome::Cancelled | Outcome::Lost))
+        !matches!(self, Self::Infrastructure | Self::Interrupted | Self::Done(Outcome::Cancelled | Outcome::Lost))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The commands that ask once or tell once.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::client::{CtlError, address};
@@ -165,17 +167,19 @@ impl Session<'_> {
 
     /// Tries everything again that was lost. What cannot be tried again, because it has a newer build, is left out.
     pub(super) async fn retry_lost(&mut self) -> Result<Exit, CliError> {
-        let mut retried = Vec::new();
+        let (mut seen, mut retried) = (HashSet::new(), Vec::new());
         loop {
-            let (lost, before) = (self.client.get("/api/v1/builds?state=lost&limit=1000").await?, retried.len());
-            for id in lost.as_array().into_iter().flatten().filter_map(|build| build["id"].as_str()) {
+            let lost = self.client.get("/api/v1/builds?state=lost&limit=1000").await?;
+            let ids = lost.as_array().into_iter().flatten().filter_map(|build| build["id"].as_str());
+            let new: Vec<&str> = ids.filter(|id| seen.insert((*id).to_owned())).collect();
+            if new.is_empty() {
+                break;
+            }
+            for id in new {
                 match self.client.post(&address(&["builds", id, "retry"]), &json!({})).await {
                     Err(CtlError::Refused { status: 409, .. }) => {}
                     answer => retried.push(answer?),
                 }
-            }
-            if retried.len() == before {
-                break;
             }
         }
         let retried = Value::Array(retried);

@@ -100,6 +100,24 @@ async fn over_the_socket_everything_can_be_asked_and_told_without_a_token() {
     assert_eq!(asked.last().unwrap(), "cancel b3");
 }
 
+/// Here they stay lost: none is tried twice all the same.
+#[tokio::test]
+async fn everything_that_was_lost_is_tried_again_at_once() {
+    let world = garden();
+    let around = Remote::over_socket(&world).await;
+    assert_eq!(around.says("retry --lost").await, "No build that is the newest of its package is lost.\n");
+    for id in ["b2", "b3", "b5"] {
+        world.set_state(id, BuildState::Lost, None);
+    }
+    let told = around.says("retry --lost").await;
+    assert!(["hedge", "trellis", "arbour"].iter().all(|package| told.contains(package)), "{told}");
+    let mut asked = world.read(|state| state.asked.clone());
+    asked.sort();
+    assert_eq!(asked, ["retry b2", "retry b3", "retry b5"]);
+    assert!(around.complains("retry").await.contains("--lost"));
+    assert!(around.complains("retry b2 --lost").await.contains("--lost"));
+}
+
 #[tokio::test]
 async fn a_build_that_succeeded_lists_what_is_published_of_it() {
     let world = garden();

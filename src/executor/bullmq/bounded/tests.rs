@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::build::Outcome;
+use crate::domain::upload::LONGEST_ANSWER;
 use crate::executor::bullmq::roster::{self, Announcement};
 use crate::executor::bullmq::tests::{Redis, controller, order};
 use crate::executor::{Ending, Executor as _};
@@ -74,7 +75,9 @@ async fn what_is_too_long_is_refused_unread_and_other_builds_go_on() {
     let [returned, threw, built, odd] = reports.as_slice() else { panic!("{reports:?}") };
     for (report, what) in [(returned, "returned"), (threw, "threw")] {
         assert_eq!(report.ending, Ending::Infrastructure, "{report:?}");
-        let said = format!("the builder broke off: what it {what} has {HUGE} bytes, and no more than 65536 are read");
+        let said = format!(
+            "the builder broke off: what it {what} has {HUGE} bytes, and no more than {LONGEST_ANSWER} are read"
+        );
         assert_eq!(report.message, said);
     }
     assert_eq!(built.ending, Ending::Done(Outcome::AlreadyBuilt), "{built:?}");
