@@ -89,7 +89,7 @@ mod tests {
             assert!(logs.join_all().await.iter().all(Result::is_ok));
             for (method, path, status) in [("GET", "healthz", 200), ("POST", "hooks/mine", 404)] {
                 // A limit below that after which idle connections end.
-                let request = crate::sys::http::client(Duration::from_secs(5))
+                let request = crate::sys::http::client(Duration::from_secs(12))
                     .request(method.parse().unwrap(), format!("{}/{path}", served.url));
                 assert_eq!(request.send().await.expect("an answer in time").status(), status, "{path}");
             }

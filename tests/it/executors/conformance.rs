@@ -277,7 +277,7 @@ pub async fn a_controller_that_begins_anew_finds_its_builds(rig: &dyn Rig) {
         process.end(rig);
     } else {
         let report = process.finished(&handle).await;
-        assert_eq!(report.ending, Ending::Infrastructure, "{report:?}");
+        assert_eq!(report.ending, Ending::Interrupted, "{report:?}");
         process.discard(&handle).await;
         let next = process.submit(rig.order("1-2", Story::Succeeds)).await;
         succeeded(&process.finished(&next).await, &process, "1-2");

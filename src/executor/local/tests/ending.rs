@@ -167,7 +167,7 @@ async fn a_restarted_controller_knows_what_was_finished_and_what_was_not() {
     assert_eq!(again.finished(&handle("done")).await.unwrap(), report);
     assert_eq!(again.submit(world.small("done", PACKAGE)).await.unwrap(), handle("done"), "it is not built again");
     let lost = again.finished(&handle("half")).await.unwrap();
-    assert_eq!(lost.ending, Ending::Infrastructure);
+    assert_eq!(lost.ending, Ending::Interrupted);
     assert_eq!(lost.message, "the controller restarted during this build");
     assert!(logs.position("half").unwrap().final_len.is_some());
     assert_eq!(again.finished(&handle("failed")).await.unwrap(), failed);
