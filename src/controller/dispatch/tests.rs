@@ -113,7 +113,8 @@ async fn an_outage_of_hours_costs_no_build_its_tries() {
     clock.advance(SignedDuration::from_hours(1));
     assert_eq!(dispatcher.next_builds().await.unwrap().len(), 1, "there is one slot");
     let build = store.build(store.newest("a").await).await.unwrap().unwrap().build;
-    dispatcher.limit(Limits { slots: 5, ..dispatcher.limits.borrow().clone() });
+    let limits = dispatcher.limits.borrow().clone();
+    dispatcher.limit(Limits { slots: 5, ..limits });
     assert_eq!(dispatcher.next_builds().await.unwrap().len(), 1, "one is tried");
     dispatcher.weigh(&build, end(AttemptEnding::Done(Outcome::Failed), None, String::new()));
     assert_eq!(dispatcher.next_builds().await.unwrap().len(), 5, "one came to an end of its own");
