@@ -3,11 +3,25 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::{AttemptReport, Ending, ExecutorError, Handle};
 use crate::builder::workspace::remove_all;
 use crate::domain::build::BuildState;
 use crate::logstore::LogWriter;
 use crate::sys::fs::{FsError, write_atomic};
+
+/// Why we stop a build, written down for the controller that sees its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// Somebody cancelled the build.
+    Cancelled,
+    /// It took too long.
+    TimedOut,
+    /// It printed too much.
+    LogLimit,
+}
 
 /// The report of the attempt that has this directory, if it is over.
 #[must_use]

@@ -11,13 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::Buildomat;
-use super::state::{Record, State, Stop};
+use super::state::{Record, State};
 use super::wire::{Job, JobEvent, JobOutput};
 use crate::builder::artefact::{self, Collected};
 use crate::domain::build::Outcome;
 use crate::executor::api::ApiError;
 use crate::executor::elsewhere::Attempt;
-use crate::executor::kept::blocking;
+use crate::executor::kept::{Stop, blocking};
 use crate::executor::{AttemptReport, Ending};
 use crate::logstore::LogError;
 use crate::sys::fs::FsError;

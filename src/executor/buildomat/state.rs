@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::builder::artefact::Expectation;
+use crate::executor::kept::Stop;
 use crate::sys::fs::{FsError, write_atomic};
 
 /// What has to be known of a build until its end.
@@ -24,18 +25,6 @@ pub struct Record {
     pub skip_exit_code: i32,
     /// What it may leave behind.
     pub expected: Expectation,
-}
-
-/// Why a job is cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stop {
-    /// Somebody cancelled the build.
-    Cancelled,
-    /// It took too long.
-    TimedOut,
-    /// It printed too much.
-    LogLimit,
 }
 
 /// The directory of one attempt.

@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Command;
 use super::frames::{Ended, Frames, Said};
-use super::task::{Record, Stop, Task};
+use super::task::{Record, Task};
 use crate::builder::artefact::{self, Artefact, Collected};
 use crate::domain::build::Outcome;
 use crate::domain::upload::{ArtefactClaim, Refusal};
 use crate::executor::elsewhere::Attempt;
 use crate::executor::exchange::ExchangeError;
-use crate::executor::kept::blocking;
+use crate::executor::kept::{Stop, blocking};
 use crate::executor::{AttemptReport, Ending};
 use crate::logstore::{LogError, LogWriter};
 use crate::sys::fs::FsError;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::builder::artefact::Expectation;
 use crate::executor::ExecutorError;
+use crate::executor::kept::Stop;
 use crate::sys::fs::{FsError, write_atomic};
 use crate::sys::process::Program;
 
@@ -35,18 +36,6 @@ pub struct Record {
     pub skip_exit_code: i32,
     /// What it may leave behind.
     pub expected: Expectation,
-}
-
-/// Why a program is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stop {
-    /// Somebody cancelled the build.
-    Cancelled,
-    /// It took too long.
-    TimedOut,
-    /// It printed too much.
-    LogLimit,
 }
 
 /// The directory of one attempt.

@@ -11,7 +11,7 @@ use crate::domain::folder::Folder;
 use crate::domain::keyring::PublicKeys;
 use crate::domain::name::{Oid, PkgBase};
 use crate::executor::exchange::Key;
-use crate::executor::kept::blocking;
+use crate::executor::kept::{Stop, blocking};
 use crate::executor::{Ending, Executor as _, Handle};
 use crate::sys::clock::ManualClock;
 
@@ -246,14 +246,13 @@ async fn a_build_that_is_asked_for_twice_runs_once() {
 /// Prints something, and goes on when it is let go by [`let_go`], for which everything is there before it prints.
 const WAITS: &str = "mkfifo ../../go; seq 3; read -r _ <../../go; seq 4 6\n";
 
-async fn let_go(world: &World) {
-    let go = world.dir.path().join("go");
-    blocking(move || fs::write(go, "on\n")).await.unwrap();
+/// A process of ours.
+fn process() -> tokio::runtime::Runtime {
+    tokio::runtime::Runtime::new().unwrap()
 }
 
-#[test]
-fn a_controller_that_starts_anew_finds_the_build_again_with_all_that_was_printed() {
-    let process = || tokio::runtime::Runtime::new().unwrap();
+/// The world after a process that ended when half of the build was printed.
+fn left_halfway() -> World {
     let first = process();
     let world = first.block_on(async {
         let world = World::new(&format!("{WAITS}{MAKES}"));
@@ -262,7 +261,17 @@ fn a_controller_that_starts_anew_finds_the_build_again_with_all_that_was_printed
         world
     });
     first.shutdown_timeout(std::time::Duration::from_mins(1));
-    let world = world.restart();
+    world.restart()
+}
+
+async fn let_go(world: &World) {
+    let go = world.dir.path().join("go");
+    blocking(move || fs::write(go, "on\n")).await.unwrap();
+}
+
+#[test]
+fn a_controller_that_starts_anew_finds_the_build_again_with_all_that_was_printed() {
+    let world = left_halfway();
     process().block_on(async {
         let_go(&world).await;
         let report = world.executor.finished(&handle("a1")).await.unwrap();
@@ -274,7 +283,6 @@ fn a_controller_that_starts_anew_finds_the_build_again_with_all_that_was_printed
 
 #[test]
 fn what_was_taken_by_a_controller_that_ended_before_it_could_say_so_is_taken_again() {
-    let process = || tokio::runtime::Runtime::new().unwrap();
     let first = process();
     let world = first.block_on(async {
         let world = World::new(MAKES);
@@ -405,8 +413,7 @@ async fn a_build_whose_program_vanished_while_nobody_looked_is_lost() {
 
 #[test]
 fn a_program_that_we_stopped_ended_for_that_also_where_the_next_process_sees_it() {
-    for (stop, outcome) in [(task::Stop::TimedOut, Outcome::TimedOut), (task::Stop::Cancelled, Outcome::Cancelled)] {
-        let process = || tokio::runtime::Runtime::new().unwrap();
+    for (stop, outcome) in [(Stop::TimedOut, Outcome::TimedOut), (Stop::Cancelled, Outcome::Cancelled)] {
         let first = process();
         let world = first.block_on(async {
             let world = World::new("echo up; exec sleep 1000");
@@ -429,16 +436,7 @@ fn a_program_that_we_stopped_ended_for_that_also_where_the_next_process_sees_it(
 
 #[test]
 fn a_log_that_cannot_be_opened_now_costs_no_build() {
-    let process = || tokio::runtime::Runtime::new().unwrap();
-    let first = process();
-    let world = first.block_on(async {
-        let world = World::new(&format!("{WAITS}{MAKES}"));
-        world.executor.submit(World::order("a1")).await.unwrap();
-        world.wait_for_log("a1", "3\n").await;
-        world
-    });
-    first.shutdown_timeout(std::time::Duration::from_mins(1));
-    let world = world.restart();
+    let world = left_halfway();
     let (log, away) = (world.dir.path().join("logs/a1.log"), world.dir.path().join("a1.log"));
     fs::rename(&log, &away).unwrap();
     fs::create_dir(&log).unwrap();
